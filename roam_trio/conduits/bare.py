@@ -1,0 +1,116 @@
+"""The bare conduit: a message is a payload, and nothing is added (`conduit.bare`)."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ..errors import BareConduitError, DecodeError
+from ..links.base import Link, LinkRx, LinkTx, LinkTxPermit
+from .base import Conduit, ConduitRx, ConduitTx, ConduitTxPermit, MsgFamily
+
+__all__ = ["BareConduit", "BareConduitPermit", "BareConduitRx", "BareConduitTx"]
+
+M = TypeVar("M")
+
+
+class BareConduit(Conduit[M]):
+    """Messages on a link, encoded and decoded and nothing more.
+
+    Args:
+        link: the link; the conduit takes it over.
+        family: the type of the messages and its codec.
+    """
+
+    def __init__(self, link: Link, family: MsgFamily[M]) -> None:
+        self._link = link
+        self._family = family
+
+    def split(self) -> tuple[BareConduitTx[M], BareConduitRx[M]]:
+        tx, rx = self._link.split()
+        return BareConduitTx(tx, self._family), BareConduitRx(rx, self._family)
+
+
+class BareConduitTx(ConduitTx[M]):
+    """The sending half of a bare conduit."""
+
+    __slots__ = ("_family", "_tx")
+
+    def __init__(self, tx: LinkTx, family: MsgFamily[M]) -> None:
+        self._tx = tx
+        self._family = family
+
+    async def reserve(self) -> BareConduitPermit[M]:
+        return BareConduitPermit(await self._tx.reserve(), self._family)
+
+    def reserve_nowait(self) -> BareConduitPermit[M]:
+        return BareConduitPermit(self._tx.reserve_nowait(), self._family)
+
+    async def pump(self) -> None:
+        await self._tx.pump()
+
+    async def close(self) -> None:
+        await self._tx.close()
+
+    async def abort(self) -> None:
+        await self._tx.abort()
+
+    def __repr__(self) -> str:
+        return f"<BareConduitTx on {self._tx!r}>"
+
+
+class BareConduitPermit(ConduitTxPermit[M]):
+    """Room for one message."""
+
+    __slots__ = ("_family", "_permit")
+
+    def __init__(self, permit: LinkTxPermit, family: MsgFamily[M]) -> None:
+        self._permit = permit
+        self._family = family
+
+    def send(self, message: M) -> None:
+        """Use the permit up: encode `message` and commit it; see `ConduitTxPermit`.
+
+        Encoding happens here, after the wait for room (`zerocopy.send.lifetime`). What
+        the codec raises is passed on; the permit is given back then.
+        """
+        try:
+            pieces = self._family.encode(message)
+        except BaseException:
+            self._permit.release()
+            raise
+        self._permit.send(pieces)
+
+    def release(self) -> None:
+        self._permit.release()
+
+
+class BareConduitRx(ConduitRx[M]):
+    """The receiving half of a bare conduit."""
+
+    __slots__ = ("_decode", "_rx")
+
+    def __init__(self, rx: LinkRx, family: MsgFamily[M]) -> None:
+        self._rx = rx
+        self._decode = family.decode
+
+    async def recv(self) -> M | None:
+        payload = await self._rx.recv()
+        return None if payload is None else self._message(payload)
+
+    def recv_nowait(self) -> M | None:
+        payload = self._rx.recv_nowait()
+        return None if payload is None else self._message(payload)
+
+    def _message(self, payload: bytes) -> M:
+        try:
+            return self._decode(payload)
+        except DecodeError as exc:
+            raise BareConduitError(
+                f"a payload of {len(payload)} bytes is not a message: {exc}"
+            ) from exc
+
+    async def close(self) -> None:
+        await self._rx.close()
+
+    def __repr__(self) -> str:
+        return f"<BareConduitRx on {self._rx!r}>"

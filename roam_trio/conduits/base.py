@@ -1,0 +1,128 @@
+"""What a conduit is: messages on a link.
+
+A conduit encodes messages into payloads and decodes payloads into messages; a session
+is its only caller. It sends through permits, as a link does. `BareConduit` adds
+nothing else; other conduits may number, acknowledge and replay what they carry.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Conduit", "ConduitRx", "ConduitTx", "ConduitTxPermit", "MsgFamily"]
+
+M = TypeVar("M")
+
+
+class MsgFamily(ABC, Generic[M]):
+    """A type of message together with its codec (`conduit.typeplan`)."""
+
+    @abstractmethod
+    def encode(self, message: M) -> list[bytes | memoryview]:
+        """The message's bytes, in pieces; large byte strings are not copied."""
+
+    @abstractmethod
+    def decode(self, payload: bytes | memoryview) -> M:
+        """The message that `payload` is the encoding of.
+
+        Raises:
+            DecodeError: it is none.
+        """
+
+
+class ConduitTxPermit(ABC, Generic[M]):
+    """The right to send one message; a context manager that gives it back unused."""
+
+    @abstractmethod
+    def send(self, message: M) -> None:
+        """Use the permit up: encode `message` and commit it. Never waits.
+
+        Raises:
+            PayloadTooLarge: it does not fit into a payload of the link.
+            LinkError, ConduitError: the conduit has ended meanwhile.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give the room back unused. Harmless after `send` or `release`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class ConduitTx(ABC, Generic[M]):
+    """The sending half of a conduit."""
+
+    @abstractmethod
+    async def reserve(self) -> ConduitTxPermit[M]:
+        """Wait until there is room for one more message; cancellation takes no room.
+
+        Raises:
+            LinkError, ConduitError: the conduit has ended.
+        """
+
+    @abstractmethod
+    def reserve_nowait(self) -> ConduitTxPermit[M]:
+        """As `reserve`, without waiting.
+
+        Raises:
+            trio.WouldBlock: there is no room now.
+        """
+
+    @abstractmethod
+    async def pump(self) -> None:
+        """Carry committed messages to the transport; see `LinkTx.pump`."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close gracefully; see `LinkTx.close`."""
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Close at once; see `LinkTx.abort`."""
+
+
+class ConduitRx(ABC, Generic[M]):
+    """The receiving half of a conduit."""
+
+    @abstractmethod
+    async def recv(self) -> M | None:
+        """Receive one message; None when the peer has closed. Safe to cancel.
+
+        Raises:
+            ConduitError: what came is not a message.
+            LinkError: the link failed.
+        """
+
+    @abstractmethod
+    def recv_nowait(self) -> M | None:
+        """As `recv`, for what has come already.
+
+        Raises:
+            trio.WouldBlock: nothing is ready.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop receiving. Does not wait."""
+
+
+class Conduit(ABC, Generic[M]):
+    """Messages on a link, before its use; split once (`conduit.split`)."""
+
+    @abstractmethod
+    def split(self) -> tuple[ConduitTx[M], ConduitRx[M]]:
+        """The two halves."""

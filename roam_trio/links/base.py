@@ -1,0 +1,223 @@
+"""What a link is: the lowest layer, which moves payloads both ways between two peers.
+
+A payload is a byte string, the empty one included. One send becomes exactly one
+receive; payloads arrive in the order in which they were committed, each once.
+A link knows nothing of messages. The conduit above it is its only caller.
+
+Sending goes in three steps, so that waiting and publishing are apart:
+
+1. ``await tx.reserve()`` waits until there is room for one more payload;
+2. ``permit.alloc(length)`` gives a slot of exactly that many bytes;
+3. ``slot.commit()`` publishes it, synchronously.
+
+`LinkTxPermit.send` does steps 2 and 3 in one for a payload that lies ready in pieces.
+
+What was committed is carried to the transport by `LinkTx.pump`, which runs in a task
+of whoever uses the link; a session runs it in its nursery.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = [
+    "Buffer",
+    "Link",
+    "LinkRx",
+    "LinkTx",
+    "LinkTxPermit",
+    "SplitLink",
+    "WriteSlot",
+]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""What a payload is made of; a memoryview is one-dimensional and of bytes."""
+
+
+class WriteSlot(ABC):
+    """Room for one payload in storage of the transport's.
+
+    A context manager: leaving it without `commit` discards the slot.
+    """
+
+    @property
+    @abstractmethod
+    def buffer(self) -> memoryview:
+        """Writable, and exactly as long as was asked for (`link.tx.slot.len`)."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Publish the bytes as they are now, as one payload (`link.tx.commit`).
+
+        Never waits.
+
+        Raises:
+            LinkError: the link has ended meanwhile; nothing was published.
+        """
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Publish nothing and give the room back. Harmless after `commit`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.discard()
+
+
+class LinkTxPermit(ABC):
+    """The right to send one payload.
+
+    A context manager: leaving it unused gives the room back (`link.tx.permit.drop`).
+    """
+
+    @abstractmethod
+    def alloc(self, length: int) -> WriteSlot:
+        """Use the permit up for a slot of exactly `length` bytes.
+
+        Raises:
+            PayloadTooLarge: `length` is over the link's limit; the permit is given
+                back (`link.tx.alloc.limits`).
+        """
+
+    @abstractmethod
+    def send(self, pieces: Sequence[Buffer]) -> None:
+        """Use the permit up and publish the concatenation of `pieces` as one payload.
+
+        Never waits. Pieces of type bytes may be kept by reference until they are
+        written; so may a memoryview, whose memory must not change until then.
+
+        Raises:
+            PayloadTooLarge: as `alloc`.
+            LinkError: the link has ended meanwhile; nothing was published.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give the room back unused. Harmless after `alloc`, `send` or `release`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class LinkTx(ABC):
+    """The sending half of a link, usable from any task of one trio run."""
+
+    @abstractmethod
+    async def reserve(self) -> LinkTxPermit:
+        """Wait until there is room for one more payload; waiters are served in order.
+
+        A checkpoint if it waits, otherwise at least a cancellation point. Cancelled,
+        it has taken no room (`link.tx.cancel-safe`).
+
+        Raises:
+            LinkError: the link has ended.
+        """
+
+    @abstractmethod
+    def reserve_nowait(self) -> LinkTxPermit:
+        """As `reserve`, without waiting.
+
+        Raises:
+            trio.WouldBlock: there is no room now, or others wait for it already.
+            LinkError: the link has ended.
+        """
+
+    @abstractmethod
+    async def pump(self) -> None:
+        """Carry committed payloads to the transport until this half is closed.
+
+        To be run by one task as long as the link is used: on most links nothing is
+        sent without it. Returns when `close` or `abort` has done its work.
+
+        Raises:
+            LinkError: the transport failed; senders are told so too.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close gracefully: the peer gets every payload committed before, then the end.
+
+        Refuses new payloads from the moment it is called. May wait for as long as the
+        peer does not read: put a time limit around it, and `abort` when it fires.
+        Harmless when closed already.
+        """
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Close at once: what has not been written is dropped. Does not wait.
+
+        Reserving tasks are woken with `LinkClosed`. Harmless when closed already.
+        """
+
+
+class LinkRx(ABC):
+    """The receiving half of a link. One task at a time may receive."""
+
+    @abstractmethod
+    async def recv(self) -> bytes | None:
+        """Receive one payload; None when the peer has closed, and ever after.
+
+        Safe to cancel: nothing received is lost. After an error the link is dead, and
+        every later call raises the same error (`link.rx.error`).
+
+        Raises:
+            LinkError: the link failed, or what came is not a payload.
+        """
+
+    @abstractmethod
+    def recv_nowait(self) -> bytes | None:
+        """As `recv`, but takes only what this side has received already.
+
+        Lets a reader handle everything that came with one read of the transport
+        before it goes back there.
+
+        Raises:
+            trio.WouldBlock: nothing is ready; `recv` would wait.
+            LinkError: as `recv`.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop receiving. Does not wait. Harmless when closed already."""
+
+
+class Link(ABC):
+    """A way to move payloads between two peers, before its use.
+
+    It is split once; the transport is released when both halves are closed.
+    """
+
+    @abstractmethod
+    def split(self) -> tuple[LinkTx, LinkRx]:
+        """The two halves, each for a task of its own (`link.split`)."""
+
+
+class SplitLink(Link):
+    """A link put together from two halves, which may belong to different transports."""
+
+    def __init__(self, tx: LinkTx, rx: LinkRx) -> None:
+        self._halves = (tx, rx)
+
+    def split(self) -> tuple[LinkTx, LinkRx]:
+        return self._halves

@@ -1,0 +1,29 @@
+"""Memory that is filled in place and then handed out as bytes, without another copy."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+__all__ = ["FillableBytes"]
+
+
+class FillableBytes:
+    """A byte string under construction.
+
+    Write into `view`, then call `finish` once. CPython builds the bytes object in
+    place; it copies only if somebody still holds a slice of `view` at that moment, so
+    the result can never change afterwards.
+    """
+
+    __slots__ = ("_storage", "view")
+
+    def __init__(self, length: int) -> None:
+        # BytesIO takes over an initial value that nobody else refers to, and lets it
+        # be written through getbuffer().
+        self._storage = BytesIO(bytes(length))
+        self.view = self._storage.getbuffer()
+
+    def finish(self) -> bytes:
+        """The bytes as they are now. `view` is of no use afterwards."""
+        self.view.release()
+        return self._storage.getvalue()

@@ -1,0 +1,389 @@
+"""Links on byte streams: TCP, Unix sockets, pipes, TLS, and any other trio stream.
+
+`framing` decides what the bytes mean, `transport` moves them; here is what waits, and
+who is told when the stream breaks.
+
+On the way out, a commit copies the payload into the write buffer and wakes the pump,
+which writes everything committed since its last write at once. On the way in, all
+payloads that one read of the stream completed are cut out together, and handed out one
+after the other without going back to the stream.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from ..errors import LinkClosed, LinkError, PayloadTooLarge
+from .admission import AdmittedPermit, AdmittingTx, TxStatistics
+from .base import Buffer, Link, LinkRx
+from .framing import HEADER_LENGTH, LARGEST_LENGTH, FrameDecoder, FrameEncoder
+from .transport import ByteTransport, StreamTransport
+
+if TYPE_CHECKING:
+    from trio.abc import ReceiveStream, SendStream, Stream
+
+__all__ = ["StreamLimits", "StreamLink", "StreamLinkRx", "StreamLinkTx"]
+
+
+@attrs.frozen(kw_only=True)
+class StreamLimits:
+    """What a stream link may hold.
+
+    Attributes:
+        max_payload: the longest payload in bytes, both ways. A longer one is refused
+            by the sender, and its announcement by the receiver before any memory is
+            set aside for it. 16 MiB by default: as much as one peer can make a link
+            hold on receipt, and what WebSocket peers take at most; what is larger than
+            that is better sent as the items of a channel.
+        max_unsent_bytes: while this many bytes are committed and not yet written,
+            `reserve` waits. A permit counts as many as the payload committed last had.
+        max_unsent_payloads: while this many payloads are committed and not yet
+            written, or have a permit, `reserve` waits.
+    """
+
+    max_payload: int = attrs.field(default=16 * 1024 * 1024)
+    max_unsent_bytes: int = attrs.field(default=1024 * 1024)
+    max_unsent_payloads: int = attrs.field(default=1024)
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.max_payload <= LARGEST_LENGTH:
+            raise ValueError(
+                f"max_payload must be from 0 to {LARGEST_LENGTH}, "
+                f"and is {self.max_payload}"
+            )
+        for name in ("max_unsent_bytes", "max_unsent_payloads"):
+            value: int = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, and is {value}")
+
+
+class StreamLink(Link):
+    """A link on a byte stream: each payload after its length (`transport.stream`).
+
+    Args:
+        stream: a stream that goes both ways, or the one to send on. The link takes it
+            over.
+        receive_stream: the one to receive from, if `stream` goes one way only.
+        limits: what the link may hold.
+
+    A stream that cannot be closed by halves, such as TLS, is closed as a whole when
+    the sending half of the link is; the receiving half raises LinkClosed then. So does
+    `abort` of the sending half with any stream that goes both ways, sockets excepted
+    (see `roam_trio.links.tcp`).
+    """
+
+    def __init__(
+        self,
+        stream: Stream | SendStream,
+        receive_stream: ReceiveStream | None = None,
+        *,
+        limits: StreamLimits | None = None,
+    ) -> None:
+        self._set_up(StreamTransport(stream, receive_stream), limits)
+
+    @classmethod
+    def over(
+        cls, transport: ByteTransport, *, limits: StreamLimits | None = None
+    ) -> StreamLink:
+        """A link that moves its bytes through `transport`."""
+        link = cls.__new__(cls)
+        link._set_up(transport, limits)
+        return link
+
+    def _set_up(self, transport: ByteTransport, limits: StreamLimits | None) -> None:
+        limits = limits or StreamLimits()
+        self._halves = (
+            StreamLinkTx(transport, limits),
+            StreamLinkRx(transport, limits.max_payload),
+        )
+
+    def split(self) -> tuple[StreamLinkTx, StreamLinkRx]:
+        return self._halves
+
+
+class _State(enum.Enum):
+    OPEN = "open"
+    CLOSING = "closing"  # no new payloads; the old ones are still being written
+    CLOSED = "closed"
+    FAILED = "failed"
+
+
+class StreamLinkTx(AdmittingTx):
+    """The sending half of a stream link.
+
+    `reserve` is always a cancellation point, and a schedule point only if it waits.
+    """
+
+    def __init__(self, transport: ByteTransport, limits: StreamLimits) -> None:
+        super().__init__()
+        self._transport = transport
+        self._limits = limits
+        self._state = _State.OPEN
+        self._frames = FrameEncoder()
+        self._unsent_payloads = 0
+        self._unsent_bytes = 0
+        self._last_length = 0
+        self._carrier: _Carrier | None = None
+
+    # ------------------------------------------------ committing
+
+    def _has_room(self) -> bool:
+        permits = self._permits
+        limits = self._limits
+        return (
+            self._unsent_payloads + permits < limits.max_unsent_payloads
+            and self._unsent_bytes + permits * self._last_length
+            < limits.max_unsent_bytes
+        )
+
+    def _new_permit(self) -> AdmittedPermit:
+        return AdmittedPermit(self)
+
+    def _check_length(self, length: int) -> None:
+        if length > self._limits.max_payload:
+            raise PayloadTooLarge(length, self._limits.max_payload, inbound=False)
+
+    def _publish(self, pieces: Sequence[Buffer]) -> None:
+        length = sum(map(len, pieces))
+        if length > self._limits.max_payload:
+            self._check_length(length)
+        self._frames.add(pieces, length)
+        self._last_length = length
+        self._unsent_payloads += 1
+        self._unsent_bytes += HEADER_LENGTH + length
+        if self._carrier is not None:
+            self._carrier.wake()
+
+    # ------------------------------------------------ carrying
+
+    async def pump(self) -> None:
+        """Write what is committed until this half is closed; see `LinkTx.pump`.
+
+        Cancelled while it writes, it leaves the link dead, as the peer may have got a
+        part of a payload; cancelled while it has nothing to write, it can be run again.
+
+        Raises:
+            LinkError: the stream broke, or had failed before.
+            trio.BusyResourceError: another task runs it already.
+        """
+        if self._state is _State.OPEN:
+            if self._carrier is not None:
+                raise trio.BusyResourceError("another task runs the pump of this link")
+            await self._carry()
+        elif self._state is _State.CLOSING:
+            await self.close()
+        elif self._state is _State.FAILED:
+            self._refuse_if_ended()
+
+    async def _carry(self) -> None:
+        self._carrier = carrier = _Carrier()
+        try:
+            with carrier.scope:  # cancelled by abort
+                await self._write_until_closed(carrier)
+        finally:
+            self._carrier = None
+            carrier.left.set()
+
+    async def _write_until_closed(self, carrier: _Carrier) -> None:
+        while self._state is not _State.CLOSED:
+            if self._unsent_payloads:
+                await self._write_pending()
+            elif self._state is _State.OPEN:
+                await carrier.wait_for_work()
+            else:
+                await self._transport.end_sending()
+                self._state = _State.CLOSED
+
+    async def _write_pending(self) -> None:
+        payloads, size = self._unsent_payloads, self._unsent_bytes
+        try:
+            await self._transport.send_all(self._frames.take())
+        except _STREAM_ERRORS as exc:
+            if self._state is not _State.CLOSED:  # else it is the work of abort
+                raise self._failed(_broken("sending", exc), exc) from exc
+        except BaseException as exc:
+            # Nothing may follow what could be a part of a payload.
+            self._failed(LinkError(f"writing was cut short by {exc!r}"), exc)
+            raise
+        else:
+            self._unsent_payloads -= payloads
+            self._unsent_bytes -= size
+            if self._waiting:
+                self._admit()
+
+    def _failed(self, error: LinkError, cause: BaseException) -> LinkError:
+        if self._state is not _State.CLOSED:
+            self._state = _State.FAILED
+            self._end(type(error), str(error), cause)
+        return error
+
+    # ------------------------------------------------ closing
+
+    async def close(self) -> None:
+        """Close gracefully; see `LinkTx.close`.
+
+        Carries what is left itself if no task runs `pump`. A checkpoint.
+
+        Raises:
+            LinkError: the stream broke meanwhile. The failure of a link that had
+                failed before is not raised again: there is only its stream to release.
+        """
+        if self._state is _State.OPEN:
+            self._state = _State.CLOSING
+            self._end(LinkClosed, _CLOSED_HERE)
+            if self._carrier is not None:
+                self._carrier.wake()
+        elif self._state is not _State.CLOSING:
+            await self.abort()
+            await checkpoint()
+        while self._state is _State.CLOSING:
+            if self._carrier is None:
+                await self._carry()
+            else:
+                await self._carrier.left.wait()
+        if self._state is _State.FAILED:
+            self._refuse_if_ended()
+
+    async def abort(self) -> None:
+        """Close at once; see `LinkTx.abort`. Not a checkpoint."""
+        if self._state is _State.CLOSED:
+            return
+        self._state = _State.CLOSED
+        self._end(LinkClosed, _CLOSED_HERE)
+        self._frames.take()
+        self._unsent_payloads = self._unsent_bytes = 0
+        if self._carrier is not None:
+            self._carrier.scope.cancel()
+        await self._transport.abort_sending()
+
+    # ------------------------------------------------ looking
+
+    def statistics(self) -> TxStatistics:
+        return TxStatistics(
+            permits=self._permits,
+            unsent_payloads=self._unsent_payloads,
+            unsent_bytes=self._unsent_bytes,
+            tasks_waiting=len(self._waiting),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<StreamLinkTx {self._state.value}, "
+            f"{self._unsent_payloads} payloads unsent ({self._unsent_bytes} bytes)>"
+        )
+
+
+class _Carrier:
+    """The task that writes, for as long as it does."""
+
+    __slots__ = ("_idle", "left", "scope")
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.left = trio.Event()
+        self._idle: trio.lowlevel.Task | None = None
+
+    async def wait_for_work(self) -> None:
+        self._idle = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._idle = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def wake(self) -> None:
+        # It runs after all tasks that are ready now, so it finds all they commit.
+        if self._idle is not None:
+            task, self._idle = self._idle, None
+            trio.lowlevel.reschedule(task)
+
+
+class StreamLinkRx(LinkRx):
+    """The receiving half of a stream link.
+
+    `recv` is always a cancellation point, and a schedule point whenever it goes back to
+    the stream, so a busy peer cannot keep other tasks from running.
+    """
+
+    def __init__(self, transport: ByteTransport, max_payload: int) -> None:
+        self._transport = transport
+        self._decoder = FrameDecoder(max_payload)
+        self._payloads = self._decoder.payloads
+        self._at_end = False
+        self._failure: LinkError | None = None
+
+    async def recv(self) -> bytes | None:
+        await checkpoint_if_cancelled()
+        while not self._payloads:
+            if self._at_end:
+                self._raise_failure()
+                return None
+            await self._read()
+        return self._payloads.popleft()
+
+    def recv_nowait(self) -> bytes | None:
+        if self._payloads:
+            return self._payloads.popleft()
+        if self._at_end:
+            self._raise_failure()
+            return None
+        raise trio.WouldBlock
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
+    async def _read(self) -> None:
+        """Read once; the payloads completed by it, or the end, are ready afterwards."""
+        try:
+            count = await self._transport.receive_into(self._decoder.receive_buffer())
+            if count:
+                self._decoder.received(count)
+            else:
+                self._decoder.ended()
+                self._at_end = True
+        except LinkError as exc:
+            self._fail(exc)
+        except _STREAM_ERRORS as exc:
+            error = _broken("receiving", exc)
+            error.__cause__ = exc
+            self._fail(error)
+
+    def _fail(self, error: LinkError) -> None:
+        if not self._at_end:  # closed meanwhile
+            self._at_end = True
+            self._failure = error
+
+    async def close(self) -> None:
+        """Stop receiving; see `LinkRx.close`. What has not been taken is dropped."""
+        if isinstance(self._failure, LinkClosed):
+            return
+        self._at_end = True
+        self._failure = LinkClosed(
+            "this side has closed the receiving half of the link"
+        )
+        self._payloads.clear()
+        await self._transport.end_receiving()
+
+    def __repr__(self) -> str:
+        state = "open"
+        if self._at_end:
+            state = "at its end" if self._failure is None else repr(self._failure)
+        return f"<StreamLinkRx {state}, {len(self._payloads)} payloads ready>"
+
+
+_STREAM_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+_CLOSED_HERE = "this side has closed the sending half of the link"
+
+
+def _broken(doing: str, cause: Exception) -> LinkError:
+    if isinstance(cause, trio.ClosedResourceError):
+        return LinkClosed(f"{doing} failed: this side has closed the stream")
+    return LinkError(f"{doing} failed: {cause}")

@@ -1,0 +1,230 @@
+"""Where the bytes of a `StreamLink` go: any trio stream, or a socket directly.
+
+A `ByteTransport` moves bytes and knows no payloads. `StreamTransport` makes one of any
+trio stream. `SocketTransport` drives a non-blocking socket of the standard library and
+waits only when the kernel makes it wait, which costs a fraction of what the layers of
+`trio.SocketStream` do.
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import trio
+from trio.abc import HalfCloseableStream, ReceiveStream, SendStream
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+
+from .base import Buffer
+
+__all__ = ["ByteTransport", "SocketTransport", "StreamTransport"]
+
+
+class ByteTransport(ABC):
+    """Bytes both ways. One task at a time sends, and one receives.
+
+    What can go wrong is raised as OSError, `trio.BrokenResourceError` or, after this
+    side closed, `trio.ClosedResourceError`. The transport is released when both
+    directions have ended.
+    """
+
+    @abstractmethod
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Receive at least one byte into `buffer`, and as many as there are.
+
+        Returns 0 at the end of the stream. Always a checkpoint, and nothing is lost
+        when it is cancelled.
+        """
+
+    @abstractmethod
+    async def send_all(self, buffers: Sequence[Buffer]) -> None:
+        """Send all of it, in order. Cancelled, it may have sent a part."""
+
+    @abstractmethod
+    async def end_sending(self) -> None:
+        """Tell the peer that nothing more comes."""
+
+    @abstractmethod
+    async def abort_sending(self) -> None:
+        """End sending at once, without waiting and even if a send was cut short."""
+
+    @abstractmethod
+    async def end_receiving(self) -> None:
+        """Stop receiving, without waiting; wakes a task that does."""
+
+
+class StreamTransport(ByteTransport):
+    """Any stream of trio's, or two that each go one way.
+
+    A stream that cannot be closed by halves (TLS, for one) is closed as a whole when
+    sending ends.
+
+    Args:
+        send_stream: where to send.
+        receive_stream: where to receive; None if `send_stream` goes both ways.
+
+    Raises:
+        TypeError: `send_stream` goes one way only, and there is no other.
+    """
+
+    def __init__(
+        self, send_stream: SendStream, receive_stream: ReceiveStream | None
+    ) -> None:
+        self._shared = receive_stream is None
+        if receive_stream is None:
+            if not isinstance(send_stream, ReceiveStream):
+                raise TypeError(
+                    f"{send_stream!r} can only send: pass a stream to receive from too"
+                )
+            receive_stream = send_stream
+        self._send_stream = send_stream
+        self._receive_stream = receive_stream
+        self._sending_ended = False
+        self._receiving_ended = False
+        self._receiving: trio.CancelScope | None = None
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        # A reader of a shared stream could not be woken by closing the stream, as the
+        # other half may still be in use.
+        with trio.CancelScope() as self._receiving:
+            chunk = await self._receive_stream.receive_some(len(buffer))
+            buffer[: len(chunk)] = chunk
+            return len(chunk)
+        raise trio.ClosedResourceError
+
+    async def send_all(self, buffers: Sequence[Buffer]) -> None:
+        for buffer in buffers:
+            await self._send_stream.send_all(buffer)
+
+    async def end_sending(self) -> None:
+        self._sending_ended = True
+        stream = self._send_stream
+        with suppress(trio.BrokenResourceError):  # nobody is left to be told
+            if (
+                self._shared
+                and not self._receiving_ended
+                and isinstance(stream, HalfCloseableStream)
+            ):
+                await stream.send_eof()
+            else:
+                await stream.aclose()
+
+    async def abort_sending(self) -> None:
+        self._sending_ended = True
+        await trio.aclose_forcefully(self._send_stream)
+
+    async def end_receiving(self) -> None:
+        self._receiving_ended = True
+        if not self._shared or self._sending_ended:
+            await trio.aclose_forcefully(self._receive_stream)
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+
+_MOST_BUFFERS: Final = 64
+"""How many buffers one sendmsg takes; every system allows at least 1024 or so."""
+
+_has_sendmsg: Final = hasattr(socket.socket, "sendmsg")  # not on Windows
+
+
+class SocketTransport(ByteTransport):
+    """A connected stream socket, driven directly.
+
+    Args:
+        sock: the socket; this transport takes it over.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._drained = False
+        self._sending_ended = False
+        self._receiving_ended = False
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        # Either way there is one checkpoint. If the last read took less than it could
+        # have, the next one would most likely find nothing: wait straight away.
+        if self._drained:
+            await self._wait_readable()
+        else:
+            await checkpoint()
+        while True:
+            try:
+                count = self._socket.recv_into(buffer)
+            except BlockingIOError:
+                await self._wait_readable()
+            else:
+                self._drained = count < len(buffer)
+                return count
+
+    async def _wait_readable(self) -> None:
+        await wait_readable(self._socket)
+
+    async def send_all(self, buffers: Sequence[Buffer]) -> None:
+        if len(buffers) == 1:
+            await self._send(buffers[0])
+        elif _has_sendmsg:
+            for first in range(0, len(buffers), _MOST_BUFFERS):
+                await self._send_gathered(buffers[first : first + _MOST_BUFFERS])
+        else:
+            for buffer in buffers:
+                await self._send(buffer)
+
+    async def _send(self, buffer: Buffer) -> None:
+        sent = 0
+        with memoryview(buffer) as view:
+            while sent < len(view):
+                try:
+                    sent += self._socket.send(view[sent:] if sent else view)
+                except BlockingIOError:
+                    await self._wait_writable()
+
+    async def _send_gathered(self, buffers: Sequence[Buffer]) -> None:
+        left = [memoryview(buffer) for buffer in buffers]
+        while left:
+            try:
+                sent = self._socket.sendmsg(left)
+            except BlockingIOError:
+                await self._wait_writable()
+            else:
+                left = _without_first(left, sent)
+
+    async def _wait_writable(self) -> None:
+        while True:
+            try:
+                return await wait_writable(self._socket)
+            except trio.ClosedResourceError:
+                # The end of receiving wakes everybody who waits for this socket.
+                if self._sending_ended:
+                    raise
+
+    async def end_sending(self) -> None:
+        await self.abort_sending()
+        await checkpoint()
+
+    async def abort_sending(self) -> None:
+        self._sending_ended = True
+        with suppress(OSError):  # the peer is gone: nobody is left to be told
+            self._socket.shutdown(socket.SHUT_WR)
+        self._release_if_done()
+
+    async def end_receiving(self) -> None:
+        self._receiving_ended = True
+        notify_closing(self._socket)
+        self._release_if_done()
+
+    def _release_if_done(self) -> None:
+        if self._sending_ended and self._receiving_ended:
+            notify_closing(self._socket)
+            self._socket.close()
+
+
+def _without_first(buffers: list[memoryview], count: int) -> list[memoryview]:
+    for index, buffer in enumerate(buffers):
+        if count < len(buffer):
+            return [buffer[count:], *buffers[index + 1 :]]
+        count -= len(buffer)
+    return []
