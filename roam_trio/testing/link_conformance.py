@@ -1,0 +1,714 @@
+"""What every link must pass.
+
+Say how to make a connected pair of links, and run all of `CHECKS` on it:
+
+    @pytest.mark.parametrize("check", CHECKS, ids=str)
+    async def test_my_link(check):
+        await check(LinkUnderTest(make_pair))
+
+Every check makes a pair of its own, runs the pumps, and closes both links. A check that
+fails raises AssertionError, or trio.TooSlowError if the link kept it waiting. Use
+`carry` to send payloads of your choice, from a property test for instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import attrs
+import trio
+from trio.lowlevel import checkpoint
+from trio.testing import wait_all_tasks_blocked
+
+from ..errors import LinkClosed, LinkError, PayloadTooLarge
+from ..links.base import Link, LinkRx, LinkTx, LinkTxPermit
+
+__all__ = ["CHECKS", "Check", "LinkUnderTest", "carry"]
+
+_TIME_LIMIT: Final = 20.0
+"""How many seconds a check may take: far more than any does that gets through."""
+
+_MOST_PAYLOADS: Final = 100_000
+"""A link on which this many payloads have room has no backpressure."""
+
+
+@attrs.frozen
+class LinkUnderTest:
+    """How to make the links to check.
+
+    Attributes:
+        make_pair: makes two links, each the peer of the other; called once per check.
+        max_payload: the longest payload in bytes if the links have a limit.
+    """
+
+    make_pair: Callable[[], Awaitable[tuple[Link, Link]]]
+    max_payload: int | None = None
+
+
+@attrs.frozen
+class Check:
+    """One thing that every link must do; call it with the link.
+
+    Attributes:
+        name: what it checks.
+        rules: the rules of the protocol that it verifies.
+        run: the check itself.
+    """
+
+    name: str
+    rules: tuple[str, ...]
+    run: Callable[[LinkUnderTest], Awaitable[None]]
+
+    async def __call__(self, link: LinkUnderTest) -> None:
+        await self.run(link)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CHECKS: list[Check] = []
+"""All checks."""
+
+
+def _check(
+    *rules: str,
+) -> Callable[[Callable[[LinkUnderTest], Awaitable[None]]], Check]:
+    def register(run: Callable[[LinkUnderTest], Awaitable[None]]) -> Check:
+        check = Check(run.__name__.removeprefix("_"), rules, run)
+        CHECKS.append(check)
+        return check
+
+    return register
+
+
+# ---------------------------------------------------------------- a pair at work
+
+
+@attrs.define
+class _End:
+    """One end of the pair: both halves of its link, and its pump."""
+
+    tx: LinkTx
+    rx: LinkRx
+    pump_done: trio.Event = attrs.field(factory=trio.Event)
+
+    async def pump(self) -> None:
+        await self.tx.pump()
+        self.pump_done.set()
+
+    async def pump_till_broken(self) -> None:
+        with suppress(LinkError):
+            await self.tx.pump()
+        self.pump_done.set()
+
+    async def send(self, payload: bytes) -> None:
+        (await self.tx.reserve()).send((payload,))
+
+    async def receive_all(self) -> list[bytes]:
+        payloads: list[bytes] = []
+        while (payload := await self.rx.recv()) is not None:
+            payloads.append(payload)
+        return payloads
+
+
+_Scenario = Callable[[_End, _End, trio.Nursery], Awaitable[None]]
+
+
+async def _run(
+    link: LinkUnderTest,
+    scenario: _Scenario,
+    *,
+    pumped: bool = True,
+    may_break: bool = False,
+) -> None:
+    """Run a scenario on a fresh pair, then take the pair down."""
+    ends = [_End(*half.split()) for half in await link.make_pair()]
+    try:
+        with trio.fail_after(_TIME_LIMIT):
+            async with trio.open_nursery() as nursery:
+                for end in ends if pumped else ():
+                    nursery.start_soon(end.pump_till_broken if may_break else end.pump)
+                await scenario(ends[0], ends[1], nursery)
+                nursery.cancel_scope.cancel()
+    finally:
+        for end in ends:
+            await end.tx.abort()
+            await end.rx.close()
+
+
+def _fill_with_permits(tx: LinkTx) -> list[LinkTxPermit]:
+    permits: list[LinkTxPermit] = []
+    while len(permits) < _MOST_PAYLOADS:
+        try:
+            permits.append(tx.reserve_nowait())
+        except trio.WouldBlock:
+            return permits
+    raise AssertionError(f"{len(permits)} permits are out, and there is still room")
+
+
+def _release(permits: Sequence[LinkTxPermit]) -> None:
+    for permit in permits:
+        permit.release()
+
+
+def _refused(
+    error: type[Exception], function: Callable[..., object], *args: object
+) -> None:
+    try:
+        got = function(*args)
+    except error:
+        return
+    raise AssertionError(f"expected {error.__name__}, and got {got!r}")
+
+
+async def _refused_async(
+    error: type[Exception], function: Callable[[], Awaitable[object]]
+) -> None:
+    try:
+        got = await function()
+    except error:
+        return
+    raise AssertionError(f"expected {error.__name__}, and got {got!r}")
+
+
+def _expect_equal(got: object, expected: object) -> None:
+    if got != expected:
+        raise AssertionError(f"expected {_short(expected)}, and got {_short(got)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 200 else f"{text[:200]}… ({len(text)} characters)"
+
+
+async def carry(link: LinkUnderTest, payloads: Sequence[bytes]) -> None:
+    """Check that these payloads arrive as they are and in order, in both directions."""
+
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        async def send_all(end: _End) -> None:
+            for payload in payloads:
+                await end.send(payload)
+
+        async with trio.open_nursery() as senders:
+            senders.start_soon(send_all, left)
+            senders.start_soon(send_all, right)
+            for end in (left, right):
+                _expect_equal([await end.rx.recv() for _ in payloads], list(payloads))
+
+    await _run(link, scenario)
+
+
+# ---------------------------------------------------------------- payloads
+
+
+@_check("link", "link.message")
+async def payloads_keep_their_boundaries(link: LinkUnderTest) -> None:
+    await carry(link, [bytes([n % 256]) * n for n in (1, 2, 3, 4, 5, 300, 1, 65_536)])
+
+
+@_check("link.message.empty")
+async def empty_payloads_arrive(link: LinkUnderTest) -> None:
+    await carry(link, [b"", b"", b"x", b"", b"yz", b""])
+
+
+@_check("link.order")
+async def payloads_arrive_in_order_of_commit(link: LinkUnderTest) -> None:
+    await carry(link, [n.to_bytes(4, "little") for n in range(1000)])
+
+
+@_check("link.order", "link.tx.commit")
+async def order_is_that_of_commit_not_of_reserve(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        if len(permits) < 2:
+            return  # one payload at a time: there is no other order
+        slot = permits[0].alloc(5)
+        slot.buffer[:] = b"later"
+        permits[1].send((b"sooner",))
+        _expect_equal(await right.rx.recv(), b"sooner")
+        slot.commit()
+        _expect_equal(await right.rx.recv(), b"later")
+
+    await _run(link, scenario)
+
+
+@_check("link", "zerocopy.recv")
+async def large_payloads_arrive(link: LinkUnderTest) -> None:
+    largest = 3 * 1024 * 1024
+    if link.max_payload is not None:
+        largest = min(largest, link.max_payload)
+    pattern = bytes(range(251)) * (largest // 251 + 1)
+    await carry(link, [pattern[:largest], b"small", pattern[1:largest], b""])
+
+
+@_check("link.split")
+async def halves_work_in_tasks_of_their_own(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        payloads = {n: [b"%d.%d" % (n, i) for i in range(50)] for n in range(4)}
+
+        async def send(end: _End, number: int) -> None:
+            for payload in payloads[number]:
+                await end.send(payload)
+                await checkpoint()
+
+        async def receive(end: _End, numbers: tuple[int, int]) -> None:
+            got = [await end.rx.recv() or b"" for _ in range(100)]
+            for number in numbers:
+                prefix = b"%d." % number
+                of_one_task = [p for p in got if p.startswith(prefix)]
+                _expect_equal(of_one_task, payloads[number])
+
+        async with trio.open_nursery() as workers:
+            for number in range(4):
+                workers.start_soon(send, left if number < 2 else right, number)
+            workers.start_soon(receive, right, (0, 1))
+            workers.start_soon(receive, left, (2, 3))
+
+    await _run(link, scenario)
+
+
+@_check("link.rx.recv", "zerocopy.backing", "zerocopy.backing.boxed")
+async def received_payloads_are_the_callers_own(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        sizes = (3, 70_000, 10, 200_000)
+        held: list[bytes | None] = []
+        for number in range(3):
+            for size in sizes:
+                await left.send(bytes([number]) * size)
+                held.append(await right.rx.recv())
+        _expect_equal([type(payload) for payload in held], [bytes] * len(held))
+        expected = [bytes([n]) * size for n in range(3) for size in sizes]
+        _expect_equal(held, expected)
+
+    await _run(link, scenario)
+
+
+# ---------------------------------------------------------------- permits and slots
+
+
+@_check("link.tx.slot.len")
+async def slot_has_exactly_the_length_asked_for(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        for length in (0, 1, 2, 17, 70_000):
+            with await left.tx.reserve() as permit, permit.alloc(length) as slot:
+                buffer = slot.buffer
+                _expect_equal((len(buffer), buffer.readonly), (length, False))
+                buffer[:] = b"s" * length
+                slot.commit()
+            _expect_equal(await right.rx.recv(), b"s" * length)
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.commit")
+async def commit_publishes_the_bytes_of_that_moment(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        for length in (1, 2, 100, 70_000):
+            slot = (await left.tx.reserve()).alloc(length)
+            kept = slot.buffer[:]
+            slot.buffer[:] = b"a" * length
+            slot.commit()
+            kept[:] = b"z" * length
+            slot.discard()  # harmless now
+            _expect_equal(await right.rx.recv(), b"a" * length)
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.commit")
+async def send_publishes_the_pieces_as_one_payload(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        mutable = bytearray(b"m" * 70_000)
+        view = memoryview(b"v" * 100_000)
+        (await left.tx.reserve()).send((b"a", mutable, b"", view[5:], view[:2], b"e"))
+        mutable[:] = bytes(len(mutable))
+        expected = b"a" + b"m" * 70_000 + b"v" * 99_997 + b"e"
+        _expect_equal(await right.rx.recv(), expected)
+        (await left.tx.reserve()).send(())
+        _expect_equal(await right.rx.recv(), b"")
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.discard")
+async def discarded_slot_publishes_nothing_and_gives_room_back(
+    link: LinkUnderTest,
+) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        for permit in permits:
+            with permit.alloc(4) as slot:
+                slot.buffer[:] = b"nope"
+            slot.discard()  # harmless now
+        again = _fill_with_permits(left.tx)
+        _expect_equal(len(again), len(permits))
+        _release(again)
+        await left.send(b"marker")
+        _expect_equal(await right.rx.recv(), b"marker")
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.permit.drop")
+async def released_permit_publishes_nothing_and_gives_room_back(
+    link: LinkUnderTest,
+) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        for permit in permits:
+            with permit:
+                pass
+            permit.release()  # harmless now
+        again = _fill_with_permits(left.tx)
+        _expect_equal(len(again), len(permits))
+        _release(again)
+        await left.send(b"marker")
+        _expect_equal(await right.rx.recv(), b"marker")
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.permit.drop", "link.tx.commit")
+async def used_permit_cannot_be_used_again(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permit = await left.tx.reserve()
+        permit.send((b"once",))
+        permit.release()  # harmless
+        _refused(RuntimeError, permit.send, (b"twice",))
+        _refused(RuntimeError, permit.alloc, 5)
+        _expect_equal(await right.rx.recv(), b"once")
+        slot = (await left.tx.reserve()).alloc(4)
+        slot.buffer[:] = b"then"
+        slot.commit()
+        _refused(RuntimeError, slot.commit)
+        _expect_equal(await right.rx.recv(), b"then")
+        await left.send(b"marker")
+        _expect_equal(await right.rx.recv(), b"marker")
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.alloc.limits")
+async def payload_over_the_limit_is_refused(link: LinkUnderTest) -> None:
+    if link.max_payload is None:
+        return
+    limit = link.max_payload
+    too_long = bytes(limit + 1)
+
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        for number, permit in enumerate(permits):
+            if number % 2:
+                _refused(PayloadTooLarge, permit.alloc, limit + 1)
+            else:
+                _refused(PayloadTooLarge, permit.send, (too_long,))
+        again = _fill_with_permits(left.tx)
+        _expect_equal(len(again), len(permits))
+        _release(again)
+        await left.send(too_long[:limit])
+        _expect_equal(await right.rx.recv(), too_long[:limit])
+
+    await _run(link, scenario)
+
+
+# ---------------------------------------------------------------- backpressure
+
+
+async def _wait_then_note(tx: LinkTx, number: int, served: list[int]) -> None:
+    with await tx.reserve():
+        served.append(number)
+
+
+@_check("link.tx.reserve")
+async def full_link_makes_reserve_wait(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        served: list[int] = []
+        nursery.start_soon(_wait_then_note, left.tx, 1, served)
+        await wait_all_tasks_blocked()
+        _expect_equal(served, [])
+        _release(permits[:1])
+        await wait_all_tasks_blocked()
+        _expect_equal(served, [1])
+        _release(permits)
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.reserve")
+async def reservers_are_served_in_order_and_none_overtakes(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        served: list[int] = []
+        for number in range(5):
+            nursery.start_soon(_wait_then_note, left.tx, number, served)
+            await wait_all_tasks_blocked()
+        _release(permits[:1])
+        # The room is the first waiter's, though it has not run yet.
+        _refused(trio.WouldBlock, left.tx.reserve_nowait)
+        await wait_all_tasks_blocked()
+        _expect_equal(served, [0, 1, 2, 3, 4])
+        _release(permits)
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.cancel-safe")
+async def cancelled_reserve_takes_no_room(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        served: list[int] = []
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as waiters:
+                for number in range(3):
+                    waiters.start_soon(_wait_then_note, left.tx, number, served)
+                await wait_all_tasks_blocked()
+                scope.cancel()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await left.tx.reserve()
+        _expect_equal(scope.cancelled_caught, True)
+        _expect_equal(served, [])
+        _release(permits)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await left.tx.reserve()
+        _expect_equal(scope.cancelled_caught, True)
+        again = _fill_with_permits(left.tx)
+        _expect_equal(len(again), len(permits))
+        _release(again)
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.cancel-safe", "link.tx.reserve")
+async def reserve_cancelled_as_room_comes_loses_none(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        served: list[int] = []
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as waiters:
+                waiters.start_soon(_wait_then_note, left.tx, 1, served)
+                await wait_all_tasks_blocked()
+                _release(permits[:1])
+                scope.cancel()
+        _release(permits)
+        again = _fill_with_permits(left.tx)
+        _expect_equal(len(again), len(permits))
+        _release(again)
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.reserve", "link.order")
+async def room_comes_back_as_payloads_are_carried(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        # Without a pump and a reader nothing is carried, so the link fills up.
+        count = 0
+        while count < _MOST_PAYLOADS:
+            try:
+                permit = left.tx.reserve_nowait()
+            except trio.WouldBlock:
+                break
+            permit.send((count.to_bytes(4, "little"),))
+            count += 1
+        _expect_equal(count < _MOST_PAYLOADS, True)
+        nursery.start_soon(left.tx.pump)
+        async with trio.open_nursery() as senders:
+            for number in range(count, count + 10):
+                payload = number.to_bytes(4, "little")
+                senders.start_soon(left.send, payload)
+                await checkpoint()
+            got = [await right.rx.recv() or b"" for _ in range(count + 10)]
+        expected = [n.to_bytes(4, "little") for n in range(count + 10)]
+        _expect_equal((got[:count], sorted(got)), (expected[:count], sorted(expected)))
+
+    await _run(link, scenario, pumped=False)
+
+
+# ---------------------------------------------------------------- receiving
+
+
+@_check("link.rx.recv")
+async def recv_nowait_takes_only_what_has_come(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        _refused(trio.WouldBlock, right.rx.recv_nowait)
+        payloads = [b"%d" % n for n in range(20)]
+
+        async def send_all() -> None:
+            for payload in payloads:
+                await left.send(payload)
+
+        nursery.start_soon(send_all)
+        got: list[bytes] = []
+        while len(got) < len(payloads):
+            got.append(await right.rx.recv() or b"")
+            _take_all_ready(right.rx, got)
+        _expect_equal(got, payloads)
+
+    await _run(link, scenario)
+
+
+def _take_all_ready(rx: LinkRx, into: list[bytes]) -> None:
+    while True:
+        try:
+            into.append(rx.recv_nowait() or b"")
+        except trio.WouldBlock:
+            return
+
+
+@_check("link.rx.recv")
+async def cancelled_recv_loses_nothing(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        payloads = [bytes([n]) * (n * 997) for n in range(100)]
+
+        async def send_all() -> None:
+            for payload in payloads:
+                await left.send(payload)
+                await checkpoint()
+
+        got: list[bytes] = []
+
+        async def receive_some() -> None:
+            while len(got) < len(payloads):
+                got.append(await right.rx.recv() or b"")
+
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await right.rx.recv()
+        _expect_equal(scope.cancelled_caught, True)
+        nursery.start_soon(send_all)
+        patience = 0
+        while len(got) < len(payloads):
+            async with trio.open_nursery() as receiving:
+                receiving.start_soon(receive_some)
+                for _ in range(patience % 7):
+                    await checkpoint()
+                receiving.cancel_scope.cancel()
+            patience += 1
+        _expect_equal(got, payloads)
+
+    await _run(link, scenario)
+
+
+# ---------------------------------------------------------------- the end
+
+
+@_check("link.tx.close", "link.rx.eof")
+async def close_delivers_everything_then_the_end_for_ever(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        payloads = [b"%d" % n * 100 for n in range(200)]
+
+        async def send_and_close() -> None:
+            for payload in payloads:
+                await left.send(payload)
+            await left.tx.close()
+
+        nursery.start_soon(send_and_close)
+        _expect_equal(await right.receive_all(), payloads)
+        for _ in range(3):
+            _expect_equal((await right.rx.recv(), right.rx.recv_nowait()), (None, None))
+        await left.pump_done.wait()
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.close")
+async def close_carries_the_rest_itself_if_no_pump_runs(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        left.tx.reserve_nowait().send((b"last",))
+        nursery.start_soon(left.tx.close)
+        _expect_equal(await right.receive_all(), [b"last"])
+        await left.tx.pump()  # returns, as there is nothing to do any more
+
+    await _run(link, scenario, pumped=False)
+
+
+async def _note_refusal(tx: LinkTx, noted: list[type[LinkError]]) -> None:
+    try:
+        await tx.reserve()
+    except LinkError as exc:
+        noted.append(type(exc))
+
+
+@_check("link.tx.close", "link.tx.reserve")
+async def closed_half_refuses_everything_new(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        slot = permits.pop().alloc(1) if len(permits) > 1 else None
+        refusals: list[type[LinkError]] = []
+        for _ in range(2):
+            nursery.start_soon(_note_refusal, left.tx, refusals)
+        await wait_all_tasks_blocked()
+        await left.tx.close()
+        await wait_all_tasks_blocked()
+        _expect_equal(refusals, [LinkClosed, LinkClosed])
+        _refused(LinkClosed, permits[0].send, (b"",))
+        if slot is not None:
+            _refused(LinkClosed, slot.commit)
+        _release(permits)
+        await _refused_async(LinkClosed, left.tx.reserve)
+        _refused(LinkClosed, left.tx.reserve_nowait)
+        await left.tx.close()
+        await left.tx.abort()
+        _expect_equal(await right.receive_all(), [])
+
+    await _run(link, scenario)
+
+
+@_check("link.rx.error", "link.tx.reserve")
+async def abort_ends_the_link_at_once(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        refusals: list[type[LinkError]] = []
+        nursery.start_soon(_note_refusal, left.tx, refusals)
+        await wait_all_tasks_blocked()
+        await left.tx.abort()
+        await left.pump_done.wait()
+        await wait_all_tasks_blocked()
+        _expect_equal(refusals, [LinkClosed])
+        _refused(LinkClosed, permits[0].send, (b"",))
+        await _refused_async(LinkClosed, left.tx.reserve)
+        await left.tx.abort()
+        await left.tx.close()
+        await _same_end_for_ever(right.rx)
+
+    await _run(link, scenario, may_break=True)
+
+
+async def _same_end_for_ever(rx: LinkRx) -> None:
+    ends: list[type[BaseException] | None] = []
+    for _ in range(3):
+        try:
+            _expect_equal(await rx.recv(), None)
+            ends.append(None)
+        except LinkError as exc:
+            ends.append(type(exc))
+    _expect_equal(ends, ends[:1] * 3)
+
+
+@_check("link.split")
+async def closed_receiving_half_refuses_to_receive(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        noted: list[type[LinkError]] = []
+
+        async def receive() -> None:
+            try:
+                await right.rx.recv()
+            except LinkError as exc:
+                noted.append(type(exc))
+
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        await right.rx.close()
+        await wait_all_tasks_blocked()
+        _expect_equal(noted, [LinkClosed])
+        await _refused_async(LinkClosed, right.rx.recv)
+        _refused(LinkClosed, right.rx.recv_nowait)
+        await right.rx.close()
+        await right.send(b"the other half still works")
+        _expect_equal(await left.rx.recv(), b"the other half still works")
+
+    await _run(link, scenario, may_break=True)
