@@ -1,0 +1,313 @@
+"""Every exception roam_trio raises, in one tree.
+
+The class says who is to blame and what was going on; the attributes carry the facts,
+so that code can react without parsing a text. A cause that lies deeper (an `OSError`
+under a `LinkError`, say) stays chained as ``__cause__``.
+
+    RoamTrioError
+    ├── RoamError        a call did not return a value
+    ├── SessionError     a session could not be set up, or has ended
+    ├── ChannelError     a channel could not carry an item (TxError, RxError)
+    ├── LinkError        payloads could not be moved
+    ├── ConduitError     messages could not be put on, or taken from, a link
+    ├── CodecError       a value and its bytes do not fit its type
+    └── SchemaError      a type has no wire form
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .metadata import Metadata
+
+__all__ = [
+    "BareConduitError",
+    "CallCancelled",
+    "ChannelError",
+    "CodecError",
+    "ConduitError",
+    "ConnectionLost",
+    "DecodeError",
+    "EncodeError",
+    "InvalidPayload",
+    "LimitExceeded",
+    "LinkClosed",
+    "LinkError",
+    "MemoryLinkRxError",
+    "PayloadTooLarge",
+    "RoamError",
+    "RoamTrioError",
+    "RxConnectionLost",
+    "RxDecodeError",
+    "RxError",
+    "RxReset",
+    "RxUnbound",
+    "SchemaError",
+    "SessionError",
+    "SessionIoError",
+    "SessionProtocolError",
+    "SessionRejected",
+    "TruncatedPayload",
+    "TxClosed",
+    "TxConnectionLost",
+    "TxError",
+    "TxReset",
+    "TxUnbound",
+    "UnknownMethod",
+    "UserError",
+]
+
+
+class RoamTrioError(Exception):
+    """The root of everything roam_trio raises."""
+
+
+# ---------------------------------------------------------------- calls
+
+
+class RoamError(RoamTrioError):
+    """A call did not return a value. The connection stays open (`rpc.error.scope`)."""
+
+
+class UserError(RoamError):
+    """The method answered with an error of its own.
+
+    Raised for error types that are not exceptions themselves (an enum, a Struct);
+    a handler raises it to answer with such a value. Error types that are exception
+    classes are raised as they are, on both sides.
+
+    Attributes:
+        error: the value of the method's declared error type.
+    """
+
+    def __init__(self, error: Any) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class UnknownMethod(RoamError):
+    """The peer does not know the method (`rpc.unknown-method`).
+
+    Either it serves another service on this connection, or its signature of the method
+    differs: a method's identity covers the types of its arguments and of its result.
+    """
+
+
+class InvalidPayload(RoamError):
+    """A payload could not be decoded: our arguments by the peer, or its answer by us.
+
+    In the second case ``__cause__`` is the `DecodeError`.
+    """
+
+
+class CallCancelled(RoamError):
+    """The handler ended without an answer: it was cancelled, or it failed.
+
+    This is the remote side's word. A call cancelled on this side raises
+    `trio.Cancelled`, as any other operation of trio's.
+    """
+
+
+class ConnectionLost(RoamError):
+    """The connection ended before the answer came.
+
+    Whether the handler ran is not known. ``__cause__`` says why the connection ended
+    where there is more to say than that it was closed.
+    """
+
+
+# ---------------------------------------------------------------- sessions
+
+
+class SessionError(RoamTrioError):
+    """A session could not be set up, or has ended."""
+
+
+class SessionIoError(SessionError):
+    """The conduit under the session failed or ended; ``__cause__`` says how."""
+
+
+class SessionProtocolError(SessionError):
+    """The protocol was broken, and so the session ends (`session.protocol-error`).
+
+    Attributes:
+        broken_by: ``"peer"`` if this side noticed that the peer broke the protocol,
+            ``"us"`` if the peer says that we did.
+        description: what was violated.
+    """
+
+    def __init__(self, description: str, *, broken_by: str = "peer") -> None:
+        who = (
+            "the peer broke the protocol"
+            if broken_by == "peer"
+            else ("the peer says that we broke the protocol")
+        )
+        super().__init__(f"{who}: {description}")
+        self.broken_by = broken_by
+        self.description = description
+
+
+class LimitExceeded(SessionProtocolError):
+    """The peer went over a limit of this side's.
+
+    Attributes:
+        limit: the name of the field of `Limits` or `ConnectionSettings`.
+    """
+
+    def __init__(self, limit: str, description: str) -> None:
+        super().__init__(f"{description} (limit: {limit})")
+        self.limit = limit
+
+
+class SessionRejected(SessionError):
+    """The peer refused.
+
+    Attributes:
+        metadata: what the peer sent along to say why.
+    """
+
+    def __init__(self, message: str, metadata: Metadata) -> None:
+        super().__init__(message)
+        self.metadata = metadata
+
+
+# ---------------------------------------------------------------- channels
+
+
+class ChannelError(RoamTrioError):
+    """A channel could not carry an item."""
+
+
+class TxError(ChannelError):
+    """An item could not be sent."""
+
+
+class TxUnbound(TxError):
+    """The channel belongs to no call, and can no longer come to belong to one."""
+
+
+class TxClosed(TxError):
+    """This side has closed the channel already: a mistake of this program's."""
+
+
+class TxReset(TxError):
+    """The receiver wants no more items (`rpc.channel.reset`)."""
+
+
+class TxConnectionLost(TxError):
+    """The connection ended, or the call of the channel failed, before the item went."""
+
+
+class RxError(ChannelError):
+    """An item could not be received."""
+
+
+class RxUnbound(RxError):
+    """The channel belongs to no call, and can no longer come to belong to one."""
+
+
+class RxDecodeError(RxError):
+    """An item came that is not of the channel's type; ``__cause__`` says where."""
+
+
+class RxReset(RxError):
+    """The channel was reset; what it had not delivered yet is gone."""
+
+
+class RxConnectionLost(RxError):
+    """The connection ended, or the call failed, before the sender had closed."""
+
+
+# ---------------------------------------------------------------- links and conduits
+
+
+class LinkError(RoamTrioError):
+    """A link could not move payloads. It is dead then (`link.rx.error`)."""
+
+
+class LinkClosed(LinkError):
+    """This side has closed the link, or this half of it: a mistake of this program's.
+
+    A link that the *peer* closed is no error on receipt: `recv` returns None.
+    """
+
+
+class PayloadTooLarge(LinkError):
+    """A payload is larger than the link's limit; nothing was sent or allocated for it.
+
+    Attributes:
+        size: its length in bytes.
+        limit: the largest length in bytes.
+        inbound: whether the peer sent it.
+    """
+
+    def __init__(self, size: int, limit: int, *, inbound: bool) -> None:
+        what = "the peer announced a payload" if inbound else "the payload"
+        super().__init__(
+            f"{what} of {size} bytes, and at most {limit} are allowed "
+            "(limit: max_payload)"
+        )
+        self.size = size
+        self.limit = limit
+        self.inbound = inbound
+
+
+class TruncatedPayload(LinkError):
+    """The stream ended in the middle of a payload."""
+
+
+class MemoryLinkRxError(LinkError):
+    """Receiving from a memory link failed. It never does: the name is for parity."""
+
+
+class ConduitError(RoamTrioError):
+    """Messages could not be put on, or taken from, a link."""
+
+
+class BareConduitError(ConduitError):
+    """A payload is not a message; ``__cause__`` is the `DecodeError`."""
+
+
+# ---------------------------------------------------------------- codecs and schemas
+
+
+class CodecError(RoamTrioError):
+    """A value and its bytes do not fit its type.
+
+    Attributes:
+        path: where, from the outermost value ``$``: ``$.shapes[2].radius``.
+        problem: what was expected, and what came.
+    """
+
+    def __init__(self, problem: str, path: str = "$") -> None:
+        super().__init__(f"{problem} - at {path}")
+        self.problem = problem
+        self.path = path
+
+
+class EncodeError(CodecError):
+    """A value of this program's is not of the type it is to be sent as."""
+
+
+class DecodeError(CodecError):
+    """Bytes are not the encoding of a value of the type they should be.
+
+    The one error of every decoder, whatever is wrong with the bytes.
+    """
+
+
+class SchemaError(RoamTrioError):
+    """A type has no wire form, or a service is not well formed.
+
+    Raised when the service is defined, never during a call.
+
+    Attributes:
+        path: where the type stands: ``Adder.add(l)[0].left``.
+        problem: what is wrong with it, and how to put it right.
+    """
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.problem = problem
+        self.path = path

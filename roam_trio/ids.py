@@ -1,0 +1,60 @@
+"""The numbers a session counts with, and who may hand out which of them."""
+
+from __future__ import annotations
+
+import enum
+from typing import NewType
+
+__all__ = [
+    "ChannelId",
+    "ConnectionId",
+    "IdAllocator",
+    "MethodId",
+    "Parity",
+    "RequestId",
+]
+
+ConnectionId = NewType("ConnectionId", int)
+"""A connection within its session; 0 is the root connection."""
+
+RequestId = NewType("RequestId", int)
+"""A request within its connection, allocated by the caller."""
+
+ChannelId = NewType("ChannelId", int)
+"""A channel within its connection, allocated by the caller of its method."""
+
+MethodId = NewType("MethodId", int)
+"""The 64-bit identity of a method: its service, name and signature."""
+
+
+class Parity(enum.IntEnum):
+    """Which half of a number space a peer allocates from (`session.parity`)."""
+
+    ODD = 0
+    EVEN = 1
+
+    def other(self) -> Parity:
+        """The parity of the counterpart."""
+        return Parity.EVEN if self is Parity.ODD else Parity.ODD
+
+    def owns(self, number: int) -> bool:
+        """Whether a peer of this parity may allocate `number`."""
+        return number > 0 and number % 2 == (1 if self is Parity.ODD else 0)
+
+
+class IdAllocator:
+    """Hands out the numbers of one parity in order: 1, 3, 5, … or 2, 4, 6, …"""
+
+    __slots__ = ("_next",)
+
+    def __init__(self, parity: Parity) -> None:
+        self._next = 1 if parity is Parity.ODD else 2
+
+    def allocate(self) -> int:
+        """The next number; never the same twice."""
+        number = self._next
+        self._next = number + 2
+        return number
+
+    def __repr__(self) -> str:
+        return f"<IdAllocator next={self._next}>"

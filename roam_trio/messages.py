@@ -1,0 +1,219 @@
+"""The messages of the protocol, version 7: plain data, one Struct per kind.
+
+A session acts only by sending and receiving these (`session.message`). Every kind
+starts with the connection it belongs to; the handshake, `ProtocolError`, `Ping` and
+`Pong` belong to connection 0 (`session.message.connection-id`). `envelope` turns them
+into bytes and back. New kinds are only ever appended.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from .ids import Parity
+from .metadata import NO_METADATA, Metadata
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "ChannelClose",
+    "ChannelItem",
+    "ChannelMessage",
+    "ChannelGrantCredit",
+    "ChannelReset",
+    "ConnectionAccept",
+    "ConnectionClose",
+    "ConnectionOpen",
+    "ConnectionReject",
+    "ConnectionSettings",
+    "Encoded",
+    "Hello",
+    "HelloYourself",
+    "Message",
+    "Ping",
+    "Pong",
+    "ProtocolError",
+    "RequestCall",
+    "RequestCancel",
+    "RequestMessage",
+    "RequestResponse",
+]
+
+PROTOCOL_VERSION = 7
+
+Encoded: TypeAlias = bytes | memoryview | list[bytes | memoryview]
+"""An encoded value, opaque to messages: whole as it is received, or in pieces as it
+is sent. It stands last in its message, with no length in front."""
+
+
+class ConnectionSettings(msgspec.Struct, frozen=True, gc=False):
+    """What a peer says about its side of a connection.
+
+    Attributes:
+        parity: the half of the request and channel numbers it allocates from.
+        max_concurrent_requests: how many requests in flight it accepts, 32 bits.
+    """
+
+    parity: Parity
+    max_concurrent_requests: int = 64
+
+
+# ------------------------------------------------------------ the session itself
+
+
+class Hello(msgspec.Struct, gc=False):
+    """The initiator's first message (`session.handshake`)."""
+
+    connection_id: int
+    version: int
+    settings: ConnectionSettings
+    metadata: Metadata = NO_METADATA
+
+
+class HelloYourself(msgspec.Struct, gc=False):
+    """The acceptor's answer to `Hello`."""
+
+    connection_id: int
+    settings: ConnectionSettings
+    metadata: Metadata = NO_METADATA
+
+
+class ProtocolError(msgspec.Struct, gc=False):
+    """The receiver broke the protocol, and the session ends (`session.protocol-error`)."""
+
+    connection_id: int
+    description: str
+
+
+class Ping(msgspec.Struct, gc=False):
+    """To be answered by a `Pong` of the same nonce (`session.keepalive`)."""
+
+    connection_id: int
+    nonce: int
+
+
+class Pong(msgspec.Struct, gc=False):
+    """The answer to a `Ping`."""
+
+    connection_id: int
+    nonce: int
+
+
+# ------------------------------------------------------------ connections
+
+
+class ConnectionOpen(msgspec.Struct, gc=False):
+    """A request to open the virtual connection of this id (`connection.open`)."""
+
+    connection_id: int
+    settings: ConnectionSettings
+    metadata: Metadata = NO_METADATA
+
+
+class ConnectionAccept(msgspec.Struct, gc=False):
+    """The connection is open."""
+
+    connection_id: int
+    settings: ConnectionSettings
+    metadata: Metadata = NO_METADATA
+
+
+class ConnectionReject(msgspec.Struct, gc=False):
+    """The connection is not opened; metadata may say why."""
+
+    connection_id: int
+    metadata: Metadata = NO_METADATA
+
+
+class ConnectionClose(msgspec.Struct, gc=False):
+    """The connection is closed, at once (`connection.close`)."""
+
+    connection_id: int
+    metadata: Metadata = NO_METADATA
+
+
+# ------------------------------------------------------------ requests
+
+
+class RequestCall(msgspec.Struct, gc=False):
+    """A request (`rpc.request`)."""
+
+    connection_id: int
+    request_id: int
+    method_id: int
+    channels: tuple[int, ...]
+    metadata: Metadata
+    args: Encoded
+
+
+class RequestResponse(msgspec.Struct, gc=False):
+    """The one answer to a request (`rpc.response`)."""
+
+    connection_id: int
+    request_id: int
+    channels: tuple[int, ...]
+    metadata: Metadata
+    ret: Encoded
+
+
+class RequestCancel(msgspec.Struct, gc=False):
+    """The caller no longer wants the answer (`rpc.cancel`)."""
+
+    connection_id: int
+    request_id: int
+    metadata: Metadata = NO_METADATA
+
+
+# ------------------------------------------------------------ channels
+
+
+class ChannelItem(msgspec.Struct, gc=False):
+    """One value on a channel (`rpc.channel.item`)."""
+
+    connection_id: int
+    channel_id: int
+    item: Encoded
+
+
+class ChannelClose(msgspec.Struct, gc=False):
+    """The sender is done (`rpc.channel.close`)."""
+
+    connection_id: int
+    channel_id: int
+    metadata: Metadata = NO_METADATA
+
+
+class ChannelReset(msgspec.Struct, gc=False):
+    """The receiver wants no more (`rpc.channel.reset`)."""
+
+    connection_id: int
+    channel_id: int
+    metadata: Metadata = NO_METADATA
+
+
+class ChannelGrantCredit(msgspec.Struct, gc=False):
+    """The sender may send so many more items (`rpc.flow-control.credit.grant`)."""
+
+    connection_id: int
+    channel_id: int
+    additional: int
+
+
+RequestMessage: TypeAlias = RequestCall | RequestResponse | RequestCancel
+ChannelMessage: TypeAlias = (
+    ChannelItem | ChannelClose | ChannelReset | ChannelGrantCredit
+)
+Message: TypeAlias = (
+    Hello
+    | HelloYourself
+    | ProtocolError
+    | ConnectionOpen
+    | ConnectionAccept
+    | ConnectionReject
+    | ConnectionClose
+    | RequestMessage
+    | ChannelMessage
+    | Ping
+    | Pong
+)

@@ -1,0 +1,140 @@
+"""Metadata: side information that travels with requests, responses and connections.
+
+A list of entries, each a key, a value and flags. The order and duplicates are kept
+(`rpc.metadata.duplicates`); keys nobody knows are ignored (`rpc.metadata.unknown`).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias, overload
+
+import msgspec
+
+__all__ = [
+    "NO_METADATA",
+    "Metadata",
+    "MetadataEntry",
+    "MetadataFlags",
+    "MetadataLike",
+    "MetadataValue",
+]
+
+MetadataValue: TypeAlias = str | bytes | int
+"""A text, opaque bytes, or an unsigned 64-bit number (`rpc.metadata.value`)."""
+
+
+class MetadataFlags(enum.IntFlag):
+    """What may be done with an entry (`rpc.metadata.flags`)."""
+
+    NONE = 0
+    SENSITIVE = 1
+    """The value is never shown: not in a repr, a log, or the text of an error."""
+    NO_PROPAGATE = 2
+    """The entry is for this hop only: whoever forwards metadata leaves it out."""
+
+
+_SENSITIVE = 1
+_NO_PROPAGATE = 2
+_KNOWN_FLAGS = 3
+_U64_MAX = (1 << 64) - 1
+
+
+class MetadataEntry(msgspec.Struct, frozen=True, gc=False):
+    """One entry; its repr hides the value if it is SENSITIVE.
+
+    `flags` is a plain number, because bits that nobody knows yet are kept when an
+    entry is forwarded.
+    """
+
+    key: str
+    value: MetadataValue
+    flags: int = 0
+
+    def __repr__(self) -> str:
+        value = "<sensitive>" if self.flags & _SENSITIVE else repr(self.value)
+        return f"MetadataEntry({self.key!r}, {value}, flags={self.flags})"
+
+
+class Metadata(tuple[MetadataEntry, ...]):
+    """Entries in order, never changed once made.
+
+    ``Metadata(entries)`` takes entries as they are, for what came from a peer;
+    `Metadata.of` makes and checks new ones.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, source: MetadataLike) -> Metadata:
+        """Metadata of this program's own, checked.
+
+        Args:
+            source: a mapping of keys to values, or entries, for keys that occur twice
+                and for flags. A `Metadata` is returned as it is.
+
+        Raises:
+            ValueError: a number outside 64 bits, or a reserved flag bit set.
+            TypeError: a key that is no text, or a value of none of the three kinds.
+        """
+        if isinstance(source, Metadata):
+            return source
+        if isinstance(source, Mapping):
+            entries = [MetadataEntry(key, value) for key, value in source.items()]
+        else:
+            entries = list(source)
+        for entry in entries:
+            _check(entry)
+        return cls(entries)
+
+    @overload
+    def get(self, key: str) -> MetadataValue | None: ...
+    @overload
+    def get(self, key: str, default: MetadataValue) -> MetadataValue: ...
+    def get(
+        self, key: str, default: MetadataValue | None = None
+    ) -> MetadataValue | None:
+        """The first value of `key`; keys are compared exactly (`rpc.metadata.keys`)."""
+        for entry in self:
+            if entry.key == key:
+                return entry.value
+        return default
+
+    def get_all(self, key: str) -> list[MetadataValue]:
+        """Every value of `key`, in order."""
+        return [entry.value for entry in self if entry.key == key]
+
+    def propagated(self) -> Metadata:
+        """What may travel on: everything but NO_PROPAGATE, flags untouched."""
+        if any(entry.flags & _NO_PROPAGATE for entry in self):
+            return Metadata(e for e in self if not e.flags & _NO_PROPAGATE)
+        return self
+
+    def __repr__(self) -> str:
+        return f"Metadata([{', '.join(map(repr, self))}])"
+
+
+MetadataLike: TypeAlias = Mapping[str, MetadataValue] | Iterable[MetadataEntry]
+"""What `Metadata.of` takes: a mapping, or entries."""
+
+NO_METADATA = Metadata()
+
+
+def _check(entry: MetadataEntry) -> None:
+    key, value, flags = entry.key, entry.value, entry.flags
+    if not isinstance(key, str):
+        raise TypeError(f"metadata: expected a str as key, got {key!r}")
+    if flags & ~_KNOWN_FLAGS:
+        raise ValueError(
+            f"metadata {key!r}: flags {flags:#x} have reserved bits set; "
+            "only SENSITIVE and NO_PROPAGATE exist"
+        )
+    if isinstance(value, int):
+        if not 0 <= value <= _U64_MAX:
+            got = "a number outside" if flags & _SENSITIVE else str(value)
+            raise ValueError(f"metadata {key!r}: expected 0 to 2**64 - 1, got {got}")
+    elif not isinstance(value, (str, bytes)):
+        raise TypeError(
+            f"metadata {key!r}: expected str, bytes or int, got {type(value).__name__}"
+        )
