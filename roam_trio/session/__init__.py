@@ -1,0 +1,30 @@
+"""Sessions: two peers on a conduit, with connections, requests and channels.
+
+`builders` sets one up, `session` runs it, `driver` runs a connection of it.
+"""
+
+from .builders import (
+    OpenSession,
+    SessionAcceptorBuilder,
+    SessionInitiatorBuilder,
+    acceptor,
+    initiator,
+)
+from .connection import ConnectionHandle, ConnectionState
+from .driver import Driver, DriverCaller, DriverChannelSink, DriverReplySink
+from .session import Session
+
+__all__ = [
+    "ConnectionHandle",
+    "ConnectionState",
+    "Driver",
+    "DriverCaller",
+    "DriverChannelSink",
+    "DriverReplySink",
+    "OpenSession",
+    "Session",
+    "SessionAcceptorBuilder",
+    "SessionInitiatorBuilder",
+    "acceptor",
+    "initiator",
+]

@@ -1,0 +1,227 @@
+"""Setting up a session: `initiator` speaks first, `acceptor` answers.
+
+    session = await nursery.start(initiator(link).run, handler)
+
+or, with the nursery's work done by a context manager,
+
+    async with initiator(link).open(handler) as session:
+        ...
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import attrs
+import trio
+
+from ..calls import Handler
+from ..conduits.bare import BareConduit
+from ..conduits.base import Conduit, ConduitRx, ConduitTx
+from ..envelope import MessageFamily
+from ..ids import Parity
+from ..limits import DEFAULT_LIMITS, Limits
+from ..links.base import Link
+from ..messages import ConnectionSettings, Message
+from ..metadata import Metadata, MetadataLike
+from . import handshake
+from .handshake import Agreed
+from .session import Session
+
+__all__ = [
+    "OpenSession",
+    "SessionAcceptorBuilder",
+    "SessionInitiatorBuilder",
+    "acceptor",
+    "initiator",
+]
+
+logger = logging.getLogger("roam_trio.session")
+
+
+def _as_conduit(carrier: Conduit[Message] | Link) -> Conduit[Message]:
+    """A link is wrapped into a bare conduit."""
+    if isinstance(carrier, Link):
+        return BareConduit(carrier, MessageFamily())
+    return carrier
+
+
+@attrs.frozen(kw_only=True)
+class _Builder(ABC):
+    """What both roles are configured with.
+
+    Attributes:
+        conduit: carries the session.
+        max_concurrent_requests: how many requests in flight this side accepts on the
+            root connection; told to the peer.
+        metadata: sent along with this side's first message.
+        limits: what the peer can make this side hold.
+        strict: also refuse what peers of other implementations are known to do
+            differently from the rules, such as wrong parities.
+    """
+
+    conduit: Conduit[Message] = attrs.field(converter=_as_conduit)
+    max_concurrent_requests: int = attrs.field(
+        default=64, validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
+    )
+    metadata: Metadata = attrs.field(default=(), converter=Metadata.of)
+    limits: Limits = DEFAULT_LIMITS
+    strict: bool = False
+
+    @abstractmethod
+    async def _shake_hands(
+        self, tx: ConduitTx[Message], rx: ConduitRx[Message]
+    ) -> Agreed: ...
+
+    async def run(
+        self,
+        handler: Handler | None = None,
+        *,
+        task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Set the session up, report it as started, and run it to its end.
+
+        For ``nursery.start``. Returns normally however the session ends; see
+        `Session.ended_because`.
+
+        Args:
+            handler: answers the peer's requests; without one, every method is unknown.
+
+        Raises:
+            SessionError: the session could not be set up.
+        """
+        session = Session(
+            self.conduit, self._shake_hands, handler, self.limits, strict=self.strict
+        )
+        await session.run(task_status=task_status)
+
+    def open(self, handler: Handler | None = None) -> OpenSession:
+        """``async with builder.open(handler) as session:``, which ends it at the end."""
+        return OpenSession(self, handler)
+
+
+@attrs.frozen(kw_only=True)
+class SessionInitiatorBuilder(_Builder):
+    """Sets up the initiator's side; `initiator` makes one.
+
+    Attributes:
+        parity: the half of the numbers this side allocates from; the acceptor takes
+            the other.
+    """
+
+    parity: Parity = Parity.ODD
+
+    async def _shake_hands(
+        self, tx: ConduitTx[Message], rx: ConduitRx[Message]
+    ) -> Agreed:
+        ours = ConnectionSettings(self.parity, self.max_concurrent_requests)
+        return await handshake.initiate(tx, rx, ours, self.metadata, strict=self.strict)
+
+
+@attrs.frozen(kw_only=True)
+class SessionAcceptorBuilder(_Builder):
+    """Sets up the acceptor's side; `acceptor` makes one."""
+
+    async def _shake_hands(
+        self, tx: ConduitTx[Message], rx: ConduitRx[Message]
+    ) -> Agreed:
+        return await handshake.accept(
+            tx, rx, self.max_concurrent_requests, self.metadata, strict=self.strict
+        )
+
+
+def initiator(
+    carrier: Conduit[Message] | Link,
+    *,
+    parity: Parity = Parity.ODD,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+) -> SessionInitiatorBuilder:
+    """The side that speaks first, on a conduit or a link.
+
+    The arguments are the attributes of `SessionInitiatorBuilder`.
+    """
+    return SessionInitiatorBuilder(
+        conduit=carrier,
+        parity=parity,
+        max_concurrent_requests=max_concurrent_requests,
+        metadata=metadata,
+        limits=limits,
+        strict=strict,
+    )
+
+
+def acceptor(
+    carrier: Conduit[Message] | Link,
+    *,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+) -> SessionAcceptorBuilder:
+    """The side that is spoken to, on a conduit or a link.
+
+    The arguments are the attributes of `SessionAcceptorBuilder`.
+    """
+    return SessionAcceptorBuilder(
+        conduit=carrier,
+        max_concurrent_requests=max_concurrent_requests,
+        metadata=metadata,
+        limits=limits,
+        strict=strict,
+    )
+
+
+class OpenSession:
+    """A session for the length of an ``async with`` block.
+
+    The block's own exception passes through as it is. When the session ends early the
+    block goes on, and the calls it makes fail.
+    """
+
+    def __init__(self, builder: _Builder, handler: Handler | None = None) -> None:
+        self._builder = builder
+        self._handler = handler
+        self._nursery_manager: Any = None
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> Session:
+        self._nursery_manager = trio.open_nursery()
+        nursery = await self._nursery_manager.__aenter__()
+        try:
+            self._session = await nursery.start(self._builder.run, self._handler)
+        except BaseException:
+            # Its only task has failed, and so nothing else comes out of the nursery.
+            await self._nursery_manager.__aexit__(None, None, None)
+            raise
+        return self._session
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._session is not None
+        try:
+            try:
+                await self._session.shutdown()
+            finally:
+                await self._nursery_manager.__aexit__(None, None, None)
+        except trio.Cancelled:
+            if exc is None:
+                raise
+        except BaseExceptionGroup as group:
+            if group.split(trio.Cancelled)[1] is not None:
+                if exc is None:
+                    raise
+                logger.exception("a session failed while the block it served did")
+            elif exc is None:
+                await trio.lowlevel.checkpoint_if_cancelled()  # one Cancelled, no group
+                raise

@@ -1,0 +1,278 @@
+"""The two ends of a bound channel, as the driver of a connection sees them.
+
+An `OutgoingChannel` spends credit and an `IncomingChannel` grants it
+(`rpc.flow-control`). What the peer's messages change is changed by synchronous
+methods; the two asynchronous ones only wait until they can go on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
+
+from ..channel import ChannelSink, ChannelSource
+from ..errors import (
+    DecodeError,
+    RxConnectionLost,
+    RxDecodeError,
+    RxReset,
+    TxClosed,
+    TxConnectionLost,
+    TxReset,
+)
+from ..messages import (
+    ChannelClose,
+    ChannelGrantCredit,
+    ChannelItem,
+    ChannelReset,
+    Message,
+)
+
+if TYPE_CHECKING:
+    from ..conduits.base import ConduitTxPermit
+    from ..schema import ChannelShape
+    from .driver import Driver
+
+__all__ = ["ChannelState", "IncomingChannel", "OutgoingChannel"]
+
+
+class ChannelState(enum.Enum):
+    """How far a channel is."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    """By its sender, who is done."""
+    RESET = "reset"
+    """By its receiver, who wants no more."""
+    LOST = "lost"
+    """Its connection has ended, or its call has failed."""
+
+
+class OutgoingChannel(ChannelSink):
+    """This side sends: what is behind a bound `Tx`."""
+
+    __slots__ = (
+        "_driver",
+        "_encode",
+        "_id",
+        "_lost_because",
+        "_waiting",
+        "credit",
+        "state",
+    )
+
+    def __init__(self, driver: Driver, channel_id: int, shape: ChannelShape) -> None:
+        self._driver = driver
+        self._id = channel_id
+        self._encode = shape.item_plan.encode
+        self._waiting = ParkingLot()
+        self._lost_because: BaseException | None = None
+        self.credit = shape.credit
+        self.state = ChannelState.OPEN
+
+    async def send(self, value: Any) -> None:
+        await checkpoint_if_cancelled()
+        try:
+            permit = await self._reserve()
+            with permit:
+                item = self._encode(value)
+                permit.send(ChannelItem(self._driver.connection_id, self._id, item))
+            self.credit -= 1
+        finally:
+            # Whatever became of this item, credit that is left is for the next.
+            if self.credit and self._waiting:
+                self._waiting.unpark()
+
+    async def _reserve(self) -> ConduitTxPermit[Message]:
+        """Credit, which is not taken yet, and a permit, at one and the same moment."""
+        outbox = self._driver.outbox
+        while True:
+            if self.state is not ChannelState.OPEN:
+                raise self._why_not()
+            if not self.credit:
+                await self._waiting.park()
+                continue
+            permit = outbox.reserve_nowait()
+            if permit is not None:
+                return permit
+            permit = await outbox.reserve()
+            if self.credit and self.state is ChannelState.OPEN:
+                return permit
+            permit.release()
+
+    def _why_not(self) -> Exception:
+        if self.state is ChannelState.CLOSED:
+            return TxClosed("this end of the channel has been closed")
+        if self.state is ChannelState.RESET:
+            return TxReset("the receiver wants no more items")
+        error = TxConnectionLost(f"the channel was lost: {self._lost_because}")
+        error.__cause__ = self._lost_because
+        return error
+
+    def close(self) -> None:
+        if self._end(ChannelState.CLOSED):
+            self._driver.ended(self._id)
+            self._driver.outbox.push(ChannelClose(self._driver.connection_id, self._id))
+
+    def drop(self) -> None:
+        if self.state is ChannelState.OPEN:
+            self._driver.drop_later(self.close)
+
+    # ---- the peer's doing
+
+    def on_credit(self, additional: int) -> None:
+        """`rpc.flow-control.credit.grant.additive`."""
+        self.credit += additional
+        self._waiting.unpark()
+
+    def on_reset(self) -> None:
+        self._end(ChannelState.RESET)
+
+    def on_lost(self, because: BaseException) -> None:
+        if self._end(ChannelState.LOST):
+            self._lost_because = because
+
+    def _end(self, state: ChannelState) -> bool:
+        if self.state is not ChannelState.OPEN:
+            return False
+        self.state = state
+        self._waiting.unpark_all()
+        return True
+
+    def __repr__(self) -> str:
+        return f"<channel {self._id} out, {self.state.value}, credit {self.credit}>"
+
+
+class IncomingChannel(ChannelSource):
+    """This side receives: what is behind a bound `Rx`.
+
+    Its queue cannot outgrow the credit granted, unless the peer cheats.
+    """
+
+    __slots__ = (
+        "_consumed",
+        "_decode",
+        "_driver",
+        "_grant_at",
+        "_id",
+        "_lost_because",
+        "_queue",
+        "_waiting",
+        "allowance",
+        "state",
+    )
+
+    def __init__(self, driver: Driver, channel_id: int, shape: ChannelShape) -> None:
+        self._driver = driver
+        self._id = channel_id
+        self._decode = shape.item_plan.decode
+        self._queue: deque[bytes | memoryview] = deque()
+        self._waiting = ParkingLot()
+        self._consumed = 0
+        self._grant_at = max(1, shape.credit // 2)
+        self._lost_because: BaseException | None = None
+        self.allowance = shape.credit
+        """How many more items the peer may send."""
+        self.state = ChannelState.OPEN
+
+    async def receive(self) -> Any:
+        await checkpoint_if_cancelled()
+        while not self._queue:
+            if self.state is not ChannelState.OPEN:
+                raise self._why_not()
+            if not self.allowance:
+                # A channel of credit 0 hands items over one at a time, like a memory
+                # channel without a buffer.
+                self._grant(1)
+            await self._waiting.park()
+        return self._take()
+
+    def receive_nowait(self) -> Any:
+        if self._queue:
+            return self._take()
+        if self.state is not ChannelState.OPEN:
+            raise self._why_not()
+        raise trio.WouldBlock
+
+    def _take(self) -> Any:
+        item = self._queue.popleft()
+        self._consumed += 1
+        if self._consumed >= self._grant_at and self.state is ChannelState.OPEN:
+            self._grant(self._consumed)
+            self._consumed = 0
+        try:
+            return self._decode(item)
+        except DecodeError as error:
+            raise RxDecodeError(str(error)) from error
+
+    def _why_not(self) -> Exception:
+        if self.state is ChannelState.CLOSED:
+            return trio.EndOfChannel()
+        if self.state is ChannelState.RESET:
+            return RxReset("this end of the channel has been reset")
+        error = RxConnectionLost(f"the channel was lost: {self._lost_because}")
+        error.__cause__ = self._lost_because
+        return error
+
+    def grant(self, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"grant: expected a count of 1 or more, got {count}")
+        if self.state is ChannelState.OPEN:
+            self._grant(count)
+
+    def _grant(self, count: int) -> None:
+        self.allowance += count
+        driver = self._driver
+        driver.outbox.push(ChannelGrantCredit(driver.connection_id, self._id, count))
+
+    def reset(self) -> None:
+        self._queue.clear()
+        if self._end(ChannelState.RESET):
+            self._driver.ended(self._id)
+            self._driver.outbox.push(ChannelReset(self._driver.connection_id, self._id))
+        elif self.state is ChannelState.CLOSED:
+            self.state = ChannelState.RESET
+
+    def drop(self) -> None:
+        if self.state is ChannelState.OPEN:
+            self._driver.drop_later(self.reset)
+
+    # ---- the peer's doing
+
+    def on_item(self, item: bytes | memoryview) -> bool:
+        """Whether the item was within the credit."""
+        if not self.allowance:
+            return False
+        self.allowance -= 1
+        self._queue.append(item)
+        self._waiting.unpark()
+        return True
+
+    def on_close(self) -> None:
+        self._end(ChannelState.CLOSED)
+
+    def on_reset(self) -> None:
+        """A reset by the sender, which some peers pass on."""
+        self._queue.clear()
+        self._end(ChannelState.RESET)
+
+    def on_lost(self, because: BaseException) -> None:
+        if self._end(ChannelState.LOST):
+            self._lost_because = because
+
+    def _end(self, state: ChannelState) -> bool:
+        if self.state is not ChannelState.OPEN:
+            return False
+        self.state = state
+        self._waiting.unpark_all()
+        return True
+
+    def __repr__(self) -> str:
+        return (
+            f"<channel {self._id} in, {self.state.value}, "
+            f"{len(self._queue)} queued, allowance {self.allowance}>"
+        )

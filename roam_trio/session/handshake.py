@@ -1,0 +1,127 @@
+"""The handshake: the first message of either side (`session.handshake`).
+
+The deciding functions are synchronous: they look at the peer's message, and return
+what was agreed or raise what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ..conduits.base import ConduitRx, ConduitTx
+from ..errors import SessionIoError, SessionProtocolError
+from ..messages import (
+    PROTOCOL_VERSION,
+    ConnectionSettings,
+    Hello,
+    HelloYourself,
+    Message,
+    ProtocolError,
+)
+from ..metadata import Metadata
+
+__all__ = ["Agreed", "accept", "check_hello", "check_hello_yourself", "initiate"]
+
+
+@attrs.frozen
+class Agreed:
+    """What a handshake has settled about the root connection.
+
+    Attributes:
+        ours: the settings this side has told.
+        theirs: the settings the peer has told.
+        metadata: what the peer sent along.
+    """
+
+    ours: ConnectionSettings
+    theirs: ConnectionSettings
+    metadata: Metadata
+
+
+async def initiate(
+    tx: ConduitTx[Message],
+    rx: ConduitRx[Message],
+    ours: ConnectionSettings,
+    metadata: Metadata,
+    *,
+    strict: bool,
+) -> Agreed:
+    """Say Hello, and wait for the answer.
+
+    Raises:
+        SessionProtocolError: the answer breaks the protocol, or is a ProtocolError.
+        SessionIoError: the peer closed.
+        LinkError, ConduitError: the conduit failed.
+    """
+    (await tx.reserve()).send(Hello(0, PROTOCOL_VERSION, ours, metadata))
+    return check_hello_yourself(await rx.recv(), ours, strict=strict)
+
+
+async def accept(
+    tx: ConduitTx[Message],
+    rx: ConduitRx[Message],
+    max_concurrent_requests: int,
+    metadata: Metadata,
+    *,
+    strict: bool,
+) -> Agreed:
+    """Wait for Hello, and answer it, taking the parity that the initiator left.
+
+    Raises:
+        SessionProtocolError, SessionIoError, LinkError, ConduitError: as `initiate`.
+    """
+    hello = check_hello(await rx.recv(), strict=strict)
+    ours = ConnectionSettings(hello.settings.parity.other(), max_concurrent_requests)
+    (await tx.reserve()).send(HelloYourself(0, ours, metadata))
+    return Agreed(ours, hello.settings, hello.metadata)
+
+
+def check_hello(message: Message | None, *, strict: bool) -> Hello:
+    """The initiator's first message, if it is a good one."""
+    if not isinstance(message, Hello):
+        raise _instead_of("Hello", message)
+    if message.version != PROTOCOL_VERSION:
+        raise SessionProtocolError(
+            f"expected protocol version {PROTOCOL_VERSION}, got {message.version}"
+        )
+    _check_connection(message, strict=strict)
+    return message
+
+
+def check_hello_yourself(
+    message: Message | None, ours: ConnectionSettings, *, strict: bool
+) -> Agreed:
+    """What the acceptor's first message settles.
+
+    Some acceptors always say Even, so the parity is checked only if `strict`: each
+    side then allocates from a half of its own all the same if this side said Odd.
+    """
+    if not isinstance(message, HelloYourself):
+        raise _instead_of("HelloYourself", message)
+    _check_connection(message, strict=strict)
+    if strict and message.settings.parity is not ours.parity.other():
+        raise SessionProtocolError(
+            f"expected HelloYourself with parity {ours.parity.other().name.lower()}, "
+            f"got {message.settings.parity.name.lower()}"
+        )
+    return Agreed(ours, message.settings, message.metadata)
+
+
+def _check_connection(message: Hello | HelloYourself, *, strict: bool) -> None:
+    if strict and message.connection_id != 0:
+        raise SessionProtocolError(
+            f"expected {type(message).__name__} on connection 0, "
+            f"got it on {message.connection_id}"
+        )
+
+
+def _instead_of(
+    expected: str, message: Message | None
+) -> SessionProtocolError | SessionIoError:
+    if message is None:
+        return SessionIoError(f"the peer closed the link; expected its {expected}")
+    if isinstance(message, ProtocolError):
+        return SessionProtocolError(message.description, broken_by="us")
+    return SessionProtocolError(
+        f"expected {expected} as the first message, got {type(message).__name__}"
+    )

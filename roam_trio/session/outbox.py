@@ -1,0 +1,119 @@
+"""What a session sends, in one order: the way from its connections to the conduit.
+
+Two kinds of messages go through here. Calls, responses and items wait for room with
+`reserve`. Credit, cancellations, closes and pongs cannot wait, since what sends them
+must not stall; `push` sends them at once if there is room, and keeps them otherwise.
+While any are kept, nobody overtakes them: whoever gets room first sends the oldest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from ..conduits.base import ConduitTx, ConduitTxPermit
+from ..errors import LimitExceeded, RoamTrioError
+from ..messages import Message
+
+__all__ = ["Outbox"]
+
+
+class Outbox:
+    """The sending side of a session.
+
+    Args:
+        tx: the conduit.
+        most_kept: how many messages `push` keeps (`Limits.unsent_replies`).
+        fail: called with the reason when the conduit fails, or more would be kept.
+    """
+
+    def __init__(
+        self,
+        tx: ConduitTx[Message],
+        most_kept: int,
+        fail: Callable[[RoamTrioError], None],
+    ) -> None:
+        self._tx = tx
+        self._most_kept = most_kept
+        self._fail = fail
+        self._kept: deque[Message] = deque()
+        self._kept_some = trio.lowlevel.ParkingLot()
+
+    def reserve_nowait(self) -> ConduitTxPermit[Message] | None:
+        """A permit to send one message, or None if there is no room now.
+
+        Raises:
+            RoamTrioError: the conduit has ended.
+        """
+        if self._kept:
+            return None
+        try:
+            return self._tx.reserve_nowait()
+        except trio.WouldBlock:
+            return None
+
+    async def reserve(self) -> ConduitTxPermit[Message]:
+        """Wait for a permit to send one message. Cancelled, it has taken no room.
+
+        Raises:
+            RoamTrioError: the conduit has ended.
+        """
+        while True:
+            permit = await self._tx.reserve()
+            if not self._kept:
+                return permit
+            self._send_kept(permit)
+
+    def push(self, message: Message) -> None:
+        """Send `message` after everything before it, without waiting. Never raises:
+        if the conduit has ended, the message is of no use, and the session ends."""
+        try:
+            permit = self.reserve_nowait()
+            if permit is not None:
+                permit.send(message)
+                return
+        except RoamTrioError as error:
+            self._fail(error)
+            return
+        if len(self._kept) >= self._most_kept:
+            self._fail(
+                LimitExceeded(
+                    "unsent_replies",
+                    f"the peer does not read, and {len(self._kept)} messages wait",
+                )
+            )
+            return
+        self._kept.append(message)
+        self._kept_some.unpark_all()
+
+    async def drain(self) -> None:
+        """Send what `push` kept as room comes; runs in a task of the session's.
+
+        Raises:
+            RoamTrioError: the conduit has ended.
+        """
+        while True:
+            if not self._kept:
+                await self._kept_some.park()
+            permit = await self._tx.reserve()
+            if self._kept:
+                self._send_kept(permit)
+            else:
+                permit.release()
+
+    def flush_kept(self) -> None:
+        """Send what `push` kept as far as there is room; for the end of a session."""
+        while self._kept:
+            try:
+                permit = self._tx.reserve_nowait()
+            except (trio.WouldBlock, RoamTrioError):
+                return
+            self._send_kept(permit)
+
+    def _send_kept(self, permit: ConduitTxPermit[Message]) -> None:
+        permit.send(self._kept.popleft())
+
+    def __repr__(self) -> str:
+        return f"<Outbox {len(self._kept)} kept>"

@@ -1,0 +1,88 @@
+"""Messages for channels that are not bound: those that come early, and those too late.
+
+Early ones belong to a call whose handler has not taken up its channels yet, or, from
+peers with several threads, to a call that is only just coming. They are kept, within
+bounds, until the channel is bound. Late ones belong to a channel that has ended, which
+its peer did not know when it sent them; nothing is kept of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..errors import LimitExceeded
+from ..limits import Limits
+from ..messages import ChannelItem, ChannelMessage
+
+__all__ = ["Strays"]
+
+
+class Strays:
+    """What one connection keeps, and remembers, of channels that are not bound."""
+
+    __slots__ = ("_early", "_ended", "_limits", "bytes", "count", "late")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._early: dict[int, deque[ChannelMessage]] = {}
+        self._ended: dict[int, None] = {}
+        self.count = 0
+        """How many messages are kept."""
+        self.bytes = 0
+        """How many bytes of items are kept."""
+        self.late = 0
+        """How many messages came too late."""
+
+    def add(self, message: ChannelMessage) -> None:
+        """Keep `message` if it is early.
+
+        Raises:
+            LimitExceeded: too many are kept already.
+        """
+        channel_id = message.channel_id
+        if channel_id in self._ended:
+            self.late += 1
+            return
+        self.bytes += _size(message)
+        self.count += 1
+        if self.count > self._limits.early_items:
+            raise LimitExceeded("early_items", _too_many(channel_id))
+        if self.bytes > self._limits.early_bytes:
+            raise LimitExceeded("early_bytes", _too_many(channel_id))
+        self._early.setdefault(channel_id, deque()).append(message)
+
+    def take(self, channel_id: int) -> deque[ChannelMessage]:
+        """What came early for a channel that is bound now, in order."""
+        if not self._early:
+            return _NOTHING
+        messages = self._early.pop(channel_id, _NOTHING)
+        self.count -= len(messages)
+        self.bytes -= sum(map(_size, messages))
+        return messages
+
+    def end(self, channel_id: int) -> None:
+        """The channel has ended, or no handler ever took it up."""
+        self.take(channel_id)
+        self._ended[channel_id] = None
+        if len(self._ended) > self._limits.channels:
+            del self._ended[next(iter(self._ended))]
+
+    def clear(self) -> None:
+        """The connection has ended."""
+        self._early.clear()
+        self._ended.clear()
+        self.count = self.bytes = 0
+
+
+_NOTHING: deque[ChannelMessage] = deque(maxlen=0)
+
+
+def _size(message: ChannelMessage) -> int:
+    return len(message.item) if type(message) is ChannelItem else 0
+
+
+def _too_many(channel_id: int) -> str:
+    return (
+        f"channel {channel_id} belongs to no call yet, and too much has come for "
+        "channels like it"
+    )
