@@ -1,0 +1,201 @@
+"""`connect` and `serve` by URL: the short way to a client and to a server.
+
+async with connect("tcp://127.0.0.1:7000", Adder) as adder:
+    assert await adder.add(3, 5) == 8
+
+server = await nursery.start(serve, "tcp://127.0.0.1:0", dispatcher(Adder, Impl()))
+print(server.url)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from .calls import Handler
+from .errors import SessionError
+from .limits import DEFAULT_LIMITS, Limits
+from .links import Link, StreamLimits, connect_tcp, tcp_link
+from .metadata import MetadataLike
+from .service import client
+from .session import OpenSession, acceptor, initiator
+
+__all__ = ["Connecting", "Server", "connect", "serve"]
+
+logger = logging.getLogger("roam_trio.endpoint")
+
+T = TypeVar("T")
+
+
+def connect(
+    url: str,
+    service: Callable[..., T],
+    handler: Handler | None = None,
+    *,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+) -> Connecting[T]:
+    """Connect to a server and get a client, for the length of an ``async with`` block.
+
+    Args:
+        url: ``tcp://host:port``.
+        service: the class of the service; the client is typed as it.
+        handler: answers calls of the server's, if it makes any.
+        max_concurrent_requests: how many calls of the server's may be in flight.
+        metadata: sent along with the handshake.
+        limits: what the server can make this side hold.
+        strict: also refuse what other implementations are known to do differently
+            from the rules.
+
+    Raises:
+        ValueError: the URL is not of that form.
+        OSError: (on entering) nobody listens there.
+        SessionError: (on entering) the handshake failed.
+
+    Leaving the block ends the session; an exception of the block's passes through as
+    it is.
+    """
+    address = _TcpAddress.parse(url)
+
+    async def open_session() -> OpenSession:
+        link = await connect_tcp(
+            address.host, address.port, limits=_stream_limits(limits)
+        )
+        return initiator(
+            link,
+            max_concurrent_requests=max_concurrent_requests,
+            metadata=metadata,
+            limits=limits,
+            strict=strict,
+        ).open(handler)
+
+    return Connecting(open_session, service)
+
+
+class Connecting(Generic[T]):
+    """What `connect` returns: to be entered with ``async with``."""
+
+    def __init__(
+        self,
+        open_session: Callable[[], Awaitable[OpenSession]],
+        service: Callable[..., T],
+    ) -> None:
+        self._open_session = open_session
+        self._service = service
+        self._session: OpenSession | None = None
+
+    async def __aenter__(self) -> T:
+        self._session = await self._open_session()
+        session = await self._session.__aenter__()
+        return client(self._service, session.caller)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._session is not None
+        await self._session.__aexit__(exc_type, exc, traceback)
+
+
+class Server:
+    """A running server, as `serve` reports it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with the port it really has."""
+        return self._url
+
+    def __repr__(self) -> str:
+        return f"<Server {self._url}>"
+
+
+async def serve(
+    url: str,
+    handler: Handler,
+    *,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listen, and serve whoever connects, until cancelled; for ``nursery.start``.
+
+    A session that fails is logged, and harms no other.
+
+    Args:
+        url: ``tcp://host:port``; port 0 takes a free one, see `Server.url`.
+        handler: answers the calls of every client; `dispatcher` makes one.
+        max_concurrent_requests: how many calls each client may have in flight.
+        metadata: sent along with every handshake.
+        limits: what each client can make this side hold.
+        strict: see `connect`.
+
+    Raises:
+        ValueError: the URL is not of that form.
+        OSError: it cannot listen there.
+    """
+    address = _TcpAddress.parse(url)
+
+    async def serve_stream(stream: trio.SocketStream) -> None:
+        link: Link = tcp_link(stream, limits=_stream_limits(limits))
+        session = acceptor(
+            link,
+            max_concurrent_requests=max_concurrent_requests,
+            metadata=metadata,
+            limits=limits,
+            strict=strict,
+        )
+        try:
+            await session.run(handler)
+        except SessionError as error:
+            logger.warning("a client could not set up a session: %s", error)
+
+    listeners = await trio.open_tcp_listeners(address.port, host=address.host or None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, serve_stream, listeners)
+        task_status.started(Server(address.with_port_of(listeners)))
+
+
+@attrs.frozen
+class _TcpAddress:
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, url: str) -> _TcpAddress:
+        expected = f"expected a URL like tcp://127.0.0.1:7000, got {url!r}"
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"{expected}: {error}") from None
+        if parts.scheme != "tcp":
+            raise ValueError(f"{expected}: the schemes are: tcp")
+        if port is None or parts.path or parts.query or parts.fragment:
+            raise ValueError(expected)
+        return cls(parts.hostname or "", port)
+
+    def with_port_of(self, listeners: Sequence[trio.SocketListener]) -> str:
+        port: int = listeners[0].socket.getsockname()[1]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp://{host}:{port}"
+
+
+def _stream_limits(limits: Limits) -> StreamLimits:
+    return StreamLimits(
+        max_payload=limits.max_payload, max_unsent_bytes=limits.max_unsent_bytes
+    )

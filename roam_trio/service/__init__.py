@@ -1,0 +1,28 @@
+"""Services: classes of annotated async methods, their clients and their dispatchers."""
+
+from .call import Call, SinkCall, current_call
+from .client import ResponseParts, client, with_metadata
+from .descriptor import (
+    ArgDescriptor,
+    MethodDescriptor,
+    ServiceDescriptor,
+    describe,
+    service,
+)
+from .dispatcher import Dispatcher, dispatcher
+
+__all__ = [
+    "ArgDescriptor",
+    "Call",
+    "Dispatcher",
+    "MethodDescriptor",
+    "ResponseParts",
+    "ServiceDescriptor",
+    "SinkCall",
+    "client",
+    "current_call",
+    "describe",
+    "dispatcher",
+    "service",
+    "with_metadata",
+]

@@ -1,0 +1,124 @@
+"""One call, as its handler sees it: what came with it, and the explicit reply to it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Generic, TypeVar
+
+from ..calls import ReplySink
+from ..errors import UserError
+from ..messages import RequestCall
+from ..metadata import Metadata, MetadataLike
+from .descriptor import MethodDescriptor
+
+__all__ = ["Call", "SinkCall", "current_call"]
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+_current: ContextVar[Call[object, object]] = ContextVar("roam_trio_call")
+
+
+class Call(Generic[T, E]):
+    """The call that a handler is answering; `current_call` gives it.
+
+    A handler answers by returning or raising. To answer earlier, and go on working, it
+    uses `ok`, `err` or `reply`; what it then returns or raises is disregarded. One that
+    ends without any answer is answered for with Cancelled.
+
+    Attributes:
+        method: the method that was called.
+        response_metadata: goes with the response, however it is made.
+    """
+
+    __slots__ = ("_reply", "_request", "_response_metadata", "method")
+
+    def __init__(
+        self, method: MethodDescriptor, request: RequestCall, reply: ReplySink
+    ) -> None:
+        self.method = method
+        self._request = request
+        self._reply = reply
+        self._response_metadata = Metadata()
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the caller sent along."""
+        return self._request.metadata
+
+    @property
+    def connection_id(self) -> int:
+        """The connection on which the call came."""
+        return self._request.connection_id
+
+    @property
+    def request_id(self) -> int:
+        """The number of the request on its connection."""
+        return self._request.request_id
+
+    @property
+    def response_metadata(self) -> Metadata:
+        """What goes with the response; to be set before it is made."""
+        return self._response_metadata
+
+    @response_metadata.setter
+    def response_metadata(self, metadata: MetadataLike) -> None:
+        self._response_metadata = Metadata.of(metadata)
+
+    @property
+    def is_replied(self) -> bool:
+        """Whether the response was sent, or can no longer be."""
+        return self._reply.is_sent
+
+    async def ok(self, value: T) -> T:
+        """Answer with `value` now, and return it, so that ``return await call.ok(v)``
+        has the type of the method.
+
+        Waits for room to send. Cancelled, it has sent nothing.
+
+        Raises:
+            EncodeError: the value is not of the method's return type.
+            RuntimeError: the call has been answered.
+        """
+        await self._reply.send(
+            self.method.result_plan.encode_ok(value), self._response_metadata
+        )
+        return value
+
+    async def err(self, error: E) -> None:
+        """Answer with an error of the method's error type now; otherwise as `ok`."""
+        await self._reply.send(
+            self.method.result_plan.encode_user_error(error), self._response_metadata
+        )
+
+    async def reply(self, result: T | UserError) -> None:
+        """Answer with a value, or with the error in a `UserError`."""
+        if isinstance(result, UserError):
+            await self.err(result.error)
+        else:
+            await self.ok(result)
+
+    def __repr__(self) -> str:
+        state = "replied" if self.is_replied else "open"
+        return f"<Call {self.request_id} of {self.method}, {state}>"
+
+
+SinkCall = Call
+"""A call whose reply goes to a `ReplySink`, as every one does here."""
+
+
+def current_call() -> Call[object, object]:
+    """The call that this task, or the task that started it, is answering.
+
+    Raises:
+        LookupError: it is answering none.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise LookupError("current_call: this task answers no call") from None
+
+
+def set_current_call(call: Call[object, object]) -> None:
+    """For the dispatcher, at the start of a handler's task."""
+    _current.set(call)

@@ -1,0 +1,159 @@
+"""The calling side of a service: an object with the service's methods.
+
+The class of the clients of a service is made once. Each method is compiled with the
+parameters that the service declares, so that calling it with others fails as calling
+any function does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import cache
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+import attrs
+
+from ..calls import Caller, Payload
+from ..errors import (
+    CallCancelled,
+    DecodeError,
+    InvalidPayload,
+    UnknownMethod,
+    UserError,
+)
+from ..messages import RequestResponse
+from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..schema import ResultKind
+from .descriptor import MethodDescriptor, ServiceDescriptor, describe
+
+__all__ = ["ResponseParts", "client", "with_metadata"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@attrs.frozen
+class ResponseParts(Generic[T]):
+    """What a call returned, and the metadata that came with it."""
+
+    value: T
+    metadata: Metadata
+
+
+def client(service: Callable[..., T], caller: Caller) -> T:
+    """A client: an object with the methods of `service`, which makes calls of them.
+
+    Args:
+        service: the class of the service; the client is typed as it.
+        caller: makes the calls, on the connection it belongs to.
+
+    Its methods raise, beside the method's own errors: `UnknownMethod`,
+    `InvalidPayload`, `CallCancelled` and `ConnectionLost`, for what became of the
+    call; `EncodeError` for an argument that is not of its type. Cancelling one tells
+    the peer, and does not wait for it. Each is a checkpoint.
+    """
+    return cast(T, _client_class(describe(service))(caller))
+
+
+def with_metadata(
+    method: Callable[P, Coroutine[Any, Any, T]], metadata: MetadataLike = ()
+) -> Callable[P, Coroutine[Any, Any, ResponseParts[T]]]:
+    """A client's method, with metadata both ways.
+
+    ``parts = await with_metadata(adder.add, {"trace-id": "abc"})(3, 5)`` sends the
+    metadata with the request; ``parts.value`` is the result and ``parts.metadata``
+    what came with the response.
+
+    Raises:
+        TypeError: `method` is not a method of a client.
+    """
+    owner = getattr(method, "__self__", None)
+    descriptor = getattr(method, "__roam_method__", None)
+    if not isinstance(owner, _Client) or not isinstance(descriptor, MethodDescriptor):
+        raise TypeError(f"expected a method of a client, got {method!r}")
+    caller, found, sent = owner.roam_caller, descriptor, Metadata.of(metadata)
+
+    async def call(*args: P.args, **kwargs: P.kwargs) -> ResponseParts[T]:
+        bound = found.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        response = await caller.call(
+            found.id, Payload(found.args_plan, bound.args), metadata=sent
+        )
+        return ResponseParts(_result(found, response), response.metadata)
+
+    return call
+
+
+class _Client:
+    """What clients of every service have in common."""
+
+    __slots__ = ("__weakref__", "roam_caller")
+
+    def __init__(self, caller: Caller) -> None:
+        self.roam_caller = caller
+
+    def __repr__(self) -> str:
+        state = "connected" if self.roam_caller.is_connected else "disconnected"
+        return f"<{type(self).__name__} {state}>"
+
+
+async def _call(caller: Caller, method: MethodDescriptor, args: tuple[Any, ...]) -> Any:
+    response = await caller.call(
+        method.id, Payload(method.args_plan, args), metadata=NO_METADATA
+    )
+    return _result(method, response)
+
+
+def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
+    """The value in a response; what it says instead of one is raised."""
+    assert not isinstance(response.ret, list), "pieces are for sending only"
+    try:
+        kind, value = method.result_plan.decode(response.ret)
+    except DecodeError as error:
+        raise InvalidPayload(f"{method}: the answer: {error}") from error
+    if kind is ResultKind.OK:
+        return value
+    if kind is ResultKind.USER:
+        raise value if isinstance(value, Exception) else UserError(value)
+    if kind is ResultKind.UNKNOWN_METHOD:
+        raise UnknownMethod(
+            f"{method}: the peer serves no method of this id, {method.id:#018x}; "
+            "its service, its name or its types differ"
+        )
+    if kind is ResultKind.INVALID_PAYLOAD:
+        raise InvalidPayload(f"{method}: the peer could not decode the arguments")
+    raise CallCancelled(f"{method}: the handler ended without an answer")
+
+
+@cache
+def _client_class(service: ServiceDescriptor) -> Callable[[Caller], Any]:
+    members: dict[str, Any] = {"__slots__": (), "__doc__": service.doc}
+    for method in service.methods:
+        members[method.name] = _client_method(method)
+    return type(f"{service.name}Client", (_Client,), members)
+
+
+def _client_method(method: MethodDescriptor) -> Any:
+    """A function with the parameters of `method`, which calls it."""
+    names = list(method.signature.parameters)
+    defaults = {
+        f"default_{name}": parameter.default
+        for name, parameter in method.signature.parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    parameters = "".join(
+        f", {name}=default_{name}" if f"default_{name}" in defaults else f", {name}"
+        for name in names
+    )
+    arguments = "".join(f"{name}, " for name in names)
+    source = (
+        f"async def {method.name}(self{parameters}):\n"
+        f"    return await call(self.roam_caller, method, ({arguments}))\n"
+    )
+    function = compile_source(
+        source, f"client of {method}", {"call": _call, "method": method, **defaults}
+    )[method.name]
+    function.__doc__ = method.doc
+    function.__qualname__ = f"{method.service}Client.{method.name}"
+    function.__roam_method__ = method
+    return function

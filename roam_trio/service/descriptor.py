@@ -1,0 +1,226 @@
+"""What a service is, as data: made from a class of annotated async methods.
+
+`service` is the decorator. It leaves the class as it is, and attaches a
+`ServiceDescriptor`, from which clients and dispatchers are made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar, overload
+
+import attrs
+
+from ..errors import SchemaError
+from ..schema import (
+    ResultPlan,
+    RpcPlan,
+    args_plan,
+    method_id,
+    result_plan,
+    split_fallible,
+)
+
+__all__ = [
+    "ArgDescriptor",
+    "MethodDescriptor",
+    "ServiceDescriptor",
+    "describe",
+    "service",
+]
+
+C = TypeVar("C", bound=type[Any])
+
+_ATTRIBUTE = "__roam_service__"
+
+
+@attrs.frozen
+class ArgDescriptor:
+    """An argument of a method: its name, which is not on the wire, and its type."""
+
+    name: str
+    type: Any
+
+
+@attrs.frozen
+class MethodDescriptor:
+    """A method of a service.
+
+    Attributes:
+        service: the name of the service.
+        name: its name in Python.
+        id: its identity on the wire (`rpc.method-id`).
+        args: its arguments, in order.
+        return_type: what it returns when it succeeds.
+        error_type: what it fails with; None for an infallible method.
+        doc: its docstring.
+        signature: its signature in Python, without ``self``.
+        args_plan: encodes and decodes the tuple of arguments.
+        result_plan: encodes and decodes the result.
+    """
+
+    service: str
+    name: str
+    id: int
+    args: tuple[ArgDescriptor, ...]
+    return_type: Any
+    error_type: Any
+    doc: str
+    signature: inspect.Signature = attrs.field(eq=False, repr=False)
+    args_plan: RpcPlan[tuple[Any, ...]] = attrs.field(eq=False, repr=False)
+    result_plan: ResultPlan = attrs.field(eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.service}.{self.name}"
+
+
+@attrs.frozen
+class ServiceDescriptor:
+    """A service: its name, its methods in the order of the class, its docstring."""
+
+    name: str
+    methods: tuple[MethodDescriptor, ...]
+    doc: str
+    by_id: dict[int, MethodDescriptor] = attrs.field(init=False, eq=False, repr=False)
+    """Its methods by their identity."""
+
+    EMPTY: ClassVar[ServiceDescriptor]
+    """A service without methods."""
+
+    @by_id.default
+    def _index(self) -> dict[int, MethodDescriptor]:
+        return {method.id: method for method in self.methods}
+
+
+ServiceDescriptor.EMPTY = ServiceDescriptor("Empty", (), "")
+
+
+@overload
+def service(cls: C, /) -> C: ...
+@overload
+def service(*, name: str) -> Callable[[C], C]: ...
+def service(
+    cls: C | None = None, /, *, name: str | None = None
+) -> C | Callable[[C], C]:
+    """Make a class of annotated async methods a service.
+
+    The class is the schema (`service-macro.is-source-of-truth`): its type hints decide
+    the wire types, and with the names the identity of each method. A `Protocol` suits
+    best, since handlers then need no base class.
+
+    Args:
+        cls: the class.
+        name: the service's name for the identity of its methods, if it is not to be
+            the class's.
+
+    Raises:
+        SchemaError: a method is not async, or a type has no wire form.
+    """
+
+    def decorate(cls: C) -> C:
+        setattr(cls, _ATTRIBUTE, _describe_class(cls, name or cls.__name__))
+        return cls
+
+    return decorate if cls is None else decorate(cls)
+
+
+def describe(service: Callable[..., Any]) -> ServiceDescriptor:
+    """The descriptor of a class that `service` has decorated.
+
+    Raises:
+        TypeError: it has not.
+    """
+    descriptor = getattr(service, "__dict__", {}).get(_ATTRIBUTE)
+    if not isinstance(descriptor, ServiceDescriptor):
+        raise TypeError(
+            f"expected a class decorated with @roam_trio.service, got {service!r}"
+        )
+    return descriptor
+
+
+def _describe_class(cls: type[Any], name: str) -> ServiceDescriptor:
+    methods = tuple(
+        _describe_method(name, method_name, function)
+        for method_name, function in _public_functions(cls).items()
+    )
+    return ServiceDescriptor(name, methods, inspect.cleandoc(cls.__doc__ or ""))
+
+
+def _public_functions(cls: type[Any]) -> dict[str, Any]:
+    """Base classes first, each in the order of its definition."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__ in ("builtins", "typing", "typing_extensions", "abc"):
+            continue
+        for name, member in vars(base).items():
+            if not name.startswith("_") and callable(member):
+                found[name] = member
+            elif isinstance(member, (staticmethod, classmethod, property)):
+                if not name.startswith("_"):
+                    found[name] = member
+    return found
+
+
+def _describe_method(service_name: str, name: str, function: Any) -> MethodDescriptor:
+    path = f"{service_name}.{name}"
+    if not inspect.iscoroutinefunction(function):
+        raise SchemaError(
+            f"expected an async method, got {function!r}; what is not for the wire "
+            "starts with an underscore",
+            path,
+        )
+    signature = _without_self(inspect.signature(function), path)
+    hints = _resolve_hints(function, path)
+    args = tuple(
+        ArgDescriptor(arg, _hint(hints, arg, path)) for arg in signature.parameters
+    )
+    return_type, error_type = split_fallible(_hint(hints, "return", path))
+    arguments = args_plan([a.type for a in args], [a.name for a in args], path)
+    result = result_plan(return_type, error_type, path)
+    return MethodDescriptor(
+        service_name,
+        name,
+        method_id(service_name, name, arguments.signature + result.signature),
+        args,
+        return_type,
+        error_type,
+        inspect.cleandoc(function.__doc__ or ""),
+        signature,
+        arguments,
+        result,
+    )
+
+
+def _without_self(signature: inspect.Signature, path: str) -> inspect.Signature:
+    parameters = list(signature.parameters.values())[1:]
+    for parameter in parameters:
+        if parameter.kind not in (
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.POSITIONAL_ONLY,
+        ):
+            raise SchemaError(
+                "arguments travel by position: expected a plain parameter, "
+                f"got {parameter}",
+                f"{path}({parameter.name})",
+            )
+    return signature.replace(parameters=parameters)
+
+
+def _resolve_hints(function: Any, path: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise SchemaError(
+            f"{error}; the types of a service must be defined at module level, "
+            "before the service",
+            path,
+        ) from error
+
+
+def _hint(hints: dict[str, Any], name: str, path: str) -> Any:
+    if name not in hints:
+        where = f"{path} -> return" if name == "return" else f"{path}({name})"
+        raise SchemaError("a type hint is missing", where)
+    return hints[name]
