@@ -1,0 +1,250 @@
+"""A normal form of type annotations.
+
+Python has several spellings of one type (``Optional[X]`` and ``X | None``, aliases,
+`typing.NewType`), and its notion of equality is not the wire's: ``A | B == B | A``,
+though the order of a union numbers its variants. `normalise` reduces an annotation to
+classes and `Applied` forms that are hashable and equal exactly if they are the same
+type on the wire; both the plan cache and the recursion check go by them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ForwardRef, TypeVar, Union, get_args, get_origin
+
+from attrs import field, frozen
+
+from ..errors import SchemaError
+from .types import Credit, ErrorType, Length, Slice, Wire
+
+__all__ = ["Applied", "Opaque", "field_types", "normalise", "type_name"]
+
+Marker = Wire | Length | Slice | Credit | ErrorType
+MARKERS = (Wire, Length, Slice, Credit, ErrorType)
+MAX_ALIASES = 100
+
+
+@frozen
+class Applied:
+    """A generic with its arguments: a union, Annotated, a collection, a class."""
+
+    origin: Any
+    args: tuple[Any, ...]
+
+
+@frozen
+class Opaque:
+    """An annotation that cannot be hashed; only itself equals it."""
+
+    annotation: Any = field(eq=id)
+
+
+def normalise(
+    annotation: Any, scope: Mapping[Any, Any] | None = None, *, path: str = ""
+) -> Any:
+    """Reduce an annotation to its normal form.
+
+    Args:
+        annotation: any annotation, or a normal form.
+        scope: what the type variables in it (and `typing.Self`) stand for.
+        path: where it stands, for errors.
+
+    Raises:
+        SchemaError: an alias refers to itself.
+    """
+    return _Normaliser(path).reduce(annotation, scope or {})
+
+
+class _Normaliser:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.aliases = 0
+
+    def reduce(self, annotation: Any, scope: Mapping[Any, Any]) -> Any:
+        if annotation is None:
+            return type(None)
+        if isinstance(annotation, Applied | Opaque):
+            return annotation
+        if isinstance(annotation, TypeVar) or annotation is typing.Self:
+            return scope.get(annotation, annotation)
+        if isinstance(annotation, typing.NewType):
+            return self.reduce(annotation.__supertype__, scope)
+        if _is_alias(annotation):
+            return self.reduce(self.alias_value(annotation), {})
+        origin = get_origin(annotation)
+        if origin is None:
+            return annotation if _hashable(annotation) else Opaque(annotation)
+        return self.reduce_applied(annotation, origin, scope)
+
+    def reduce_applied(
+        self, annotation: Any, origin: Any, scope: Mapping[Any, Any]
+    ) -> Any:
+        if origin is Annotated:
+            return self.reduce_annotated(annotation, scope)
+        args = tuple(self.reduce(arg, scope) for arg in get_args(annotation))
+        if origin in (Union, types.UnionType):
+            return _union(args)
+        if _is_alias(origin):
+            parameters = origin.__type_params__
+            if len(parameters) != len(args):
+                return Opaque(annotation)
+            value = self.alias_value(origin)
+            return self.reduce(value, dict(zip(parameters, args, strict=True)))
+        return Applied(origin, args)
+
+    def reduce_annotated(self, annotation: Any, scope: Mapping[Any, Any]) -> Any:
+        inner, *metadata = get_args(annotation)
+        markers = [each for each in metadata if isinstance(each, MARKERS)]
+        inner = self.reduce(inner, scope)
+        if isinstance(inner, Applied) and inner.origin is Annotated:
+            inner, *within = inner.args
+            markers = [*within, *markers]
+        return Applied(Annotated, (inner, *markers)) if markers else inner
+
+    def alias_value(self, alias: Any) -> Any:
+        self.aliases += 1
+        if self.aliases > MAX_ALIASES:
+            raise SchemaError(
+                f"the type alias {alias} refers to itself without a class in between; "
+                "make one of the types it goes through a class",
+                self.path,
+            )
+        try:
+            return alias.__value__
+        except NameError as error:
+            raise unresolved(str(error), self.path) from error
+
+
+def _is_alias(annotation: Any) -> bool:
+    # typing.TypeAliasType came with Python 3.12, typing_extensions has its own.
+    return type(annotation).__name__ == "TypeAliasType"
+
+
+def _hashable(annotation: Any) -> bool:
+    try:
+        hash(annotation)
+    except TypeError:
+        return False
+    return True
+
+
+def _union(args: Sequence[Any]) -> Any:
+    members: dict[Any, None] = {}
+    for arg in args:
+        if isinstance(arg, Applied) and arg.origin is Union:
+            members.update(dict.fromkeys(arg.args))
+        else:
+            members[arg] = None
+    if len(members) == 1:
+        return next(iter(members))
+    return Applied(Union, tuple(members))
+
+
+def type_name(annotation: Any) -> str:
+    """The name of a type in errors, near to how it was written."""
+    match annotation:
+        case Opaque(inner):
+            return type_name(inner)
+        case Applied(origin, (inner, *_)) if origin is Annotated:
+            wire = [m.name for m in annotation.args if isinstance(m, Wire)]
+            return wire[-1] if wire else type_name(inner)
+        case Applied(origin, args) if origin is Union:
+            return " | ".join(map(type_name, args))
+        case Applied(origin, args):
+            return f"{type_name(origin)}[{', '.join(map(type_name, args))}]"
+        case type():
+            return "None" if annotation is type(None) else annotation.__qualname__
+        case ForwardRef():
+            return repr(annotation.__forward_arg__)
+        case builtins.Ellipsis:
+            return "..."
+        case str():
+            return repr(annotation)
+    if get_origin(annotation) is not None:
+        return type_name(normalise(annotation))
+    return str(annotation).removeprefix("typing.")
+
+
+def unresolved(what: str, path: str) -> SchemaError:
+    return SchemaError(
+        f"the annotation cannot be resolved: {what}; define the type at the top level "
+        "of its module, or before the class that names it, and quote the annotation "
+        "as a whole",
+        path,
+    )
+
+
+def field_types(
+    cls: type[Any], args: Sequence[Any], names: Sequence[str], path: str
+) -> dict[str, Any]:
+    """The normal forms of a class's field annotations, in the order of declaration.
+
+    Args:
+        cls: a class, generic or not.
+        args: normal forms of what it is applied to.
+        names: the fields wanted. A field without annotation is left out.
+        path: where the class stands, for errors.
+
+    Raises:
+        SchemaError: an annotation cannot be resolved.
+    """
+    found: dict[str, Any] = {}
+    scopes = _scopes(cls, args)
+    this = Applied(cls, tuple(args)) if args else cls
+    for base in reversed(cls.__mro__):
+        for name, annotation in _own_annotations(base, path).items():
+            if name not in names:
+                continue
+            where = f"{path}.{name}"
+            scope = {**scopes.get(base, {}), typing.Self: this}
+            closed = _evaluate(annotation, base, cls, where)
+            found[name] = normalise(closed, scope, path=where)
+    return found
+
+
+def _own_annotations(cls: type[Any], path: str) -> Mapping[str, Any]:
+    try:
+        return inspect.get_annotations(cls)
+    except NameError as error:
+        raise unresolved(str(error), path) from error
+
+
+def _scopes(cls: type[Any], args: Sequence[Any]) -> dict[type[Any], dict[Any, Any]]:
+    """What the type variables of each base class stand for."""
+    scopes: dict[type[Any], dict[Any, Any]] = {}
+
+    def visit(base: Any, base_args: Sequence[Any]) -> None:
+        parameters: Sequence[Any] = getattr(base, "__parameters__", ())
+        scopes[base] = scope = dict(zip(parameters, base_args, strict=False))
+        bases: Sequence[Any] = base.__dict__.get("__orig_bases__", base.__bases__)
+        for each in bases:
+            origin = get_origin(each) or each
+            if isinstance(origin, type) and origin not in scopes:
+                visit(origin, [normalise(arg, scope) for arg in get_args(each)])
+
+    visit(cls, args)
+    return scopes
+
+
+def _evaluate(annotation: Any, base: type[Any], cls: type[Any], path: str) -> Any:
+    module = sys.modules.get(base.__module__)
+    nested = {key: value for key, value in vars(base).items() if inspect.isclass(value)}
+    names = {
+        **nested,
+        **({} if module is None else vars(module)),
+        **{each.__name__: each for each in getattr(base, "__type_params__", ())},
+        cls.__name__: cls,
+        base.__name__: base,
+    }
+    holder = types.SimpleNamespace(__annotations__={"field": annotation})
+    try:
+        return typing.get_type_hints(holder, names, names, include_extras=True)["field"]
+    except (NameError, AttributeError, SyntaxError) as error:
+        raise unresolved(str(error), path) from error
+    except TypeError as error:
+        raise SchemaError(f"not a type annotation: {error}", path) from error

@@ -1,0 +1,531 @@
+"""From a type annotation to its `Shape`, or to the reason why it has none.
+
+Everything is decided here, when a service is defined: what passes can be encoded,
+decoded and hashed, and what does not is a `SchemaError` with the path to it.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import enum
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union
+
+from attrs import evolve, frozen
+
+from ..errors import SchemaError
+from .annotations import Applied, Opaque, normalise, type_name, unresolved
+from .convert import converter, wire_type_of
+from .hashing import why_unhashable
+from .plan import RpcPlan
+from .records import Layout, layout_of
+from .shape import (
+    ArrayShape,
+    BoolShape,
+    BytesShape,
+    ChannelShape,
+    CharShape,
+    ConvertedShape,
+    EnumShape,
+    Field,
+    FloatShape,
+    IntShape,
+    Level,
+    ListShape,
+    MapShape,
+    OptionShape,
+    Record,
+    RefShape,
+    SetShape,
+    Shape,
+    StrShape,
+    StructShape,
+    TransparentShape,
+    TupleShape,
+    UnionShape,
+    UnitShape,
+    Variant,
+    has_channels,
+)
+from .sizes import MAX_ZERO_SIZED, Sizes
+from .types import DEFAULT_CREDIT, Credit, ErrorType, Length, Slice, Wire
+
+__all__ = ["arguments_shape", "shape_of"]
+
+MAX_DEPTH = 64
+
+
+def _integer(name: str, bits: int) -> IntShape:
+    return IntShape(name, bits, signed=name.startswith("i"))
+
+
+_U8 = _integer("u8", 8)
+_I64 = _integer("i64", 64)
+_MARKED: dict[str, tuple[type[Any], Shape]] = {
+    **{
+        f"{sign}{bits}": (int, _integer(f"{sign}{bits}", bits))
+        for bits in (8, 16, 32, 64, 128)
+        for sign in "ui"
+    },
+    "usize": (int, _integer("usize", 64)),
+    "isize": (int, _integer("isize", 64)),
+    "f32": (float, FloatShape(32)),
+    "f64": (float, FloatShape(64)),
+    "char": (str, CharShape()),
+}
+_PLAIN: dict[Any, Shape] = {
+    bool: BoolShape(),
+    int: _I64,
+    float: FloatShape(64),
+    str: StrShape(),
+    bytes: BytesShape(),
+    memoryview: BytesShape(view=True),
+    type(None): UnitShape(),
+}
+
+_ADVICE: dict[Any, str] = {
+    Any: "write the type that is meant",
+    object: "write the type that is meant",
+    list: "write its item type, as in list[u32]",
+    set: "write its item type, as in set[u32]",
+    frozenset: "write its item type, as in frozenset[u32]",
+    tuple: "write its item types, as in tuple[u32, str]",
+    dict: "write its key and value types, as in dict[str, u32]",
+    bytearray: "use bytes",
+    collections.abc.Sequence: "use list[T] or tuple[T, ...]",
+    collections.abc.Iterable: "use list[T] or tuple[T, ...]",
+    collections.abc.Mapping: "use dict[K, V]",
+    collections.abc.Set: "use frozenset[T]",
+    collections.abc.Callable: "functions cannot be sent",
+    Literal: "use an enum.Enum",
+    enum.Enum: "use an enum class of your own",
+}
+_LAST_ADVICE = (
+    "make it a msgspec Struct, an attrs class or a dataclass, "
+    "or give it a wire type with register_wire_type"
+)
+
+
+@frozen
+class _Place:
+    """Where a type stands.
+
+    Attributes:
+        path: the way to it.
+        no_channels: why no channel may stand here, or None if it may.
+        depth: how many types enclose it.
+    """
+
+    path: str
+    no_channels: str | None
+    depth: int = 0
+
+    def at(self, step: str, no_channels: str | None = None) -> _Place:
+        return evolve(
+            self,
+            path=self.path + step,
+            no_channels=self.no_channels or no_channels,
+            depth=self.depth + 1,
+        )
+
+    def refuse(self, problem: str) -> SchemaError:
+        return SchemaError(problem, self.path)
+
+
+def shape_of(
+    annotation: Any, path: str = "", *, no_channels: str | None = None
+) -> Shape:
+    """The shape of a type.
+
+    Args:
+        annotation: the type, as it stands in an annotation.
+        path: where it stands, to begin the paths of errors with; the type itself
+            unless given.
+        no_channels: if no channel may be in it, the reason, such as
+            ``"in a return type"`` (`rpc.channel.placement`).
+
+    Raises:
+        SchemaError: the type, or a part of it, cannot go on the wire.
+    """
+    closed = normalise(annotation, path=path or str(annotation))
+    place = _Place(path or type_name(closed), no_channels)
+    deriver = _Deriver()
+    shape = deriver.shape(closed, place)
+    deriver.check_sizes(shape)
+    return shape
+
+
+def arguments_shape(
+    annotations: Sequence[Any], names: Sequence[str], path: str
+) -> TupleShape:
+    """The shape of a method's argument tuple.
+
+    Args:
+        annotations: the types of the arguments.
+        names: their names, for errors.
+        path: the method.
+
+    Raises:
+        SchemaError: an argument cannot go on the wire.
+    """
+    places = [_Place(f"{path}({name})", None, depth=1) for name in names]
+    closed = tuple(
+        normalise(annotation, path=place.path)
+        for annotation, place in zip(annotations, places, strict=True)
+    )
+    deriver = _Deriver()
+    # The key is that of a tuple type, for the argument tuple is one.
+    key = Applied(tuple, closed)
+    name = deriver.enter(key, "arguments")
+    items = tuple(map(deriver.shape, closed, places))
+    shape = TupleShape(name, items, labels=tuple(names))
+    deriver.leave(key, shape, _Place(path, None))
+    deriver.check_sizes(shape)
+    return shape
+
+
+class _Deriver:
+    """Derives one shape: knows the levels around the type it is at."""
+
+    def __init__(self) -> None:
+        self._open: dict[Any, str] = {}
+        self._names: dict[Any, str] = {}
+        self._referenced: set[str] = set()
+        self._level_places: dict[str, _Place] = {}
+        self._arrays: list[tuple[ArrayShape, _Place]] = []
+
+    # ------------------------------------------------------------ levels
+
+    def enter(self, key: Any, label: str) -> str:
+        name = self._names.get(key)
+        if name is None:
+            taken = set(self._names.values())
+            name, number = label, 2
+            while name in taken:
+                name, number = f"{label} #{number}", number + 1
+            self._names[key] = name
+        self._open[key] = name
+        return name
+
+    def leave(self, key: Any, level: Level, place: _Place) -> None:
+        del self._open[key]
+        self._level_places.setdefault(level.name, place)
+        if level.name in self._referenced and has_channels(level):
+            raise place.refuse(
+                f"{type_name(key)} refers to itself and holds channels, but channels "
+                "are found at its outermost occurrence only; move them out of it"
+            )
+
+    def reference(self, key: Any) -> RefShape | None:
+        name = self._open.get(key)
+        if name is None:
+            return None
+        self._referenced.add(name)
+        return RefShape(name)
+
+    def check_sizes(self, root: Shape) -> None:
+        sizes = Sizes(root)
+        for name, place in self._level_places.items():
+            if sizes.of(RefShape(name)) == math.inf:
+                raise place.refuse(
+                    "the type contains itself without end; make the inner one "
+                    "optional, or put it in a list"
+                )
+        for array, place in self._arrays:
+            if array.length > MAX_ZERO_SIZED and sizes.of(array.item) == 0:
+                raise place.refuse(
+                    f"an array of items without bytes has at most {MAX_ZERO_SIZED}"
+                )
+
+    # ------------------------------------------------------------ types
+
+    def shape(self, closed: Any, place: _Place) -> Shape:
+        if place.depth > MAX_DEPTH:
+            raise place.refuse(
+                f"types are nested more than {MAX_DEPTH} deep; a type that refers to "
+                "itself must do so through a struct, an enum or a tuple"
+            )
+        match closed:
+            case Applied(origin, (inner, *markers)) if origin is Annotated:
+                return self._annotated(inner, markers, place)
+            case Applied(origin, args):
+                return self._applied(closed, origin, args, place)
+            case str() | ForwardRef():
+                raise unresolved(f"the name {type_name(closed)} is open", place.path)
+            case TypeVar():
+                raise place.refuse(
+                    f"the type variable {closed} has no value here; give the generic "
+                    "class its parameters, as in Page[u32]"
+                )
+            case type():
+                return self._class(closed, place)
+            case _:
+                raise _no_wire_form(closed, place)
+
+    def _annotated(self, inner: Any, markers: Sequence[Any], place: _Place) -> Shape:
+        shape: Shape | None = None
+        for marker in markers:
+            match marker:
+                case Wire(name):
+                    shape = _marked(inner, name, place)
+                case Length(items):
+                    shape = self._array(shape or self.shape(inner, place), items, place)
+                case Slice():
+                    shape = _slice(shape or self.shape(inner, place), place)
+                case Credit(items):
+                    shape = _with_credit(
+                        shape or self.shape(inner, place), items, place
+                    )
+                case ErrorType():
+                    raise place.refuse(
+                        "Fallible may only be the return type of a method"
+                    )
+        assert shape is not None
+        return shape
+
+    def _array(self, shape: Shape, length: int, place: _Place) -> Shape:
+        match shape:
+            case BytesShape(view):
+                array = ArrayShape(_U8, length, "memoryview" if view else "bytes")
+            case ListShape(item, python):
+                array = ArrayShape(item, length, python)
+            case _:
+                raise place.refuse("Length is for list, tuple[T, ...] and bytes")
+        self._arrays.append((array, place))
+        return array
+
+    def _applied(
+        self, closed: Applied, origin: Any, args: tuple[Any, ...], place: _Place
+    ) -> Shape:
+        match origin, args:
+            case _ if origin is Union:
+                return self._union(closed, args, place)
+            case type(), (item,) if origin is list:
+                return ListShape(self._item(item, place, "in a list"))
+            case type(), (item,) if origin in (set, frozenset):
+                shape = self._item(item, place, "in a set")
+                _require_hashable(shape, place.at("[0]"), "an item of a set")
+                return SetShape(shape, frozen=origin is frozenset)
+            case type(), (key, value) if origin is dict:
+                return self._map(key, value, place)
+            case type(), (item, end) if origin is tuple and end is Ellipsis:
+                return ListShape(self._item(item, place, "in a tuple[T, ...]"), "tuple")
+            case type(), _ if origin is tuple:
+                return self._tuple(closed, place)
+            case type(), (item,) if hasattr(origin, "__roam_channel__"):
+                return self._channel(origin, item, place)
+            case type(), _:
+                return self._class(origin, place, args)
+            case _:
+                raise _no_wire_form(closed, place)
+
+    def _item(self, item: Any, place: _Place, where: str) -> Shape:
+        return self.shape(item, place.at("[0]", where))
+
+    def _map(self, key: Any, value: Any, place: _Place) -> Shape:
+        key_place = place.at(".keys()[0]", "in a dict")
+        key_shape = self.shape(key, key_place)
+        _require_hashable(key_shape, key_place, "a key of a dict")
+        return MapShape(
+            key_shape, self.shape(value, place.at(".values()[0]", "in a dict"))
+        )
+
+    def _tuple(self, closed: Applied, place: _Place) -> Shape:
+        if reference := self.reference(closed):
+            return reference
+        name = self.enter(closed, "tuple")
+        items = tuple(
+            self.shape(item, place.at(f"[{index}]"))
+            for index, item in enumerate(closed.args)
+        )
+        shape = TupleShape(name, items)
+        self.leave(closed, shape, place)
+        return shape
+
+    def _channel(self, handle: type[Any], item: Any, place: _Place) -> Shape:
+        if place.no_channels is not None:
+            raise place.refuse(
+                f"a channel cannot be {place.no_channels}; pass it as an argument of "
+                "a method, or in a field of one"
+            )
+        # An item is a payload of its own: nothing around the channel is around it.
+        deriver = _Deriver()
+        item_place = evolve(
+            place.at("[item]", "in the items of a channel"), depth=place.depth + 1
+        )
+        shape = deriver.shape(item, item_place)
+        deriver.check_sizes(shape)
+        return ChannelShape(
+            handle.__roam_channel__, shape, DEFAULT_CREDIT, handle, RpcPlan(item, shape)
+        )
+
+    # ------------------------------------------------------------ unions
+
+    def _union(self, closed: Applied, args: tuple[Any, ...], place: _Place) -> Shape:
+        members = tuple(arg for arg in args if arg is not type(None))
+        if len(members) == len(args):
+            return self._enum_with_data(closed, place)
+        rest = members[0] if len(members) == 1 else Applied(Union, members)
+        inner = self.shape(rest, place.at(""))
+        if isinstance(inner, OptionShape | UnitShape):
+            raise place.refuse(
+                "None cannot tell an absent value from one that is None itself; "
+                "wrap the inner type in a class"
+            )
+        return OptionShape(inner)
+
+    def _enum_with_data(self, closed: Applied, place: _Place) -> Shape:
+        if reference := self.reference(closed):
+            return reference
+        name = self.enter(closed, type_name(closed))
+        variants = tuple(self._variant(member, place) for member in closed.args)
+        _require_distinct([each.name for each in variants], "variants", place)
+        classes = [each.record.cls for each in variants]
+        if len(set(classes)) < len(classes):
+            raise place.refuse("a class may be a variant of a union only once")
+        shape = UnionShape(name, variants)
+        self.leave(closed, shape, place)
+        return shape
+
+    def _variant(self, member: Any, place: _Place) -> Variant:
+        cls, args = _class_and_args(member)
+        layout = None
+        if isinstance(cls, type) and wire_type_of(cls) is None:
+            layout = layout_of(cls, args, place.path)
+        if layout is None:
+            raise place.refuse(
+                "a union is one of classes with fields, each a variant, and "
+                f"{type_name(member)} is none; wrap it in a class of its own"
+            )
+        record = self._record(cls, layout, place.at(f".{cls.__name__}"))
+        if _is_transparent(cls, layout, place):
+            record = evolve(record, tuple_like=True)
+        return Variant(layout.tag, record)
+
+    # ------------------------------------------------------------ classes
+
+    def _class(
+        self, cls: type[Any], place: _Place, args: tuple[Any, ...] = ()
+    ) -> Shape:
+        wire_type = wire_type_of(cls)
+        if wire_type is not None:
+            return self._converted(cls, wire_type, place)
+        if not args and cls in _PLAIN:
+            return _PLAIN[cls]
+        if issubclass(cls, enum.Enum) and cls is not enum.Enum:
+            return self._enum(cls, place)
+        layout = layout_of(cls, args, place.path)
+        key = Applied(cls, args) if args else cls
+        if layout is None:
+            raise _no_wire_form(key, place)
+        if _is_transparent(cls, layout, place):
+            return TransparentShape(self._record(cls, layout, place))
+        if reference := self.reference(key):
+            return reference
+        name = self.enter(key, type_name(key))
+        shape = StructShape(name, self._record(cls, layout, place))
+        self.leave(key, shape, place)
+        return shape
+
+    def _converted(self, cls: type[Any], wire_type: Any, place: _Place) -> Shape:
+        closed = normalise(wire_type, path=place.path)
+        inner = self.shape(closed, place.at("", "in the wire type of another type"))
+        return ConvertedShape(
+            cls,
+            inner,
+            converter.get_unstructure_hook(cls),
+            converter.get_structure_hook(cls),
+        )
+
+    def _enum(self, cls: type[enum.Enum], place: _Place) -> Shape:
+        if issubclass(cls, enum.Flag):
+            raise place.refuse(
+                "a combination of flags is no variant of an enum; send the integer"
+            )
+        members = tuple(cls)
+        if not members:
+            raise place.refuse(f"the enum {cls.__qualname__} has no members")
+        variants = tuple(
+            each.value if isinstance(each.value, str) else each.name for each in members
+        )
+        _require_distinct(variants, "members", place)
+        name = self.enter(cls, type_name(cls))
+        shape = EnumShape(name, cls, members, variants)
+        self.leave(cls, shape, place)
+        return shape
+
+    def _record(self, cls: type[Any], layout: Layout, place: _Place) -> Record:
+        fields = tuple(
+            Field(
+                each.name,
+                each.attribute,
+                each.keyword,
+                self.shape(each.type, place.at(f".{each.attribute}")),
+            )
+            for each in layout.fields
+        )
+        return Record(cls, fields, layout.positional, layout.tuple_like)
+
+
+def _class_and_args(closed: Any) -> tuple[Any, tuple[Any, ...]]:
+    if isinstance(closed, Applied):
+        return closed.origin, closed.args
+    return closed, ()
+
+
+def _is_transparent(cls: type[Any], layout: Layout, place: _Place) -> bool:
+    if "__roam_transparent__" not in cls.__dict__:
+        return False
+    if len(layout.fields) != 1:
+        raise place.refuse(
+            f"a transparent class has exactly one field, and {cls.__qualname__} has "
+            f"{len(layout.fields)}"
+        )
+    return True
+
+
+def _require_distinct(names: Sequence[str], what: str, place: _Place) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise place.refuse(f"two {what} are named {name!r} on the wire")
+
+
+def _require_hashable(shape: Shape, place: _Place, what: str) -> None:
+    reason = why_unhashable(shape)
+    if reason is not None:
+        raise place.refuse(f"{what} must be hashable: {reason}")
+
+
+def _marked(inner: Any, name: str, place: _Place) -> Shape:
+    python, shape = _MARKED[name]
+    if inner is not python:
+        raise place.refuse(f"{name} is a {python.__name__}, not {type_name(inner)}")
+    return shape
+
+
+def _slice(shape: Shape, place: _Place) -> Shape:
+    if isinstance(shape, BytesShape | ListShape):
+        return evolve(shape, slice=True)
+    raise place.refuse("Slice is for list, tuple[T, ...] and bytes")
+
+
+def _with_credit(shape: Shape, credit: int, place: _Place) -> Shape:
+    if isinstance(shape, ChannelShape):
+        return evolve(shape, credit=credit)
+    raise place.refuse("Credit is for channels, Tx[T] and Rx[T]")
+
+
+def _no_wire_form(closed: Any, place: _Place) -> SchemaError:
+    annotation = closed.annotation if isinstance(closed, Opaque) else closed
+    origin, args = _class_and_args(annotation)
+    advice = _LAST_ADVICE
+    if isinstance(origin, type) and hasattr(origin, "__roam_channel__"):
+        advice = f"write its item type, as in {origin.__name__}[u32]"
+    elif isinstance(origin, type) and issubclass(origin, tuple) and origin is not tuple:
+        advice = "make it a msgspec Struct with array_like=True"
+    elif isinstance(origin, type) and issubclass(origin, dict) and origin is not dict:
+        advice = "make it a msgspec Struct"
+    elif not (args and origin in (list, set, frozenset, dict)):
+        advice = _ADVICE.get(origin, advice)
+    return place.refuse(f"{type_name(annotation)} has no wire form; {advice}")

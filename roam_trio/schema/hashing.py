@@ -1,0 +1,57 @@
+"""Which values can be items of a set and keys of a dict."""
+
+from __future__ import annotations
+
+from .shape import (
+    ArrayShape,
+    BytesShape,
+    ConvertedShape,
+    ListShape,
+    MapShape,
+    OptionShape,
+    Record,
+    SetShape,
+    Shape,
+    StructShape,
+    TransparentShape,
+    TupleShape,
+    UnionShape,
+)
+
+__all__ = ["why_unhashable"]
+
+
+def why_unhashable(shape: Shape) -> str | None:
+    """Why values of a shape cannot be hashed, and what to do, or None if they can."""
+    match shape:
+        case ListShape(_, "list") | ArrayShape(_, _, "list"):
+            return "use a tuple[T, ...] instead of a list"
+        case SetShape(_, frozen=False):
+            return "use a frozenset instead of a set"
+        case MapShape():
+            return "a dict is not; use a tuple of pairs"
+        case BytesShape(view=True) | ArrayShape(_, _, "memoryview"):
+            return "use bytes instead of a memoryview"
+        case OptionShape(inner) | ListShape(inner) | ArrayShape(inner):
+            return why_unhashable(inner)
+        case TupleShape(_, items):
+            return next(filter(None, map(why_unhashable, items)), None)
+        case StructShape(_, record) | TransparentShape(record):
+            return _why_record_unhashable(record)
+        case UnionShape(_, variants):
+            reasons = (_why_record_unhashable(each.record) for each in variants)
+            return next(filter(None, reasons), None)
+        case ConvertedShape(cls) if not _has_hash(cls):
+            return f"{cls.__qualname__} is not"
+        case _:
+            return None
+
+
+def _why_record_unhashable(record: Record) -> str | None:
+    if _has_hash(record.cls):
+        return None
+    return f"make {record.cls.__qualname__} frozen"
+
+
+def _has_hash(cls: type[object]) -> bool:
+    return getattr(cls, "__hash__", None) is not None

@@ -1,0 +1,140 @@
+"""`RpcPlan`: all that is known of a type, prepared once (`conduit.typeplan`)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from ..errors import DecodeError
+from .annotations import type_name
+from .compile import (
+    Collector,
+    Decoder,
+    Encoder,
+    compile_collector,
+    compile_decoder,
+    compile_encoder,
+)
+from .discovery import ChannelLocation, channel_locations
+from .interpret import explain_decode, explain_encode
+from .shape import ChannelShape, Shape, has_channels
+from .signature import signature_of
+
+__all__ = ["RpcPlan"]
+
+T = TypeVar("T")
+
+
+class RpcPlan(Generic[T]):
+    """Encodes and decodes values of one type, and knows where its channels are.
+
+    `rpc_plan` makes plans. The codec is compiled when it is first used.
+
+    Attributes:
+        type: the type, as it was annotated.
+        shape: what it is on the wire.
+        signature: its part in the signature of a method.
+        has_channels: whether values of it can hold channels.
+    """
+
+    def __init__(self, type: Any, shape: Shape) -> None:
+        self.type = type
+        self.shape = shape
+        self.has_channels = has_channels(shape)
+
+    @cached_property
+    def signature(self) -> bytes:
+        return signature_of(self.shape)
+
+    @cached_property
+    def channels(self) -> tuple[ChannelLocation, ...]:
+        """The places where channels may be, in the order of the wire."""
+        return tuple(channel_locations(self.shape))
+
+    @cached_property
+    def _title(self) -> str:
+        return type_name(self.type)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return compile_encoder(self.shape, self._title)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return compile_decoder(self.shape, self._title)
+
+    @cached_property
+    def _collector(self) -> Collector:
+        return compile_collector(self.shape, self._title)
+
+    def encode(self, value: T) -> list[bytes | memoryview]:
+        """Encode a value as pieces that are to be joined (`zerocopy.scatter.plan`).
+
+        Large byte strings are among the pieces as they are, not copied; a buffer that
+        can change must not do so before the pieces are written.
+
+        Raises:
+            EncodeError: the value is not of the type.
+        """
+        pieces: list[bytes | memoryview] = []
+        try:
+            self._encoder(value, pieces.append)
+        except MemoryError:
+            raise
+        except Exception as cause:
+            raise explain_encode(self.shape, value, cause) from cause
+        return pieces
+
+    def encode_into(self, value: T, pieces: list[bytes | memoryview]) -> None:
+        """Like `encode`, at the end of a list, which is as before on an error."""
+        before = len(pieces)
+        try:
+            self._encoder(value, pieces.append)
+        except MemoryError:
+            raise
+        except Exception as cause:
+            del pieces[before:]
+            raise explain_encode(self.shape, value, cause) from cause
+
+    def decode(self, buffer: bytes | memoryview, start: int = 0) -> T:
+        """Decode a value that extends from `start` to the end of a buffer.
+
+        A field annotated as `memoryview` borrows from the buffer and keeps it alive;
+        everything else is copied.
+
+        Args:
+            buffer: the bytes; a view must be one of bytes.
+            start: the position of the first byte.
+
+        Raises:
+            DecodeError: the bytes are not the encoding of a value of the type.
+        """
+        size = len(buffer)
+        try:
+            value, end = self._decoder(buffer, start, size)
+        except MemoryError:
+            raise
+        except Exception as cause:
+            raise explain_decode(self.shape, buffer, start, cause) from cause
+        if end != size:
+            raise DecodeError(f"{size - end} bytes are left after the value")
+        result: T = value
+        return result
+
+    def collect_channels(self, value: T) -> list[tuple[Any, ChannelShape]]:
+        """The channels in a value, in the order of the wire (`rpc.channel.discovery`).
+
+        Args:
+            value: a value that this plan has encoded or decoded.
+
+        Returns:
+            Each handle with the shape of the place it is in.
+        """
+        if not self.has_channels:
+            return []
+        found: list[tuple[Any, ChannelShape]] = []
+        self._collector(value, found.append)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<RpcPlan {self._title}>"

@@ -1,0 +1,207 @@
+"""What generated codecs call: tables of short encodings, varints, checks.
+
+A codec handles the short form of a varint inline and comes here for the others. The
+functions raise whatever is at hand (`ValueError`, `TypeError`, `IndexError`): the plan
+goes over the value again with the interpreter to say what is wrong and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, TypeVar
+
+from .sizes import MAX_ZERO_SIZED
+
+__all__ = [
+    "BOOL",
+    "BYTE",
+    "READERS",
+    "WRITERS",
+    "ZIGZAG",
+    "as_bytes",
+    "check_count",
+    "check_fits",
+    "check_instance",
+    "check_zero_sized",
+    "index_by_class",
+    "length_prefixed",
+    "one_char",
+    "refuse",
+    "varint_reader",
+    "varint_writer",
+    "zigzag_writer",
+]
+
+T = TypeVar("T")
+
+BYTE: Final = tuple(bytes((number,)) for number in range(256))
+"""Every one-byte string; the varints below 128 are the first half of it."""
+
+BOOL: Final = (False, True)
+"""The bools by their byte."""
+
+_MORE: Final = BYTE[128:]
+
+ZIGZAG: Final = tuple(
+    BYTE[number << 1 if number >= 0 else ~(number << 1)]
+    for number in (*range(64), *range(-64, 0))
+)
+"""The signed varints of one byte, by number: negative ones count from the end."""
+
+
+def refuse(problem: str) -> NoReturn:
+    raise ValueError(problem)
+
+
+# ---------------------------------------------------------------- encoding
+
+
+def _varint(number: int) -> bytes:
+    """A varint of two bytes or more."""
+    if number < 0x4000:
+        return _MORE[number & 0x7F] + BYTE[number >> 7]
+    if number < 0x20_0000:
+        return _MORE[number & 0x7F] + _MORE[number >> 7 & 0x7F] + BYTE[number >> 14]
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def varint_writer(maximum: int) -> Callable[[int], bytes]:
+    """A function that encodes integers from 0 to `maximum`."""
+
+    def write(number: int) -> bytes:
+        if not 0 <= number <= maximum:
+            refuse("out of range")
+        return _varint(number) if number > 0x7F else BYTE[number]
+
+    return write
+
+
+def zigzag_writer(maximum: int) -> Callable[[int], bytes]:
+    """A function that encodes integers from ``-maximum - 1`` to `maximum`."""
+    minimum = ~maximum
+
+    def write(number: int) -> bytes:
+        if not minimum <= number <= maximum:
+            refuse("out of range")
+        number = number << 1 if number >= 0 else ~(number << 1)
+        return _varint(number) if number > 0x7F else BYTE[number]
+
+    return write
+
+
+WRITERS: Final[dict[str, Callable[[int], bytes]]] = {
+    "u16": varint_writer(2**16 - 1),
+    "u32": varint_writer(2**32 - 1),
+    "u64": varint_writer(2**64 - 1),
+    "u128": varint_writer(2**128 - 1),
+    "usize": varint_writer(2**64 - 1),
+    "i16": zigzag_writer(2**15 - 1),
+    "i32": zigzag_writer(2**31 - 1),
+    "i64": zigzag_writer(2**63 - 1),
+    "i128": zigzag_writer(2**127 - 1),
+    "isize": zigzag_writer(2**63 - 1),
+}
+"""The encoders of integers wider than a byte, by the name of the type."""
+
+
+def length_prefixed(encoded: bytes) -> bytes:
+    """Text or bytes of 128 bytes or more, after their length."""
+    return _varint(len(encoded)) + encoded
+
+
+def as_bytes(value: object) -> bytes | memoryview:
+    """What stands for `bytes` in a payload.
+
+    Immutable and borrowed buffers are passed along; a `bytearray` is copied, so that
+    changing it afterwards does no harm.
+    """
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if not isinstance(value, memoryview):
+        raise TypeError("expected bytes")
+    if not value.c_contiguous:
+        return value.tobytes()
+    if value.ndim == 1 and value.format == "B":
+        return value
+    return value.cast("B")
+
+
+def one_char(value: str) -> bytes:
+    """The encoding of a `char`."""
+    encoded = str.encode(value)
+    if len(value) != 1:
+        refuse("expected one character")
+    return BYTE[len(encoded)] + encoded
+
+
+def check_instance(value: object, kind: type[Any] | tuple[type[Any], ...]) -> None:
+    if not isinstance(value, kind):
+        raise TypeError("of another class")
+
+
+def check_zero_sized(count: int) -> None:
+    if count > MAX_ZERO_SIZED:
+        refuse("too many items without bytes")
+
+
+def index_by_class(value: object, table: dict[type[Any], T]) -> T:
+    """What a table has for the class of a value, or for the nearest of its bases."""
+    for cls in type(value).__mro__:
+        if cls in table:
+            return table[cls]
+    raise TypeError("of none of the classes")
+
+
+# ---------------------------------------------------------------- decoding
+
+
+def varint_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
+    """A function that reads on in a varint whose first byte has its high bit set.
+
+    It takes the buffer, the position after that byte, and the byte, and returns the
+    number and the position after it.
+    """
+    last_shift = (bits - 1) // 7 * 7
+    too_large = 1 << bits
+
+    def read(buf: bytes | memoryview, pos: int, first: int) -> tuple[int, int]:
+        byte = buf[pos]
+        pos += 1
+        number = first & 0x7F | (byte & 0x7F) << 7
+        shift = 14
+        while byte > 0x7F:
+            if shift > last_shift:
+                refuse("varint too long")
+            byte = buf[pos]
+            pos += 1
+            number |= (byte & 0x7F) << shift
+            shift += 7
+        if number >= too_large:
+            refuse("varint out of range")
+        return number, pos
+
+    return read
+
+
+READERS: Final[dict[int, Callable[[Any, int, int], tuple[int, int]]]] = {
+    bits: varint_reader(bits) for bits in (16, 32, 64, 128)
+}
+"""The readers of varints of more than one byte, by the bits of the number."""
+
+
+def check_count(count: int, size: int, left: int) -> None:
+    """Refuse a count of items that the rest of the payload cannot hold."""
+    if count * size > left:
+        refuse("too many items")
+
+
+def check_fits(end: int, size: int) -> None:
+    if end > size:
+        refuse("the bytes end early")

@@ -1,0 +1,189 @@
+"""Classes with fields: what msgspec, attrs and dataclasses say about theirs.
+
+One `Layout` for the three of them: the names, the order and the constructor. What the
+types of the fields are on the wire is for `derive` to find out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import keyword
+from collections.abc import Sequence
+from typing import Any, ClassVar, get_origin
+
+import attrs
+import msgspec
+
+from ..errors import SchemaError
+from .annotations import field_types
+
+__all__ = ["Layout", "LayoutField", "layout_of"]
+
+
+@attrs.frozen
+class LayoutField:
+    """A field: its names, and the normal form of its type."""
+
+    name: str
+    attribute: str
+    keyword: str
+    type: Any
+
+
+@attrs.frozen
+class Layout:
+    """The fields of a class in the order of declaration, base classes first.
+
+    Attributes:
+        positional: the constructor takes all of them by position, in this order.
+        tuple_like: they have no names on the wire.
+        tag: the name the class goes by in a union.
+    """
+
+    fields: tuple[LayoutField, ...]
+    positional: bool
+    tuple_like: bool
+    tag: str
+
+
+@attrs.frozen
+class _Names:
+    """The names of a field, before its type is known."""
+
+    name: str
+    attribute: str
+    keyword: str
+    type: Any = None
+
+
+def layout_of(cls: type[Any], args: Sequence[Any], path: str) -> Layout | None:
+    """The layout of a class, or None if it is not of a kind with declared fields.
+
+    Args:
+        cls: any class.
+        args: normal forms of what it is applied to, if it is generic.
+        path: where it stands, for errors.
+
+    Raises:
+        SchemaError: its fields cannot be sent as they are declared.
+    """
+    if issubclass(cls, msgspec.Struct):
+        names = _msgspec_names(cls)
+    elif attrs.has(cls):
+        _require_own(cls, "__attrs_attrs__", path)
+        names = _attrs_names(cls, path)
+    elif dataclasses.is_dataclass(cls):
+        _require_own(cls, "__dataclass_fields__", path)
+        names = _dataclass_names(cls, path)
+    else:
+        return None
+    types = field_types(cls, args, [each.attribute for each in names], path)
+    if issubclass(cls, msgspec.Struct):
+        # msgspec moves keyword-only fields to the end; the wire follows the class body.
+        order = list(types)
+        names.sort(key=lambda each: order.index(each.attribute))
+    _check_names(names, path)
+    return Layout(
+        tuple(_with_type(each, types, path) for each in names),
+        positional=_is_positional(cls, [each.keyword for each in names]),
+        tuple_like=_is_tuple_like(cls),
+        tag=_tag(cls),
+    )
+
+
+def _msgspec_names(cls: type[msgspec.Struct]) -> list[_Names]:
+    return [
+        _Names(encoded, name, name)
+        for name, encoded in zip(
+            cls.__struct_fields__, cls.__struct_encode_fields__, strict=True
+        )
+    ]
+
+
+def _attrs_names(cls: type[attrs.AttrsInstance], path: str) -> list[_Names]:
+    names: list[_Names] = []
+    for each in attrs.fields(cls):
+        _require_init(each.init, f"{path}.{each.name}")
+        alias = each.alias or each.name
+        names.append(_Names(alias, each.name, alias, each.type))
+    return names
+
+
+def _dataclass_names(cls: type[Any], path: str) -> list[_Names]:
+    fields = {each.name: each for each in dataclasses.fields(cls)}
+    for name in cls.__dataclass_fields__:
+        parameter = inspect.signature(cls).parameters.get(name)
+        if name not in fields and parameter is not None:
+            raise SchemaError(
+                "an InitVar is not kept, and so cannot be sent; make it a field",
+                f"{path}.{name}",
+            )
+    for each in fields.values():
+        _require_init(each.init, f"{path}.{each.name}")
+    return [_Names(name, name, name) for name in fields]
+
+
+def _require_init(init: bool, path: str) -> None:
+    if not init:
+        raise SchemaError(
+            "a field with init=False cannot be given to the constructor when a value "
+            "is decoded; make it a property, or take it into the constructor",
+            path,
+        )
+
+
+def _require_own(cls: type[Any], mark: str, path: str) -> None:
+    """Refuse a subclass whose own annotations its decorated base knows nothing of."""
+    if mark in cls.__dict__:
+        return
+    for name, annotation in inspect.get_annotations(cls).items():
+        if not _is_class_variable(annotation):
+            raise SchemaError(
+                f"{cls.__qualname__} declares the field {name!r} but is not decorated "
+                "as its base class is; decorate it too",
+                path,
+            )
+
+
+def _is_class_variable(annotation: object) -> bool:
+    if isinstance(annotation, str):
+        return "ClassVar" in annotation
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def _check_names(names: Sequence[_Names], path: str) -> None:
+    for each in names:
+        for name in (each.attribute, each.keyword):
+            if not name.isidentifier() or keyword.iskeyword(name):
+                raise SchemaError(f"a field cannot be named {name!r}", path)
+    encoded = [each.name for each in names]
+    for name in encoded:
+        if encoded.count(name) > 1:
+            raise SchemaError(f"two fields are named {name!r} on the wire", path)
+
+
+def _with_type(names: _Names, types: dict[str, Any], path: str) -> LayoutField:
+    found = types.get(names.attribute, names.type)
+    if found is None:
+        raise SchemaError("the field has no annotation", f"{path}.{names.attribute}")
+    return LayoutField(names.name, names.attribute, names.keyword, found)
+
+
+def _is_positional(cls: type[Any], keywords: Sequence[str]) -> bool:
+    parameters = list(inspect.signature(cls).parameters.values())[: len(keywords)]
+    return [each.name for each in parameters] == list(keywords) and all(
+        each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for each in parameters
+    )
+
+
+def _is_tuple_like(cls: type[Any]) -> bool:
+    return issubclass(cls, msgspec.Struct) and cls.__struct_config__.array_like
+
+
+def _tag(cls: type[Any]) -> str:
+    if issubclass(cls, msgspec.Struct):
+        tag = cls.__struct_config__.tag
+        if isinstance(tag, str):
+            return tag
+    return cls.__name__

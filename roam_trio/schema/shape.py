@@ -1,0 +1,340 @@
+"""Shapes: what a Python type is on the wire, and how values of it are built.
+
+A `Shape` is plain data. `derive` makes it from type hints; the signature, the codecs
+and the channel locations are all read from it, so they cannot disagree.
+
+Structs, enums and tuples are *levels*: they have a name, unique within the shape they
+are part of, and a type that refers to itself does so by a `RefShape` that names one of
+the levels around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from .plan import RpcPlan
+
+__all__ = [
+    "ArrayShape",
+    "BoolShape",
+    "BytesShape",
+    "ChannelShape",
+    "CharShape",
+    "ConvertedShape",
+    "EnumShape",
+    "Field",
+    "FloatShape",
+    "IntShape",
+    "ListShape",
+    "MapShape",
+    "OptionShape",
+    "Record",
+    "RefShape",
+    "SetShape",
+    "Shape",
+    "StrShape",
+    "StructShape",
+    "TransparentShape",
+    "TupleShape",
+    "UnionShape",
+    "UnitShape",
+    "Variant",
+    "children",
+    "has_channels",
+    "levels",
+]
+
+
+@frozen
+class BoolShape:
+    """`bool`."""
+
+
+@frozen
+class IntShape:
+    """An integer: ``u8`` to ``u128``, ``i8`` to ``i128``, ``usize``, ``isize``."""
+
+    name: str
+    bits: int
+    signed: bool
+
+    @property
+    def minimum(self) -> int:
+        return -(1 << self.bits - 1) if self.signed else 0
+
+    @property
+    def maximum(self) -> int:
+        return (1 << self.bits - self.signed) - 1
+
+
+@frozen
+class FloatShape:
+    """A float of 32 or 64 bits."""
+
+    bits: Literal[32, 64]
+
+
+@frozen
+class CharShape:
+    """A `str` of exactly one Unicode scalar value."""
+
+
+@frozen
+class StrShape:
+    """`str`."""
+
+
+@frozen
+class BytesShape:
+    """`bytes`, or, as a `view`, a `memoryview` of the received buffer.
+
+    `slice` is Rust's ``&[u8]``, which differs from ``Vec<u8>`` in the signature only.
+    """
+
+    view: bool = False
+    slice: bool = False
+
+
+@frozen
+class UnitShape:
+    """None: no bytes."""
+
+
+@frozen
+class OptionShape:
+    """``T | None``."""
+
+    inner: Shape
+
+
+@frozen
+class ListShape:
+    """A counted sequence; the Python value is a list or a tuple."""
+
+    item: Shape
+    python: Literal["list", "tuple"] = "list"
+    slice: bool = False
+
+
+@frozen
+class ArrayShape:
+    """A sequence of fixed length; of u8, the Python value may be a byte string."""
+
+    item: Shape
+    length: int
+    python: Literal["list", "tuple", "bytes", "memoryview"] = "list"
+
+
+@frozen
+class SetShape:
+    """A set; the Python value is a `set` or a `frozenset`."""
+
+    item: Shape
+    frozen: bool = False
+
+
+@frozen
+class MapShape:
+    """A `dict`."""
+
+    key: Shape
+    value: Shape
+
+
+@frozen
+class TupleShape:
+    """A tuple. The arguments of a method are one whose items have `labels`."""
+
+    name: str
+    items: tuple[Shape, ...]
+    labels: tuple[str, ...] | None = None
+
+
+@frozen
+class Field:
+    """A field of a class.
+
+    Attributes:
+        name: its name in the signature.
+        attribute: the attribute that holds it.
+        keyword: the parameter of the constructor that takes it.
+    """
+
+    name: str
+    attribute: str
+    keyword: str
+    shape: Shape
+
+
+@frozen
+class Record:
+    """How values of a class are taken apart and built.
+
+    Attributes:
+        positional: the constructor takes all fields by position, in this order.
+        tuple_like: the fields have no names in the signature.
+    """
+
+    cls: type[Any]
+    fields: tuple[Field, ...]
+    positional: bool
+    tuple_like: bool
+
+
+@frozen
+class StructShape:
+    """A class as a struct, a tuple struct or, without fields, a unit struct."""
+
+    name: str
+    record: Record
+
+
+@frozen
+class EnumShape:
+    """An `enum.Enum`: every member is a unit variant.
+
+    Attributes:
+        variants: the names in the signature, in the order of `members`.
+    """
+
+    name: str
+    cls: type[Enum]
+    members: tuple[Enum, ...]
+    variants: tuple[str, ...]
+
+
+@frozen
+class Variant:
+    """A class as a variant of a union."""
+
+    name: str
+    record: Record
+
+
+@frozen
+class UnionShape:
+    """A union of classes: an enum with data."""
+
+    name: str
+    variants: tuple[Variant, ...]
+
+
+@frozen
+class TransparentShape:
+    """A class that goes on the wire as its only field."""
+
+    record: Record
+
+    @property
+    def inner(self) -> Shape:
+        return self.record.fields[0].shape
+
+
+@frozen
+class ConvertedShape:
+    """A type without a wire form of its own, with the hooks to and from one."""
+
+    cls: type[Any]
+    inner: Shape
+    unstructure: Callable[[Any], Any] = field(eq=False)
+    structure: Callable[[Any, Any], Any] = field(eq=False)
+
+
+@frozen
+class ChannelShape:
+    """A channel: no bytes; its id travels beside the payload.
+
+    Attributes:
+        direction: seen from whoever holds the handle (`rpc.channel.direction`).
+        credit: how many items its sender may send before it is granted more.
+        handle: the class of the handle.
+        item_plan: encodes and decodes the items.
+    """
+
+    direction: Literal["tx", "rx"]
+    item: Shape
+    credit: int
+    handle: type[Any]
+    item_plan: RpcPlan[Any] = field(eq=False, repr=False)
+
+
+@frozen
+class RefShape:
+    """The enclosing level of this name, once more: a recursive type."""
+
+    name: str
+
+
+Shape: TypeAlias = (
+    BoolShape
+    | IntShape
+    | FloatShape
+    | CharShape
+    | StrShape
+    | BytesShape
+    | UnitShape
+    | OptionShape
+    | ListShape
+    | ArrayShape
+    | SetShape
+    | MapShape
+    | TupleShape
+    | StructShape
+    | EnumShape
+    | UnionShape
+    | TransparentShape
+    | ConvertedShape
+    | ChannelShape
+    | RefShape
+)
+
+Level: TypeAlias = TupleShape | StructShape | EnumShape | UnionShape
+
+
+def children(shape: Shape) -> Iterator[Shape]:
+    """The shapes that values of `shape` are made of, in the order of the wire.
+
+    The items of a channel are not: they travel on their own.
+    """
+    match shape:
+        case OptionShape(inner) | ConvertedShape(_, inner):
+            yield inner
+        case ListShape(item) | ArrayShape(item) | SetShape(item):
+            yield item
+        case MapShape(key, value):
+            yield key
+            yield value
+        case TupleShape(_, items):
+            yield from items
+        case StructShape(_, record) | TransparentShape(record):
+            yield from (each.shape for each in record.fields)
+        case UnionShape(_, variants):
+            for variant in variants:
+                yield from (each.shape for each in variant.record.fields)
+        case _:
+            return
+
+
+def levels(root: Shape) -> dict[str, Level]:
+    """Every level of a shape by its name: what its references mean."""
+    found: dict[str, Level] = {}
+    left = [root]
+    while left:
+        shape = left.pop()
+        if isinstance(shape, TupleShape | StructShape | EnumShape | UnionShape):
+            # A type that stands in several places has one name and one meaning.
+            if shape.name in found:
+                continue
+            found[shape.name] = shape
+        left.extend(children(shape))
+    return found
+
+
+def has_channels(shape: Shape) -> bool:
+    """Whether a channel is part of a shape."""
+    return isinstance(shape, ChannelShape) or any(map(has_channels, children(shape)))

@@ -1,0 +1,75 @@
+"""The fewest bytes a value can have: what bounds the counts that a peer announces."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from .shape import (
+    ArrayShape,
+    ChannelShape,
+    ConvertedShape,
+    FloatShape,
+    RefShape,
+    Shape,
+    StructShape,
+    TransparentShape,
+    TupleShape,
+    UnionShape,
+    UnitShape,
+    children,
+    levels,
+)
+
+__all__ = ["MAX_ZERO_SIZED", "Sizes"]
+
+MAX_ZERO_SIZED: Final = 65536
+"""The most items without bytes that a list, a set, a map or an array may have.
+
+Nothing in the payload bounds the number of such items, so this does.
+"""
+
+
+class Sizes:
+    """The least size in bytes of every part of a shape.
+
+    Args:
+        root: the outermost shape; the references in it can be looked up.
+    """
+
+    def __init__(self, root: Shape) -> None:
+        found = levels(root)
+        self._levels: dict[str, float] = dict.fromkeys(found, math.inf)
+        settled = False
+        while not settled:
+            sizes = {name: self._compute(level) for name, level in found.items()}
+            settled = sizes == self._levels
+            self._levels = sizes
+
+    def of(self, shape: Shape) -> int | float:
+        """The least size of a part, infinite if it contains itself without end."""
+        match shape:
+            case RefShape(name) | TupleShape(name) | StructShape(name):
+                return self._levels[name]
+            case UnionShape(name):
+                return self._levels[name]
+            case _:
+                return self._compute(shape)
+
+    def _compute(self, shape: Shape) -> float:
+        match shape:
+            case UnitShape() | ChannelShape():
+                return 0
+            case FloatShape(bits):
+                return bits // 8
+            case ArrayShape(item, length):
+                return self.of(item) * length if length else 0
+            case UnionShape(_, variants):
+                return 1 + min(
+                    sum(self.of(each.shape) for each in variant.record.fields)
+                    for variant in variants
+                )
+            case TupleShape() | StructShape() | TransparentShape() | ConvertedShape():
+                return sum(self.of(child) for child in children(shape))
+            case _:
+                return 1

@@ -1,0 +1,137 @@
+"""Generated source: built line by line, compiled once, shown in tracebacks."""
+
+from __future__ import annotations
+
+import itertools
+import keyword
+import linecache
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+__all__ = ["MAX_BLOCKS", "Function", "Module"]
+
+MAX_BLOCKS: Final = 8
+"""How deep blocks should be nested in a function; Python allows 20 loops."""
+
+_numbers: Final = itertools.count(1)
+
+
+class Module:
+    """The source of some functions, and the objects its names stand for.
+
+    Args:
+        title: what the functions are for, as tracebacks are to name the file.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._filename = f"<roam_trio {title} #{next(_numbers)}>"
+        self._functions: list[Function] = []
+        self._globals: dict[str, Any] = {}
+        self._reserved: set[str] = set()
+        self._local_names: set[str] = set()
+
+    def bind(self, hint: str, value: Any) -> str:
+        """A global name for an object; one object keeps its name."""
+        for name in _candidates(hint):
+            if self._globals.get(name, self) is value:
+                return name
+            if self._claim(name):
+                self._globals[name] = value
+                return name
+        raise AssertionError  # pragma: no cover - there is always another candidate
+
+    def function(self, hint: str, *parameters: str) -> Function:
+        """A new function, to be filled with lines."""
+        name = next(filter(self._claim, _candidates(hint)))
+        function = Function(self, name, parameters)
+        self._functions.append(function)
+        return function
+
+    def claim_local(self, name: str) -> bool:
+        """Whether a function may use the name for a local variable."""
+        if name in self._reserved:
+            return False
+        self._local_names.add(name)
+        return True
+
+    def _claim(self, name: str) -> bool:
+        # A global must not be hidden by a local variable of any function.
+        if name in self._reserved or name in self._local_names:
+            return False
+        self._reserved.add(name)
+        return True
+
+    def compile(self, name: str) -> Callable[..., Any]:
+        """Compile everything, and return the function of that name."""
+        source = "\n\n".join(str(function) for function in self._functions)
+        code = compile(source, self._filename, "exec")
+        # A missing time tells linecache never to look for the file.
+        linecache.cache[self._filename] = (
+            len(source),
+            None,
+            source.splitlines(keepends=True),
+            self._filename,
+        )
+        exec(code, self._globals)
+        compiled: Callable[..., Any] = self._globals[name]
+        return compiled
+
+
+class Function:
+    """The lines of one function."""
+
+    def __init__(self, module: Module, name: str, parameters: tuple[str, ...]) -> None:
+        self.module = module
+        self.name = name
+        self._locals = set(filter(module.claim_local, parameters))
+        self._lines = [f"def {name}({', '.join(parameters)}):"]
+        self._depth = 1
+
+    def line(self, text: str) -> None:
+        self._lines.append("    " * self._depth + text)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Indent what follows under a line such as ``if x is None:``."""
+        self.line(head)
+        self._depth += 1
+        yield
+        self._depth -= 1
+
+    @property
+    def depth(self) -> int:
+        """How many blocks enclose the next line."""
+        return self._depth
+
+    def local(self, hint: str) -> str:
+        """A new local variable, named as near to the hint as possible."""
+        free = (name for name in _candidates(hint) if name not in self._locals)
+        name = next(filter(self.module.claim_local, free))
+        self._locals.add(name)
+        return name
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+
+def _identifier(hint: str) -> str:
+    name = re.sub(r"\W+", "_", hint).strip("_")
+    if not name.isidentifier() or keyword.iskeyword(name) or name in _BUILTINS:
+        name = f"{name}_" if name.isidentifier() else f"x{name}"
+    return name
+
+
+# What generated source uses of Python's own.
+_BUILTINS: Final = frozenset(
+    "bytes dict enumerate frozenset id isinstance len list memoryview range set sum str "
+    "tuple".split()
+)
+
+
+def _candidates(hint: str) -> Iterator[str]:
+    name = _identifier(hint)
+    yield name
+    for number in itertools.count(2):
+        yield f"{name}_{number}"

@@ -1,0 +1,197 @@
+"""What users write in annotations to say which wire type they mean.
+
+Type checkers see plain Python types: `u32` is `int` to them, ``Fallible[T, E]`` is
+``T``, ``Array[T, Literal[4]]`` is ``list[T]``. The schema reads the markers behind.
+"""
+
+from __future__ import annotations
+
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+)
+
+from attrs import field, frozen
+
+from ..errors import SchemaError
+
+__all__ = [
+    "DEFAULT_CREDIT",
+    "Array",
+    "Credit",
+    "Fallible",
+    "Length",
+    "Slice",
+    "char",
+    "f32",
+    "f64",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "i128",
+    "isize",
+    "split_fallible",
+    "transparent",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "u128",
+    "usize",
+]
+
+DEFAULT_CREDIT: Final = 16
+"""How many items a channel's sender may send at first, unless declared otherwise."""
+
+_U32_MAX = 2**32 - 1
+
+
+def _whole_number(what: str, value: object, maximum: int | None = None) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if maximum is None or value <= maximum:
+            return value
+    limit = "" if maximum is None else f" up to {maximum}"
+    raise SchemaError(f"{what} is a whole number from 0{limit}, not {value!r}")
+
+
+@frozen
+class Wire:
+    """Marks a number or text with the primitive it is on the wire: ``Wire("u8")``."""
+
+    name: str
+
+
+@frozen
+class Length:
+    """Makes a list, a ``tuple[T, ...]`` or `bytes` an array of exactly `items` items.
+
+    ``Annotated[bytes, Length(16)]`` is ``[u8; 16]`` with `bytes` as the Python value.
+    """
+
+    items: int = field(converter=lambda n: _whole_number("the length of an array", n))
+
+
+@frozen
+class Slice:
+    """Makes a list or `bytes` a slice, which differs from a list in the signature only.
+
+    Peers that declare ``&[u8]`` or ``Box<[u8]>`` have another method id than those that
+    declare ``Vec<u8>``; ``Annotated[bytes, Slice()]`` matches the former.
+    """
+
+
+@frozen
+class Credit:
+    """Declares a channel's initial credit: ``Annotated[Tx[T], Credit(32)]``.
+
+    It is the number of items that the sender may send before the receiver grants more,
+    and the capacity of the receiver's window. With 0 even the first item waits for a
+    grant (`rpc.flow-control.credit.initial`, `rpc.flow-control.credit.initial.zero`).
+    """
+
+    items: int = field(
+        converter=lambda n: _whole_number("the initial credit", n, _U32_MAX)
+    )
+
+
+@frozen
+class ErrorType:
+    """Marks the success type of a fallible method with the method's error type."""
+
+    error: Any
+
+
+u8: TypeAlias = Annotated[int, Wire("u8")]
+u16: TypeAlias = Annotated[int, Wire("u16")]
+u32: TypeAlias = Annotated[int, Wire("u32")]
+u64: TypeAlias = Annotated[int, Wire("u64")]
+u128: TypeAlias = Annotated[int, Wire("u128")]
+usize: TypeAlias = Annotated[int, Wire("usize")]
+i8: TypeAlias = Annotated[int, Wire("i8")]
+i16: TypeAlias = Annotated[int, Wire("i16")]
+i32: TypeAlias = Annotated[int, Wire("i32")]
+i64: TypeAlias = Annotated[int, Wire("i64")]
+i128: TypeAlias = Annotated[int, Wire("i128")]
+isize: TypeAlias = Annotated[int, Wire("isize")]
+f32: TypeAlias = Annotated[float, Wire("f32")]
+f64: TypeAlias = Annotated[float, Wire("f64")]
+char: TypeAlias = Annotated[str, Wire("char")]
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeAliasType
+
+    E = TypeVar("E")
+    N = TypeVar("N")
+    Array = TypeAliasType("Array", list[T], type_params=(T, N))
+    Fallible = TypeAliasType("Fallible", T, type_params=(T, E))
+else:
+
+    class Array:
+        """``Array[T, Literal[N]]``: exactly N items of T, a `list` in Python."""
+
+        def __class_getitem__(cls, parameters: tuple[Any, Any]) -> Any:
+            item, length = _pair(parameters, "Array[T, Literal[4]]")
+            if get_origin(length) is Literal:
+                (length,) = get_args(length)
+            return Annotated[list[item], Length(length)]
+
+    class Fallible:
+        """``Fallible[T, E]``: the result of a method that returns T or fails with E.
+
+        E is an enum, a class, an exception class made with attrs, or a union of
+        classes. It may stand only as the return type of a method (`rpc.fallible`).
+        """
+
+        def __class_getitem__(cls, parameters: tuple[Any, Any]) -> Any:
+            ok, error = _pair(parameters, "Fallible[T, E]")
+            return Annotated[ok, ErrorType(error)]
+
+
+def _pair(parameters: object, form: str) -> tuple[Any, Any]:
+    if isinstance(parameters, tuple) and len(parameters) == 2:
+        return parameters[0], parameters[1]
+    raise SchemaError(f"two parameters are needed, as in {form}")
+
+
+def split_fallible(annotation: object) -> tuple[Any, Any | None]:
+    """Split the return annotation of a method.
+
+    Returns:
+        The success type, and the error type or None if the method cannot fail.
+    """
+    if get_origin(annotation) is not Annotated:
+        return annotation, None
+    inner, *markers = get_args(annotation)
+    errors = [marker.error for marker in markers if isinstance(marker, ErrorType)]
+    if not errors:
+        return annotation, None
+    if len(errors) > 1:
+        raise SchemaError("Fallible within Fallible: a method has one error type")
+    kept = [marker for marker in markers if not isinstance(marker, ErrorType)]
+    ok: Any = inner
+    for marker in kept:
+        ok = Annotated[ok, marker]
+    return ok, errors[0]
+
+
+C = TypeVar("C")
+
+
+def transparent(cls: type[C]) -> type[C]:
+    """Put a class with exactly one field on the wire as that field.
+
+    For attrs classes, dataclasses and msgspec Structs alike; the decorator may stand
+    above or below theirs. Subclasses are not transparent unless they say so.
+    """
+    type.__setattr__(cls, "__roam_transparent__", True)
+    return cls
