@@ -17,7 +17,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ForwardRef, TypeVar, Union, get_args, get_origin
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ..errors import SchemaError
 from .types import Credit, ErrorType, Length, Slice, Wire
@@ -27,6 +27,7 @@ __all__ = ["Applied", "Opaque", "field_types", "normalise", "type_name"]
 Marker = Wire | Length | Slice | Credit | ErrorType
 MARKERS = (Wire, Length, Slice, Credit, ErrorType)
 MAX_ALIASES = 100
+_SELF: Any = typing.Self
 
 
 @frozen
@@ -37,11 +38,11 @@ class Applied:
     args: tuple[Any, ...]
 
 
-@frozen
+@frozen(eq=False)
 class Opaque:
-    """An annotation that cannot be hashed; only itself equals it."""
+    """An annotation that cannot be hashed; nothing else equals it."""
 
-    annotation: Any = field(eq=id)
+    annotation: Any
 
 
 def normalise(
@@ -70,7 +71,7 @@ class _Normaliser:
             return type(None)
         if isinstance(annotation, Applied | Opaque):
             return annotation
-        if isinstance(annotation, TypeVar) or annotation is typing.Self:
+        if isinstance(annotation, TypeVar) or annotation is _SELF:
             return scope.get(annotation, annotation)
         if isinstance(annotation, typing.NewType):
             return self.reduce(annotation.__supertype__, scope)
@@ -165,9 +166,10 @@ def type_name(annotation: Any) -> str:
             return "..."
         case str():
             return repr(annotation)
-    if get_origin(annotation) is not None:
-        return type_name(normalise(annotation))
-    return str(annotation).removeprefix("typing.")
+        case _ if get_origin(annotation) is not None:
+            return type_name(normalise(annotation))
+        case _:
+            return str(annotation).removeprefix("typing.")
 
 
 def unresolved(what: str, path: str) -> SchemaError:
@@ -195,13 +197,13 @@ def field_types(
     """
     found: dict[str, Any] = {}
     scopes = _scopes(cls, args)
-    this = Applied(cls, tuple(args)) if args else cls
+    this: Any = Applied(cls, tuple(args)) if args else cls
     for base in reversed(cls.__mro__):
         for name, annotation in _own_annotations(base, path).items():
             if name not in names:
                 continue
             where = f"{path}.{name}"
-            scope = {**scopes.get(base, {}), typing.Self: this}
+            scope: dict[Any, Any] = {**scopes.get(base, {}), _SELF: this}
             closed = _evaluate(annotation, base, cls, where)
             found[name] = normalise(closed, scope, path=where)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc
 import enum
 import math
+import typing
 from collections.abc import Sequence
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union
 
@@ -97,7 +98,7 @@ _ADVICE: dict[Any, str] = {
     collections.abc.Iterable: "use list[T] or tuple[T, ...]",
     collections.abc.Mapping: "use dict[K, V]",
     collections.abc.Set: "use frozenset[T]",
-    collections.abc.Callable: "functions cannot be sent",
+    typing.get_origin(typing.Callable): "functions cannot be sent",
     Literal: "use an enum.Enum",
     enum.Enum: "use an enum class of your own",
 }
@@ -281,6 +282,8 @@ class _Deriver:
                     raise place.refuse(
                         "Fallible may only be the return type of a method"
                     )
+                case _:  # pragma: no cover - normalise lets no other marker through
+                    raise AssertionError(marker)
         assert shape is not None
         return shape
 

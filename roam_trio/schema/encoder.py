@@ -202,23 +202,22 @@ class EncoderSource:
         match shape:
             case ArrayShape(item, length, "bytes" | "memoryview"):
                 self._byte_array(to, length, value)
-            case ArrayShape(item, length):
-                self._check_kind(to, list, (list, tuple), value)
+            case ArrayShape(item, length, python):
+                self._check_kind(to, python, (list, tuple), value)
                 wrong = self._refuse("length")
                 to.line(f"if len({value}) != {length!r}: {wrong}")
                 self._items(to, item, value)
             case ListShape(item, python):
-                first = list if python == "list" else tuple
-                self._check_kind(to, first, (list, tuple), value)
+                self._check_kind(to, python, (list, tuple), value)
                 self._counted(to, value, self._sizes.of(item))
                 self._items(to, item, value)
             case SetShape(item, frozen):
-                first = frozenset if frozen else set
+                first = "frozenset" if frozen else "set"
                 self._check_kind(to, first, (set, frozenset), value)
                 self._counted(to, value, self._sizes.of(item))
                 self._items(to, item, value)
             case MapShape(key, item):
-                self._check_kind(to, dict, (dict,), value)
+                self._check_kind(to, "dict", (dict,), value)
                 size = self._sizes.of(key) + self._sizes.of(item)
                 self._counted(to, value, size)
                 each_key, each = to.local("key"), to.local("item")
@@ -262,7 +261,7 @@ class EncoderSource:
     # ------------------------------------------------------------ composites
 
     def _tuple(self, to: Function, shape: TupleShape, value: str) -> None:
-        self._check_kind(to, tuple, (tuple,), value)
+        self._check_kind(to, "tuple", (tuple,), value)
         labels = shape.labels or ["item"] * len(shape.items)
         names = [to.local(label) for label in labels]
         to.line(f"[{', '.join(names)}] = {value}")
@@ -316,14 +315,11 @@ class EncoderSource:
         to.line(f"if {value}.__class__ is not {name}: {check}({value}, {name})")
 
     def _check_kind(
-        self, to: Function, first: type[Any], kinds: tuple[type[Any], ...], value: str
+        self, to: Function, first: str, kinds: tuple[type[Any], ...], value: str
     ) -> None:
         check = self._primitive("check_instance")
         names = ", ".join(kind.__name__ for kind in kinds)
-        to.line(
-            f"if {value}.__class__ is not {first.__name__}: "
-            f"{check}({value}, ({names},))"
-        )
+        to.line(f"if {value}.__class__ is not {first}: {check}({value}, ({names},))")
 
     def _primitive(self, name: str) -> str:
         return self._module.bind(name, getattr(primitives, name))

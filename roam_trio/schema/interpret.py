@@ -561,7 +561,8 @@ class _Decoder(_Walk):
                 return tuple(items) if python == "tuple" else items
             case SetShape(item, frozen):
                 items = self.items(item, self.count(item))
-                return _theirs("unhashable", frozenset if frozen else set, items)
+                python_type: type[Any] = frozenset if frozen else set
+                return _theirs("unhashable", python_type, items)
             case MapShape(key, value):
                 return self.map(key, value)
 

@@ -8,7 +8,7 @@ goes over the value again with the interpreter to say what is wrong and where.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 from .sizes import MAX_ZERO_SIZED
 
@@ -126,11 +126,12 @@ def as_bytes(value: object) -> bytes | memoryview:
         return bytes(value)
     if not isinstance(value, memoryview):
         raise TypeError("expected bytes")
-    if not value.c_contiguous:
-        return value.tobytes()
-    if value.ndim == 1 and value.format == "B":
-        return value
-    return value.cast("B")
+    view = cast(memoryview[int], value)
+    if not view.c_contiguous:
+        return view.tobytes()
+    if view.ndim == 1 and view.format == "B":
+        return view
+    return view.cast("B")
 
 
 def one_char(value: str) -> bytes:

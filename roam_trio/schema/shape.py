@@ -245,7 +245,7 @@ class ConvertedShape:
     structure: Callable[[Any, Any], Any] = field(eq=False)
 
 
-@frozen
+@frozen(unsafe_hash=True, cache_hash=True)
 class ChannelShape:
     """A channel: no bytes; its id travels beside the payload.
 

@@ -6,7 +6,7 @@ import itertools
 import keyword
 import linecache
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -93,7 +93,7 @@ class Function:
         self._lines.append("    " * self._depth + text)
 
     @contextmanager
-    def block(self, head: str) -> Iterator[None]:
+    def block(self, head: str) -> Generator[None]:
         """Indent what follows under a line such as ``if x is None:``."""
         self.line(head)
         self._depth += 1
@@ -125,8 +125,11 @@ def _identifier(hint: str) -> str:
 
 # What generated source uses of Python's own.
 _BUILTINS: Final = frozenset(
-    "bytes dict enumerate frozenset id isinstance len list memoryview range set sum str "
-    "tuple".split()
+    each.__name__
+    for each in (
+        *(bytes, dict, frozenset, list, memoryview, set, str, tuple),
+        *(id, len, range),
+    )
 )
 
 

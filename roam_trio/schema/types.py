@@ -52,14 +52,21 @@ DEFAULT_CREDIT: Final = 16
 """How many items a channel's sender may send at first, unless declared otherwise."""
 
 _U32_MAX = 2**32 - 1
+_USIZE_MAX = 2**64 - 1
 
 
-def _whole_number(what: str, value: object, maximum: int | None = None) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        if maximum is None or value <= maximum:
-            return value
-    limit = "" if maximum is None else f" up to {maximum}"
-    raise SchemaError(f"{what} is a whole number from 0{limit}, not {value!r}")
+def _length(value: int) -> int:
+    return _whole_number("the length of an array", value, _USIZE_MAX)
+
+
+def _credit(value: int) -> int:
+    return _whole_number("the initial credit", value, _U32_MAX)
+
+
+def _whole_number(what: str, value: object, maximum: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= maximum:
+        return value
+    raise SchemaError(f"{what} is a whole number from 0 to {maximum}, not {value!r}")
 
 
 @frozen
@@ -76,7 +83,7 @@ class Length:
     ``Annotated[bytes, Length(16)]`` is ``[u8; 16]`` with `bytes` as the Python value.
     """
 
-    items: int = field(converter=lambda n: _whole_number("the length of an array", n))
+    items: int = field(converter=_length)
 
 
 @frozen
@@ -97,9 +104,7 @@ class Credit:
     grant (`rpc.flow-control.credit.initial`, `rpc.flow-control.credit.initial.zero`).
     """
 
-    items: int = field(
-        converter=lambda n: _whole_number("the initial credit", n, _U32_MAX)
-    )
+    items: int = field(converter=_credit)
 
 
 @frozen
@@ -157,7 +162,7 @@ else:
             return Annotated[ok, ErrorType(error)]
 
 
-def _pair(parameters: object, form: str) -> tuple[Any, Any]:
+def _pair(parameters: tuple[Any, ...] | type[Any], form: str) -> tuple[Any, Any]:
     if isinstance(parameters, tuple) and len(parameters) == 2:
         return parameters[0], parameters[1]
     raise SchemaError(f"two parameters are needed, as in {form}")
