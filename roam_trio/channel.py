@@ -15,6 +15,7 @@ The ends know nothing of sessions: what moves the items is behind `ChannelSink` 
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -23,7 +24,7 @@ import trio
 from .errors import RxUnbound, TxUnbound
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["ChannelSink", "ChannelSource", "Rx", "Tx", "channel"]
 
@@ -113,10 +114,8 @@ class Binding:
             return
         self.lost = True
         if self._token is not None:
-            try:
+            with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._wake)
-            except trio.RunFinishedError:
-                pass
 
     def _wake(self) -> None:
         if self._waiting is not None:
@@ -136,9 +135,15 @@ class _End:
         )
 
     @classmethod
-    def __roam_unbound__(cls, binding: Binding | None = None) -> Self:
+    def __roam_unbound__(cls) -> Self:
+        """An end by itself, for the decoder, to be bound to a channel id."""
+        return cls.on(Binding())
+
+    @classmethod
+    def on(cls, binding: Binding) -> Self:
+        """An end of the pair that shares `binding`."""
         end = cls.__new__(cls)
-        end._binding = Binding() if binding is None else binding
+        end._binding = binding
         return end
 
     @property
@@ -311,7 +316,7 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         return f"<Rx {self._binding.source or _state(self._binding)}>"
 
 
-class channel(tuple["Tx[T]", "Rx[T]"], Generic[T]):  # noqa: N801 - reads as a call
+class channel(tuple["Tx[T]", "Rx[T]"], Generic[T]):
     """A pair of ends that belong together, of which a call binds one and so both.
 
     ``tx, rx = channel[int]()`` or ``channel(int)``. The item type is for type
@@ -321,8 +326,8 @@ class channel(tuple["Tx[T]", "Rx[T]"], Generic[T]):  # noqa: N801 - reads as a c
 
     def __new__(cls, item: type[T] | None = None) -> channel[T]:
         binding = Binding()
-        tx: Tx[T] = Tx.__roam_unbound__(binding)
-        rx: Rx[T] = Rx.__roam_unbound__(binding)
+        tx = Tx[T].on(binding)
+        rx = Rx[T].on(binding)
         return super().__new__(cls, (tx, rx))
 
 

@@ -25,8 +25,8 @@ class Limits:
     Attributes:
         max_payload: the largest payload of a stream link, in both directions, in
             bytes. It is checked against the length prefix, before allocating.
-        max_unsent_bytes: how many bytes of committed payloads a stream link holds before
-            senders wait.
+        max_unsent_bytes: how many bytes of committed payloads a stream link holds
+            before senders wait.
         unsent_replies: how many messages of the kind that cannot wait (credit,
             cancellations, pongs) are held while the peer does not read; beyond, the
             session ends.

@@ -18,9 +18,9 @@ from .metadata import NO_METADATA, Metadata
 __all__ = [
     "PROTOCOL_VERSION",
     "ChannelClose",
+    "ChannelGrantCredit",
     "ChannelItem",
     "ChannelMessage",
-    "ChannelGrantCredit",
     "ChannelReset",
     "ConnectionAccept",
     "ConnectionClose",
@@ -38,6 +38,7 @@ __all__ = [
     "RequestCancel",
     "RequestMessage",
     "RequestResponse",
+    "joined",
 ]
 
 PROTOCOL_VERSION = 7
@@ -57,6 +58,11 @@ class ConnectionSettings(msgspec.Struct, frozen=True, gc=False):
 
     parity: Parity
     max_concurrent_requests: int = 64
+
+
+def joined(value: Encoded) -> bytes | memoryview:
+    """An encoded value in one piece."""
+    return b"".join(value) if isinstance(value, list) else value
 
 
 # ------------------------------------------------------------ the session itself
@@ -80,7 +86,7 @@ class HelloYourself(msgspec.Struct, gc=False):
 
 
 class ProtocolError(msgspec.Struct, gc=False):
-    """The receiver broke the protocol, and the session ends (`session.protocol-error`)."""
+    """The receiver broke the protocol, and so the session ends."""
 
     connection_id: int
     description: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, cast, overload
 
 import msgspec
 
@@ -81,7 +81,8 @@ class Metadata(tuple[MetadataEntry, ...]):
         if isinstance(source, Metadata):
             return source
         if isinstance(source, Mapping):
-            entries = [MetadataEntry(key, value) for key, value in source.items()]
+            values = cast("Mapping[str, MetadataValue]", source)
+            entries = [MetadataEntry(key, value) for key, value in values.items()]
         else:
             entries = list(source)
         for entry in entries:
@@ -122,7 +123,9 @@ NO_METADATA = Metadata()
 
 
 def _check(entry: MetadataEntry) -> None:
-    key, value, flags = entry.key, entry.value, entry.flags
+    key: Any = entry.key
+    value: Any = entry.value
+    flags = entry.flags
     if not isinstance(key, str):
         raise TypeError(f"metadata: expected a str as key, got {key!r}")
     if flags & ~_KNOWN_FLAGS:

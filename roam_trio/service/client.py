@@ -1,12 +1,11 @@
 """The calling side of a service: an object with the service's methods.
 
-The class of the clients of a service is made once. Each method is compiled with the
-parameters that the service declares, so that calling it with others fails as calling
-any function does.
+The class of the clients of a service is made once, with the methods of the service.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
 from functools import cache
 from typing import Any, Generic, ParamSpec, TypeVar, cast
@@ -21,8 +20,8 @@ from ..errors import (
     UnknownMethod,
     UserError,
 )
-from ..messages import RequestResponse
-from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..messages import RequestResponse, joined
+from ..metadata import Metadata, MetadataLike
 from ..schema import ResultKind
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 
@@ -74,11 +73,8 @@ def with_metadata(
     caller, found, sent = owner.roam_caller, descriptor, Metadata.of(metadata)
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> ResponseParts[T]:
-        bound = found.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        response = await caller.call(
-            found.id, Payload(found.args_plan, bound.args), metadata=sent
-        )
+        payload = Payload(found.args_plan, _arguments(found, args, kwargs))
+        response = await caller.call(found.id, payload, metadata=sent)
         return ResponseParts(_result(found, response), response.metadata)
 
     return call
@@ -97,18 +93,10 @@ class _Client:
         return f"<{type(self).__name__} {state}>"
 
 
-async def _call(caller: Caller, method: MethodDescriptor, args: tuple[Any, ...]) -> Any:
-    response = await caller.call(
-        method.id, Payload(method.args_plan, args), metadata=NO_METADATA
-    )
-    return _result(method, response)
-
-
 def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
     """The value in a response; what it says instead of one is raised."""
-    assert not isinstance(response.ret, list), "pieces are for sending only"
     try:
-        kind, value = method.result_plan.decode(response.ret)
+        kind, value = method.result_plan.decode(joined(response.ret))
     except DecodeError as error:
         raise InvalidPayload(f"{method}: the answer: {error}") from error
     if kind is ResultKind.OK:
@@ -134,26 +122,47 @@ def _client_class(service: ServiceDescriptor) -> Callable[[Caller], Any]:
 
 
 def _client_method(method: MethodDescriptor) -> Any:
-    """A function with the parameters of `method`, which calls it."""
-    names = list(method.signature.parameters)
-    defaults = {
-        f"default_{name}": parameter.default
-        for name, parameter in method.signature.parameters.items()
-        if parameter.default is not parameter.empty
-    }
-    parameters = "".join(
-        f", {name}=default_{name}" if f"default_{name}" in defaults else f", {name}"
-        for name in names
-    )
-    arguments = "".join(f"{name}, " for name in names)
-    source = (
-        f"async def {method.name}(self{parameters}):\n"
-        f"    return await call(self.roam_caller, method, ({arguments}))\n"
-    )
-    function = compile_source(
-        source, f"client of {method}", {"call": _call, "method": method, **defaults}
-    )[method.name]
-    function.__doc__ = method.doc
-    function.__qualname__ = f"{method.service}Client.{method.name}"
-    function.__roam_method__ = method
-    return function
+    """A function that calls `method`."""
+    count = len(method.args)
+
+    async def call(self: _Client, /, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != count:
+            args = _arguments(method, args, kwargs)
+        response = await self.roam_caller.call(
+            method.id, Payload(method.args_plan, args)
+        )
+        return _result(method, response)
+
+    call.__name__ = method.name
+    call.__qualname__ = f"{method.service}Client.{method.name}"
+    call.__doc__ = method.doc
+    call.__signature__ = _with_self(method.signature)  # type: ignore[attr-defined]
+    call.__roam_method__ = method  # type: ignore[attr-defined]
+    return call
+
+
+def _arguments(
+    method: MethodDescriptor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, ...]:
+    """All arguments by position, defaults filled in.
+
+    Raises:
+        TypeError: they do not fit the method's parameters.
+    """
+    try:
+        bound = method.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{method}{method.signature}: {error}") from None
+    bound.apply_defaults()
+    return bound.args
+
+
+def _with_self(signature: inspect.Signature) -> inspect.Signature:
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for parameter in signature.parameters.values()
+    ]
+    if any(p.name == "self" for p in parameters):
+        return signature
+    return signature.replace(parameters=[this, *parameters])

@@ -83,15 +83,13 @@ class ServiceDescriptor:
     name: str
     methods: tuple[MethodDescriptor, ...]
     doc: str
-    by_id: dict[int, MethodDescriptor] = attrs.field(init=False, eq=False, repr=False)
-    """Its methods by their identity."""
 
     EMPTY: ClassVar[ServiceDescriptor]
     """A service without methods."""
 
-    @by_id.default
-    def _index(self) -> dict[int, MethodDescriptor]:
-        return {method.id: method for method in self.methods}
+    def by_id(self, id: int) -> MethodDescriptor | None:
+        """The method of this identity, if it is one of the service's."""
+        return next((method for method in self.methods if method.id == id), None)
 
 
 ServiceDescriptor.EMPTY = ServiceDescriptor("Empty", (), "")
@@ -155,11 +153,10 @@ def _public_functions(cls: type[Any]) -> dict[str, Any]:
         if base.__module__ in ("builtins", "typing", "typing_extensions", "abc"):
             continue
         for name, member in vars(base).items():
-            if not name.startswith("_") and callable(member):
+            if not name.startswith("_") and (
+                callable(member) or isinstance(member, property | staticmethod)
+            ):
                 found[name] = member
-            elif isinstance(member, (staticmethod, classmethod, property)):
-                if not name.startswith("_"):
-                    found[name] = member
     return found
 
 

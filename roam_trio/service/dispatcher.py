@@ -15,7 +15,7 @@ from typing import Any
 
 from ..calls import ReplySink, bind_channels_callee_args
 from ..errors import DecodeError, EncodeError, SchemaError, UserError
-from ..messages import Encoded, RequestCall
+from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .call import Call, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
@@ -72,7 +72,7 @@ class Dispatcher:
             return None
         plan = method.descriptor.args_plan
         try:
-            args = plan.decode(call.args)
+            args = plan.decode(joined(call.args))
         except DecodeError as error:
             logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
             reply.send_nowait(INVALID_PAYLOAD)
@@ -170,21 +170,23 @@ def _find(
     """The handler's method for `method`, checked."""
     wanted = f"expected async def {method.name}{method.signature}"
     where = f"{type(handler).__qualname__}.{method.name}"
-    function = getattr(handler, method.name, None)
+    function: Any = getattr(handler, method.name, None)
     if function is None:
         raise SchemaError(f"{wanted}, and there is none", where)
     if getattr(type(handler), method.name, None) is getattr(service, method.name):
         raise SchemaError(f"{wanted}, got only that of the service itself", where)
-    if not callable(function):
-        raise SchemaError(f"{wanted}, got {function!r}", where)
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except TypeError:
+        raise SchemaError(f"{wanted}, got {function!r}", where) from None
     try:
         signature.bind(*method.signature.parameters)
     except TypeError as error:
         raise SchemaError(
             f"{wanted}, got {method.name}{signature}: {error}", where
         ) from None
-    if not inspect.iscoroutinefunction(inspect.unwrap(function)):
+    inner: Any = inspect.unwrap(function)
+    if not inspect.iscoroutinefunction(inner):
         raise SchemaError(
             f"{wanted}, got one that is not async: {method.name}{signature}", where
         )

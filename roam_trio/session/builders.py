@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +26,7 @@ from ..ids import Parity
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import Link
 from ..messages import ConnectionSettings, Message
-from ..metadata import Metadata, MetadataLike
+from ..metadata import NO_METADATA, Metadata, MetadataLike
 from . import handshake
 from .handshake import Agreed
 from .session import Session
@@ -50,6 +49,10 @@ def _as_conduit(carrier: Conduit[Message] | Link) -> Conduit[Message]:
     return carrier
 
 
+def _as_metadata(source: MetadataLike) -> Metadata:
+    return Metadata.of(source)
+
+
 @attrs.frozen(kw_only=True)
 class _Builder(ABC):
     """What both roles are configured with.
@@ -68,7 +71,7 @@ class _Builder(ABC):
     max_concurrent_requests: int = attrs.field(
         default=64, validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
     )
-    metadata: Metadata = attrs.field(default=(), converter=Metadata.of)
+    metadata: Metadata = attrs.field(default=NO_METADATA, converter=_as_metadata)
     limits: Limits = DEFAULT_LIMITS
     strict: bool = False
 
@@ -100,7 +103,7 @@ class _Builder(ABC):
         await session.run(task_status=task_status)
 
     def open(self, handler: Handler | None = None) -> OpenSession:
-        """``async with builder.open(handler) as session:``, which ends it at the end."""
+        """``async with builder.open(handler) as session:``; the block's end ends it."""
         return OpenSession(self, handler)
 
 
@@ -195,12 +198,13 @@ class OpenSession:
         self._nursery_manager = trio.open_nursery()
         nursery = await self._nursery_manager.__aenter__()
         try:
-            self._session = await nursery.start(self._builder.run, self._handler)
+            session: Session = await nursery.start(self._builder.run, self._handler)
         except BaseException:
             # Its only task has failed, and so nothing else comes out of the nursery.
             await self._nursery_manager.__aexit__(None, None, None)
             raise
-        return self._session
+        self._session = session
+        return session
 
     async def __aexit__(
         self,

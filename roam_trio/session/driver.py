@@ -8,6 +8,7 @@ What the peer may do is decided here; a message that breaks the protocol raises
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -25,13 +26,13 @@ from ..messages import (
     ChannelGrantCredit,
     ChannelItem,
     ChannelMessage,
-    ChannelReset,
     ConnectionSettings,
     Encoded,
     RequestCall,
     RequestCancel,
     RequestMessage,
     RequestResponse,
+    joined,
 )
 from ..metadata import NO_METADATA, Metadata
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD, ChannelShape
@@ -189,7 +190,7 @@ class Driver:
             incoming = self.incoming.get(channel_id)
             if incoming is None:
                 self._on_stray(message)
-            elif not incoming.on_item(message.item):
+            elif not incoming.on_item(joined(message.item)):
                 raise SessionProtocolError(
                     f"channel {channel_id}: an item came without credit"
                 )
@@ -210,12 +211,15 @@ class Driver:
 
     def _on_reset(self, message: ChannelMessage) -> None:
         channel_id = message.channel_id
-        channel = self.outgoing.get(channel_id) or self.incoming.get(channel_id)
+        channel = self._channel(channel_id)
         if channel is None:
             self._on_stray(message)
         else:
             self.ended(channel_id)
             channel.on_reset()
+
+    def _channel(self, channel_id: int) -> OutgoingChannel | IncomingChannel | None:
+        return self.outgoing.get(channel_id) or self.incoming.get(channel_id)
 
     def _on_stray(self, message: ChannelMessage) -> None:
         if self._strict and type(message) is ChannelItem:
@@ -242,10 +246,8 @@ class Driver:
         dropped is ended before the next response goes out, and soon in any case.
         """
         self._dropped.append(end)
-        try:
+        with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self.end_dropped, idempotent=True)
-        except trio.RunFinishedError:
-            pass
 
     def end_dropped(self) -> None:
         """End the channels whose handles were collected."""
@@ -260,10 +262,7 @@ class Driver:
             return
         self.ended_because = because
         self.caller.on_end(because)
-        for channel in (*self.outgoing.values(), *self.incoming.values()):
-            channel.on_lost(because)
-        self.outgoing.clear()
-        self.incoming.clear()
+        self.lose_channels((*self.outgoing, *self.incoming), because)
         self._strays.clear()
         for sink in list(self._answering.values()):
             sink.lose()
@@ -271,7 +270,7 @@ class Driver:
     def lose_channels(self, channels: tuple[int, ...], because: BaseException) -> None:
         """No handler will ever take up these channels of a call of this side's."""
         for channel_id in channels:
-            channel = self.outgoing.get(channel_id) or self.incoming.get(channel_id)
+            channel = self._channel(channel_id)
             self.ended(channel_id)
             if channel is not None:
                 channel.on_lost(because)
@@ -377,10 +376,12 @@ class DriverReplySink(ReplySink):
         except Exception:
             logger.exception("a handler failed; its caller gets Cancelled")
         except BaseExceptionGroup as group:
-            rest = group.split(trio.Cancelled)[1]
-            if rest is None or not isinstance(rest, ExceptionGroup):
-                raise
-            logger.exception("a cancelled handler failed", exc_info=rest)
+            # Cancelled, and something of its own beside: each goes its own way.
+            failures, rest = group.split(Exception)
+            if failures is not None:
+                logger.error("a cancelled handler failed", exc_info=failures)
+            if rest is not None:
+                raise rest from None
         finally:
             del coroutine
             self.give_up()
@@ -529,8 +530,7 @@ class DriverCaller(Caller):
     def _lose_channels_of_failed_call(
         self, waiting: _Waiting, response: RequestResponse
     ) -> None:
-        ret = bytes(response.ret[:2]) if not isinstance(response.ret, list) else b""
-        if ret in (UNKNOWN_METHOD, INVALID_PAYLOAD):
+        if bytes(joined(response.ret)) in (UNKNOWN_METHOD, INVALID_PAYLOAD):
             # No handler ever saw them, and some peers end the session when a message
             # comes for a channel they do not know.
             self._driver.lose_channels(
