@@ -10,8 +10,11 @@ from .builders import (
     acceptor,
     initiator,
 )
+from .caller import DriverCaller
+from .channels import DriverChannelSink
 from .connection import ConnectionHandle, ConnectionState
-from .driver import Driver, DriverCaller, DriverChannelSink, DriverReplySink
+from .driver import Driver
+from .reply import DriverReplySink
 from .session import Session
 
 __all__ = [

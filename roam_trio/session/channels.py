@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..conduits.base import ConduitTxPermit
     from .driver import Driver
 
-__all__ = ["ChannelState", "IncomingChannel", "OutgoingChannel"]
+__all__ = ["ChannelState", "DriverChannelSink", "IncomingChannel", "OutgoingChannel"]
 
 
 class ChannelState(enum.Enum):
@@ -145,6 +145,10 @@ class OutgoingChannel(ChannelSink):
 
     def __repr__(self) -> str:
         return f"<channel {self._id} out, {self.state.value}, credit {self.credit}>"
+
+
+DriverChannelSink = OutgoingChannel
+"""The sink behind a bound `Tx`, by the name that other implementations use."""
 
 
 class IncomingChannel(ChannelSource):

@@ -1,0 +1,194 @@
+"""The calling side of one connection: requests in flight, and who waits for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import outcome
+import trio
+
+from ..calls import Caller, ChannelBinder, Payload
+from ..conduits.base import ConduitTxPermit
+from ..errors import ConnectionLost, RoamTrioError, SessionProtocolError
+from ..ids import IdAllocator
+from ..messages import (
+    ConnectionSettings,
+    Encoded,
+    Message,
+    RequestCall,
+    RequestCancel,
+    RequestResponse,
+    joined,
+)
+from ..metadata import NO_METADATA, Metadata
+from ..schema import INVALID_PAYLOAD, UNKNOWN_METHOD
+
+if TYPE_CHECKING:
+    from .driver import Driver
+
+__all__ = ["DriverCaller"]
+
+
+class _Waiting:
+    """A task of this side's that waits for a response."""
+
+    __slots__ = ("_caller", "_channels", "_request_id", "_task")
+
+    def __init__(
+        self, caller: DriverCaller, request_id: int, channels: tuple[int, ...]
+    ) -> None:
+        self._caller = caller
+        self._request_id = request_id
+        self._channels = channels
+        self._task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        return self._channels
+
+    async def response(self) -> RequestResponse:
+        response: RequestResponse = await trio.lowlevel.wait_task_rescheduled(
+            self._abandon
+        )
+        return response
+
+    def _abandon(self, _: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        self._caller.abandon(self._request_id)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def deliver(self, response: RequestResponse) -> None:
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task, outcome.Value(response))
+
+    def fail(self, error: Exception) -> None:
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task, outcome.Error(error))
+
+
+class DriverCaller(Caller):
+    """Makes the calls of one connection."""
+
+    def __init__(
+        self, driver: Driver, ours: ConnectionSettings, theirs: ConnectionSettings
+    ) -> None:
+        self._driver = driver
+        self._ids = IdAllocator(ours.parity)
+        self._most = theirs.max_concurrent_requests
+        self._waiting: dict[int, _Waiting] = {}
+        self._slots = trio.lowlevel.ParkingLot()
+        self._ended = trio.Event()
+
+    async def call(
+        self,
+        method_id: int,
+        args: Payload | Encoded,
+        *,
+        channels: tuple[int, ...] = (),
+        metadata: Metadata = NO_METADATA,
+    ) -> RequestResponse:
+        driver = self._driver
+        await trio.lowlevel.checkpoint_if_cancelled()
+        permit = await self._reserve()
+        try:
+            with permit:
+                if isinstance(args, Payload):
+                    channels, args = args.encode(driver.binder)
+                request_id = self._ids.allocate()
+                waiting = _Waiting(self, request_id, channels)
+                permit.send(
+                    RequestCall(
+                        driver.connection_id,
+                        request_id,
+                        method_id,
+                        channels,
+                        metadata,
+                        args,
+                    )
+                )
+        except Exception as error:
+            driver.lose_channels(channels, error)
+            self._slots.unpark()
+            raise
+        self._waiting[request_id] = waiting
+        return await waiting.response()
+
+    async def _reserve(self) -> ConduitTxPermit[Message]:
+        """A slot below the peer's limit, not taken yet, and a permit, at one moment."""
+        driver = self._driver
+        while True:
+            if driver.ended_because is not None:
+                raise self._lost(driver.ended_because)
+            if len(self._waiting) >= self._most:
+                await self._slots.park()
+                continue
+            try:
+                permit = driver.outbox.reserve_nowait()
+                if permit is not None:
+                    return permit
+                permit = await driver.outbox.reserve()
+            except trio.Cancelled:
+                self._slots.unpark()  # what this task leaves is for the next
+                raise
+            except RoamTrioError as error:
+                raise self._lost(error) from error
+            if len(self._waiting) < self._most and driver.ended_because is None:
+                return permit
+            permit.release()
+
+    def abandon(self, request_id: int) -> None:
+        """The caller was cancelled. Its id stays in use until the response comes."""
+        self._driver.outbox.push(RequestCancel(self._driver.connection_id, request_id))
+
+    def on_response(self, response: RequestResponse) -> None:
+        """Wake the task that waits for `response`."""
+        waiting = self._waiting.pop(response.request_id, None)
+        if waiting is None:
+            raise SessionProtocolError(
+                f"a response came for request {response.request_id}, "
+                "which is not in flight"
+            )
+        self._slots.unpark()
+        if waiting.channels:
+            self._lose_channels_of_failed_call(waiting, response)
+        waiting.deliver(response)
+
+    def _lose_channels_of_failed_call(
+        self, waiting: _Waiting, response: RequestResponse
+    ) -> None:
+        if bytes(joined(response.ret)) in (UNKNOWN_METHOD, INVALID_PAYLOAD):
+            # No handler ever saw them, and some peers end the session when a message
+            # comes for a channel they do not know.
+            self._driver.lose_channels(
+                waiting.channels, ConnectionLost("the call of the channel failed")
+            )
+
+    def on_end(self, because: BaseException) -> None:
+        """Fail every call."""
+        self._ended.set()
+        waiting = list(self._waiting.values())
+        self._waiting.clear()
+        for one in waiting:
+            one.fail(self._lost(because))
+        self._slots.unpark_all()
+
+    def _lost(self, because: BaseException) -> ConnectionLost:
+        error = ConnectionLost(f"the connection has ended: {because}")
+        error.__cause__ = because
+        return error
+
+    async def closed(self) -> None:
+        await self._ended.wait()
+
+    @property
+    def is_connected(self) -> bool:
+        return not self._ended.is_set()
+
+    @property
+    def channel_binder(self) -> ChannelBinder:
+        return self._driver.binder
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests have no response yet, abandoned ones included."""
+        return len(self._waiting)

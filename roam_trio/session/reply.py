@@ -1,0 +1,109 @@
+"""The answering of one request: the task of its handler, and its one response."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..calls import ChannelBinder, ReplySink
+from ..messages import Encoded, RequestCall, RequestResponse
+from ..metadata import NO_METADATA, Metadata
+from ..schema import CANCELLED
+
+if TYPE_CHECKING:
+    from .driver import Driver
+
+__all__ = ["DriverReplySink"]
+
+logger = logging.getLogger("roam_trio.session")
+
+
+class DriverReplySink(ReplySink):
+    """Where the response to one request goes, and the task that makes it."""
+
+    __slots__ = ("_cancelled", "_driver", "_scope", "_sent", "call")
+
+    def __init__(self, driver: Driver, call: RequestCall) -> None:
+        self.call = call
+        self._driver = driver
+        self._sent = False
+        self._cancelled = False
+        self._scope: trio.CancelScope | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        return self._sent
+
+    @property
+    def channel_binder(self) -> ChannelBinder:
+        return self._driver.binder
+
+    async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
+        driver = self._driver
+        driver.end_dropped()  # closes go before the response
+        permit = driver.outbox.reserve_nowait()
+        if permit is None:
+            permit = await driver.outbox.reserve()
+            driver.end_dropped()
+        with permit:
+            permit.send(self._response(ret, metadata))
+        self._close()
+
+    def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
+        self._driver.end_dropped()
+        self._driver.outbox.push(self._response(ret, metadata))
+        self._close()
+
+    def _response(self, ret: Encoded, metadata: Metadata) -> RequestResponse:
+        if self._sent:
+            raise RuntimeError(
+                f"request {self.call.request_id} has its response already, "
+                "and every request gets exactly one"
+            )
+        return RequestResponse(
+            self._driver.connection_id, self.call.request_id, (), metadata, ret
+        )
+
+    def _close(self) -> None:
+        self._sent = True
+        self._driver.answered(self)
+
+    async def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run the handler of this request; exactly one response is sent in the end."""
+        try:
+            if self._cancelled:
+                coroutine.close()
+            else:
+                with trio.CancelScope() as self._scope:
+                    await coroutine
+        except Exception:
+            logger.exception("a handler failed; its caller gets Cancelled")
+        except BaseExceptionGroup as group:
+            # Cancelled, and something of its own beside: each goes its own way.
+            failures, rest = group.split(Exception)
+            if failures is not None:
+                logger.error("a cancelled handler failed", exc_info=failures)
+            if rest is not None:
+                raise rest from None
+        finally:
+            del coroutine
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Answer Cancelled if nothing else was answered."""
+        if not self._sent:
+            self.send_nowait(CANCELLED)
+
+    def cancel(self) -> None:
+        """The caller no longer wants the response (`rpc.cancel`)."""
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def lose(self) -> None:
+        """The connection has ended: no response can be sent any more."""
+        self._sent = True
+        self.cancel()
