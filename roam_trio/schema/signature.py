@@ -8,6 +8,7 @@ of its arguments and result agree; the id is a digest of the three
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from blake3 import blake3
@@ -229,7 +230,7 @@ def _words(part: str) -> list[str]:
     words: list[str] = []
     start = 0
     case = ""  # "upper" or "lower", of the last cased letter; "" at a word's start
-    for index, (char, following) in enumerate(zip(part, part[1:], strict=False)):
+    for index, (char, following) in enumerate(pairwise(part)):
         now = "upper" if char.isupper() else "lower" if char.islower() else case
         if now == "lower" and following.isupper():
             words.append(part[start : index + 1])
