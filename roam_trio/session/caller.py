@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import outcome
 import trio
 
 from ..calls import Caller, ChannelBinder, Payload
@@ -30,40 +29,47 @@ __all__ = ["DriverCaller"]
 
 
 class _Waiting:
-    """A task of this side's that waits for a response."""
+    """A request of this side's without a response yet, and the task that waits."""
 
-    __slots__ = ("_caller", "_channels", "_request_id", "_task")
+    __slots__ = ("_caller", "_error", "_request_id", "_response", "_task", "channels")
 
     def __init__(
         self, caller: DriverCaller, request_id: int, channels: tuple[int, ...]
     ) -> None:
+        self.channels = channels
         self._caller = caller
         self._request_id = request_id
-        self._channels = channels
         self._task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        return self._channels
+        self._response: RequestResponse | None = None
+        self._error: Exception | None = None
 
     async def response(self) -> RequestResponse:
-        response: RequestResponse = await trio.lowlevel.wait_task_rescheduled(
-            self._abandon
-        )
-        return response
+        """Wait for it; the reader of the session wakes this task directly."""
+        await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        if self._response is None:
+            assert self._error is not None
+            raise self._error
+        return self._response
 
-    def _abandon(self, _: Any) -> trio.lowlevel.Abort:
+    def _abandon(self, _: object) -> trio.lowlevel.Abort:
         self._task = None
         self._caller.abandon(self._request_id)
         return trio.lowlevel.Abort.SUCCEEDED
 
     def deliver(self, response: RequestResponse) -> None:
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task, outcome.Value(response))
+        """Wake the task with `response`, unless it was cancelled meanwhile."""
+        self._response = response
+        self._wake()
 
     def fail(self, error: Exception) -> None:
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task, outcome.Error(error))
+        """Wake the task with `error`."""
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
 
 class DriverCaller(Caller):
