@@ -70,7 +70,8 @@ class AdmittingTx(LinkTx):
 
     async def reserve(self) -> LinkTxPermit:
         await checkpoint_if_cancelled()
-        self._refuse_if_ended()
+        if self._ending is not None:
+            raise self._ending.as_error()
         if self._waiting or not self._has_room():
             # Whoever wakes us has counted our permit already: between there and here
             # nobody can take it, and a cancellation can no longer reach us.
@@ -99,7 +100,8 @@ class AdmittingTx(LinkTx):
         """Turn a permit into a payload. The permit is gone even if that fails."""
         self._permits -= 1
         try:
-            self._refuse_if_ended()
+            if self._ending is not None:
+                raise self._ending.as_error()
             self._publish(pieces)
         finally:
             if self._waiting:

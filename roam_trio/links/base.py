@@ -59,6 +59,7 @@ class WriteSlot(ABC):
 
         Raises:
             LinkError: the link has ended meanwhile; nothing was published.
+            RuntimeError: the slot is used up already.
         """
 
     @abstractmethod
@@ -90,6 +91,7 @@ class LinkTxPermit(ABC):
         Raises:
             PayloadTooLarge: `length` is over the link's limit; the permit is given
                 back (`link.tx.alloc.limits`).
+            RuntimeError: the permit is used up already.
         """
 
     @abstractmethod
@@ -102,6 +104,7 @@ class LinkTxPermit(ABC):
         Raises:
             PayloadTooLarge: as `alloc`.
             LinkError: the link has ended meanwhile; nothing was published.
+            RuntimeError: the permit is used up already.
         """
 
     @abstractmethod
@@ -161,6 +164,9 @@ class LinkTx(ABC):
         Refuses new payloads from the moment it is called. May wait for as long as the
         peer does not read: put a time limit around it, and `abort` when it fires.
         Harmless when closed already.
+
+        Raises:
+            LinkError: the transport failed before everything was carried.
         """
 
     @abstractmethod

@@ -47,9 +47,9 @@ class StreamLimits:
             written, or have a permit, `reserve` waits.
     """
 
-    max_payload: int = attrs.field(default=16 * 1024 * 1024)
-    max_unsent_bytes: int = attrs.field(default=1024 * 1024)
-    max_unsent_payloads: int = attrs.field(default=1024)
+    max_payload: int = 16 * 1024 * 1024
+    max_unsent_bytes: int = 1024 * 1024
+    max_unsent_payloads: int = 1024
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.max_payload <= LARGEST_LENGTH:
@@ -308,13 +308,15 @@ class StreamLinkRx(LinkRx):
     """The receiving half of a stream link.
 
     `recv` is always a cancellation point, and a schedule point whenever it goes back to
-    the stream, so a busy peer cannot keep other tasks from running.
+    the stream, so a busy peer cannot keep other tasks from running. A second task that
+    wants to wait for the stream gets trio.BusyResourceError.
     """
 
     def __init__(self, transport: ByteTransport, max_payload: int) -> None:
         self._transport = transport
         self._decoder = FrameDecoder(max_payload)
         self._payloads = self._decoder.payloads
+        self._reading = False
         self._at_end = False
         self._failure: LinkError | None = None
 
@@ -341,24 +343,36 @@ class StreamLinkRx(LinkRx):
 
     async def _read(self) -> None:
         """Read once; the payloads completed by it, or the end, are ready afterwards."""
+        if self._reading:
+            raise trio.BusyResourceError("another task receives from this link")
+        self._reading = True
         try:
             count = await self._transport.receive_into(self._decoder.receive_buffer())
+        except _STREAM_ERRORS as exc:
+            error = _broken("receiving", exc)
+            error.__cause__ = exc
+            self._end(error)
+        else:
+            self._take_note(count)
+        finally:
+            self._reading = False
+
+    def _take_note(self, count: int) -> None:
+        if self._at_end:
+            return  # closed while it was read
+        try:
             if count:
                 self._decoder.received(count)
             else:
                 self._decoder.ended()
-                self._at_end = True
+                self._end(None)
         except LinkError as exc:
-            self._fail(exc)
-        except _STREAM_ERRORS as exc:
-            error = _broken("receiving", exc)
-            error.__cause__ = exc
-            self._fail(error)
+            self._end(exc)
 
-    def _fail(self, error: LinkError) -> None:
-        if not self._at_end:  # closed meanwhile
+    def _end(self, failure: LinkError | None) -> None:
+        if not self._at_end:
             self._at_end = True
-            self._failure = error
+            self._failure = failure
 
     async def close(self) -> None:
         """Stop receiving; see `LinkRx.close`. What has not been taken is dropped."""

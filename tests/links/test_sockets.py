@@ -11,7 +11,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError, TruncatedPayload
-from roam_trio.links import StreamLimits, StreamLink, connect_tcp, tcp_link, transport
+from roam_trio.links import StreamLimits, StreamLink, connect_tcp, tcp_link
 from roam_trio.links.transport import SocketTransport
 
 from . import pairs
@@ -75,7 +75,7 @@ async def test_everything_arrives_through_a_narrow_socket(
 ) -> None:
     if gathers and not hasattr(socket.socket, "sendmsg"):
         pytest.skip("this system has no sendmsg")
-    monkeypatch.setattr(transport, "_has_sendmsg", gathers)
+    monkeypatch.setattr("roam_trio.links.transport._has_sendmsg", gathers)
     link, peer = tight_link()
     tx, rx = link.split()
     payloads = [bytes([n]) * (40_000 if n % 2 else 10) for n in range(200)]
@@ -188,6 +188,29 @@ async def test_closing_one_half_leaves_the_other_at_work() -> None:
             assert len(closed) == 1
             nursery.start_soon(tx.close)
             assert await read_all(peer) == frame(bytes(50_000))
+
+
+async def test_writer_is_woken_when_the_socket_is_released(
+    nursery: trio.Nursery,
+) -> None:
+    left, right = socket.socketpair()
+    transport = SocketTransport(left)
+    raised: list[Exception] = []
+
+    async def send() -> None:
+        try:
+            await transport.send_all([bytes(10 * MIB)])
+        except trio.ClosedResourceError as exc:
+            raised.append(exc)
+
+    with right:
+        nursery.start_soon(send)
+        await wait_all_tasks_blocked()
+        await transport.abort_sending()
+        await transport.end_receiving()
+        await wait_all_tasks_blocked()
+    assert len(raised) == 1
+    assert left.fileno() == -1
 
 
 async def test_aborting_the_sending_half_drops_what_is_unsent_and_still_receives(

@@ -354,6 +354,29 @@ async def test_close_with_a_stuck_peer_can_be_given_up(
     await wait_all_tasks_blocked()  # the pump has returned: the nursery can end
 
 
+async def test_write_that_fails_because_of_abort_is_no_error_of_the_pump(
+    nursery: trio.Nursery,
+) -> None:
+    class Stubborn(RecordingStream):
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            with trio.CancelScope(shield=True):
+                await released.wait()
+            raise trio.ClosedResourceError
+
+        async def aclose(self) -> None:
+            released.set()
+
+    released = trio.Event()
+    tx = sender(Stubborn())
+    nursery.start_soon(tx.pump)
+    await send(tx, b"never written")
+    await wait_all_tasks_blocked()
+    await tx.abort()
+    await wait_all_tasks_blocked()
+    with pytest.raises(LinkClosed):
+        await tx.reserve()
+
+
 async def test_close_without_a_pump_given_up_in_a_write_leaves_the_link_dead(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -441,8 +464,10 @@ async def test_one_read_serves_every_payload_it_completed() -> None:
 
 @pytest.mark.rule("link.rx.eof")
 async def test_end_between_payloads_is_the_end_for_ever() -> None:
-    rx = receiver(frame(b"last"))
+    rx = receiver(frame(b"last") + frame(b""))
     assert await rx.recv() == b"last"
+    assert repr(rx) == "<StreamLinkRx open, 1 payloads ready>"
+    assert await rx.recv() == b""
     for _ in range(3):
         assert await rx.recv() is None
         assert rx.recv_nowait() is None
@@ -518,6 +543,48 @@ async def test_ready_payload_does_not_keep_a_cancelled_task_going() -> None:
         await rx.recv()
     assert scope.cancelled_caught
     assert await rx.recv() == b"two"
+
+
+async def test_second_receiver_is_refused_and_the_first_goes_on(
+    nursery: trio.Nursery,
+) -> None:
+    left, right = trio.testing.memory_stream_pair()
+    _, rx = StreamLink(left).split()
+    got: list[bytes | None] = []
+
+    async def receive() -> None:
+        got.append(await rx.recv())
+
+    nursery.start_soon(receive)
+    await wait_all_tasks_blocked()
+    with pytest.raises(trio.BusyResourceError):
+        await rx.recv()
+    await right.send_all(frame(b"for the first"))
+    await wait_all_tasks_blocked()
+    assert got == [b"for the first"]
+
+
+async def test_payloads_read_as_the_link_is_closed_are_dropped(
+    nursery: trio.Nursery,
+) -> None:
+    left, right = trio.testing.memory_stream_pair()
+    _, rx = StreamLink(left).split()
+    refused: list[LinkClosed] = []
+
+    async def receive() -> None:
+        try:
+            await rx.recv()
+        except LinkClosed as exc:
+            refused.append(exc)
+
+    nursery.start_soon(receive)
+    await wait_all_tasks_blocked()
+    await right.send_all(frame(b"one") + frame(b"two"))
+    await rx.close()  # the reader has its bytes, and has not run yet
+    await wait_all_tasks_blocked()
+    assert len(refused) == 1
+    with pytest.raises(LinkClosed):
+        rx.recv_nowait()
 
 
 async def test_close_drops_what_was_not_taken() -> None:
