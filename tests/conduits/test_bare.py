@@ -61,7 +61,10 @@ async def test_messages_pass_in_order() -> None:
 
 
 @pytest.mark.rule(
-    "conduit.bare", "zerocopy.framing.conduit.bare", "zerocopy.framing.single-pass"
+    "conduit.bare",
+    "zerocopy.framing.conduit",
+    "zerocopy.framing.conduit.bare",
+    "zerocopy.framing.single-pass",
 )
 async def test_payload_is_the_encoding_and_nothing_else() -> None:
     words = Words()

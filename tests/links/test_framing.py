@@ -37,7 +37,9 @@ PAYLOADS = st.lists(
 )
 
 
-@pytest.mark.rule("transport.stream", "zerocopy.framing.link.stream")
+@pytest.mark.rule(
+    "transport.stream", "zerocopy.framing.link", "zerocopy.framing.link.stream"
+)
 def test_length_is_four_bytes_little_endian_before_the_payload() -> None:
     encoder = FrameEncoder()
     encoder.add((b"ro", b"am"), 4)

@@ -114,7 +114,7 @@ async def test_more_buffers_than_one_call_takes_are_sent_in_several() -> None:
         await rx.close()
 
 
-@pytest.mark.rule("zerocopy.copies", "zerocopy.recv.stream")
+@pytest.mark.rule("zerocopy", "zerocopy.copies", "zerocopy.recv.stream")
 async def test_large_payload_is_held_once_on_each_side() -> None:
     left, right = await pairs.tcp_pair()
     (tx, left_rx), (right_tx, rx) = left.split(), right.split()
