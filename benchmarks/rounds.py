@@ -1,0 +1,123 @@
+"""Interleaving: every implementation does every work in every round, in turns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Protocol
+
+import attrs
+
+from .results import Sample
+from .works import Work
+
+__all__ = ["Contestant", "Placement", "Plan", "placements", "run"]
+
+_TRY_AT_MOST = 10
+"""How much more to do in the next trial than in the last, while warming up."""
+
+
+class Contestant(Protocol):
+    """An implementation that can be told what to do, as `processes.Pair` can."""
+
+    @property
+    def name(self) -> str:
+        """The adapter's name."""
+        ...
+
+    def place(self, cpus: Set[int]) -> None:
+        """Run on these CPUs only, from now on."""
+
+    def measure(self, work: Work, count: int) -> float:
+        """Do `count` steps of a work, and return the seconds they took."""
+        ...
+
+
+@attrs.frozen
+class Placement:
+    """Where the processes may run.
+
+    Attributes:
+        name: for tables.
+        cpus: the CPUs for them; None leaves it to the system.
+    """
+
+    name: str
+    cpus: frozenset[int] | None
+
+
+def placements() -> list[Placement]:
+    """Those that are possible here: on one CPU, and on all of them."""
+    if not hasattr(os, "sched_setaffinity"):
+        return [Placement("not pinned", None)]
+    cpus = os.sched_getaffinity(0)
+    return [
+        Placement("both processes pinned to one CPU", frozenset({max(cpus)})),
+        Placement("not pinned", frozenset(cpus)),
+    ]
+
+
+@attrs.frozen
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        rounds: how many rounds, after the warm-up.
+        seconds: how long each measurement is to take, about.
+        works: what is done.
+    """
+
+    rounds: int
+    seconds: float
+    works: Sequence[Work]
+
+
+def run(
+    plan: Plan,
+    contestants: Sequence[Contestant],
+    where: Sequence[Placement],
+    progress: Callable[[str], None],
+) -> Iterator[Sample]:
+    """Measure, and yield each measurement as it comes.
+
+    The warm-up finds out how many steps of each work fit into the time for one
+    measurement; every round then does the same number. Which implementation goes first
+    changes from round to round.
+
+    Args:
+        plan: how much.
+        contestants: the implementations.
+        where: every round is done in each of these places.
+        progress: told what is going on.
+    """
+    progress("warming up")
+    counts = {
+        (work.name, one.name): _find_count(one, work, plan.seconds)
+        for work in plan.works
+        for one in contestants
+    }
+    for number in range(plan.rounds):
+        progress(f"round {number + 1} of {plan.rounds}")
+        order = contestants if number % 2 == 0 else contestants[::-1]
+        for placement in where:
+            for one in contestants:
+                if placement.cpus is not None:
+                    one.place(placement.cpus)
+            for work in plan.works:
+                for one in order:
+                    count = counts[work.name, one.name]
+                    seconds = one.measure(work, count)
+                    yield Sample(
+                        placement.name, number, work.name, one.name, count, seconds
+                    )
+
+
+def _find_count(one: Contestant, work: Work, seconds: float) -> int:
+    """How many steps take about so long."""
+    count = work.first
+    while True:
+        taken = one.measure(work, count)
+        wanted = max(1, round(count * seconds / taken))
+        if taken >= seconds / 2:
+            return wanted
+        count = min(wanted, count * _TRY_AT_MOST)
