@@ -144,7 +144,8 @@ def _read_varint(
         number |= (byte & 127) << shift
         shift += 7
     if number > limit:
-        _bad(where, f"a number up to {limit}, got {number}")
+        # The number itself is not told: where metadata is read, it may be a secret.
+        _bad(where, f"a number up to {limit}, got one of {number.bit_length()} bits")
     return number, pos
 
 
@@ -186,17 +187,30 @@ def _read_text(payload: _Payload, pos: int, where: str) -> tuple[str, int]:
 def _write_metadata(out: _Pieces, metadata: Iterable[MetadataEntry]) -> None:
     entries = tuple(metadata)
     out.append(_varint(len(entries)))
-    for key, value, flags in ((e.key, e.value, e.flags) for e in entries):
-        _write_bytes(out, key.encode())
+    for index, entry in enumerate(entries):
+        value = entry.value
+        _write_text(out, entry.key, index, "key")
         if isinstance(value, str):
             out.append(b"\0")
-            _write_bytes(out, value.encode())
+            _write_text(out, value, index, "value")
         elif isinstance(value, int):
+            if not 0 <= value <= _U64_MAX:  # which may be a secret, and is not told
+                where = f"$.metadata[{index}].value"
+                raise EncodeError("expected a number from 0 to 2**64 - 1", where)
             out.append(b"\2" + _varint(value))
         else:
             out.append(b"\1")
             _write_bytes(out, bytes(value))
-        out.append(_varint(flags))
+        out.append(_varint(entry.flags))
+
+
+def _write_text(out: _Pieces, text: str, index: int, part: str) -> None:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        where = f"$.metadata[{index}].{part}"
+        raise EncodeError(f"expected text for UTF-8: {error.reason}", where) from None
+    _write_bytes(out, data)
 
 
 def _read_metadata(payload: _Payload, pos: int) -> tuple[Metadata, int]:
@@ -319,7 +333,7 @@ def _read_request(payload: _Payload, pos: int, connection_id: int) -> Message:
     pos += 1
     method_id = 0
     if tag == 0:
-        method_id, pos = _read_u64(payload, pos, "$.request.method_id")
+        method_id, pos = _read_method_id(payload, pos)
     elif tag == 2:
         metadata, pos = _read_metadata(payload, pos)
         message = RequestCancel(connection_id, request_id, metadata)
@@ -342,6 +356,26 @@ def _read_request(payload: _Payload, pos: int, connection_id: int) -> Message:
     if tag:
         return RequestResponse(connection_id, request_id, channels, metadata, value)
     return RequestCall(connection_id, request_id, method_id, channels, metadata, value)
+
+
+def _read_method_id(payload: _Payload, pos: int) -> tuple[int, int]:
+    """A hash, of nine or ten bytes nearly always; a peer calls few different ones."""
+    if len(payload) > pos + 9:
+        end = pos + (10 if payload[pos + 8] > 127 else 9)
+        method_id = _known_method_id(bytes(payload[pos:end]))
+        if method_id is not None:
+            return method_id, end
+    return _read_u64(payload, pos, "$.request.method_id")
+
+
+@lru_cache(maxsize=4096)
+def _known_method_id(varint: bytes) -> int | None:
+    """The number, if `varint` is the whole encoding of one."""
+    try:
+        number, end = _read_u64(varint, 0, "$.request.method_id")
+    except (DecodeError, IndexError):
+        return None
+    return number if end == len(varint) else None
 
 
 # ------------------------------------------------------------ channels

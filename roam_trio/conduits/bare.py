@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import BareConduitError, DecodeError
@@ -33,17 +34,23 @@ class BareConduit(Conduit[M]):
 class BareConduitTx(ConduitTx[M]):
     """The sending half of a bare conduit."""
 
-    __slots__ = ("_family", "_tx")
+    __slots__ = ("_encode", "_tx")
 
     def __init__(self, tx: LinkTx, family: MsgFamily[M]) -> None:
         self._tx = tx
-        self._family = family
+        self._encode = family.encode
 
     async def reserve(self) -> BareConduitPermit[M]:
-        return BareConduitPermit(await self._tx.reserve(), self._family)
+        return BareConduitPermit(await self._tx.reserve(), self._encode)
 
     def reserve_nowait(self) -> BareConduitPermit[M]:
-        return BareConduitPermit(self._tx.reserve_nowait(), self._family)
+        return BareConduitPermit(self._tx.reserve_nowait(), self._encode)
+
+    def has_room(self) -> bool:
+        return self._tx.has_room()
+
+    def send_nowait(self, message: M) -> None:
+        self._tx.send_nowait(self._encode(message))
 
     async def pump(self) -> None:
         await self._tx.pump()
@@ -61,11 +68,15 @@ class BareConduitTx(ConduitTx[M]):
 class BareConduitPermit(ConduitTxPermit[M]):
     """Room for one message."""
 
-    __slots__ = ("_family", "_permit")
+    __slots__ = ("_encode", "_permit")
 
-    def __init__(self, permit: LinkTxPermit, family: MsgFamily[M]) -> None:
+    def __init__(
+        self,
+        permit: LinkTxPermit,
+        encode: Callable[[M], list[bytes | memoryview]],
+    ) -> None:
         self._permit = permit
-        self._family = family
+        self._encode = encode
 
     def send(self, message: M) -> None:
         """Use the permit up: encode `message` and commit it; see `ConduitTxPermit`.
@@ -74,7 +85,7 @@ class BareConduitPermit(ConduitTxPermit[M]):
         the codec raises is passed on; the permit is given back then.
         """
         try:
-            pieces = self._family.encode(message)
+            pieces = self._encode(message)
         except BaseException:
             self._permit.release()
             raise

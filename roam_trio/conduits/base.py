@@ -83,6 +83,22 @@ class ConduitTx(ABC, Generic[M]):
         """
 
     @abstractmethod
+    def has_room(self) -> bool:
+        """Whether a message could be sent now, without waiting.
+
+        True also when the conduit has ended, as sending then fails at once.
+        """
+
+    def send_nowait(self, message: M) -> None:
+        """Reserve and send in one, for a sender that has asked `has_room`.
+
+        Raises:
+            trio.WouldBlock: there is no room now.
+            PayloadTooLarge, LinkError, ConduitError: as `ConduitTxPermit.send`.
+        """
+        self.reserve_nowait().send(message)
+
+    @abstractmethod
     async def pump(self) -> None:
         """Carry committed messages to the transport; see `LinkTx.pump`."""
 

@@ -88,6 +88,16 @@ class AdmittingTx(LinkTx):
         self._permits += 1
         return self._new_permit()
 
+    def has_room(self) -> bool:
+        return self._ending is not None or (not self._waiting and self._has_room())
+
+    def send_nowait(self, pieces: Sequence[Buffer]) -> None:
+        if self._ending is not None:
+            raise self._ending.as_error()
+        if self._waiting or not self._has_room():
+            raise trio.WouldBlock
+        self._publish(pieces)
+
     def _admit(self) -> None:
         """Wake those who wait, as far as there is room."""
         while self._waiting and self._has_room():

@@ -147,6 +147,22 @@ class LinkTx(ABC):
         """
 
     @abstractmethod
+    def has_room(self) -> bool:
+        """Whether a payload could be sent now, without waiting.
+
+        True also when the link has ended, as sending then fails at once.
+        """
+
+    def send_nowait(self, pieces: Sequence[Buffer]) -> None:
+        """Reserve and send in one, for a sender that has asked `has_room`.
+
+        Raises:
+            trio.WouldBlock: there is no room now.
+            PayloadTooLarge, LinkError: as `LinkTxPermit.send`.
+        """
+        self.reserve_nowait().send(pieces)
+
+    @abstractmethod
     async def pump(self) -> None:
         """Carry committed payloads to the transport until this half is closed.
 

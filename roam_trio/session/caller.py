@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -93,31 +94,21 @@ class DriverCaller(Caller):
         channels: tuple[int, ...] = (),
         metadata: Metadata = NO_METADATA,
     ) -> RequestResponse:
-        driver = self._driver
         await trio.lowlevel.checkpoint_if_cancelled()
-        permit = await self._reserve()
-        try:
-            with permit:
-                if isinstance(args, Payload):
-                    channels, args = args.encode(driver.binder)
-                request_id = self._ids.allocate()
-                waiting = _Waiting(self, request_id, channels)
-                permit.send(
-                    RequestCall(
-                        driver.connection_id,
-                        request_id,
-                        method_id,
-                        channels,
-                        metadata,
-                        args,
-                    )
-                )
-        except Exception as error:
-            driver.lose_channels(channels, error)
-            self._slots.unpark()
-            raise
-        self._waiting[request_id] = waiting
+        if self._may_send_now():
+            send = self._driver.outbox.send_nowait
+            waiting = self._send(send, method_id, args, channels, metadata)
+        else:
+            with await self._reserve() as permit:
+                waiting = self._send(permit.send, method_id, args, channels, metadata)
         return await waiting.response()
+
+    def _may_send_now(self) -> bool:
+        return (
+            len(self._waiting) < self._most
+            and self._driver.outbox.has_room()
+            and self._driver.ended_because is None
+        )
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         """A slot below the peer's limit, not taken yet, and a permit, at one moment."""
@@ -129,9 +120,6 @@ class DriverCaller(Caller):
                 await self._slots.park()
                 continue
             try:
-                permit = driver.outbox.reserve_nowait()
-                if permit is not None:
-                    return permit
                 permit = await driver.outbox.reserve()
             except trio.Cancelled:
                 self._slots.unpark()  # what this task leaves is for the next
@@ -141,6 +129,38 @@ class DriverCaller(Caller):
             if len(self._waiting) < self._most and driver.ended_because is None:
                 return permit
             permit.release()
+
+    def _send(
+        self,
+        send: Callable[[Message], None],
+        method_id: int,
+        args: Payload | Encoded,
+        channels: tuple[int, ...],
+        metadata: Metadata,
+    ) -> _Waiting:
+        """Encode, bind and send, at one moment; on an error nothing has happened."""
+        driver = self._driver
+        try:
+            if isinstance(args, Payload):
+                channels, args = args.encode(driver.binder)
+            request_id = self._ids.allocate()
+            waiting = _Waiting(self, request_id, channels)
+            send(
+                RequestCall(
+                    driver.connection_id,
+                    request_id,
+                    method_id,
+                    channels,
+                    metadata,
+                    args,
+                )
+            )
+        except Exception as error:
+            driver.lose_channels(channels, error)
+            self._slots.unpark()
+            raise
+        self._waiting[request_id] = waiting
+        return waiting
 
     def abandon(self, request_id: int) -> None:
         """The caller was cancelled. Its id stays in use until the response comes."""
@@ -154,7 +174,8 @@ class DriverCaller(Caller):
                 f"a response came for request {response.request_id}, "
                 "which is not in flight"
             )
-        self._slots.unpark()
+        if self._slots:
+            self._slots.unpark()
         if waiting.channels:
             self._lose_channels_of_failed_call(waiting, response)
         waiting.deliver(response)

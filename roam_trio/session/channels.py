@@ -77,10 +77,12 @@ class OutgoingChannel(ChannelSink):
     async def send(self, value: Any) -> None:
         await checkpoint_if_cancelled()
         try:
-            permit = await self._reserve()
-            with permit:
-                item = self._encode(value)
-                permit.send(ChannelItem(self._driver.connection_id, self._id, item))
+            outbox = self._driver.outbox
+            if self.credit and self.state is ChannelState.OPEN and outbox.has_room():
+                outbox.send_nowait(self._item(value))
+            else:
+                with await self._reserve() as permit:
+                    permit.send(self._item(value))
             self.credit -= 1
         finally:
             # Whatever became of this item, credit that is left is for the next.
@@ -96,13 +98,13 @@ class OutgoingChannel(ChannelSink):
             if not self.credit:
                 await self._waiting.park()
                 continue
-            permit = outbox.reserve_nowait()
-            if permit is not None:
-                return permit
             permit = await outbox.reserve()
             if self.credit and self.state is ChannelState.OPEN:
                 return permit
             permit.release()
+
+    def _item(self, value: Any) -> ChannelItem:
+        return ChannelItem(self._driver.connection_id, self._id, self._encode(value))
 
     def _why_not(self) -> Exception:
         if self.state is ChannelState.CLOSED:

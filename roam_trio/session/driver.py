@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import trio
 
@@ -24,9 +25,11 @@ from ..messages import (
     ChannelGrantCredit,
     ChannelItem,
     ChannelMessage,
+    ChannelReset,
     ConnectionSettings,
+    Message,
     RequestCall,
-    RequestMessage,
+    RequestCancel,
     RequestResponse,
     joined,
 )
@@ -37,7 +40,7 @@ from .outbox import Outbox
 from .reply import DriverReplySink
 from .strays import Strays
 
-__all__ = ["Driver"]
+__all__ = ["ON_MESSAGE", "Driver"]
 
 logger = logging.getLogger("roam_trio.session")
 
@@ -99,19 +102,18 @@ class Driver:
 
     # ------------------------------------------------------------ requests
 
-    def on_request(self, message: RequestMessage) -> None:
-        """Take a request message from the peer."""
-        if type(message) is RequestResponse:
-            self.caller.on_response(message)
-        elif type(message) is RequestCall:
-            self._on_call(message)
-        else:
-            # A request that is answered already, or never was, needs no cancelling.
-            sink = self._answering.get(message.request_id)
-            if sink is not None:
-                sink.cancel()
+    def on_response(self, response: RequestResponse) -> None:
+        """The answer to a request of this side's."""
+        self.caller.on_response(response)
 
-    def _on_call(self, call: RequestCall) -> None:
+    def on_cancel(self, cancel: RequestCancel) -> None:
+        """A request that is answered already, or never was, needs no cancelling."""
+        sink = self._answering.get(cancel.request_id)
+        if sink is not None:
+            sink.cancel()
+
+    def on_call(self, call: RequestCall) -> None:
+        """A request of the peer's: start to answer it."""
         self._check_call(call)
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         if self._handler is None:
@@ -177,39 +179,41 @@ class Driver:
 
     # ------------------------------------------------------------ channels
 
-    def on_channel(self, message: ChannelMessage) -> None:
-        """Take a channel message from the peer."""
-        channel_id = message.channel_id
-        if type(message) is ChannelItem:
-            incoming = self.incoming.get(channel_id)
-            if incoming is None:
-                self._on_stray(message)
-            elif not incoming.on_item(joined(message.item)):
-                raise SessionProtocolError(
-                    f"channel {channel_id}: an item came without credit"
-                )
-        elif type(message) is ChannelGrantCredit:
-            # Credit for a channel that has ended is no use, and no harm.
-            outgoing = self.outgoing.get(channel_id)
-            if outgoing is not None:
-                outgoing.on_credit(message.additional)
-        elif type(message) is ChannelClose:
-            incoming = self.incoming.get(channel_id)
-            if incoming is None:
-                self._on_stray(message)
-            else:
-                self.ended(channel_id)
-                incoming.on_close()
-        else:
-            self._on_reset(message)
+    def on_item(self, message: ChannelItem) -> None:
+        """An item for a channel on which this side receives."""
+        incoming = self.incoming.get(message.channel_id)
+        if incoming is None:
+            self._on_stray(message)
+        elif not incoming.on_item(joined(message.item)):
+            raise SessionProtocolError(
+                f"channel {message.channel_id}: an item came without credit"
+            )
 
-    def _on_reset(self, message: ChannelMessage) -> None:
-        channel_id = message.channel_id
-        channel = self._channel(channel_id)
+    def on_credit(self, message: ChannelGrantCredit) -> None:
+        """Credit for a channel on which this side sends.
+
+        For one that has ended it is no use, and no harm.
+        """
+        outgoing = self.outgoing.get(message.channel_id)
+        if outgoing is not None:
+            outgoing.on_credit(message.additional)
+
+    def on_close(self, message: ChannelClose) -> None:
+        """The sender of a channel is done."""
+        incoming = self.incoming.get(message.channel_id)
+        if incoming is None:
+            self._on_stray(message)
+        else:
+            self.ended(message.channel_id)
+            incoming.on_close()
+
+    def on_reset(self, message: ChannelReset) -> None:
+        """The receiver of a channel wants no more."""
+        channel = self._channel(message.channel_id)
         if channel is None:
             self._on_stray(message)
         else:
-            self.ended(channel_id)
+            self.ended(message.channel_id)
             channel.on_reset()
 
     def _channel(self, channel_id: int) -> OutgoingChannel | IncomingChannel | None:
@@ -225,7 +229,7 @@ class Driver:
     def bound(self, channel_id: int) -> None:
         """A channel was bound: hand it what came before."""
         for message in self._strays.take(channel_id):
-            self.on_channel(message)
+            ON_MESSAGE[type(message)](self, message)
 
     def ended(self, channel_id: int) -> None:
         """This side has ended a channel."""
@@ -242,6 +246,11 @@ class Driver:
         self._dropped.append(end)
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self.end_dropped, idempotent=True)
+
+    @property
+    def has_dropped(self) -> bool:
+        """Whether there are channels for `end_dropped` to end."""
+        return bool(self._dropped)
 
     def end_dropped(self) -> None:
         """End the channels whose handles were collected."""
@@ -306,3 +315,15 @@ class _Binder(ChannelBinder):
             driver.incoming[channel_id] = channel
             driver.bound(channel_id)
         return channel
+
+
+ON_MESSAGE: dict[type[Message], Callable[[Driver, Any], None]] = {
+    RequestCall: Driver.on_call,
+    RequestResponse: Driver.on_response,
+    RequestCancel: Driver.on_cancel,
+    ChannelItem: Driver.on_item,
+    ChannelGrantCredit: Driver.on_credit,
+    ChannelClose: Driver.on_close,
+    ChannelReset: Driver.on_reset,
+}
+"""What a connection does with the messages that are its own."""

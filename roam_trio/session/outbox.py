@@ -1,9 +1,10 @@
 """What a session sends, in one order: the way from its connections to the conduit.
 
-Two kinds of messages go through here. Calls, responses and items wait for room with
-`reserve`. Credit, cancellations, closes and pongs cannot wait, since what sends them
-must not stall; `push` sends them at once if there is room, and keeps them otherwise.
-While any are kept, nobody overtakes them: whoever gets room first sends the oldest.
+Two kinds of messages go through here. Calls, responses and items wait until there is
+room: `has_room` and `send_nowait` if it is there already, `reserve` if not. Credit,
+cancellations, closes and pongs cannot wait, since what sends them must not stall;
+`push` sends them at once if there is room, and keeps them otherwise. While any are
+kept, nobody overtakes them: whoever gets room first sends the oldest.
 """
 
 from __future__ import annotations
@@ -41,18 +42,17 @@ class Outbox:
         self._kept: deque[Message] = deque()
         self._kept_some = trio.lowlevel.ParkingLot()
 
-    def reserve_nowait(self) -> ConduitTxPermit[Message] | None:
-        """A permit to send one message, or None if there is no room now.
+    def has_room(self) -> bool:
+        """Whether a message could be sent now, before which nothing else has to go."""
+        return not self._kept and self._tx.has_room()
+
+    def send_nowait(self, message: Message) -> None:
+        """Send `message`; only right after `has_room` has said yes.
 
         Raises:
-            RoamTrioError: the conduit has ended.
+            RoamTrioError: it cannot be sent.
         """
-        if self._kept:
-            return None
-        try:
-            return self._tx.reserve_nowait()
-        except trio.WouldBlock:
-            return None
+        self._tx.send_nowait(message)
 
     async def reserve(self) -> ConduitTxPermit[Message]:
         """Wait for a permit to send one message. Cancelled, it has taken no room.
@@ -70,9 +70,8 @@ class Outbox:
         """Send `message` after everything before it, without waiting. Never raises:
         if the conduit has ended, the message is of no use, and the session ends."""
         try:
-            permit = self.reserve_nowait()
-            if permit is not None:
-                permit.send(message)
+            if self.has_room():
+                self._tx.send_nowait(message)
                 return
         except RoamTrioError as error:
             self._fail(error)

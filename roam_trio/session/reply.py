@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..calls import ChannelBinder, ReplySink
-from ..messages import Encoded, RequestCall, RequestResponse
+from ..messages import Encoded, Message, RequestCall, RequestResponse
 from ..metadata import NO_METADATA, Metadata
 from ..schema import CANCELLED
 
 if TYPE_CHECKING:
+    from ..conduits.base import ConduitTxPermit
     from .driver import Driver
 
 __all__ = ["DriverReplySink"]
@@ -44,13 +45,21 @@ class DriverReplySink(ReplySink):
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         driver = self._driver
         driver.end_dropped()  # closes go before the response
-        permit = driver.outbox.reserve_nowait()
-        if permit is None:
-            permit = await driver.outbox.reserve()
-            driver.end_dropped()
-        with permit:
-            permit.send(self._response(ret, metadata))
+        if driver.outbox.has_room():
+            driver.outbox.send_nowait(self._response(ret, metadata))
+        else:
+            with await self._reserve() as permit:
+                permit.send(self._response(ret, metadata))
         self._close()
+
+    async def _reserve(self) -> ConduitTxPermit[Message]:
+        driver = self._driver
+        while True:
+            permit = await driver.outbox.reserve()
+            if not driver.has_dropped:
+                return permit
+            permit.release()
+            driver.end_dropped()
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         self._driver.end_dropped()

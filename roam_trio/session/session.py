@@ -14,7 +14,6 @@ for at most `Limits.close_seconds`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import trio
 
@@ -33,24 +32,15 @@ from ..errors import (
 )
 from ..limits import Limits
 from ..messages import (
-    ChannelClose,
-    ChannelGrantCredit,
-    ChannelItem,
-    ChannelMessage,
-    ChannelReset,
     ConnectionOpen,
     ConnectionReject,
     Message,
     Ping,
     Pong,
     ProtocolError,
-    RequestCall,
-    RequestCancel,
-    RequestMessage,
-    RequestResponse,
 )
 from .connection import ConnectionHandle
-from .driver import Driver
+from .driver import ON_MESSAGE, Driver
 from .handshake import Agreed
 from .outbox import Outbox
 
@@ -251,17 +241,15 @@ class Session:
 
     def _dispatch(self, message: Message) -> None:
         """Hand a message to its connection, or act on it (`session.message`)."""
-        driver = self._drivers.get(message.connection_id)
-        if isinstance(message, _ON_REQUESTS):
+        act = ON_MESSAGE.get(type(message))
+        if act is not None:
+            driver = self._drivers.get(message.connection_id)
             if driver is not None:
-                driver.on_request(message)
+                act(driver, message)
             elif self._strict:
-                raise _no_such_connection(message)
-        elif isinstance(message, _ON_CHANNELS):
-            if driver is not None:
-                driver.on_channel(message)
-            elif self._strict:
-                raise _no_such_connection(message)
+                raise SessionProtocolError(
+                    f"connection {message.connection_id} is not open"
+                )
         elif isinstance(message, Ping):
             self._outbox.push(Pong(message.connection_id, message.nonce))
         elif isinstance(message, ProtocolError):
@@ -283,10 +271,6 @@ class Session:
         return f"<Session {state}>"
 
 
-_ON_REQUESTS = (RequestCall, RequestResponse, RequestCancel)
-_ON_CHANNELS = (ChannelItem, ChannelGrantCredit, ChannelClose, ChannelReset)
-
-
 def _as_session_error(error: RoamTrioError) -> RoamTrioError:
     """The reason of an end in a session's terms: undecodable bytes are the peer's
     fault, and whatever else a conduit or link reports is the world's."""
@@ -301,7 +285,3 @@ def _as_session_error(error: RoamTrioError) -> RoamTrioError:
         reason = SessionIoError(str(error))
     reason.__cause__ = error
     return reason
-
-
-def _no_such_connection(message: RequestMessage | ChannelMessage) -> Any:
-    return SessionProtocolError(f"connection {message.connection_id} is not open")
