@@ -230,7 +230,7 @@ async def test_aborting_the_sending_half_drops_what_is_unsent_and_still_receives
 
 
 @pytest.mark.rule("transport.stream.kinds")
-async def test_connect_tcp_makes_a_link_that_sends_small_payloads_at_once() -> None:
+async def test_connect_tcp_makes_a_link_to_a_listener() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener:
         link = await connect_tcp("127.0.0.1", listener.socket.getsockname()[1])
@@ -250,6 +250,18 @@ async def test_connect_tcp_makes_a_link_that_sends_small_payloads_at_once() -> N
         assert await peer_rx.recv() is None
         await rx.close()
         await peer_rx.close()
+
+
+@pytest.mark.rule("transport.stream.kinds")
+async def test_tcp_link_sends_small_payloads_at_once() -> None:
+    stream, peer = await pairs.tcp_stream_pair()
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, False)
+    with stream.socket.dup() as same_socket:
+        tx, rx = tcp_link(stream).split()
+        assert same_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    await tx.close()
+    await rx.close()
+    await peer.aclose()
 
 
 async def test_connect_tcp_without_a_server_is_an_os_error() -> None:
