@@ -56,6 +56,21 @@ class MetadataEntry(msgspec.Struct, frozen=True, gc=False):
         value = "<sensitive>" if self.flags & _SENSITIVE else repr(self.value)
         return f"MetadataEntry({self.key!r}, {value}, flags={self.flags})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What rich shows, for example among the local variables of a traceback."""
+        value = _HIDDEN if self.flags & _SENSITIVE else self.value
+        return [("key", self.key), ("value", value), ("flags", self.flags)]
+
+
+class _Hidden:
+    """Stands where a SENSITIVE value is not shown."""
+
+    def __repr__(self) -> str:
+        return "<sensitive>"
+
+
+_HIDDEN = _Hidden()
+
 
 class Metadata(tuple[MetadataEntry, ...]):
     """Entries in order, never changed once made.
@@ -75,8 +90,10 @@ class Metadata(tuple[MetadataEntry, ...]):
                 and for flags. A `Metadata` is returned as it is.
 
         Raises:
-            ValueError: a number outside 64 bits, or a reserved flag bit set.
-            TypeError: a key that is no text, or a value of none of the three kinds.
+            ValueError: a number outside 64 bits, a text that UTF-8 has no bytes for,
+                or a reserved flag bit set.
+            TypeError: a key that is no text, a value of none of the three kinds, or
+                something that is no entry.
         """
         if isinstance(source, Metadata):
             return source
@@ -123,21 +140,44 @@ NO_METADATA = Metadata()
 
 
 def _check(entry: MetadataEntry) -> None:
+    given: Any = entry
+    if not isinstance(given, MetadataEntry):
+        raise TypeError(
+            f"metadata: expected MetadataEntry, got {type(given).__name__}; "
+            "keys and values alone go into a mapping"
+        )
     key: Any = entry.key
-    value: Any = entry.value
-    flags = entry.flags
     if not isinstance(key, str):
         raise TypeError(f"metadata: expected a str as key, got {key!r}")
-    if flags & ~_KNOWN_FLAGS:
+    _check_text(key, key, "key")
+    if entry.flags & ~_KNOWN_FLAGS:
         raise ValueError(
-            f"metadata {key!r}: flags {flags:#x} have reserved bits set; "
+            f"metadata {key!r}: flags {entry.flags:#x} have reserved bits set; "
             "only SENSITIVE and NO_PROPAGATE exist"
         )
+    _check_value(entry)
+
+
+def _check_value(entry: MetadataEntry) -> None:
+    key = entry.key
+    value: Any = entry.value
     if isinstance(value, int):
         if not 0 <= value <= _U64_MAX:
-            got = "a number outside" if flags & _SENSITIVE else str(value)
+            got = "a number outside" if entry.flags & _SENSITIVE else str(value)
             raise ValueError(f"metadata {key!r}: expected 0 to 2**64 - 1, got {got}")
-    elif not isinstance(value, (str, bytes)):
+    elif isinstance(value, str):
+        _check_text(key, value, "value")
+    elif not isinstance(value, bytes):
         raise TypeError(
             f"metadata {key!r}: expected str, bytes or int, got {type(value).__name__}"
         )
+
+
+def _check_text(key: str, text: str, part: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # Its own text would show the value, or a part of it.
+        raise ValueError(
+            f"metadata {key!r}: the {part} has no bytes in UTF-8: {error.reason}"
+        ) from None
