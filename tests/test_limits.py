@@ -1,0 +1,38 @@
+"""Limits are positive, and an error names the one that is not."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import pytest
+
+from roam_trio.limits import DEFAULT_LIMITS, Limits
+
+NAMES = [field.name for field in attrs.fields(Limits)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [0, -1, math.nan])
+def test_a_limit_that_bounds_nothing_is_refused_by_name(
+    name: str, value: float
+) -> None:
+    with pytest.raises(ValueError, match=rf"Limits\.{name}: expected more than 0"):
+        attrs.evolve(DEFAULT_LIMITS, **{name: value})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_limit_can_be_set_alone(name: str) -> None:
+    limits = attrs.evolve(DEFAULT_LIMITS, **{name: 7})
+    assert getattr(limits, name) == 7
+    assert attrs.evolve(limits, **{name: getattr(DEFAULT_LIMITS, name)}) == Limits()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_default_is_finite(name: str) -> None:
+    assert 0 < getattr(DEFAULT_LIMITS, name) < math.inf
+
+
+def test_limits_cannot_change_under_a_session() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        DEFAULT_LIMITS.channels = 1  # type: ignore[misc]
