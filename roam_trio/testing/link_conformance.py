@@ -404,6 +404,7 @@ async def payload_over_the_limit_is_refused(link: LinkUnderTest) -> None:
                 _refused(PayloadTooLarge, permit.alloc, limit + 1)
             else:
                 _refused(PayloadTooLarge, permit.send, (too_long,))
+        _refused(PayloadTooLarge, left.tx.send_nowait, (too_long,))
         again = _fill_with_permits(left.tx)
         _expect_equal(len(again), len(permits))
         _release(again)
@@ -462,10 +463,33 @@ async def nobody_overtakes_a_waiting_reserver(link: LinkUnderTest) -> None:
         await wait_all_tasks_blocked()
         _release(permits[:1])
         # The room is the waiter's, though it has not run yet.
+        _expect_equal(left.tx.has_room(), False)
         _refused(trio.WouldBlock, left.tx.reserve_nowait)
+        _refused(trio.WouldBlock, left.tx.send_nowait, (b"overtaking",))
         await wait_all_tasks_blocked()
         _expect_equal(served, [1])
         _release(permits)
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.reserve", "link.order")
+async def send_nowait_sends_only_where_there_is_room(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        _expect_equal(left.tx.has_room(), False)
+        _refused(trio.WouldBlock, left.tx.send_nowait, (b"refused",))
+        permits[0].release()
+        for payload in (b"one", b"", b"three"):
+            with await left.tx.reserve():
+                pass  # what was sent before has been carried
+            _expect_equal(left.tx.has_room(), True)
+            left.tx.send_nowait((payload[:1], payload[1:]))
+            _expect_equal(await right.rx.recv(), payload)
+        _release(permits)
+        again = _fill_with_permits(left.tx)
+        _expect_equal(len(again), len(permits))
+        _release(again)
 
     await _run(link, scenario)
 
@@ -666,6 +690,8 @@ async def closed_half_refuses_everything_new(link: LinkUnderTest) -> None:
         _release(permits)
         await _refused_async(LinkClosed, left.tx.reserve)
         _refused(LinkClosed, left.tx.reserve_nowait)
+        _expect_equal(left.tx.has_room(), True)  # so that senders find out
+        _refused(LinkClosed, left.tx.send_nowait, (b"",))
         await left.tx.close()
         await left.tx.abort()
         _expect_equal(await right.receive_all(), [])

@@ -7,7 +7,13 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio.conduits import BareConduit, BareConduitRx, BareConduitTx, MsgFamily
+from roam_trio.conduits import (
+    BareConduit,
+    BareConduitRx,
+    BareConduitTx,
+    ConduitTx,
+    MsgFamily,
+)
 from roam_trio.errors import (
     BareConduitError,
     DecodeError,
@@ -122,6 +128,24 @@ async def test_permit_given_up_returns_its_room() -> None:
     permit.release()  # harmless now
     tx.reserve_nowait().release()
     tx.reserve_nowait()
+
+
+@pytest.mark.rule("conduit.permit.send", "link.tx.reserve")
+async def test_message_is_sent_without_a_permit_only_where_there_is_room() -> None:
+    words = Words()
+    tx, rx = conduit_pair(words, buffer=2)
+    tx.send_nowait(["first"])
+    ConduitTx.send_nowait(tx, ["second"])
+    assert not tx.has_room()
+    with pytest.raises(trio.WouldBlock):
+        tx.send_nowait(["third"])
+    assert await rx.recv() == ["first"]
+    assert tx.has_room()
+    assert await rx.recv() == ["second"]
+    with pytest.raises(EncodeError):
+        tx.send_nowait(["not sent"])
+    with pytest.raises(trio.WouldBlock):
+        rx.recv_nowait()
 
 
 async def test_message_that_cannot_be_encoded_gives_its_room_back() -> None:

@@ -82,6 +82,17 @@ class LetsOthersOvertake(Tx):
         self._waiting.unpark()
 
 
+class SendsNowaitWithoutRoom(Tx):
+    def send_nowait(self, pieces: Sequence[Buffer]) -> None:
+        if self._queued < BUFFER:
+            self._publish(pieces)
+
+
+class SeesRoomWhereNoneIs(Tx):
+    def has_room(self) -> bool:
+        return True
+
+
 class ServesTheLastFirst(Tx):
     def __init__(
         self, channel: trio.MemorySendChannel[bytes], buffer: int = BUFFER
@@ -264,6 +275,14 @@ async def passes(link: LinkUnderTest, name: str) -> bool:
         (
             under_test(ClosesWithoutTellingReservers),
             "closed_half_refuses_everything_new",
+        ),
+        (
+            under_test(SendsNowaitWithoutRoom),
+            "send_nowait_sends_only_where_there_is_room",
+        ),
+        (
+            under_test(SeesRoomWhereNoneIs),
+            "send_nowait_sends_only_where_there_is_room",
         ),
         (under_test(PublishesAfterClose), "closed_half_refuses_everything_new"),
         (

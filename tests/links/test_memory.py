@@ -7,7 +7,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError
-from roam_trio.links import MemoryLinkTxPermit, MemoryWriteSlot, memory_link_pair
+from roam_trio.links import (
+    LinkTx,
+    MemoryLinkTxPermit,
+    MemoryWriteSlot,
+    memory_link_pair,
+)
 
 
 @pytest.mark.rule("transport.memory", "link.tx.reserve")
@@ -42,6 +47,15 @@ async def test_bytes_pass_without_framing_and_without_a_copy() -> None:
 async def test_no_room_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         memory_link_pair(0)
+
+
+async def test_send_nowait_of_a_link_that_only_gives_permits() -> None:
+    left, right = memory_link_pair(1)
+    tx, _ = left.split()
+    LinkTx.send_nowait(tx, (b"by ", b"permit"))
+    with pytest.raises(trio.WouldBlock):
+        LinkTx.send_nowait(tx, (b"",))
+    assert await right.split()[1].recv() == b"by permit"
 
 
 async def test_pump_waits_for_the_close(nursery: trio.Nursery) -> None:
