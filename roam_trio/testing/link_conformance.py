@@ -481,11 +481,11 @@ async def send_nowait_sends_only_where_there_is_room(link: LinkUnderTest) -> Non
         _refused(trio.WouldBlock, left.tx.send_nowait, (b"refused",))
         permits[0].release()
         for payload in (b"one", b"", b"three"):
-            with await left.tx.reserve():
-                pass  # what was sent before has been carried
             _expect_equal(left.tx.has_room(), True)
             left.tx.send_nowait((payload[:1], payload[1:]))
             _expect_equal(await right.rx.recv(), payload)
+            with await left.tx.reserve():
+                pass  # there is room for one only: the payload has made it again
         _release(permits)
         again = _fill_with_permits(left.tx)
         _expect_equal(len(again), len(permits))
