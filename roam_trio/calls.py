@@ -10,11 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeAlias
 
+import trio
+
 from .channel import ChannelSink, ChannelSource, Rx, Tx
 from .errors import ChannelError
 from .messages import Encoded, RequestCall, RequestResponse
 from .metadata import NO_METADATA, Metadata
-from .schema import ChannelShape, RpcPlan
+from .schema import UNKNOWN_METHOD, ChannelShape, RpcPlan
 
 __all__ = [
     "Backing",
@@ -22,11 +24,13 @@ __all__ = [
     "ChannelBinder",
     "ErasedCaller",
     "Handler",
+    "NoService",
     "NoopCaller",
     "Payload",
     "ReplySink",
     "bind_channels_callee_args",
     "bind_channels_caller_args",
+    "send_reply",
 ]
 
 Backing: TypeAlias = bytes
@@ -237,7 +241,11 @@ class ReplySink(ABC):
 
     @abstractmethod
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
-        """As `send`, but never waits: for short answers such as a refusal."""
+        """As `send`, without waiting.
+
+        Raises:
+            trio.WouldBlock: there is no room now, and nothing was sent.
+        """
 
     @property
     @abstractmethod
@@ -248,6 +256,17 @@ class ReplySink(ABC):
     @abstractmethod
     def channel_binder(self) -> ChannelBinder:
         """Makes the channels of the request's arguments."""
+
+
+def send_reply(
+    reply: ReplySink, ret: Encoded, metadata: Metadata = NO_METADATA
+) -> Coroutine[Any, Any, None] | None:
+    """Send a response at once, or return what will, for `Handler.handle` to return."""
+    try:
+        reply.send_nowait(ret, metadata)
+    except trio.WouldBlock:
+        return reply.send(ret, metadata)
+    return None
 
 
 class Handler(Protocol):
@@ -270,3 +289,13 @@ class Handler(Protocol):
         exception out of it is logged, and harms no other request.
         """
         ...
+
+
+class NoService:
+    """The `Handler` of a connection on which nothing is served."""
+
+    def handle(
+        self, call: RequestCall, reply: ReplySink
+    ) -> Coroutine[Any, Any, None] | None:
+        """Every method is unknown."""
+        return send_reply(reply, UNKNOWN_METHOD)

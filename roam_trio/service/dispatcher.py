@@ -11,16 +11,20 @@ import inspect
 import logging
 import traceback
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextvars import copy_context
+from typing import Any, TypeVar, cast
 
-from ..calls import ReplySink, bind_channels_callee_args
+from ..calls import ReplySink, bind_channels_callee_args, send_reply
 from ..errors import DecodeError, EncodeError, SchemaError, UserError
 from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .call import Call, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
+from .waiting import can_wait
 
 __all__ = ["Dispatcher", "dispatcher"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("roam_trio.service")
 
@@ -68,18 +72,16 @@ class Dispatcher:
         returns, so that no item can come too early for them."""
         method = self._methods.get(call.method_id)
         if method is None:
-            reply.send_nowait(UNKNOWN_METHOD)
-            return None
+            return send_reply(reply, UNKNOWN_METHOD)
         plan = method.descriptor.args_plan
         try:
             args = plan.decode(joined(call.args))
         except DecodeError as error:
             logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
-            reply.send_nowait(INVALID_PAYLOAD)
-            return None
+            return send_reply(reply, INVALID_PAYLOAD)
         if plan.has_channels:
             bind_channels_callee_args(plan, args, call.channels, reply.channel_binder)
-        return method.answer(args, call, reply)
+        return method.start(args, call, reply)
 
     def __repr__(self) -> str:
         return f"<Dispatcher of {self._descriptor.name}>"
@@ -88,7 +90,7 @@ class Dispatcher:
 class _Method:
     """A method of the service, and the handler's method for it."""
 
-    __slots__ = ("_function", "descriptor")
+    __slots__ = ("_can_wait", "_function", "descriptor")
 
     def __init__(
         self,
@@ -97,27 +99,48 @@ class _Method:
     ) -> None:
         self.descriptor = descriptor
         self._function = function
+        self._can_wait = can_wait(function)
 
-    async def answer(
+    def start(
         self, args: tuple[Any, ...], request: RequestCall, reply: ReplySink
-    ) -> None:
-        """Run the handler's method and send what becomes of it."""
+    ) -> Coroutine[Any, Any, None] | None:
+        """Answer the request: at once if that cannot wait, else by what it returns."""
         call: Call[Any, Any] = Call(self.descriptor, request, reply)
-        set_current_call(call)
-        # From here on the handler alone holds its arguments: a channel that it lets go
-        # of is closed before the response is sent.
-        running = self._function(*args)
+        if self._can_wait:
+            return self._answer(args, call, reply)
+        running = self._run(args, call)
         del args
-        try:
-            value = await running
-        except Exception as error:
-            ret = self._encode_error(error, call)
-        else:
-            ret = self._encode_value(value, call)
-            del value
+        # A context of its own, as a task would have.
+        ret = copy_context().run(_run_to_the_end, running)
+        if reply.is_sent:
+            return None
+        return send_reply(reply, ret, call.response_metadata)
+
+    async def _answer(
+        self, args: tuple[Any, ...], call: Call[Any, Any], reply: ReplySink
+    ) -> None:
+        running = self._run(args, call)
+        del args
+        ret = await running
         del running
         if not reply.is_sent:
             await reply.send(ret, call.response_metadata)
+
+    async def _run(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:
+        """Run the handler's method: the response that becomes of it."""
+        set_current_call(call)
+        try:
+            try:
+                running = self._function(*args)
+            finally:
+                # From here on the handler alone holds its arguments: a channel that
+                # it lets go of is closed before the response is sent.
+                del args
+            value = await running
+            del running
+        except Exception as error:
+            return self._encode_error(error, call)
+        return self._encode_value(value, call)
 
     def _encode_value(self, value: Any, call: Call[Any, Any]) -> Encoded:
         if call.is_replied:
@@ -139,8 +162,9 @@ class _Method:
                 return self.descriptor.result_plan.encode_user_error(declared)
             if declared is None:
                 logger.error(
-                    "%s: the handler failed; its caller gets Cancelled",
+                    "%s: the handler failed; its caller %s",
                     self.descriptor,
+                    "has its answer" if call.is_replied else "gets Cancelled",
                     exc_info=error,
                 )
         except EncodeError:
@@ -149,8 +173,7 @@ class _Method:
                 self.descriptor,
             )
         finally:
-            # The traceback would keep the handler's channels open.
-            traceback.clear_frames(error.__traceback__)
+            _clear_frames(error)
         return CANCELLED
 
     def _declared(self, error: Exception) -> Any:
@@ -164,6 +187,31 @@ class _Method:
         return None
 
 
+def _clear_frames(error: BaseException) -> None:
+    """Tracebacks, which a log may keep, would keep the handler's channels open."""
+    found: dict[int, BaseException] = {}
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in found:
+            continue
+        found[id(one)] = one
+        traceback.clear_frames(one.__traceback__)
+        left += (one.__cause__, one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            left += cast("BaseExceptionGroup[BaseException]", one).exceptions
+
+
+def _run_to_the_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that does not wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    raise AssertionError(f"{coroutine!r} was not to wait")
+
+
 def _find(
     method: MethodDescriptor, service: Callable[..., Any], handler: object
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -173,11 +221,11 @@ def _find(
     function: Any = getattr(handler, method.name, None)
     if function is None:
         raise SchemaError(f"{wanted}, and there is none", where)
-    if getattr(type(handler), method.name, None) is getattr(service, method.name):
+    if _is_stub(getattr(type(handler), method.name, None), method.name, service):
         raise SchemaError(f"{wanted}, got only that of the service itself", where)
     try:
         signature = inspect.signature(function)
-    except TypeError:
+    except (TypeError, ValueError):
         raise SchemaError(f"{wanted}, got {function!r}", where) from None
     try:
         signature.bind(*method.signature.parameters)
@@ -185,10 +233,26 @@ def _find(
         raise SchemaError(
             f"{wanted}, got {method.name}{signature}: {error}", where
         ) from None
-    inner: Any = inspect.unwrap(function)
-    if not inspect.iscoroutinefunction(inner):
+    if not _is_async(function):
         raise SchemaError(
             f"{wanted}, got one that is not async: {method.name}{signature}", where
         )
     found: Callable[..., Coroutine[Any, Any, Any]] = function
     return found
+
+
+def _is_stub(function: object, name: str, service: Callable[..., Any]) -> bool:
+    """Whether `function` is of the service, or of one that it extends."""
+    classes: tuple[type[Any], ...] = getattr(service, "__mro__", ())
+    return any(vars(cls).get(name, _nothing) is function for cls in classes)
+
+
+_nothing = object()
+
+
+def _is_async(function: Any) -> bool:
+    """Whether calling it gives something to await. A decorator may be async itself, or
+    return what the function it wraps returns."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        inspect.unwrap(function)
+    )

@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from ..calls import ChannelBinder, Handler
+from ..calls import ChannelBinder, Handler, NoService
 from ..errors import LimitExceeded, SessionProtocolError
 from ..ids import IdAllocator
 from ..limits import Limits
@@ -33,7 +33,7 @@ from ..messages import (
     RequestResponse,
     joined,
 )
-from ..schema import UNKNOWN_METHOD, ChannelShape
+from ..schema import ChannelShape
 from .caller import DriverCaller
 from .channels import IncomingChannel, OutgoingChannel
 from .outbox import Outbox
@@ -77,7 +77,7 @@ class Driver:
         self._ours = ours
         self._theirs = theirs
         self._limits = limits
-        self._handler = handler
+        self._handler = handler or NoService()
         self._strict = strict
         self._nursery: trio.Nursery | None = None
         self._binder = _Binder(self, IdAllocator(ours.parity))
@@ -116,9 +116,6 @@ class Driver:
         """A request of the peer's: start to answer it."""
         self._check_call(call)
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
-        if self._handler is None:
-            sink.send_nowait(UNKNOWN_METHOD)
-            return
         try:
             coroutine = self._handler.handle(call, sink)
         except Exception:

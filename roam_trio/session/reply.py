@@ -63,7 +63,9 @@ class DriverReplySink(ReplySink):
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         self._driver.end_dropped()
-        self._driver.outbox.push(self._response(ret, metadata))
+        if not self._driver.outbox.has_room():
+            raise trio.WouldBlock
+        self._driver.outbox.send_nowait(self._response(ret, metadata))
         self._close()
 
     def _response(self, ret: Encoded, metadata: Metadata) -> RequestResponse:
@@ -104,7 +106,9 @@ class DriverReplySink(ReplySink):
     def give_up(self) -> None:
         """Answer Cancelled if nothing else was answered."""
         if not self._sent:
-            self.send_nowait(CANCELLED)
+            self._driver.end_dropped()
+            self._driver.outbox.push(self._response(CANCELLED, NO_METADATA))
+            self._close()
 
     def cancel(self) -> None:
         """The caller no longer wants the response (`rpc.cancel`)."""
