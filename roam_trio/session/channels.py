@@ -255,7 +255,8 @@ class IncomingChannel(ChannelSource):
             return False
         self.allowance -= 1
         self._queue.append(item)
-        self._waiting.unpark()
+        if self._waiting:
+            self._waiting.unpark()
         return True
 
     def on_close(self) -> None:
