@@ -21,7 +21,7 @@ from .works import WORKS, Work
 __all__ = ["compare", "main"]
 
 _SECONDS = 0.5
-_QUICK_SECONDS = 0.12
+_QUICK_SECONDS = 0.1
 _ROUNDS = 7
 _FEWEST_ROUNDS = 5
 _QUICK_ROUNDS = 5

@@ -10,7 +10,7 @@ from .works import Work, find_work
 
 __all__ = ["report"]
 
-_ROW = "{:<10} {:>18} {:>18} {:>20} {:>7}"
+_ROW = "{:<14} {:>18} {:>18} {:>20} {:>7}"
 
 
 def report(results: Results) -> str:

@@ -40,12 +40,12 @@ class Work:
     measure: Callable[[Client, int], Awaitable[float]]
 
 
-async def _calls(client: Client, count: int) -> float:
-    return await _timed(client.calls(count))
+async def _calls(client: Client, count: int, *, can_wait: bool) -> float:
+    return await _timed(client.calls(count, can_wait=can_wait))
 
 
-async def _calls_in_flight(client: Client, count: int) -> float:
-    return await _timed(client.calls_in_flight(count))
+async def _calls_in_flight(client: Client, count: int, *, can_wait: bool) -> float:
+    return await _timed(client.calls_in_flight(count, can_wait=can_wait))
 
 
 async def _items(client: Client, count: int, *, credit: int) -> float:
@@ -79,19 +79,35 @@ WORKS = (
     Work(
         "call",
         "calls",
-        "add two u32, one call at a time",
+        "add two u32, one call at a time; the handler has no await in it",
         0.5,
         100,
-        _calls,
+        functools.partial(_calls, can_wait=False),
+    ),
+    Work(
+        "call-task",
+        "calls",
+        "the same; the handler has an await, and so a task of its own",
+        0.5,
+        100,
+        functools.partial(_calls, can_wait=True),
     ),
     Work(
         "in-flight",
         "calls",
-        f"the same, {IN_FLIGHT} calls in flight; the floor answers and asks again in "
+        f"as call, with {IN_FLIGHT} in flight; the floor answers and asks again in "
         "batches, one write for all of one read",
         0.06,
         1000,
-        _calls_in_flight,
+        functools.partial(_calls_in_flight, can_wait=False),
+    ),
+    Work(
+        "in-flight-task",
+        "calls",
+        f"as call-task, with {IN_FLIGHT} in flight",
+        0.06,
+        1000,
+        functools.partial(_calls_in_flight, can_wait=True),
     ),
     Work(
         "items",

@@ -58,11 +58,17 @@ class Client(ABC):
     """A client that is connected to the server of its adapter."""
 
     @abstractmethod
-    async def calls(self, count: int) -> None:
-        """Have 0, 1, 2 … `count` - 1 each added to `ADDEND`, one call at a time."""
+    async def calls(self, count: int, *, can_wait: bool) -> None:
+        """Have 0, 1, 2 … `count` - 1 each added to `ADDEND`, one call at a time.
+
+        Args:
+            count: how many.
+            can_wait: whether the function that adds must be one that could wait for
+                something, as most do, for implementations to which that matters.
+        """
 
     @abstractmethod
-    async def calls_in_flight(self, count: int) -> None:
+    async def calls_in_flight(self, count: int, *, can_wait: bool) -> None:
         """The same with `IN_FLIGHT` calls outstanding on one connection."""
 
     @abstractmethod

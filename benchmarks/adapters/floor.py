@@ -173,13 +173,13 @@ class FloorClient(Client):
             self._streams[work] = stream, reader
         return self._streams[work]
 
-    async def calls(self, count: int) -> None:
+    async def calls(self, count: int, *, can_wait: bool) -> None:
         stream, reader = await self._stream_for(b"add")
         for number in range(count):
             await stream.send_all(_QUESTION.pack(8, number, ADDEND))
             _check_sum(await reader.read_one(), number)
 
-    async def calls_in_flight(self, count: int) -> None:
+    async def calls_in_flight(self, count: int, *, can_wait: bool) -> None:
         stream, reader = await self._stream_for(b"add")
         asked = answered = 0
         while answered < count:

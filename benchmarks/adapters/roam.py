@@ -41,6 +41,8 @@ class Workplace(Protocol):
 
     async def add(self, left: u32, right: u32) -> u32: ...
 
+    async def add_or_wait(self, left: u32, right: u32) -> u32: ...
+
     async def take_16(self, items: Rx[u64]) -> tuple[u64, u64]: ...
 
     async def take_256(
@@ -54,6 +56,11 @@ class WorkplaceHandler:
     """Does the works."""
 
     async def add(self, left: int, right: int) -> int:
+        return left + right
+
+    async def add_or_wait(self, left: int, right: int) -> int:
+        if left < 0:  # never, but that it might wait is why it needs a task
+            await trio.sleep_forever()
         return left + right
 
     async def take_16(self, items: Rx[int]) -> tuple[int, int]:
@@ -75,16 +82,18 @@ class RoamClient(Client):
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
 
-    async def calls(self, count: int) -> None:
+    async def calls(self, count: int, *, can_wait: bool) -> None:
+        add = self._workplace.add_or_wait if can_wait else self._workplace.add
         for number in range(count):
-            _check_sum(await self._workplace.add(number, ADDEND), number)
+            _check_sum(await add(number, ADDEND), number)
 
-    async def calls_in_flight(self, count: int) -> None:
+    async def calls_in_flight(self, count: int, *, can_wait: bool) -> None:
+        add = self._workplace.add_or_wait if can_wait else self._workplace.add
         numbers = iter(range(count))
 
         async def call_and_call_again() -> None:
             for number in numbers:
-                _check_sum(await self._workplace.add(number, ADDEND), number)
+                _check_sum(await add(number, ADDEND), number)
 
         async with trio.open_nursery() as nursery:
             for _ in range(IN_FLIGHT):
