@@ -116,11 +116,13 @@ class _Place:
         path: the way to it.
         no_channels: why no channel may stand here, or None if it may.
         depth: how many types enclose it.
+        repeated: whether a collection encloses it.
     """
 
     path: str
     no_channels: str | None
     depth: int = 0
+    repeated: bool = False
 
     def at(self, step: str, no_channels: str | None = None) -> _Place:
         return evolve(
@@ -129,6 +131,9 @@ class _Place:
             no_channels=self.no_channels or no_channels,
             depth=self.depth + 1,
         )
+
+    def item(self, step: str, where: str) -> _Place:
+        return evolve(self.at(step, where), repeated=True)
 
     def refuse(self, problem: str) -> SchemaError:
         return SchemaError(problem, self.path)
@@ -186,6 +191,21 @@ def arguments_shape(
     return shape
 
 
+@frozen
+class _Collection:
+    """A collection, whose items may turn out to have no bytes.
+
+    Attributes:
+        length: how many items an array has.
+        enclosing: the levels around it.
+    """
+
+    items: tuple[Shape, ...]
+    length: int
+    place: _Place
+    enclosing: frozenset[str]
+
+
 class _Deriver:
     """Derives one shape: knows the levels around the type it is at."""
 
@@ -194,7 +214,7 @@ class _Deriver:
         self._names: dict[Any, str] = {}
         self._referenced: set[str] = set()
         self._level_places: dict[str, _Place] = {}
-        self._arrays: list[tuple[ArrayShape, _Place]] = []
+        self._collections: list[_Collection] = []
 
     # ------------------------------------------------------------ levels
 
@@ -233,11 +253,27 @@ class _Deriver:
                     "the type contains itself without end; make the inner one "
                     "optional, or put it in a list"
                 )
-        for array, place in self._arrays:
-            if array.length > MAX_ZERO_SIZED and sizes.of(array.item) == 0:
-                raise place.refuse(
-                    f"an array of items without bytes has at most {MAX_ZERO_SIZED}"
-                )
+        for each in self._collections:
+            if sum(map(sizes.of, each.items)) == 0:
+                self._check_zero_sized(each)
+
+    def _check_zero_sized(self, collection: _Collection) -> None:
+        """Bound what a few bytes can make the decoder build."""
+        if collection.place.repeated or not self._referenced.isdisjoint(
+            collection.enclosing
+        ):
+            raise collection.place.refuse(
+                "items without bytes cannot be in a collection that is itself repeated: "
+                "nothing would bound their number; send their count instead"
+            )
+        if collection.length > MAX_ZERO_SIZED:
+            raise collection.place.refuse(
+                f"an array of items without bytes has at most {MAX_ZERO_SIZED}"
+            )
+
+    def _collect(self, place: _Place, *items: Shape, length: int = 0) -> None:
+        enclosing = frozenset(self._open.values())
+        self._collections.append(_Collection(items, length, place, enclosing))
 
     # ------------------------------------------------------------ types
 
@@ -295,7 +331,7 @@ class _Deriver:
                 array = ArrayShape(item, length, python)
             case _:
                 raise place.refuse("Length is for list, tuple[T, ...] and bytes")
-        self._arrays.append((array, place))
+        self._collect(place, array.item, length=length)
         return array
 
     def _applied(
@@ -324,15 +360,17 @@ class _Deriver:
                 raise _no_wire_form(closed, place)
 
     def _item(self, item: Any, place: _Place, where: str) -> Shape:
-        return self.shape(item, place.at("[0]", where))
+        shape = self.shape(item, place.item("[0]", where))
+        self._collect(place, shape)
+        return shape
 
     def _map(self, key: Any, value: Any, place: _Place) -> Shape:
-        key_place = place.at(".keys()[0]", "in a dict")
+        key_place = place.item(".keys()[0]", "in a dict")
         key_shape = self.shape(key, key_place)
         _require_hashable(key_shape, key_place, "a key of a dict")
-        return MapShape(
-            key_shape, self.shape(value, place.at(".values()[0]", "in a dict"))
-        )
+        value_shape = self.shape(value, place.item(".values()[0]", "in a dict"))
+        self._collect(place, key_shape, value_shape)
+        return MapShape(key_shape, value_shape)
 
     def _tuple(self, closed: Applied, place: _Place) -> Shape:
         if reference := self.reference(closed):
@@ -354,10 +392,7 @@ class _Deriver:
             )
         # An item is a payload of its own: nothing around the channel is around it.
         deriver = _Deriver()
-        item_place = evolve(
-            place.at("[item]", "in the items of a channel"), depth=place.depth + 1
-        )
-        shape = deriver.shape(item, item_place)
+        shape = deriver.shape(item, place.at("[item]", "in the items of a channel"))
         deriver.check_sizes(shape)
         return ChannelShape(
             handle.__roam_channel__, shape, DEFAULT_CREDIT, handle, RpcPlan(item, shape)

@@ -249,6 +249,15 @@ class EncoderSource:
                 pack = self._module.bind("pack", struct.pack)
                 form = fixed_format(item)
                 to.line(f'append({pack}(f"<{{len({value})}}{form}", *{value}))')
+            case IntShape(signed=False):
+                each, short = to.local("item"), to.local("short")
+                encoded = self._expression(item, each)
+                to.line(f"{short} = {self._primitive('small_numbers')}({value})")
+                to.line(f"if {short} is None:")
+                to.line(
+                    f'    {short} = b"".join([{encoded} for {each} in {value}])'
+                )
+                to.line(f"append({short})")
             case BoolShape() | IntShape() | EnumShape() | CharShape():
                 each = to.local("item")
                 encoded = self._expression(item, each)

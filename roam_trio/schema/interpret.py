@@ -179,6 +179,9 @@ def _expected(what: str, value: object) -> _Problem:
 def _text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return repr(value)
+    if isinstance(value, str | bytes | bytearray):
+        # All of it could be large.
+        value = value[: MAX_TEXT + 1]
     try:
         text = repr(value)
     except Exception as error:
@@ -478,7 +481,7 @@ class _Decoder(_Walk):
     # ------------------------------------------------------------ bytes
 
     def bad(self, expected: str, got: str) -> _Problem:
-        return _Problem(f"expected {expected}, got {got} before byte {self.pos}")
+        return _Problem(f"expected {expected}, got {got} at byte {self.pos - 1}")
 
     def take(self, count: int, what: str) -> Buffer:
         left = self.size - self.pos
@@ -576,8 +579,9 @@ class _Decoder(_Walk):
     def check_left(self, count: int, size: float) -> None:
         left = self.size - self.pos
         if count * size > left:
-            raise self.bad(
-                f"{count} items of at least {size} bytes", f"only {left} more bytes"
+            raise _Problem(
+                f"expected {count} items of at least {size} bytes each, "
+                f"got only {left} more bytes"
             )
 
     def items(self, item: Shape, count: int) -> list[Any]:

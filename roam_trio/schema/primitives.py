@@ -27,6 +27,7 @@ __all__ = [
     "length_prefixed",
     "one_char",
     "refuse",
+    "small_numbers",
     "varint_reader",
     "varint_writer",
     "zigzag_writer",
@@ -60,14 +61,9 @@ def _varint(number: int) -> bytes:
     """A varint of two bytes or more."""
     if number < 0x4000:
         return _MORE[number & 0x7F] + BYTE[number >> 7]
-    if number < 0x20_0000:
-        return _MORE[number & 0x7F] + _MORE[number >> 7 & 0x7F] + BYTE[number >> 14]
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    head = _MORE[number & 0x7F] + _MORE[number >> 7 & 0x7F]
+    number >>= 14
+    return head + (BYTE[number] if number < 0x80 else _varint(number))
 
 
 def varint_writer(maximum: int) -> Callable[[int], bytes]:
@@ -107,6 +103,15 @@ WRITERS: Final[dict[str, Callable[[int], bytes]]] = {
     "isize": zigzag_writer(2**63 - 1),
 }
 """The encoders of integers wider than a byte, by the name of the type."""
+
+
+def small_numbers(values: list[int] | tuple[int, ...]) -> bytes | None:
+    """The encoding of numbers that are all below 128, or None if they are not."""
+    try:
+        encoded = bytes(values)
+    except ValueError:
+        return None
+    return encoded if encoded.isascii() else None
 
 
 def length_prefixed(encoded: bytes) -> bytes:
@@ -169,24 +174,24 @@ def varint_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
     It takes the buffer, the position after that byte, and the byte, and returns the
     number and the position after it.
     """
-    last_shift = (bits - 1) // 7 * 7
+    shifts = range(14, bits, 7)
     too_large = 1 << bits
 
     def read(buf: bytes | memoryview, pos: int, first: int) -> tuple[int, int]:
         byte = buf[pos]
-        pos += 1
-        number = first & 0x7F | (byte & 0x7F) << 7
-        shift = 14
-        while byte > 0x7F:
-            if shift > last_shift:
-                refuse("varint too long")
-            byte = buf[pos]
+        if byte < 0x80:
+            return first + (byte << 7) - 0x80, pos + 1
+        number = first + (byte << 7) - 0x4080
+        for shift in shifts:
             pos += 1
-            number |= (byte & 0x7F) << shift
-            shift += 7
-        if number >= too_large:
-            refuse("varint out of range")
-        return number, pos
+            byte = buf[pos]
+            if byte < 0x80:
+                number += byte << shift
+                if number >= too_large:
+                    refuse("varint out of range")
+                return number, pos + 1
+            number += byte - 0x80 << shift
+        refuse("varint too long")
 
     return read
 

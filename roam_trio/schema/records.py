@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from ..errors import SchemaError
-from .annotations import field_types
+from .annotations import field_types, normalise
 
 __all__ = ["Layout", "LayoutField", "layout_of"]
 
@@ -84,6 +84,7 @@ def layout_of(cls: type[Any], args: Sequence[Any], path: str) -> Layout | None:
         order = list(types)
         names.sort(key=lambda each: order.index(each.attribute))
     _check_names(names, path)
+    _check_constructor(cls, [each.keyword for each in names], path)
     return Layout(
         tuple(_with_type(each, types, path) for each in names),
         positional=_is_positional(cls, [each.keyword for each in names]),
@@ -163,10 +164,24 @@ def _check_names(names: Sequence[_Names], path: str) -> None:
             raise SchemaError(f"two fields are named {name!r} on the wire", path)
 
 
+def _check_constructor(cls: type[Any], keywords: Sequence[str], path: str) -> None:
+    try:
+        inspect.signature(cls).bind(**dict.fromkeys(keywords))
+    except TypeError as error:
+        raise SchemaError(
+            f"the constructor of {cls.__qualname__} does not take its fields: {error}",
+            path,
+        ) from error
+
+
 def _with_type(names: _Names, types: dict[str, Any], path: str) -> LayoutField:
-    found = types.get(names.attribute, names.type)
+    where = f"{path}.{names.attribute}"
+    found = types.get(names.attribute)
+    if found is None and names.type is None:
+        raise SchemaError("the field has no annotation", where)
     if found is None:
-        raise SchemaError("the field has no annotation", f"{path}.{names.attribute}")
+        # attrs lets a type be given to the field itself.
+        found = normalise(names.type, path=where)
     return LayoutField(names.name, names.attribute, names.keyword, found)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import DecodeError
 from .derive import shape_of
 from .plan import RpcPlan
+from .primitives import READERS
 from .shape import ConvertedShape, Shape, StructShape, TransparentShape, UnionShape
 from .signature import FALLIBLE_SIGNATURE
 
@@ -55,10 +56,10 @@ class Outcome(NamedTuple):
     value: Any
 
 
-_PROTOCOL_OUTCOMES: Final = {
-    UNKNOWN_METHOD: Outcome(ResultKind.UNKNOWN_METHOD, None),
-    INVALID_PAYLOAD: Outcome(ResultKind.INVALID_PAYLOAD, None),
-    CANCELLED: Outcome(ResultKind.CANCELLED, None),
+_PROTOCOL_ERRORS: Final = {
+    UNKNOWN_METHOD[1]: Outcome(ResultKind.UNKNOWN_METHOD, None),
+    INVALID_PAYLOAD[1]: Outcome(ResultKind.INVALID_PAYLOAD, None),
+    CANCELLED[1]: Outcome(ResultKind.CANCELLED, None),
 }
 
 
@@ -107,22 +108,35 @@ class ResultPlan:
         Raises:
             DecodeError: the bytes are no response of this method.
         """
-        head = bytes(buffer[start : start + 2])
-        if head[:1] == _OK:
-            return Outcome(ResultKind.OK, self.ok.decode(buffer, start + 1))
-        if head == _USER_ERROR and self.error is not None:
-            error = self.error.decode(buffer, start + 2)
-            return Outcome(ResultKind.USER, error)
-        outcome = _PROTOCOL_OUTCOMES.get(head)
-        if outcome is None or len(buffer) > start + 2:
-            raise DecodeError(self._problem(head, len(buffer) - start))
-        return outcome
+        tag, pos = _tag(buffer, start)
+        if tag == 0:
+            return Outcome(ResultKind.OK, self.ok.decode(buffer, pos))
+        if tag != 1:
+            raise DecodeError(f"expected a result (00 or 01), got {tag}")
+        tag, pos = _tag(buffer, pos)
+        if tag == 0:
+            return Outcome(ResultKind.USER, self._user_error(buffer, pos))
+        if tag not in _PROTOCOL_ERRORS:
+            raise DecodeError(f"expected an error of a call (00 to 03), got {tag}")
+        if pos < len(buffer):
+            raise DecodeError(f"{len(buffer) - pos} bytes are left after the error")
+        return _PROTOCOL_ERRORS[tag]
 
-    def _problem(self, head: bytes, size: int) -> str:
-        if head == _USER_ERROR:
-            return "got an error of the method's own, but it declares no error type"
-        got = f"{head.hex(' ')} and {size - len(head)} more bytes"
-        return f"expected a result (00 …, 01 00 …, 01 01, 01 02 or 01 03), got {got}"
+    def _user_error(self, buffer: bytes | memoryview, pos: int) -> Any:
+        if self.error is None:
+            raise DecodeError(
+                "got an error of the method's own, but it declares no error type"
+            )
+        return self.error.decode(buffer, pos)
+
+
+def _tag(buffer: bytes | memoryview, pos: int) -> tuple[int, int]:
+    """The tag at a position, and the position after it."""
+    try:
+        tag = buffer[pos]
+        return (tag, pos + 1) if tag < 0x80 else READERS[32](buffer, pos + 1, tag)
+    except (IndexError, ValueError) as cause:
+        raise DecodeError("expected the tag of a result") from cause
 
 
 def _exceptions(shape: Shape) -> tuple[type[Exception], ...]:
