@@ -11,7 +11,7 @@ from .convert import register_wire_type
 from .derive import shape_of
 from .discovery import ChannelLocation
 from .plan import RpcPlan
-from .plans import args_plan, item_plan, rpc_plan
+from .plans import args_plan, rpc_plan
 from .result import (
     CANCELLED,
     INVALID_PAYLOAD,
@@ -121,7 +121,6 @@ __all__ = [
     "i64",
     "i128",
     "isize",
-    "item_plan",
     "kebab",
     "method_id",
     "register_wire_type",

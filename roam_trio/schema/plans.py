@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Final, TypeVar, overload
 
 from .annotations import Applied, normalise
 from .derive import arguments_shape, shape_of
 from .plan import RpcPlan
-from .shape import ChannelShape
 
-__all__ = ["args_plan", "item_plan", "rpc_plan"]
+__all__ = ["args_plan", "rpc_plan"]
 
 T = TypeVar("T")
 
@@ -35,12 +33,6 @@ def rpc_plan(annotation: Any) -> RpcPlan[Any]:
     if plan is None:
         plan = _plans[key] = RpcPlan(annotation, shape_of(annotation))
     return plan
-
-
-@cache
-def item_plan(channel: ChannelShape) -> RpcPlan[Any]:
-    """The plan of the items of a channel."""
-    return RpcPlan(channel.item, channel.item)
 
 
 def args_plan(

@@ -31,7 +31,7 @@ from ..messages import (
     ChannelReset,
     Message,
 )
-from ..schema import ChannelShape, item_plan
+from ..schema import ChannelShape
 
 if TYPE_CHECKING:
     from ..conduits.base import ConduitTxPermit
@@ -68,7 +68,7 @@ class OutgoingChannel(ChannelSink):
     def __init__(self, driver: Driver, channel_id: int, shape: ChannelShape) -> None:
         self._driver = driver
         self._id = channel_id
-        self._encode = item_plan(shape).encode
+        self._encode = shape.item_plan.encode
         self._waiting = ParkingLot()
         self._lost_because: BaseException | None = None
         self.credit = shape.credit
@@ -175,7 +175,7 @@ class IncomingChannel(ChannelSource):
     def __init__(self, driver: Driver, channel_id: int, shape: ChannelShape) -> None:
         self._driver = driver
         self._id = channel_id
-        self._decode = item_plan(shape).decode
+        self._decode = shape.item_plan.decode
         self._queue: deque[bytes | memoryview] = deque()
         self._waiting = ParkingLot()
         self._consumed = 0
