@@ -18,6 +18,7 @@ from ..schema import (
     ResultPlan,
     RpcPlan,
     args_plan,
+    kebab,
     method_id,
     result_plan,
     split_fallible,
@@ -44,7 +45,7 @@ class ArgDescriptor:
     type: Any
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class MethodDescriptor:
     """A method of a service.
 
@@ -68,17 +69,21 @@ class MethodDescriptor:
     return_type: Any
     error_type: Any
     doc: str
-    signature: inspect.Signature = attrs.field(eq=False, repr=False)
-    args_plan: RpcPlan[tuple[Any, ...]] = attrs.field(eq=False, repr=False)
-    result_plan: ResultPlan = attrs.field(eq=False, repr=False)
+    signature: inspect.Signature = attrs.field(repr=False)
+    args_plan: RpcPlan[tuple[Any, ...]] = attrs.field(repr=False)
+    result_plan: ResultPlan = attrs.field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.service}.{self.name}"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ServiceDescriptor:
-    """A service: its name, its methods in the order of the class, its docstring."""
+    """A service: its name, its methods in the order of the class, its docstring.
+
+    One is equal to itself only: what Python takes for the same annotation can differ
+    on the wire, as ``A | B`` and ``B | A`` do.
+    """
 
     name: str
     methods: tuple[MethodDescriptor, ...]
@@ -143,7 +148,21 @@ def _describe_class(cls: type[Any], name: str) -> ServiceDescriptor:
         _describe_method(name, method_name, function)
         for method_name, function in _public_functions(cls).items()
     )
+    _require_distinct_ids(methods)
     return ServiceDescriptor(name, methods, inspect.cleandoc(cls.__doc__ or ""))
+
+
+def _require_distinct_ids(methods: tuple[MethodDescriptor, ...]) -> None:
+    """Names that differ in Python can be one on the wire, as get_it and getIt are."""
+    found: dict[int, MethodDescriptor] = {}
+    for method in methods:
+        other = found.setdefault(method.id, method)
+        if other is not method:
+            raise SchemaError(
+                f"it has the identity of {other}: their types and their names on the "
+                f"wire, {kebab(method.name)!r}, are the same; rename one",
+                str(method),
+            )
 
 
 def _public_functions(cls: type[Any]) -> dict[str, Any]:
@@ -154,7 +173,7 @@ def _public_functions(cls: type[Any]) -> dict[str, Any]:
             continue
         for name, member in vars(base).items():
             if not name.startswith("_") and (
-                callable(member) or isinstance(member, property | staticmethod)
+                callable(member) or isinstance(member, property | classmethod)
             ):
                 found[name] = member
     return found
@@ -173,7 +192,7 @@ def _describe_method(service_name: str, name: str, function: Any) -> MethodDescr
     args = tuple(
         ArgDescriptor(arg, _hint(hints, arg, path)) for arg in signature.parameters
     )
-    return_type, error_type = split_fallible(_hint(hints, "return", path))
+    return_type, error_type = _split_result(_hint(hints, "return", path), path)
     arguments = args_plan([a.type for a in args], [a.name for a in args], path)
     result = result_plan(return_type, error_type, path)
     return MethodDescriptor(
@@ -190,13 +209,18 @@ def _describe_method(service_name: str, name: str, function: Any) -> MethodDescr
     )
 
 
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.POSITIONAL_ONLY,
+)
+
+
 def _without_self(signature: inspect.Signature, path: str) -> inspect.Signature:
-    parameters = list(signature.parameters.values())[1:]
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters.pop(0).kind not in _POSITIONAL:
+        raise SchemaError("expected self as the first parameter of a method", path)
     for parameter in parameters:
-        if parameter.kind not in (
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            inspect.Parameter.POSITIONAL_ONLY,
-        ):
+        if parameter.kind not in _POSITIONAL:
             raise SchemaError(
                 "arguments travel by position: expected a plain parameter, "
                 f"got {parameter}",
@@ -214,6 +238,17 @@ def _resolve_hints(function: Any, path: str) -> dict[str, Any]:
             "before the service",
             path,
         ) from error
+    except (AttributeError, SyntaxError, TypeError) as error:
+        raise SchemaError(f"a type hint cannot be resolved: {error}", path) from error
+    except SchemaError as error:
+        raise SchemaError(error.problem, path) from error
+
+
+def _split_result(hint: Any, path: str) -> tuple[Any, Any]:
+    try:
+        return split_fallible(hint)
+    except SchemaError as error:
+        raise SchemaError(error.problem, f"{path} -> return") from error
 
 
 def _hint(hints: dict[str, Any], name: str, path: str) -> Any:
