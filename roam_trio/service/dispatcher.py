@@ -99,7 +99,9 @@ class _Method:
     ) -> None:
         self.descriptor = descriptor
         self._function = function
-        self._can_wait = can_wait(function)
+        # Where a request arrives, its arguments are still held: channels that the
+        # handler lets go of would be closed after the response.
+        self._can_wait = descriptor.args_plan.has_channels or can_wait(function)
 
     def start(
         self, args: tuple[Any, ...], request: RequestCall, reply: ReplySink
@@ -253,6 +255,5 @@ _nothing = object()
 def _is_async(function: Any) -> bool:
     """Whether calling it gives something to await. A decorator may be async itself, or
     return what the function it wraps returns."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        inspect.unwrap(function)
-    )
+    functions = (function, inspect.unwrap(function), function.__call__)
+    return any(map(inspect.iscoroutinefunction, functions))
