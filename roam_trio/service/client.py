@@ -70,7 +70,7 @@ def with_metadata(
     descriptor = getattr(method, "__roam_method__", None)
     if not isinstance(owner, _Client) or not isinstance(descriptor, MethodDescriptor):
         raise TypeError(f"expected a method of a client, got {method!r}")
-    caller, found, sent = owner.roam_caller, descriptor, Metadata.of(metadata)
+    caller, found, sent = owner.__roam_caller__, descriptor, Metadata.of(metadata)
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> ResponseParts[T]:
         payload = Payload(found.args_plan, _arguments(found, args, kwargs))
@@ -81,15 +81,18 @@ def with_metadata(
 
 
 class _Client:
-    """What clients of every service have in common."""
+    """What clients of every service have in common.
 
-    __slots__ = ("__weakref__", "roam_caller")
+    Its own names begin with an underscore, as no method's of a service does.
+    """
+
+    __slots__ = ("__roam_caller__", "__weakref__")
 
     def __init__(self, caller: Caller) -> None:
-        self.roam_caller = caller
+        self.__roam_caller__ = caller
 
     def __repr__(self) -> str:
-        state = "connected" if self.roam_caller.is_connected else "disconnected"
+        state = "connected" if self.__roam_caller__.is_connected else "disconnected"
         return f"<{type(self).__name__} {state}>"
 
 
@@ -128,7 +131,7 @@ def _client_method(method: MethodDescriptor) -> Any:
     async def call(self: _Client, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != count:
             args = _arguments(method, args, kwargs)
-        response = await self.roam_caller.call(
+        response = await self.__roam_caller__.call(
             method.id, Payload(method.args_plan, args)
         )
         return _result(method, response)
