@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..calls import ReplySink
 from ..errors import UserError
@@ -16,7 +16,7 @@ __all__ = ["Call", "SinkCall", "current_call"]
 T = TypeVar("T")
 E = TypeVar("E")
 
-_current: ContextVar[Call[object, object]] = ContextVar("roam_trio_call")
+_current: ContextVar[Call[Any, Any]] = ContextVar("roam_trio_call")
 
 
 class Call(Generic[T, E]):
@@ -107,8 +107,11 @@ SinkCall = Call
 """A call whose reply goes to a `ReplySink`, as every one does here."""
 
 
-def current_call() -> Call[object, object]:
+def current_call() -> Call[Any, Any]:
     """The call that this task, or the task that started it, is answering.
+
+    Annotate what it is assigned to with the types of the method, so that they are
+    checked: ``call: Call[int, MathError] = current_call()``.
 
     Raises:
         LookupError: it is answering none.
@@ -119,6 +122,6 @@ def current_call() -> Call[object, object]:
         raise LookupError("current_call: this task answers no call") from None
 
 
-def set_current_call(call: Call[object, object]) -> None:
+def set_current_call(call: Call[Any, Any]) -> None:
     """For the dispatcher, at the start of a handler's task."""
     _current.set(call)
