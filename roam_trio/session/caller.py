@@ -9,7 +9,13 @@ import trio
 
 from ..calls import Caller, ChannelBinder, Payload
 from ..conduits.base import ConduitTxPermit
-from ..errors import ConnectionLost, RoamTrioError, SessionProtocolError
+from ..errors import (
+    ConduitError,
+    ConnectionLost,
+    LinkError,
+    PayloadTooLarge,
+    SessionProtocolError,
+)
 from ..ids import IdAllocator
 from ..messages import (
     ConnectionSettings,
@@ -81,7 +87,8 @@ class DriverCaller(Caller):
     ) -> None:
         self._driver = driver
         self._ids = IdAllocator(ours.parity)
-        self._most = theirs.max_concurrent_requests
+        self._free = theirs.max_concurrent_requests
+        """How many requests more the peer accepts, and nobody waits to make."""
         self._waiting: dict[int, _Waiting] = {}
         self._slots = trio.lowlevel.ParkingLot()
         self._ended = trio.Event()
@@ -96,6 +103,7 @@ class DriverCaller(Caller):
     ) -> RequestResponse:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._may_send_now():
+            self._free -= 1
             send = self._driver.outbox.send_nowait
             waiting = self._send(send, method_id, args, channels, metadata)
         else:
@@ -105,30 +113,49 @@ class DriverCaller(Caller):
 
     def _may_send_now(self) -> bool:
         return (
-            len(self._waiting) < self._most
+            self._free > 0
             and self._driver.outbox.has_room()
             and self._driver.ended_because is None
         )
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
-        """A slot below the peer's limit, not taken yet, and a permit, at one moment."""
+        """Take a slot below the peer's limit, and then a permit."""
         driver = self._driver
-        while True:
-            if driver.ended_because is not None:
-                raise self._lost(driver.ended_because)
-            if len(self._waiting) >= self._most:
-                await self._slots.park()
-                continue
+        self._refuse_if_ended()
+        await self._take_slot()
+        try:
+            self._refuse_if_ended()
+            permit = await driver.outbox.reserve()
             try:
-                permit = await driver.outbox.reserve()
-            except trio.Cancelled:
-                self._slots.unpark()  # what this task leaves is for the next
+                self._refuse_if_ended()
+            except ConnectionLost:
+                permit.release()
                 raise
-            except RoamTrioError as error:
-                raise self._lost(error) from error
-            if len(self._waiting) < self._most and driver.ended_because is None:
-                return permit
-            permit.release()
+        except BaseException as error:
+            self._give_slot()
+            if _is_end(error):
+                because = driver.ended_because or error
+                raise _lost(because) from because
+            raise
+        return permit
+
+    async def _take_slot(self) -> None:
+        """Callers are served in the order of their coming."""
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._slots.park()  # whoever wakes us hands us a slot
+
+    def _give_slot(self) -> None:
+        if self._slots:
+            self._slots.unpark()
+        else:
+            self._free += 1
+
+    def _refuse_if_ended(self) -> None:
+        because = self._driver.ended_because
+        if because is not None:
+            raise _lost(because) from because
 
     def _send(
         self,
@@ -155,9 +182,12 @@ class DriverCaller(Caller):
                     args,
                 )
             )
-        except Exception as error:
+        except BaseException as error:
             driver.lose_channels(channels, error)
-            self._slots.unpark()
+            self._give_slot()
+            if _is_end(error):
+                because = driver.ended_because or error
+                raise _lost(because) from because
             raise
         self._waiting[request_id] = waiting
         return waiting
@@ -174,8 +204,7 @@ class DriverCaller(Caller):
                 f"a response came for request {response.request_id}, "
                 "which is not in flight"
             )
-        if self._slots:
-            self._slots.unpark()
+        self._give_slot()
         if waiting.channels:
             self._lose_channels_of_failed_call(waiting, response)
         waiting.deliver(response)
@@ -196,13 +225,8 @@ class DriverCaller(Caller):
         waiting = list(self._waiting.values())
         self._waiting.clear()
         for one in waiting:
-            one.fail(self._lost(because))
+            one.fail(_lost(because))
         self._slots.unpark_all()
-
-    def _lost(self, because: BaseException) -> ConnectionLost:
-        error = ConnectionLost(f"the connection has ended: {because}")
-        error.__cause__ = because
-        return error
 
     async def closed(self) -> None:
         await self._ended.wait()
@@ -219,3 +243,16 @@ class DriverCaller(Caller):
     def in_flight(self) -> int:
         """How many requests have no response yet, abandoned ones included."""
         return len(self._waiting)
+
+
+def _lost(because: BaseException) -> ConnectionLost:
+    error = ConnectionLost(f"the connection has ended: {because}")
+    error.__cause__ = because
+    return error
+
+
+def _is_end(error: BaseException) -> bool:
+    """Whether `error` says that nothing can be sent any more."""
+    return isinstance(error, LinkError | ConduitError) and not isinstance(
+        error, PayloadTooLarge
+    )
