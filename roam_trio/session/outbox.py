@@ -66,9 +66,12 @@ class Outbox:
                 return permit
             self._send_kept(permit)
 
-    def push(self, message: Message) -> None:
+    def push(self, message: Message, *, last: bool = False) -> None:
         """Send `message` after everything before it, without waiting. Never raises:
-        if the conduit has ended, the message is of no use, and the session ends."""
+        if the conduit has ended, the message is of no use, and the session ends.
+
+        The `last` message of a session is kept whatever the limit.
+        """
         try:
             if self.has_room():
                 self._tx.send_nowait(message)
@@ -76,7 +79,7 @@ class Outbox:
         except RoamTrioError as error:
             self._fail(error)
             return
-        if len(self._kept) >= self._most_kept:
+        if len(self._kept) >= self._most_kept and not last:
             self._fail(
                 LimitExceeded(
                     "unsent_replies",
@@ -96,20 +99,20 @@ class Outbox:
         while True:
             if not self._kept:
                 await self._kept_some.park()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send everything that `push` keeps, as room comes.
+
+        Raises:
+            RoamTrioError: the conduit has ended.
+        """
+        while self._kept:
             permit = await self._tx.reserve()
             if self._kept:
                 self._send_kept(permit)
             else:
                 permit.release()
-
-    def flush_kept(self) -> None:
-        """Send what `push` kept as far as there is room; for the end of a session."""
-        while self._kept:
-            try:
-                permit = self._tx.reserve_nowait()
-            except (trio.WouldBlock, RoamTrioError):
-                return
-            self._send_kept(permit)
 
     def _send_kept(self, permit: ConduitTxPermit[Message]) -> None:
         permit.send(self._kept.popleft())

@@ -190,7 +190,7 @@ class Session:
             while True:
                 message = await rx.recv()
                 try:
-                    while message is not None:
+                    while message is not None and self._ended_because is None:
                         self._dispatch(message)
                         message = rx.recv_nowait()
                 except trio.WouldBlock:
@@ -206,7 +206,7 @@ class Session:
             return
         reason = self._ended_because = _as_session_error(because)
         if isinstance(reason, SessionProtocolError) and reason.broken_by == "peer":
-            self._outbox.push(ProtocolError(0, reason.description))
+            self._outbox.push(ProtocolError(0, reason.description), last=True)
         for driver in self._drivers.values():
             driver.end(reason)
         self._tasks.cancel()
@@ -215,12 +215,15 @@ class Session:
         """Send what is committed, within bounds, and let go of the conduit."""
         with trio.CancelScope(shield=True) as scope:
             scope.deadline = trio.current_time() + self._limits.close_seconds
-            self._outbox.flush_kept()
-            try:
-                await self._tx.close()
-                await self._read_to_the_end()
-            except LinkError:
-                pass  # it has ended already, which is why we are here
+            async with trio.open_nursery() as nursery:
+                # Both at once: a peer that waits for us to read does not read itself.
+                nursery.start_soon(self._read_to_the_end)
+                try:
+                    await self._outbox.flush()
+                    await self._tx.close()
+                except (LinkError, ConduitError):
+                    # It has ended already, which is why we are here.
+                    nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await self._tx.abort()
             await self._rx.close()
@@ -234,8 +237,10 @@ class Session:
             try:
                 if await self._rx.recv() is None:
                     return
+            except LinkError:
+                return
             except ConduitError:
-                pass
+                await trio.lowlevel.checkpoint()  # it may fail again at once
 
     # ------------------------------------------------------------ messages
 
