@@ -108,17 +108,19 @@ class _Normaliser:
         return Applied(Annotated, (inner, *markers)) if markers else inner
 
     def alias_value(self, alias: Any) -> Any:
+        path = self.path or str(alias)
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
             raise SchemaError(
                 f"the type alias {alias} refers to itself without a class in between; "
                 "make one of the types it goes through a class",
-                self.path,
+                path,
             )
         try:
-            return alias.__value__
+            value = alias.__value__
         except NameError as error:
-            raise unresolved(str(error), self.path) from error
+            raise unresolved(str(error), path) from error
+        return _resolve(value, _module_names(alias.__module__), path)
 
 
 def _is_alias(annotation: Any) -> bool:
@@ -141,6 +143,10 @@ def _union(args: Sequence[Any]) -> Any:
             members.update(dict.fromkeys(arg.args))
         else:
             members[arg] = None
+    # Where None stands does not matter: it makes the union optional.
+    if type(None) in members:
+        del members[type(None)]
+        members[type(None)] = None
     if len(members) == 1:
         return next(iter(members))
     return Applied(Union, tuple(members))
@@ -150,7 +156,7 @@ def type_name(annotation: Any) -> str:
     """The name of a type in errors, near to how it was written."""
     match annotation:
         case Opaque(inner):
-            return type_name(inner)
+            return str(inner).removeprefix("typing.")
         case Applied(origin, (inner, *_)) if origin is Annotated:
             wire = [m.name for m in annotation.args if isinstance(m, Wire)]
             return wire[-1] if wire else type_name(inner)
@@ -234,15 +240,25 @@ def _scopes(cls: type[Any], args: Sequence[Any]) -> dict[type[Any], dict[Any, An
 
 
 def _evaluate(annotation: Any, base: type[Any], cls: type[Any], path: str) -> Any:
-    module = sys.modules.get(base.__module__)
     nested = {key: value for key, value in vars(base).items() if inspect.isclass(value)}
     names = {
         **nested,
-        **({} if module is None else vars(module)),
+        **_module_names(base.__module__),
         **{each.__name__: each for each in getattr(base, "__type_params__", ())},
         cls.__name__: cls,
         base.__name__: base,
     }
+    return _resolve(annotation, names, path)
+
+
+def _module_names(module: str | None) -> Mapping[str, Any]:
+    found = sys.modules.get(module or "")
+    return {} if found is None else vars(found)
+
+
+def _resolve(annotation: Any, names: Mapping[str, Any], path: str) -> Any:
+    """Put types for the names that are still text in an annotation."""
+    names = dict(names)
     holder = types.SimpleNamespace(__annotations__={"field": annotation})
     try:
         return typing.get_type_hints(holder, names, names, include_extras=True)["field"]

@@ -405,13 +405,7 @@ class _Deriver:
         if len(members) == len(args):
             return self._enum_with_data(closed, place)
         rest = members[0] if len(members) == 1 else Applied(Union, members)
-        inner = self.shape(rest, place.at(""))
-        if isinstance(inner, OptionShape | UnitShape):
-            raise place.refuse(
-                "None cannot tell an absent value from one that is None itself; "
-                "wrap the inner type in a class"
-            )
-        return OptionShape(inner)
+        return OptionShape(self.shape(rest, place.at("")))
 
     def _enum_with_data(self, closed: Applied, place: _Place) -> Shape:
         if reference := self.reference(closed):

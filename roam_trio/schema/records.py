@@ -158,13 +158,11 @@ def _check_names(names: Sequence[_Names], path: str) -> None:
         for name in (each.attribute, each.keyword):
             if not name.isidentifier() or keyword.iskeyword(name):
                 raise SchemaError(f"a field cannot be named {name!r}", path)
-    encoded = [each.name for each in names]
-    for name in encoded:
-        if encoded.count(name) > 1:
-            raise SchemaError(f"two fields are named {name!r} on the wire", path)
 
 
 def _check_constructor(cls: type[Any], keywords: Sequence[str], path: str) -> None:
+    if issubclass(cls, msgspec.Struct):
+        return
     try:
         inspect.signature(cls).bind(**dict.fromkeys(keywords))
     except TypeError as error:
@@ -186,6 +184,8 @@ def _with_type(names: _Names, types: dict[str, Any], path: str) -> LayoutField:
 
 
 def _is_positional(cls: type[Any], keywords: Sequence[str]) -> bool:
+    if issubclass(cls, msgspec.Struct):
+        return cls.__match_args__ == tuple(keywords)
     parameters = list(inspect.signature(cls).parameters.values())[: len(keywords)]
     return [each.name for each in parameters] == list(keywords) and all(
         each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for each in parameters
