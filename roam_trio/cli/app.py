@@ -1,0 +1,98 @@
+"""The commands, as typer has them."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .demo.display import Output, display_on, show
+from .demo.errors import DemoError, InputError
+from .demo.process import SERVE_COMMAND
+from .demo.report import report
+from .demo.run import Plan, run_demo
+from .demo.server import serve_until_stdin_ends
+from .demo.texts import check_text, shipped_texts
+from .until_signal import run_until_signal
+
+__all__ = ["app"]
+
+SHIPPED_ROUNDS = 200
+"""The shipped texts are short: streamed once they would be over before one looks."""
+
+app = typer.Typer(
+    name="python -m roam_trio",
+    help="RPC with typed calls and channels for trio.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def demo(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Texts in UTF-8 to stream, of any size. Without any, texts that come "
+            "with the package.",
+            show_default=False,
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many times to stream the texts. Default: 1, and "
+            f"{SHIPPED_ROUNDS} for those that come with the package.",
+            show_default=False,
+        ),
+    ] = None,
+    calls: Annotated[
+        int,
+        typer.Option(
+            min=1, help="How many calls to make one at a time, and side by side."
+        ),
+    ] = 6000,
+) -> None:
+    """Show the library at work between two processes, and measure it.
+
+    Starts a server process, streams texts to it, and takes the count of words of
+    each line that comes back; makes calls that succeed, fail and are cancelled;
+    checks every answer.
+    """
+    try:
+        texts = [check_text(path) for path in files or shipped_texts()]
+    except InputError as error:
+        raise typer.Exit(_fail(error)) from None
+    if rounds is None:
+        rounds = 1 if files else SHIPPED_ROUNDS
+    plan = Plan(texts=texts, rounds=rounds, calls=calls)
+    raise typer.Exit(run_until_signal(partial(_perform, plan)))
+
+
+async def _perform(plan: Plan) -> int:
+    """Do what is planned, show it, and return the exit code."""
+    output = Output()
+    try:
+        with display_on(output) as display:
+            results = await run_demo(plan, display)
+        show(output, report(results))
+    except DemoError as error:
+        return _fail(error)
+    return 0
+
+
+@app.command(SERVE_COMMAND, hidden=True)
+def demo_server() -> None:
+    """Serve the demo until standard input ends."""
+    raise typer.Exit(run_until_signal(serve_until_stdin_ends))
+
+
+def _fail(error: DemoError) -> int:
+    """Say what went wrong, in one line, and return the exit code for it."""
+    typer.echo(f"roam_trio demo: {error}", err=True)
+    return error.exit_code

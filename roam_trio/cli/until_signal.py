@@ -1,0 +1,53 @@
+"""Run a trio program until it is done or is told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import trio
+
+__all__ = ["run_until_signal"]
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_until_signal(main: Callable[[], Awaitable[int]]) -> int:
+    """Run `main`, and cancel it on Control-C or SIGTERM.
+
+    Being cancelled, unlike `KeyboardInterrupt`, can strike only where `main` waits, so
+    that everything is cleaned up in order.
+
+    Returns:
+        What `main` returns; if a signal has stopped it, 128 and the signal's number,
+        as shells have it.
+    """
+    try:
+        return trio.run(_Stoppable().run, main)
+    except KeyboardInterrupt:  # before or after trio was listening for signals
+        return 128 + signal.SIGINT
+
+
+class _Stoppable:
+    """A program, and the signal that stopped it."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._returned = 0
+
+    async def run(self, main: Callable[[], Awaitable[int]]) -> int:
+        try:
+            with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._stop, signals, nursery.cancel_scope)
+                    self._returned = await main()
+                    nursery.cancel_scope.cancel()
+        except ExceptionGroup:
+            if self._signal is None:
+                raise
+            # Who asked to stop does not ask what else would have gone wrong.
+        return self._returned if self._signal is None else 128 + self._signal
+
+    async def _stop(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        async for self._signal in signals:
+            scope.cancel()
