@@ -15,9 +15,7 @@ import trio.testing
 
 from roam_trio import (
     CallCancelled,
-    DecodeError,
     Fallible,
-    InvalidPayload,
     Rx,
     SchemaError,
     Tx,
@@ -451,38 +449,6 @@ async def test_arguments_that_do_not_decode_are_answered_with_invalid_payload(
     assert await client(Bed, session.caller).echo("fine") == "fine"
 
 
-@pytest.mark.rule("rpc.fallible.roam-error")
-async def test_the_caller_of_such_a_method_gets_invalid_payload(
-    nursery: trio.Nursery,
-) -> None:
-    @service(name="Testbed")
-    class Forged(Protocol):
-        async def echo(self, message: str) -> str: ...
-
-    class ForgedCaller(Forging):
-        pass
-
-    session, _ = await sessions(nursery, dispatcher(Bed, BedHandler()))
-    echo = client(Forged, ForgedCaller(session.caller, b"\xff"))
-    with pytest.raises(InvalidPayload, match=r"could not decode the arguments") as info:
-        await echo.echo("whatever")
-    assert info.value.__cause__ is None
-    assert not isinstance(info.value.__cause__, DecodeError)
-
-
-class Forging:
-    """A caller that sends other arguments than it was given."""
-
-    def __init__(self, caller: Any, args: bytes) -> None:
-        self.caller = caller
-        self.args = args
-
-    is_connected = True
-
-    async def call(self, method_id: int, args: Any, **options: Any) -> Any:
-        return await self.caller.call(method_id, self.args, **options)
-
-
 # ---------------------------------------------------------------- explicit replies
 
 
@@ -698,6 +664,7 @@ async def test_channels_that_a_handler_lets_go_of_are_closed_before_its_response
         await peer.hear(ChannelItem)
     await peer.hear(ChannelClose)
     await peer.hear(RequestResponse)
+    await peer.leave()
 
 
 async def test_channels_beyond_the_ids_of_a_call_are_unbound(
