@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 import trio
@@ -22,8 +22,8 @@ from .calls import Handler
 from .errors import SessionError
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link, StreamLimits, connect_tcp, tcp_link
-from .metadata import MetadataLike
-from .service import client
+from .metadata import Metadata, MetadataLike
+from .service import client, describe
 from .session import OpenSession, acceptor, initiator
 
 __all__ = ["Connecting", "Server", "connect", "serve"]
@@ -56,25 +56,30 @@ def connect(
             from the rules.
 
     Raises:
-        ValueError: the URL is not of that form.
+        ValueError: the URL is not of that form, or an option is out of range.
+        TypeError: `service` is not a service.
         OSError: (on entering) nobody listens there.
         SessionError: (on entering) the handshake failed.
 
     Leaving the block ends the session; an exception of the block's passes through as
     it is.
     """
+    describe(service)
     address = _TcpAddress.parse(url)
+    if not address.host:
+        raise ValueError(f"{_expected(url)}: there is no host to connect to")
+    options = _Options(max_concurrent_requests, metadata, limits, strict)
 
     async def open_session() -> OpenSession:
         link = await connect_tcp(
-            address.host, address.port, limits=_stream_limits(limits)
+            address.host, address.port, limits=options.stream_limits
         )
         return initiator(
             link,
-            max_concurrent_requests=max_concurrent_requests,
-            metadata=metadata,
-            limits=limits,
-            strict=strict,
+            max_concurrent_requests=options.max_concurrent_requests,
+            metadata=options.metadata,
+            limits=options.limits,
+            strict=options.strict,
         ).open(handler)
 
     return Connecting(open_session, service)
@@ -137,7 +142,8 @@ async def serve(
     A session that fails is logged, and harms no other.
 
     Args:
-        url: ``tcp://host:port``; port 0 takes a free one, see `Server.url`.
+        url: ``tcp://host:port``; port 0 takes a free one, see `Server.url`. Without a
+            host it listens on every address of the machine.
         handler: answers the calls of every client; `dispatcher` makes one.
         max_concurrent_requests: how many calls each client may have in flight.
         metadata: sent along with every handshake.
@@ -145,23 +151,24 @@ async def serve(
         strict: see `connect`.
 
     Raises:
-        ValueError: the URL is not of that form.
+        ValueError: the URL is not of that form, or an option is out of range.
         OSError: it cannot listen there.
     """
     address = _TcpAddress.parse(url)
+    options = _Options(max_concurrent_requests, metadata, limits, strict)
 
     async def serve_stream(stream: trio.SocketStream) -> None:
-        link: Link = tcp_link(stream, limits=_stream_limits(limits))
-        session = acceptor(
-            link,
-            max_concurrent_requests=max_concurrent_requests,
-            metadata=metadata,
-            limits=limits,
-            strict=strict,
-        )
         try:
+            link: Link = tcp_link(stream, limits=options.stream_limits)
+            session = acceptor(
+                link,
+                max_concurrent_requests=options.max_concurrent_requests,
+                metadata=options.metadata,
+                limits=options.limits,
+                strict=options.strict,
+            )
             await session.run(handler)
-        except SessionError as error:
+        except (SessionError, OSError) as error:
             logger.warning("a client could not set up a session: %s", error)
 
     listeners = await trio.open_tcp_listeners(address.port, host=address.host or None)
@@ -177,16 +184,17 @@ class _TcpAddress:
 
     @classmethod
     def parse(cls, url: str) -> _TcpAddress:
-        expected = f"expected a URL like tcp://127.0.0.1:7000, got {url!r}"
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise ValueError(f"{expected}: {error}") from None
+            raise ValueError(f"{_expected(url)}: {error}") from None
         if parts.scheme != "tcp":
-            raise ValueError(f"{expected}: the schemes are: tcp")
-        if port is None or parts.path or parts.query or parts.fragment:
-            raise ValueError(expected)
+            raise ValueError(f"{_expected(url)}: the schemes are: tcp")
+        if port is None:
+            raise ValueError(f"{_expected(url)}: there is no port")
+        if _has_more(parts):
+            raise ValueError(f"{_expected(url)}: there is more than host and port")
         return cls(parts.hostname or "", port)
 
     def with_port_of(self, listeners: Sequence[trio.SocketListener]) -> str:
@@ -195,7 +203,32 @@ class _TcpAddress:
         return f"tcp://{host}:{port}"
 
 
-def _stream_limits(limits: Limits) -> StreamLimits:
-    return StreamLimits(
-        max_payload=limits.max_payload, max_unsent_bytes=limits.max_unsent_bytes
+def _expected(url: str) -> str:
+    return f"expected a URL like tcp://127.0.0.1:7000, got {url!r}"
+
+
+def _has_more(parts: SplitResult) -> bool:
+    return bool(parts.path or parts.query or parts.fragment) or "@" in parts.netloc
+
+
+def _as_metadata(source: MetadataLike) -> Metadata:
+    return Metadata.of(source)
+
+
+@attrs.frozen
+class _Options:
+    """What sessions are set up with, checked before there is a connection."""
+
+    max_concurrent_requests: int = attrs.field(
+        validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
     )
+    metadata: Metadata = attrs.field(converter=_as_metadata)
+    limits: Limits
+    strict: bool
+
+    @property
+    def stream_limits(self) -> StreamLimits:
+        return StreamLimits(
+            max_payload=self.limits.max_payload,
+            max_unsent_bytes=self.limits.max_unsent_bytes,
+        )
