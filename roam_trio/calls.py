@@ -86,17 +86,20 @@ def bind_channels_caller_args(
 
     Each gets a new id. The end in the arguments is the handler's: for an `Rx` this
     side sends, for a `Tx` it receives (`rpc.channel.binding.caller-args`), through the
-    other end of the pair.
+    other end of the pair. If that is closed or gone, the channel ends right after the
+    call.
 
     Returns:
         The ids in the order in which they go into the message.
 
     Raises:
-        ChannelError: an end is bound already, or occurs twice; nothing was bound.
+        ChannelError: an end is closed or bound already, or both ends of a pair, or one
+            of them twice, are in the value; nothing was bound.
     """
     ends = plan.collect_channels(value)
+    bindings = [end.binding for end, _ in ends]
     for place, (end, _) in enumerate(ends):
-        if not end.binding.is_open or any(end is other for other, _ in ends[:place]):
+        if not end.can_be_given or bindings[place] in bindings[:place]:
             raise ChannelError(
                 f"{end!r}: an end of a channel belongs to one call; "
                 "make a new pair with channel()"
@@ -106,9 +109,15 @@ def bind_channels_caller_args(
         channel_id = binder.allocate()
         ids.append(channel_id)
         if isinstance(end, Rx):
-            end.binding.bind(sink=binder.sink(channel_id, shape))
+            sink = binder.sink(channel_id, shape)
+            end.binding.bind(sink=sink)
+            if end.binding.tx_gone:
+                sink.drop()
         else:
-            end.binding.bind(source=binder.source(channel_id, shape))
+            source = binder.source(channel_id, shape)
+            end.binding.bind(source=source)
+            if end.binding.rx_gone:
+                source.drop()
     return tuple(ids)
 
 
@@ -127,7 +136,10 @@ def bind_channels_callee_args(
         else:
             end.binding.bind(source=binder.source(channel_id, shape))
     for end, _ in ends[len(channels) :]:
-        end.binding.lose()
+        if isinstance(end, Tx):
+            end.binding.lose_rx()
+        else:
+            end.binding.lose_tx()
 
 
 class Caller(ABC):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import trio
 
-from .errors import RxUnbound, TxUnbound
+from .errors import RxReset, RxUnbound, TxClosed, TxUnbound
 
 if TYPE_CHECKING:
     from typing import Self
@@ -75,22 +75,31 @@ class Binding:
     """What the two ends of a pair share: at most one sink or one source, never both.
 
     An end that was decoded from a call has a binding of its own (`rpc.channel.pair`).
+    A pair one end of which is gone can still be bound through the other: to a channel
+    that ends at once.
     """
 
-    __slots__ = ("_token", "_waiting", "lost", "sink", "source")
+    __slots__ = ("_token", "_waiting", "rx_gone", "sink", "source", "tx_gone")
 
     def __init__(self) -> None:
         self.sink: ChannelSink | None = None
         self.source: ChannelSource | None = None
-        self.lost = False
-        """Whether an end was closed or dropped before anything was bound."""
+        self.tx_gone = False
+        """Whether the `Tx` was closed or dropped before anything was bound."""
+        self.rx_gone = False
+        """Whether the `Rx` was reset or dropped before anything was bound."""
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self._token: trio.lowlevel.TrioToken | None = None
 
     @property
-    def is_open(self) -> bool:
-        """Whether it can still be bound."""
-        return not self.lost and self.sink is None and self.source is None
+    def is_bound(self) -> bool:
+        """Whether it belongs to a call."""
+        return self.sink is not None or self.source is not None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether both ends are there, and one can still come to be bound."""
+        return not (self.is_bound or self.tx_gone or self.rx_gone)
 
     def bind(
         self, *, sink: ChannelSink | None = None, source: ChannelSource | None = None
@@ -101,18 +110,23 @@ class Binding:
         self._wake()
 
     async def wait(self) -> None:
-        """Wait until there is something to know: bound, or lost."""
+        """Wait until there is something to know: bound, or an end gone."""
         if self._waiting is None:
             self._waiting = trio.lowlevel.ParkingLot()
             self._token = trio.lowlevel.current_trio_token()
         await self._waiting.park()
 
-    def lose(self) -> None:
-        """No binding can come any more. Safe from any thread, as it is called when an
-        end is collected as garbage."""
-        if not self.is_open:
-            return
-        self.lost = True
+    def lose_tx(self) -> None:
+        """The `Tx` is gone. Safe from any thread, as it may be due to collection."""
+        self.tx_gone = True
+        self._wake_soon()
+
+    def lose_rx(self) -> None:
+        """The `Rx` is gone. Safe from any thread, as it may be due to collection."""
+        self.rx_gone = True
+        self._wake_soon()
+
+    def _wake_soon(self) -> None:
         if self._token is not None:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._wake)
@@ -130,6 +144,7 @@ class _End:
     _binding: Binding
 
     def __init__(self) -> None:
+        self._binding = Binding()
         raise TypeError(
             f"{type(self).__name__} is not made directly: channel() makes a pair"
         )
@@ -151,6 +166,11 @@ class _End:
         """For the session layer, which binds."""
         return self._binding
 
+    @property
+    @abstractmethod
+    def can_be_given(self) -> bool:
+        """Whether this end can be an argument of a call that is about to be sent."""
+
 
 class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
     """The end of a channel that sends.
@@ -162,6 +182,10 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
 
     __slots__ = ()
     __roam_channel__: ClassVar[Literal["tx"]] = "tx"
+
+    @property
+    def can_be_given(self) -> bool:
+        return not (self._binding.is_bound or self._binding.tx_gone)
 
     async def send(self, value: T) -> None:
         """Send one item, waiting for credit and for room (`rpc.flow-control.credit`).
@@ -184,19 +208,21 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
 
     async def _wait_for_sink(self) -> ChannelSink:
         binding = self._binding
-        while binding.is_open:
-            await binding.wait()
         await trio.lowlevel.checkpoint_if_cancelled()
-        if binding.sink is None:
-            raise TxUnbound(_why_unbound(binding, "Tx", "Rx"))
-        return binding.sink
+        while binding.is_pending:
+            await binding.wait()
+        if binding.sink is not None:
+            return binding.sink
+        if binding.tx_gone and not binding.is_bound:
+            raise TxClosed("this end of the channel has been closed")
+        raise TxUnbound(_why_unbound(binding, "Tx", "Rx"))
 
     def close(self) -> None:
         """Tell the receiver that no more will come. Never waits; harmless twice."""
         if self._binding.sink is not None:
             self._binding.sink.close()
         else:
-            self._binding.lose()
+            self._binding.lose_tx()
 
     async def aclose(self) -> None:
         """As `close`, and a checkpoint; for `trio.abc.AsyncResource`."""
@@ -211,7 +237,7 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
         if binding.sink is not None:
             binding.sink.drop()
         else:
-            binding.lose()
+            binding.lose_tx()
 
     def __repr__(self) -> str:
         return f"<Tx {self._binding.sink or _state(self._binding)}>"
@@ -227,6 +253,10 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
 
     __slots__ = ()
     __roam_channel__: ClassVar[Literal["rx"]] = "rx"
+
+    @property
+    def can_be_given(self) -> bool:
+        return not (self._binding.is_bound or self._binding.rx_gone)
 
     async def recv(self) -> T:
         """Receive the next item, waiting for it, and grant credit for what was taken.
@@ -259,20 +289,25 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         """
         binding = self._binding
         if binding.source is None:
-            if binding.is_open:
+            if binding.is_pending:
                 raise trio.WouldBlock
-            raise RxUnbound(_why_unbound(binding, "Rx", "Tx"))
+            raise self._why_not()
         item: T = binding.source.receive_nowait()
         return item
 
     async def _wait_for_source(self) -> ChannelSource:
         binding = self._binding
-        while binding.is_open:
-            await binding.wait()
         await trio.lowlevel.checkpoint_if_cancelled()
+        while binding.is_pending:
+            await binding.wait()
         if binding.source is None:
-            raise RxUnbound(_why_unbound(binding, "Rx", "Tx"))
+            raise self._why_not()
         return binding.source
+
+    def _why_not(self) -> RxReset | RxUnbound:
+        if self._binding.rx_gone and not self._binding.is_bound:
+            return RxReset("this end of the channel has been reset")
+        return RxUnbound(_why_unbound(self._binding, "Rx", "Tx"))
 
     def grant(self, count: int) -> None:
         """Let the sender send `count` more items than the window, now and from now on.
@@ -295,7 +330,7 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         if self._binding.source is not None:
             self._binding.source.reset()
         else:
-            self._binding.lose()
+            self._binding.lose_rx()
 
     async def aclose(self) -> None:
         """As `reset`, and a checkpoint; for `trio.abc.AsyncResource`."""
@@ -310,7 +345,7 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         if binding.source is not None:
             binding.source.drop()
         else:
-            binding.lose()
+            binding.lose_rx()
 
     def __repr__(self) -> str:
         return f"<Rx {self._binding.source or _state(self._binding)}>"
@@ -332,12 +367,12 @@ class channel(tuple["Tx[T]", "Rx[T]"], Generic[T]):
 
 
 def _state(binding: Binding) -> str:
-    if binding.lost:
-        return "unbound, its other end gone"
-    return "unbound" if binding.is_open else "given away in a call"
+    if binding.is_bound:
+        return "given away in a call"
+    return "unbound" if binding.is_pending else "unbound, an end of the pair gone"
 
 
 def _why_unbound(binding: Binding, this: str, other: str) -> str:
-    if binding.lost:
-        return f"the {other} of this pair is gone, and no call can bind it any more"
-    return f"this {this} was given away in a call; use the {other} of the pair"
+    if binding.is_bound:
+        return f"this {this} was given away in a call; use the {other} of the pair"
+    return f"the {other} of this pair is gone, and no call can bind it any more"
