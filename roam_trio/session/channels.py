@@ -16,7 +16,10 @@ from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
 
 from ..channel import ChannelSink, ChannelSource
 from ..errors import (
+    ConduitError,
     DecodeError,
+    LinkError,
+    PayloadTooLarge,
     RxConnectionLost,
     RxDecodeError,
     RxReset,
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
     from .driver import Driver
 
 __all__ = ["ChannelState", "DriverChannelSink", "IncomingChannel", "OutgoingChannel"]
+
+
+_MOST_CREDIT = 2**32 - 1
+"""The most that one message grants."""
 
 
 class ChannelState(enum.Enum):
@@ -84,6 +91,11 @@ class OutgoingChannel(ChannelSink):
                 with await self._reserve() as permit:
                     permit.send(self._item(value))
             self.credit -= 1
+        except PayloadTooLarge:
+            raise
+        except (LinkError, ConduitError) as error:
+            because = self._lost_because or error
+            raise TxConnectionLost(f"the channel was lost: {because}") from because
         finally:
             # Whatever became of this item, credit that is left is for the next.
             if self.credit and self._waiting:
@@ -179,7 +191,8 @@ class IncomingChannel(ChannelSource):
         self._queue: deque[bytes | memoryview] = deque()
         self._waiting = ParkingLot()
         self._consumed = 0
-        self._grant_at = max(1, shape.credit // 2)
+        # Credit 0: no window to keep open, until `grant` makes one.
+        self._grant_at = max(1, shape.credit // 2) if shape.credit else None
         self._lost_because: BaseException | None = None
         self.allowance = shape.credit
         """How many more items the peer may send."""
@@ -190,9 +203,9 @@ class IncomingChannel(ChannelSource):
         while not self._queue:
             if self.state is not ChannelState.OPEN:
                 raise self._why_not()
-            if not self.allowance:
-                # A channel of credit 0 hands items over one at a time, like a memory
-                # channel without a buffer.
+            if self._grant_at is None and self.allowance <= len(self._waiting):
+                # One item for each receiver that waits, like a memory channel without
+                # a buffer.
                 self._grant(1)
             await self._waiting.park()
         return self._take()
@@ -206,10 +219,11 @@ class IncomingChannel(ChannelSource):
 
     def _take(self) -> Any:
         item = self._queue.popleft()
-        self._consumed += 1
-        if self._consumed >= self._grant_at and self.state is ChannelState.OPEN:
-            self._grant(self._consumed)
-            self._consumed = 0
+        if self._grant_at is not None:
+            self._consumed += 1
+            if self._consumed >= self._grant_at and self.state is ChannelState.OPEN:
+                self._grant(self._consumed)
+                self._consumed = 0
         try:
             return self._decode(item)
         except DecodeError as error:
@@ -225,9 +239,11 @@ class IncomingChannel(ChannelSource):
         return error
 
     def grant(self, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"grant: expected a count of 1 or more, got {count}")
+        if not 1 <= count <= _MOST_CREDIT:
+            raise ValueError(f"grant: expected 1 to {_MOST_CREDIT} items, got {count}")
         if self.state is ChannelState.OPEN:
+            if self._grant_at is None:
+                self._grant_at = 1
             self._grant(count)
 
     def _grant(self, count: int) -> None:
