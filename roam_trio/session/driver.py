@@ -120,8 +120,7 @@ class Driver:
             coroutine = self._handler.handle(call, sink)
         except Exception:
             logger.exception("a handler failed before its request was taken up")
-            sink.give_up()
-            return
+            coroutine = None  # and nothing holds its channels from here on
         if coroutine is None:
             sink.give_up()
         else:
@@ -194,6 +193,8 @@ class Driver:
         outgoing = self.outgoing.get(message.channel_id)
         if outgoing is not None:
             outgoing.on_credit(message.additional)
+        elif self._is_awaited(message.channel_id):
+            self._strays.add(message)
 
     def on_close(self, message: ChannelClose) -> None:
         """The sender of a channel is done."""
@@ -217,16 +218,32 @@ class Driver:
         return self.outgoing.get(channel_id) or self.incoming.get(channel_id)
 
     def _on_stray(self, message: ChannelMessage) -> None:
-        if self._strict and type(message) is ChannelItem:
+        channel_id = message.channel_id
+        if (
+            self._strict
+            and type(message) is ChannelItem
+            and not self._strays.has_ended(channel_id)
+            and not self._is_awaited(channel_id)
+        ):
             raise SessionProtocolError(
-                f"channel {message.channel_id}: an item came, and it is not open"
+                f"channel {channel_id}: an item came, and it is not open"
             )
         self._strays.add(message)
 
+    def _is_awaited(self, channel_id: int) -> bool:
+        """Whether a request that is being answered has brought it."""
+        return any(
+            channel_id in sink.call.channels for sink in self._answering.values()
+        )
+
     def bound(self, channel_id: int) -> None:
         """A channel was bound: hand it what came before."""
-        for message in self._strays.take(channel_id):
-            ON_MESSAGE[type(message)](self, message)
+        try:
+            for message in self._strays.take(channel_id):
+                ON_MESSAGE[type(message)](self, message)
+        except SessionProtocolError as error:
+            # The peer's fault, and not that of the handler that binds.
+            self.outbox.fail(error)
 
     def ended(self, channel_id: int) -> None:
         """This side has ended a channel."""

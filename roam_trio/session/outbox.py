@@ -38,7 +38,8 @@ class Outbox:
     ) -> None:
         self._tx = tx
         self._most_kept = most_kept
-        self._fail = fail
+        self.fail = fail
+        """Ends the session for a reason; see there."""
         self._kept: deque[Message] = deque()
         self._kept_some = trio.lowlevel.ParkingLot()
 
@@ -77,10 +78,10 @@ class Outbox:
                 self._tx.send_nowait(message)
                 return
         except RoamTrioError as error:
-            self._fail(error)
+            self.fail(error)
             return
         if len(self._kept) >= self._most_kept and not last:
-            self._fail(
+            self.fail(
                 LimitExceeded(
                     "unsent_replies",
                     f"the peer does not read, and {len(self._kept)} messages wait",

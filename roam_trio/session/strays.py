@@ -60,6 +60,10 @@ class Strays:
         self.bytes -= sum(map(_size, messages))
         return messages
 
+    def has_ended(self, channel_id: int) -> bool:
+        """Whether messages for this channel are late ones, and not early."""
+        return channel_id in self._ended
+
     def end(self, channel_id: int) -> None:
         """The channel has ended, or no handler ever took it up."""
         self.take(channel_id)
