@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from .decoder import DecoderSource
 from .discovery import CollectorSource
 from .encoder import EncoderSource
-from .shape import ChannelShape, Shape, has_channels
+from .shape import ChannelShape, Shape
 from .source import Module
 
 __all__ = [
@@ -48,8 +48,6 @@ def compile_decoder(shape: Shape, title: str) -> Decoder:
 
 
 def compile_collector(shape: Shape, title: str) -> Collector:
-    """What finds the channels in values of a shape."""
-    if not has_channels(shape):
-        return lambda value, found: None
+    """What finds the channels in values of a shape that has some."""
     module = Module(f"channel collector of {title}")
     return module.compile(CollectorSource(module).function(shape))

@@ -413,9 +413,6 @@ class _Deriver:
         name = self.enter(closed, type_name(closed))
         variants = tuple(self._variant(member, place) for member in closed.args)
         _require_distinct([each.name for each in variants], "variants", place)
-        classes = [each.record.cls for each in variants]
-        if len(set(classes)) < len(classes):
-            raise place.refuse("a class may be a variant of a union only once")
         shape = UnionShape(name, variants)
         self.leave(closed, shape, place)
         return shape
@@ -550,7 +547,7 @@ def _with_credit(shape: Shape, credit: int, place: _Place) -> Shape:
 
 def _no_wire_form(closed: Any, place: _Place) -> SchemaError:
     annotation = closed.annotation if isinstance(closed, Opaque) else closed
-    origin, args = _class_and_args(annotation)
+    origin, _ = _class_and_args(annotation)
     advice = _LAST_ADVICE
     if isinstance(origin, type) and hasattr(origin, "__roam_channel__"):
         advice = f"write its item type, as in {origin.__name__}[u32]"
@@ -558,6 +555,6 @@ def _no_wire_form(closed: Any, place: _Place) -> SchemaError:
         advice = "make it a msgspec Struct with array_like=True"
     elif isinstance(origin, type) and issubclass(origin, dict) and origin is not dict:
         advice = "make it a msgspec Struct"
-    elif not (args and origin in (list, set, frozenset, dict)):
+    else:
         advice = _ADVICE.get(origin, advice)
     return place.refuse(f"{type_name(annotation)} has no wire form; {advice}")

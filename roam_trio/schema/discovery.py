@@ -99,7 +99,7 @@ class CollectorSource:
             case UnionShape():
                 self._union(to, shape, value)
             case _:
-                return
+                raise AssertionError(shape)  # pragma: no cover - has no channels
 
     def _members(
         self,

@@ -254,9 +254,7 @@ class EncoderSource:
                 encoded = self._expression(item, each)
                 to.line(f"{short} = {self._primitive('small_numbers')}({value})")
                 to.line(f"if {short} is None:")
-                to.line(
-                    f'    {short} = b"".join([{encoded} for {each} in {value}])'
-                )
+                to.line(f'    {short} = b"".join([{encoded} for {each} in {value}])')
                 to.line(f"append({short})")
             case BoolShape() | IntShape() | EnumShape() | CharShape():
                 each = to.local("item")

@@ -19,8 +19,6 @@ __all__ = [
     "WRITERS",
     "ZIGZAG",
     "as_bytes",
-    "check_count",
-    "check_fits",
     "check_instance",
     "check_zero_sized",
     "index_by_class",
@@ -131,7 +129,7 @@ def as_bytes(value: object) -> bytes | memoryview:
         return bytes(value)
     if not isinstance(value, memoryview):
         raise TypeError("expected bytes")
-    view = cast(memoryview[int], value)
+    view = cast("memoryview[int]", value)
     if not view.c_contiguous:
         return view.tobytes()
     if view.ndim == 1 and view.format == "B":
@@ -200,14 +198,3 @@ READERS: Final[dict[int, Callable[[Any, int, int], tuple[int, int]]]] = {
     bits: varint_reader(bits) for bits in (16, 32, 64, 128)
 }
 """The readers of varints of more than one byte, by the bits of the number."""
-
-
-def check_count(count: int, size: int, left: int) -> None:
-    """Refuse a count of items that the rest of the payload cannot hold."""
-    if count * size > left:
-        refuse("too many items")
-
-
-def check_fits(end: int, size: int) -> None:
-    if end > size:
-        refuse("the bytes end early")

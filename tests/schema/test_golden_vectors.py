@@ -1,8 +1,7 @@
-"""The reference vectors of the protocol: each decodes, and encodes to the same bytes."""
+"""The reference vectors of the protocol decode, and encode to the same bytes."""
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 

@@ -263,7 +263,11 @@ BAD_BYTES: list[tuple[Any, str, str]] = [
     (Annotated[bytes, Length(4)], "00 00 00", "the bytes end early"),
     (Annotated[memoryview, Length(4)], "00 00 00", "the bytes end early"),
     (Array[u16, Literal[3]], "00 00", "expected 3 items of at least 1 bytes"),
-    (list[u16], "03 00 00", "expected 3 items of at least 1 bytes each, got only 2 more"),
+    (
+        list[u16],
+        "03 00 00",
+        "expected 3 items of at least 1 bytes each, got only 2 more",
+    ),
     (list[f64], "ff ff ff ff 0f", "expected 4294967295 items of at least 8 bytes"),
     (list[None], "81 80 04", "expected at most 65536 items without bytes, got 65537"),
     (set[u16], "02 00", "expected 2 items of at least 1 bytes"),

@@ -122,6 +122,10 @@ class Unresolved:
     x: Missing  # type: ignore[name-defined]  # noqa: F821
 
 
+class NotAType(msgspec.Struct):
+    x: int[3]  # type: ignore[misc]
+
+
 @attrs.define
 class Untyped:
     x = attrs.field()
@@ -199,6 +203,14 @@ MaybeInt = NewType("MaybeInt", Optional[int])  # type: ignore[valid-newtype]  # 
         (tuple, "tuple", "write its item types"),
         (dict, "dict", "write its key and value types"),
         (bytearray, "bytearray", "use bytes"),
+        (list[int, str], "list[int, str]", "write its item type"),  # type: ignore[misc]
+        (NotAType, "NotAType.x", "not a type annotation: type 'int' is not"),
+        (
+            msgspec.defstruct("K", [("class", u8)]),
+            "K",
+            "a field cannot be named 'class'",
+        ),
+        (Optional["Missing"], "Missing", "the name 'Missing' is open"),  # noqa: F821
         (complex, "complex", "give it a wire type with register_wire_type"),
         (Plain, "Plain", "make it a msgspec Struct, an attrs class or a dataclass"),
         (Exception, "Exception", "make it a msgspec Struct, an attrs class"),

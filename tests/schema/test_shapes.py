@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Generic, Optional, Self, TypeVar, Union
+from typing import Annotated, Any, ClassVar, Generic, Optional, Self, TypeVar, Union
 
 import attrs
 import msgspec
@@ -101,6 +101,17 @@ class OldStyle:
 class WithDefaults:
     x: u8 = 1
     y: ClassVarless = dataclasses.field(default_factory=lambda: ClassVarless())
+
+
+@dataclasses.dataclass
+class Constants:
+    x: u8
+    limit: ClassVar[int] = 3
+
+
+class Derived(Constants):
+    other: ClassVar = 4
+    third: "ClassVar[int]" = 5  # noqa: UP037
 
 
 @dataclasses.dataclass
@@ -217,6 +228,21 @@ def test_shapes_are_plain_data() -> None:
     )
 
 
+def test_class_variables_are_no_fields() -> None:
+    assert round_trip(Constants, Constants(1)) == "01"
+    assert round_trip(Derived, Derived(1)) == "01"
+    evaluated = {"__annotations__": {"limit": ClassVar[int]}}
+    evaluated_class = type("Evaluated", (Constants,), evaluated)
+    assert round_trip(evaluated_class, evaluated_class(1)) == "01"
+
+
+def test_a_marker_on_an_alias_wins_over_the_one_within() -> None:
+    alias = TypeAliasType("alias", Annotated[Tx[u8], Credit(1)])
+    assert shape_of(Annotated[alias, Credit(2)]) == shape_of(
+        Annotated[Tx[u8], Credit(2)]
+    )
+
+
 def test_levels_of_one_name_are_told_apart() -> None:
     def make(fields: Any) -> Any:
         return msgspec.defstruct("Same", fields)
@@ -240,7 +266,9 @@ def test_a_type_is_named_as_it_is_written() -> None:
         (Annotated[bytes, Length(2)], "bytes"),
     ]:
         assert type_name(annotation) == name
-        assert type_name(normalise(annotation)) == name
+        closed = normalise(annotation)
+        assert type_name(closed) == name
+        assert normalise(closed) == closed
 
 
 def test_the_arguments_of_a_method_are_a_tuple() -> None:
