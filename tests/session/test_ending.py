@@ -591,7 +591,7 @@ async def test_cancelled_at_any_moment_it_leaves_nothing(
     tasks = living_tasks()
     begun = trio.current_time()
     outcomes: set[str] = set()
-    for steps in range(120):
+    for steps in range(80):
         attempt = Attempt(links(), error)
         scopes = {"user": attempt.user_scope, "server": attempt.server_scope}
         await attempt.run(steps, [scopes[one] for one in whom])

@@ -1,0 +1,280 @@
+"""The outbox keeps one order: nothing overtakes what was pushed, nothing is lost."""
+
+from __future__ import annotations
+
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from roam_trio.conduits import BareConduit
+from roam_trio.envelope import MessageFamily
+from roam_trio.errors import LimitExceeded, LinkClosed, LinkError, RoamTrioError
+from roam_trio.links import memory_link_pair
+from roam_trio.messages import Ping
+from roam_trio.session.outbox import Outbox
+
+
+class Bench:
+    """An outbox on a link of `buffer` payloads, and the one that reads there.
+
+    Every message is a Ping, numbered in the order in which it is handed over: when it
+    is pushed, or when a permit for it is used.
+    """
+
+    def __init__(self, buffer: int = 1, most_kept: int = 1000) -> None:
+        ours, theirs = memory_link_pair(buffer)
+        self.tx, _ = BareConduit(ours, MessageFamily()).split()
+        _, self.rx = BareConduit(theirs, MessageFamily()).split()
+        self.failures: list[RoamTrioError] = []
+        self.outbox = Outbox(self.tx, most_kept, self.failures.append)
+        self.handed_over = 0
+        self.received: list[int] = []
+
+    def next(self) -> Ping:
+        self.handed_over += 1
+        return Ping(0, self.handed_over)
+
+    def push(self, *, last: bool = False) -> None:
+        self.outbox.push(self.next(), last=last)
+
+    def send_if_there_is_room(self) -> bool:
+        if not self.outbox.has_room():
+            return False
+        self.outbox.send_nowait(self.next())
+        return True
+
+    async def send(self) -> None:
+        with await self.outbox.reserve() as permit:
+            permit.send(self.next())
+
+    async def reserve_in_vain(self) -> None:
+        with await self.outbox.reserve():
+            pass
+
+    def read(self) -> bool:
+        """Read one message if there is one."""
+        try:
+            message = self.rx.recv_nowait()
+        except trio.WouldBlock:
+            return False
+        assert isinstance(message, Ping)
+        self.received.append(message.nonce)
+        return True
+
+    async def read_all(self) -> list[int]:
+        """Read until nothing comes any more."""
+        await wait_all_tasks_blocked()
+        while self.read():
+            await wait_all_tasks_blocked()
+        return self.received
+
+    def all_in_order(self) -> list[int]:
+        return list(range(1, self.handed_over + 1))
+
+
+async def test_push_sends_at_once_where_there_is_room() -> None:
+    bench = Bench()
+    bench.push()
+    assert bench.read()
+    assert bench.received == [1]
+    assert repr(bench.outbox) == "<Outbox 0 kept>"
+
+
+async def test_what_finds_no_room_is_kept_and_sent_in_order(
+    nursery: trio.Nursery,
+) -> None:
+    bench = Bench()
+    for _ in range(5):
+        bench.push()
+    assert repr(bench.outbox) == "<Outbox 4 kept>"
+    nursery.start_soon(bench.outbox.drain)
+    assert await bench.read_all() == [1, 2, 3, 4, 5]
+    for _ in range(3):
+        bench.push()
+    assert await bench.read_all() == bench.all_in_order()
+    nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_for_room_does_not_overtake_what_is_kept(
+    nursery: trio.Nursery,
+) -> None:
+    bench = Bench()
+    bench.push()
+    nursery.start_soon(bench.send)
+    await wait_all_tasks_blocked()
+    bench.push()  # while the other one waits already
+    bench.push()
+    # Nobody drains: whoever waits for room takes the kept ones along.
+    assert await bench.read_all() == [1, 2, 3, 4]
+    assert bench.handed_over == 4
+
+
+async def test_room_is_nobodys_while_something_is_kept() -> None:
+    bench = Bench(buffer=2)
+    for _ in range(3):
+        bench.push()
+    assert bench.read()
+    assert bench.read()
+    assert not bench.send_if_there_is_room()
+    bench.push()
+    assert not bench.read()  # kept behind the one before it
+    await bench.outbox.flush()
+    assert await bench.read_all() == [1, 2, 3, 4]
+    assert bench.send_if_there_is_room()
+
+
+async def test_a_cancelled_reserver_loses_nothing(nursery: trio.Nursery) -> None:
+    bench = Bench()
+    bench.push()
+    with trio.CancelScope() as scope:
+        nursery.start_soon(cancel_when_idle, scope)
+        await bench.send()
+    assert scope.cancelled_caught
+    assert bench.handed_over == 1
+    bench.push()
+    nursery.start_soon(bench.send)
+    assert await bench.read_all() == [1, 2, 3]
+    assert bench.send_if_there_is_room()
+
+
+async def cancel_when_idle(scope: trio.CancelScope) -> None:
+    await wait_all_tasks_blocked()
+    scope.cancel()
+
+
+async def test_a_reserver_cancelled_behind_a_kept_message_has_sent_it(
+    nursery: trio.Nursery,
+) -> None:
+    bench = Bench()
+    scope = trio.CancelScope()
+
+    async def send() -> None:
+        with scope:
+            await bench.send()
+
+    bench.push()
+    nursery.start_soon(send)
+    await wait_all_tasks_blocked()
+    bench.push()
+    assert bench.read()  # the reserver has room now, and does not know it yet
+    scope.cancel()
+    assert await bench.read_all() == [1, 2]
+    assert scope.cancelled_caught
+    assert bench.send_if_there_is_room()
+
+
+async def test_a_permit_given_back_is_for_the_next(nursery: trio.Nursery) -> None:
+    bench = Bench()
+    nursery.start_soon(bench.reserve_in_vain)
+    nursery.start_soon(bench.send)
+    assert await bench.read_all() == [1]
+
+
+async def test_more_than_the_limit_is_refused_by_its_name() -> None:
+    bench = Bench(most_kept=3)
+    for _ in range(4):
+        bench.push()
+    assert bench.failures == []
+    bench.push()
+    (failure,) = bench.failures
+    assert isinstance(failure, LimitExceeded)
+    assert failure.limit == "unsent_replies"
+    assert "3 messages wait" in str(failure)
+    assert repr(bench.outbox) == "<Outbox 3 kept>"
+
+
+async def test_the_last_message_is_kept_beyond_the_limit() -> None:
+    bench = Bench(most_kept=1)
+    bench.push()
+    bench.push()
+    bench.push(last=True)
+    assert bench.failures == []
+    assert bench.read()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.outbox.flush)
+        assert await bench.read_all() == [1, 2, 3]
+
+
+async def test_push_reports_a_conduit_that_has_ended_and_does_not_raise() -> None:
+    bench = Bench()
+    await bench.rx.close()
+    bench.push()
+    (failure,) = bench.failures
+    assert isinstance(failure, LinkError)
+
+
+async def test_everybody_who_waits_learns_that_the_conduit_has_ended(
+    nursery: trio.Nursery,
+) -> None:
+    bench = Bench()
+    told: list[str] = []
+
+    async def wait(name: str, how: object) -> None:
+        assert callable(how)
+        try:
+            await how()
+        except LinkClosed:
+            told.append(name)
+
+    bench.push()
+    bench.push()
+    nursery.start_soon(wait, "drain", bench.outbox.drain)
+    nursery.start_soon(wait, "flush", bench.outbox.flush)
+    nursery.start_soon(wait, "reserve", bench.outbox.reserve)
+    await wait_all_tasks_blocked()
+    await bench.tx.abort()
+    await wait_all_tasks_blocked()
+    assert sorted(told) == ["drain", "flush", "reserve"]
+
+
+STEPS = st.lists(
+    st.sampled_from(
+        ["push", "push", "send", "send if room", "in vain", "cancel", "read", "run"]
+    ),
+    max_size=40,
+)
+
+
+@given(steps=STEPS, buffer=st.integers(1, 3), drained=st.booleans())
+async def test_any_interleaving_keeps_the_order_and_loses_nothing(
+    steps: list[str], buffer: int, drained: bool
+) -> None:
+    bench = Bench(buffer)
+    scopes: list[trio.CancelScope] = []
+
+    async def cancellable(name: str) -> None:
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            await (bench.send() if name == "send" else bench.reserve_in_vain())
+
+    async with trio.open_nursery() as nursery:
+        draining = trio.CancelScope()
+
+        async def drain() -> None:
+            with draining:
+                await bench.outbox.drain()
+
+        if drained:
+            nursery.start_soon(drain)
+        for step in steps:
+            if step == "push":
+                bench.push()
+            elif step in ("send", "in vain"):
+                nursery.start_soon(cancellable, step)
+            elif step == "send if room":
+                bench.send_if_there_is_room()
+            elif step == "cancel" and scopes:
+                scopes.pop(0).cancel()
+            elif step == "read":
+                bench.read()
+            elif step == "run":
+                await trio.lowlevel.checkpoint()
+        if not drained:
+            nursery.start_soon(drain)  # someone has to in the end
+        await bench.read_all()
+        draining.cancel()
+    assert bench.received == bench.all_in_order()
+    assert repr(bench.outbox) == "<Outbox 0 kept>"
+    assert bench.failures == []
+    assert bench.send_if_there_is_room()  # no room was lost
