@@ -26,7 +26,8 @@ _read_length = Struct("<I").unpack_from
 _RECEIVE_BUFFER: Final = 64 * 1024
 """Frames up to this size, prefix included, are cut out of one receive buffer."""
 
-_ALLOCATED_AHEAD: Final = 1024 * 1024
+# A byte string of 1 MiB, with what is around it, is received without a copy.
+_ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
 """How much memory an announced length alone can make us allocate, in bytes."""
 
 _PASSED_BY_REFERENCE: Final = 32 * 1024
@@ -117,7 +118,8 @@ class FrameDecoder:
 class _LargePayload:
     """A payload that is too long for the receive buffer, while it arrives.
 
-    Its storage grows with what has come: it is never larger than 1 MiB or twice that.
+    Its storage grows with what has come: it is never much larger than 1 MiB, or
+    than twice what has come.
     """
 
     __slots__ = ("_storage", "filled", "length")
