@@ -7,9 +7,10 @@ only as a `Caller`. Neither side of this file looks into an encoded value.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
+import attrs
 import trio
 
 from .channel import ChannelSink, ChannelSource, Rx, Tx
@@ -28,10 +29,16 @@ __all__ = [
     "NoopCaller",
     "Payload",
     "ReplySink",
+    "ServiceClass",
     "bind_channels_callee_args",
     "bind_channels_caller_args",
     "send_reply",
+    "service_class",
+    "set_service_class",
 ]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Backing: TypeAlias = bytes
 """The buffer a payload was received in; views into it keep it alive."""
@@ -146,14 +153,14 @@ class Caller(ABC):
     """Makes calls on one connection."""
 
     @abstractmethod
-    async def call(
+    def call(
         self,
         method_id: int,
         args: Payload | Encoded,
         *,
         channels: tuple[int, ...] = (),
         metadata: Metadata = NO_METADATA,
-    ) -> RequestResponse:
+    ) -> Coroutine[Any, Any, RequestResponse]:
         """Call a method and wait for its response, which is not looked into.
 
         Waits while as many requests are in flight as the peer accepts. Always a
@@ -169,6 +176,20 @@ class Caller(ABC):
         Raises:
             ConnectionLost: the connection has ended, or ends before the response.
             EncodeError, ChannelError, PayloadTooLarge: the arguments cannot be sent.
+        """
+
+    @abstractmethod
+    def clone(self) -> Caller:
+        """Another caller of the same connection, which keeps it alive as well."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give this caller up. Harmless twice.
+
+        When the last caller of a connection is given up, by this or by being dropped,
+        and its channels have ended, a virtual connection is closed. A session whose
+        root connection and virtual connections are all given up ends
+        (`rpc.caller.liveness.refcounted`).
         """
 
     @abstractmethod
@@ -194,17 +215,21 @@ class ErasedCaller(Caller):
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def call(
+    def call(
         self,
         method_id: int,
         args: Payload | Encoded,
         *,
         channels: tuple[int, ...] = (),
         metadata: Metadata = NO_METADATA,
-    ) -> RequestResponse:
-        return await self._caller.call(
-            method_id, args, channels=channels, metadata=metadata
-        )
+    ) -> Coroutine[Any, Any, RequestResponse]:
+        return self._caller.call(method_id, args, channels=channels, metadata=metadata)
+
+    def clone(self) -> Caller:
+        return ErasedCaller(self._caller.clone())
+
+    def close(self) -> None:
+        self._caller.close()
 
     async def closed(self) -> None:
         await self._caller.closed()
@@ -225,6 +250,10 @@ class NoopCaller:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+
+    def close(self) -> None:
+        """Keep it alive no longer."""
+        self._caller.close()
 
     async def closed(self) -> None:
         """Wait until the connection has ended."""
@@ -311,3 +340,38 @@ class NoService:
     ) -> Coroutine[Any, Any, None] | None:
         """Every method is unknown."""
         return send_reply(reply, UNKNOWN_METHOD)
+
+
+@attrs.frozen
+class ServiceClass(Generic[T_co]):
+    """What sessions need to know of the class of a service.
+
+    Attributes:
+        name: the name of the service.
+        client: makes a client of it.
+    """
+
+    name: str
+    client: Callable[[Caller], T_co]
+
+
+_SERVICE_CLASS = "__roam_service_class__"
+
+
+def service_class(service: Callable[..., T]) -> ServiceClass[T]:
+    """What a class that is a service has told of itself.
+
+    Raises:
+        TypeError: it is none.
+    """
+    found = getattr(service, "__dict__", {}).get(_SERVICE_CLASS)
+    if not isinstance(found, ServiceClass):
+        raise TypeError(
+            f"expected a class decorated with @roam_trio.service, got {service!r}"
+        )
+    return cast("ServiceClass[T]", found)
+
+
+def set_service_class(service: type[Any], known: ServiceClass[Any]) -> None:
+    """For the decorator that makes a class a service."""
+    setattr(service, _SERVICE_CLASS, known)

@@ -27,6 +27,7 @@ __all__ = [
     "ChannelError",
     "CodecError",
     "ConduitError",
+    "ConnectionClosed",
     "ConnectionLost",
     "DecodeError",
     "EncodeError",
@@ -158,6 +159,21 @@ class LimitExceeded(SessionProtocolError):
     def __init__(self, limit: str, description: str) -> None:
         super().__init__(f"{description} (limit: {limit})")
         self.limit = limit
+
+
+class ConnectionClosed(SessionError):
+    """A virtual connection was closed.
+
+    Attributes:
+        by: ``"us"`` or ``"peer"``.
+        metadata: what came along with the close.
+    """
+
+    def __init__(self, by: str, metadata: Metadata) -> None:
+        who = "the peer" if by == "peer" else "this side"
+        super().__init__(f"{who} has closed the connection")
+        self.by = by
+        self.metadata = metadata
 
 
 class SessionRejected(SessionError):

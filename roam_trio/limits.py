@@ -34,6 +34,9 @@ class Limits:
         early_items: how many channel messages of one connection are kept for channels
             that no handler has taken up yet.
         early_bytes: the same in bytes of items.
+        connections: how many virtual connections may be open, or about to be.
+        pending_opens: how many virtual connections of the peer's may wait for the
+            `ConnectionAcceptor` at a time; more are rejected.
         handshake_seconds: how long the peer may take to complete the handshake.
         close_seconds: how long the end of a session may take to send what is left.
     """
@@ -44,6 +47,8 @@ class Limits:
     channels: int = attrs.field(default=4096, validator=_positive)
     early_items: int = attrs.field(default=4096, validator=_positive)
     early_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
+    connections: int = attrs.field(default=4096, validator=_positive)
+    pending_opens: int = attrs.field(default=1024, validator=_positive)
     handshake_seconds: float = attrs.field(default=10.0, validator=_positive)
     close_seconds: float = attrs.field(default=5.0, validator=_positive)
 

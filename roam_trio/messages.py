@@ -24,6 +24,7 @@ __all__ = [
     "ChannelReset",
     "ConnectionAccept",
     "ConnectionClose",
+    "ConnectionMessage",
     "ConnectionOpen",
     "ConnectionReject",
     "ConnectionSettings",
@@ -210,14 +211,14 @@ RequestMessage: TypeAlias = RequestCall | RequestResponse | RequestCancel
 ChannelMessage: TypeAlias = (
     ChannelItem | ChannelClose | ChannelReset | ChannelGrantCredit
 )
+ConnectionMessage: TypeAlias = (
+    ConnectionOpen | ConnectionAccept | ConnectionReject | ConnectionClose
+)
 Message: TypeAlias = (
     Hello
     | HelloYourself
     | ProtocolError
-    | ConnectionOpen
-    | ConnectionAccept
-    | ConnectionReject
-    | ConnectionClose
+    | ConnectionMessage
     | RequestMessage
     | ChannelMessage
     | Ping

@@ -2,12 +2,12 @@
 
 from .call import Call, SinkCall, current_call
 from .client import ResponseParts, client, with_metadata
+from .decorator import service
 from .descriptor import (
     ArgDescriptor,
     MethodDescriptor,
     ServiceDescriptor,
     describe,
-    service,
 )
 from .dispatcher import Dispatcher, dispatcher
 

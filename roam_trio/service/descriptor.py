@@ -1,7 +1,7 @@
 """What a service is, as data: made from a class of annotated async methods.
 
-`service` is the decorator. It leaves the class as it is, and attaches a
-`ServiceDescriptor`, from which clients and dispatchers are made.
+The decorator `service` leaves the class as it is, and attaches a `ServiceDescriptor`,
+from which clients and dispatchers are made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
@@ -28,8 +28,8 @@ __all__ = [
     "ArgDescriptor",
     "MethodDescriptor",
     "ServiceDescriptor",
+    "attach_descriptor",
     "describe",
-    "service",
 ]
 
 C = TypeVar("C", bound=type[Any])
@@ -100,33 +100,11 @@ class ServiceDescriptor:
 ServiceDescriptor.EMPTY = ServiceDescriptor("Empty", (), "")
 
 
-@overload
-def service(cls: C, /) -> C: ...
-@overload
-def service(*, name: str) -> Callable[[C], C]: ...
-def service(
-    cls: C | None = None, /, *, name: str | None = None
-) -> C | Callable[[C], C]:
-    """Make a class of annotated async methods a service.
-
-    The class is the schema (`service-macro.is-source-of-truth`): its type hints decide
-    the wire types, and with the names the identity of each method. A `Protocol` suits
-    best, since handlers then need no base class.
-
-    Args:
-        cls: the class.
-        name: the service's name for the identity of its methods, if it is not to be
-            the class's.
-
-    Raises:
-        SchemaError: a method is not async, or a type has no wire form.
-    """
-
-    def decorate(cls: C) -> C:
-        setattr(cls, _ATTRIBUTE, _describe_class(cls, name or cls.__name__))
-        return cls
-
-    return decorate if cls is None else decorate(cls)
+def attach_descriptor(cls: type[Any], name: str) -> ServiceDescriptor:
+    """Describe a class, and let it know its descriptor."""
+    descriptor = _describe_class(cls, name)
+    setattr(cls, _ATTRIBUTE, descriptor)
+    return descriptor
 
 
 def describe(service: Callable[..., Any]) -> ServiceDescriptor:

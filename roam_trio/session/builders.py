@@ -28,7 +28,9 @@ from ..links.base import Link
 from ..messages import ConnectionSettings, Message
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from . import handshake
+from .connections import ConnectionAcceptor
 from .handshake import Agreed
+from .keepalive import SessionKeepaliveConfig
 from .session import Session
 
 __all__ = [
@@ -61,6 +63,9 @@ class _Builder(ABC):
         conduit: carries the session.
         max_concurrent_requests: how many requests in flight this side accepts on the
             root connection; told to the peer.
+        on_connection: decides on virtual connections the peer opens; without one, all
+            are rejected.
+        keepalive: when to ping the peer; None for never.
         metadata: sent along with this side's first message.
         limits: what the peer can make this side hold.
         strict: also refuse what peers of other implementations are known to do
@@ -71,6 +76,8 @@ class _Builder(ABC):
     max_concurrent_requests: int = attrs.field(
         default=64, validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
     )
+    on_connection: ConnectionAcceptor | None = None
+    keepalive: SessionKeepaliveConfig | None = None
     metadata: Metadata = attrs.field(default=NO_METADATA, converter=_as_metadata)
     limits: Limits = DEFAULT_LIMITS
     strict: bool = False
@@ -98,7 +105,13 @@ class _Builder(ABC):
             SessionError: the session could not be set up.
         """
         session = Session(
-            self.conduit, self._shake_hands, handler, self.limits, strict=self.strict
+            self.conduit,
+            self._shake_hands,
+            handler,
+            self.on_connection,
+            self.keepalive,
+            self.limits,
+            strict=self.strict,
         )
         await session.run(task_status=task_status)
 
@@ -142,6 +155,8 @@ def initiator(
     *,
     parity: Parity = Parity.ODD,
     max_concurrent_requests: int = 64,
+    on_connection: ConnectionAcceptor | None = None,
+    keepalive: SessionKeepaliveConfig | None = None,
     metadata: MetadataLike = (),
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
@@ -154,6 +169,8 @@ def initiator(
         conduit=carrier,
         parity=parity,
         max_concurrent_requests=max_concurrent_requests,
+        on_connection=on_connection,
+        keepalive=keepalive,
         metadata=metadata,
         limits=limits,
         strict=strict,
@@ -164,6 +181,8 @@ def acceptor(
     carrier: Conduit[Message] | Link,
     *,
     max_concurrent_requests: int = 64,
+    on_connection: ConnectionAcceptor | None = None,
+    keepalive: SessionKeepaliveConfig | None = None,
     metadata: MetadataLike = (),
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
@@ -175,6 +194,8 @@ def acceptor(
     return SessionAcceptorBuilder(
         conduit=carrier,
         max_concurrent_requests=max_concurrent_requests,
+        on_connection=on_connection,
+        keepalive=keepalive,
         metadata=metadata,
         limits=limits,
         strict=strict,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
-from ..calls import Caller
+from ..calls import Handler, NoService
 from ..messages import ConnectionSettings
-from ..metadata import Metadata
+from ..metadata import Metadata, MetadataLike
+from .caller import DriverCaller
 from .driver import Driver
 
 __all__ = ["ConnectionHandle", "ConnectionState"]
@@ -20,19 +22,21 @@ class ConnectionState(enum.Enum):
 
 
 class ConnectionHandle:
-    """One connection of a session: its number, its settings, and its caller."""
+    """One connection of a session: its number, its settings, and its caller.
+
+    ``async with connection:`` closes a virtual one at the end of the block.
+    """
 
     def __init__(
         self,
         driver: Driver,
-        ours: ConnectionSettings,
-        theirs: ConnectionSettings,
         metadata: Metadata,
+        close: Callable[[int, Metadata], None],
     ) -> None:
         self._driver = driver
-        self._ours = ours
-        self._theirs = theirs
         self._metadata = metadata
+        self._close = close
+        self._caller: DriverCaller | None = None
 
     @property
     def connection_id(self) -> int:
@@ -42,12 +46,12 @@ class ConnectionHandle:
     @property
     def settings(self) -> ConnectionSettings:
         """What this side has told the peer."""
-        return self._ours
+        return self._driver.ours
 
     @property
     def peer_settings(self) -> ConnectionSettings:
         """What the peer has told this side."""
-        return self._theirs
+        return self._driver.theirs
 
     @property
     def peer_metadata(self) -> Metadata:
@@ -55,9 +59,14 @@ class ConnectionHandle:
         return self._metadata
 
     @property
-    def caller(self) -> Caller:
-        """Makes calls on this connection."""
-        return self._driver.caller
+    def caller(self) -> DriverCaller:
+        """Makes calls on this connection, and keeps it alive, as this handle then does.
+
+        Whoever is to keep it alive longer takes a `Caller.clone`.
+        """
+        if self._caller is None:
+            self._caller = DriverCaller(self._driver)
+        return self._caller
 
     @property
     def state(self) -> ConnectionState:
@@ -65,6 +74,51 @@ class ConnectionHandle:
         if self._driver.ended_because is None:
             return ConnectionState.OPEN
         return ConnectionState.CLOSED
+
+    @property
+    def ended_because(self) -> BaseException | None:
+        """Why it has ended; None while it is open."""
+        return self._driver.ended_because
+
+    @property
+    def driver(self) -> Driver:
+        """What runs it; for the session layer."""
+        return self._driver
+
+    def serve(self, handler: Handler | None) -> None:
+        """Answer the peer's requests on this connection with `handler` from now on;
+        with None, every method is unknown."""
+        self._driver.handler = handler or NoService()
+
+    async def closed(self) -> None:
+        """Wait until it has ended."""
+        await self._driver.closed.wait()
+
+    def close(self, metadata: MetadataLike = ()) -> None:
+        """Close a virtual connection at once, and tell the peer (`connection.close`).
+
+        Its calls and channels fail and its handlers are cancelled, on both sides; all
+        other connections go on. Never waits; harmless when it is closed.
+
+        Raises:
+            ValueError: this is the root connection, which ends with its session.
+        """
+        if self.connection_id == 0:
+            raise ValueError(
+                "the root connection ends with its session: shut that down"
+            )
+        self._close(self.connection_id, Metadata.of(metadata))
+
+    def close_if_virtual(self) -> None:
+        """Close it, unless it is the root connection."""
+        if self.connection_id:
+            self.close()
+
+    async def __aenter__(self) -> ConnectionHandle:
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"<ConnectionHandle {self.connection_id}, {self.state.value}>"

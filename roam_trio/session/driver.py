@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 import trio
 
@@ -34,13 +35,17 @@ from ..messages import (
     joined,
 )
 from ..schema import ChannelShape
-from .caller import DriverCaller
 from .channels import IncomingChannel, OutgoingChannel
+from .liveness import Liveness
 from .outbox import Outbox
 from .reply import DriverReplySink
+from .requests import Requests
 from .strays import Strays
 
-__all__ = ["ON_MESSAGE", "Driver"]
+__all__ = ["ON_MESSAGE", "Driver", "Relay"]
+
+Relay: TypeAlias = Callable[[ChannelMessage], None]
+"""Takes the messages of a channel that is not this side's own."""
 
 logger = logging.getLogger("roam_trio.session")
 
@@ -56,6 +61,8 @@ class Driver:
         limits: what the peer can make this side hold.
         handler: answers the peer's requests; without one, every method is unknown.
         strict: also refuse what peers of other implementations are known to do.
+        on_unused: called when nobody needs the connection any more; see `Liveness`.
+        on_quiet: called when the last call or channel has ended.
     """
 
     def __init__(
@@ -68,21 +75,33 @@ class Driver:
         handler: Handler | None,
         *,
         strict: bool = False,
+        on_unused: Callable[[int], None],
+        on_quiet: Callable[[], None],
     ) -> None:
         self.connection_id = connection_id
         self.outbox = outbox
         self.outgoing: dict[int, OutgoingChannel] = {}
         self.incoming: dict[int, IncomingChannel] = {}
-        self.caller = DriverCaller(self, ours, theirs)
-        self._ours = ours
-        self._theirs = theirs
-        self._limits = limits
-        self._handler = handler or NoService()
+        self.requests = Requests(self, ours, theirs)
+        self.liveness = Liveness(
+            lambda: bool(self.outgoing or self.incoming),
+            lambda: on_unused(connection_id),
+        )
+        self.closed = trio.Event()
+        self.refusing = False
+        """Whether new requests of the peer's are answered with Cancelled."""
+        self.ours = ours
+        self.theirs = theirs
+        self.limits = limits
+        self.handler = handler or NoService()
         self._strict = strict
+        self._on_quiet = on_quiet
         self._nursery: trio.Nursery | None = None
+        self._before_nursery: list[Callable[[], None]] = []
         self._binder = _Binder(self, IdAllocator(ours.parity))
         self._answering: dict[int, DriverReplySink] = {}
         self._strays = Strays(limits)
+        self._relays: dict[int, Relay] = {}
         self._dropped: deque[Callable[[], None]] = deque()
         self._token = trio.lowlevel.current_trio_token()
         self.ended_because: BaseException | None = None
@@ -92,8 +111,22 @@ class Driver:
     ) -> None:
         """Hold the handlers' tasks until cancelled; a task of the session's."""
         async with trio.open_nursery() as self._nursery:
+            if self.ended_because is not None:
+                return
+            for start in self._before_nursery:
+                start()
+            self._before_nursery.clear()
             task_status.started()
             await trio.sleep_forever()
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[object]], *args: object
+    ) -> None:
+        """Run something in a task of the connection's, which ends with it."""
+        if self._nursery is None:
+            self._before_nursery.append(partial(self.start_soon, function, *args))
+        else:
+            self._nursery.start_soon(function, *args)
 
     @property
     def binder(self) -> ChannelBinder:
@@ -104,7 +137,8 @@ class Driver:
 
     def on_response(self, response: RequestResponse) -> None:
         """The answer to a request of this side's."""
-        self.caller.on_response(response)
+        self.requests.on_response(response)
+        self._check_quiet()
 
     def on_cancel(self, cancel: RequestCancel) -> None:
         """A request that is answered already, or never was, needs no cancelling."""
@@ -116,16 +150,18 @@ class Driver:
         """A request of the peer's: start to answer it."""
         self._check_call(call)
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
+        if self.refusing:
+            sink.give_up()
+            return
         try:
-            coroutine = self._handler.handle(call, sink)
+            coroutine = self.handler.handle(call, sink)
         except Exception:
             logger.exception("a handler failed before its request was taken up")
             coroutine = None  # and nothing holds its channels from here on
         if coroutine is None:
             sink.give_up()
         else:
-            assert self._nursery is not None
-            self._nursery.start_soon(sink.run, coroutine)
+            self.start_soon(sink.run, coroutine)
 
     def _check_call(self, call: RequestCall) -> None:
         request_id = call.request_id
@@ -133,12 +169,12 @@ class Driver:
             raise SessionProtocolError(
                 f"request {request_id} is in flight, and its id was used again"
             )
-        if self._strict and not self._theirs.parity.owns(request_id):
+        if self._strict and not self.theirs.parity.owns(request_id):
             raise SessionProtocolError(
                 f"request {request_id} has not the parity of its sender, "
-                f"{self._theirs.parity.name.lower()}"
+                f"{self.theirs.parity.name.lower()}"
             )
-        if len(self._answering) >= self._ours.max_concurrent_requests:
+        if len(self._answering) >= self.ours.max_concurrent_requests:
             raise LimitExceeded(
                 "max_concurrent_requests",
                 f"request {request_id} came while "
@@ -148,30 +184,32 @@ class Driver:
             self._check_channels(call.channels)
 
     def _check_channels(self, channels: tuple[int, ...]) -> None:
-        if len(self.incoming) + len(self.outgoing) + len(channels) > (
-            self._limits.channels
-        ):
+        if self._channel_count() + len(channels) > self.limits.channels:
             raise LimitExceeded("channels", "too many channels on one connection")
         for place, channel_id in enumerate(channels):
             if (
-                channel_id in self.incoming
-                or channel_id in self.outgoing
+                self._channel(channel_id) is not None
+                or channel_id in self._relays
                 or channel_id in channels[:place]
             ):
                 raise SessionProtocolError(
                     f"channel {channel_id} is open, and its id was used again"
                 )
-            if self._strict and not self._theirs.parity.owns(channel_id):
+            if self._strict and not self.theirs.parity.owns(channel_id):
                 raise SessionProtocolError(
                     f"channel {channel_id} has not the parity of its caller"
                 )
+
+    def _channel_count(self) -> int:
+        return len(self.incoming) + len(self.outgoing) + len(self._relays)
 
     def answered(self, sink: DriverReplySink) -> None:
         """A response was sent: the request is no longer in flight."""
         self._answering.pop(sink.call.request_id, None)
         for channel_id in sink.call.channels:
-            if channel_id not in self.incoming and channel_id not in self.outgoing:
+            if self._channel(channel_id) is None and channel_id not in self._relays:
                 self._strays.end(channel_id)
+        self._check_quiet()
 
     # ------------------------------------------------------------ channels
 
@@ -193,8 +231,8 @@ class Driver:
         outgoing = self.outgoing.get(message.channel_id)
         if outgoing is not None:
             outgoing.on_credit(message.additional)
-        elif self._is_awaited(message.channel_id):
-            self._strays.add(message)
+        elif message.channel_id in self._relays or self._is_awaited(message.channel_id):
+            self._on_stray(message)
 
     def on_close(self, message: ChannelClose) -> None:
         """The sender of a channel is done."""
@@ -217,8 +255,22 @@ class Driver:
     def _channel(self, channel_id: int) -> OutgoingChannel | IncomingChannel | None:
         return self.outgoing.get(channel_id) or self.incoming.get(channel_id)
 
+    def add_relay(self, channel_id: int, relay: Relay) -> None:
+        """Hand the messages of a channel that a proxy has joined to `relay`."""
+        self._relays[channel_id] = relay
+        self.bound(channel_id)
+
+    def remove_relay(self, channel_id: int) -> None:
+        """The channel has ended."""
+        if self._relays.pop(channel_id, None) is not None:
+            self.ended(channel_id)
+
     def _on_stray(self, message: ChannelMessage) -> None:
         channel_id = message.channel_id
+        relay = self._relays.get(channel_id)
+        if relay is not None:
+            relay(message)
+            return
         if (
             self._strict
             and type(message) is ChannelItem
@@ -250,6 +302,28 @@ class Driver:
         self.outgoing.pop(channel_id, None)
         self.incoming.pop(channel_id, None)
         self._strays.end(channel_id)
+        self.liveness.check()
+        self._check_quiet()
+
+    def refuse(self, because: str) -> None:
+        """Answer new requests of the peer's with Cancelled, and make no new ones."""
+        self.refusing = True
+        self.requests.refusing = because
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no call is in flight, either way, and no channel open."""
+        return not (
+            self._answering
+            or self.requests.in_flight
+            or self.outgoing
+            or self.incoming
+            or self._relays
+        )
+
+    def _check_quiet(self) -> None:
+        if self.is_quiet:
+            self._on_quiet()
 
     def drop_later(self, end: Callable[[], None]) -> None:
         """End a channel whose handle was collected: now is not a good moment.
@@ -278,11 +352,15 @@ class Driver:
         if self.ended_because is not None:
             return
         self.ended_because = because
-        self.caller.on_end(because)
+        self.closed.set()
+        self.requests.on_end(because)
         self.lose_channels((*self.outgoing, *self.incoming), because)
         self._strays.clear()
+        self._relays.clear()
         for sink in list(self._answering.values()):
             sink.lose()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     def lose_channels(self, channels: tuple[int, ...], because: BaseException) -> None:
         """No handler will ever take up these channels of a call of this side's."""
@@ -295,7 +373,7 @@ class Driver:
     def __repr__(self) -> str:
         return (
             f"<Driver of connection {self.connection_id}: "
-            f"{len(self._answering)} answering, {self.caller.in_flight} calling, "
+            f"{len(self._answering)} answering, {self.requests.in_flight} calling, "
             f"{len(self.outgoing)} channels out, {len(self.incoming)} in>"
         )
 

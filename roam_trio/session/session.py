@@ -3,7 +3,8 @@
     pump    carries what was committed to the transport, to the very end
     reader  awaits the conduit and nothing else; hands each message to its connection
     drain   sends what could not be sent at once
-    root    the nursery of the root connection's handlers
+    connections, each with a nursery for its handlers
+    keepalive, if it is configured
 
 The session ends when the peer closes, the conduit fails, someone breaks the protocol,
 or this side shuts down; `Session.ended_because` tells which. Calls and channels fail
@@ -14,6 +15,7 @@ for at most `Limits.close_seconds`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import trio
 
@@ -30,21 +32,32 @@ from ..errors import (
     SessionIoError,
     SessionProtocolError,
 )
+from ..ids import Parity
 from ..limits import Limits
 from ..messages import (
+    ConnectionAccept,
+    ConnectionClose,
+    ConnectionMessage,
     ConnectionOpen,
     ConnectionReject,
+    ConnectionSettings,
     Message,
     Ping,
     Pong,
     ProtocolError,
 )
-from .connection import ConnectionHandle
+from ..metadata import NO_METADATA, Metadata, MetadataLike
+from .connection import ConnectionHandle, ConnectionState
+from .connections import ConnectionAcceptor, Connections
 from .driver import ON_MESSAGE, Driver
 from .handshake import Agreed
+from .keepalive import Keepalive, SessionKeepaliveConfig
+from .opening import OpenConnection
 from .outbox import Outbox
 
 __all__ = ["Session"]
+
+T = TypeVar("T")
 
 Handshake = Callable[[ConduitTx[Message], ConduitRx[Message]], Awaitable[Agreed]]
 
@@ -56,6 +69,8 @@ class Session:
         conduit: carries its messages; the session closes it in the end.
         handshake: agrees with the peer on the root connection.
         handler: answers the peer's requests on the root connection.
+        acceptor: decides on the virtual connections that the peer opens.
+        keepalive: when to ping the peer; None for never.
         limits: what the peer can make this side hold.
         strict: also refuse what peers of other implementations are known to do.
     """
@@ -65,6 +80,8 @@ class Session:
         conduit: Conduit[Message],
         handshake: Handshake,
         handler: Handler | None,
+        acceptor: ConnectionAcceptor | None,
+        keepalive: SessionKeepaliveConfig | None,
         limits: Limits,
         *,
         strict: bool,
@@ -75,8 +92,14 @@ class Session:
         self._limits = limits
         self._strict = strict
         self._outbox = Outbox(self._tx, limits.unsent_replies, self._end)
+        self._acceptor = acceptor
+        self._keepalive_config = keepalive
+        self._keepalive: Keepalive | None = None
+        self._connections: Connections | None = None
         self._drivers: dict[int, Driver] = {}
         self._root: ConnectionHandle | None = None
+        self._root_unused = False
+        self._quiet = trio.lowlevel.ParkingLot()
         self._tasks = trio.CancelScope()
         self._pumping = trio.CancelScope(shield=True)
         self._finished = trio.Event()
@@ -104,13 +127,75 @@ class Session:
         """Wait until the session has ended and let go of its conduit."""
         await self._finished.wait()
 
-    async def shutdown(self) -> None:
+    async def open_connection(
+        self,
+        handler: Handler | None = None,
+        *,
+        metadata: MetadataLike = (),
+        max_concurrent_requests: int = 64,
+        parity: Parity | None = None,
+    ) -> ConnectionHandle:
+        """Open a virtual connection, and wait until the peer has accepted it.
+
+        Cancelled, it leaves nothing open.
+
+        Args:
+            handler: answers the peer's requests on it.
+            metadata: sent along, for the peer to decide by.
+            max_concurrent_requests: how many requests of the peer's may be in flight.
+            parity: the half of its request and channel numbers this side allocates
+                from; that of the session if not given (`connection.parity`).
+
+        Raises:
+            SessionRejected: the peer has rejected it; its metadata may say why.
+            ConnectionLost: the session has ended, is shutting down, or has
+                `Limits.connections` open.
+        """
+        connections = self._connections
+        assert connections is not None, "only sessions that run are handed out"
+        ours = ConnectionSettings(
+            self.root.settings.parity if parity is None else parity,
+            max_concurrent_requests,
+        )
+        return await connections.open(ours, Metadata.of(metadata), handler)
+
+    def open(
+        self,
+        service: Callable[..., T],
+        name: str | None = None,
+        *,
+        metadata: MetadataLike = (),
+        handler: Handler | None = None,
+    ) -> OpenConnection[T]:
+        """A client of `service` on a connection of its own.
+
+        ``async with session.open(Counter) as counter:`` opens a virtual connection for
+        the length of the block.
+
+        Args:
+            service: the class of the service.
+            name: which of the peer's services is meant: the value of the metadata key
+                ``service``; by default the service's name in kebab-case.
+            metadata: sent along beside it.
+            handler: answers calls of the peer's on this connection.
+        """
+        return OpenConnection(self, service, name, metadata, handler)
+
+    async def shutdown(self, grace: float = 0.0) -> None:
         """End the session, and wait until that is done.
 
-        Calls in flight fail and handlers are cancelled; what was committed is sent,
-        for at most `Limits.close_seconds`. Harmless when it has ended already.
+        For `grace` seconds, calls in flight and open channels may finish, while new
+        calls and connections are refused on both sides. Then calls that are left fail
+        and handlers are cancelled; what was committed is sent, for at most
+        `Limits.close_seconds`. Harmless when it has ended already.
         """
-        self._end(SessionError("this side has shut the session down"))
+        because = "this side is shutting the session down"
+        if grace > 0 and self._connections is not None:
+            self._connections.refuse(because)
+            with trio.move_on_after(grace):
+                while not self._connections.are_quiet:
+                    await self._quiet.park()
+        self._end(SessionError(because))
         await self._finished.wait()
 
     # ------------------------------------------------------------ its life
@@ -143,23 +228,48 @@ class Session:
         except RoamTrioError as error:
             self._end(error)
             return
-        driver = self._drivers[0] = Driver(
-            0,
-            agreed.ours,
-            agreed.theirs,
-            self._outbox,
-            self._limits,
-            self._handler,
-            strict=self._strict,
-        )
         async with trio.open_nursery() as nursery:
-            await nursery.start(driver.run)
-            nursery.start_soon(self._drain)
-            self._root = ConnectionHandle(
-                driver, agreed.ours, agreed.theirs, agreed.metadata
+            connections = self._connections = Connections(
+                agreed.ours.parity,
+                self._outbox,
+                nursery,
+                self._limits,
+                self._acceptor,
+                strict=self._strict,
+                on_unused=self._on_unused,
+                on_gone=self._end_if_unused,
+                on_quiet=self._quiet.unpark_all,
             )
+            self._drivers = connections.drivers
+            driver = await connections.add_root(agreed, self._handler)
+            nursery.start_soon(self._drain)
+            if self._keepalive_config is not None:
+                self._keepalive = Keepalive(
+                    self._keepalive_config, self._outbox, self._end
+                )
+                nursery.start_soon(self._keepalive.run)
+            self._root = ConnectionHandle(driver, agreed.metadata, connections.close)
             task_status.started(self)
             await self._read()
+
+    def _on_unused(self, connection_id: int) -> None:
+        """Nobody needs a connection any more (`rpc.caller.liveness`).
+
+        A virtual one is closed. The root is only noted as closed, and the session ends
+        when no virtual connection is left.
+        """
+        connections = self._connections
+        assert connections is not None
+        if connection_id:
+            connections.close(connection_id, NO_METADATA)
+        elif self.root.state is ConnectionState.OPEN:
+            self._root_unused = True
+        self._end_if_unused()
+
+    def _end_if_unused(self) -> None:
+        connections = self._connections
+        if self._root_unused and connections and not connections.has_virtual:
+            self._end(SessionError("nobody needs the session any more"))
 
     async def _shake_hands(self) -> Agreed:
         seconds = self._limits.handshake_seconds
@@ -207,8 +317,8 @@ class Session:
         reason = self._ended_because = _as_session_error(because)
         if isinstance(reason, SessionProtocolError) and reason.broken_by == "peer":
             self._outbox.push(ProtocolError(0, reason.description), last=True)
-        for driver in self._drivers.values():
-            driver.end(reason)
+        if self._connections is not None:
+            self._connections.end(reason)
         self._tasks.cancel()
 
     async def _close(self) -> None:
@@ -251,20 +361,47 @@ class Session:
             driver = self._drivers.get(message.connection_id)
             if driver is not None:
                 act(driver, message)
-            elif self._strict:
-                raise SessionProtocolError(
-                    f"connection {message.connection_id} is not open"
-                )
-        elif isinstance(message, Ping):
-            self._outbox.push(Pong(message.connection_id, message.nonce))
-        elif isinstance(message, ProtocolError):
-            raise SessionProtocolError(message.description, broken_by="us")
-        elif isinstance(message, ConnectionOpen):
-            self._outbox.push(ConnectionReject(message.connection_id))
-        elif self._strict and not isinstance(message, Pong):
+            elif self._connections is not None:
+                self._connections.on_stray(message)
+            return
+        act_on_session = _ON_SESSION.get(type(message))
+        if act_on_session is not None:
+            act_on_session(self, message)
+        elif self._strict:
+            raise SessionProtocolError(f"{type(message).__name__} came again")
+
+    def _on_ping(self, message: Ping) -> None:
+        self._check_connection_0(message)
+        self._outbox.push(Pong(message.connection_id, message.nonce))
+
+    def _on_pong(self, message: Pong) -> None:
+        self._check_connection_0(message)
+        if self._keepalive is not None and message.connection_id == 0:
+            self._keepalive.on_pong(message.nonce)
+
+    def _on_protocol_error(self, message: ProtocolError) -> None:
+        self._check_connection_0(message)
+        raise SessionProtocolError(message.description, broken_by="us")
+
+    def _check_connection_0(self, message: Ping | Pong | ProtocolError) -> None:
+        if self._strict and message.connection_id != 0:
             raise SessionProtocolError(
-                f"{type(message).__name__} is not expected at this point"
+                f"expected {type(message).__name__} on connection 0, "
+                f"got it on {message.connection_id}"
             )
+
+    def _on_connection(self, message: ConnectionMessage) -> None:
+        connections = self._connections
+        assert connections is not None
+        match message:
+            case ConnectionOpen():
+                connections.on_open(message)
+            case ConnectionAccept():
+                connections.on_accept(message)
+            case ConnectionReject():
+                connections.on_reject(message)
+            case ConnectionClose():
+                connections.on_close(message)
 
     def __repr__(self) -> str:
         if self._root is None:
@@ -274,6 +411,18 @@ class Session:
         else:
             state = "open"
         return f"<Session {state}>"
+
+
+_ON_SESSION: dict[type[Message], Callable[[Session, Any], None]] = {
+    Ping: Session._on_ping,
+    Pong: Session._on_pong,
+    ProtocolError: Session._on_protocol_error,
+    ConnectionOpen: Session._on_connection,
+    ConnectionAccept: Session._on_connection,
+    ConnectionReject: Session._on_connection,
+    ConnectionClose: Session._on_connection,
+}
+"""What a session does with the messages that belong to no connection's driver."""
 
 
 def _as_session_error(error: RoamTrioError) -> RoamTrioError:

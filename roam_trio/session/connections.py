@@ -1,0 +1,428 @@
+"""The connections of a session: the root, and the virtual ones either peer opens.
+
+    opening   this side has asked, and waits for the peer's answer
+    deciding  the peer has asked, and the `ConnectionAcceptor` is deciding
+    open      there is a driver, which gets the connection's messages
+
+What a message does is decided synchronously, in the reader of the session. Only
+`Connections.open` waits, and the acceptor may.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import attrs
+import trio
+
+from ..calls import Handler
+from ..errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    RoamTrioError,
+    SessionProtocolError,
+    SessionRejected,
+)
+from ..ids import IdAllocator, Parity
+from ..limits import Limits
+from ..messages import (
+    ConnectionAccept,
+    ConnectionClose,
+    ConnectionOpen,
+    ConnectionReject,
+    ConnectionSettings,
+)
+from ..metadata import NO_METADATA, Metadata, MetadataFlags, MetadataLike
+from .connection import ConnectionHandle
+from .driver import Driver
+from .handshake import Agreed
+from .outbox import Outbox
+
+__all__ = ["AcceptedConnection", "ConnectionAcceptor", "Connections"]
+
+logger = logging.getLogger("roam_trio.session")
+
+
+def _as_metadata(source: MetadataLike) -> Metadata:
+    return Metadata.of(source)
+
+
+@attrs.frozen(kw_only=True)
+class AcceptedConnection:
+    """How an inbound virtual connection is accepted.
+
+    Attributes:
+        handler: answers the peer's requests on it; without one, every method is
+            unknown.
+        max_concurrent_requests: how many requests in flight this side accepts there.
+        metadata: sent along with the acceptance.
+        setup: called with the connection once it is open, in a task of the
+            connection's: to make calls on it, say.
+    """
+
+    handler: Handler | None = None
+    max_concurrent_requests: int = attrs.field(
+        default=64, validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
+    )
+    metadata: Metadata = attrs.field(default=NO_METADATA, converter=_as_metadata)
+    setup: Callable[[ConnectionHandle], Awaitable[None]] | None = None
+
+
+class ConnectionAcceptor(Protocol):
+    """Decides on virtual connections that the peer opens (`connection.open`)."""
+
+    async def accept(
+        self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
+    ) -> AcceptedConnection | Metadata:
+        """Accept the connection, or return the metadata of a rejection.
+
+        Runs in a task of the session's, and may wait; how many do so at a time is
+        bounded by `Limits.pending_opens`. An exception out of it is logged, and the
+        connection rejected.
+
+        Args:
+            connection_id: the number of the connection.
+            settings: what the peer tells of its side of it.
+            metadata: what the peer sent along.
+        """
+        ...
+
+
+class _Opening:
+    """A connection that this side has asked for."""
+
+    __slots__ = ("answered", "error", "handle", "handler", "ours")
+
+    def __init__(self, ours: ConnectionSettings, handler: Handler | None) -> None:
+        self.ours = ours
+        self.handler = handler
+        self.answered = trio.Event()
+        self.handle: ConnectionHandle | None = None
+        self.error: RoamTrioError | None = None
+
+
+class Connections:
+    """The connections of one session.
+
+    Args:
+        parity: the half of the numbers this side opens connections with.
+        outbox: where messages go.
+        nursery: where the tasks of connections run.
+        limits: what the peer can make this side hold.
+        acceptor: decides on connections the peer opens; without one, all are rejected.
+        strict: also refuse what peers of other implementations are known to do.
+        on_unused: called with the number of a connection that nobody needs any more.
+        on_gone: called when a virtual connection has ended, or will not be opened.
+        on_quiet: called when a connection has no call in flight and no channel open.
+    """
+
+    def __init__(
+        self,
+        parity: Parity,
+        outbox: Outbox,
+        nursery: trio.Nursery,
+        limits: Limits,
+        acceptor: ConnectionAcceptor | None,
+        *,
+        strict: bool,
+        on_unused: Callable[[int], None],
+        on_gone: Callable[[], None],
+        on_quiet: Callable[[], None],
+    ) -> None:
+        self.drivers: dict[int, Driver] = {}
+        self.refusing: str | None = None
+        """Why new connections are refused, if they are."""
+        self._outbox = outbox
+        self._nursery = nursery
+        self._limits = limits
+        self._acceptor = acceptor
+        self._strict = strict
+        self._on_unused = on_unused
+        self._on_gone = on_gone
+        self._on_quiet = on_quiet
+        self._parity = parity
+        self._ids = IdAllocator(parity)
+        self._opening: dict[int, _Opening] = {}
+        self._deciding: dict[int, trio.CancelScope] = {}
+        self._closed_here: dict[int, None] = {}
+
+    @property
+    def has_virtual(self) -> bool:
+        """Whether virtual connections are open, or about to be."""
+        return bool(
+            self._opening or self._deciding or len(self.drivers) > (0 in self.drivers)
+        )
+
+    # ------------------------------------------------------------ made here
+
+    async def add_root(self, agreed: Agreed, handler: Handler | None) -> Driver:
+        """Open the root connection, as the handshake has settled it."""
+        driver = self._add(0, agreed.ours, agreed.theirs, handler)
+        await self._nursery.start(driver.run)
+        return driver
+
+    async def open(
+        self, ours: ConnectionSettings, metadata: Metadata, handler: Handler | None
+    ) -> ConnectionHandle:
+        """Open a virtual connection; see `Session.open_connection`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.refusing is not None:
+            raise ConnectionLost(self.refusing)
+        if self._count() >= self._limits.connections:
+            raise ConnectionLost(
+                f"{self._count()} virtual connections are open already "
+                "(limit: connections)"
+            )
+        connection_id = self._ids.allocate()
+        opening = self._opening[connection_id] = _Opening(ours, handler)
+        self._outbox.push(ConnectionOpen(connection_id, ours, metadata))
+        try:
+            await opening.answered.wait()
+        except trio.Cancelled:
+            self._give_up(connection_id, opening)
+            raise
+        if opening.handle is None:
+            assert opening.error is not None
+            raise opening.error
+        return opening.handle
+
+    def _give_up(self, connection_id: int, opening: _Opening) -> None:
+        """Nobody waits for this opening any more; its answer may still come."""
+        if opening.handle is not None:
+            self.close(connection_id, NO_METADATA)
+        elif self._opening.pop(connection_id, None) is not None:
+            self._remember_closed(connection_id)
+            self._outbox.push(ConnectionClose(connection_id))
+            self._on_gone()
+
+    def close(self, connection_id: int, metadata: Metadata) -> None:
+        """Close a virtual connection at once; harmless when it is not open."""
+        driver = self.drivers.get(connection_id)
+        if driver is None:
+            return
+        self._remember_closed(connection_id)
+        self._outbox.push(ConnectionClose(connection_id, metadata))
+        self._remove(driver, ConnectionClosed("us", metadata))
+
+    def _remember_closed(self, connection_id: int) -> None:
+        """What the peer sent before it learnt of the close is no fault of its."""
+        self._closed_here[connection_id] = None
+        if len(self._closed_here) > self._limits.connections:
+            del self._closed_here[next(iter(self._closed_here))]
+
+    def end(self, because: RoamTrioError) -> None:
+        """The session has ended, and every connection with it."""
+        self.refusing = str(because)
+        for driver in list(self.drivers.values()):
+            driver.end(because)
+        for opening in self._opening.values():
+            opening.error = _lost(because)
+            opening.answered.set()
+        self._opening.clear()
+
+    def refuse(self, because: str) -> None:
+        """Refuse new calls and connections, on both sides, from now on."""
+        self.refusing = because
+        for driver in self.drivers.values():
+            driver.refuse(because)
+
+    @property
+    def are_quiet(self) -> bool:
+        """Whether no call is in flight anywhere, and no channel open."""
+        return all(driver.is_quiet for driver in self.drivers.values())
+
+    # ------------------------------------------------------------ messages
+
+    def on_open(self, message: ConnectionOpen) -> None:
+        """The peer asks for a connection (`connection.open`)."""
+        connection_id = message.connection_id
+        wrong = self._what_is_wrong(connection_id)
+        if wrong is not None:
+            if self._strict:
+                raise SessionProtocolError(wrong)
+            self._reject(connection_id, wrong)
+        elif self.refusing is not None:
+            self._reject(connection_id, self.refusing)
+        elif self._count() >= self._limits.connections:
+            self._reject(connection_id, "too many connections (limit: connections)")
+        elif len(self._deciding) >= self._limits.pending_opens:
+            self._reject(connection_id, "too many pending (limit: pending_opens)")
+        elif self._acceptor is None:
+            self._outbox.push(ConnectionReject(connection_id))
+        else:
+            scope = self._deciding[connection_id] = trio.CancelScope()
+            self._nursery.start_soon(self._decide, self._acceptor, message, scope)
+
+    def _what_is_wrong(self, connection_id: int) -> str | None:
+        if not self._parity.other().owns(connection_id):
+            return (
+                f"connection {connection_id} has not the parity of its opener, "
+                f"{self._parity.other().name.lower()}"
+            )
+        if connection_id in self.drivers or connection_id in self._deciding:
+            return f"connection {connection_id} is open, and was opened again"
+        return None
+
+    def _reject(self, connection_id: int, why: str) -> None:
+        metadata = Metadata.of({"error": why})
+        self._outbox.push(ConnectionReject(connection_id, metadata))
+
+    async def _decide(
+        self,
+        acceptor: ConnectionAcceptor,
+        message: ConnectionOpen,
+        scope: trio.CancelScope,
+    ) -> None:
+        connection_id = message.connection_id
+        verdict: AcceptedConnection | Metadata | None = None
+        try:
+            with scope:
+                verdict = await acceptor.accept(
+                    connection_id, message.settings, message.metadata
+                )
+        except Exception:
+            logger.exception("deciding on connection %s failed", connection_id)
+            verdict = Metadata.of({"error": "the acceptor failed"})
+        finally:
+            self._deciding.pop(connection_id, None)
+        if verdict is None:
+            return  # the peer, or the end of the session, has cancelled it
+        if self.refusing is not None:
+            self._reject(connection_id, self.refusing)
+        elif isinstance(verdict, AcceptedConnection):
+            self._accept(message, verdict)
+            return
+        else:
+            self._outbox.push(ConnectionReject(connection_id, verdict))
+        self._on_gone()
+
+    def _accept(self, message: ConnectionOpen, accepted: AcceptedConnection) -> None:
+        theirs = message.settings
+        ours = ConnectionSettings(
+            theirs.parity.other(), accepted.max_concurrent_requests
+        )
+        self._outbox.push(
+            ConnectionAccept(message.connection_id, ours, accepted.metadata)
+        )
+        driver = self._add(message.connection_id, ours, theirs, accepted.handler)
+        self._nursery.start_soon(driver.run)
+        if accepted.setup is not None:
+            handle = ConnectionHandle(driver, message.metadata, self.close)
+            driver.start_soon(_set_up, accepted.setup, handle)
+
+    def on_accept(self, message: ConnectionAccept) -> None:
+        """The peer has accepted a connection that this side asked for."""
+        opening = self._opening.pop(message.connection_id, None)
+        if opening is None:
+            self.on_stray(message)
+            return
+        driver = self._add(
+            message.connection_id, opening.ours, message.settings, opening.handler
+        )
+        self._nursery.start_soon(driver.run)
+        opening.handle = ConnectionHandle(driver, message.metadata, self.close)
+        opening.answered.set()
+
+    def on_reject(self, message: ConnectionReject) -> None:
+        """The peer has rejected a connection that this side asked for."""
+        opening = self._opening.pop(message.connection_id, None)
+        if opening is None:
+            self.on_stray(message)
+            return
+        opening.error = SessionRejected(
+            f"the peer rejected the connection: {_reason(message.metadata)}",
+            message.metadata,
+        )
+        opening.answered.set()
+        self._on_gone()
+
+    def on_close(self, message: ConnectionClose) -> None:
+        """The peer has closed a connection (`connection.close.semantics`)."""
+        connection_id = message.connection_id
+        if connection_id == 0:
+            raise SessionProtocolError("connection 0, the root, was closed")
+        driver = self.drivers.get(connection_id)
+        opening = self._opening.pop(connection_id, None)
+        deciding = self._deciding.pop(connection_id, None)
+        closed = ConnectionClosed("peer", message.metadata)
+        if driver is not None:
+            self._remove(driver, closed)
+        elif opening is not None:
+            opening.error = closed
+            opening.answered.set()
+            self._on_gone()
+        elif deciding is not None:
+            deciding.cancel()
+        else:
+            self.on_stray(message)
+
+    def on_stray(self, message: object) -> None:
+        """A message for a connection that is not open.
+
+        Right after a close by this side that is the rule; otherwise it breaks the
+        protocol, as some peers are known to do.
+        """
+        connection_id = getattr(message, "connection_id", 0)
+        if self._strict and connection_id not in self._closed_here:
+            raise SessionProtocolError(
+                f"{type(message).__name__} came on connection {connection_id}, "
+                "which is not open"
+            )
+
+    # ------------------------------------------------------------ the table
+
+    def _count(self) -> int:
+        return len(self.drivers) + len(self._opening) + len(self._deciding) - 1
+
+    def _add(
+        self,
+        connection_id: int,
+        ours: ConnectionSettings,
+        theirs: ConnectionSettings,
+        handler: Handler | None,
+    ) -> Driver:
+        driver = self.drivers[connection_id] = Driver(
+            connection_id,
+            ours,
+            theirs,
+            self._outbox,
+            self._limits,
+            handler,
+            strict=self._strict,
+            on_unused=self._on_unused,
+            on_quiet=self._on_quiet,
+        )
+        driver.refusing = self.refusing is not None
+        return driver
+
+    def _remove(self, driver: Driver, because: RoamTrioError) -> None:
+        del self.drivers[driver.connection_id]
+        driver.end(because)
+        self._on_gone()
+
+
+async def _set_up(
+    setup: Callable[[ConnectionHandle], Awaitable[None]], handle: ConnectionHandle
+) -> None:
+    try:
+        await setup(handle)
+    except Exception:
+        logger.exception("the setup of connection %s failed", handle.connection_id)
+
+
+def _reason(metadata: Metadata) -> str:
+    """What a rejection says, for people."""
+    shown = [
+        f"{entry.key}={entry.value!r}"
+        for entry in metadata
+        if not entry.flags & MetadataFlags.SENSITIVE
+    ]
+    return ", ".join(shown) or "it does not say why"
+
+
+def _lost(because: RoamTrioError) -> ConnectionLost:
+    error = ConnectionLost(f"the session has ended: {because}")
+    error.__cause__ = because
+    return error

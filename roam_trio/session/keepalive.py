@@ -1,0 +1,68 @@
+"""Keepalive: noticing that a peer has died and its link has not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from ..errors import RoamTrioError, SessionIoError
+from ..messages import Ping
+from .outbox import Outbox
+
+__all__ = ["Keepalive", "SessionKeepaliveConfig"]
+
+
+@attrs.frozen(kw_only=True)
+class SessionKeepaliveConfig:
+    """When to ping, in seconds.
+
+    Attributes:
+        ping_interval: how long after the handshake, or after the last Pong, a Ping is
+            sent.
+        pong_timeout: how long its Pong may take; then the peer is taken for dead, and
+            the session ends.
+    """
+
+    ping_interval: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+    pong_timeout: float = attrs.field(default=10.0, validator=attrs.validators.gt(0))
+
+
+class Keepalive:
+    """Pings a peer: one Ping at a time, nonces 1, 2, 3, …"""
+
+    def __init__(
+        self,
+        config: SessionKeepaliveConfig,
+        outbox: Outbox,
+        fail: Callable[[RoamTrioError], None],
+    ) -> None:
+        self._config = config
+        self._outbox = outbox
+        self._fail = fail
+        self._nonce = 0
+        self._pong = trio.Event()
+
+    async def run(self) -> None:
+        """Ping until the peer does not answer; a task of the session's."""
+        config = self._config
+        while True:
+            await trio.sleep(config.ping_interval)
+            self._nonce += 1
+            self._pong = trio.Event()
+            self._outbox.push(Ping(0, self._nonce))
+            with trio.move_on_after(config.pong_timeout):
+                await self._pong.wait()
+                continue
+            self._fail(
+                SessionIoError(
+                    f"the peer has not answered a Ping for {config.pong_timeout} s"
+                )
+            )
+            return
+
+    def on_pong(self, nonce: int) -> None:
+        """A Pong has come; one of another nonce is ignored."""
+        if nonce == self._nonce:
+            self._pong.set()

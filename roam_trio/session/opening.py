@@ -1,0 +1,50 @@
+"""A typed client on a virtual connection of its own, for the length of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from ..calls import Handler, ServiceClass, service_class
+from ..metadata import Metadata, MetadataEntry, MetadataLike
+from ..schema import kebab
+from .connection import ConnectionHandle
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["SERVICE_KEY", "OpenConnection"]
+
+T = TypeVar("T")
+
+SERVICE_KEY = "service"
+"""The metadata key that says which service a virtual connection is for."""
+
+
+class OpenConnection(Generic[T]):
+    """``async with session.open(Counter) as counter:``; see `Session.open`."""
+
+    def __init__(
+        self,
+        session: Session,
+        service: Callable[..., T],
+        name: str | None,
+        metadata: MetadataLike,
+        handler: Handler | None,
+    ) -> None:
+        self._session = session
+        self._service: ServiceClass[T] = service_class(service)
+        entry = MetadataEntry(SERVICE_KEY, name or kebab(self._service.name))
+        self._metadata = Metadata((entry, *Metadata.of(metadata)))
+        self._handler = handler
+        self._connection: ConnectionHandle | None = None
+
+    async def __aenter__(self) -> T:
+        self._connection = await self._session.open_connection(
+            self._handler, metadata=self._metadata
+        )
+        return self._service.client(self._connection.caller)
+
+    async def __aexit__(self, *args: object) -> None:
+        assert self._connection is not None
+        self._connection.close()
