@@ -104,9 +104,7 @@ class ConnectionHandle:
             ValueError: this is the root connection, which ends with its session.
         """
         if self.connection_id == 0:
-            raise ValueError(
-                "the root connection ends with its session: shut that down"
-            )
+            raise ValueError("the root connection ends with its session: end that")
         self._close(self.connection_id, Metadata.of(metadata))
 
     def close_if_virtual(self) -> None:

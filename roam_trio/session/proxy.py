@@ -147,7 +147,7 @@ class _Forwarder:
             )
         except ConnectionLost:
             return  # the far side has ended, and so will this one
-        if bytes(response.ret[:2]) in (UNKNOWN_METHOD, INVALID_PAYLOAD):
+        if bytes(joined(response.ret)) in (UNKNOWN_METHOD, INVALID_PAYLOAD):
             args.unbind()
         await self._back.empty()
         await reply.send(response.ret, response.metadata.propagated())

@@ -238,7 +238,7 @@ class Session:
                 strict=self._strict,
                 on_unused=self._on_unused,
                 on_gone=self._end_if_unused,
-                on_quiet=self._quiet.unpark_all,
+                on_quiet=self._on_quiet,
             )
             self._drivers = connections.drivers
             driver = await connections.add_root(agreed, self._handler)
@@ -251,6 +251,9 @@ class Session:
             self._root = ConnectionHandle(driver, agreed.metadata, connections.close)
             task_status.started(self)
             await self._read()
+
+    def _on_quiet(self) -> None:
+        self._quiet.unpark_all()
 
     def _on_unused(self, connection_id: int) -> None:
         """Nobody needs a connection any more (`rpc.caller.liveness`).
