@@ -17,6 +17,7 @@ from . import errors, hash, links, schema, session
 from .calls import (
     Backing,
     Caller,
+    ChannelBinder,
     ErasedCaller,
     Handler,
     NoopCaller,
@@ -37,7 +38,7 @@ from .conduits import (
     ConduitTxPermit,
     MsgFamily,
 )
-from .endpoint import Server, connect, serve
+from .endpoint import Connecting, Server, connect, serve
 from .envelope import MessageFamily
 from .errors import (
     BareConduitError,
@@ -100,7 +101,13 @@ from .messages import (
     RequestCall,
     RequestResponse,
 )
-from .metadata import Metadata, MetadataEntry, MetadataFlags, MetadataValue
+from .metadata import (
+    Metadata,
+    MetadataEntry,
+    MetadataFlags,
+    MetadataLike,
+    MetadataValue,
+)
 from .schema import (
     Array,
     Credit,
@@ -128,6 +135,7 @@ from .schema import (
     usize,
 )
 from .service import (
+    ArgDescriptor,
     Call,
     Dispatcher,
     MethodDescriptor,
@@ -148,6 +156,7 @@ from .session import (
     DriverCaller,
     DriverChannelSink,
     DriverReplySink,
+    OpenSession,
     Session,
     SessionAcceptorBuilder,
     SessionInitiatorBuilder,
@@ -157,6 +166,7 @@ from .session import (
 
 __all__ = [
     "PROTOCOL_VERSION",
+    "ArgDescriptor",
     "Array",
     "Backing",
     "BareConduit",
@@ -167,6 +177,7 @@ __all__ = [
     "Call",
     "CallCancelled",
     "Caller",
+    "ChannelBinder",
     "ChannelError",
     "ChannelId",
     "CodecError",
@@ -175,6 +186,7 @@ __all__ = [
     "ConduitRx",
     "ConduitTx",
     "ConduitTxPermit",
+    "Connecting",
     "ConnectionHandle",
     "ConnectionId",
     "ConnectionLost",
@@ -212,11 +224,13 @@ __all__ = [
     "Metadata",
     "MetadataEntry",
     "MetadataFlags",
+    "MetadataLike",
     "MetadataValue",
     "MethodDescriptor",
     "MethodId",
     "MsgFamily",
     "NoopCaller",
+    "OpenSession",
     "Parity",
     "Payload",
     "PayloadTooLarge",

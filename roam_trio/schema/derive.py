@@ -6,32 +6,27 @@ decoded and hashed, and what does not is a `SchemaError` with the path to it.
 
 from __future__ import annotations
 
-import collections.abc
 import enum
 import math
-import typing
 from collections.abc import Sequence
-from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union
+from typing import Annotated, Any, ForwardRef, TypeVar, Union
 
 from attrs import evolve, frozen
 
-from ..errors import SchemaError
-from .annotations import Applied, Opaque, normalise, type_name, unresolved
+from .annotations import Applied, normalise, type_name, unresolved
 from .convert import converter, wire_type_of
 from .hashing import why_unhashable
+from .places import Place, class_and_args, no_wire_form
 from .plan import RpcPlan
 from .records import Layout, layout_of
+from .scalars import MARKED, PLAIN, U8
 from .shape import (
     ArrayShape,
-    BoolShape,
     BytesShape,
     ChannelShape,
-    CharShape,
     ConvertedShape,
     EnumShape,
     Field,
-    FloatShape,
-    IntShape,
     Level,
     ListShape,
     MapShape,
@@ -40,12 +35,10 @@ from .shape import (
     RefShape,
     SetShape,
     Shape,
-    StrShape,
     StructShape,
     TransparentShape,
     TupleShape,
     UnionShape,
-    UnitShape,
     Variant,
     has_channels,
 )
@@ -55,88 +48,6 @@ from .types import DEFAULT_CREDIT, Credit, ErrorType, Length, Slice, Wire
 __all__ = ["arguments_shape", "shape_of"]
 
 MAX_DEPTH = 64
-
-
-def _integer(name: str, bits: int) -> IntShape:
-    return IntShape(name, bits, signed=name.startswith("i"))
-
-
-_U8 = _integer("u8", 8)
-_I64 = _integer("i64", 64)
-_MARKED: dict[str, tuple[type[Any], Shape]] = {
-    **{
-        f"{sign}{bits}": (int, _integer(f"{sign}{bits}", bits))
-        for bits in (8, 16, 32, 64, 128)
-        for sign in "ui"
-    },
-    "usize": (int, _integer("usize", 64)),
-    "isize": (int, _integer("isize", 64)),
-    "f32": (float, FloatShape(32)),
-    "f64": (float, FloatShape(64)),
-    "char": (str, CharShape()),
-}
-_PLAIN: dict[Any, Shape] = {
-    bool: BoolShape(),
-    int: _I64,
-    float: FloatShape(64),
-    str: StrShape(),
-    bytes: BytesShape(),
-    memoryview: BytesShape(view=True),
-    type(None): UnitShape(),
-}
-
-_ADVICE: dict[Any, str] = {
-    Any: "write the type that is meant",
-    object: "write the type that is meant",
-    list: "write its item type, as in list[u32]",
-    set: "write its item type, as in set[u32]",
-    frozenset: "write its item type, as in frozenset[u32]",
-    tuple: "write its item types, as in tuple[u32, str]",
-    dict: "write its key and value types, as in dict[str, u32]",
-    bytearray: "use bytes",
-    collections.abc.Sequence: "use list[T] or tuple[T, ...]",
-    collections.abc.Iterable: "use list[T] or tuple[T, ...]",
-    collections.abc.Mapping: "use dict[K, V]",
-    collections.abc.Set: "use frozenset[T]",
-    typing.get_origin(typing.Callable): "functions cannot be sent",
-    Literal: "use an enum.Enum",
-    enum.Enum: "use an enum class of your own",
-}
-_LAST_ADVICE = (
-    "make it a msgspec Struct, an attrs class or a dataclass, "
-    "or give it a wire type with register_wire_type"
-)
-
-
-@frozen
-class _Place:
-    """Where a type stands.
-
-    Attributes:
-        path: the way to it.
-        no_channels: why no channel may stand here, or None if it may.
-        depth: how many types enclose it.
-        repeated: whether a collection encloses it.
-    """
-
-    path: str
-    no_channels: str | None
-    depth: int = 0
-    repeated: bool = False
-
-    def at(self, step: str, no_channels: str | None = None) -> _Place:
-        return evolve(
-            self,
-            path=self.path + step,
-            no_channels=self.no_channels or no_channels,
-            depth=self.depth + 1,
-        )
-
-    def item(self, step: str, where: str) -> _Place:
-        return evolve(self.at(step, where), repeated=True)
-
-    def refuse(self, problem: str) -> SchemaError:
-        return SchemaError(problem, self.path)
 
 
 def shape_of(
@@ -155,7 +66,7 @@ def shape_of(
         SchemaError: the type, or a part of it, cannot go on the wire.
     """
     closed = normalise(annotation, path=path or str(annotation))
-    place = _Place(path or type_name(closed), no_channels)
+    place = Place(path or type_name(closed), no_channels)
     deriver = _Deriver()
     shape = deriver.shape(closed, place)
     deriver.check_sizes(shape)
@@ -175,7 +86,7 @@ def arguments_shape(
     Raises:
         SchemaError: an argument cannot go on the wire.
     """
-    places = [_Place(f"{path}({name})", None, depth=1) for name in names]
+    places = [Place(f"{path}({name})", None, depth=1) for name in names]
     closed = tuple(
         normalise(annotation, path=place.path)
         for annotation, place in zip(annotations, places, strict=True)
@@ -186,7 +97,7 @@ def arguments_shape(
     name = deriver.enter(key, "arguments")
     items = tuple(map(deriver.shape, closed, places))
     shape = TupleShape(name, items, labels=tuple(names))
-    deriver.leave(key, shape, _Place(path, None))
+    deriver.leave(key, shape, Place(path, None))
     deriver.check_sizes(shape)
     return shape
 
@@ -202,7 +113,7 @@ class _Collection:
 
     items: tuple[Shape, ...]
     length: int
-    place: _Place
+    place: Place
     enclosing: frozenset[str]
 
 
@@ -213,8 +124,9 @@ class _Deriver:
         self._open: dict[Any, str] = {}
         self._names: dict[Any, str] = {}
         self._referenced: set[str] = set()
-        self._level_places: dict[str, _Place] = {}
+        self._level_places: dict[str, Place] = {}
         self._collections: list[_Collection] = []
+        self._layouts: dict[Any, Layout | None] = {}
 
     # ------------------------------------------------------------ levels
 
@@ -229,7 +141,7 @@ class _Deriver:
         self._open[key] = name
         return name
 
-    def leave(self, key: Any, level: Level, place: _Place) -> None:
+    def leave(self, key: Any, level: Level, place: Place) -> None:
         del self._open[key]
         self._level_places.setdefault(level.name, place)
         if level.name in self._referenced and has_channels(level):
@@ -263,7 +175,7 @@ class _Deriver:
             collection.enclosing
         ):
             raise collection.place.refuse(
-                "items without bytes cannot be in a collection that is itself repeated: "
+                "items without bytes cannot be in a collection that is repeated: "
                 "nothing would bound their number; send their count instead"
             )
         if collection.length > MAX_ZERO_SIZED:
@@ -271,13 +183,13 @@ class _Deriver:
                 f"an array of items without bytes has at most {MAX_ZERO_SIZED}"
             )
 
-    def _collect(self, place: _Place, *items: Shape, length: int = 0) -> None:
+    def _collect(self, place: Place, *items: Shape, length: int = 0) -> None:
         enclosing = frozenset(self._open.values())
         self._collections.append(_Collection(items, length, place, enclosing))
 
     # ------------------------------------------------------------ types
 
-    def shape(self, closed: Any, place: _Place) -> Shape:
+    def shape(self, closed: Any, place: Place) -> Shape:
         if place.depth > MAX_DEPTH:
             raise place.refuse(
                 f"types are nested more than {MAX_DEPTH} deep; a type that refers to "
@@ -298,9 +210,9 @@ class _Deriver:
             case type():
                 return self._class(closed, place)
             case _:
-                raise _no_wire_form(closed, place)
+                raise no_wire_form(closed, place)
 
-    def _annotated(self, inner: Any, markers: Sequence[Any], place: _Place) -> Shape:
+    def _annotated(self, inner: Any, markers: Sequence[Any], place: Place) -> Shape:
         shape: Shape | None = None
         for marker in markers:
             match marker:
@@ -323,10 +235,10 @@ class _Deriver:
         assert shape is not None
         return shape
 
-    def _array(self, shape: Shape, length: int, place: _Place) -> Shape:
+    def _array(self, shape: Shape, length: int, place: Place) -> Shape:
         match shape:
             case BytesShape(view):
-                array = ArrayShape(_U8, length, "memoryview" if view else "bytes")
+                array = ArrayShape(U8, length, "memoryview" if view else "bytes")
             case ListShape(item, python):
                 array = ArrayShape(item, length, python)
             case _:
@@ -335,7 +247,7 @@ class _Deriver:
         return array
 
     def _applied(
-        self, closed: Applied, origin: Any, args: tuple[Any, ...], place: _Place
+        self, closed: Applied, origin: Any, args: tuple[Any, ...], place: Place
     ) -> Shape:
         match origin, args:
             case _ if origin is Union:
@@ -357,14 +269,14 @@ class _Deriver:
             case type(), _:
                 return self._class(origin, place, args)
             case _:
-                raise _no_wire_form(closed, place)
+                raise no_wire_form(closed, place)
 
-    def _item(self, item: Any, place: _Place, where: str) -> Shape:
+    def _item(self, item: Any, place: Place, where: str) -> Shape:
         shape = self.shape(item, place.item("[0]", where))
         self._collect(place, shape)
         return shape
 
-    def _map(self, key: Any, value: Any, place: _Place) -> Shape:
+    def _map(self, key: Any, value: Any, place: Place) -> Shape:
         key_place = place.item(".keys()[0]", "in a dict")
         key_shape = self.shape(key, key_place)
         _require_hashable(key_shape, key_place, "a key of a dict")
@@ -372,7 +284,7 @@ class _Deriver:
         self._collect(place, key_shape, value_shape)
         return MapShape(key_shape, value_shape)
 
-    def _tuple(self, closed: Applied, place: _Place) -> Shape:
+    def _tuple(self, closed: Applied, place: Place) -> Shape:
         if reference := self.reference(closed):
             return reference
         name = self.enter(closed, "tuple")
@@ -384,7 +296,7 @@ class _Deriver:
         self.leave(closed, shape, place)
         return shape
 
-    def _channel(self, handle: type[Any], item: Any, place: _Place) -> Shape:
+    def _channel(self, handle: type[Any], item: Any, place: Place) -> Shape:
         if place.no_channels is not None:
             raise place.refuse(
                 f"a channel cannot be {place.no_channels}; pass it as an argument of "
@@ -400,14 +312,14 @@ class _Deriver:
 
     # ------------------------------------------------------------ unions
 
-    def _union(self, closed: Applied, args: tuple[Any, ...], place: _Place) -> Shape:
+    def _union(self, closed: Applied, args: tuple[Any, ...], place: Place) -> Shape:
         members = tuple(arg for arg in args if arg is not type(None))
         if len(members) == len(args):
             return self._enum_with_data(closed, place)
         rest = members[0] if len(members) == 1 else Applied(Union, members)
         return OptionShape(self.shape(rest, place.at("")))
 
-    def _enum_with_data(self, closed: Applied, place: _Place) -> Shape:
+    def _enum_with_data(self, closed: Applied, place: Place) -> Shape:
         if reference := self.reference(closed):
             return reference
         name = self.enter(closed, type_name(closed))
@@ -417,11 +329,11 @@ class _Deriver:
         self.leave(closed, shape, place)
         return shape
 
-    def _variant(self, member: Any, place: _Place) -> Variant:
-        cls, args = _class_and_args(member)
+    def _variant(self, member: Any, place: Place) -> Variant:
+        cls, args = class_and_args(member)
         layout = None
         if isinstance(cls, type) and wire_type_of(cls) is None:
-            layout = layout_of(cls, args, place.path)
+            layout = self._layout(cls, args, place)
         if layout is None:
             raise place.refuse(
                 "a union is one of classes with fields, each a variant, and "
@@ -434,20 +346,18 @@ class _Deriver:
 
     # ------------------------------------------------------------ classes
 
-    def _class(
-        self, cls: type[Any], place: _Place, args: tuple[Any, ...] = ()
-    ) -> Shape:
+    def _class(self, cls: type[Any], place: Place, args: tuple[Any, ...] = ()) -> Shape:
         wire_type = wire_type_of(cls)
         if wire_type is not None:
             return self._converted(cls, wire_type, place)
-        if not args and cls in _PLAIN:
-            return _PLAIN[cls]
+        if not args and cls in PLAIN:
+            return PLAIN[cls]
         if issubclass(cls, enum.Enum) and cls is not enum.Enum:
             return self._enum(cls, place)
-        layout = layout_of(cls, args, place.path)
+        layout = self._layout(cls, args, place)
         key = Applied(cls, args) if args else cls
         if layout is None:
-            raise _no_wire_form(key, place)
+            raise no_wire_form(key, place)
         if _is_transparent(cls, layout, place):
             return TransparentShape(self._record(cls, layout, place))
         if reference := self.reference(key):
@@ -457,7 +367,15 @@ class _Deriver:
         self.leave(key, shape, place)
         return shape
 
-    def _converted(self, cls: type[Any], wire_type: Any, place: _Place) -> Shape:
+    def _layout(
+        self, cls: type[Any], args: tuple[Any, ...], place: Place
+    ) -> Layout | None:
+        key = (cls, args)
+        if key not in self._layouts:
+            self._layouts[key] = layout_of(cls, args, place.path)
+        return self._layouts[key]
+
+    def _converted(self, cls: type[Any], wire_type: Any, place: Place) -> Shape:
         closed = normalise(wire_type, path=place.path)
         inner = self.shape(closed, place.at("", "in the wire type of another type"))
         return ConvertedShape(
@@ -467,7 +385,7 @@ class _Deriver:
             converter.get_structure_hook(cls),
         )
 
-    def _enum(self, cls: type[enum.Enum], place: _Place) -> Shape:
+    def _enum(self, cls: type[enum.Enum], place: Place) -> Shape:
         if issubclass(cls, enum.Flag):
             raise place.refuse(
                 "a combination of flags is no variant of an enum; send the integer"
@@ -484,7 +402,7 @@ class _Deriver:
         self.leave(cls, shape, place)
         return shape
 
-    def _record(self, cls: type[Any], layout: Layout, place: _Place) -> Record:
+    def _record(self, cls: type[Any], layout: Layout, place: Place) -> Record:
         fields = tuple(
             Field(
                 each.name,
@@ -497,13 +415,7 @@ class _Deriver:
         return Record(cls, fields, layout.positional, layout.tuple_like)
 
 
-def _class_and_args(closed: Any) -> tuple[Any, tuple[Any, ...]]:
-    if isinstance(closed, Applied):
-        return closed.origin, closed.args
-    return closed, ()
-
-
-def _is_transparent(cls: type[Any], layout: Layout, place: _Place) -> bool:
+def _is_transparent(cls: type[Any], layout: Layout, place: Place) -> bool:
     if "__roam_transparent__" not in cls.__dict__:
         return False
     if len(layout.fields) != 1:
@@ -514,47 +426,32 @@ def _is_transparent(cls: type[Any], layout: Layout, place: _Place) -> bool:
     return True
 
 
-def _require_distinct(names: Sequence[str], what: str, place: _Place) -> None:
+def _require_distinct(names: Sequence[str], what: str, place: Place) -> None:
     for name in names:
         if names.count(name) > 1:
             raise place.refuse(f"two {what} are named {name!r} on the wire")
 
 
-def _require_hashable(shape: Shape, place: _Place, what: str) -> None:
+def _require_hashable(shape: Shape, place: Place, what: str) -> None:
     reason = why_unhashable(shape)
     if reason is not None:
         raise place.refuse(f"{what} must be hashable: {reason}")
 
 
-def _marked(inner: Any, name: str, place: _Place) -> Shape:
-    python, shape = _MARKED[name]
+def _marked(inner: Any, name: str, place: Place) -> Shape:
+    python, shape = MARKED[name]
     if inner is not python:
         raise place.refuse(f"{name} is a {python.__name__}, not {type_name(inner)}")
     return shape
 
 
-def _slice(shape: Shape, place: _Place) -> Shape:
+def _slice(shape: Shape, place: Place) -> Shape:
     if isinstance(shape, BytesShape | ListShape):
         return evolve(shape, slice=True)
     raise place.refuse("Slice is for list, tuple[T, ...] and bytes")
 
 
-def _with_credit(shape: Shape, credit: int, place: _Place) -> Shape:
+def _with_credit(shape: Shape, credit: int, place: Place) -> Shape:
     if isinstance(shape, ChannelShape):
         return evolve(shape, credit=credit)
     raise place.refuse("Credit is for channels, Tx[T] and Rx[T]")
-
-
-def _no_wire_form(closed: Any, place: _Place) -> SchemaError:
-    annotation = closed.annotation if isinstance(closed, Opaque) else closed
-    origin, _ = _class_and_args(annotation)
-    advice = _LAST_ADVICE
-    if isinstance(origin, type) and hasattr(origin, "__roam_channel__"):
-        advice = f"write its item type, as in {origin.__name__}[u32]"
-    elif isinstance(origin, type) and issubclass(origin, tuple) and origin is not tuple:
-        advice = "make it a msgspec Struct with array_like=True"
-    elif isinstance(origin, type) and issubclass(origin, dict) and origin is not dict:
-        advice = "make it a msgspec Struct"
-    else:
-        advice = _ADVICE.get(origin, advice)
-    return place.refuse(f"{type_name(annotation)} has no wire form; {advice}")

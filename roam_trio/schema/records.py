@@ -2,6 +2,9 @@
 
 One `Layout` for the three of them: the names, the order and the constructor. What the
 types of the fields are on the wire is for `derive` to find out.
+
+A field's name on the wire is the one that is meant for others: the name msgspec encodes
+it by, the alias attrs gives it in the constructor.
 """
 
 from __future__ import annotations

@@ -15,14 +15,18 @@ import attrs
 
 from ..errors import SchemaError
 from ..schema import (
+    ArrayShape,
+    BytesShape,
     ResultPlan,
     RpcPlan,
+    Shape,
     args_plan,
     kebab,
     method_id,
     result_plan,
     split_fallible,
 )
+from ..schema.shape import children
 
 __all__ = [
     "ArgDescriptor",
@@ -173,6 +177,12 @@ def _describe_method(service_name: str, name: str, function: Any) -> MethodDescr
     return_type, error_type = _split_result(_hint(hints, "return", path), path)
     arguments = args_plan([a.type for a in args], [a.name for a in args], path)
     result = result_plan(return_type, error_type, path)
+    if result.error is not None and _borrows(result.error.shape):
+        raise SchemaError(
+            "an error cannot borrow from the response it came in; use bytes in place "
+            "of memoryview",
+            f"{path} -> error",
+        )
     return MethodDescriptor(
         service_name,
         name,
@@ -185,6 +195,14 @@ def _describe_method(service_name: str, name: str, function: Any) -> MethodDescr
         arguments,
         result,
     )
+
+
+def _borrows(shape: Shape) -> bool:
+    match shape:
+        case BytesShape(view=True) | ArrayShape(python="memoryview"):
+            return True
+        case _:
+            return any(map(_borrows, children(shape)))
 
 
 _POSITIONAL = (

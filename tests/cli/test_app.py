@@ -24,15 +24,15 @@ def test_demo_reports_on_files(tmp_path: Path) -> None:
     path.write_text("a line\n" * 10)
     result = invoke("demo", path, path, "--calls", "7", "--rounds", "2")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "40 lines and 80 words, all counts right" in result.stdout
+    assert "40 lines, 80 words in" in result.stdout
     assert "7 one at a time" in result.stdout
-    assert "19 calls answered" in result.stdout
+    assert "76 calls answered" in result.stdout
 
 
 def test_demo_streams_the_shipped_texts_by_default() -> None:
     result = invoke("demo", "--calls", "1", "--rounds", "1")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "276 lines and 2,554 words, all counts right" in result.stdout
+    assert "276 lines, 2,554 words in" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_demo_streams_the_shipped_texts_by_default() -> None:
         (b"\0\1\2", "not a text: there is a zero byte in it"),
         (b"a line\n" * 20_000 + b"\xff", "not a text in UTF-8"),
     ],
+    ids=["missing", "binary", "binary at its end"],
 )
 def test_bad_file_is_told_in_one_line(
     tmp_path: Path, content: bytes | None, problem: str
@@ -63,10 +64,10 @@ def test_bad_file_is_found_before_anything_is_started(tmp_path: Path) -> None:
 def test_wrong_answer_fails_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail_a_call(client: object) -> None:
+    async def fail_calls(client: object, calls: int) -> None:
         raise WrongAnswer("a count", 1, 2)
 
-    monkeypatch.setattr(run, "fail_a_call", fail_a_call)
+    monkeypatch.setattr(run, "fail_calls", fail_calls)
     path = tmp_path / "text"
     path.write_text("a line\n")
     result = invoke("demo", path, "--calls", "1")

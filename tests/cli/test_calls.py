@@ -12,8 +12,8 @@ from roam_trio.cli.demo.calls import (
     CalledAtOnce,
     call_at_once,
     call_one_by_one,
-    cancel_a_call,
-    fail_a_call,
+    cancel_calls,
+    fail_calls,
 )
 from roam_trio.cli.demo.errors import WrongAnswer
 from roam_trio.cli.demo.handler import Counter
@@ -67,10 +67,12 @@ async def test_wrong_count_is_an_error(nursery: trio.Nursery) -> None:
 
 async def test_declared_error_is_raised_here(nursery: trio.Nursery) -> None:
     client = await client_of(Counter(), nursery)
-    failed = await fail_a_call(client)
+    failed = await fail_calls(client, 4)
     assert isinstance(failed.error, NoWords)
     assert failed.error.characters == 3
-    assert failed.seconds > 0
+    assert len(failed.latencies) == 4
+    assert failed.latencies == sorted(failed.latencies)
+    assert await client.tallies() == Tallies(calls=5, at_once=1)
 
 
 class NeverFailing(Deviating):
@@ -101,17 +103,17 @@ async def test_call_that_does_not_fail_as_declared_is_an_error(
 ) -> None:
     client = await client_of(handler(), nursery)
     with pytest.raises(WrongAnswer, match=message):
-        await fail_a_call(client)
+        await fail_calls(client, 1)
 
 
 async def test_handler_notices_that_its_call_was_cancelled(
     nursery: trio.Nursery,
 ) -> None:
     client = await client_of(Counter(), nursery)
-    cancelled = await cancel_a_call(client)
-    assert cancelled.noticed.cancelled
-    assert cancelled.seconds > 0
-    assert await client.count("the connection is as good as new") == 7
+    cancelled = await cancel_calls(client, 4)
+    assert len(cancelled.latencies) == 4
+    assert cancelled.latencies == sorted(cancelled.latencies)
+    assert (await client.tallies()).calls == 8
 
 
 class Stubborn(Deviating):
@@ -147,4 +149,4 @@ async def test_handler_that_does_not_notice_is_an_error(
 ) -> None:
     client = await client_of(handler(), nursery)
     with pytest.raises(WrongAnswer, match=message):
-        await cancel_a_call(client)
+        await cancel_calls(client, 1)

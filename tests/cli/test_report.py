@@ -7,10 +7,10 @@ import io
 import pytest
 from rich.console import Console
 
-from roam_trio.cli.demo.calls import Called, CalledAtOnce, CancelledCall, FailedCall
+from roam_trio.cli.demo.calls import Called, CalledAtOnce, CancelledCalls, FailedCalls
 from roam_trio.cli.demo.report import report
 from roam_trio.cli.demo.results import Results
-from roam_trio.cli.demo.service import Lingered, NoWords, Tallies
+from roam_trio.cli.demo.service import NoWords, Tallies
 from roam_trio.cli.demo.streaming import Streamed
 
 RESULTS = Results(
@@ -18,8 +18,8 @@ RESULTS = Results(
     streamed=Streamed(lines=1999, sent=2000, received=2001, words=12_345, seconds=0.5),
     called=Called([0.0001] * 98 + [0.004, 0.005], seconds=0.02),
     called_at_once=CalledAtOnce(calls=900, at_once=64, seconds=0.03),
-    failed_call=FailedCall(NoWords(3), seconds=0.0011),
-    cancelled_call=CancelledCall(Lingered(True, 0.4), seconds=0.0022),
+    failed=FailedCalls(NoWords(3), [0.0010, 0.0011, 0.0012]),
+    cancelled=CancelledCalls([0.0001, 0.0022, 0.0100]),
     tallies=Tallies(calls=1005, at_once=63),
 )
 
@@ -28,13 +28,13 @@ RESULTS = Results(
     "measured",
     [
         "ready after 0.25 s",
-        "1,999 lines and 12,345 words, all counts right",
-        "2,000 sent and 2,001 received in 0.50 s: 8,002 per second",
+        "1,999 lines, 12,345 words in 0.50 s; all counts right",
+        "2,000 sent, 2,001 received: 8,002 per second",
         "100 one at a time: 5,000 per second",
         "median 0.10 ms, p99 4.00 ms",
         "900 with 64 in flight: 30,000 per second",
-        "raised NoWords(characters=3) here after 1.10 ms",
-        "its handler had noticed after at most 2.20 ms",
+        "3 raised NoWords(characters=3) here: median 1.10 ms",
+        "3 handlers had noticed after at most: median 2.20 ms",
         "1,005 calls answered, at most 63 at once",
     ],
 )

@@ -162,7 +162,6 @@ def test_the_credit_is_part_of_the_type() -> None:
     assert rpc_plan(Annotated[Tx[u8], Credit(1)]) is not rpc_plan(Tx[u8])
 
 
-@pytest.mark.rule("rpc.channel.item")
 def test_a_channel_has_the_plan_of_its_items() -> None:
     shape = shape_of(Tx[Point])
     assert isinstance(shape, ChannelShape)

@@ -60,7 +60,7 @@ def test_a_type_is_planned_and_compiled_once() -> None:
     assert plan.__dict__["_encoder"] is encoder
 
 
-@pytest.mark.rule("zerocopy.scatter", "zerocopy.scatter.plan", "zerocopy.copies")
+@pytest.mark.rule("zerocopy.scatter", "zerocopy.scatter.plan")
 @pytest.mark.parametrize("wrap", [bytes, memoryview])
 def test_large_bytes_are_passed_along_uncopied(wrap: Any) -> None:
     data = wrap(LARGE)

@@ -389,6 +389,16 @@ def test_the_transparency_of_a_base_class_is_not_inherited() -> None:
     assert b"".join(rpc_plan(Two).encode(Two(1, 2))) == b"\x01\x02"
 
 
+@pytest.mark.parametrize("decorate", [attrs.define, dataclasses.dataclass(slots=True)])
+def test_transparency_may_be_declared_before_the_class_is_made(decorate: Any) -> None:
+    @decorate
+    @transparent
+    class Within:
+        x: list[u8]
+
+    assert shape_of(Within).inner == shape_of(list[u8])  # type: ignore[union-attr]
+
+
 def test_local_classes_are_found_by_their_own_name() -> None:
     @attrs.define
     class Local:

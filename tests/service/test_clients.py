@@ -17,6 +17,7 @@ from roam_trio import (
     DecodeError,
     EncodeError,
     ErasedCaller,
+    Fallible,
     InvalidPayload,
     Metadata,
     MetadataEntry,
@@ -40,10 +41,11 @@ from roam_trio import (
     u32,
     with_metadata,
 )
-from roam_trio.messages import RequestCall, RequestResponse
+from roam_trio.messages import RequestCall, RequestResponse, joined
 from tests.peer import Peer, link_to_peer
 from tests.service.services import (
     BedHandler,
+    Denied,
     Point,
     connected,
     sessions,
@@ -340,11 +342,13 @@ async def test_metadata_is_checked_before_anything_is_sent(
 
 
 async def with_peer(
-    nursery: trio.Nursery, service: Callable[..., T]
+    nursery: trio.Nursery,
+    service: Callable[..., T],
+    max_concurrent_requests: int = 64,
 ) -> tuple[T, Peer, Session]:
     """A client of a scripted peer."""
     link, peer = link_to_peer()
-    nursery.start_soon(peer.accept)
+    nursery.start_soon(peer.accept, max_concurrent_requests)
     session: Session = await nursery.start(initiator(link).run)
     return client(service, session.caller), peer, session
 
@@ -434,6 +438,72 @@ async def test_an_answer_that_does_not_decode_is_an_invalid_payload(
 async def test_ok_answers_are_decoded(nursery: trio.Nursery) -> None:
     assert (await answered(nursery, "echo", b"\x00\x02hi")).value == "hi"
     assert (await answered(nursery, "divide", b"\x00\x05")).value == -3
+
+
+@service
+class Blobs(Protocol):
+    async def view(self, data: memoryview) -> Fallible[memoryview, Denied]: ...
+    async def copy(self, data: bytes) -> bytes: ...
+
+
+class Blobbing:
+    def __init__(self) -> None:
+        self.viewed: list[memoryview] = []
+
+    async def view(self, data: memoryview) -> memoryview:
+        self.viewed.append(data)
+        if not data:
+            raise UserError(Denied("nothing there"))
+        return data
+
+    async def copy(self, data: bytes) -> bytes:
+        return data
+
+
+@pytest.mark.rule(
+    "rpc.fallible.caller-signature",
+    "zerocopy.framing.pipeline.incoming",
+    "zerocopy.recv.selfref",
+)
+async def test_only_a_memoryview_borrows_from_what_was_received(
+    nursery: trio.Nursery,
+) -> None:
+    blobbing = Blobbing()
+    blobs = await connected(nursery, Blobs, blobbing)
+    sent = bytes(range(200))
+    result = await blobs.view(memoryview(sent))
+    assert isinstance(result, memoryview)
+    assert result == sent
+    (viewed,) = blobbing.viewed
+    # The arguments are a part of the very message that the link has received.
+    assert isinstance(viewed.obj, bytes)
+    assert len(viewed.obj) > len(viewed)
+    assert viewed.obj.endswith(sent)
+    assert isinstance(result.obj, bytes)
+    assert len(result.obj) > len(result)
+    assert await blobs.copy(sent) == sent
+    assert type(await blobs.copy(sent)) is bytes
+    with pytest.raises(UserError) as caught:
+        await blobs.view(memoryview(b""))
+    assert caught.value.error == Denied("nothing there")
+
+
+@pytest.mark.rule("zerocopy.send", "zerocopy.send.borrowed", "zerocopy.payload.borrowed")
+async def test_what_is_sent_is_what_was_there_when_there_was_room(
+    nursery: trio.Nursery,
+) -> None:
+    blobs, peer, _ = await with_peer(nursery, Blobs, max_concurrent_requests=1)
+    outcome, later = Outcome(), Outcome()
+    buffer = bytearray(b"before")
+    nursery.start_soon(outcome.of, blobs.copy, b"the first")
+    first = await peer.hear(RequestCall)
+    nursery.start_soon(later.of, blobs.view, memoryview(buffer))
+    await trio.testing.wait_all_tasks_blocked()
+    buffer[:] = b"after!"
+    await peer.say(RequestResponse(0, first.request_id, (), Metadata(), [b"\x00\x00"]))
+    second = await peer.hear(RequestCall)
+    assert bytes(joined(second.args)) == b"\x06after!"
+    await peer.leave()
 
 
 @pytest.mark.rule("rpc.request")

@@ -184,7 +184,7 @@ def method_id_of(**hints: Any) -> int:
     return describe(service(cls)).methods[0].id
 
 
-class Moved(Point):
+class Moved(Point, frozen=True):
     """A point by another name."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Protocol
 
+import attrs
+import msgspec
 import pytest
 
 from roam_trio import Fallible, Length, Rx, SchemaError, Tx, service, u8, u32
@@ -175,6 +177,23 @@ def test_a_channel_in_a_result_is_refused(result: Any, path: str) -> None:
     error = refused(u8, result)
     assert error.path == path
     assert "a channel cannot be in" in error.problem
+
+
+@attrs.define
+class Borrowing(Exception):
+    data: memoryview
+
+
+class Holding(msgspec.Struct):
+    inner: list[Annotated[memoryview, Length(4)] | None]
+
+
+@pytest.mark.rule("rpc.fallible.caller-signature")
+@pytest.mark.parametrize("error_type", [memoryview, Borrowing, Holding | Borrowing])
+def test_an_error_that_borrows_is_refused(error_type: Any) -> None:
+    error = refused(u8, Fallible[memoryview, error_type])
+    assert error.path == "Bad.call -> error"
+    assert "use bytes" in error.problem
 
 
 def test_fallible_is_for_results_only() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import SimpleNamespace, TracebackType
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import trio
 
-from roam_trio import Rx, Tx, client, dispatcher, service
-from roam_trio.calls import Handler
+from roam_trio import Rx, Tx, channel, client, dispatcher, service
+from roam_trio.calls import Handler, ReplySink
 from roam_trio.ids import Parity
 from roam_trio.links import Link, memory_link_pair
 from roam_trio.messages import (
@@ -70,6 +70,19 @@ def streams(**methods: Callable[..., Awaitable[Any]]) -> Dispatcher:
     )
 
 
+class Custom:
+    """A handler made of one function, which is called as `Handler.handle` is."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def handle(
+        self, call: RequestCall, reply: ReplySink
+    ) -> Coroutine[Any, Any, None] | None:
+        answer: Coroutine[Any, Any, None] | None = self.function(call, reply)
+        return answer
+
+
 def caller_of(session: Session) -> Streams:
     """A client of `Streams`."""
     return client(Streams, session.caller)
@@ -90,8 +103,13 @@ def idle(session: Session) -> bool:
 def call_of(
     method: str, request_id: int, *args: Any, channels: tuple[int, ...] = ()
 ) -> RequestCall:
-    """A request of a method of `Streams`, as a peer makes it."""
+    """A request of a method of `Streams`, as a peer makes it; for its channels, which
+    come last, only the ids are given."""
     descriptor: MethodDescriptor = METHODS[method]
+    tx, rx = channel[Any]()
+    args += tuple(
+        tx if a.name == "output" else rx for a in descriptor.args[len(args) :]
+    )
     return RequestCall(
         0,
         request_id,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -48,6 +47,7 @@ from tests.peer import link_to_peer
 
 from .running import (
     METHODS,
+    Custom,
     Task,
     WithPeer,
     call_of,
@@ -332,19 +332,6 @@ async def test_wrong_parity_is_refused_when_strict(strict: bool) -> None:
 
 
 # ------------------------------------------------------------ exactly one response
-
-
-class Custom:
-    """A handler made of one function, which is called as `Handler.handle` is."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-
-    def handle(
-        self, call: RequestCall, reply: ReplySink
-    ) -> Coroutine[Any, Any, None] | None:
-        answer: Coroutine[Any, Any, None] | None = self.function(call, reply)
-        return answer
 
 
 async def _no_reply(call: RequestCall, reply: ReplySink) -> None:

@@ -14,17 +14,17 @@ import trio
 from ...channel import channel
 from .counting import count_words
 from .errors import WrongAnswer
-from .service import Lingered, NoWords, WordCounter
+from .service import NoWords, WordCounter
 
 __all__ = [
     "Called",
     "CalledAtOnce",
-    "CancelledCall",
-    "FailedCall",
+    "CancelledCalls",
+    "FailedCalls",
     "call_at_once",
     "call_one_by_one",
-    "cancel_a_call",
-    "fail_a_call",
+    "cancel_calls",
+    "fail_calls",
 ]
 
 SENTENCES = (
@@ -33,6 +33,9 @@ SENTENCES = (
     "Silence is only silence.",
     "",
 )
+BLANK = " \t "
+"""A text without words."""
+
 REPORTED_EVERY = 50
 """After how many calls progress is shown, so that showing it is no part of them."""
 
@@ -126,55 +129,71 @@ async def call_at_once(
 
 
 @attrs.frozen
-class FailedCall:
-    """A call that failed as it should: the error it raised here, and how soon."""
+class FailedCalls:
+    """What came of calls that failed, as they should.
+
+    Attributes:
+        error: what the last one raised here.
+        latencies: after how many seconds each raised it, the shortest first.
+    """
 
     error: NoWords
-    seconds: float
+    latencies: Sequence[float]
 
 
-async def fail_a_call(client: WordCounter) -> FailedCall:
-    """Make a call that has to fail, and see that the next one does not suffer.
+async def fail_calls(client: WordCounter, calls: int) -> FailedCalls:
+    """Make calls that have to fail, and see that the next one does not suffer.
 
     Raises:
-        WrongAnswer: it did not fail, or not with the error it declares.
+        WrongAnswer: one did not fail, or not with the error it declares.
     """
-    blank = " \t "
-    start = time.perf_counter()
-    try:
-        length = await client.mean_word_length(blank)
-    except NoWords as error:
-        failed = FailedCall(error, time.perf_counter() - start)
-    else:
-        raise WrongAnswer("mean_word_length of a blank text", NoWords.__name__, length)
-    if failed.error.characters != len(blank):
-        raise WrongAnswer("NoWords.characters", len(blank), failed.error.characters)
+    latencies: list[float] = []
+    error = NoWords(0)
+    for _ in range(calls):
+        start = time.perf_counter()
+        error = await _fail_one(client)
+        latencies.append(time.perf_counter() - start)
     mean = await client.mean_word_length("four more here")
     if not math.isclose(mean, 4.0):
         raise WrongAnswer("mean_word_length", 4.0, mean)
-    return failed
+    return FailedCalls(error, sorted(latencies))
+
+
+async def _fail_one(client: WordCounter) -> NoWords:
+    try:
+        length = await client.mean_word_length(BLANK)
+    except NoWords as error:
+        if error.characters != len(BLANK):
+            raise WrongAnswer(
+                "NoWords.characters", len(BLANK), error.characters
+            ) from None
+        return error
+    raise WrongAnswer("mean_word_length of a blank text", NoWords.__name__, length)
 
 
 @attrs.frozen
-class CancelledCall:
-    """A call that was cancelled.
+class CancelledCalls:
+    """What came of calls that were cancelled.
 
     Attributes:
-        noticed: how its handler ended, as the server tells.
-        seconds: from cancelling to the server's word that the handler has noticed; the
-            way there and the way back are part of it.
+        latencies: how long it took, in seconds, from cancelling each to the server's
+            word that the handler had noticed, the shortest first. The way there and the
+            way back are part of it.
     """
 
-    noticed: Lingered
-    seconds: float
+    latencies: Sequence[float]
 
 
-async def cancel_a_call(client: WordCounter) -> CancelledCall:
-    """Cancel a call whose handler would never return, and ask what became of it.
+async def cancel_calls(client: WordCounter, calls: int) -> CancelledCalls:
+    """Cancel calls whose handlers would never return, and ask what became of them.
 
     Raises:
-        WrongAnswer: the handler was not cancelled, or not in time.
+        WrongAnswer: a handler was not cancelled, or not in time.
     """
+    return CancelledCalls(sorted([await _cancel_one(client) for _ in range(calls)]))
+
+
+async def _cancel_one(client: WordCounter) -> float:
     begun, begun_in = channel(bool)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.linger, begun)
@@ -183,10 +202,9 @@ async def cancel_a_call(client: WordCounter) -> CancelledCall:
         nursery.cancel_scope.cancel()
     with trio.move_on_after(NOTICE_SECONDS):
         noticed = await client.how_lingering_ended()
-        seconds = time.perf_counter() - cancelled_at
         if not noticed.cancelled:
             raise WrongAnswer("the cancelled handler", "cancelled", noticed)
-        return CancelledCall(noticed, seconds)
+        return time.perf_counter() - cancelled_at
     within = f"notice within {NOTICE_SECONDS:.0f} s"
     raise WrongAnswer("the cancelled handler", within, "no sign of it")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 
 from rich.table import Table
 
@@ -23,16 +24,18 @@ def report(results: Results) -> Table:
 
 def _rows(results: Results) -> Iterator[tuple[str, str]]:
     streamed, called = results.streamed, results.called
-    together, cancelled = results.called_at_once, results.cancelled_call
+    together, tallies = results.called_at_once, results.tallies
+    failed, cancelled = results.failed, results.cancelled
     yield "server process", f"ready after {results.start_seconds:.2f} s"
     yield (
         "texts",
-        f"{streamed.lines:,} lines and {streamed.words:,} words, all counts right",
+        f"{streamed.lines:,} lines, {streamed.words:,} words "
+        f"in {streamed.seconds:.2f} s; all counts right",
     )
     yield (
         "items",
-        f"{streamed.sent:,} sent and {streamed.received:,} received "
-        f"in {streamed.seconds:.2f} s: {streamed.items_per_second:,.0f} per second",
+        f"{streamed.sent:,} sent, {streamed.received:,} received: "
+        f"{streamed.items_per_second:,.0f} per second",
     )
     yield (
         "plain calls",
@@ -45,13 +48,16 @@ def _rows(results: Results) -> Iterator[tuple[str, str]]:
         f"{together.calls:,} with {together.at_once} in flight: "
         f"{together.calls_per_second:,.0f} per second",
     )
-    failed = results.failed_call
-    yield "failing call", f"raised {failed.error!r} here after {_ms(failed.seconds)}"
     yield (
-        "cancelled call",
-        f"its handler had noticed after at most {_ms(cancelled.seconds)}",
+        "failing calls",
+        f"{len(failed.latencies)} raised {failed.error!r} here: "
+        f"median {_ms(median(failed.latencies))}",
     )
-    tallies = results.tallies
+    yield (
+        "cancelled calls",
+        f"{len(cancelled.latencies)} handlers had noticed after at most: "
+        f"median {_ms(median(cancelled.latencies))}",
+    )
     yield (
         "server's tally",
         f"{tallies.calls:,} calls answered, at most {tallies.at_once} at once",

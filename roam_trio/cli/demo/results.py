@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from .calls import Called, CalledAtOnce, CancelledCall, FailedCall
+from .calls import Called, CalledAtOnce, CancelledCalls, FailedCalls
 from .service import Tallies
 from .streaming import Streamed
 
@@ -19,6 +19,6 @@ class Results:
     streamed: Streamed
     called: Called
     called_at_once: CalledAtOnce
-    failed_call: FailedCall
-    cancelled_call: CancelledCall
+    failed: FailedCalls
+    cancelled: CancelledCalls
     tallies: Tallies

@@ -9,7 +9,7 @@ import attrs
 
 from ...endpoint import connect
 from ...limits import Limits
-from .calls import call_at_once, call_one_by_one, cancel_a_call, fail_a_call
+from .calls import call_at_once, call_one_by_one, cancel_calls, fail_calls
 from .display import Display
 from .errors import WrongAnswer, root_cause
 from .process import ServerProcess
@@ -23,10 +23,6 @@ __all__ = ["Plan", "run_demo", "run_steps"]
 # A server that hangs is no reason to keep anyone waiting for the end.
 LIMITS = Limits(close_seconds=1.0)
 
-OTHER_CALLS = 5
-"""Beside those that are planned: one streams, two compute a mean, one lingers, and one
-asks how that ended."""
-
 
 @attrs.frozen(kw_only=True)
 class Plan:
@@ -37,12 +33,14 @@ class Plan:
         rounds: how many times over.
         calls: how many calls to make one at a time, and how many side by side.
         at_once: how many calls to have in flight then.
+        endings: how many calls to make that fail, and that are cancelled.
     """
 
     texts: Sequence[Text]
     rounds: int
     calls: int
     at_once: int = 64
+    endings: int = 20
 
     @property
     def bytes(self) -> int | None:
@@ -96,8 +94,8 @@ async def run_steps(
     display.finish()
 
     display.begin("failing, and cancelling")
-    failed = await fail_a_call(client)
-    cancelled = await cancel_a_call(client)
+    failed = await fail_calls(client, plan.endings)
+    cancelled = await cancel_calls(client, plan.endings)
     tallies = await client.tallies()
     _check_tallies(plan, tallies)
     display.finish()
@@ -107,14 +105,16 @@ async def run_steps(
         streamed=streamed,
         called=called,
         called_at_once=together,
-        failed_call=failed,
-        cancelled_call=cancelled,
+        failed=failed,
+        cancelled=cancelled,
         tallies=tallies,
     )
 
 
 def _check_tallies(plan: Plan, tallies: Tallies) -> None:
-    calls = 2 * plan.calls + OTHER_CALLS
+    # One streams; of the others, one follows those that fail, and one asks after each
+    # that is cancelled.
+    calls = 1 + 2 * plan.calls + (plan.endings + 1) + 2 * plan.endings
     if tallies.calls != calls:
         raise WrongAnswer("calls that the server has answered", calls, tallies.calls)
     if tallies.at_once > plan.at_once:

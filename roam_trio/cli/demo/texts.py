@@ -30,7 +30,7 @@ LONGEST_PIECE = 16 * 1024
 
 def shipped_texts() -> Sequence[Path]:
     """The texts that come with the package."""
-    return sorted(Path(__file__).with_name("texts").glob("*.txt"))
+    return sorted(Path(__file__).with_name("shipped").glob("*.txt"))
 
 
 @attrs.frozen

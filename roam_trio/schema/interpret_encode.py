@@ -1,0 +1,242 @@
+"""The plain encoder: walks a `Shape` and a value of it."""
+
+from __future__ import annotations
+
+import operator
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+from .primitives import as_bytes
+from .shape import (
+    ArrayShape,
+    BoolShape,
+    BytesShape,
+    ChannelShape,
+    CharShape,
+    ConvertedShape,
+    EnumShape,
+    FloatShape,
+    IntShape,
+    ListShape,
+    MapShape,
+    OptionShape,
+    Record,
+    RefShape,
+    SetShape,
+    Shape,
+    StrShape,
+    StructShape,
+    TransparentShape,
+    TupleShape,
+    UnionShape,
+    UnitShape,
+)
+from .walk import (
+    Problem,
+    Walk,
+    expected,
+    range_of,
+    text_of_key,
+    theirs,
+    tuple_steps,
+)
+
+__all__ = ["InterpretedEncoder"]
+
+
+class InterpretedEncoder(Walk):
+    def __init__(self, root: Shape) -> None:
+        super().__init__(root)
+        self.pieces: list[bytes | memoryview] = []
+
+    def encode(self, shape: Shape, value: Any) -> None:
+        match shape:
+            case BoolShape():
+                self.boolean(value)
+            case IntShape():
+                self.integer(shape, value)
+            case FloatShape(bits):
+                self.floating(bits, value)
+            case CharShape():
+                if not isinstance(value, str) or len(value) != 1:
+                    raise expected("one character", value)
+                self.text(value)
+            case StrShape():
+                self.text(value)
+            case BytesShape():
+                data = self.data(value)
+                self.varint(_data_length(data))
+                self.pieces.append(data)
+            case UnitShape():
+                if value is not None:
+                    raise expected("None", value)
+            case OptionShape(inner):
+                self.pieces.append(b"\x00" if value is None else b"\x01")
+                if value is not None:
+                    self.encode(inner, value)
+            case ChannelShape():
+                self.instance(shape.handle, value)
+            case RefShape(name):
+                self.encode(self.levels[name], value)
+            case ListShape() | ArrayShape() | SetShape() | MapShape():
+                self.collection(shape, value)
+            case _:
+                self.composite(shape, value)
+
+    def composite(
+        self,
+        shape: (
+            TupleShape
+            | StructShape
+            | EnumShape
+            | UnionShape
+            | TransparentShape
+            | ConvertedShape
+        ),
+        value: Any,
+    ) -> None:
+        match shape:
+            case TupleShape():
+                self.tuple(shape, value)
+            case StructShape(_, record) | TransparentShape(record):
+                self.instance(record.cls, value)
+                self.record(record, value)
+            case EnumShape(_, cls, members):
+                self.instance(cls, value)
+                self.varint(members.index(value))
+            case UnionShape():
+                self.variant(shape, value)
+            case ConvertedShape(cls, inner, unstructure):
+                self.instance(cls, value)
+                what = f"{cls.__qualname__} was not unstructured"
+                self.encode(inner, theirs(what, unstructure, value))
+
+    def boolean(self, value: Any) -> None:
+        if value is not True and value is not False:
+            raise expected("bool", value)
+        self.pieces.append(b"\x01" if value else b"\x00")
+
+    def integer(self, shape: IntShape, value: Any) -> None:
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise expected(range_of(shape), value) from None
+        if not shape.minimum <= number <= shape.maximum:
+            raise expected(range_of(shape), number)
+        if shape.bits == 8:
+            self.pieces.append(number.to_bytes(1, "little", signed=shape.signed))
+        elif shape.signed:
+            self.varint(number << 1 if number >= 0 else ~(number << 1))
+        else:
+            self.varint(number)
+
+    def varint(self, number: int) -> None:
+        encoded = bytearray()
+        while number > 0x7F:
+            encoded.append(number & 0x7F | 0x80)
+            number >>= 7
+        encoded.append(number)
+        self.pieces.append(bytes(encoded))
+
+    def floating(self, bits: int, value: Any) -> None:
+        try:
+            self.pieces.append(struct.pack("<f" if bits == 32 else "<d", value))
+        except (struct.error, TypeError, OverflowError, ValueError):
+            raise expected(f"f{bits}", value) from None
+
+    def text(self, value: Any) -> None:
+        if not isinstance(value, str):
+            raise expected("str", value)
+        try:
+            encoded = str.encode(value)
+        except UnicodeEncodeError as cause:
+            raise expected("str without lone surrogates", value) from cause
+        self.varint(len(encoded))
+        self.pieces.append(encoded)
+
+    def data(self, value: Any) -> bytes | memoryview:
+        try:
+            return as_bytes(value)
+        except (TypeError, ValueError) as cause:
+            raise expected("bytes", value) from cause
+
+    def instance(self, cls: type[Any], value: Any) -> None:
+        if not isinstance(value, cls):
+            raise expected(cls.__qualname__, value)
+
+    def collection(
+        self, shape: ListShape | ArrayShape | SetShape | MapShape, value: Any
+    ) -> None:
+        match shape:
+            case ListShape(item, python):
+                self.one_of((list, tuple), python, value)
+                self.counted(item, value)
+            case ArrayShape(item, length, "bytes" | "memoryview"):
+                data = self.data(value)
+                self.length("bytes", length, _data_length(data), value)
+                self.pieces.append(data)
+            case ArrayShape(item, length, python):
+                self.one_of((list, tuple), python, value)
+                self.length("items", length, len(value), value)
+                self.items(item, value)
+            case SetShape(item):
+                self.one_of((set, frozenset), "set", value)
+                self.counted(item, value)
+            case MapShape(key, item):
+                self.one_of((dict,), "dict", value)
+                size = self.sizes.of(key) + self.sizes.of(item)
+                self.check_zero_sized(size, len(value))
+                self.varint(len(value))
+                for index, (each_key, each) in enumerate(value.items()):
+                    self.within(f".keys()[{index}]", self.encode, key, each_key)
+                    self.within(f"[{text_of_key(each_key)}]", self.encode, item, each)
+
+    def one_of(self, kinds: tuple[type[Any], ...], name: str, value: Any) -> None:
+        if not isinstance(value, kinds):
+            raise expected(name, value)
+
+    def length(self, what: str, length: int, actual: int, value: Any) -> None:
+        if actual != length:
+            raise Problem(f"expected {length} {what}, got {actual}")
+
+    def counted(self, item: Shape, values: Any) -> None:
+        self.check_zero_sized(self.sizes.of(item), len(values))
+        self.varint(len(values))
+        self.items(item, values)
+
+    def items(self, item: Shape, values: Iterable[Any]) -> None:
+        for index, value in enumerate(values):
+            self.within(f"[{index}]", self.encode, item, value)
+
+    def tuple(self, shape: TupleShape, value: Any) -> None:
+        self.one_of((tuple,), "tuple", value)
+        self.length("items", len(shape.items), len(value), value)
+        for step, item, each in zip(
+            tuple_steps(shape), shape.items, value, strict=True
+        ):
+            self.within(step, self.encode, item, each)
+
+    def record(self, record: Record, value: Any) -> None:
+        for field in record.fields:
+            self.within(f".{field.attribute}", self.field, field, value)
+
+    def field(self, field: Any, value: Any) -> None:
+        what = f"the field {field.attribute!r} could not be read"
+        self.encode(field.shape, theirs(what, getattr, value, field.attribute))
+
+    def variant(self, shape: UnionShape, value: Any) -> None:
+        by_class = {
+            variant.record.cls: index for index, variant in enumerate(shape.variants)
+        }
+        for cls in type(value).__mro__:
+            if cls in by_class:
+                self.varint(by_class[cls])
+                self.record(shape.variants[by_class[cls]].record, value)
+                return
+        names = " | ".join(cls.__qualname__ for cls in by_class)
+        raise expected(names, value)
+
+
+def _data_length(data: bytes | memoryview) -> int:
+    return data.nbytes if isinstance(data, memoryview) else len(data)

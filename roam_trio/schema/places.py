@@ -1,0 +1,89 @@
+"""Where a type stands in another, and how it is refused there."""
+
+from __future__ import annotations
+
+import collections.abc
+import enum
+import typing
+from typing import Any, Literal
+
+from attrs import evolve, frozen
+
+from ..errors import SchemaError
+from .annotations import Applied, Opaque, type_name
+
+__all__ = ["Place", "class_and_args", "no_wire_form"]
+
+_ADVICE: dict[Any, str] = {
+    Any: "write the type that is meant",
+    object: "write the type that is meant",
+    list: "write its item type, as in list[u32]",
+    set: "write its item type, as in set[u32]",
+    frozenset: "write its item type, as in frozenset[u32]",
+    tuple: "write its item types, as in tuple[u32, str]",
+    dict: "write its key and value types, as in dict[str, u32]",
+    bytearray: "use bytes",
+    collections.abc.Sequence: "use list[T] or tuple[T, ...]",
+    collections.abc.Iterable: "use list[T] or tuple[T, ...]",
+    collections.abc.Mapping: "use dict[K, V]",
+    collections.abc.Set: "use frozenset[T]",
+    typing.get_origin(typing.Callable): "functions cannot be sent",
+    Literal: "use an enum.Enum",
+    enum.Enum: "use an enum class of your own",
+}
+_LAST_ADVICE = (
+    "make it a msgspec Struct, an attrs class or a dataclass, "
+    "or give it a wire type with register_wire_type"
+)
+
+
+@frozen
+class Place:
+    """Where a type stands.
+
+    Attributes:
+        path: the way to it.
+        no_channels: why no channel may stand here, or None if it may.
+        depth: how many types enclose it.
+        repeated: whether a collection encloses it.
+    """
+
+    path: str
+    no_channels: str | None
+    depth: int = 0
+    repeated: bool = False
+
+    def at(self, step: str, no_channels: str | None = None) -> Place:
+        return evolve(
+            self,
+            path=self.path + step,
+            no_channels=self.no_channels or no_channels,
+            depth=self.depth + 1,
+        )
+
+    def item(self, step: str, where: str) -> Place:
+        return evolve(self.at(step, where), repeated=True)
+
+    def refuse(self, problem: str) -> SchemaError:
+        return SchemaError(problem, self.path)
+
+
+def class_and_args(closed: Any) -> tuple[Any, tuple[Any, ...]]:
+    if isinstance(closed, Applied):
+        return closed.origin, closed.args
+    return closed, ()
+
+
+def no_wire_form(closed: Any, place: Place) -> SchemaError:
+    annotation = closed.annotation if isinstance(closed, Opaque) else closed
+    origin, _ = class_and_args(annotation)
+    advice = _LAST_ADVICE
+    if isinstance(origin, type) and hasattr(origin, "__roam_channel__"):
+        advice = f"write its item type, as in {origin.__name__}[u32]"
+    elif isinstance(origin, type) and issubclass(origin, tuple) and origin is not tuple:
+        advice = "make it a msgspec Struct with array_like=True"
+    elif isinstance(origin, type) and issubclass(origin, dict) and origin is not dict:
+        advice = "make it a msgspec Struct"
+    else:
+        advice = _ADVICE.get(origin, advice)
+    return place.refuse(f"{type_name(annotation)} has no wire form; {advice}")

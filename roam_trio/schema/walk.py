@@ -1,0 +1,132 @@
+"""A walk over a value that knows where it is, and says what is wrong there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..errors import CodecError
+from .shape import IntShape, Shape, TupleShape, levels
+from .sizes import MAX_ZERO_SIZED, Sizes
+
+__all__ = [
+    "Problem",
+    "Walk",
+    "expected",
+    "explaining",
+    "raised",
+    "range_of",
+    "text_of",
+    "text_of_key",
+    "theirs",
+    "tuple_steps",
+]
+
+Error = TypeVar("Error", bound=CodecError)
+T = TypeVar("T")
+
+MAX_TEXT = 60
+MAX_STEPS = 24
+
+
+class Problem(Exception):
+    """What is wrong. Where it is, the walk knows."""
+
+
+class Walk:
+    """A walk over a value, and the way to where it is."""
+
+    def __init__(self, root: Shape) -> None:
+        self.root = root
+        self.levels = levels(root)
+        self.sizes = Sizes(root)
+        self.steps: list[str] = []
+
+    def within(self, step: str, visit: Callable[..., T], *args: Any) -> T:
+        # Not undone on an error: the steps then lead to where it happened.
+        self.steps.append(step)
+        result = visit(*args)
+        self.steps.pop()
+        return result
+
+    def path(self) -> str:
+        steps = self.steps
+        if len(steps) > MAX_STEPS:
+            half = MAX_STEPS // 2
+            steps = [*steps[:half], "…", *steps[-half:]]
+        return "$" + "".join(steps)
+
+    def argument(self) -> str:
+        """Which argument the walk is in, if the root is an argument tuple."""
+        if isinstance(self.root, TupleShape) and self.root.labels and self.steps:
+            return f"argument {self.steps[0][1:]!r}: "
+        return ""
+
+    def check_zero_sized(self, item: float, count: int) -> None:
+        if item == 0 and count > MAX_ZERO_SIZED:
+            raise Problem(
+                f"expected at most {MAX_ZERO_SIZED} items without bytes, got {count}"
+            )
+
+
+def explaining(kind: type[Error], walk: Walk, run: Callable[[], T]) -> T:
+    """Run a walk; whatever it raises becomes the one error, with the place."""
+    try:
+        return run()
+    except MemoryError:
+        raise
+    except Problem as problem:
+        cause = problem.__cause__
+        raise kind(f"{walk.argument()}{problem}", walk.path()) from cause
+    except RecursionError as cause:
+        deep = "nested too deeply for the recursion limit of the interpreter"
+        raise kind(f"{walk.argument()}{deep}", walk.path()) from cause
+    except Exception as cause:
+        raise kind(f"{walk.argument()}{raised(cause)}", walk.path()) from cause
+
+
+def raised(cause: Exception) -> str:
+    return f"{type(cause).__name__}: {cause}"
+
+
+def theirs(what: str, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call the user's code; what it raises is why the value is refused."""
+    try:
+        return call(*args, **kwargs)
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as cause:
+        raise Problem(f"{what}: {raised(cause)}") from cause
+
+
+def expected(what: str, value: object) -> Problem:
+    return Problem(f"expected {what}, got {text_of(value)}")
+
+
+def text_of(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if type(value) in (str, bytes, bytearray, list, tuple):
+        # All of it could be large.
+        value = value[: MAX_TEXT + 1]
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<repr raised {type(error).__name__}>"
+    if len(text) > MAX_TEXT:
+        text = f"{text[:MAX_TEXT]}…"
+    return text if type(value) is int else f"{text} ({type(value).__qualname__})"
+
+
+def range_of(shape: IntShape) -> str:
+    return f"{shape.name} ({shape.minimum} to {shape.maximum})"
+
+
+def tuple_steps(shape: TupleShape) -> list[str]:
+    if shape.labels is not None:
+        return [f".{label}" for label in shape.labels]
+    return [f"[{index}]" for index in range(len(shape.items))]
+
+
+def text_of_key(key: object) -> str:
+    return text_of(key) if isinstance(key, int) else text_of(key).rpartition(" (")[0]

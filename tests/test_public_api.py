@@ -1,0 +1,255 @@
+"""The public face: every name that belongs there is, and says what it is for."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import itertools
+import pkgutil
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roam_trio
+
+ROOT = Path(__file__).parent.parent
+
+# The names that other implementations export, by what they are about.
+PARITY = {
+    "services": """
+        service ServiceDescriptor MethodDescriptor MethodId hash Handler Caller
+        DriverCaller ErasedCaller NoopCaller Call SinkCall ReplySink DriverReplySink
+        RequestCall RequestResponse ResponseParts RoamError RpcPlan rpc_plan Payload
+        Backing schema
+    """,
+    "channels": """
+        Tx Rx channel TxError RxError ChannelId bind_channels_caller_args
+        bind_channels_callee_args DriverChannelSink
+    """,
+    "sessions": """
+        initiator acceptor SessionInitiatorBuilder SessionAcceptorBuilder Session
+        SessionError PROTOCOL_VERSION ConnectionHandle ConnectionState ConnectionId
+        ConnectionSettings Parity Driver Metadata MetadataEntry MetadataValue
+        MetadataFlags session
+    """,
+    "conduits": """
+        Conduit ConduitTx ConduitRx ConduitTxPermit MsgFamily MessageFamily BareConduit
+        BareConduitTx BareConduitRx BareConduitPermit BareConduitError
+    """,
+    "links": """
+        Link LinkTx LinkRx LinkTxPermit WriteSlot SplitLink MemoryLink MemoryLinkTx
+        MemoryLinkRx MemoryLinkTxPermit MemoryWriteSlot MemoryLinkRxError
+        memory_link_pair
+    """,
+    "beyond them": """
+        client connect dispatcher serve current_call describe with_metadata Fallible
+        Server Limits StreamLink StreamLimits errors links
+    """,
+}
+
+# Those that are still missing, and what they wait for. A name that comes to exist
+# fails the test below until it moves up.
+MISSING = {
+    "session.ServiceDescriptor": "a second name for ServiceDescriptor in the session "
+    "module, which knows nothing of services so far",
+    "session.MethodDescriptor": "likewise",
+    "SelfRef": "a name for results that borrow; a memoryview keeps its buffer itself",
+    "SessionHandle": "virtual connections: till then, Session has all there is",
+    "ConnectionAcceptor": "virtual connections",
+    "AcceptedConnection": "virtual connections",
+    "proxy_connections": "virtual connections, and proxying",
+    "SessionKeepaliveConfig": "keepalive",
+    "BoxSessionFuture": "background tasks of a session that its user runs",
+    "StableConduit": "the stable conduit",
+    "StableConduitTx": "the stable conduit",
+    "StableConduitRx": "the stable conduit",
+    "StableConduitPermit": "the stable conduit",
+    "StableConduitError": "the stable conduit",
+    "LinkSource": "the stable conduit",
+    "Attachment": "the stable conduit",
+    "prepare_acceptor_attachment": "the stable conduit",
+    "ConduitAcceptor": "the stable conduit",
+    "DynConduitTx": "a name for a ConduitTx of messages, whichever conduit's it is",
+    "IntoConduit": "a name for what initiator and acceptor take: a conduit or a link",
+}
+
+INTEGERS = [f"{sign}{bits}" for sign in "ui" for bits in (8, 16, 32, 64, 128, "size")]
+WIRE_TYPES = [*INTEGERS, "f32", "f64", "char"]
+
+
+def find(name: str) -> Any:
+    """What a dotted name below `roam_trio` stands for."""
+    value: Any = roam_trio
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize("area", PARITY)
+def test_the_names_of_other_implementations_are_public(area: str) -> None:
+    names = PARITY[area].split()
+    assert [name for name in names if name not in roam_trio.__all__] == []
+    assert [name for name in names if not hasattr(roam_trio, name)] == []
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_name_that_is_listed_as_missing_is(name: str) -> None:
+    with pytest.raises(AttributeError):
+        find(name)
+
+
+def imported_names() -> list[str]:
+    """What the public face takes from the modules below."""
+    tree = ast.parse(Path(inspect.getfile(roam_trio)).read_text(encoding="utf-8"))
+    return [
+        alias.asname or alias.name
+        for statement in tree.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    ]
+
+
+def test_all_is_exactly_what_is_imported() -> None:
+    assert sorted(roam_trio.__all__) == sorted(imported_names())
+    assert len(set(roam_trio.__all__)) == len(roam_trio.__all__)
+
+
+def test_every_error_is_public_and_in_one_tree() -> None:
+    for name in roam_trio.errors.__all__:
+        error = getattr(roam_trio.errors, name)
+        assert getattr(roam_trio, name) is error
+        assert issubclass(error, roam_trio.RoamTrioError)
+
+
+@pytest.mark.parametrize("name", ["schema", "session", "hash", "links", "errors"])
+def test_submodules_are_importable_and_documented(name: str) -> None:
+    module = importlib.import_module(f"roam_trio.{name}")
+    assert getattr(roam_trio, name) is module
+    assert module.__doc__
+
+
+def test_the_hash_module_computes_identities() -> None:
+    shape = roam_trio.schema.shape_of(None)
+    signature = roam_trio.hash.signature_of(shape)
+    assert roam_trio.hash.kebab("TemplateHost") == "template-host"
+    assert roam_trio.hash.method_id("Testbed", "ping", signature) == (
+        roam_trio.schema.method_id("testbed", "Ping", signature)
+    )
+
+
+def modules() -> list[types.ModuleType]:
+    found = [
+        importlib.import_module(each.name)
+        for each in pkgutil.walk_packages(roam_trio.__path__, "roam_trio.")
+        if not each.name.endswith("__main__") and ".cli" not in each.name
+    ]
+    return [roam_trio, *found]
+
+
+def test_every_module_and_every_name_it_exports_exists_and_is_documented() -> None:
+    for module in modules():
+        assert module.__doc__, module.__name__
+        for name in getattr(module, "__all__", ()):
+            assert hasattr(module, name), f"{module.__name__}.{name}"
+
+
+def documented_data() -> set[str]:
+    """Constants and aliases with a string below them."""
+    found: set[str] = set()
+    for module in modules():
+        body = ast.parse(Path(inspect.getfile(module)).read_text("utf-8")).body
+        for statement, below in itertools.pairwise(body):
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                match statement:
+                    case ast.Assign(targets=[ast.Name(name)]):
+                        found.add(name)
+                    case ast.AnnAssign(target=ast.Name(name)):
+                        found.add(name)
+    return found
+
+
+def is_documented_itself(value: object) -> bool:
+    return inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value)
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    data = documented_data()
+    wanting: list[str] = []
+    for name in set(roam_trio.__all__) - set(WIRE_TYPES):
+        value = getattr(roam_trio, name)
+        if is_documented_itself(value):
+            # Not an inherited one, nor one that attrs or msgspec made up.
+            text = value.__dict__.get("__doc__") if inspect.isclass(value) else None
+            text = text or (None if inspect.isclass(value) else value.__doc__)
+            if not text or text.startswith(f"{name}("):
+                wanting.append(name)
+        elif name not in data:
+            wanting.append(name)
+    assert sorted(set(wanting) - SPEAK_FOR_THEMSELVES) == []
+
+
+def test_every_public_method_has_a_docstring() -> None:
+    wanting: list[str] = []
+    for name in roam_trio.__all__:
+        cls = getattr(roam_trio, name)
+        if not inspect.isclass(cls):
+            continue
+        for method, member in vars(cls).items():
+            function = getattr(member, "fget", getattr(member, "__func__", member))
+            if method.startswith("_") or not inspect.isfunction(function):
+                continue
+            if not inspect.getdoc(getattr(cls, method)):
+                wanting.append(f"{name}.{method}")
+    assert sorted(set(wanting) - INTERNAL) == []
+
+
+SPEAK_FOR_THEMSELVES = {"Message", "PROTOCOL_VERSION"}
+
+# What one part of a session or link calls on another.
+INTERNAL = {
+    "DriverChannelSink.on_lost",
+    "DriverChannelSink.on_reset",
+    "MemoryLinkTx.statistics",
+}
+
+
+def test_every_wire_type_is_described_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "types.md").read_text(encoding="utf-8")
+    assert [name for name in WIRE_TYPES if f"`{name}`" not in text] == []
+    assert [name for name in WIRE_TYPES if name not in roam_trio.__all__] == []
+
+
+def documents() -> list[Path]:
+    return sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_the_files_that_the_documentation_names_exist(document: Path) -> None:
+    missing = [
+        word
+        for word in document.read_text(encoding="utf-8").replace("`", " ").split()
+        if word.startswith("roam_trio/") and not (ROOT / word.rstrip(".,;:)")).exists()
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [ROOT / "README.md", ROOT / "docs" / "types.md"],
+    ids=lambda path: path.name,
+)
+def test_the_code_in_the_documentation_runs(
+    document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a module, since the hints of a service are resolved in the module it is in.
+    module = types.ModuleType(f"code_of_{document.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    blocks = re.findall(r"```python\n(.*?)```", document.read_text("utf-8"), re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, document.name, "exec"), module.__dict__)

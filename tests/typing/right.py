@@ -1,0 +1,230 @@
+"""What mypy and pyright, both strict, have to accept. Nothing here is run."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Annotated, Literal, Protocol, assert_type
+
+import attrs
+import msgspec
+import trio
+
+from roam_trio import (
+    Array,
+    Call,
+    Caller,
+    Credit,
+    Dispatcher,
+    Fallible,
+    Handler,
+    Length,
+    Limits,
+    Link,
+    Metadata,
+    MetadataEntry,
+    MetadataFlags,
+    ResponseParts,
+    Rx,
+    Server,
+    ServiceDescriptor,
+    Session,
+    Tx,
+    UserError,
+    acceptor,
+    channel,
+    client,
+    connect,
+    current_call,
+    describe,
+    dispatcher,
+    f32,
+    i32,
+    i64,
+    initiator,
+    memory_link_pair,
+    register_wire_type,
+    rpc_plan,
+    serve,
+    service,
+    u8,
+    u32,
+    with_metadata,
+)
+
+
+class MathError(enum.Enum):
+    DIVISION_BY_ZERO = "DivisionByZero"
+
+
+@attrs.define
+class NotFound(Exception):
+    key: str
+
+
+class Point(msgspec.Struct, frozen=True):
+    x: i32
+    y: f32
+
+
+@service
+class Adder(Protocol):
+    """A service with one method of every kind."""
+
+    async def add(self, left: u32, right: u32 = 1) -> u32: ...
+    async def divide(self, a: i64, b: i64) -> Fallible[i64, MathError]: ...
+    async def find(self, key: str) -> Fallible[Point, NotFound]: ...
+    async def sum(self, numbers: Rx[i32]) -> i64: ...
+    async def generate(self, count: u32, output: Tx[i32]) -> None: ...
+    async def fast(self, output: Annotated[Tx[Point], Credit(256)]) -> None: ...
+    async def digest(self, data: Annotated[bytes, Length(16)]) -> Array[u8, Literal[4]]:
+        """A method may be documented below its signature."""
+        ...
+
+
+class AdderImpl:
+    """No base class is needed, and the wire types need not be repeated."""
+
+    async def add(self, left: int, right: int = 1) -> int:
+        return left + right
+
+    async def divide(self, a: int, b: int) -> int:
+        if b == 0:
+            raise UserError(MathError.DIVISION_BY_ZERO)
+        return a // b
+
+    async def find(self, key: str) -> Point:
+        if not key:
+            raise NotFound(key)
+        return Point(1, 2.5)
+
+    async def sum(self, numbers: Rx[int]) -> int:
+        total = 0
+        async for number in numbers:
+            assert_type(number, int)
+            total += number
+        return total
+
+    async def generate(self, count: int, output: Tx[int]) -> None:
+        async with output:
+            for number in range(count):
+                await output.send(number)
+
+    async def fast(self, output: Tx[Point]) -> None:
+        await output.send(Point(1, 2))
+
+    async def digest(self, data: bytes) -> list[int]:
+        return list(data[:4])
+
+
+class Replying(AdderImpl):
+    """Answers explicitly."""
+
+    async def add(self, left: int, right: int = 1) -> int:
+        call: Call[int, MathError] = current_call()
+        call.response_metadata = {"cache": "hit"}
+        assert_type(call.metadata, Metadata)
+        return await call.ok(left + right)
+
+    async def divide(self, a: int, b: int) -> int:
+        call: Call[int, MathError] = current_call()
+        if b == 0:
+            await call.err(MathError.DIVISION_BY_ZERO)
+            await call.reply(UserError(MathError.DIVISION_BY_ZERO))
+        await call.reply(a // b)
+        return 0
+
+
+class Inheriting(Adder):
+    """The service can be the base class, too; wire types are plain types."""
+
+    async def add(self, left: u32, right: u32 = 1) -> u32:
+        return left + right
+
+
+# A dispatcher takes any object: annotate the handler to have it checked.
+handler: Adder = AdderImpl()
+replying: Adder = Replying()
+answering = dispatcher(Adder, handler)
+assert_type(answering, Dispatcher)
+as_handler: Handler = answering
+
+
+class ByHand:
+    async def handle(self, call: object, reply: object) -> None: ...
+
+
+by_hand: Handler = ByHand()
+
+
+async def use_server() -> None:
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(serve, "tcp://127.0.0.1:0", answering)
+        async with connect(server.url, Adder) as adder:
+            assert_type(adder, Adder)
+            assert_type(await adder.add(3, 5), int)
+            assert_type(await adder.add(left=3), int)
+            assert_type(await adder.divide(7, 2), int)
+            assert_type(await adder.find("key"), Point)
+            assert_type(await adder.digest(b"\0" * 16), list[int])
+        limits = Limits(max_payload=1024)
+        async with connect(server.url, Adder, answering, limits=limits) as adder:
+            nursery.start_soon(adder.add, 1, 2)
+
+
+async def use_channels(adder: Adder) -> None:
+    tx, rx = channel[int]()
+    assert_type(tx, Tx[int])
+    assert_type(rx, Rx[int])
+    points_tx, points_rx = channel(Point)
+    assert_type(points_rx, Rx[Point])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(adder.fast, points_tx)
+        nursery.start_soon(adder.sum, rx)
+        async with tx:
+            await tx.send(3)
+        assert_type(await points_rx.recv(), Point)
+        async for point in points_rx:
+            assert_type(point.y, float)
+    sending: trio.abc.SendChannel[int] = tx
+    receiving: trio.abc.ReceiveChannel[int] = rx
+    del sending, receiving
+
+
+async def use_metadata(adder: Adder) -> None:
+    parts = await with_metadata(adder.add, {"trace-id": "abc"})(3, right=5)
+    assert_type(parts, ResponseParts[int])
+    assert_type(parts.value, int)
+    assert_type(parts.metadata, Metadata)
+    entries = [MetadataEntry("token", b"secret", MetadataFlags.SENSITIVE)]
+    found = await with_metadata(adder.find, entries)("key")
+    assert_type(found.value, Point)
+    assert_type(found.metadata.get("a"), str | bytes | int | None)
+
+
+async def use_sessions() -> None:
+    near, far = memory_link_pair(8)
+    link: Link = near
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acceptor(far).run, answering)
+        async with initiator(link).open() as session:
+            assert_type(session, Session)
+            caller: Caller = session.caller
+            adder = client(Adder, caller)
+            assert_type(adder, Adder)
+            assert_type(await adder.add(1, 2), int)
+
+
+class Celsius:
+    def __init__(self, degrees: float) -> None:
+        self.degrees = degrees
+
+
+def warmth(value: Celsius) -> float:
+    return value.degrees
+
+
+register_wire_type(Celsius, f32, unstructure=warmth, structure=Celsius)
+encoded: Sequence[bytes | memoryview] = rpc_plan(Point).encode(Point(1, 2))
+assert_type(rpc_plan(Point).decode(b""), Point)
+assert_type(describe(Adder), ServiceDescriptor)

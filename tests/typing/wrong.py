@@ -1,0 +1,101 @@
+"""What mypy and pyright, both strict, have to refuse. Nothing here is run.
+
+Every line that is wrong ends with a comment that silences both checkers, so that this
+file passes as the others do. `test_checkers.py` takes the comments away, and compares
+the lines with those that the checkers then refuse.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from roam_trio import (
+    Call,
+    Metadata,
+    Rx,
+    Tx,
+    UserError,
+    channel,
+    client,
+    connect,
+    current_call,
+    dispatcher,
+    initiator,
+    memory_link_pair,
+    serve,
+    with_metadata,
+)
+
+from .right import Adder, AdderImpl, MathError, Point
+
+
+async def wrong_calls(adder: Adder) -> None:
+    await adder.add("3", 5)  # type: ignore[arg-type]
+    await adder.add(3, 5, 7)  # type: ignore[call-arg]
+    await adder.add(first=3)  # type: ignore[call-arg]
+    await adder.subtract(3, 5)  # type: ignore[attr-defined]
+    text: str = await adder.add(3, 5)  # type: ignore[assignment]
+    quotient: Point = await adder.divide(3, 5)  # type: ignore[assignment]
+    del text, quotient
+
+
+async def wrong_channels(adder: Adder) -> None:
+    tx, rx = channel[int]()
+    texts_tx, texts_rx = channel[str]()
+    await tx.send("3")  # type: ignore[arg-type]
+    await adder.sum(tx)  # type: ignore[arg-type]
+    await adder.sum(texts_rx)  # type: ignore[arg-type]
+    await adder.fast(texts_tx)  # type: ignore[arg-type]
+    number: str = await rx.recv()  # type: ignore[assignment]
+    del number
+
+
+async def wrong_connections() -> None:
+    async with connect("tcp://127.0.0.1:1", Adder) as adder:
+        await adder.add(None)  # type: ignore[arg-type]
+    async with connect("tcp://127.0.0.1:1", Adder, AdderImpl()):  # type: ignore[arg-type]
+        pass
+    connect(7000, Adder)  # type: ignore[arg-type]
+    near, _ = memory_link_pair(8)
+    async with initiator(near).open() as session:
+        client(Adder, session)  # type: ignore[arg-type]
+        await client(Adder, session.caller).add(b"3")  # type: ignore[arg-type]
+    await serve("tcp://127.0.0.1:0", AdderImpl())  # type: ignore[arg-type]
+
+
+async def wrong_metadata(adder: Adder) -> None:
+    await with_metadata(adder.add)("3")  # type: ignore[arg-type]
+    await with_metadata(adder.add, "trace-id")(3)  # type: ignore[arg-type]
+    text: str = (await with_metadata(adder.add)(3)).value  # type: ignore[assignment]
+    Metadata.of({"key": 1.5})  # type: ignore[arg-type]
+    del text
+
+
+async def wrong_replies() -> None:
+    call: Call[int, MathError] = current_call()
+    await call.ok("3")  # type: ignore[arg-type]
+    await call.err(3)  # type: ignore[arg-type]
+    await call.reply("3")  # type: ignore[arg-type]
+    await call.reply(UserError(MathError.DIVISION_BY_ZERO))
+
+
+class NotAsync(AdderImpl):
+    def add(self, left: int, right: int = 1) -> int:  # type: ignore[override]
+        return left + right
+
+
+class OtherArgument(AdderImpl):
+    async def add(self, left: str, right: int = 1) -> int:  # type: ignore[override]
+        return len(left) + right
+
+
+class OtherItems:
+    async def sum(self, numbers: Rx[str]) -> int:
+        return 0
+
+    async def generate(self, count: int, output: Tx[int]) -> None: ...
+
+
+missing: Adder = OtherItems()  # type: ignore[assignment]
+not_async: Adder = NotAsync()  # type: ignore[assignment]
+dispatcher(Adder, OtherItems())  # checkers cannot compare the two, hence the line above
