@@ -10,9 +10,10 @@ print(server.url)
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar, overload
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -23,8 +24,16 @@ from .errors import SessionError
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link, StreamLimits, connect_tcp, tcp_link
 from .metadata import Metadata, MetadataLike
+from .offering import OfferedServices
 from .service import client, describe
-from .session import OpenSession, acceptor, initiator
+from .session import (
+    ConnectionAcceptor,
+    OpenSession,
+    Session,
+    SessionKeepaliveConfig,
+    acceptor,
+    initiator,
+)
 
 __all__ = ["Connecting", "Server", "connect", "serve"]
 
@@ -33,24 +42,54 @@ logger = logging.getLogger("roam_trio.endpoint")
 T = TypeVar("T")
 
 
+@overload
 def connect(
     url: str,
-    service: Callable[..., T],
-    handler: Handler | None = None,
+    service: None = None,
+    handler: Handler | Mapping[str, Handler] | None = None,
     *,
     max_concurrent_requests: int = 64,
     metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
-) -> Connecting[T]:
-    """Connect to a server and get a client, for the length of an ``async with`` block.
+) -> Connecting[Session]: ...
+@overload
+def connect(
+    url: str,
+    service: Callable[..., T],
+    handler: Handler | Mapping[str, Handler] | None = None,
+    *,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+) -> Connecting[T]: ...
+def connect(
+    url: str,
+    service: Callable[..., T] | None = None,
+    handler: Handler | Mapping[str, Handler] | None = None,
+    *,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+) -> Connecting[T] | Connecting[Session]:
+    """Connect to a server for the length of an ``async with`` block.
+
+    With a service the block gets a client of it, on the root connection. Without one it
+    gets the `Session`, for services on connections of their own: `Session.open`.
 
     Args:
         url: ``tcp://host:port``.
         service: the class of the service; the client is typed as it.
-        handler: answers calls of the server's, if it makes any.
+        handler: answers calls of the server's, if it makes any; or handlers by name,
+            for the connections it opens.
         max_concurrent_requests: how many calls of the server's may be in flight.
         metadata: sent along with the handshake.
+        keepalive: when to ping the server; None for never.
         limits: what the server can make this side hold.
         strict: also refuse what other implementations are known to do differently
             from the rules.
@@ -64,25 +103,32 @@ def connect(
     Leaving the block ends the session; an exception of the block's passes through as
     it is.
     """
-    describe(service)
+    if service is not None:
+        describe(service)
     address = _TcpAddress.parse(url)
     if not address.host:
         raise ValueError(f"{_expected(url)}: there is no host to connect to")
-    options = _Options(max_concurrent_requests, metadata, limits, strict)
+    options = _Options(
+        handler, max_concurrent_requests, metadata, keepalive, limits, strict
+    )
 
     async def open_session() -> OpenSession:
         link = await connect_tcp(
             address.host, address.port, limits=options.stream_limits
         )
-        return initiator(
-            link,
-            max_concurrent_requests=options.max_concurrent_requests,
-            metadata=options.metadata,
-            limits=options.limits,
-            strict=options.strict,
-        ).open(handler)
+        return initiator(link, **options.for_builder).open(options.root_handler)
 
-    return Connecting(open_session, service)
+    if service is None:
+        return Connecting(open_session, _the_session)
+    return Connecting(open_session, partial(_client_of, service))
+
+
+def _the_session(session: Session) -> Session:
+    return session
+
+
+def _client_of(service: Callable[..., T], session: Session) -> T:
+    return client(service, session.caller)
 
 
 class Connecting(Generic[T]):
@@ -91,16 +137,15 @@ class Connecting(Generic[T]):
     def __init__(
         self,
         open_session: Callable[[], Awaitable[OpenSession]],
-        service: Callable[..., T],
+        face: Callable[[Session], T],
     ) -> None:
         self._open_session = open_session
-        self._service = service
+        self._face = face
         self._session: OpenSession | None = None
 
     async def __aenter__(self) -> T:
         self._session = await self._open_session()
-        session = await self._session.__aenter__()
-        return client(self._service, session.caller)
+        return self._face(await self._session.__aenter__())
 
     async def __aexit__(
         self,
@@ -115,24 +160,45 @@ class Connecting(Generic[T]):
 class Server:
     """A running server, as `serve` reports it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, listening: trio.CancelScope, sessions: dict[Session, None]
+    ) -> None:
         self._url = url
+        self._listening = listening
+        self._sessions = sessions
 
     @property
     def url(self) -> str:
         """Where it listens, with the port it really has."""
         return self._url
 
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The sessions that are open now."""
+        return tuple(self._sessions)
+
+    async def shutdown(self, grace: float = 0.0) -> None:
+        """Stop listening, and end every session; `serve` returns then.
+
+        For `grace` seconds, calls in flight and open channels may finish, while new
+        calls and connections are refused; see `Session.shutdown`.
+        """
+        self._listening.cancel()
+        async with trio.open_nursery() as nursery:
+            for session in self.sessions:
+                nursery.start_soon(session.shutdown, grace)
+
     def __repr__(self) -> str:
-        return f"<Server {self._url}>"
+        return f"<Server {self._url}, {len(self._sessions)} sessions>"
 
 
 async def serve(
     url: str,
-    handler: Handler,
+    handler: Handler | Mapping[str, Handler],
     *,
     max_concurrent_requests: int = 64,
     metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
@@ -144,9 +210,13 @@ async def serve(
     Args:
         url: ``tcp://host:port``; port 0 takes a free one, see `Server.url`. Without a
             host it listens on every address of the machine.
-        handler: answers the calls of every client; `dispatcher` makes one.
-        max_concurrent_requests: how many calls each client may have in flight.
+        handler: answers the calls of every client; `dispatcher` makes one. Or handlers
+            by name, ``{"counter": dispatcher(Counter, CounterImpl())}``: a client opens
+            a connection for each service that it uses, with `Session.open`.
+        max_concurrent_requests: how many calls each client may have in flight on each
+            of its connections.
         metadata: sent along with every handshake.
+        keepalive: when to ping clients; None for never.
         limits: what each client can make this side hold.
         strict: see `connect`.
 
@@ -155,26 +225,31 @@ async def serve(
         OSError: it cannot listen there.
     """
     address = _TcpAddress.parse(url)
-    options = _Options(max_concurrent_requests, metadata, limits, strict)
+    options = _Options(
+        handler, max_concurrent_requests, metadata, keepalive, limits, strict
+    )
+    sessions: dict[Session, None] = {}
 
     async def serve_stream(stream: trio.SocketStream) -> None:
         try:
             link: Link = tcp_link(stream, limits=options.stream_limits)
-            session = acceptor(
-                link,
-                max_concurrent_requests=options.max_concurrent_requests,
-                metadata=options.metadata,
-                limits=options.limits,
-                strict=options.strict,
-            )
-            await session.run(handler)
+            builder = acceptor(link, **options.for_builder)
+            async with builder.open(options.root_handler) as session:
+                sessions[session] = None
+                try:
+                    await session.closed()
+                finally:
+                    del sessions[session]
         except (SessionError, OSError) as error:
             logger.warning("a client could not set up a session: %s", error)
 
     listeners = await trio.open_tcp_listeners(address.port, host=address.host or None)
+    listening = trio.CancelScope()
+    server = Server(address.with_port_of(listeners), listening, sessions)
     async with trio.open_nursery() as nursery:
-        await nursery.start(trio.serve_listeners, serve_stream, listeners)
-        task_status.started(Server(address.with_port_of(listeners)))
+        with listening:
+            task_status.started(server)
+            await trio.serve_listeners(serve_stream, listeners, handler_nursery=nursery)
 
 
 @attrs.frozen
@@ -215,16 +290,47 @@ def _as_metadata(source: MetadataLike) -> Metadata:
     return Metadata.of(source)
 
 
+class _BuilderOptions(TypedDict):
+    max_concurrent_requests: int
+    on_connection: ConnectionAcceptor | None
+    keepalive: SessionKeepaliveConfig | None
+    metadata: Metadata
+    limits: Limits
+    strict: bool
+
+
 @attrs.frozen
 class _Options:
     """What sessions are set up with, checked before there is a connection."""
 
+    handler: Handler | Mapping[str, Handler] | None
     max_concurrent_requests: int = attrs.field(
         validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
     )
     metadata: Metadata = attrs.field(converter=_as_metadata)
+    keepalive: SessionKeepaliveConfig | None
     limits: Limits
     strict: bool
+
+    @property
+    def root_handler(self) -> Handler | None:
+        return None if isinstance(self.handler, Mapping) else self.handler
+
+    @property
+    def for_builder(self) -> _BuilderOptions:
+        offered = None
+        if isinstance(self.handler, Mapping):
+            offered = OfferedServices(
+                self.handler, max_concurrent_requests=self.max_concurrent_requests
+            )
+        return {
+            "max_concurrent_requests": self.max_concurrent_requests,
+            "on_connection": offered,
+            "keepalive": self.keepalive,
+            "metadata": self.metadata,
+            "limits": self.limits,
+            "strict": self.strict,
+        }
 
     @property
     def stream_limits(self) -> StreamLimits:

@@ -13,21 +13,31 @@ from .builders import (
 from .caller import DriverCaller
 from .channels import DriverChannelSink
 from .connection import ConnectionHandle, ConnectionState
+from .connections import AcceptedConnection, ConnectionAcceptor
 from .driver import Driver
+from .keepalive import SessionKeepaliveConfig
+from .opening import SERVICE_KEY, OpenConnection
+from .proxy import proxy_connections
 from .reply import DriverReplySink
 from .session import Session
 
 __all__ = [
+    "SERVICE_KEY",
+    "AcceptedConnection",
+    "ConnectionAcceptor",
     "ConnectionHandle",
     "ConnectionState",
     "Driver",
     "DriverCaller",
     "DriverChannelSink",
     "DriverReplySink",
+    "OpenConnection",
     "OpenSession",
     "Session",
     "SessionAcceptorBuilder",
     "SessionInitiatorBuilder",
+    "SessionKeepaliveConfig",
     "acceptor",
     "initiator",
+    "proxy_connections",
 ]

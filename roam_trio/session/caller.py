@@ -23,8 +23,6 @@ class DriverCaller(Caller):
     one, and `close`, or dropping the last reference, takes one away.
     """
 
-    __slots__ = ("__weakref__", "_driver", "_is_open")
-
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._is_open = True
