@@ -6,7 +6,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import BareConduitError, DecodeError
-from ..links.base import Link, LinkRx, LinkTx, LinkTxPermit
+from ..links.base import (
+    Link,
+    LinkRx,
+    LinkTx,
+    LinkTxPermit,
+    RxStatistics,
+    TxStatistics,
+)
 from .base import Conduit, ConduitRx, ConduitTx, ConduitTxPermit, MsgFamily
 
 __all__ = ["BareConduit", "BareConduitPermit", "BareConduitRx", "BareConduitTx"]
@@ -51,6 +58,9 @@ class BareConduitTx(ConduitTx[M]):
 
     def send_nowait(self, message: M) -> None:
         self._tx.send_nowait(self._encode(message))
+
+    def statistics(self) -> TxStatistics:
+        return self._tx.statistics()
 
     async def pump(self) -> None:
         await self._tx.pump()
@@ -119,6 +129,9 @@ class BareConduitRx(ConduitRx[M]):
             raise BareConduitError(
                 f"a payload of {len(payload)} bytes is not a message: {exc}"
             ) from exc
+
+    def statistics(self) -> RxStatistics:
+        return self._rx.statistics()
 
     async def close(self) -> None:
         await self._rx.close()

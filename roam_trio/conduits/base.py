@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from ..links.base import RxStatistics, TxStatistics
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -99,6 +101,10 @@ class ConduitTx(ABC, Generic[M]):
         self.reserve_nowait().send(message)
 
     @abstractmethod
+    def statistics(self) -> TxStatistics:
+        """What the link under it has sent, and how full it is."""
+
+    @abstractmethod
     async def pump(self) -> None:
         """Carry committed messages to the transport; see `LinkTx.pump`."""
 
@@ -130,6 +136,10 @@ class ConduitRx(ABC, Generic[M]):
         Raises:
             trio.WouldBlock: nothing is ready.
         """
+
+    @abstractmethod
+    def statistics(self) -> RxStatistics:
+        """What the link under it has received."""
 
     @abstractmethod
     async def close(self) -> None:

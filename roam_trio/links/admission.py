@@ -18,24 +18,7 @@ from ..errors import LinkError
 from .base import Buffer, LinkTx, LinkTxPermit, WriteSlot
 from .storage import FillableBytes
 
-__all__ = ["AdmittedPermit", "AdmittedSlot", "AdmittingTx", "TxStatistics"]
-
-
-@attrs.frozen
-class TxStatistics:
-    """How full the sending half of a link is.
-
-    Attributes:
-        permits: permits and slots given out, neither used nor given back.
-        unsent_payloads: payloads committed that have not left this side.
-        unsent_bytes: their length in all, including what the link adds.
-        tasks_waiting: tasks waiting in `reserve`.
-    """
-
-    permits: int
-    unsent_payloads: int
-    unsent_bytes: int
-    tasks_waiting: int
+__all__ = ["AdmittedPermit", "AdmittedSlot", "AdmittingTx"]
 
 
 class AdmittingTx(LinkTx):
@@ -46,6 +29,8 @@ class AdmittingTx(LinkTx):
 
     def __init__(self) -> None:
         self._permits = 0
+        self._sent_payloads = 0
+        self._sent_bytes = 0
         self._waiting = ParkingLot()
         self._ending: _Ending | None = None
 

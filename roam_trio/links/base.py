@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
+import attrs
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -32,12 +34,48 @@ __all__ = [
     "LinkRx",
     "LinkTx",
     "LinkTxPermit",
+    "RxStatistics",
     "SplitLink",
+    "TxStatistics",
     "WriteSlot",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What a payload is made of; a memoryview is one-dimensional and of bytes."""
+
+
+@attrs.frozen
+class TxStatistics:
+    """What the sending half of a link has sent, and how full it is.
+
+    Attributes:
+        payloads: payloads committed so far.
+        payload_bytes: their length in all.
+        permits: permits and slots given out, neither used nor given back.
+        unsent_payloads: payloads committed that have not left this side.
+        unsent_bytes: their length in all, including what the link adds.
+        tasks_waiting: tasks waiting in `reserve`.
+    """
+
+    payloads: int
+    payload_bytes: int
+    permits: int
+    unsent_payloads: int
+    unsent_bytes: int
+    tasks_waiting: int
+
+
+@attrs.frozen
+class RxStatistics:
+    """What the receiving half of a link has received.
+
+    Attributes:
+        payloads: payloads received so far.
+        payload_bytes: their length in all.
+    """
+
+    payloads: int
+    payload_bytes: int
 
 
 class WriteSlot(ABC):
@@ -163,6 +201,10 @@ class LinkTx(ABC):
         self.reserve_nowait().send(pieces)
 
     @abstractmethod
+    def statistics(self) -> TxStatistics:
+        """What it has sent, and how full it is."""
+
+    @abstractmethod
     async def pump(self) -> None:
         """Carry committed payloads to the transport until this half is closed.
 
@@ -218,6 +260,10 @@ class LinkRx(ABC):
             trio.WouldBlock: nothing is ready; `recv` would wait.
             LinkError: as `recv`.
         """
+
+    @abstractmethod
+    def statistics(self) -> RxStatistics:
+        """What it has received."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -49,10 +49,23 @@ class FrameDecoder:
         max_payload: the longest payload to accept, in bytes.
     """
 
-    __slots__ = ("_buffer", "_filled", "_large", "_max_payload", "_view", "payloads")
+    __slots__ = (
+        "_buffer",
+        "_filled",
+        "_large",
+        "_max_payload",
+        "_view",
+        "count",
+        "payload_bytes",
+        "payloads",
+    )
 
     def __init__(self, max_payload: int) -> None:
         self.payloads: deque[bytes] = deque()
+        self.count = 0
+        """How many payloads have come so far."""
+        self.payload_bytes = 0
+        """Their length in all."""
         self._max_payload = max_payload
         self._buffer = bytearray(_RECEIVE_BUFFER)
         self._view = memoryview(self._buffer)
@@ -76,6 +89,8 @@ class FrameDecoder:
             self._cut_frames(self._filled + count)
         elif self._large.received(count):
             self.payloads.append(self._large.finish())
+            self.count += 1
+            self.payload_bytes += self._large.length
             self._large = None
 
     def ended(self) -> None:
@@ -109,6 +124,8 @@ class FrameDecoder:
                     start = end
                 break
             self.payloads.append(self._view[body:stop].tobytes())
+            self.count += 1
+            self.payload_bytes += length
             start = stop
         if start and start < end:
             self._buffer[: end - start] = self._view[start:end].tobytes()

@@ -12,8 +12,8 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from ..errors import LinkClosed, LinkError
-from .admission import AdmittedPermit, AdmittedSlot, AdmittingTx, TxStatistics
-from .base import Buffer, Link, LinkRx, WriteSlot
+from .admission import AdmittedPermit, AdmittedSlot, AdmittingTx
+from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics, WriteSlot
 
 __all__ = [
     "MemoryLink",
@@ -81,6 +81,8 @@ class MemoryLinkTx(AdmittingTx):
     def _publish(self, pieces: Sequence[Buffer]) -> None:
         payload = b"".join(pieces)
         self._channel.send_nowait(payload)
+        self._sent_payloads += 1
+        self._sent_bytes += len(payload)
         self._queued += 1
         self._queued_bytes += len(payload)
 
@@ -112,6 +114,8 @@ class MemoryLinkTx(AdmittingTx):
 
     def statistics(self) -> TxStatistics:
         return TxStatistics(
+            payloads=self._sent_payloads,
+            payload_bytes=self._sent_bytes,
             permits=self._permits,
             unsent_payloads=self._queued,
             unsent_bytes=self._queued_bytes,
@@ -146,6 +150,8 @@ class MemoryLinkRx(LinkRx):
     ) -> None:
         self._channel = channel
         self._sender = sender
+        self._payloads = 0
+        self._payload_bytes = 0
 
     async def recv(self) -> bytes | None:
         await checkpoint_if_cancelled()
@@ -159,7 +165,7 @@ class MemoryLinkRx(LinkRx):
             return None
         except trio.ClosedResourceError:
             raise _receiving_half_closed() from None
-        self._sender.payload_received(payload)
+        self._received(payload)
         return payload
 
     def recv_nowait(self) -> bytes | None:
@@ -169,8 +175,16 @@ class MemoryLinkRx(LinkRx):
             return None
         except trio.ClosedResourceError:
             raise _receiving_half_closed() from None
-        self._sender.payload_received(payload)
+        self._received(payload)
         return payload
+
+    def _received(self, payload: bytes) -> None:
+        self._payloads += 1
+        self._payload_bytes += len(payload)
+        self._sender.payload_received(payload)
+
+    def statistics(self) -> RxStatistics:
+        return RxStatistics(self._payloads, self._payload_bytes)
 
     async def close(self) -> None:
         """See `LinkRx.close`. The peer's senders get a LinkError from now on."""

@@ -20,8 +20,8 @@ import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
-from .admission import AdmittedPermit, AdmittingTx, TxStatistics
-from .base import Buffer, Link, LinkRx
+from .admission import AdmittedPermit, AdmittingTx
+from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
 from .framing import HEADER_LENGTH, LARGEST_LENGTH, FrameDecoder, FrameEncoder
 from .transport import ByteTransport, StreamTransport
 
@@ -155,6 +155,8 @@ class StreamLinkTx(AdmittingTx):
             self._check_length(length)
         self._frames.add(pieces, length)
         self._last_length = length
+        self._sent_payloads += 1
+        self._sent_bytes += length
         self._unsent_payloads += 1
         self._unsent_bytes += HEADER_LENGTH + length
         if self._carrier is not None:
@@ -266,6 +268,8 @@ class StreamLinkTx(AdmittingTx):
 
     def statistics(self) -> TxStatistics:
         return TxStatistics(
+            payloads=self._sent_payloads,
+            payload_bytes=self._sent_bytes,
             permits=self._permits,
             unsent_payloads=self._unsent_payloads,
             unsent_bytes=self._unsent_bytes,
@@ -373,6 +377,9 @@ class StreamLinkRx(LinkRx):
         if not self._at_end:
             self._at_end = True
             self._failure = failure
+
+    def statistics(self) -> RxStatistics:
+        return RxStatistics(self._decoder.count, self._decoder.payload_bytes)
 
     async def close(self) -> None:
         """Stop receiving; see `LinkRx.close`. What has not been taken is dropped."""

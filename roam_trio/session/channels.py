@@ -35,6 +35,7 @@ from ..messages import (
     Message,
 )
 from ..schema import ChannelShape
+from .statistics import ChannelStatistics
 
 if TYPE_CHECKING:
     from ..conduits.base import ConduitTxPermit
@@ -156,6 +157,10 @@ class OutgoingChannel(ChannelSink):
         self.state = state
         self._waiting.unpark_all()
         return True
+
+    def statistics(self) -> ChannelStatistics:
+        """Its credit."""
+        return ChannelStatistics(self._id, "out", self.credit, 0)
 
     def __repr__(self) -> str:
         return f"<channel {self._id} out, {self.state.value}, credit {self.credit}>"
@@ -293,6 +298,10 @@ class IncomingChannel(ChannelSource):
         self.state = state
         self._waiting.unpark_all()
         return True
+
+    def statistics(self) -> ChannelStatistics:
+        """Its sender's credit, and what waits to be received."""
+        return ChannelStatistics(self._id, "in", self.allowance, len(self._queue))
 
     def __repr__(self) -> str:
         return (

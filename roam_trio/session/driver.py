@@ -40,6 +40,7 @@ from .liveness import Liveness
 from .outbox import Outbox
 from .reply import DriverReplySink
 from .requests import Requests
+from .statistics import ChannelStatistics, ConnectionStatistics
 from .strays import Strays
 
 __all__ = ["ON_MESSAGE", "Driver", "Relay"]
@@ -369,6 +370,20 @@ class Driver:
             self.ended(channel_id)
             if channel is not None:
                 channel.on_lost(because)
+
+    def statistics(self) -> ConnectionStatistics:
+        """What is in flight and open on the connection now."""
+        now = trio.current_time()
+        outgoing = (channel.statistics() for channel in self.outgoing.values())
+        incoming = (channel.statistics() for channel in self.incoming.values())
+        relayed = (ChannelStatistics(id, "proxied", None, 0) for id in self._relays)
+        return ConnectionStatistics(
+            self.connection_id,
+            self.liveness.callers,
+            self.requests.statistics(now),
+            tuple(sink.statistics(now) for sink in self._answering.values()),
+            (*outgoing, *incoming, *relayed),
+        )
 
     def __repr__(self) -> str:
         return (

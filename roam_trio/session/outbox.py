@@ -118,5 +118,10 @@ class Outbox:
     def _send_kept(self, permit: ConduitTxPermit[Message]) -> None:
         permit.send(self._kept.popleft())
 
+    @property
+    def kept(self) -> int:
+        """How many messages wait for room."""
+        return len(self._kept)
+
     def __repr__(self) -> str:
         return f"<Outbox {len(self._kept)} kept>"

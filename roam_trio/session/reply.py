@@ -12,6 +12,7 @@ from ..calls import ChannelBinder, ReplySink
 from ..messages import Encoded, Message, RequestCall, RequestResponse
 from ..metadata import NO_METADATA, Metadata
 from ..schema import CANCELLED
+from .statistics import CallStatistics
 
 if TYPE_CHECKING:
     from ..conduits.base import ConduitTxPermit
@@ -25,11 +26,12 @@ logger = logging.getLogger("roam_trio.session")
 class DriverReplySink(ReplySink):
     """Where the response to one request goes, and the task that makes it."""
 
-    __slots__ = ("_cancelled", "_driver", "_scope", "_sent", "call")
+    __slots__ = ("_began", "_cancelled", "_driver", "_scope", "_sent", "call")
 
     def __init__(self, driver: Driver, call: RequestCall) -> None:
         self.call = call
         self._driver = driver
+        self._began = trio.current_time()
         self._sent = False
         self._cancelled = False
         self._scope: trio.CancelScope | None = None
@@ -77,6 +79,11 @@ class DriverReplySink(ReplySink):
         return RequestResponse(
             self._driver.connection_id, self.call.request_id, (), metadata, ret
         )
+
+    def statistics(self, now: float) -> CallStatistics:
+        """How long it has been answering."""
+        call = self.call
+        return CallStatistics(call.request_id, call.method_id, now - self._began)
 
     def _close(self) -> None:
         self._sent = True

@@ -28,6 +28,7 @@ from ..messages import (
 )
 from ..metadata import Metadata
 from ..schema import INVALID_PAYLOAD, UNKNOWN_METHOD
+from .statistics import CallStatistics
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -38,12 +39,27 @@ __all__ = ["Requests"]
 class _Waiting:
     """A request of this side's without a response yet, and the task that waits."""
 
-    __slots__ = ("_caller", "_error", "_request_id", "_response", "_task", "channels")
+    __slots__ = (
+        "_began",
+        "_caller",
+        "_error",
+        "_method_id",
+        "_request_id",
+        "_response",
+        "_task",
+        "channels",
+    )
 
     def __init__(
-        self, caller: Requests, request_id: int, channels: tuple[int, ...]
+        self,
+        caller: Requests,
+        request_id: int,
+        method_id: int,
+        channels: tuple[int, ...],
     ) -> None:
         self.channels = channels
+        self._began = trio.current_time()
+        self._method_id = method_id
         self._caller = caller
         self._request_id = request_id
         self._task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
@@ -62,6 +78,10 @@ class _Waiting:
         self._task = None
         self._caller.abandon(self._request_id)
         return trio.lowlevel.Abort.SUCCEEDED
+
+    def statistics(self, now: float) -> CallStatistics:
+        """How long it has been waiting."""
+        return CallStatistics(self._request_id, self._method_id, now - self._began)
 
     def deliver(self, response: RequestResponse) -> None:
         """Wake the task with `response`, unless it was cancelled meanwhile."""
@@ -174,7 +194,7 @@ class Requests:
             if isinstance(args, Payload):
                 channels, args = args.encode(driver.binder)
             request_id = self._ids.allocate()
-            waiting = _Waiting(self, request_id, channels)
+            waiting = _Waiting(self, request_id, method_id, channels)
             send(
                 RequestCall(
                     driver.connection_id,
@@ -229,6 +249,10 @@ class Requests:
         for one in waiting:
             one.fail(_lost(because))
         self._slots.unpark_all()
+
+    def statistics(self, now: float) -> tuple[CallStatistics, ...]:
+        """The requests without a response."""
+        return tuple(one.statistics(now) for one in self._waiting.values())
 
     @property
     def in_flight(self) -> int:

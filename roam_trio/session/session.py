@@ -54,6 +54,7 @@ from .handshake import Agreed
 from .keepalive import Keepalive, SessionKeepaliveConfig
 from .opening import OpenConnection
 from .outbox import Outbox
+from .statistics import SessionStatistics
 
 __all__ = ["Session"]
 
@@ -197,6 +198,15 @@ class Session:
                     await self._quiet.park()
         self._end(SessionError(because))
         await self._finished.wait()
+
+    def statistics(self) -> SessionStatistics:
+        """What the session does and holds now; never waits."""
+        return SessionStatistics(
+            tuple(driver.statistics() for driver in self._drivers.values()),
+            self._tx.statistics(),
+            self._rx.statistics(),
+            self._outbox.kept,
+        )
 
     # ------------------------------------------------------------ its life
 

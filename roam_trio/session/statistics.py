@@ -1,0 +1,83 @@
+"""What `Session.statistics` tells: plain data, as of the moment it was asked for."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..links.base import RxStatistics, TxStatistics
+
+__all__ = [
+    "CallStatistics",
+    "ChannelStatistics",
+    "ConnectionStatistics",
+    "SessionStatistics",
+]
+
+
+@attrs.frozen
+class CallStatistics:
+    """A call in flight.
+
+    Attributes:
+        request_id: its number.
+        method_id: the identity of its method; `hash` computes it from a service.
+        age: for how many seconds it has been in flight.
+    """
+
+    request_id: int
+    method_id: int
+    age: float
+
+
+@attrs.frozen
+class ChannelStatistics:
+    """An open channel.
+
+    Attributes:
+        channel_id: its number.
+        direction: ``"out"`` if this side sends, ``"in"`` if it receives, ``"proxied"``
+            if its messages only pass through.
+        credit: how many items more its sender may send; None if it is proxied.
+        queued: how many items wait to be received here.
+    """
+
+    channel_id: int
+    direction: str
+    credit: int | None
+    queued: int
+
+
+@attrs.frozen
+class ConnectionStatistics:
+    """An open connection.
+
+    Attributes:
+        connection_id: its number; 0 is the root.
+        callers: how many callers keep it alive.
+        calling: calls of this side's without a response.
+        answering: calls of the peer's that are being answered.
+        channels: its open channels.
+    """
+
+    connection_id: int
+    callers: int
+    calling: tuple[CallStatistics, ...]
+    answering: tuple[CallStatistics, ...]
+    channels: tuple[ChannelStatistics, ...]
+
+
+@attrs.frozen
+class SessionStatistics:
+    """A session.
+
+    Attributes:
+        connections: its open connections, in the order of their opening.
+        sent: what the link has sent, and what it holds.
+        received: what the link has received.
+        messages_kept: control messages that wait for room to be sent.
+    """
+
+    connections: tuple[ConnectionStatistics, ...]
+    sent: TxStatistics
+    received: RxStatistics
+    messages_kept: int
