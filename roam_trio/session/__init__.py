@@ -19,14 +19,24 @@ from .keepalive import SessionKeepaliveConfig
 from .opening import SERVICE_KEY, OpenConnection
 from .proxy import proxy_connections
 from .reply import DriverReplySink
-from .session import Session
+from .session import BoxSessionFuture, Session, SessionHandle
+from .statistics import (
+    CallStatistics,
+    ChannelStatistics,
+    ConnectionStatistics,
+    SessionStatistics,
+)
 
 __all__ = [
     "SERVICE_KEY",
     "AcceptedConnection",
+    "BoxSessionFuture",
+    "CallStatistics",
+    "ChannelStatistics",
     "ConnectionAcceptor",
     "ConnectionHandle",
     "ConnectionState",
+    "ConnectionStatistics",
     "Driver",
     "DriverCaller",
     "DriverChannelSink",
@@ -35,8 +45,10 @@ __all__ = [
     "OpenSession",
     "Session",
     "SessionAcceptorBuilder",
+    "SessionHandle",
     "SessionInitiatorBuilder",
     "SessionKeepaliveConfig",
+    "SessionStatistics",
     "acceptor",
     "initiator",
     "proxy_connections",

@@ -14,8 +14,8 @@ for at most `Limits.close_seconds`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 
@@ -56,7 +56,7 @@ from .opening import OpenConnection
 from .outbox import Outbox
 from .statistics import SessionStatistics
 
-__all__ = ["Session"]
+__all__ = ["BoxSessionFuture", "Session", "SessionHandle"]
 
 T = TypeVar("T")
 
@@ -181,6 +181,20 @@ class Session:
             handler: answers calls of the peer's on this connection.
         """
         return OpenConnection(self, service, name, metadata, handler)
+
+    def close_connection(self, connection_id: int, metadata: MetadataLike = ()) -> None:
+        """Close a virtual connection by its number; see `ConnectionHandle.close`.
+
+        Raises:
+            ValueError: it is the root, or is not open.
+        """
+        if connection_id == 0 or connection_id not in self._drivers:
+            raise ValueError(
+                f"expected the number of an open virtual connection, "
+                f"got {connection_id}"
+            )
+        assert self._connections is not None
+        self._connections.close(connection_id, Metadata.of(metadata))
 
     async def shutdown(self, grace: float = 0.0) -> None:
         """End the session, and wait until that is done.
@@ -425,6 +439,12 @@ class Session:
             state = "open"
         return f"<Session {state}>"
 
+
+SessionHandle = Session
+"""What a program holds of a session is the session itself."""
+
+BoxSessionFuture: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+"""The coroutine function of a session's background task, as `Session.run` is."""
 
 _ON_SESSION: dict[type[Message], Callable[[Session, Any], None]] = {
     Ping: Session._on_ping,
