@@ -29,8 +29,8 @@ class AdmittingTx(LinkTx):
 
     def __init__(self) -> None:
         self._permits = 0
-        self._sent_payloads = 0
-        self._sent_bytes = 0
+        self._sent_payloads: int = 0
+        self._sent_bytes: int = 0
         self._waiting = ParkingLot()
         self._ending: _Ending | None = None
 

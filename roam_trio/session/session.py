@@ -15,7 +15,7 @@ for at most `Limits.close_seconds`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import trio
 
@@ -204,13 +204,12 @@ class Session:
         and handlers are cancelled; what was committed is sent, for at most
         `Limits.close_seconds`. Harmless when it has ended already.
         """
-        because = "this side is shutting the session down"
         if grace > 0 and self._connections is not None:
-            self._connections.refuse(because)
+            self._connections.refuse("the session is being shut down")
             with trio.move_on_after(grace):
                 while not self._connections.are_quiet:
                     await self._quiet.park()
-        self._end(SessionError(because))
+        self._end(SessionError("this side has shut the session down"))
         await self._finished.wait()
 
     def statistics(self) -> SessionStatistics:
@@ -391,7 +390,7 @@ class Session:
             elif self._connections is not None:
                 self._connections.on_stray(message)
             return
-        act_on_session = _ON_SESSION.get(type(message))
+        act_on_session = self._ACTIONS.get(type(message))
         if act_on_session is not None:
             act_on_session(self, message)
         elif self._strict:
@@ -430,6 +429,17 @@ class Session:
             case ConnectionClose():
                 connections.on_close(message)
 
+    _ACTIONS: ClassVar[dict[type[Message], Callable[[Session, Any], None]]] = {
+        Ping: _on_ping,
+        Pong: _on_pong,
+        ProtocolError: _on_protocol_error,
+        ConnectionOpen: _on_connection,
+        ConnectionAccept: _on_connection,
+        ConnectionReject: _on_connection,
+        ConnectionClose: _on_connection,
+    }
+    """What a session does with the messages that belong to no connection's driver."""
+
     def __repr__(self) -> str:
         if self._root is None:
             state = "being set up"
@@ -445,17 +455,6 @@ SessionHandle = Session
 
 BoxSessionFuture: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 """The coroutine function of a session's background task, as `Session.run` is."""
-
-_ON_SESSION: dict[type[Message], Callable[[Session, Any], None]] = {
-    Ping: Session._on_ping,
-    Pong: Session._on_pong,
-    ProtocolError: Session._on_protocol_error,
-    ConnectionOpen: Session._on_connection,
-    ConnectionAccept: Session._on_connection,
-    ConnectionReject: Session._on_connection,
-    ConnectionClose: Session._on_connection,
-}
-"""What a session does with the messages that belong to no connection's driver."""
 
 
 def _as_session_error(error: RoamTrioError) -> RoamTrioError:
