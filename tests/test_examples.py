@@ -29,6 +29,14 @@ SHOWN = {
         "  [server] lend, asked for by 'Ada'\n"
         "Dune: there is no such book\n"
     ),
+    "features": (
+        "counter: 3 7\n"
+        "text: HELLO!\n"
+        "votes: 1\n"
+        "abacus: 'abacus' is not one of the services: counter, text, votes\n"
+    ),
+    "callback": "  [Ada] Tea at five.\n  [Bea] Tea at five.\nread by 2\n",
+    "proxy": "HELLO!\nTO! BE! OR! NOT!\n",
 }
 
 
