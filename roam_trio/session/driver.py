@@ -278,11 +278,14 @@ class Driver:
         if self.ended_because is not None:
             return
         self.ended_because = because
+        # Handlers first: one whose caller is gone ends cancelled, wherever it waits,
+        # and does not fail with the loss of what it waits for.
+        for sink in self._answering.values():
+            sink.lose()
+        self._answering.clear()
         self.caller.on_end(because)
         self.lose_channels((*self.outgoing, *self.incoming), because)
         self._strays.clear()
-        for sink in list(self._answering.values()):
-            sink.lose()
 
     def lose_channels(self, channels: tuple[int, ...], because: BaseException) -> None:
         """No handler will ever take up these channels of a call of this side's."""
