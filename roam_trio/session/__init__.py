@@ -3,6 +3,7 @@
 `builders` sets one up, `session` runs it, `driver` runs a connection of it.
 """
 
+from ..service.descriptor import MethodDescriptor, ServiceDescriptor
 from .builders import (
     OpenSession,
     SessionAcceptorBuilder,
@@ -17,7 +18,10 @@ from .driver import Driver
 from .reply import DriverReplySink
 from .session import Session
 
+# Not of this layer; other implementations have these names here as well.
 __all__ = [
+    "MethodDescriptor",
+    "ServiceDescriptor",
     "ConnectionHandle",
     "ConnectionState",
     "Driver",
