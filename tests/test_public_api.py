@@ -91,7 +91,8 @@ def test_the_names_of_other_implementations_are_public(area: str) -> None:
     names = PARITY[area].split()
     tops = {name.partition(".")[0] for name in names}
     assert sorted(tops - set(roam_trio.__all__)) == []
-    assert [name for name in names if not hasattr(roam_trio, name)] == []
+    for name in names:
+        find(name)
 
 
 @pytest.mark.parametrize("name", MISSING)
