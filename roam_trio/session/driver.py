@@ -93,7 +93,10 @@ class Driver:
         """Hold the handlers' tasks until cancelled; a task of the session's."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None  # it is about to close
 
     @property
     def binder(self) -> ChannelBinder:
@@ -114,6 +117,9 @@ class Driver:
 
     def on_call(self, call: RequestCall) -> None:
         """A request of the peer's: start to answer it."""
+        nursery = self._nursery
+        if nursery is None:
+            return  # the connection is being cancelled
         self._check_call(call)
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         try:
@@ -124,8 +130,7 @@ class Driver:
         if coroutine is None:
             sink.give_up()
         else:
-            assert self._nursery is not None
-            self._nursery.start_soon(sink.run, coroutine)
+            nursery.start_soon(sink.run, coroutine)
 
     def _check_call(self, call: RequestCall) -> None:
         request_id = call.request_id
