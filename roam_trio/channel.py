@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import trio
@@ -148,6 +149,12 @@ class _End:
         raise TypeError(
             f"{type(self).__name__} is not made directly: channel() makes a pair"
         )
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, item: Any) -> GenericAlias:
+            # Not through typing's cache, to which Tx[A | B] and Tx[B | A] are one.
+            return GenericAlias(cls, item)
 
     @classmethod
     def __roam_unbound__(cls) -> Self:

@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 PROTOCOL_VERSION = 7
+"""The version of the roam protocol that this package speaks."""
 
 Encoded: TypeAlias = bytes | memoryview | list[bytes | memoryview]
 """An encoded value, opaque to messages: whole as it is received, or in pieces as it

@@ -7,8 +7,8 @@ A list of entries, each a key, a value and flags. The order and duplicates are k
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias, cast, overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, overload
 
 import msgspec
 
@@ -98,8 +98,7 @@ class Metadata(tuple[MetadataEntry, ...]):
         if isinstance(source, Metadata):
             return source
         if isinstance(source, Mapping):
-            values = cast("Mapping[str, MetadataValue]", source)
-            entries = [MetadataEntry(key, value) for key, value in values.items()]
+            entries = [MetadataEntry(key, value) for key, value in source.items()]
         else:
             entries = list(source)
         for entry in entries:
@@ -133,7 +132,9 @@ class Metadata(tuple[MetadataEntry, ...]):
         return f"Metadata([{', '.join(map(repr, self))}])"
 
 
-MetadataLike: TypeAlias = Mapping[str, MetadataValue] | Iterable[MetadataEntry]
+MetadataLike: TypeAlias = (
+    Mapping[str, MetadataValue] | Sequence[MetadataEntry] | Iterator[MetadataEntry]
+)
 """What `Metadata.of` takes: a mapping, or entries."""
 
 NO_METADATA = Metadata()

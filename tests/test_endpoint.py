@@ -236,6 +236,42 @@ async def test_the_options_of_a_client_go_to_its_server() -> None:
     assert heard == [b"\x00\x00\x07\x00\x05" + AB]
 
 
+@service(name="Testbed")
+class Bed(Protocol):
+    async def echo(self, message: str) -> str: ...
+
+
+@pytest.mark.rule(
+    "zerocopy.framing",
+    "zerocopy.framing.pipeline",
+    "zerocopy.framing.pipeline.outgoing",
+    "zerocopy.framing.link.stream",
+)
+async def test_a_call_is_framed_by_value_message_and_link() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    url = f"tcp://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    value = b"\x05hello"
+    call = bytes.fromhex("00 07 01 00 f3bbf58fa697f1d59a01 00 00") + value
+    answer = bytes.fromhex("00 07 01 01 00 00 00") + value
+    heard: list[bytes] = []
+
+    async def answer_one() -> None:
+        async with listeners[0]:
+            stream = await listeners[0].accept()
+        async with stream:
+            await receive_frame(stream)
+            await stream.send_all(b"\x05\0\0\0" + bytes.fromhex("00 01 01 40 00"))
+            heard.append(await receive_frame(stream))
+            await stream.send_all(bytes([len(answer), 0, 0, 0]) + answer)
+            assert await stream.receive_some() == b""
+
+    async with trio.open_nursery() as serving:
+        serving.start_soon(answer_one)
+        async with connect(url, Bed) as bed:
+            assert await bed.echo("hello") == "hello"
+    assert heard == [call]
+
+
 async def test_the_limits_of_both_sides_hold(nursery: trio.Nursery) -> None:
     small = Limits(max_payload=100)
     handler = dispatcher(Echo, Echoing())

@@ -10,7 +10,7 @@ signature and the channel locations, held together by an `RpcPlan`.
 from .convert import register_wire_type
 from .derive import shape_of
 from .discovery import ChannelLocation
-from .plan import RpcPlan
+from .plan import RpcPlan, SelfRef
 from .plans import args_plan, rpc_plan
 from .result import (
     CANCELLED,
@@ -101,6 +101,7 @@ __all__ = [
     "ResultKind",
     "ResultPlan",
     "RpcPlan",
+    "SelfRef",
     "SetShape",
     "Shape",
     "Slice",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from attrs import frozen
+
 from ..errors import DecodeError
 from .annotations import type_name
 from .compile import (
@@ -20,9 +22,21 @@ from .interpret import explain_decode, explain_encode
 from .shape import ChannelShape, Shape, has_channels
 from .signature import signature_of
 
-__all__ = ["RpcPlan"]
+__all__ = ["RpcPlan", "SelfRef"]
 
 T = TypeVar("T")
+
+
+@frozen
+class SelfRef(Generic[T]):
+    """A decoded value, and the buffer that its `memoryview` fields borrow from.
+
+    A memoryview keeps its buffer alive by itself; this is for whoever wants to hand
+    both on, or to measure what a value holds on to.
+    """
+
+    value: T
+    backing: bytes
 
 
 class RpcPlan(Generic[T]):
@@ -120,6 +134,14 @@ class RpcPlan(Generic[T]):
             raise DecodeError(f"{size - end} bytes are left after the value")
         result: T = value
         return result
+
+    def borrow(self, backing: bytes) -> SelfRef[T]:
+        """Decode a value that may borrow from the whole buffer `backing`.
+
+        Raises:
+            DecodeError: as `decode`.
+        """
+        return SelfRef(self.decode(backing), backing)
 
     def collect_channels(self, value: T) -> list[tuple[Any, ChannelShape]]:
         """The channels in a value, in the order of the wire (`rpc.channel.discovery`).

@@ -3,6 +3,7 @@
 `builders` sets one up, `session` runs it, `driver` runs a connection of it.
 """
 
+from ..service.descriptor import MethodDescriptor, ServiceDescriptor
 from .builders import (
     OpenSession,
     SessionAcceptorBuilder,
@@ -27,6 +28,7 @@ from .statistics import (
     SessionStatistics,
 )
 
+# Not of this layer; other implementations have these names here as well.
 __all__ = [
     "SERVICE_KEY",
     "AcceptedConnection",
@@ -41,8 +43,10 @@ __all__ = [
     "DriverCaller",
     "DriverChannelSink",
     "DriverReplySink",
+    "MethodDescriptor",
     "OpenConnection",
     "OpenSession",
+    "ServiceDescriptor",
     "Session",
     "SessionAcceptorBuilder",
     "SessionHandle",

@@ -107,6 +107,7 @@ class OutgoingChannel(ChannelSink):
         outbox = self._driver.outbox
         while True:
             if self.state is not ChannelState.OPEN:
+                await checkpoint_if_cancelled()  # as a handler is whose caller is gone
                 raise self._why_not()
             if not self.credit:
                 await self._waiting.park()
@@ -207,6 +208,7 @@ class IncomingChannel(ChannelSource):
         await checkpoint_if_cancelled()
         while not self._queue:
             if self.state is not ChannelState.OPEN:
+                await checkpoint_if_cancelled()  # as a handler is whose caller is gone
                 raise self._why_not()
             if self._grant_at is None and self.allowance <= len(self._waiting):
                 # One item for each receiver that waits, like a memory channel without

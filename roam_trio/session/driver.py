@@ -99,6 +99,8 @@ class Driver:
         self._on_quiet = on_quiet
         self._nursery: trio.Nursery | None = None
         self._before_nursery: list[Callable[[], None]] = []
+        self._is_over = False
+        """Whether no task can be started any more."""
         self._binder = _Binder(self, IdAllocator(ours.parity))
         self._answering: dict[int, DriverReplySink] = {}
         self._strays = Strays(limits)
@@ -118,7 +120,11 @@ class Driver:
                 start()
             self._before_nursery.clear()
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+                self._is_over = True
 
     def start_soon(
         self, function: Callable[..., Awaitable[object]], *args: object
@@ -149,6 +155,8 @@ class Driver:
 
     def on_call(self, call: RequestCall) -> None:
         """A request of the peer's: start to answer it."""
+        if self._is_over:
+            return  # the connection is being cancelled
         self._check_call(call)
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         if self.refusing:
@@ -353,13 +361,16 @@ class Driver:
         if self.ended_because is not None:
             return
         self.ended_because = because
+        # Handlers first: one whose caller is gone ends cancelled, wherever it waits,
+        # and does not fail with the loss of what it waits for.
+        for sink in self._answering.values():
+            sink.lose()
+        self._answering.clear()
         self.closed.set()
         self.requests.on_end(because)
         self.lose_channels((*self.outgoing, *self.incoming), because)
         self._strays.clear()
         self._relays.clear()
-        for sink in list(self._answering.values()):
-            sink.lose()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 

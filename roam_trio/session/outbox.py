@@ -15,7 +15,7 @@ from collections.abc import Callable
 import trio
 
 from ..conduits.base import ConduitTx, ConduitTxPermit
-from ..errors import LimitExceeded, RoamTrioError
+from ..errors import ConduitError, LimitExceeded, LinkError, RoamTrioError
 from ..messages import Message
 
 __all__ = ["Outbox"]
@@ -62,7 +62,12 @@ class Outbox:
             RoamTrioError: the conduit has ended.
         """
         while True:
-            permit = await self._tx.reserve()
+            try:
+                permit = await self._tx.reserve()
+            except (LinkError, ConduitError) as error:
+                self.fail(error)  # which cancels handlers: they have no caller now
+                await trio.lowlevel.checkpoint_if_cancelled()
+                raise
             if not self._kept:
                 return permit
             self._send_kept(permit)

@@ -71,6 +71,7 @@ class _Waiting:
         await trio.lowlevel.wait_task_rescheduled(self._abandon)
         if self._response is None:
             assert self._error is not None
+            await trio.lowlevel.checkpoint_if_cancelled()
             raise self._error
         return self._response
 
@@ -217,6 +218,8 @@ class Requests:
 
     def abandon(self, request_id: int) -> None:
         """The caller was cancelled. Its id stays in use until the response comes."""
+        if self._driver.ended_because is not None:
+            return  # no response will come
         self._driver.outbox.push(RequestCancel(self._driver.connection_id, request_id))
 
     def on_response(self, response: RequestResponse) -> None:

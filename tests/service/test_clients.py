@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Protocol, TypeVar
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -440,10 +441,16 @@ async def test_ok_answers_are_decoded(nursery: trio.Nursery) -> None:
     assert (await answered(nursery, "divide", b"\x00\x05")).value == -3
 
 
+class Blob(msgspec.Struct):
+    number: u8
+    data: memoryview
+
+
 @service
 class Blobs(Protocol):
     async def view(self, data: memoryview) -> Fallible[memoryview, Denied]: ...
     async def copy(self, data: bytes) -> bytes: ...
+    async def wrap(self, blob: Blob) -> None: ...
 
 
 class Blobbing:
@@ -458,6 +465,9 @@ class Blobbing:
 
     async def copy(self, data: bytes) -> bytes:
         return data
+
+    async def wrap(self, blob: Blob) -> None:
+        pass
 
 
 @pytest.mark.rule(
@@ -488,7 +498,12 @@ async def test_only_a_memoryview_borrows_from_what_was_received(
     assert caught.value.error == Denied("nothing there")
 
 
-@pytest.mark.rule("zerocopy.send", "zerocopy.send.borrowed", "zerocopy.payload.borrowed")
+@pytest.mark.rule(
+    "zerocopy.send",
+    "zerocopy.send.borrowed",
+    "zerocopy.send.borrowed-in-struct",
+    "zerocopy.payload.borrowed",
+)
 async def test_what_is_sent_is_what_was_there_when_there_was_room(
     nursery: trio.Nursery,
 ) -> None:
@@ -497,12 +512,12 @@ async def test_what_is_sent_is_what_was_there_when_there_was_room(
     buffer = bytearray(b"before")
     nursery.start_soon(outcome.of, blobs.copy, b"the first")
     first = await peer.hear(RequestCall)
-    nursery.start_soon(later.of, blobs.view, memoryview(buffer))
+    nursery.start_soon(later.of, blobs.wrap, Blob(7, memoryview(buffer)))
     await trio.testing.wait_all_tasks_blocked()
     buffer[:] = b"after!"
     await peer.say(RequestResponse(0, first.request_id, (), Metadata(), [b"\x00\x00"]))
     second = await peer.hear(RequestCall)
-    assert bytes(joined(second.args)) == b"\x06after!"
+    assert bytes(joined(second.args)) == b"\x07\x06after!"
     await peer.leave()
 
 

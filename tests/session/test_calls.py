@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
@@ -42,7 +43,7 @@ from roam_trio.messages import (
 from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from roam_trio.service import current_call
-from roam_trio.session import acceptor
+from roam_trio.session import acceptor, initiator
 from tests.peer import link_to_peer
 
 from .running import (
@@ -747,3 +748,24 @@ async def test_callers_tell_when_the_connection_has_ended(
         assert not session.caller.is_connected
         assert not erased.is_connected
         assert not noop.is_connected
+
+
+@pytest.mark.rule("rpc.error.scope")
+async def test_request_that_comes_as_the_session_is_cancelled_is_let_go() -> None:
+    async def echo(text: str) -> str:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    for _ in range(20):  # the reader or the driver may be the first to run
+        link, peer = link_to_peer()
+        await peer.say(HelloYourself(0, ConnectionSettings(Parity.EVEN)))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(initiator(link).run, streams(echo=echo))
+            await peer.hear(Hello)
+            await wait_all_tasks_blocked()
+            request = encode_message(call_of("echo", 2, "x"))
+            peer.tx.reserve_nowait().send(list(request))
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await peer.leave()
+    gc.collect()  # a coroutine that was never awaited would complain

@@ -37,7 +37,7 @@ CREDITS = {
     0: ("take_0", "give_0"),
     1: ("take_1", "give_1"),
     2: ("take_2", "give_2"),
-    16: ("take", "both"),
+    16: ("take_16", "give"),
     200: ("take_200", "give_200"),
 }
 
