@@ -63,7 +63,8 @@ class Driver:
         handler: answers the peer's requests; without one, every method is unknown.
         strict: also refuse what peers of other implementations are known to do.
         on_unused: called when nobody needs the connection any more; see `Liveness`.
-        on_quiet: called when the last call or channel has ended.
+        on_quiet: called when the last call or channel has ended, once new ones are
+            refused.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Driver:
         self.outbox = outbox
         self.outgoing: dict[int, OutgoingChannel] = {}
         self.incoming: dict[int, IncomingChannel] = {}
+        self.closed = trio.Event()
+        self.now = trio.lowlevel.current_clock().current_time
+        """The time, in seconds; less work than asking trio for it."""
         self.requests = Requests(self, ours, theirs)
         self.liveness = Liveness(
             lambda: bool(self.outgoing or self.incoming),
             lambda: on_unused(connection_id),
         )
-        self.closed = trio.Event()
         self.refusing = False
         """Whether new requests of the peer's are answered with Cancelled."""
         self.ours = ours
@@ -145,7 +148,8 @@ class Driver:
     def on_response(self, response: RequestResponse) -> None:
         """The answer to a request of this side's."""
         self.requests.on_response(response)
-        self._check_quiet()
+        if self.refusing:
+            self._check_quiet()
 
     def on_cancel(self, cancel: RequestCancel) -> None:
         """A request that is answered already, or never was, needs no cancelling."""
@@ -218,7 +222,8 @@ class Driver:
         for channel_id in sink.call.channels:
             if self._channel(channel_id) is None and channel_id not in self._relays:
                 self._strays.end(channel_id)
-        self._check_quiet()
+        if self.refusing:
+            self._check_quiet()
 
     # ------------------------------------------------------------ channels
 
@@ -312,7 +317,8 @@ class Driver:
         self.incoming.pop(channel_id, None)
         self._strays.end(channel_id)
         self.liveness.check()
-        self._check_quiet()
+        if self.refusing:
+            self._check_quiet()
 
     def refuse(self, because: str) -> None:
         """Answer new requests of the peer's with Cancelled, and make no new ones."""
@@ -384,7 +390,7 @@ class Driver:
 
     def statistics(self) -> ConnectionStatistics:
         """What is in flight and open on the connection now."""
-        now = trio.current_time()
+        now = self.now()
         outgoing = (channel.statistics() for channel in self.outgoing.values())
         incoming = (channel.statistics() for channel in self.incoming.values())
         relayed = (ChannelStatistics(id, "proxied", None, 0) for id in self._relays)

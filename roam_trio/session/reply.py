@@ -31,7 +31,7 @@ class DriverReplySink(ReplySink):
     def __init__(self, driver: Driver, call: RequestCall) -> None:
         self.call = call
         self._driver = driver
-        self._began = trio.current_time()
+        self._began = driver.now()
         self._sent = False
         self._cancelled = False
         self._scope: trio.CancelScope | None = None

@@ -58,7 +58,7 @@ class _Waiting:
         channels: tuple[int, ...],
     ) -> None:
         self.channels = channels
-        self._began = trio.current_time()
+        self._began = caller.now()
         self._method_id = method_id
         self._caller = caller
         self._request_id = request_id
@@ -112,6 +112,7 @@ class Requests:
         """How many requests more the peer accepts, and nobody waits to make."""
         self._waiting: dict[int, _Waiting] = {}
         self._slots = trio.lowlevel.ParkingLot()
+        self.now = driver.now
         self.refusing: str | None = None
         """Why no new requests are made, if they are not."""
 
