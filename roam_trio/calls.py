@@ -180,7 +180,11 @@ class Caller(ABC):
 
     @abstractmethod
     def clone(self) -> Caller:
-        """Another caller of the same connection, which keeps it alive as well."""
+        """Another caller of the same connection, which keeps it alive as well.
+
+        Raises:
+            ConnectionLost: this one has been closed.
+        """
 
     @abstractmethod
     def close(self) -> None:

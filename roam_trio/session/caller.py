@@ -38,9 +38,11 @@ class DriverCaller(Caller):
     ) -> Coroutine[Any, Any, RequestResponse]:
         if not self._is_open:
             raise ConnectionLost("this caller has been closed")
-        return self._driver.requests.call(method_id, args, channels, metadata)
+        return self._driver.requests.call(method_id, args, channels, metadata, self)
 
     def clone(self) -> DriverCaller:
+        if not self._is_open:
+            raise ConnectionLost("this caller has been closed")
         return DriverCaller(self._driver)
 
     def close(self) -> None:

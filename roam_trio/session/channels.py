@@ -104,7 +104,6 @@ class OutgoingChannel(ChannelSink):
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         """Credit, which is not taken yet, and a permit, at one and the same moment."""
-        outbox = self._driver.outbox
         while True:
             if self.state is not ChannelState.OPEN:
                 await checkpoint_if_cancelled()  # as a handler is whose caller is gone
@@ -112,7 +111,7 @@ class OutgoingChannel(ChannelSink):
             if not self.credit:
                 await self._waiting.park()
                 continue
-            permit = await outbox.reserve()
+            permit = await self._driver.reserve()
             if self.credit and self.state is ChannelState.OPEN:
                 return permit
             permit.release()

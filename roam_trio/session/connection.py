@@ -105,7 +105,9 @@ class ConnectionHandle:
         """
         if self.connection_id == 0:
             raise ValueError("the root connection ends with its session: end that")
-        self._close(self.connection_id, Metadata.of(metadata))
+        checked = Metadata.of(metadata)
+        if self._driver.ended_because is None:
+            self._close(self.connection_id, checked)
 
     def close_if_virtual(self) -> None:
         """Close it, unless it is the root connection."""
@@ -116,7 +118,7 @@ class ConnectionHandle:
         return self
 
     async def __aexit__(self, *args: object) -> None:
-        self.close()
+        self.close_if_virtual()
 
     def __repr__(self) -> str:
         return f"<ConnectionHandle {self.connection_id}, {self.state.value}>"

@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 import trio
 
 from ..calls import ChannelBinder, Handler, NoService
-from ..errors import LimitExceeded, SessionProtocolError
+from ..conduits.base import ConduitTxPermit
+from ..errors import ConduitError, LimitExceeded, SessionProtocolError
 from ..ids import IdAllocator
 from ..limits import Limits
 from ..messages import (
@@ -89,8 +90,7 @@ class Driver:
         """The time, in seconds; less work than asking trio for it."""
         self.requests = Requests(self, ours, theirs)
         self.liveness = Liveness(
-            lambda: bool(self.outgoing or self.incoming),
-            lambda: on_unused(connection_id),
+            lambda: bool(self.outgoing or self.incoming), self._on_no_use
         )
         self.refusing = False
         """Whether new requests of the peer's are answered with Cancelled."""
@@ -102,6 +102,7 @@ class Driver:
         self._on_quiet = on_quiet
         self._nursery: trio.Nursery | None = None
         self._before_nursery: list[Callable[[], None]] = []
+        self._on_unused = on_unused
         self._is_over = False
         """Whether no task can be started any more."""
         self._binder = _Binder(self, IdAllocator(ours.parity))
@@ -112,15 +113,16 @@ class Driver:
         self._token = trio.lowlevel.current_trio_token()
         self.ended_because: BaseException | None = None
 
+        self._reserving: set[trio.CancelScope] = set()
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Hold the handlers' tasks until cancelled; a task of the session's."""
         async with trio.open_nursery() as self._nursery:
             if self.ended_because is not None:
-                return
+                self._nursery.cancel_scope.cancel()
             for start in self._before_nursery:
-                start()
+                start()  # even then: handlers are coroutines, which want to be closed
             self._before_nursery.clear()
             task_status.started()
             try:
@@ -153,6 +155,24 @@ class Driver:
 
     def on_cancel(self, cancel: RequestCancel) -> None:
         """A request that is answered already, or never was, needs no cancelling."""
+    async def reserve(self) -> ConduitTxPermit[Message]:
+        """As `Outbox.reserve`, but only until the connection ends.
+
+        Raises:
+            LinkError, ConduitError: the connection has ended, or the conduit has.
+        """
+        with trio.CancelScope() as scope:
+            self._reserving.add(scope)
+            try:
+                return await self.outbox.reserve()
+            finally:
+                self._reserving.discard(scope)
+        raise ConduitError("the connection has ended")
+
+    def _on_no_use(self) -> None:
+        if self.ended_because is None:
+            self._on_unused(self.connection_id)
+
         sink = self._answering.get(cancel.request_id)
         if sink is not None:
             sink.cancel()
@@ -400,6 +420,8 @@ class Driver:
             self.requests.statistics(now),
             tuple(sink.statistics(now) for sink in self._answering.values()),
             (*outgoing, *incoming, *relayed),
+        for scope in self._reserving:
+            scope.cancel()
         )
 
     def __repr__(self) -> str:

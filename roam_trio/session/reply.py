@@ -47,6 +47,9 @@ class DriverReplySink(ReplySink):
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         driver = self._driver
         driver.end_dropped()  # closes go before the response
+        if driver.ended_because is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return  # nobody is left to get it
         if driver.outbox.has_room():
             driver.outbox.send_nowait(self._response(ret, metadata))
         else:
@@ -65,6 +68,8 @@ class DriverReplySink(ReplySink):
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         self._driver.end_dropped()
+        if self._driver.ended_because is not None:
+            return  # nobody is left to get it
         if not self._driver.outbox.has_room():
             raise trio.WouldBlock
         self._driver.outbox.send_nowait(self._response(ret, metadata))
@@ -112,8 +117,10 @@ class DriverReplySink(ReplySink):
 
     def give_up(self) -> None:
         """Answer Cancelled if nothing else was answered."""
-        if not self._sent:
-            self._driver.end_dropped()
+        if self._sent:
+            return
+        self._driver.end_dropped()
+        if not self._sent:  # as it is when nobody needs the connection any more
             self._driver.outbox.push(self._response(CANCELLED, NO_METADATA))
             self._close()
 

@@ -122,8 +122,10 @@ class Requests:
         args: Payload | Encoded,
         channels: tuple[int, ...],
         metadata: Metadata,
+        holder: object,
     ) -> RequestResponse:
-        """See `Caller.call`."""
+        """See `Caller.call`. The coroutine keeps its `holder`, the caller, alive: a
+        call in flight needs its connection."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.refusing is not None:
             raise ConnectionLost(self.refusing)
@@ -150,7 +152,7 @@ class Requests:
         await self._take_slot()
         try:
             self._refuse_if_ended()
-            permit = await driver.outbox.reserve()
+            permit = await driver.reserve()
             try:
                 self._refuse_if_ended()
             except ConnectionLost:
