@@ -20,8 +20,10 @@ import trio
 from ..calls import Handler
 from ..errors import (
     ConnectionClosed,
+    ConduitError,
     ConnectionLost,
     RoamTrioError,
+    LinkError,
     SessionProtocolError,
     SessionRejected,
 )
@@ -34,6 +36,7 @@ from ..messages import (
     ConnectionReject,
     ConnectionSettings,
 )
+    Message,
 from ..metadata import NO_METADATA, Metadata, MetadataFlags, MetadataLike
 from .connection import ConnectionHandle
 from .driver import Driver
@@ -44,6 +47,8 @@ __all__ = ["AcceptedConnection", "ConnectionAcceptor", "Connections"]
 
 logger = logging.getLogger("roam_trio.session")
 
+
+T = TypeVar("T")
 
 def _as_metadata(source: MetadataLike) -> Metadata:
     return Metadata.of(source)
@@ -59,7 +64,8 @@ class AcceptedConnection:
         max_concurrent_requests: how many requests in flight this side accepts there.
         metadata: sent along with the acceptance.
         setup: called with the connection once it is open, in a task of the
-            connection's: to make calls on it, say.
+            connection's: to make calls on it, say. Whoever takes a caller of it keeps
+            one for as long as the connection is to live (`rpc.caller.liveness`).
     """
 
     handler: Handler | None = None
@@ -80,7 +86,8 @@ class ConnectionAcceptor(Protocol):
 
         Runs in a task of the session's, and may wait; how many do so at a time is
         bounded by `Limits.pending_opens`. An exception out of it is logged, and the
-        connection rejected.
+        connection rejected. It is cancelled when the peer closes the connection
+        meanwhile; what it then returns is disregarded.
 
         Args:
             connection_id: the number of the connection.
@@ -146,13 +153,18 @@ class Connections:
         self._ids = IdAllocator(parity)
         self._opening: dict[int, _Opening] = {}
         self._deciding: dict[int, trio.CancelScope] = {}
+        self._unsent = 0
         self._closed_here: dict[int, None] = {}
 
+        self._ended_because: RoamTrioError | None = None
     @property
     def has_virtual(self) -> bool:
         """Whether virtual connections are open, or about to be."""
         return bool(
-            self._opening or self._deciding or len(self.drivers) > (0 in self.drivers)
+            self._unsent
+            or self._opening
+            or self._deciding
+            or len(self.drivers) > (0 in self.drivers)
         )
 
     # ------------------------------------------------------------ made here
@@ -168,16 +180,15 @@ class Connections:
     ) -> ConnectionHandle:
         """Open a virtual connection; see `Session.open_connection`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self.refusing is not None:
-            raise ConnectionLost(self.refusing)
-        if self._count() >= self._limits.connections:
-            raise ConnectionLost(
-                f"{self._count()} virtual connections are open already "
-                "(limit: connections)"
-            )
-        connection_id = self._ids.allocate()
-        opening = self._opening[connection_id] = _Opening(ours, handler)
-        self._outbox.push(ConnectionOpen(connection_id, ours, metadata))
+        self._refuse_to_open()
+        self._unsent += 1
+        try:
+            connection_id, opening = await self._send_open(ours, metadata, handler)
+        except BaseException:
+            self._unsent -= 1
+            self._on_gone()
+            raise
+        self._unsent -= 1
         try:
             await opening.answered.wait()
         except trio.Cancelled:
@@ -189,6 +200,31 @@ class Connections:
         return opening.handle
 
     def _give_up(self, connection_id: int, opening: _Opening) -> None:
+    async def _send_open(
+        self, ours: ConnectionSettings, metadata: Metadata, handler: Handler | None
+    ) -> tuple[int, _Opening]:
+        try:
+            permit = await self.drivers[0].reserve()
+        except (LinkError, ConduitError) as error:
+            raise _lost(self._ended_because or error) from error
+        with permit:
+            self._refuse_to_open()
+            connection_id = self._ids.allocate()
+            permit.send(ConnectionOpen(connection_id, ours, metadata))
+        opening = self._opening[connection_id] = _Opening(ours, handler)
+        return connection_id, opening
+
+    def _refuse_to_open(self) -> None:
+        if self._ended_because is not None:
+            raise _lost(self._ended_because)
+        if self.refusing is not None:
+            raise ConnectionLost(self.refusing)
+        if self._count() >= self._limits.connections:
+            raise ConnectionLost(
+                f"{self._count()} virtual connections are open already "
+                "(limit: connections)"
+            )
+
         """Nobody waits for this opening any more; its answer may still come."""
         if opening.handle is not None:
             self.close(connection_id, NO_METADATA)
@@ -213,15 +249,22 @@ class Connections:
             del self._closed_here[next(iter(self._closed_here))]
 
     def end(self, because: RoamTrioError) -> None:
-        """The session has ended, and every connection with it."""
+        """The session has ended, and every connection with it. Nothing is sent."""
+        self._ended_because = because
         self.refusing = str(because)
-        for driver in list(self.drivers.values()):
+        drivers = list(self.drivers.values())
+        self.drivers.clear()
+        for driver in drivers:
             driver.end(because)
         for opening in self._opening.values():
             opening.error = _lost(because)
             opening.answered.set()
         self._opening.clear()
 
+        for scope in self._deciding.values():
+            scope.cancel()
+        self._closed_here.clear()
+        self._on_quiet()
     def refuse(self, because: str) -> None:
         """Refuse new calls and connections, on both sides, from now on."""
         self.refusing = because
@@ -257,6 +300,8 @@ class Connections:
 
     def _what_is_wrong(self, connection_id: int) -> str | None:
         if not self._parity.other().owns(connection_id):
+        if connection_id == 0:
+            return "connection 0 is the root, and was opened again"
             return (
                 f"connection {connection_id} has not the parity of its opener, "
                 f"{self._parity.other().name.lower()}"
@@ -279,22 +324,22 @@ class Connections:
         verdict: AcceptedConnection | Metadata | None = None
         try:
             with scope:
-                verdict = await acceptor.accept(
-                    connection_id, message.settings, message.metadata
+                verdict = await _logged(
+                    f"deciding on connection {connection_id} failed",
+                    partial(_verdict, acceptor, message),
                 )
-        except Exception:
-            logger.exception("deciding on connection %s failed", connection_id)
-            verdict = Metadata.of({"error": "the acceptor failed"})
         finally:
-            self._deciding.pop(connection_id, None)
-        if verdict is None:
-            return  # the peer, or the end of the session, has cancelled it
-        if self.refusing is not None:
+            del self._deciding[connection_id]
+        if scope.cancel_called:
+            pass  # the peer has closed it, or the session has ended: no answer
+        elif self.refusing is not None:
             self._reject(connection_id, self.refusing)
         elif isinstance(verdict, AcceptedConnection):
             self._accept(message, verdict)
             return
         else:
+        elif verdict is None:
+            self._reject(connection_id, "the acceptor failed")
             self._outbox.push(ConnectionReject(connection_id, verdict))
         self._on_gone()
 
@@ -310,13 +355,14 @@ class Connections:
         self._nursery.start_soon(driver.run)
         if accepted.setup is not None:
             handle = ConnectionHandle(driver, message.metadata, self.close)
-            driver.start_soon(_set_up, accepted.setup, handle)
+            what = f"the setup of connection {message.connection_id} failed"
+            driver.start_soon(_logged, what, partial(accepted.setup, handle))
 
     def on_accept(self, message: ConnectionAccept) -> None:
         """The peer has accepted a connection that this side asked for."""
         opening = self._opening.pop(message.connection_id, None)
         if opening is None:
-            self.on_stray(message)
+            self.on_stray(message, "is not being opened")
             return
         driver = self._add(
             message.connection_id, opening.ours, message.settings, opening.handler
@@ -329,7 +375,7 @@ class Connections:
         """The peer has rejected a connection that this side asked for."""
         opening = self._opening.pop(message.connection_id, None)
         if opening is None:
-            self.on_stray(message)
+            self.on_stray(message, "is not being opened")
             return
         opening.error = SessionRejected(
             f"the peer rejected the connection: {_reason(message.metadata)}",
@@ -345,30 +391,33 @@ class Connections:
             raise SessionProtocolError("connection 0, the root, was closed")
         driver = self.drivers.get(connection_id)
         opening = self._opening.pop(connection_id, None)
-        deciding = self._deciding.pop(connection_id, None)
+        deciding = self._deciding.get(connection_id)
         closed = ConnectionClosed("peer", message.metadata)
         if driver is not None:
             self._remove(driver, closed)
         elif opening is not None:
-            opening.error = closed
+            opening.error = ConnectionLost(str(closed))
+            opening.error.__cause__ = closed
             opening.answered.set()
             self._on_gone()
-        elif deciding is not None:
+        elif deciding is not None and not deciding.cancel_called:
+            # It keeps its place among those that are decided on till it has stopped.
             deciding.cancel()
         else:
             self.on_stray(message)
 
-    def on_stray(self, message: object) -> None:
+            self._closed_here.pop(connection_id, None)  # nothing more may come
+    def on_stray(self, message: Message, it: str = "is not open") -> None:
         """A message for a connection that is not open.
 
         Right after a close by this side that is the rule; otherwise it breaks the
         protocol, as some peers are known to do.
         """
-        connection_id = getattr(message, "connection_id", 0)
+        connection_id = message.connection_id
         if self._strict and connection_id not in self._closed_here:
             raise SessionProtocolError(
                 f"{type(message).__name__} came on connection {connection_id}, "
-                "which is not open"
+                f"which {it}"
             )
 
     # ------------------------------------------------------------ the table
@@ -401,15 +450,34 @@ class Connections:
         del self.drivers[driver.connection_id]
         driver.end(because)
         self._on_gone()
+        self._on_quiet()
 
 
-async def _set_up(
-    setup: Callable[[ConnectionHandle], Awaitable[None]], handle: ConnectionHandle
-) -> None:
+async def _verdict(
+    acceptor: ConnectionAcceptor, message: ConnectionOpen
+) -> AcceptedConnection | Metadata:
+    verdict = await acceptor.accept(
+        message.connection_id, message.settings, message.metadata
+    )
+    if isinstance(verdict, AcceptedConnection):
+        return verdict
+    return Metadata.of(verdict)
+
+
+async def _logged(what: str, function: Callable[[], Awaitable[T]]) -> T | None:
+    """Run what a user has written; if it fails, log that and return None."""
     try:
-        await setup(handle)
+        return await function()
     except Exception:
-        logger.exception("the setup of connection %s failed", handle.connection_id)
+        logger.exception(what)
+    except BaseExceptionGroup as group:
+        # Cancelled, and something of its own beside: each goes its own way.
+        failures, rest = group.split(Exception)
+        if failures is not None:
+            logger.error(what, exc_info=failures)
+        if rest is not None:
+            raise rest from None
+    return None
 
 
 def _reason(metadata: Metadata) -> str:
@@ -422,7 +490,7 @@ def _reason(metadata: Metadata) -> str:
     return ", ".join(shown) or "it does not say why"
 
 
-def _lost(because: RoamTrioError) -> ConnectionLost:
+def _lost(because: BaseException) -> ConnectionLost:
     error = ConnectionLost(f"the session has ended: {because}")
     error.__cause__ = because
     return error

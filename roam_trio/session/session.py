@@ -138,7 +138,8 @@ class Session:
     ) -> ConnectionHandle:
         """Open a virtual connection, and wait until the peer has accepted it.
 
-        Cancelled, it leaves nothing open.
+        Waits for room to send, and then for the answer. Cancelled, it leaves nothing
+        open.
 
         Args:
             handler: answers the peer's requests on it.
@@ -150,10 +151,17 @@ class Session:
         Raises:
             SessionRejected: the peer has rejected it; its metadata may say why.
             ConnectionLost: the session has ended, is shutting down, or has
-                `Limits.connections` open.
+                `Limits.connections` open; or the peer has closed it unanswered.
+            PayloadTooLarge: the metadata does not fit into a payload of the link.
+            ValueError: `max_concurrent_requests` is out of range.
         """
         connections = self._connections
         assert connections is not None, "only sessions that run are handed out"
+        if not 1 <= max_concurrent_requests < 2**32:
+            raise ValueError(
+                "max_concurrent_requests: expected 1 to 2**32 - 1, "
+                f"got {max_concurrent_requests}"
+            )
         ours = ConnectionSettings(
             self.root.settings.parity if parity is None else parity,
             max_concurrent_requests,
