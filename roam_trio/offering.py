@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from .calls import Handler
 from .messages import ConnectionSettings
-from .metadata import Metadata
+from .metadata import Metadata, MetadataFlags
 from .session import SERVICE_KEY, AcceptedConnection
 
 __all__ = ["OfferedServices"]
@@ -37,12 +37,22 @@ class OfferedServices:
         name = metadata.get(SERVICE_KEY)
         handler = self._handlers.get(name) if isinstance(name, str) else None
         if handler is None:
-            wanted = "none was named" if name is None else f"{name!r} is not one"
             names = ", ".join(sorted(self._handlers))
-            return Metadata.of({"error": f"{wanted} of the services: {names}"})
+            return Metadata.of(
+                {"error": f"{_wanted(metadata)} of the services: {names}"}
+            )
         return AcceptedConnection(
             handler=handler, max_concurrent_requests=self._max_concurrent_requests
         )
 
     def __repr__(self) -> str:
         return f"<OfferedServices {', '.join(sorted(self._handlers))}>"
+
+
+def _wanted(metadata: Metadata) -> str:
+    for entry in metadata:
+        if entry.key == SERVICE_KEY:
+            if entry.flags & MetadataFlags.SENSITIVE:
+                return "the one named is none"
+            return f"{entry.value!r} is not one"
+    return f"none was named (metadata key: {SERVICE_KEY})"
