@@ -103,7 +103,7 @@ async def test_a_client_calls_a_server(server: Server) -> None:
 async def test_a_server_tells_the_port_it_has(server: Server) -> None:
     assert port_of(server) > 0
     assert server.url == f"tcp://127.0.0.1:{port_of(server)}"
-    assert repr(server) == f"<Server {server.url}>"
+    assert repr(server) == f"<Server {server.url}, 0 sessions>"
 
 
 async def test_channels_go_over_tcp(server: Server) -> None:

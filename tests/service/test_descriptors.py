@@ -103,7 +103,10 @@ def test_the_class_stays_as_it_is() -> None:
 
     before = dict(vars(Plain))
     assert service(Plain) is Plain
-    assert {name for name in vars(Plain) if name not in before} == {"__roam_service__"}
+    assert {name for name in vars(Plain) if name not in before} == {
+        "__roam_service__",
+        "__roam_service_class__",
+    }
     assert all(vars(Plain)[name] is member for name, member in before.items())
 
 

@@ -391,7 +391,7 @@ STRICT_FAULTS = [
         Fault(
             f"{type(message).__name__} on no connection",
             [message],
-            "connection 5 is not open",
+            f"{type(message).__name__} came on connection 5, which is not open",
         )
         for message in (
             RequestCall(5, 5, 6, (), NO_METADATA, b""),
@@ -417,14 +417,17 @@ STRICT_FAULTS = [
         Fault(
             f"{type(message).__name__} in the middle",
             [message],
-            f"{type(message).__name__} is not expected at this point",
+            f"{type(message).__name__} came {what}",
         )
-        for message in (
-            Hello(0, 7, SETTINGS),
-            HelloYourself(0, SETTINGS),
-            ConnectionAccept(1, SETTINGS),
-            ConnectionReject(1),
-            ConnectionClose(1),
+        for message, what in (
+            (Hello(0, 7, SETTINGS), "again"),
+            (HelloYourself(0, SETTINGS), "again"),
+            (
+                ConnectionAccept(1, SETTINGS),
+                "on connection 1, which is not being opened",
+            ),
+            (ConnectionReject(1), "on connection 1, which is not being opened"),
+            (ConnectionClose(1), "on connection 1, which is not open"),
         )
     ),
 ]

@@ -371,6 +371,7 @@ class TestWhatIsStillSent:
             await peer.say(Ping(0, nonce))
         await wait_all_tasks_blocked()
         nursery.start_soon(session.shutdown)
+        await wait_all_tasks_blocked()
         for nonce in range(10, 20):
             await peer.say(Ping(0, nonce))
         await peer.say_bytes(b"not a message")
