@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import attrs
 import trio
 
 from ..calls import Handler
 from ..errors import (
-    ConnectionClosed,
     ConduitError,
+    ConnectionClosed,
     ConnectionLost,
-    RoamTrioError,
     LinkError,
+    RoamTrioError,
     SessionProtocolError,
     SessionRejected,
 )
@@ -35,8 +36,8 @@ from ..messages import (
     ConnectionOpen,
     ConnectionReject,
     ConnectionSettings,
-)
     Message,
+)
 from ..metadata import NO_METADATA, Metadata, MetadataFlags, MetadataLike
 from .connection import ConnectionHandle
 from .driver import Driver
@@ -47,8 +48,8 @@ __all__ = ["AcceptedConnection", "ConnectionAcceptor", "Connections"]
 
 logger = logging.getLogger("roam_trio.session")
 
-
 T = TypeVar("T")
+
 
 def _as_metadata(source: MetadataLike) -> Metadata:
     return Metadata.of(source)
@@ -152,11 +153,11 @@ class Connections:
         self._parity = parity
         self._ids = IdAllocator(parity)
         self._opening: dict[int, _Opening] = {}
-        self._deciding: dict[int, trio.CancelScope] = {}
         self._unsent = 0
+        self._deciding: dict[int, trio.CancelScope] = {}
         self._closed_here: dict[int, None] = {}
-
         self._ended_because: RoamTrioError | None = None
+
     @property
     def has_virtual(self) -> bool:
         """Whether virtual connections are open, or about to be."""
@@ -199,7 +200,6 @@ class Connections:
             raise opening.error
         return opening.handle
 
-    def _give_up(self, connection_id: int, opening: _Opening) -> None:
     async def _send_open(
         self, ours: ConnectionSettings, metadata: Metadata, handler: Handler | None
     ) -> tuple[int, _Opening]:
@@ -225,6 +225,7 @@ class Connections:
                 "(limit: connections)"
             )
 
+    def _give_up(self, connection_id: int, opening: _Opening) -> None:
         """Nobody waits for this opening any more; its answer may still come."""
         if opening.handle is not None:
             self.close(connection_id, NO_METADATA)
@@ -260,11 +261,11 @@ class Connections:
             opening.error = _lost(because)
             opening.answered.set()
         self._opening.clear()
-
         for scope in self._deciding.values():
             scope.cancel()
         self._closed_here.clear()
         self._on_quiet()
+
     def refuse(self, because: str) -> None:
         """Refuse new calls and connections, on both sides, from now on."""
         self.refusing = because
@@ -299,9 +300,9 @@ class Connections:
             self._nursery.start_soon(self._decide, self._acceptor, message, scope)
 
     def _what_is_wrong(self, connection_id: int) -> str | None:
-        if not self._parity.other().owns(connection_id):
         if connection_id == 0:
             return "connection 0 is the root, and was opened again"
+        if not self._parity.other().owns(connection_id):
             return (
                 f"connection {connection_id} has not the parity of its opener, "
                 f"{self._parity.other().name.lower()}"
@@ -337,9 +338,9 @@ class Connections:
         elif isinstance(verdict, AcceptedConnection):
             self._accept(message, verdict)
             return
-        else:
         elif verdict is None:
             self._reject(connection_id, "the acceptor failed")
+        else:
             self._outbox.push(ConnectionReject(connection_id, verdict))
         self._on_gone()
 
@@ -405,8 +406,8 @@ class Connections:
             deciding.cancel()
         else:
             self.on_stray(message)
-
             self._closed_here.pop(connection_id, None)  # nothing more may come
+
     def on_stray(self, message: Message, it: str = "is not open") -> None:
         """A message for a connection that is not open.
 
@@ -449,8 +450,8 @@ class Connections:
     def _remove(self, driver: Driver, because: RoamTrioError) -> None:
         del self.drivers[driver.connection_id]
         driver.end(because)
-        self._on_gone()
         self._on_quiet()
+        self._on_gone()
 
 
 async def _verdict(
