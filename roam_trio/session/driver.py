@@ -92,6 +92,7 @@ class Driver:
         self.liveness = Liveness(
             lambda: bool(self.outgoing or self.incoming), self._on_no_use
         )
+        self._on_unused = on_unused
         self.refusing = False
         """Whether new requests of the peer's are answered with Cancelled."""
         self.ours = ours
@@ -102,7 +103,7 @@ class Driver:
         self._on_quiet = on_quiet
         self._nursery: trio.Nursery | None = None
         self._before_nursery: list[Callable[[], None]] = []
-        self._on_unused = on_unused
+        self._reserving: set[trio.CancelScope] = set()
         self._is_over = False
         """Whether no task can be started any more."""
         self._binder = _Binder(self, IdAllocator(ours.parity))
@@ -113,7 +114,6 @@ class Driver:
         self._token = trio.lowlevel.current_trio_token()
         self.ended_because: BaseException | None = None
 
-        self._reserving: set[trio.CancelScope] = set()
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -145,16 +145,6 @@ class Driver:
         """Makes the channels of this connection."""
         return self._binder
 
-    # ------------------------------------------------------------ requests
-
-    def on_response(self, response: RequestResponse) -> None:
-        """The answer to a request of this side's."""
-        self.requests.on_response(response)
-        if self.refusing:
-            self._check_quiet()
-
-    def on_cancel(self, cancel: RequestCancel) -> None:
-        """A request that is answered already, or never was, needs no cancelling."""
     async def reserve(self) -> ConduitTxPermit[Message]:
         """As `Outbox.reserve`, but only until the connection ends.
 
@@ -173,6 +163,16 @@ class Driver:
         if self.ended_because is None:
             self._on_unused(self.connection_id)
 
+    # ------------------------------------------------------------ requests
+
+    def on_response(self, response: RequestResponse) -> None:
+        """The answer to a request of this side's."""
+        self.requests.on_response(response)
+        if self.refusing:
+            self._check_quiet()
+
+    def on_cancel(self, cancel: RequestCancel) -> None:
+        """A request that is answered already, or never was, needs no cancelling."""
         sink = self._answering.get(cancel.request_id)
         if sink is not None:
             sink.cancel()
@@ -397,6 +397,8 @@ class Driver:
         self.lose_channels((*self.outgoing, *self.incoming), because)
         self._strays.clear()
         self._relays.clear()
+        for scope in self._reserving:
+            scope.cancel()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
@@ -420,8 +422,6 @@ class Driver:
             self.requests.statistics(now),
             tuple(sink.statistics(now) for sink in self._answering.values()),
             (*outgoing, *incoming, *relayed),
-        for scope in self._reserving:
-            scope.cancel()
         )
 
     def __repr__(self) -> str:
