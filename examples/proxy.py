@@ -11,18 +11,13 @@ from typing import Protocol
 import trio
 
 from roam_trio import (
-    AcceptedConnection,
-    ConnectionSettings,
-    Metadata,
+    ProxyAcceptor,
     Rx,
-    Session,
-    SessionRejected,
     Tx,
     acceptor,
     channel,
     connect,
     dispatcher,
-    proxy_connections,
     serve,
     service,
 )
@@ -46,22 +41,6 @@ class TextImpl:
                 await shouts.send(await self.shout(text))
 
 
-class Through:
-    """Accepts what the server behind accepts."""
-
-    def __init__(self, server: Session) -> None:
-        self.server = server
-
-    async def accept(
-        self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
-    ) -> AcceptedConnection | Metadata:
-        try:
-            far = await self.server.open_connection(metadata=metadata.propagated())
-        except SessionRejected as error:
-            return error.metadata
-        return AcceptedConnection(setup=lambda near: proxy_connections(near, far))
-
-
 async def proxy(
     server_url: str, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
 ) -> None:
@@ -70,7 +49,9 @@ async def proxy(
 
         async def pass_on(stream: trio.SocketStream) -> None:
             link = tcp_link(stream)
-            async with acceptor(link, on_connection=Through(server)).open() as client:
+            async with acceptor(
+                link, on_connection=ProxyAcceptor(server)
+            ).open() as client:
                 await client.closed()
 
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")

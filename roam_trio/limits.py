@@ -34,6 +34,9 @@ class Limits:
         early_items: how many channel messages of one connection are kept for channels
             that no handler has taken up yet.
         early_bytes: the same in bytes of items.
+        proxied_items: how many channel messages a proxy holds for one connection, as
+            the peer there does not take them; beyond, the two that it joins are closed.
+        proxied_bytes: the same in bytes of items.
         connections: how many virtual connections may be open, or about to be.
         pending_opens: how many virtual connections of the peer's may wait for the
             `ConnectionAcceptor` at a time; more are rejected.
@@ -47,6 +50,8 @@ class Limits:
     channels: int = attrs.field(default=4096, validator=_positive)
     early_items: int = attrs.field(default=4096, validator=_positive)
     early_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
+    proxied_items: int = attrs.field(default=65_536, validator=_positive)
+    proxied_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
     connections: int = attrs.field(default=4096, validator=_positive)
     pending_opens: int = attrs.field(default=1024, validator=_positive)
     handshake_seconds: float = attrs.field(default=10.0, validator=_positive)

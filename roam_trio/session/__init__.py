@@ -18,7 +18,7 @@ from .connections import AcceptedConnection, ConnectionAcceptor
 from .driver import Driver
 from .keepalive import SessionKeepaliveConfig
 from .opening import SERVICE_KEY, OpenConnection
-from .proxy import proxy_connections
+from .proxy import ProxyAcceptor, proxy_connections
 from .reply import DriverReplySink
 from .session import BoxSessionFuture, Session, SessionHandle
 from .statistics import (
@@ -27,6 +27,7 @@ from .statistics import (
     ConnectionStatistics,
     SessionStatistics,
 )
+from .until_served import UntilServed
 
 # Not of this layer; other implementations have these names here as well.
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "MethodDescriptor",
     "OpenConnection",
     "OpenSession",
+    "ProxyAcceptor",
     "ServiceDescriptor",
     "Session",
     "SessionAcceptorBuilder",
@@ -53,6 +55,7 @@ __all__ = [
     "SessionInitiatorBuilder",
     "SessionKeepaliveConfig",
     "SessionStatistics",
+    "UntilServed",
     "acceptor",
     "initiator",
     "proxy_connections",

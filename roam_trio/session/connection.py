@@ -10,6 +10,7 @@ from ..messages import ConnectionSettings
 from ..metadata import Metadata, MetadataLike
 from .caller import DriverCaller
 from .driver import Driver
+from .until_served import UntilServed
 
 __all__ = ["ConnectionHandle", "ConnectionState"]
 
@@ -87,8 +88,11 @@ class ConnectionHandle:
 
     def serve(self, handler: Handler | None) -> None:
         """Answer the peer's requests on this connection with `handler` from now on;
-        with None, every method is unknown."""
-        self._driver.handler = handler or NoService()
+        with None, every method is unknown. What `UntilServed` holds is answered now."""
+        before, now = self._driver.handler, handler or NoService()
+        self._driver.handler = now
+        if isinstance(before, UntilServed):
+            before.serve(now)
 
     async def closed(self) -> None:
         """Wait until it has ended."""

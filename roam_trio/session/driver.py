@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import trio
 
@@ -46,8 +46,18 @@ from .strays import Strays
 
 __all__ = ["ON_MESSAGE", "Driver", "Relay"]
 
-Relay: TypeAlias = Callable[[ChannelMessage], None]
-"""Takes the messages of a channel that is not this side's own."""
+
+class Relay(Protocol):
+    """Takes the messages of a channel that is not this side's own."""
+
+    def on_message(self, message: ChannelMessage) -> None:
+        """A message has come for the channel."""
+        ...
+
+    def on_answered(self) -> None:
+        """The request that has brought the channel has its response."""
+        ...
+
 
 logger = logging.getLogger("roam_trio.session")
 
@@ -240,7 +250,10 @@ class Driver:
         """A response was sent: the request is no longer in flight."""
         self._answering.pop(sink.call.request_id, None)
         for channel_id in sink.call.channels:
-            if self._channel(channel_id) is None and channel_id not in self._relays:
+            relay = self._relays.get(channel_id)
+            if relay is not None:
+                relay.on_answered()
+            elif self._channel(channel_id) is None:
                 self._strays.end(channel_id)
         if self.refusing:
             self._check_quiet()
@@ -299,11 +312,21 @@ class Driver:
         if self._relays.pop(channel_id, None) is not None:
             self.ended(channel_id)
 
+    def has_relay(self, channel_id: int) -> bool:
+        """Whether the channel is joined to one of another connection's."""
+        return channel_id in self._relays
+
+    def reset_relays(self) -> None:
+        """What the channels were joined to is gone, and the connection goes on."""
+        for channel_id in list(self._relays):
+            self.remove_relay(channel_id)
+            self.outbox.push(ChannelReset(self.connection_id, channel_id))
+
     def _on_stray(self, message: ChannelMessage) -> None:
         channel_id = message.channel_id
         relay = self._relays.get(channel_id)
         if relay is not None:
-            relay(message)
+            relay.on_message(message)
             return
         if (
             self._strict
