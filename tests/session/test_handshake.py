@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from roam_trio.envelope import encode_message
+from roam_trio.conduits import BareConduit
+from roam_trio.envelope import MessageFamily, encode_message
 from roam_trio.errors import (
     LimitExceeded,
     LinkClosed,
@@ -203,6 +204,16 @@ class TestAcceptor:
                 0, ConnectionSettings(EVEN, 3), Metadata.of({"who": "me"})
             )
             await peer.leave()
+
+
+@pytest.mark.rule("session")
+async def test_a_session_runs_on_a_conduit_as_on_a_link() -> None:
+    link, peer = link_to_peer()
+    await peer.say(HELLO_YOURSELF)
+    async with initiator(BareConduit(link, MessageFamily())).open() as session:
+        assert session.root.peer_settings == HELLO_YOURSELF.settings
+        await peer.leave()
+    await assert_let_go(link)
 
 
 @pytest.mark.rule("session.peer", "session.role", "session.connection-settings.hello")
