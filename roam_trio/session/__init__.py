@@ -20,15 +20,15 @@ from .session import Session
 
 # Not of this layer; other implementations have these names here as well.
 __all__ = [
-    "MethodDescriptor",
-    "ServiceDescriptor",
     "ConnectionHandle",
     "ConnectionState",
     "Driver",
     "DriverCaller",
     "DriverChannelSink",
     "DriverReplySink",
+    "MethodDescriptor",
     "OpenSession",
+    "ServiceDescriptor",
     "Session",
     "SessionAcceptorBuilder",
     "SessionInitiatorBuilder",
