@@ -16,13 +16,16 @@ import trio
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["INTERRUPTED", "ClientProcess", "ServerProcess", "within"]
+__all__ = ["INTERRUPTED", "NO_LIMIT", "ClientProcess", "ServerProcess", "within"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code of a server that Control-C has ended, as shells have it."""
+
+NO_LIMIT = 1000.0
+"""For time limits: so many seconds that a test fails which is ended by one."""
 
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -130,7 +133,7 @@ class ServerProcess(_ChildProcess):
         url: where it listens.
     """
 
-    def __init__(self, *, close_seconds: float = 5.0) -> None:
+    def __init__(self, *, close_seconds: float = NO_LIMIT) -> None:
         super().__init__("tests.two_processes.server", str(close_seconds))
         self.url = ""
 

@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import (
     ConnectionLost,
+    Limits,
     RoamError,
     Rx,
     RxConnectionLost,
@@ -22,8 +23,10 @@ from roam_trio import (
 
 from .client import ENDLESS_CALLS
 from .numbers import FOR_EVER, send_numbers
-from .processes import ClientProcess, ServerProcess, within
+from .processes import NO_LIMIT, ClientProcess, ServerProcess, within
 from .workshop import DOWN, UP, Workshop
+
+PATIENT = Limits(close_seconds=NO_LIMIT)
 
 Lost = dict[str, type[Exception]]
 """What was raised, by the name of what was going on."""
@@ -99,7 +102,7 @@ async def test_calls_and_channels_fail_at_once_when_the_server_is_killed(
     start: Start,
 ) -> None:
     async with ServerProcess() as server:
-        async with connect(server.url, Workshop) as workshop:
+        async with connect(server.url, Workshop, limits=PATIENT) as workshop:
             async with trio.open_nursery() as nursery:
                 lost = await start(workshop, nursery)
                 assert lost == {}
@@ -115,7 +118,10 @@ async def test_calls_and_channels_fail_at_once_when_the_server_is_killed(
 @at_work
 @within(60)
 async def test_control_c_ends_a_server_without_a_word(start: Start) -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
+    async with (
+        ServerProcess() as server,
+        connect(server.url, Workshop, limits=PATIENT) as workshop,
+    ):
         async with trio.open_nursery() as nursery:
             await start(workshop, nursery)
             await server.interrupt()
