@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import trio
@@ -213,17 +213,19 @@ class OpenSession:
         self._builder = builder
         self._handler = handler
         self._nursery_manager: Any = None
+        self._nursery: trio.Nursery | None = None
         self._session: Session | None = None
 
     async def __aenter__(self) -> Session:
         self._nursery_manager = trio.open_nursery()
-        nursery = await self._nursery_manager.__aenter__()
+        nursery: trio.Nursery = await self._nursery_manager.__aenter__()
         try:
             session: Session = await nursery.start(self._builder.run, self._handler)
         except BaseException:
             # Its only task has failed, and so nothing else comes out of the nursery.
             await self._nursery_manager.__aexit__(None, None, None)
             raise
+        self._nursery = nursery
         self._session = session
         return session
 
@@ -233,6 +235,15 @@ class OpenSession:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        assert self._nursery is not None
+        if self._nursery.cancel_scope.cancel_called and _has_cancelled(exc):
+            # A handler's BaseException has cancelled the block. The nursery knows
+            # which Cancelled is its own, and raises that exception instead.
+            await self._nursery_manager.__aexit__(exc_type, exc, traceback)
+        else:
+            await self._end(exc)
+
+    async def _end(self, exc: BaseException | None) -> None:
         assert self._session is not None
         try:
             try:
@@ -250,3 +261,10 @@ class OpenSession:
             elif exc is None:
                 await trio.lowlevel.checkpoint_if_cancelled()  # one Cancelled, no group
                 raise
+
+
+def _has_cancelled(exc: BaseException | None) -> bool:
+    if isinstance(exc, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", exc)
+        return group.subgroup(trio.Cancelled) is not None
+    return isinstance(exc, trio.Cancelled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -84,23 +85,31 @@ class OutgoingChannel(ChannelSink):
 
     async def send(self, value: Any) -> None:
         await checkpoint_if_cancelled()
+        outbox = self._driver.outbox
         try:
-            outbox = self._driver.outbox
             if self.credit and self.state is ChannelState.OPEN and outbox.has_room():
-                outbox.send_nowait(self._item(value))
+                self._send(outbox.send_nowait, value)
             else:
                 with await self._reserve() as permit:
-                    permit.send(self._item(value))
-            self.credit -= 1
+                    self._send(permit.send, value)
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:
             because = self._lost_because or error
             raise TxConnectionLost(f"the channel was lost: {because}") from because
+
+    def _send(self, send: Callable[[Message], None], value: Any) -> None:
+        try:
+            item = self._encode(value)
+            send(ChannelItem(self._driver.connection_id, self._id, item))
+            self.credit -= 1
         finally:
-            # Whatever became of this item, credit that is left is for the next.
-            if self.credit and self._waiting:
-                self._waiting.unpark()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Credit that this turn has left is for the next who waits for it."""
+        if self.credit and self._waiting:
+            self._waiting.unpark()
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         """Credit, which is not taken yet, and a permit, at one and the same moment."""
@@ -111,13 +120,14 @@ class OutgoingChannel(ChannelSink):
             if not self.credit:
                 await self._waiting.park()
                 continue
-            permit = await self._driver.reserve()
+            try:
+                permit = await self._driver.reserve()
+            except BaseException:
+                self._pass_on()
+                raise
             if self.credit and self.state is ChannelState.OPEN:
                 return permit
             permit.release()
-
-    def _item(self, value: Any) -> ChannelItem:
-        return ChannelItem(self._driver.connection_id, self._id, self._encode(value))
 
     def _why_not(self) -> Exception:
         if self.state is ChannelState.CLOSED:

@@ -313,7 +313,9 @@ class Session:
             f"the handshake took longer than {seconds} s (limit: handshake_seconds)"
         )
 
+    @trio.lowlevel.enable_ki_protection
     async def _pump(self) -> None:
+        # Control-C strikes elsewhere: what is written has to be whole to the end.
         # Shielded, since a payload cut off in its middle is a broken link; `_close`
         # ends it within its bound.
         with self._pumping:

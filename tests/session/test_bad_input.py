@@ -520,6 +520,7 @@ class TestTolerance:
             assert await running.peer.hear(ConnectionReject) == ConnectionReject(7)
             await running.goes_on()
 
+    @pytest.mark.rule("connection")
     async def test_messages_of_a_connection_that_is_not_open_touch_nothing(
         self,
     ) -> None:

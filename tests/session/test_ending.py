@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -36,7 +36,9 @@ from roam_trio.messages import (
     RequestCall,
     RequestCancel,
 )
+from roam_trio.metadata import NO_METADATA
 from roam_trio.schema import i32, i64
+from roam_trio.service import describe
 from roam_trio.session import ConnectionState, Session, acceptor, initiator
 from tests.peer import Peer, link_to_peer
 
@@ -743,3 +745,123 @@ async def test_a_block_goes_on_when_its_session_has_ended() -> None:
         await trio.lowlevel.checkpoint()
         went_on = True
     assert went_on
+
+
+# ------------------------------------------------------------ a session that crashes
+
+
+class Fatal(BaseException):
+    """What a handler must not raise, and a Ctrl-C may: no Exception."""
+
+
+class Crashing(Worker):
+    """Crashes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = trio.Event()
+        self.crash = trio.Event()
+
+    async def hang(self) -> None:
+        self.begun.set()
+        await self.crash.wait()
+        raise Fatal
+
+
+class TestCrash:
+    """A BaseException in a handler comes out of the block as out of a nursery."""
+
+    @pytest.fixture
+    async def crash(self, nursery: Any) -> Callable[..., Awaitable[None]]:
+        """Runs something in the block of a session that crashes at that moment."""
+        link, peer = link_to_peer()
+        await peer.say(HelloYourself(0, ConnectionSettings(Parity.EVEN, 64)))
+        await peer.say(call_of("hang", 2))
+        handler = Crashing()
+
+        async def follow() -> None:
+            while await peer.rx.recv() is not None:
+                pass
+            await peer.leave()
+
+        async def crash(body: Callable[[], Awaitable[None]]) -> None:
+            async with initiator(link).open(dispatcher(Work, handler)):
+                await handler.begun.wait()
+                handler.crash.set()
+                await body()
+
+        nursery.start_soon(follow)
+        return crash
+
+    async def test_it_cancels_the_block_and_comes_out_of_it(
+        self, crash: Callable[..., Awaitable[None]]
+    ) -> None:
+        with trio.CancelScope() as scope:
+            with pytest.raises(BaseExceptionGroup) as caught:
+                await crash(trio.sleep_forever)
+            await trio.lowlevel.checkpoint()  # nothing else is cancelled
+        assert not scope.cancelled_caught
+        assert caught.value.subgroup(Fatal) is not None
+        assert caught.value.split(Fatal)[1] is None
+
+    async def test_it_comes_out_of_a_block_that_ends_at_that_moment(
+        self, crash: Callable[..., Awaitable[None]]
+    ) -> None:
+        async def body() -> None:
+            pass
+
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await crash(body)
+        assert caught.value.split(Fatal)[1] is None
+
+    async def test_it_comes_out_beside_what_the_cancelled_block_raises(
+        self, crash: Callable[..., Awaitable[None]]
+    ) -> None:
+        async def body() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.raise_when_cancelled)
+                nursery.start_soon(trio.sleep_forever)
+
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await crash(body)
+        assert caught.value.subgroup(Mine) is not None
+        assert caught.value.split((Fatal, Mine))[1] is None
+
+    async def test_it_is_logged_when_the_block_fails_by_itself(
+        self,
+        crash: Callable[..., Awaitable[None]],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        with pytest.raises(Mine):
+            await crash(self.raise_when_cancelled)
+        assert "a session failed while the block it served did" in caplog.text
+        assert "Fatal" in caplog.text
+
+    async def raise_when_cancelled(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise Mine("mine")
+
+
+def call_of(name: str, request_id: int) -> RequestCall:
+    """A request of a method without arguments."""
+    (method_id,) = (m.id for m in describe(Work).methods if m.name == name)
+    return RequestCall(0, request_id, method_id, (), NO_METADATA, b"")
+
+
+async def test_a_link_that_takes_nothing_more_is_not_waited_for(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Though its peer could still say something."""
+    link, peer = link_to_peer(1)
+    session = await accepted(link, peer, nursery)
+    for nonce in range(3):
+        await peer.say(Ping(0, nonce))
+    await wait_all_tasks_blocked()
+    begun = trio.current_time()
+    await peer.rx.close()
+    await session.closed()
+    assert isinstance(session.ended_because, SessionIoError)
+    assert trio.current_time() == begun
+    await assert_let_go(link)

@@ -23,7 +23,7 @@ class Handlers:
     """Handlers that wait for their caller, each in its way, and how they ended."""
 
     session: Session | None = None
-    outcomes: list[str] = attrs.field(factory=list)
+    outcomes: list[str] = attrs.field(factory=list[str])
 
     async def note(self, waiting: Awaitable[object]) -> None:
         try:

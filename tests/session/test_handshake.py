@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from roam_trio.envelope import encode_message
+from roam_trio.conduits import BareConduit
+from roam_trio.envelope import MessageFamily, encode_message
 from roam_trio.errors import (
     LimitExceeded,
     LinkClosed,
@@ -20,7 +21,7 @@ from roam_trio.errors import (
 )
 from roam_trio.ids import Parity
 from roam_trio.limits import Limits
-from roam_trio.links import MemoryLink, StreamLimits, StreamLink
+from roam_trio.links import MemoryLink, StreamLimits, StreamLink, memory_link_pair
 from roam_trio.messages import (
     ConnectionAccept,
     ConnectionSettings,
@@ -34,6 +35,7 @@ from roam_trio.messages import (
 )
 from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
 from roam_trio.session import (
+    ConnectionHandle,
     ConnectionState,
     SessionAcceptorBuilder,
     SessionInitiatorBuilder,
@@ -202,6 +204,43 @@ class TestAcceptor:
                 0, ConnectionSettings(EVEN, 3), Metadata.of({"who": "me"})
             )
             await peer.leave()
+
+
+@pytest.mark.rule("session")
+async def test_a_session_runs_on_a_conduit_as_on_a_link() -> None:
+    link, peer = link_to_peer()
+    await peer.say(HELLO_YOURSELF)
+    async with initiator(BareConduit(link, MessageFamily())).open() as session:
+        assert session.root.peer_settings == HELLO_YOURSELF.settings
+        await peer.leave()
+    await assert_let_go(link)
+
+
+@pytest.mark.rule("session.peer", "session.role", "session.connection-settings.hello")
+async def test_what_one_side_calls_its_own_is_the_peers_on_the_other() -> None:
+    left, right = memory_link_pair(8)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def initiate() -> None:
+            builder = initiator(left, max_concurrent_requests=5, metadata={"i": 1})
+            async with builder.open() as session:
+                roots.append(session.root)
+                await session.closed()
+
+        roots: list[ConnectionHandle] = []
+        builder = acceptor(right, max_concurrent_requests=6, metadata={"a": 2})
+        async with builder.open() as session:
+            roots.append(session.root)
+            await trio.testing.wait_all_tasks_blocked()
+    one, other = roots
+    assert {one.settings, other.settings} == {
+        ConnectionSettings(ODD, 5),
+        ConnectionSettings(EVEN, 6),
+    }
+    assert (one.settings, one.peer_settings) == (other.peer_settings, other.settings)
+    told = {root.settings.parity: root.peer_metadata for root in roots}
+    assert told == {ODD: Metadata.of({"a": 2}), EVEN: Metadata.of({"i": 1})}
 
 
 @pytest.mark.rule("session.parity", "connection.root", "rpc.request.id-allocation")
