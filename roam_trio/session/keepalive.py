@@ -45,22 +45,32 @@ class Keepalive:
         self._pong = trio.Event()
 
     async def run(self) -> None:
-        """Ping until the peer does not answer; a task of the session's."""
-        config = self._config
+        """Ping until the peer does not answer; a task of the session's.
+
+        A Ping that finds no room counts too: a peer that does not read is dead.
+        """
         while True:
-            await trio.sleep(config.ping_interval)
+            await trio.sleep(self._config.ping_interval)
             self._nonce += 1
             self._pong = trio.Event()
             self._outbox.push(Ping(0, self._nonce))
-            with trio.move_on_after(config.pong_timeout):
-                await self._pong.wait()
-                continue
-            self._fail(
-                SessionIoError(
-                    f"the peer has not answered a Ping for {config.pong_timeout} s"
-                )
+            if not await self._is_answered():
+                break
+        self._fail(
+            SessionIoError(
+                "the peer is taken for dead: it has not answered a Ping for "
+                f"{self._config.pong_timeout} s (keepalive: pong_timeout)"
             )
-            return
+        )
+
+    async def _is_answered(self) -> bool:
+        with trio.move_on_after(self._config.pong_timeout):
+            await self._pong.wait()
+        if not self._pong.is_set():
+            # If it is this program that was held up, the Pong has come meanwhile, and
+            # the reader is about to see it.
+            await trio.lowlevel.checkpoint()
+        return self._pong.is_set()
 
     def on_pong(self, nonce: int) -> None:
         """A Pong has come; one of another nonce is ignored."""
