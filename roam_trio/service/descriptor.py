@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import attrs
 
 from ..errors import SchemaError
+from ..method_names import remember_method_name
 from ..schema import (
     ArrayShape,
     BytesShape,
@@ -108,6 +109,8 @@ def attach_descriptor(cls: type[Any], name: str) -> ServiceDescriptor:
     """Describe a class, and let it know its descriptor."""
     descriptor = _describe_class(cls, name)
     setattr(cls, _ATTRIBUTE, descriptor)
+    for method in descriptor.methods:
+        remember_method_name(method.id, str(method))
     return descriptor
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ..links.base import RxStatistics, TxStatistics
+from ..method_names import method_name
 
 __all__ = [
     "CallStatistics",
@@ -20,13 +21,20 @@ class CallStatistics:
 
     Attributes:
         request_id: its number.
-        method_id: the identity of its method; `hash` computes it from a service.
+        method_id: the identity of its method.
         age: for how many seconds it has been in flight.
+        method: the name of its method, or its identity in hexadecimal if this program
+            defines no service with it.
     """
 
     request_id: int
     method_id: int
     age: float
+    method: str = attrs.field(init=False)
+
+    @method.default
+    def _name_of_method(self) -> str:
+        return method_name(self.method_id)
 
 
 @attrs.frozen
