@@ -161,10 +161,15 @@ class Server:
     """A running server, as `serve` reports it."""
 
     def __init__(
-        self, url: str, listening: trio.CancelScope, sessions: dict[Session, None]
+        self,
+        url: str,
+        listening: trio.CancelScope,
+        setting_up: dict[trio.CancelScope, None],
+        sessions: dict[Session, None],
     ) -> None:
         self._url = url
         self._listening = listening
+        self._setting_up = setting_up
         self._sessions = sessions
 
     @property
@@ -181,15 +186,19 @@ class Server:
         """Stop listening, and end every session; `serve` returns then.
 
         For `grace` seconds, calls in flight and open channels may finish, while new
-        calls and connections are refused; see `Session.shutdown`.
+        calls and connections are refused; see `Session.shutdown`. Handshakes that are
+        not complete are given up.
         """
         self._listening.cancel()
+        for scope in self._setting_up:
+            scope.cancel()
         async with trio.open_nursery() as nursery:
             for session in self.sessions:
                 nursery.start_soon(session.shutdown, grace)
 
     def __repr__(self) -> str:
-        return f"<Server {self._url}, {len(self._sessions)} sessions>"
+        ending = ", shutting down" if self._listening.cancel_called else ""
+        return f"<Server {self._url}, {len(self._sessions)} sessions{ending}>"
 
 
 async def serve(
@@ -228,24 +237,32 @@ async def serve(
     options = _Options(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
     )
+    listening = trio.CancelScope()
+    setting_up: dict[trio.CancelScope, None] = {}
     sessions: dict[Session, None] = {}
 
     async def serve_stream(stream: trio.SocketStream) -> None:
-        try:
-            link: Link = tcp_link(stream, limits=options.stream_limits)
-            builder = acceptor(link, **options.for_builder)
-            async with builder.open(options.root_handler) as session:
-                sessions[session] = None
-                try:
-                    await session.closed()
-                finally:
-                    del sessions[session]
-        except (SessionError, OSError) as error:
-            logger.warning("a client could not set up a session: %s", error)
+        if listening.cancel_called:
+            return
+        with trio.CancelScope() as scope:
+            setting_up[scope] = None
+            try:
+                link: Link = tcp_link(stream, limits=options.stream_limits)
+                builder = acceptor(link, **options.for_builder)
+                async with builder.open(options.root_handler) as session:
+                    del setting_up[scope]
+                    sessions[session] = None
+                    try:
+                        await session.closed()
+                    finally:
+                        del sessions[session]
+            except (SessionError, OSError) as error:
+                logger.warning("a client could not set up a session: %s", error)
+            finally:
+                setting_up.pop(scope, None)
 
     listeners = await trio.open_tcp_listeners(address.port, host=address.host or None)
-    listening = trio.CancelScope()
-    server = Server(address.with_port_of(listeners), listening, sessions)
+    server = Server(address.with_port_of(listeners), listening, setting_up, sessions)
     async with trio.open_nursery() as nursery:
         with listening:
             task_status.started(server)

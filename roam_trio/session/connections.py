@@ -444,7 +444,8 @@ class Connections:
             on_unused=self._on_unused,
             on_quiet=self._on_quiet,
         )
-        driver.refusing = self.refusing is not None
+        if self.refusing is not None:
+            driver.refuse(self.refusing)
         return driver
 
     def _remove(self, driver: Driver, because: RoamTrioError) -> None:

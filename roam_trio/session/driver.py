@@ -179,7 +179,7 @@ class Driver:
         """The answer to a request of this side's."""
         self.requests.on_response(response)
         if self.refusing:
-            self._check_quiet()
+            self.check_quiet()
 
     def on_cancel(self, cancel: RequestCancel) -> None:
         """A request that is answered already, or never was, needs no cancelling."""
@@ -227,7 +227,7 @@ class Driver:
             self._check_channels(call.channels)
 
     def _check_channels(self, channels: tuple[int, ...]) -> None:
-        if self._channel_count() + len(channels) > self.limits.channels:
+        if self.channels + len(channels) > self.limits.channels:
             raise LimitExceeded("channels", "too many channels on one connection")
         for place, channel_id in enumerate(channels):
             if (
@@ -243,7 +243,14 @@ class Driver:
                     f"channel {channel_id} has not the parity of its caller"
                 )
 
-    def _channel_count(self) -> int:
+    @property
+    def answering(self) -> int:
+        """How many requests of the peer's have no response yet."""
+        return len(self._answering)
+
+    @property
+    def channels(self) -> int:
+        """How many channels are open, joined ones included."""
         return len(self.incoming) + len(self.outgoing) + len(self._relays)
 
     def answered(self, sink: DriverReplySink) -> None:
@@ -256,7 +263,7 @@ class Driver:
             elif self._channel(channel_id) is None:
                 self._strays.end(channel_id)
         if self.refusing:
-            self._check_quiet()
+            self.check_quiet()
 
     # ------------------------------------------------------------ channels
 
@@ -361,7 +368,7 @@ class Driver:
         self._strays.end(channel_id)
         self.liveness.check()
         if self.refusing:
-            self._check_quiet()
+            self.check_quiet()
 
     def refuse(self, because: str) -> None:
         """Answer new requests of the peer's with Cancelled, and make no new ones."""
@@ -373,13 +380,14 @@ class Driver:
         """Whether no call is in flight, either way, and no channel open."""
         return not (
             self._answering
-            or self.requests.in_flight
+            or not self.requests.is_idle
             or self.outgoing
             or self.incoming
             or self._relays
         )
 
-    def _check_quiet(self) -> None:
+    def check_quiet(self) -> None:
+        """If nothing is going on any more, say so."""
         if self.is_quiet:
             self._on_quiet()
 
@@ -448,10 +456,11 @@ class Driver:
         )
 
     def __repr__(self) -> str:
+        joined = f", {len(self._relays)} proxied" if self._relays else ""
         return (
             f"<Driver of connection {self.connection_id}: "
             f"{len(self._answering)} answering, {self.requests.in_flight} calling, "
-            f"{len(self.outgoing)} channels out, {len(self.incoming)} in>"
+            f"{len(self.outgoing)} channels out, {len(self.incoming)} in{joined}>"
         )
 
 

@@ -178,6 +178,8 @@ class Requests:
             self._slots.unpark()
         else:
             self._free += 1
+            if self.refusing is not None:
+                self._driver.check_quiet()
 
     def _refuse_if_ended(self) -> None:
         because = self._driver.ended_because
@@ -259,6 +261,12 @@ class Requests:
     def statistics(self, now: float) -> tuple[CallStatistics, ...]:
         """The requests without a response."""
         return tuple(one.statistics(now) for one in self._waiting.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in flight, or about to be: those that wait for a slot
+        or for room were made before any that is refused."""
+        return self._free == self._driver.theirs.max_concurrent_requests
 
     @property
     def in_flight(self) -> int:

@@ -211,14 +211,26 @@ class Session:
         calls and connections are refused on both sides. Then calls that are left fail
         and handlers are cancelled; what was committed is sent, for at most
         `Limits.close_seconds`. Harmless when it has ended already.
+
+        Cancelled, it lets nothing finish: the session ends at once. Called twice, the
+        shorter grace counts. A handler that calls it waits for itself too, until the
+        grace is over: start it in another task.
+
+        Args:
+            grace: in seconds.
         """
-        if grace > 0 and self._connections is not None:
-            self._connections.refuse("the session is being shut down")
-            with trio.move_on_after(grace):
-                while not self._connections.are_quiet:
-                    await self._quiet.park()
-        self._end(SessionError("this side has shut the session down"))
+        try:
+            if grace > 0 and self._connections is not None:
+                await self._let_finish(self._connections, grace)
+        finally:
+            self._end(SessionError("this side has shut the session down"))
         await self._finished.wait()
+
+    async def _let_finish(self, connections: Connections, grace: float) -> None:
+        connections.refuse("the session is being shut down")
+        with trio.move_on_after(grace):
+            while not connections.are_quiet:
+                await self._quiet.park()
 
     def statistics(self) -> SessionStatistics:
         """What the session does and holds now; never waits."""
@@ -456,7 +468,13 @@ class Session:
         elif self._ended_because is not None:
             state = f"ended: {self._ended_because}"
         else:
-            state = "open"
+            drivers = self._drivers.values()
+            state = (
+                f"open: {len(drivers)} connections, "
+                f"{sum(driver.requests.in_flight for driver in drivers)} calling, "
+                f"{sum(driver.answering for driver in drivers)} answering, "
+                f"{sum(driver.channels for driver in drivers)} channels"
+            )
         return f"<Session {state}>"
 
 

@@ -114,7 +114,9 @@ class TestInitiator:
                 assert root.state is ConnectionState.OPEN
                 assert session.caller is root.caller
                 assert session.ended_because is None
-                assert repr(session) == "<Session open>"
+                assert repr(session) == (
+                    "<Session open: 1 connections, 0 calling, 0 answering, 0 channels>"
+                )
                 assert repr(root) == "<ConnectionHandle 0, open>"
                 await peer.leave()
             assert root.state is ConnectionState.CLOSED
