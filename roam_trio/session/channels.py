@@ -140,8 +140,9 @@ class OutgoingChannel(ChannelSink):
 
     def close(self) -> None:
         if self._end(ChannelState.CLOSED):
-            self._driver.ended(self._id)
+            # First, since the connection may end with its last channel.
             self._driver.outbox.push(ChannelClose(self._driver.connection_id, self._id))
+            self._driver.ended(self._id)
 
     def drop(self) -> None:
         if self.state is ChannelState.OPEN:
@@ -270,8 +271,8 @@ class IncomingChannel(ChannelSource):
     def reset(self) -> None:
         self._queue.clear()
         if self._end(ChannelState.RESET):
-            self._driver.ended(self._id)
             self._driver.outbox.push(ChannelReset(self._driver.connection_id, self._id))
+            self._driver.ended(self._id)
         elif self.state is ChannelState.CLOSED:
             self.state = ChannelState.RESET
 
