@@ -51,7 +51,7 @@ class DriverCaller(Caller):
             self._driver.liveness.release()
 
     def __del__(self) -> None:
-        if self._is_open:
+        if self._is_open and self._driver.ended_because is None:
             self._driver.drop_later(self._driver.liveness.release)
 
     async def closed(self) -> None:
