@@ -56,5 +56,9 @@ class IdAllocator:
         self._next = number + 2
         return number
 
+    def has_allocated(self, number: int) -> bool:
+        """Whether it was handed out already."""
+        return 0 < number < self._next and number % 2 == self._next % 2
+
     def __repr__(self) -> str:
         return f"<IdAllocator next={self._next}>"

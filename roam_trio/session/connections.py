@@ -155,7 +155,8 @@ class Connections:
         self._opening: dict[int, _Opening] = {}
         self._unsent = 0
         self._deciding: dict[int, trio.CancelScope] = {}
-        self._closed_here: dict[int, None] = {}
+        self._last_asked_for = 0
+        self._over: dict[int, None] = {}
         self._ended_because: RoamTrioError | None = None
 
     @property
@@ -230,7 +231,6 @@ class Connections:
         if opening.handle is not None:
             self.close(connection_id, NO_METADATA)
         elif self._opening.pop(connection_id, None) is not None:
-            self._remember_closed(connection_id)
             self._outbox.push(ConnectionClose(connection_id))
             self._on_gone()
 
@@ -239,15 +239,8 @@ class Connections:
         driver = self.drivers.get(connection_id)
         if driver is None:
             return
-        self._remember_closed(connection_id)
         self._outbox.push(ConnectionClose(connection_id, metadata))
         self._remove(driver, ConnectionClosed("us", metadata))
-
-    def _remember_closed(self, connection_id: int) -> None:
-        """What the peer sent before it learnt of the close is no fault of its."""
-        self._closed_here[connection_id] = None
-        if len(self._closed_here) > self._limits.connections:
-            del self._closed_here[next(iter(self._closed_here))]
 
     def end(self, because: RoamTrioError) -> None:
         """The session has ended, and every connection with it. Nothing is sent."""
@@ -263,7 +256,7 @@ class Connections:
         self._opening.clear()
         for scope in self._deciding.values():
             scope.cancel()
-        self._closed_here.clear()
+        self._over.clear()
         self._on_quiet()
 
     def refuse(self, because: str) -> None:
@@ -287,7 +280,9 @@ class Connections:
             if self._strict:
                 raise SessionProtocolError(wrong)
             self._reject(connection_id, wrong)
-        elif self.refusing is not None:
+            return
+        self._last_asked_for = max(self._last_asked_for, connection_id)
+        if self.refusing is not None:
             self._reject(connection_id, self.refusing)
         elif self._count() >= self._limits.connections:
             self._reject(connection_id, "too many connections (limit: connections)")
@@ -363,7 +358,7 @@ class Connections:
         """The peer has accepted a connection that this side asked for."""
         opening = self._opening.pop(message.connection_id, None)
         if opening is None:
-            self.on_stray(message, "is not being opened")
+            self._on_stray_answer(message)
             return
         driver = self._add(
             message.connection_id, opening.ours, message.settings, opening.handler
@@ -376,8 +371,10 @@ class Connections:
         """The peer has rejected a connection that this side asked for."""
         opening = self._opening.pop(message.connection_id, None)
         if opening is None:
-            self.on_stray(message, "is not being opened")
+            self._on_stray_answer(message)
+            self._is_over(message.connection_id)
             return
+        self._is_over(message.connection_id)
         opening.error = SessionRejected(
             f"the peer rejected the connection: {_reason(message.metadata)}",
             message.metadata,
@@ -406,18 +403,48 @@ class Connections:
             deciding.cancel()
         else:
             self.on_stray(message)
-            self._closed_here.pop(connection_id, None)  # nothing more may come
+        self._is_over(connection_id)
 
-    def on_stray(self, message: Message, it: str = "is not open") -> None:
+    def _is_over(self, connection_id: int) -> None:
+        """The peer has closed or rejected this one: it may send no more on it."""
+        self._over[connection_id] = None
+        if len(self._over) > self._limits.connections:
+            del self._over[next(iter(self._over))]
+
+    def on_stray(self, message: Message) -> None:
         """A message for a connection that is not open.
 
-        Right after a close by this side that is the rule; otherwise it breaks the
+        The peer may have sent it before it learnt that this side has closed or
+        rejected the connection. What cannot be explained like that breaks the
         protocol, as some peers are known to do.
         """
         connection_id = message.connection_id
-        if self._strict and connection_id not in self._closed_here:
+        if (
+            connection_id in self._over
+            or connection_id in self._opening
+            or connection_id in self._deciding
+            or not self._was_asked_for(connection_id)
+        ):
+            self._refuse_stray(message, "is not open")
+
+    def _was_asked_for(self, connection_id: int) -> bool:
+        """Whether either side has ever, as far as can be told without remembering
+        every number."""
+        if self._parity.owns(connection_id):
+            return self._ids.has_allocated(connection_id)
+        return 0 < connection_id <= self._last_asked_for
+
+    def _on_stray_answer(self, message: ConnectionAccept | ConnectionReject) -> None:
+        """The answer to an opening that this side has given up, or has not made."""
+        connection_id = message.connection_id
+        if connection_id in self.drivers or not self._parity.owns(connection_id):
+            self._refuse_stray(message, "is not being opened")
+        self.on_stray(message)
+
+    def _refuse_stray(self, message: Message, it: str) -> None:
+        if self._strict:
             raise SessionProtocolError(
-                f"{type(message).__name__} came on connection {connection_id}, "
+                f"{type(message).__name__} came on connection {message.connection_id}, "
                 f"which {it}"
             )
 
