@@ -24,6 +24,7 @@ from ..errors import (
     RxConnectionLost,
     RxDecodeError,
     RxReset,
+    SessionProtocolError,
     TxClosed,
     TxConnectionLost,
     TxReset,
@@ -303,6 +304,8 @@ class IncomingChannel(ChannelSource):
     def on_lost(self, because: BaseException) -> None:
         if self._end(ChannelState.LOST):
             self._lost_because = because
+            if isinstance(because, SessionProtocolError):
+                self._queue.clear()  # every receive fails (`session.protocol-error`)
 
     def _end(self, state: ChannelState) -> bool:
         if self.state is not ChannelState.OPEN:
