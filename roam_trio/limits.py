@@ -26,7 +26,7 @@ class Limits:
         max_payload: the largest payload of a stream link, in both directions, in
             bytes. It is checked against the length prefix, before allocating.
         max_unsent_bytes: how many bytes of committed payloads a stream link holds
-            before senders wait.
+            before senders wait; nobody fails because of it.
         unsent_replies: how many messages of the kind that cannot wait (credit,
             cancellations, pongs) are held while the peer does not read; beyond, the
             session ends.
@@ -41,7 +41,8 @@ class Limits:
         pending_opens: how many virtual connections of the peer's may wait for the
             `ConnectionAcceptor` at a time; more are rejected.
         handshake_seconds: how long the peer may take to complete the handshake.
-        close_seconds: how long the end of a session may take to send what is left.
+        close_seconds: how long the end of a session may take to send what is left, and
+            a proxy to deliver what came before the end of one side.
     """
 
     max_payload: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)

@@ -14,6 +14,7 @@ for at most `Limits.close_seconds`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -57,6 +58,8 @@ from .outbox import Outbox
 from .statistics import SessionStatistics
 
 __all__ = ["BoxSessionFuture", "Session", "SessionHandle"]
+
+logger = logging.getLogger("roam_trio.session")
 
 T = TypeVar("T")
 
@@ -382,6 +385,12 @@ class Session:
                 except (LinkError, ConduitError):
                     # It has ended already, which is why we are here.
                     nursery.cancel_scope.cancel()
+        if scope.cancelled_caught:
+            logger.info(
+                "a session was cut off, as its end took longer than %s s "
+                "(limit: close_seconds)",
+                self._limits.close_seconds,
+            )
         with trio.CancelScope(shield=True):
             await self._tx.abort()
             await self._rx.close()
