@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import pytest
 import trio
-import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import client, connect, dispatcher, serve, service

@@ -748,7 +748,10 @@ class TestWrongOpens:
     def acceptor(self) -> Acceptor:
         class OnlySecond(Acceptor):
             async def accept(
-                self, connection_id: int, *rest: Any
+                self,
+                connection_id: int,
+                settings: ConnectionSettings,
+                metadata: Metadata,
             ) -> AcceptedConnection:
                 if connection_id == 4:
                     await trio.sleep_forever()
