@@ -54,6 +54,8 @@ class DriverReplySink(ReplySink):
             driver.outbox.send_nowait(self._response(ret, metadata))
         else:
             with await self._reserve() as permit:
+                if driver.ended_because is not None:
+                    return  # in the same moment as there was room
                 permit.send(self._response(ret, metadata))
         self._close()
 
