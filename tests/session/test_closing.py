@@ -383,6 +383,9 @@ async def test_a_connection_left_open_ends_with_its_session_and_sends_nothing() 
         with pytest.raises(TxConnectionLost, match="the peer broke the protocol"):
             await tx.send(1)
         connection.close()
+        with pytest.raises(ValueError, match="an open virtual connection"):
+            session.close_connection(1)
+        assert session.statistics().connections == ()
         await peer.hear_end()
 
 

@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, channel, client
-from roam_trio.calls import Caller, ErasedCaller, NoopCaller
+from roam_trio.calls import Caller, ErasedCaller, NoopCaller, ReplySink
 from roam_trio.errors import ConnectionClosed, ConnectionLost
 from roam_trio.messages import (
     ChannelClose,
@@ -34,6 +34,7 @@ from .connecting import (
     streams_on,
 )
 from .running import (
+    Custom,
     Streams,
     Task,
     WithPeer,
@@ -317,6 +318,24 @@ async def test_a_handler_that_drops_the_last_caller_ends_its_connection(
             await has_only_the_root(session)
         assert session.ended_because is None
     assert "RuntimeError" not in caplog.text
+
+
+async def test_a_handler_that_drops_the_last_caller_and_answers_nothing() -> None:
+    held: list[Caller] = []
+
+    async def silent(call: RequestCall, reply: ReplySink) -> None:
+        await trio.lowlevel.checkpoint()
+        held.clear()
+
+    async with WithPeer() as (session, peer):
+        connection = await opened_to(session, peer, handler=Custom(silent))
+        held.append(connection.caller)
+        del connection
+        await peer.say(on(1, call_of("echo", 2, "x")))
+        assert await hear_bytes(peer) == CLOSE
+        assert await peer.heard_nothing_more()
+        assert session.ended_because is None
+        await has_only_the_root(session)
 
 
 # ------------------------------------------------------------ the root connection
