@@ -115,7 +115,7 @@ class ProxyAcceptor:
             return error.metadata.propagated()
         except ConnectionLost as error:
             return Metadata.of({"error": f"the far side cannot be reached: {error}"})
-        _ = far.caller  # its only one: what is never joined closes when it is dropped
+        _ = None  # its only one: what is never joined closes when it is dropped
 
         async def join(near: ConnectionHandle) -> None:
             await proxy_connections(near, far)
@@ -227,7 +227,7 @@ class Lane:
 
     def forward(self, message: ChannelMessage) -> None:
         """Send `message`, or hold it until there is room. Never waits."""
-        if not self._is_open:
+        if not self._is_open or not self.driver.has_relay(message.channel_id):
             return
         if not self._held and self.driver.outbox.has_room():
             self._send(self.driver.outbox.send_nowait, message)
@@ -283,9 +283,6 @@ class Lane:
         return None
 
     def _send(self, send: Callable[[Message], None], message: ChannelMessage) -> None:
-        driver = self.driver
-        if not driver.has_relay(message.channel_id):
-            return
         try:
             send(message)
         except PayloadTooLarge as error:
@@ -294,7 +291,7 @@ class Lane:
         except RoamTrioError:
             return  # as in `run`
         if isinstance(message, ChannelClose | ChannelReset):
-            driver.remove_relay(message.channel_id)
+            self.driver.remove_relay(message.channel_id)
 
     async def reached(self) -> None:
         """Wait until all that is held now has been sent: what follows cannot overtake

@@ -11,12 +11,16 @@ import trio.testing
 
 from roam_trio import (
     AcceptedConnection,
+    CallCancelled,
+    ConnectionClosed,
     ConnectionLost,
     Limits,
     Metadata,
     MetadataEntry,
     ProxyAcceptor,
     Rx,
+    StreamLimits,
+    StreamLink,
     Tx,
     UntilServed,
     acceptor,
@@ -282,6 +286,16 @@ class TestChannels:
             await far.hears(far.call(3))
             assert joined.relayed == (0, 0)
 
+    async def test_nothing_comes_back_after_a_reset_that_is_still_held(self) -> None:
+        async with Joined(far=1) as joined:
+            near, far = joined.near, joined.far
+            await near.say(near.call(2, channels=(2,)))
+            await far.hears(far.call(1, channels=(1,)))
+            await near.say(near.grant(2, 1), near.grant(2, 2), near.reset(2))
+            await trio.testing.wait_all_tasks_blocked()
+            await far.say(far.item(1, b"in flight"), far.close(1))
+            await near.hears_nothing_more()
+
     async def test_late_grants_go_nowhere(self) -> None:
         async with Joined() as joined:
             near, far = joined.near, joined.far
@@ -439,6 +453,37 @@ class TestEnds:
             await trio.testing.wait_all_tasks_blocked()
             await near.hears(*(near.item(2, bytes([number])) for number in range(5)))
             await near.hears(near.close(2), near.response(4), ConnectionClose(near.id))
+
+    async def test_a_response_that_waits_for_room_is_delivered_too(self) -> None:
+        async with Joined(near=1) as joined:
+            near, far = joined.near, joined.far
+            await near.say(near.call(2))
+            await far.hears(far.call(1))
+            await near.say(Ping(0, 1), Ping(0, 2), Ping(0, 3))
+            await trio.testing.wait_all_tasks_blocked()
+            await far.say(far.response(1), ConnectionClose(far.id))
+            await trio.testing.wait_all_tasks_blocked()
+            await near.hears(Pong(0, 1), Pong(0, 2), Pong(0, 3))
+            await near.hears(near.response(2), ConnectionClose(near.id))
+
+    async def test_when_both_have_ended_there_is_nothing_to_deliver(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with Joined(near=1) as joined, trio.open_nursery() as nursery:
+            handles = await open_two(joined, nursery)
+            proxy = Task(nursery, proxy_connections, *handles)
+            near, far = Side(joined.near.peer, 2), Side(joined.far.peer, 3)
+            await trio.testing.wait_all_tasks_blocked()
+            await near.say(near.call(1, channels=(1,)))
+            await far.hears(far.call(1, channels=(1,)))
+            await far.say(*(far.item(1, b"stuck") for _ in range(5)))
+            await far.say(ConnectionClose(3))
+            await trio.testing.wait_all_tasks_blocked()
+            done = [proxy.is_done]
+            await near.say(ConnectionClose(2))
+            await trio.testing.wait_all_tasks_blocked()
+            assert [*done, proxy.is_done] == [False, True]
+            assert trio.current_time() == 0
 
     async def test_delivering_takes_close_seconds_at_most(
         self, autojump_clock: trio.testing.MockClock
@@ -600,7 +645,7 @@ class TestStalling:
                 await near.say(*(near.item(2, bytes(5)) for _ in range(4)))
                 await trio.testing.wait_all_tasks_blocked()
                 await far.hears(*(far.item(1, bytes(5)) for _ in range(4)))
-            await near.say(near.item(4, bytes(5)))
+            await near.say(*(near.item(4, bytes(5)) for _ in range(4)))
             await near.hears_nothing_more()
             await near.say(near.cancel(4))
             await near.hears(near.response(4, CANCELLED))
@@ -675,6 +720,21 @@ class TestOpening:
             await joined.near.say(ConnectionClose(11))
             await joined.far.hears(ConnectionClose(3))
 
+    async def test_what_is_accepted_and_never_joined_is_closed(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with Joined() as joined, trio.open_nursery() as nursery:
+            near, far = joined.near, joined.far
+            await near.say(near.call(2))
+            await far.hears(far.call(1))
+            await near.say(ConnectionOpen(11, ConnectionSettings(Parity.ODD)))
+            await far.peer.hear(ConnectionOpen)
+            nursery.start_soon(joined.near_session.shutdown, 5)
+            await trio.testing.wait_all_tasks_blocked()
+            await far.say(ConnectionAccept(3, ConnectionSettings(Parity.EVEN)))
+            await near.peer.hear(ConnectionReject)
+            await far.hears(ConnectionClose(3))
+
     async def test_what_until_served_holds_is_answered_by_whoever_serves(self) -> None:
         link, peer = link_to_peer()
         handles: list[ConnectionHandle] = []
@@ -726,6 +786,70 @@ async def chain(
 
 def end_all(sessions: tuple[Session, ...], nursery: trio.Nursery) -> None:
     nursery.cancel_scope.cancel()
+
+
+class TestSizes:
+    """What one link carries can be too large for the other."""
+
+    async def narrow(self, nursery: trio.Nursery, take: Any) -> Streams:
+        """As `chain`, with a link to the server that takes 1000 bytes at most."""
+
+        class Offer:
+            async def accept(self, *_: object) -> AcceptedConnection:
+                return AcceptedConnection(handler=streams(echo=echo, take_text=take))
+
+        left, right = trio.testing.memory_stream_pair()
+        limits = StreamLimits(max_payload=1000)
+        upstream, _ = await join(
+            nursery,
+            links=(StreamLink(left, limits=limits), StreamLink(right)),
+            accepting={"on_connection": Offer()},
+        )
+        ours, _ = await join(
+            nursery, accepting={"on_connection": ProxyAcceptor(upstream)}
+        )
+        self.connection = await ours.open_connection()
+        return client(Streams, self.connection.caller)
+
+    async def test_a_request_that_is_too_large_fails_alone(
+        self,
+        nursery: trio.Nursery,
+        autojump_clock: trio.testing.MockClock,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caller = await self.narrow(nursery, echo)
+        with pytest.raises(CallCancelled):
+            await caller.echo("x" * 2000)
+        assert "limit: max_payload" in caplog.text
+        assert await caller.echo("small") == "small"
+        nursery.cancel_scope.cancel()
+
+    async def test_an_item_that_is_too_large_closes_the_two(
+        self,
+        nursery: trio.Nursery,
+        autojump_clock: trio.testing.MockClock,
+    ) -> None:
+        async def take(items: Rx[str]) -> None:
+            async for _ in items:
+                pass
+
+        caller = await self.narrow(nursery, take)
+        tx, rx = channel[str]()
+        call = Task(nursery, caller.take_text, rx)
+        await trio.testing.wait_all_tasks_blocked()
+        await tx.send("x" * 2000)
+        with pytest.raises(ConnectionLost):
+            await call.result()
+        because = self.connection.ended_because
+        assert isinstance(because, ConnectionClosed)
+        why = str(because.metadata.get("error"))
+        assert why.startswith("an item cannot pass: ")
+        assert why.endswith("(limit: max_payload)")
+        nursery.cancel_scope.cancel()
+
+
+async def echo(text: str) -> str:
+    return text
 
 
 class TestChain:
