@@ -172,7 +172,7 @@ FAULTS = [
         id="channel id in use",
     ),
     pytest.param(
-        [on(1, call_of("both", 4, channels=(12, 14)))],
+        [on(1, call_of("both", 4, channels=(12, 14, 16, 18)))],
         "too many channels on one connection (limit: channels)",
         LIMITED,
         id="too many channels",
