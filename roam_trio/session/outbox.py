@@ -15,7 +15,13 @@ from collections.abc import Callable
 import trio
 
 from ..conduits.base import ConduitTx, ConduitTxPermit
-from ..errors import ConduitError, LimitExceeded, LinkError, RoamTrioError
+from ..errors import (
+    ConduitError,
+    LimitExceeded,
+    LinkError,
+    PayloadTooLarge,
+    RoamTrioError,
+)
 from ..messages import Message
 
 __all__ = ["Outbox"]
@@ -53,7 +59,13 @@ class Outbox:
         Raises:
             RoamTrioError: it cannot be sent.
         """
-        self._tx.send_nowait(message)
+        try:
+            self._tx.send_nowait(message)
+        except PayloadTooLarge:
+            raise
+        except (LinkError, ConduitError) as error:
+            self.fail(error)  # it may be the first to notice
+            raise
 
     async def reserve(self) -> ConduitTxPermit[Message]:
         """Wait for a permit to send one message. Cancelled, it has taken no room.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..calls import ChannelBinder, ReplySink
+from ..errors import ConduitError, LinkError
 from ..messages import Encoded, Message, RequestCall, RequestResponse
 from ..metadata import NO_METADATA, Metadata
 from ..schema import CANCELLED
@@ -51,10 +52,11 @@ class DriverReplySink(ReplySink):
             await trio.lowlevel.checkpoint_if_cancelled()
             return  # nobody is left to get it
         if driver.outbox.has_room():
-            driver.outbox.send_nowait(self._response(ret, metadata))
+            if not self._send_at_once(self._response(ret, metadata)):
+                await trio.lowlevel.checkpoint_if_cancelled()
         else:
             with await self._reserve() as permit:
-                if driver.ended_because is not None:
+                if driver.closed.is_set():
                     return  # in the same moment as there was room
                 permit.send(self._response(ret, metadata))
         self._close()
@@ -74,8 +76,18 @@ class DriverReplySink(ReplySink):
             return  # nobody is left to get it
         if not self._driver.outbox.has_room():
             raise trio.WouldBlock
-        self._driver.outbox.send_nowait(self._response(ret, metadata))
+        self._send_at_once(self._response(ret, metadata))
         self._close()
+
+    def _send_at_once(self, response: RequestResponse) -> bool:
+        """Whether the connection had not ended."""
+        try:
+            self._driver.outbox.send_nowait(response)
+        except (LinkError, ConduitError):
+            if self._driver.ended_because is None:
+                raise  # it is too large
+            return False
+        return True
 
     def _response(self, ret: Encoded, metadata: Metadata) -> RequestResponse:
         if self._sent:
