@@ -46,6 +46,11 @@ _Payload: TypeAlias = bytes | memoryview
 
 _U32_MAX = (1 << 32) - 1
 _U64_MAX = (1 << 64) - 1
+_MOST_ENTRIES = 4096
+_MOST_CHANNELS = 65_536
+"""What a message may carry beside its value, since each costs far more than its bytes.
+How many channels a connection takes is up to `Limits.channels`."""
+
 _BORROW_FROM = 2048
 """Values from this size on are not copied out of the payload that holds them."""
 
@@ -219,6 +224,8 @@ def _read_metadata(payload: _Payload, pos: int) -> tuple[Metadata, int]:
         return NO_METADATA, pos
     if count * 4 > len(payload) - pos:  # the shortest entry: "", tag, value, flags
         _bad("$.metadata", f"{count} entries, but {len(payload) - pos} bytes remain")
+    if count > _MOST_ENTRIES:
+        _bad("$.metadata", f"at most {_MOST_ENTRIES} entries, got {count}")
     entries: list[MetadataEntry] = []
     for index in range(count):
         entry, pos = _read_entry(payload, pos, f"$.metadata[{index}]")
@@ -265,6 +272,8 @@ def _read_channels(payload: _Payload, pos: int) -> tuple[tuple[int, ...], int]:
     count, pos = _read_u64(payload, pos, "$.channels")
     if count > len(payload) - pos:
         _bad("$.channels", f"{count} ids, but {len(payload) - pos} bytes remain")
+    if count > _MOST_CHANNELS:
+        _bad("$.channels", f"at most {_MOST_CHANNELS} ids, got {count}")
     ids: list[int] = []
     for index in range(count):
         channel_id, pos = _read_u64(payload, pos, f"$.channels[{index}]")
@@ -384,7 +393,7 @@ def _known_method_id(varint: bytes) -> int | None:
 def _channel_head(
     message: ChannelItem | ChannelClose | ChannelReset | ChannelGrantCredit, tag: bytes
 ) -> bytes:
-    return _varint(message.connection_id) + b"\10" + _varint(message.channel_id) + tag
+    return _varint(message.connection_id) + b"\x08" + _varint(message.channel_id) + tag
 
 
 def _write_item(message: ChannelItem) -> _Pieces:

@@ -5,6 +5,7 @@ The error that ends a session because of a limit names the field.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -12,9 +13,19 @@ import attrs
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 
-def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"Limits.{attribute.name}: expected more than 0, got {value}")
+def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"Limits.{attribute.name}: expected a whole number from 1, got {value!r}"
+        )
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"Limits.{attribute.name}: expected a finite number of seconds above 0, "
+            f"got {value!r}"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -30,10 +41,13 @@ class Limits:
         unsent_replies: how many messages of the kind that cannot wait (credit,
             cancellations, pongs) are held while the peer does not read; beyond, the
             session ends.
-        channels: how many channels of one connection may be open at a time.
+        channels: how many channels that the peer's calls have brought may be open at a
+            time on one connection.
         early_items: how many channel messages of one connection are kept for channels
             that no handler has taken up yet.
         early_bytes: the same in bytes of items.
+        unread_bytes: how many bytes of items may wait on the channels of one
+            connection until they are received. Credit bounds their number.
         proxied_items: how many channel messages a proxy holds for one connection, as
             the peer there does not take them; beyond, the two that it joins are closed.
         proxied_bytes: the same in bytes of items.
@@ -45,18 +59,19 @@ class Limits:
             a proxy to deliver what came before the end of one side.
     """
 
-    max_payload: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
-    max_unsent_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
-    unsent_replies: int = attrs.field(default=16_384, validator=_positive)
-    channels: int = attrs.field(default=4096, validator=_positive)
-    early_items: int = attrs.field(default=4096, validator=_positive)
-    early_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
-    proxied_items: int = attrs.field(default=65_536, validator=_positive)
-    proxied_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
-    connections: int = attrs.field(default=4096, validator=_positive)
-    pending_opens: int = attrs.field(default=1024, validator=_positive)
-    handshake_seconds: float = attrs.field(default=10.0, validator=_positive)
-    close_seconds: float = attrs.field(default=5.0, validator=_positive)
+    max_payload: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
+    max_unsent_bytes: int = attrs.field(default=1024 * 1024, validator=_count)
+    unsent_replies: int = attrs.field(default=16_384, validator=_count)
+    channels: int = attrs.field(default=4096, validator=_count)
+    early_items: int = attrs.field(default=4096, validator=_count)
+    early_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
+    unread_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=_count)
+    proxied_items: int = attrs.field(default=65_536, validator=_count)
+    proxied_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
+    connections: int = attrs.field(default=4096, validator=_count)
+    pending_opens: int = attrs.field(default=1024, validator=_count)
+    handshake_seconds: float = attrs.field(default=10.0, validator=_seconds)
+    close_seconds: float = attrs.field(default=5.0, validator=_seconds)
 
 
 DEFAULT_LIMITS = Limits()

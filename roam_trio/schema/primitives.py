@@ -120,8 +120,9 @@ def length_prefixed(encoded: bytes) -> bytes:
 def as_bytes(value: object) -> bytes | memoryview:
     """What stands for `bytes` in a payload.
 
-    Immutable and borrowed buffers are passed along; a `bytearray` is copied, so that
-    changing it afterwards does no harm.
+    What cannot be changed through it is passed along: bytes, and a memoryview that is
+    read-only. A `bytearray` and a view that can be written to are copied, since nobody
+    can tell when they have been sent.
     """
     if isinstance(value, bytes):
         return value
@@ -130,7 +131,7 @@ def as_bytes(value: object) -> bytes | memoryview:
     if not isinstance(value, memoryview):
         raise TypeError("expected bytes")
     view = cast("memoryview[int]", value)
-    if not view.c_contiguous:
+    if not view.readonly or not view.c_contiguous:
         return view.tobytes()
     if view.ndim == 1 and view.format == "B":
         return view

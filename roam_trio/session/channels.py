@@ -237,6 +237,7 @@ class IncomingChannel(ChannelSource):
 
     def _take(self) -> Any:
         item = self._queue.popleft()
+        self._driver.unread_bytes -= len(item)
         if self._grant_at is not None:
             self._consumed += 1
             if self._consumed >= self._grant_at and self.state is ChannelState.OPEN:
@@ -270,15 +271,19 @@ class IncomingChannel(ChannelSource):
         driver.outbox.push(ChannelGrantCredit(driver.connection_id, self._id, count))
 
     def reset(self) -> None:
-        self._queue.clear()
+        self._forget_items()
         if self._end(ChannelState.RESET):
             self._driver.outbox.push(ChannelReset(self._driver.connection_id, self._id))
             self._driver.ended(self._id)
         elif self.state is ChannelState.CLOSED:
             self.state = ChannelState.RESET
 
+    def _forget_items(self) -> None:
+        self._driver.unread_bytes -= sum(map(len, self._queue))
+        self._queue.clear()
+
     def drop(self) -> None:
-        if self.state is ChannelState.OPEN:
+        if self._queue or self.state is ChannelState.OPEN:
             self._driver.drop_later(self.reset)
 
     # ---- the peer's doing
@@ -289,6 +294,7 @@ class IncomingChannel(ChannelSource):
             return False
         self.allowance -= 1
         self._queue.append(item)
+        self._driver.hold_unread(len(item))
         if self._waiting:
             self._waiting.unpark()
         return True
@@ -298,14 +304,14 @@ class IncomingChannel(ChannelSource):
 
     def on_reset(self) -> None:
         """A reset by the sender, which some peers pass on."""
-        self._queue.clear()
+        self._forget_items()
         self._end(ChannelState.RESET)
 
     def on_lost(self, because: BaseException) -> None:
         if self._end(ChannelState.LOST):
             self._lost_because = because
             if isinstance(because, SessionProtocolError):
-                self._queue.clear()  # every receive fails (`session.protocol-error`)
+                self._forget_items()  # every receive fails (`session.protocol-error`)
 
     def _end(self, state: ChannelState) -> bool:
         if self.state is not ChannelState.OPEN:

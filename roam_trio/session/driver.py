@@ -119,6 +119,10 @@ class Driver:
         self._binder = _Binder(self, IdAllocator(ours.parity))
         self._answering: dict[int, DriverReplySink] = {}
         self._strays = Strays(limits)
+        self._announced: set[int] = set()
+        """The channels that the peer's calls have brought, as long as they are open."""
+        self.unread_bytes = 0
+        """The length of all items that wait to be received."""
         self._relays: dict[int, Relay] = {}
         self._dropped: deque[Callable[[], None]] = deque()
         self._token = trio.lowlevel.current_trio_token()
@@ -192,6 +196,7 @@ class Driver:
         if self._is_over:
             return  # the connection is being cancelled
         self._check_call(call)
+        self._announced.update(call.channels)
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         if self.refusing:
             sink.give_up()
@@ -227,13 +232,15 @@ class Driver:
             self._check_channels(call.channels)
 
     def _check_channels(self, channels: tuple[int, ...]) -> None:
-        if self.channels + len(channels) > self.limits.channels:
+        if len(self._announced) + len(channels) > self.limits.channels:
             raise LimitExceeded("channels", "too many channels on one connection")
-        for place, channel_id in enumerate(channels):
+        seen: set[int] = set()
+        for channel_id in channels:
             if (
-                self._channel(channel_id) is not None
+                channel_id in seen
+                or channel_id in self._announced
                 or channel_id in self._relays
-                or channel_id in channels[:place]
+                or self._channel(channel_id) is not None
             ):
                 raise SessionProtocolError(
                     f"channel {channel_id} is open, and its id was used again"
@@ -242,6 +249,7 @@ class Driver:
                 raise SessionProtocolError(
                     f"channel {channel_id} has not the parity of its caller"
                 )
+            seen.add(channel_id)
 
     @property
     def answering(self) -> int:
@@ -261,6 +269,7 @@ class Driver:
             if relay is not None:
                 relay.on_answered()
             elif self._channel(channel_id) is None:
+                self._announced.discard(channel_id)
                 self._strays.end(channel_id)
         if self.refusing:
             self.check_quiet()
@@ -275,6 +284,14 @@ class Driver:
         elif not incoming.on_item(joined(message.item)):
             raise SessionProtocolError(
                 f"channel {message.channel_id}: an item came without credit"
+            )
+
+    def hold_unread(self, size: int) -> None:
+        """An item of `size` bytes waits to be received."""
+        self.unread_bytes += size
+        if self.unread_bytes > self.limits.unread_bytes:
+            raise LimitExceeded(
+                "unread_bytes", f"items of {self.unread_bytes} bytes wait unread"
             )
 
     def on_credit(self, message: ChannelGrantCredit) -> None:
@@ -347,10 +364,8 @@ class Driver:
         self._strays.add(message)
 
     def _is_awaited(self, channel_id: int) -> bool:
-        """Whether a request that is being answered has brought it."""
-        return any(
-            channel_id in sink.call.channels for sink in self._answering.values()
-        )
+        """Whether a request has brought a channel that is not bound yet."""
+        return channel_id in self._announced
 
     def bound(self, channel_id: int) -> None:
         """A channel was bound: hand it what came before."""
@@ -365,6 +380,7 @@ class Driver:
         """This side has ended a channel."""
         self.outgoing.pop(channel_id, None)
         self.incoming.pop(channel_id, None)
+        self._announced.discard(channel_id)
         self._strays.end(channel_id)
         self.liveness.check()
         if self.refusing:
@@ -426,6 +442,7 @@ class Driver:
         self.closed.set()
         self.requests.on_end(because)
         self.lose_channels((*self.outgoing, *self.incoming), because)
+        self._announced.clear()
         self._strays.clear()
         self._relays.clear()
         for scope in self._reserving:

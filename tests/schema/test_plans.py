@@ -90,7 +90,7 @@ def test_a_bytearray_is_copied_so_that_changing_it_does_no_harm() -> None:
 @pytest.mark.rule("zerocopy.scatter.lifetime")
 def test_a_view_is_referred_to_until_the_pieces_are_written() -> None:
     data = bytearray(LARGE)
-    pieces = rpc_plan(View).encode(View("n", memoryview(data)))
+    pieces = rpc_plan(View).encode(View("n", memoryview(data).toreadonly()))
     data[0] = 99
     assert b"".join(pieces)[5] == 99
 

@@ -67,7 +67,7 @@ async def wrong_metadata(adder: Adder) -> None:
     await with_metadata(adder.add)("3")  # type: ignore[arg-type]
     await with_metadata(adder.add, "trace-id")(3)  # type: ignore[arg-type]
     text: str = (await with_metadata(adder.add)(3)).value  # type: ignore[assignment]
-    Metadata.of({"key": 1.5})  # type: ignore[arg-type]
+    Metadata.of({"key": 1.5})  # type: ignore[dict-item]
     del text
 
 
