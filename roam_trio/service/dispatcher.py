@@ -1,8 +1,8 @@
 """The answering side of a service: from a request to a method of the handler, and back.
 
 Whatever a method does, its request gets exactly one response, and no other request is
-harmed: a declared error is sent as it is, any other exception is logged and answered
-with Cancelled.
+harmed: a declared error is sent as it is, also if it comes alone in an exception group,
+and any other exception is logged and answered with Cancelled.
 """
 
 from __future__ import annotations
@@ -161,7 +161,9 @@ class _Method:
         try:
             declared = self._declared(error)
             if declared is not None and not call.is_replied:
-                return self.descriptor.result_plan.encode_user_error(declared)
+                return self.descriptor.result_plan.encode_user_error(
+                    declared.error if isinstance(declared, UserError) else declared
+                )
             if declared is None:
                 logger.error(
                     "%s: the handler failed; its caller %s",
@@ -178,15 +180,20 @@ class _Method:
             _clear_frames(error)
         return CANCELLED
 
-    def _declared(self, error: Exception) -> Any:
-        """The value of the method's error type that `error` stands for, if any."""
+    def _declared(self, error: Exception) -> Exception | None:
+        """The error of the method's own that `error` is, or is a group of, if any."""
         if self.descriptor.error_type is None:
             return None
-        if isinstance(error, UserError):
-            return error.error
-        if isinstance(error, self.descriptor.result_plan.exceptions):
-            return error
-        return None
+        declared = (UserError, *self.descriptor.result_plan.exceptions)
+        while not isinstance(error, declared):
+            # What a task of the handler's raises comes in a group of its nursery's.
+            if not isinstance(error, ExceptionGroup):
+                return None
+            leaves = cast("ExceptionGroup[Exception]", error).exceptions
+            if len(leaves) > 1:
+                return None
+            error = leaves[0]
+        return error
 
 
 def _clear_frames(error: BaseException) -> None:

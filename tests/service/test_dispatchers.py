@@ -362,6 +362,51 @@ async def test_a_declared_error_of_a_wrapper_that_is_not_async_arrives(
     assert await caller.call(3) == 3
 
 
+def grouped(error: Exception) -> Exception:
+    return ExceptionGroup("outer", [ExceptionGroup("inner", [error])])
+
+
+@pytest.mark.rule("rpc.fallible", "rpc.error.scope")
+async def test_a_declared_error_alone_in_a_group_arrives_as_itself(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await connected(
+        nursery,
+        Store,
+        Failing(
+            grouped(NotFound("a")),
+            grouped(Locked("b", 3)),
+            grouped(UserError(MathError.OVERFLOW)),
+        ),
+    )
+    with pytest.raises(NotFound) as not_found:
+        await store.by_exception()
+    assert not_found.value.key == "a"
+    with pytest.raises(Locked) as locked:
+        await store.by_union("key")
+    assert locked.value.seconds == 3
+    with pytest.raises(UserError) as error:
+        await store.by_enum()
+    assert error.value.error is MathError.OVERFLOW
+    assert failures(caplog) == []
+
+
+async def test_a_declared_error_of_a_task_of_the_handler_arrives(
+    nursery: trio.Nursery,
+) -> None:
+    class Spreading(BedHandler):
+        async def divide(self, dividend: int, divisor: int) -> int:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(trio.sleep_forever)
+                inner.start_soon(super().divide, dividend, divisor)
+            raise AssertionError
+
+    bed = await connected(nursery, Bed, Spreading())
+    with pytest.raises(UserError) as caught:
+        await bed.divide(1, 0)
+    assert caught.value.error is MathError.DIVISION_BY_ZERO
+
+
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [
         record
@@ -394,7 +439,10 @@ async def test_an_unexpected_exception_is_logged_and_the_caller_gets_cancelled(
         ("by_union", ValueError("bad")),
         ("by_enum", UserError("of no such type")),
         ("by_base", Locked("k", 70_000)),
-        ("by_exception", ExceptionGroup("several", [NotFound("k")])),
+        ("by_exception", ExceptionGroup("several", [NotFound("k"), NotFound("l")])),
+        ("by_exception", ExceptionGroup("other", [ValueError("k")])),
+        ("never", ExceptionGroup("alone", [NotFound("k")])),
+        ("never", ExceptionGroup("alone", [UserError(MathError.OVERFLOW)])),
     ],
 )
 async def test_an_error_that_is_not_declared_is_logged_and_cancels(
