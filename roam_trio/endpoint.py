@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 import trio
 
-from .calls import Handler
+from .calls import Handler, check_handler
 from .errors import SessionError
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link, StreamLimits, connect_tcp, tcp_link
@@ -57,7 +57,7 @@ def connect(
 
     Raises:
         ValueError: the URL is not of that form, or an option is out of range.
-        TypeError: `service` is not a service.
+        TypeError: `service` is not a service, or `handler` not a `Handler`.
         OSError: (on entering) nobody listens there.
         SessionError: (on entering) the handshake failed.
 
@@ -65,6 +65,8 @@ def connect(
     it is.
     """
     describe(service)
+    if handler is not None:
+        check_handler(handler)
     address = _TcpAddress.parse(url)
     if not address.host:
         raise ValueError(f"{_expected(url)}: there is no host to connect to")
@@ -152,8 +154,10 @@ async def serve(
 
     Raises:
         ValueError: the URL is not of that form, or an option is out of range.
+        TypeError: `handler` is not a `Handler`.
         OSError: it cannot listen there.
     """
+    check_handler(handler)
     address = _TcpAddress.parse(url)
     options = _Options(max_concurrent_requests, metadata, limits, strict)
 

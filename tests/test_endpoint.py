@@ -484,6 +484,17 @@ def test_a_class_that_is_no_service_is_refused_before_there_is_a_connection() ->
         connect(ANY, Echoing)
 
 
+@pytest.mark.parametrize("wrong", [Echoing(), Echoing, object()])
+async def test_what_is_no_handler_is_refused_before_there_is_a_connection(
+    wrong: Any,
+) -> None:
+    remedy = r"^expected a Handler, got .*(Echoing|object).*; dispatcher\(Adder"
+    with pytest.raises(TypeError, match=remedy):
+        connect("tcp://127.0.0.1:1", Echo, handler=wrong)
+    with pytest.raises(TypeError, match=remedy):
+        await serve(ANY, wrong)
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

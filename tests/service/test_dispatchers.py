@@ -15,6 +15,7 @@ import trio.testing
 
 from roam_trio import (
     CallCancelled,
+    Dispatcher,
     Fallible,
     Rx,
     SchemaError,
@@ -27,6 +28,7 @@ from roam_trio import (
     describe,
     dispatcher,
     i32,
+    initiator,
     service,
     u8,
 )
@@ -749,3 +751,18 @@ async def test_anything_with_a_handle_method_serves(nursery: trio.Nursery) -> No
     payload = Payload(rpc_plan(tuple[str]), ("hi",))
     response = await session.caller.call(77, payload)
     assert bytes(joined(response.ret)) == b"\x00\x02hi"
+
+
+@pytest.mark.parametrize("wrong", [Shouting(), object(), Dispatcher, "handler"])
+@pytest.mark.parametrize("side", [initiator, acceptor])
+async def test_what_has_no_handle_method_is_refused_before_the_session(
+    side: Callable[..., Any], wrong: Any
+) -> None:
+    link, _ = link_to_peer()
+    remedy = (
+        r"^expected a Handler, got .*; dispatcher\(Adder, AdderImpl\(\)\) makes one"
+    )
+    with pytest.raises(TypeError, match=remedy):
+        side(link).open(wrong)
+    with pytest.raises(TypeError, match=remedy):
+        await side(link).run(wrong)
