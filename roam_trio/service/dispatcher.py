@@ -40,7 +40,7 @@ def dispatcher(service: Callable[..., Any], handler: object) -> Dispatcher:
 
     Raises:
         SchemaError: a method is missing, or takes other arguments; it names both
-            signatures.
+            signatures. Or `handler` is a class whose methods need an object.
     """
     return Dispatcher(describe(service), service, handler)
 
@@ -225,6 +225,13 @@ def _find(
     method: MethodDescriptor, service: Callable[..., Any], handler: object
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
     """The handler's method for `method`, checked."""
+    if isinstance(handler, type) and inspect.isfunction(
+        inspect.getattr_static(handler, method.name, None)
+    ):
+        raise SchemaError(
+            f"expected an object with the methods of {method.service}, "
+            f"got the class {handler.__qualname__}; were the () forgotten?"
+        )
     wanted = f"expected async def {method.name}{method.signature}"
     where = f"{type(handler).__qualname__}.{method.name}"
     function: Any = getattr(handler, method.name, None)

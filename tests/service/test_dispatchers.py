@@ -227,6 +227,14 @@ def test_what_is_no_method_is_refused(attribute: object) -> None:
     assert WANTED in refusal(Echo, handler)
 
 
+@pytest.mark.parametrize("handler", [Shouting, Lenient, WrappedAsync, FromService])
+def test_the_class_in_place_of_an_object_is_refused(handler: type[Any]) -> None:
+    assert refusal(Echo, handler) == (
+        "expected an object with the methods of Echo, "
+        f"got the class {handler.__name__}; were the () forgotten?"
+    )
+
+
 @service
 class LouderEcho(Echo, Protocol):
     async def echo(self, message: str) -> str: ...
