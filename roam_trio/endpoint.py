@@ -88,7 +88,10 @@ def connect(
 
 
 class Connecting(Generic[T]):
-    """What `connect` returns: to be entered with ``async with``."""
+    """What `connect` returns: to be entered with ``async with``.
+
+    Once left, it can be entered again, for a new connection.
+    """
 
     def __init__(
         self,
@@ -98,10 +101,20 @@ class Connecting(Generic[T]):
         self._open_session = open_session
         self._service = service
         self._session: OpenSession | None = None
+        self._is_open = False
 
     async def __aenter__(self) -> T:
-        self._session = await self._open_session()
-        session = await self._session.__aenter__()
+        if self._is_open:
+            raise RuntimeError(
+                "this connection is open already; call connect() for another"
+            )
+        self._is_open = True
+        try:
+            self._session = await self._open_session()
+            session = await self._session.__aenter__()
+        except BaseException:
+            self._is_open = False
+            raise
         return client(self._service, session.caller)
 
     async def __aexit__(
@@ -111,7 +124,10 @@ class Connecting(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         assert self._session is not None
-        await self._session.__aexit__(exc_type, exc, traceback)
+        try:
+            await self._session.__aexit__(exc_type, exc, traceback)
+        finally:
+            self._is_open = False
 
 
 class Server:

@@ -205,6 +205,8 @@ class OpenSession:
         self._session: Session | None = None
 
     async def __aenter__(self) -> Session:
+        if self._nursery_manager is not None:
+            raise RuntimeError("this session is open already, or was; make another")
         self._nursery_manager = trio.open_nursery()
         nursery: trio.Nursery = await self._nursery_manager.__aenter__()
         try:
