@@ -113,7 +113,9 @@ def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
         )
     if kind is ResultKind.INVALID_PAYLOAD:
         raise InvalidPayload(f"{method}: the peer could not decode the arguments")
-    raise CallCancelled(f"{method}: the handler ended without an answer")
+    raise CallCancelled(
+        f"{method}: the handler failed or was cancelled; the log of the peer says which"
+    )
 
 
 @cache

@@ -430,7 +430,7 @@ async def test_an_unexpected_exception_is_logged_and_the_caller_gets_cancelled(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = await connected(nursery, Store, Failing(KeyError("oops")))
-    with pytest.raises(CallCancelled, match=r"Store\.never: the handler ended"):
+    with pytest.raises(CallCancelled, match=r"Store\.never: the handler failed"):
         await store.never()
     (record,) = failures(caplog)
     assert record.getMessage().startswith("Store.never: the handler failed")
