@@ -20,6 +20,7 @@ from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .call import Call, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
+from .signatures import show_signature
 from .waiting import can_wait
 
 __all__ = ["Dispatcher", "dispatcher"]
@@ -232,7 +233,7 @@ def _find(
             f"expected an object with the methods of {method.service}, "
             f"got the class {handler.__qualname__}; were the () forgotten?"
         )
-    wanted = f"expected async def {method.name}{method.signature}"
+    wanted = f"expected async def {method.name}{show_signature(method.signature)}"
     where = f"{type(handler).__qualname__}.{method.name}"
     function: Any = getattr(handler, method.name, None)
     if function is None:
@@ -243,16 +244,13 @@ def _find(
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         raise SchemaError(f"{wanted}, got {function!r}", where) from None
+    got = f"{method.name}{show_signature(signature)}"
     try:
         signature.bind(*method.signature.parameters)
     except TypeError as error:
-        raise SchemaError(
-            f"{wanted}, got {method.name}{signature}: {error}", where
-        ) from None
+        raise SchemaError(f"{wanted}, got {got}: {error}", where) from None
     if not _is_async(function):
-        raise SchemaError(
-            f"{wanted}, got one that is not async: {method.name}{signature}", where
-        )
+        raise SchemaError(f"{wanted}, got one that is not async: {got}", where)
     found: Callable[..., Coroutine[Any, Any, Any]] = function
     return found
 

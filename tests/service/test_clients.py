@@ -312,7 +312,7 @@ async def test_wrong_arguments_with_metadata_name_the_method(
     nursery: trio.Nursery,
 ) -> None:
     bed: Any = await connected(nursery, Bed, Reflecting())
-    with pytest.raises(TypeError, match=r"^Testbed\.echo\(message"):
+    with pytest.raises(TypeError, match=r"^Testbed\.echo\(message: str\) -> str: "):
         await with_metadata(bed.echo)()
 
 

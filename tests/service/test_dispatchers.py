@@ -175,7 +175,7 @@ def refusal(service: Callable[..., Any], handler: object) -> str:
     return str(caught.value)
 
 
-WANTED = "expected async def echo(message: 'str') -> 'str'"
+WANTED = "expected async def echo(message: str) -> str"
 
 
 def test_a_missing_method_is_refused() -> None:
@@ -200,9 +200,9 @@ class KeywordNeeded:
 @pytest.mark.parametrize(
     ("handler", "got"),
     [
-        (TooFew(), "echo() -> 'str'"),
-        (TooMany(), "echo(message: 'str', times: 'int') -> 'str'"),
-        (KeywordNeeded(), "echo(message: 'str', *, times: 'int') -> 'str'"),
+        (TooFew(), "echo() -> str"),
+        (TooMany(), "echo(message: str, times: int) -> str"),
+        (KeywordNeeded(), "echo(message: str, *, times: int) -> str"),
     ],
 )
 def test_other_parameters_are_refused_naming_both_signatures(
@@ -218,7 +218,7 @@ def test_a_method_that_is_not_async_is_refused_naming_both_signatures() -> None:
             return message
 
     text = refusal(Echo, Sync())
-    assert f"{WANTED}, got one that is not async: echo(message: 'str')" in text
+    assert f"{WANTED}, got one that is not async: echo(message: str)" in text
 
 
 @pytest.mark.parametrize("attribute", ["text", 3, type, dict.get])
