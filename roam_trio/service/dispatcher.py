@@ -20,7 +20,7 @@ from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .call import Call, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
-from .signatures import show_signature
+from .signatures import show_annotation, show_signature
 from .waiting import can_wait
 
 __all__ = ["Dispatcher", "dispatcher"]
@@ -160,17 +160,12 @@ class _Method:
 
     def _encode_error(self, error: Exception, call: Call[Any, Any]) -> Encoded:
         try:
-            declared = self._declared(error)
-            if declared is not None and not call.is_replied:
+            alone = _alone(error)
+            if not self._declares(alone):
+                self._log(error, alone, call)
+            elif not call.is_replied:
                 return self.descriptor.result_plan.encode_user_error(
-                    declared.error if isinstance(declared, UserError) else declared
-                )
-            if declared is None:
-                logger.error(
-                    "%s: the handler failed; its caller %s",
-                    self.descriptor,
-                    "has its answer" if call.is_replied else "gets Cancelled",
-                    exc_info=error,
+                    alone.error if isinstance(alone, UserError) else alone
                 )
         except EncodeError:
             logger.exception(
@@ -181,20 +176,53 @@ class _Method:
             _clear_frames(error)
         return CANCELLED
 
-    def _declared(self, error: Exception) -> Exception | None:
-        """The error of the method's own that `error` is, or is a group of, if any."""
-        if self.descriptor.error_type is None:
-            return None
-        declared = (UserError, *self.descriptor.result_plan.exceptions)
-        while not isinstance(error, declared):
-            # What a task of the handler's raises comes in a group of its nursery's.
-            if not isinstance(error, ExceptionGroup):
-                return None
-            leaves = cast("ExceptionGroup[Exception]", error).exceptions
-            if len(leaves) > 1:
-                return None
-            error = leaves[0]
-        return error
+    def _declares(self, error: Exception) -> bool:
+        """Whether it stands for an error of the method's own."""
+        return self.descriptor.error_type is not None and isinstance(
+            error, (UserError, *self.descriptor.result_plan.exceptions)
+        )
+
+    def _log(self, error: Exception, alone: Exception, call: Call[Any, Any]) -> None:
+        logger.error(
+            "%s: the handler raised %s, and the method declares %s; its caller %s",
+            self.descriptor,
+            _error_type(alone).__qualname__,
+            self._declared_besides(alone),
+            "has its answer" if call.is_replied else "gets Cancelled",
+            exc_info=error,
+        )
+
+    def _declared_besides(self, error: Exception) -> str:
+        if self.descriptor.error_type is not None:
+            return show_annotation(self.descriptor.error_type)
+        if not _may_be_meant_for_the_caller(error):
+            return "no error"
+        ok = show_annotation(self.descriptor.return_type)
+        wanted = _error_type(error).__qualname__
+        return f"no error (write Fallible[{ok}, {wanted}] to send it)"
+
+
+def _alone(error: Exception) -> Exception:
+    """What a nursery of the handler's put into a group by itself, or `error`."""
+    while isinstance(error, ExceptionGroup):
+        exceptions = cast("ExceptionGroup[Exception]", error).exceptions
+        if len(exceptions) > 1:
+            break
+        error = exceptions[0]
+    return error
+
+
+def _error_type(error: Exception) -> type[Any]:
+    """What a method declares that sends this error."""
+    return type(error.error) if isinstance(error, UserError) else type(error)
+
+
+def _may_be_meant_for_the_caller(error: Exception) -> bool:
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, UserError) or package not in _NEVER_DECLARED
+
+
+_NEVER_DECLARED = ("builtins", "roam_trio", "trio")
 
 
 def _clear_frames(error: BaseException) -> None:

@@ -18,6 +18,7 @@ from roam_trio import (
     Dispatcher,
     Fallible,
     Rx,
+    RxReset,
     SchemaError,
     Tx,
     UnknownMethod,
@@ -433,7 +434,10 @@ async def test_an_unexpected_exception_is_logged_and_the_caller_gets_cancelled(
     with pytest.raises(CallCancelled, match=r"Store\.never: the handler failed"):
         await store.never()
     (record,) = failures(caplog)
-    assert record.getMessage().startswith("Store.never: the handler failed")
+    assert record.getMessage() == (
+        "Store.never: the handler raised KeyError, and the method declares no error; "
+        "its caller gets Cancelled"
+    )
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], KeyError)
     assert "in fail" in caplog.text
@@ -469,6 +473,64 @@ async def test_an_error_that_is_not_declared_is_logged_and_cancels(
     assert record.getMessage().startswith(f"Store.{method}: ")
     assert record.exc_info is not None
     assert await getattr(store, method)(*args) == "fine"
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "text"),
+    [
+        (
+            "never",
+            NotFound("k"),
+            "NotFound, and the method declares no error "
+            "(write Fallible[str, NotFound] to send it)",
+        ),
+        (
+            "never",
+            UserError(MathError.OVERFLOW),
+            "MathError, and the method declares no error "
+            "(write Fallible[str, MathError] to send it)",
+        ),
+        (
+            "never",
+            UserError("why"),
+            "str, and the method declares no error "
+            "(write Fallible[str, str] to send it)",
+        ),
+        ("never", RxReset("gone"), "RxReset, and the method declares no error"),
+        (
+            "never",
+            grouped(NotFound("k")),
+            "NotFound, and the method declares no error "
+            "(write Fallible[str, NotFound] to send it)",
+        ),
+        ("by_exception", Locked("k", 1), "Locked, and the method declares NotFound"),
+        (
+            "by_union",
+            ValueError(),
+            "ValueError, and the method declares NotFound | Locked",
+        ),
+        (
+            "by_enum",
+            ExceptionGroup("two", [KeyError(), KeyError()]),
+            "ExceptionGroup, and the method declares MathError",
+        ),
+    ],
+)
+async def test_the_log_tells_what_was_raised_and_what_is_declared(
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    error: Exception,
+    text: str,
+) -> None:
+    store: Any = await connected(nursery, Store, Failing(error))
+    args = ["key"] if method == "by_union" else []
+    with pytest.raises(CallCancelled):
+        await getattr(store, method)(*args)
+    (record,) = failures(caplog)
+    assert record.getMessage() == (
+        f"Store.{method}: the handler raised {text}; its caller gets Cancelled"
+    )
 
 
 async def test_a_value_that_cannot_be_sent_is_logged_and_cancels(
