@@ -2,7 +2,7 @@
 
     @service
     class Adder(Protocol):
-        async def add(self, l: u32, r: u32) -> u32: ...
+        async def add(self, left: u32, right: u32) -> u32: ...
 
     server = await nursery.start(serve, "tcp://127.0.0.1:0", dispatcher(Adder, Impl()))
     async with connect(server.url, Adder) as adder:

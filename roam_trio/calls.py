@@ -32,6 +32,7 @@ __all__ = [
     "ServiceClass",
     "bind_channels_callee_args",
     "bind_channels_caller_args",
+    "check_handler",
     "send_reply",
     "service_class",
     "set_service_class",
@@ -334,6 +335,19 @@ class Handler(Protocol):
         exception out of it is logged, and harms no other request.
         """
         ...
+
+
+def check_handler(handler: object) -> None:
+    """For whoever is given a handler long before the first request reaches it.
+
+    Raises:
+        TypeError: `handler` is not a `Handler`.
+    """
+    if isinstance(handler, type) or not callable(getattr(handler, "handle", None)):
+        raise TypeError(
+            f"expected a Handler, got {handler!r}; dispatcher(Adder, AdderImpl()) "
+            "makes one of a service and an object with its methods"
+        )
 
 
 class NoService:

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 import trio
 
-from .calls import Handler
+from .calls import Handler, check_handler
 from .errors import SessionError
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link, StreamLimits, connect_tcp, tcp_link
@@ -96,7 +96,7 @@ def connect(
 
     Raises:
         ValueError: the URL is not of that form, or an option is out of range.
-        TypeError: `service` is not a service.
+        TypeError: `service` is not a service, or `handler` not a `Handler`.
         OSError: (on entering) nobody listens there.
         SessionError: (on entering) the handshake failed.
 
@@ -132,7 +132,10 @@ def _client_of(service: Callable[..., T], session: Session) -> T:
 
 
 class Connecting(Generic[T]):
-    """What `connect` returns: to be entered with ``async with``."""
+    """What `connect` returns: to be entered with ``async with``.
+
+    Once left, it can be entered again, for a new connection.
+    """
 
     def __init__(
         self,
@@ -142,10 +145,20 @@ class Connecting(Generic[T]):
         self._open_session = open_session
         self._face = face
         self._session: OpenSession | None = None
+        self._is_open = False
 
     async def __aenter__(self) -> T:
-        self._session = await self._open_session()
-        return self._face(await self._session.__aenter__())
+        if self._is_open:
+            raise RuntimeError(
+                "this connection is open already; call connect() for another"
+            )
+        self._is_open = True
+        try:
+            self._session = await self._open_session()
+            return self._face(await self._session.__aenter__())
+        except BaseException:
+            self._is_open = False
+            raise
 
     async def __aexit__(
         self,
@@ -154,7 +167,10 @@ class Connecting(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         assert self._session is not None
-        await self._session.__aexit__(exc_type, exc, traceback)
+        try:
+            await self._session.__aexit__(exc_type, exc, traceback)
+        finally:
+            self._is_open = False
 
 
 class Server:
@@ -231,6 +247,7 @@ async def serve(
 
     Raises:
         ValueError: the URL is not of that form, or an option is out of range.
+        TypeError: `handler` is not a `Handler`.
         OSError: it cannot listen there.
     """
     address = _TcpAddress.parse(url)
@@ -258,6 +275,8 @@ async def serve(
                         del sessions[session]
             except (SessionError, OSError) as error:
                 logger.warning("a client could not set up a session: %s", error)
+            except Exception:
+                logger.exception("a session has failed; the others go on")
             finally:
                 setting_up.pop(scope, None)
 
@@ -307,6 +326,16 @@ def _as_metadata(source: MetadataLike) -> Metadata:
     return Metadata.of(source)
 
 
+def _check_handlers(
+    instance: object,
+    attribute: object,
+    value: Handler | Mapping[str, Handler] | None,
+) -> None:
+    for handler in value.values() if isinstance(value, Mapping) else [value]:
+        if handler is not None:
+            check_handler(handler)
+
+
 class _BuilderOptions(TypedDict):
     max_concurrent_requests: int
     on_connection: ConnectionAcceptor | None
@@ -320,7 +349,9 @@ class _BuilderOptions(TypedDict):
 class _Options:
     """What sessions are set up with, checked before there is a connection."""
 
-    handler: Handler | Mapping[str, Handler] | None
+    handler: Handler | Mapping[str, Handler] | None = attrs.field(
+        validator=_check_handlers
+    )
     max_concurrent_requests: int = attrs.field(
         validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
     )

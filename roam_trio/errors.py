@@ -1,8 +1,12 @@
-"""Every exception roam_trio raises, in one tree.
+"""Every exception of roam_trio's own, in one tree.
 
 The class says who is to blame and what was going on; the attributes carry the facts,
 so that code can react without parsing a text. A cause that lies deeper (an `OSError`
 under a `LinkError`, say) stays chained as ``__cause__``.
+
+Others come as they are: a method's declared exceptions, `ValueError` and `TypeError`
+for wrong arguments, and `OSError` where nobody listens. So a loop that tries `connect`
+again catches ``(OSError, SessionError)``, and `ConnectionLost` for the calls inside it.
 
     RoamTrioError
     ├── RoamError        a call did not return a value
@@ -68,7 +72,10 @@ class RoamTrioError(Exception):
 
 
 class RoamError(RoamTrioError):
-    """A call did not return a value. The connection stays open (`rpc.error.scope`)."""
+    """A call did not return a value.
+
+    The connection stays open, unless it is `ConnectionLost` (`rpc.error.scope`).
+    """
 
 
 class UserError(RoamError):

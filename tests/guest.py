@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import outcome
 import trio
@@ -32,8 +32,7 @@ class Guest:
         self._ticks: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._ended: outcome.Outcome[None] | None = None
         self._token: trio.lowlevel.TrioToken | None = None
-        self._result: outcome.Outcome[Any] | None = None
-        self._wanted: Callable[[], Awaitable[Any]] | None = None
+        self._wanted: Callable[[], Awaitable[None]] | None = None
         self._task: trio.lowlevel.Task | None = None
         self._nursery: trio.Nursery | None = None
         trio.lowlevel.start_guest_run(
@@ -57,7 +56,7 @@ class Guest:
                     self.clock.rate = 1e6  # no time-out of what ends is waited for
                     self._nursery.cancel_scope.cancel()
                     return
-                self._result = await outcome.acapture(self._wanted)
+                await self._wanted()
 
     def _on_done(self, ended: outcome.Outcome[None]) -> None:
         self._ended = ended
@@ -68,14 +67,16 @@ class Guest:
         assert self._nursery is not None
         return self._nursery
 
-    def run(self, wanted: Callable[[], Awaitable[T]]) -> T:
+    def run(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run a function in the run's main task; other tasks run while it waits."""
-        self._result = None
-        self._tell(wanted)
-        self._go_on_until(lambda: self._result is not None)
-        assert self._result is not None
-        result: T = self._result.unwrap()
-        return result
+        results: list[outcome.Outcome[T]] = []
+
+        async def keep_result() -> None:
+            results.append(await outcome.acapture(function))
+
+        self._tell(keep_result)
+        self._go_on_until(lambda: bool(results))
+        return results[0].unwrap()
 
     def end(self) -> None:
         """Cancel what is left, and let the run end."""
@@ -83,7 +84,7 @@ class Guest:
             self._tell(None)
             self._go_on_until(lambda: self._ended is not None)
 
-    def _tell(self, wanted: Callable[[], Awaitable[Any]] | None) -> None:
+    def _tell(self, wanted: Callable[[], Awaitable[None]] | None) -> None:
         assert self._token is not None
         assert self._task is not None
         self._wanted = wanted

@@ -30,6 +30,8 @@ from roam_trio import (
     connect,
     dispatcher,
     i32,
+    initiator,
+    memory_link_pair,
     serve,
     service,
 )
@@ -125,6 +127,47 @@ async def test_channels_go_over_tcp(server: Server) -> None:
         working.start_soon(consume)
         assert await echo.total(rx, seen_tx) == sum(numbers)
     assert seen == numbers
+
+
+async def test_a_connection_is_not_entered_twice_while_it_is_open(
+    server: Server,
+) -> None:
+    connecting = connect(server.url, Echo)
+    async with connecting as first:
+        with pytest.raises(RuntimeError, match=r"open already; call connect\(\) for"):
+            async with connecting:
+                raise AssertionError
+        assert await first.echo("unharmed") == "unharmed"
+    async with connecting as second:
+        assert await second.echo("again") == "again"
+
+
+async def test_a_connection_that_could_not_be_made_can_be_tried_again(
+    nursery: trio.Nursery,
+) -> None:
+    connecting = connect(f"tcp://127.0.0.1:{(port := free_port())}", Echo)
+    for _ in range(2):
+        with pytest.raises(OSError, match="127"):
+            async with connecting:
+                raise AssertionError
+    await started(nursery, dispatcher(Echo, Echoing()), f"tcp://127.0.0.1:{port}")
+    async with connecting as echo:
+        assert await echo.echo("now") == "now"
+
+
+async def test_a_session_is_opened_once() -> None:
+    near, far = memory_link_pair(4)
+    opening = initiator(near).open()
+    async with trio.open_nursery() as working:
+        working.start_soon(acceptor(far).run)
+        async with opening as session:
+            with pytest.raises(RuntimeError, match="open already"):
+                async with opening:
+                    raise AssertionError
+            assert session.caller.is_connected
+        with pytest.raises(RuntimeError, match="open already, or was"):
+            async with opening:
+                raise AssertionError
 
 
 @pytest.mark.rule("rpc.pipelining")
@@ -482,6 +525,17 @@ async def test_wrong_options_are_refused_before_there_is_a_connection(
 def test_a_class_that_is_no_service_is_refused_before_there_is_a_connection() -> None:
     with pytest.raises(TypeError, match=r"decorated with @roam_trio\.service"):
         connect(ANY, Echoing)
+
+
+@pytest.mark.parametrize("wrong", [Echoing(), Echoing, object()])
+async def test_what_is_no_handler_is_refused_before_there_is_a_connection(
+    wrong: Any,
+) -> None:
+    remedy = r"^expected a Handler, got .*(Echoing|object).*; dispatcher\(Adder"
+    with pytest.raises(TypeError, match=remedy):
+        connect("tcp://127.0.0.1:1", Echo, handler=wrong)
+    with pytest.raises(TypeError, match=remedy):
+        await serve(ANY, wrong)
 
 
 def free_port() -> int:

@@ -24,6 +24,7 @@ from ..messages import RequestResponse, joined
 from ..metadata import Metadata, MetadataLike
 from ..schema import ResultKind
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
+from .signatures import show_signature
 
 __all__ = ["ResponseParts", "client", "with_metadata"]
 
@@ -113,7 +114,9 @@ def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
         )
     if kind is ResultKind.INVALID_PAYLOAD:
         raise InvalidPayload(f"{method}: the peer could not decode the arguments")
-    raise CallCancelled(f"{method}: the handler ended without an answer")
+    raise CallCancelled(
+        f"{method}: the handler failed or was cancelled; the log of the peer says which"
+    )
 
 
 @cache
@@ -155,7 +158,8 @@ def _arguments(
     try:
         bound = method.signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{method}{method.signature}: {error}") from None
+        signature = show_signature(method.signature)
+        raise TypeError(f"{method}{signature}: {error}") from None
     bound.apply_defaults()
     return bound.args
 

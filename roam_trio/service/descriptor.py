@@ -216,8 +216,10 @@ _POSITIONAL = (
 
 def _without_self(signature: inspect.Signature, path: str) -> inspect.Signature:
     parameters = list(signature.parameters.values())
-    if not parameters or parameters.pop(0).kind not in _POSITIONAL:
-        raise SchemaError("expected self as the first parameter of a method", path)
+    if not parameters or not _is_self(parameters.pop(0)):
+        raise SchemaError(
+            "the first parameter of a method is self; was it forgotten?", path
+        )
     for parameter in parameters:
         if parameter.kind not in _POSITIONAL:
             raise SchemaError(
@@ -226,6 +228,13 @@ def _without_self(signature: inspect.Signature, path: str) -> inspect.Signature:
                 f"{path}({parameter.name})",
             )
     return signature.replace(parameters=parameters)
+
+
+def _is_self(parameter: inspect.Parameter) -> bool:
+    """By another name it is taken for an argument if it has a type."""
+    return parameter.kind in _POSITIONAL and (
+        parameter.name == "self" or parameter.annotation is parameter.empty
+    )
 
 
 def _resolve_hints(function: Any, path: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The answering side of a service: from a request to a method of the handler, and back.
 
 Whatever a method does, its request gets exactly one response, and no other request is
-harmed: a declared error is sent as it is, any other exception is logged and answered
-with Cancelled.
+harmed: a declared error is sent as it is, also if it comes alone in an exception group,
+and any other exception is logged and answered with Cancelled.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .call import Call, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
+from .signatures import show_annotation, show_signature
 from .waiting import can_wait
 
 __all__ = ["Dispatcher", "dispatcher"]
@@ -40,7 +41,7 @@ def dispatcher(service: Callable[..., Any], handler: object) -> Dispatcher:
 
     Raises:
         SchemaError: a method is missing, or takes other arguments; it names both
-            signatures.
+            signatures. Or `handler` is a class whose methods need an object.
     """
     return Dispatcher(describe(service), service, handler)
 
@@ -159,15 +160,12 @@ class _Method:
 
     def _encode_error(self, error: Exception, call: Call[Any, Any]) -> Encoded:
         try:
-            declared = self._declared(error)
-            if declared is not None and not call.is_replied:
-                return self.descriptor.result_plan.encode_user_error(declared)
-            if declared is None:
-                logger.error(
-                    "%s: the handler failed; its caller %s",
-                    self.descriptor,
-                    "has its answer" if call.is_replied else "gets Cancelled",
-                    exc_info=error,
+            alone = _alone(error)
+            if not self._declares(alone):
+                self._log(error, alone, call)
+            elif not call.is_replied:
+                return self.descriptor.result_plan.encode_user_error(
+                    alone.error if isinstance(alone, UserError) else alone
                 )
         except EncodeError:
             logger.exception(
@@ -178,15 +176,53 @@ class _Method:
             _clear_frames(error)
         return CANCELLED
 
-    def _declared(self, error: Exception) -> Any:
-        """The value of the method's error type that `error` stands for, if any."""
-        if self.descriptor.error_type is None:
-            return None
-        if isinstance(error, UserError):
-            return error.error
-        if isinstance(error, self.descriptor.result_plan.exceptions):
-            return error
-        return None
+    def _declares(self, error: Exception) -> bool:
+        """Whether it stands for an error of the method's own."""
+        return self.descriptor.error_type is not None and isinstance(
+            error, (UserError, *self.descriptor.result_plan.exceptions)
+        )
+
+    def _log(self, error: Exception, alone: Exception, call: Call[Any, Any]) -> None:
+        logger.error(
+            "%s: the handler raised %s, and the method declares %s; its caller %s",
+            self.descriptor,
+            _error_type(alone).__qualname__,
+            self._declared_besides(alone),
+            "has its answer" if call.is_replied else "gets Cancelled",
+            exc_info=error,
+        )
+
+    def _declared_besides(self, error: Exception) -> str:
+        if self.descriptor.error_type is not None:
+            return show_annotation(self.descriptor.error_type)
+        if not _may_be_meant_for_the_caller(error):
+            return "no error"
+        ok = show_annotation(self.descriptor.return_type)
+        wanted = _error_type(error).__qualname__
+        return f"no error (write Fallible[{ok}, {wanted}] to send it)"
+
+
+def _alone(error: Exception) -> Exception:
+    """What a nursery of the handler's put into a group by itself, or `error`."""
+    while isinstance(error, ExceptionGroup):
+        exceptions = cast("ExceptionGroup[Exception]", error).exceptions
+        if len(exceptions) > 1:
+            break
+        error = exceptions[0]
+    return error
+
+
+def _error_type(error: Exception) -> type[Any]:
+    """What a method declares that sends this error."""
+    return type(error.error) if isinstance(error, UserError) else type(error)
+
+
+def _may_be_meant_for_the_caller(error: Exception) -> bool:
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, UserError) or package not in _NEVER_DECLARED
+
+
+_NEVER_DECLARED = ("builtins", "roam_trio", "trio")
 
 
 def _clear_frames(error: BaseException) -> None:
@@ -218,7 +254,14 @@ def _find(
     method: MethodDescriptor, service: Callable[..., Any], handler: object
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
     """The handler's method for `method`, checked."""
-    wanted = f"expected async def {method.name}{method.signature}"
+    if isinstance(handler, type) and inspect.isfunction(
+        inspect.getattr_static(handler, method.name, None)
+    ):
+        raise SchemaError(
+            f"expected an object with the methods of {method.service}, "
+            f"got the class {handler.__qualname__}; were the () forgotten?"
+        )
+    wanted = f"expected async def {method.name}{show_signature(method.signature)}"
     where = f"{type(handler).__qualname__}.{method.name}"
     function: Any = getattr(handler, method.name, None)
     if function is None:
@@ -229,16 +272,13 @@ def _find(
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         raise SchemaError(f"{wanted}, got {function!r}", where) from None
+    got = f"{method.name}{show_signature(signature)}"
     try:
         signature.bind(*method.signature.parameters)
     except TypeError as error:
-        raise SchemaError(
-            f"{wanted}, got {method.name}{signature}: {error}", where
-        ) from None
+        raise SchemaError(f"{wanted}, got {got}: {error}", where) from None
     if not _is_async(function):
-        raise SchemaError(
-            f"{wanted}, got one that is not async: {method.name}{signature}", where
-        )
+        raise SchemaError(f"{wanted}, got one that is not async: {got}", where)
     found: Callable[..., Coroutine[Any, Any, Any]] = function
     return found
 

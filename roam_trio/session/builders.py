@@ -18,7 +18,7 @@ from typing import Any, cast
 import attrs
 import trio
 
-from ..calls import Handler
+from ..calls import Handler, check_handler
 from ..conduits.bare import BareConduit
 from ..conduits.base import Conduit, ConduitRx, ConduitTx
 from ..envelope import MessageFamily
@@ -103,7 +103,10 @@ class _Builder(ABC):
 
         Raises:
             SessionError: the session could not be set up.
+            TypeError: `handler` is not a `Handler`.
         """
+        if handler is not None:
+            check_handler(handler)
         session = Session(
             self.conduit,
             self._shake_hands,
@@ -116,7 +119,13 @@ class _Builder(ABC):
         await session.run(task_status=task_status)
 
     def open(self, handler: Handler | None = None) -> OpenSession:
-        """``async with builder.open(handler) as session:``; the block's end ends it."""
+        """``async with builder.open(handler) as session:``; the block's end ends it.
+
+        Raises:
+            TypeError: `handler` is not a `Handler`.
+        """
+        if handler is not None:
+            check_handler(handler)
         return OpenSession(self, handler)
 
 
@@ -217,6 +226,8 @@ class OpenSession:
         self._session: Session | None = None
 
     async def __aenter__(self) -> Session:
+        if self._nursery_manager is not None:
+            raise RuntimeError("this session is open already, or was; make another")
         self._nursery_manager = trio.open_nursery()
         nursery: trio.Nursery = await self._nursery_manager.__aenter__()
         try:

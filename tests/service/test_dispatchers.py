@@ -15,8 +15,10 @@ import trio.testing
 
 from roam_trio import (
     CallCancelled,
+    Dispatcher,
     Fallible,
     Rx,
+    RxReset,
     SchemaError,
     Tx,
     UnknownMethod,
@@ -27,6 +29,7 @@ from roam_trio import (
     describe,
     dispatcher,
     i32,
+    initiator,
     service,
     u8,
 )
@@ -173,7 +176,7 @@ def refusal(service: Callable[..., Any], handler: object) -> str:
     return str(caught.value)
 
 
-WANTED = "expected async def echo(message: 'str') -> 'str'"
+WANTED = "expected async def echo(message: str) -> str"
 
 
 def test_a_missing_method_is_refused() -> None:
@@ -198,9 +201,9 @@ class KeywordNeeded:
 @pytest.mark.parametrize(
     ("handler", "got"),
     [
-        (TooFew(), "echo() -> 'str'"),
-        (TooMany(), "echo(message: 'str', times: 'int') -> 'str'"),
-        (KeywordNeeded(), "echo(message: 'str', *, times: 'int') -> 'str'"),
+        (TooFew(), "echo() -> str"),
+        (TooMany(), "echo(message: str, times: int) -> str"),
+        (KeywordNeeded(), "echo(message: str, *, times: int) -> str"),
     ],
 )
 def test_other_parameters_are_refused_naming_both_signatures(
@@ -216,13 +219,21 @@ def test_a_method_that_is_not_async_is_refused_naming_both_signatures() -> None:
             return message
 
     text = refusal(Echo, Sync())
-    assert f"{WANTED}, got one that is not async: echo(message: 'str')" in text
+    assert f"{WANTED}, got one that is not async: echo(message: str)" in text
 
 
 @pytest.mark.parametrize("attribute", ["text", 3, type, dict.get])
 def test_what_is_no_method_is_refused(attribute: object) -> None:
     handler = types.SimpleNamespace(echo=attribute)
     assert WANTED in refusal(Echo, handler)
+
+
+@pytest.mark.parametrize("handler", [Shouting, Lenient, WrappedAsync, FromService])
+def test_the_class_in_place_of_an_object_is_refused(handler: type[Any]) -> None:
+    assert refusal(Echo, handler) == (
+        "expected an object with the methods of Echo, "
+        f"got the class {handler.__name__}; were the () forgotten?"
+    )
 
 
 @service
@@ -362,6 +373,51 @@ async def test_a_declared_error_of_a_wrapper_that_is_not_async_arrives(
     assert await caller.call(3) == 3
 
 
+def grouped(error: Exception) -> Exception:
+    return ExceptionGroup("outer", [ExceptionGroup("inner", [error])])
+
+
+@pytest.mark.rule("rpc.fallible", "rpc.error.scope")
+async def test_a_declared_error_alone_in_a_group_arrives_as_itself(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await connected(
+        nursery,
+        Store,
+        Failing(
+            grouped(NotFound("a")),
+            grouped(Locked("b", 3)),
+            grouped(UserError(MathError.OVERFLOW)),
+        ),
+    )
+    with pytest.raises(NotFound) as not_found:
+        await store.by_exception()
+    assert not_found.value.key == "a"
+    with pytest.raises(Locked) as locked:
+        await store.by_union("key")
+    assert locked.value.seconds == 3
+    with pytest.raises(UserError) as error:
+        await store.by_enum()
+    assert error.value.error is MathError.OVERFLOW
+    assert failures(caplog) == []
+
+
+async def test_a_declared_error_of_a_task_of_the_handler_arrives(
+    nursery: trio.Nursery,
+) -> None:
+    class Spreading(BedHandler):
+        async def divide(self, dividend: int, divisor: int) -> int:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(trio.sleep_forever)
+                inner.start_soon(super().divide, dividend, divisor)
+            raise AssertionError
+
+    bed = await connected(nursery, Bed, Spreading())
+    with pytest.raises(UserError) as caught:
+        await bed.divide(1, 0)
+    assert caught.value.error is MathError.DIVISION_BY_ZERO
+
+
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [
         record
@@ -375,10 +431,13 @@ async def test_an_unexpected_exception_is_logged_and_the_caller_gets_cancelled(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = await connected(nursery, Store, Failing(KeyError("oops")))
-    with pytest.raises(CallCancelled, match=r"Store\.never: the handler ended"):
+    with pytest.raises(CallCancelled, match=r"Store\.never: the handler failed"):
         await store.never()
     (record,) = failures(caplog)
-    assert record.getMessage().startswith("Store.never: the handler failed")
+    assert record.getMessage() == (
+        "Store.never: the handler raised KeyError, and the method declares no error; "
+        "its caller gets Cancelled"
+    )
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], KeyError)
     assert "in fail" in caplog.text
@@ -394,7 +453,10 @@ async def test_an_unexpected_exception_is_logged_and_the_caller_gets_cancelled(
         ("by_union", ValueError("bad")),
         ("by_enum", UserError("of no such type")),
         ("by_base", Locked("k", 70_000)),
-        ("by_exception", ExceptionGroup("several", [NotFound("k")])),
+        ("by_exception", ExceptionGroup("several", [NotFound("k"), NotFound("l")])),
+        ("by_exception", ExceptionGroup("other", [ValueError("k")])),
+        ("never", ExceptionGroup("alone", [NotFound("k")])),
+        ("never", ExceptionGroup("alone", [UserError(MathError.OVERFLOW)])),
     ],
 )
 async def test_an_error_that_is_not_declared_is_logged_and_cancels(
@@ -411,6 +473,64 @@ async def test_an_error_that_is_not_declared_is_logged_and_cancels(
     assert record.getMessage().startswith(f"Store.{method}: ")
     assert record.exc_info is not None
     assert await getattr(store, method)(*args) == "fine"
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "text"),
+    [
+        (
+            "never",
+            NotFound("k"),
+            "NotFound, and the method declares no error "
+            "(write Fallible[str, NotFound] to send it)",
+        ),
+        (
+            "never",
+            UserError(MathError.OVERFLOW),
+            "MathError, and the method declares no error "
+            "(write Fallible[str, MathError] to send it)",
+        ),
+        (
+            "never",
+            UserError("why"),
+            "str, and the method declares no error "
+            "(write Fallible[str, str] to send it)",
+        ),
+        ("never", RxReset("gone"), "RxReset, and the method declares no error"),
+        (
+            "never",
+            grouped(NotFound("k")),
+            "NotFound, and the method declares no error "
+            "(write Fallible[str, NotFound] to send it)",
+        ),
+        ("by_exception", Locked("k", 1), "Locked, and the method declares NotFound"),
+        (
+            "by_union",
+            ValueError(),
+            "ValueError, and the method declares NotFound | Locked",
+        ),
+        (
+            "by_enum",
+            ExceptionGroup("two", [KeyError(), KeyError()]),
+            "ExceptionGroup, and the method declares MathError",
+        ),
+    ],
+)
+async def test_the_log_tells_what_was_raised_and_what_is_declared(
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    error: Exception,
+    text: str,
+) -> None:
+    store: Any = await connected(nursery, Store, Failing(error))
+    args = ["key"] if method == "by_union" else []
+    with pytest.raises(CallCancelled):
+        await getattr(store, method)(*args)
+    (record,) = failures(caplog)
+    assert record.getMessage() == (
+        f"Store.{method}: the handler raised {text}; its caller gets Cancelled"
+    )
 
 
 async def test_a_value_that_cannot_be_sent_is_logged_and_cancels(
@@ -701,3 +821,18 @@ async def test_anything_with_a_handle_method_serves(nursery: trio.Nursery) -> No
     payload = Payload(rpc_plan(tuple[str]), ("hi",))
     response = await session.caller.call(77, payload)
     assert bytes(joined(response.ret)) == b"\x00\x02hi"
+
+
+@pytest.mark.parametrize("wrong", [Shouting(), object(), Dispatcher, "handler"])
+@pytest.mark.parametrize("side", [initiator, acceptor])
+async def test_what_has_no_handle_method_is_refused_before_the_session(
+    side: Callable[..., Any], wrong: Any
+) -> None:
+    link, _ = link_to_peer()
+    remedy = (
+        r"^expected a Handler, got .*; dispatcher\(Adder, AdderImpl\(\)\) makes one"
+    )
+    with pytest.raises(TypeError, match=remedy):
+        side(link).open(wrong)
+    with pytest.raises(TypeError, match=remedy):
+        await side(link).run(wrong)

@@ -9,7 +9,7 @@ import attrs
 import msgspec
 import pytest
 
-from roam_trio import Fallible, Length, Rx, SchemaError, Tx, service, u8, u32
+from roam_trio import Fallible, Length, Rx, SchemaError, Tx, describe, service, u8, u32
 from tests.service.services import Point
 
 
@@ -58,12 +58,28 @@ def test_an_async_generator_is_refused() -> None:
     assert "expected an async method" in refusal(method(call)).problem
 
 
-def test_a_method_without_self_is_refused() -> None:
-    async def call() -> None: ...
+async def no_parameter() -> None: ...
+async def only_arguments(left: u8, right: u8) -> None: ...
+async def only_variadic(*left: u8) -> None: ...
+async def only_keywords(*, left: u8) -> None: ...
 
-    error = refusal(method(call))
+
+@pytest.mark.parametrize(
+    "function", [no_parameter, only_arguments, only_variadic, only_keywords]
+)
+def test_a_method_without_self_is_refused(function: Any) -> None:
+    error = refusal(method(function))
     assert error.path == "Bad.call"
-    assert "self" in error.problem
+    assert error.problem == "the first parameter of a method is self; was it forgotten?"
+
+
+def test_self_may_have_a_type_or_another_name() -> None:
+    async def typed(self: Any, arg: u8) -> None: ...
+    async def named(this, arg: u8) -> None: ...  # type: ignore[no-untyped-def]
+
+    for function in (typed, named):
+        (described,) = describe(service(method(function))).methods
+        assert [arg.name for arg in described.args] == ["arg"]
 
 
 def test_a_hint_that_is_missing_is_refused_with_the_argument() -> None:

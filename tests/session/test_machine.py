@@ -233,7 +233,7 @@ class TwoSessions(RuleBasedStateMachine):
     "connection.parity",
     "rpc.request.id-allocation",
     "rpc.response.one-per-request",
-    "rpc.channel.item.order",
+    "rpc.channel.item",
 )
 def test_two_sessions_agree_whatever_happens() -> None:
     run_state_machine_as_test(

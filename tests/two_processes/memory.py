@@ -41,7 +41,7 @@ class State(msgspec.Struct, frozen=True):
     """What a process holds besides.
 
     Attributes:
-        drivers: the connections that exist, each with what it holds, as `repr` tells.
+        drivers: the connections that are open, each with what it holds, as `repr` tells.
         tasks: how many tasks live.
         files: how many file descriptors are open; 0 where that cannot be told.
     """
@@ -82,7 +82,11 @@ def state_now() -> State:
     """Collect what is garbage, and look."""
     gc.collect()
     return State(
-        sorted(repr(found) for found in gc.get_objects() if type(found) is Driver),
+        sorted(
+            repr(found)
+            for found in gc.get_objects()
+            if type(found) is Driver and found.ended_because is None
+        ),
         trio.lowlevel.current_statistics().tasks_living,
         len(os.listdir(_FILES)) if _FILES.exists() else 0,
     )
