@@ -113,7 +113,7 @@ class _Connection:
     settings: list[ConnectionSettings | None] = attrs.Factory(lambda: [None, None])
     is_rejected: bool = False
     closed: list[bool] = attrs.Factory(lambda: [False, False])
-    requests: dict[int, int] = attrs.Factory(dict)
+    requests: dict[int, int] = attrs.Factory(dict[int, int])
     used: tuple[set[int], set[int]] = attrs.Factory(lambda: (set(), set()))
 
     def use(self, side: int, kind: int, number: int) -> None:

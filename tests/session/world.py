@@ -188,8 +188,8 @@ class Held:
 class Pair:
     """What has gone into a channel, and what has come out of it."""
 
-    sent: list[int] = attrs.Factory(list)
-    received: list[int] = attrs.Factory(list)
+    sent: list[int] = attrs.Factory(list[int])
+    received: list[int] = attrs.Factory(list[int])
 
     def check(self) -> None:
         """Nothing is lost on the way, doubled, or overtaken."""
