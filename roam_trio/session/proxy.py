@@ -115,7 +115,7 @@ class ProxyAcceptor:
             return error.metadata.propagated()
         except ConnectionLost as error:
             return Metadata.of({"error": f"the far side cannot be reached: {error}"})
-        _ = None  # its only one: what is never joined closes when it is dropped
+        _ = far.caller  # its only one: what is never joined closes when it is dropped
 
         async def join(near: ConnectionHandle) -> None:
             await proxy_connections(near, far)
