@@ -32,9 +32,8 @@ class CallStatistics:
     age: float
     method: str = attrs.field(init=False)
 
-    @method.default
-    def _name_of_method(self) -> str:
-        return method_name(self.method_id)
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "method", method_name(self.method_id))
 
 
 @attrs.frozen
