@@ -776,9 +776,14 @@ async def chain(
         async def accept(self, *_: object) -> AcceptedConnection:
             return AcceptedConnection(handler=streams(**methods))
 
-    upstream, server = await join(nursery, accepting={"on_connection": Offer()})
+    # Strict, so that whatever the proxy does wrong ends a session.
+    upstream, server = await join(
+        nursery, strict=True, accepting={"strict": True, "on_connection": Offer()}
+    )
     ours, near = await join(
-        nursery, accepting={"on_connection": ProxyAcceptor(upstream)}
+        nursery,
+        strict=True,
+        accepting={"strict": True, "on_connection": ProxyAcceptor(upstream)},
     )
     connection = await ours.open_connection()
     return (ours, near, upstream, server), client(Streams, connection.caller)
