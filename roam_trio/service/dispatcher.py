@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import traceback
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar, cast
@@ -173,7 +172,7 @@ class _Method:
                 self.descriptor,
             )
         finally:
-            _clear_frames(error)
+            _strip_tracebacks(error)
         return CANCELLED
 
     def _declares(self, error: Exception) -> bool:
@@ -183,13 +182,13 @@ class _Method:
         )
 
     def _log(self, error: Exception, alone: Exception, call: Call[Any, Any]) -> None:
-        logger.error(
+        _log_failure(
+            error,
             "%s: the handler raised %s, and the method declares %s; its caller %s",
             self.descriptor,
             _error_type(alone).__qualname__,
             self._declared_besides(alone),
             "has its answer" if call.is_replied else "gets Cancelled",
-            exc_info=error,
         )
 
     def _declared_besides(self, error: Exception) -> str:
@@ -225,8 +224,27 @@ def _may_be_meant_for_the_caller(error: Exception) -> bool:
 _NEVER_DECLARED = ("builtins", "roam_trio", "trio")
 
 
-def _clear_frames(error: BaseException) -> None:
-    """Tracebacks, which a log may keep, would keep the handler's channels open."""
+def _log_failure(error: Exception, message: str, *args: object) -> None:
+    """Log an error with its traceback, as text: some logs keep what they are given, and
+    the frames of a traceback would keep the handler's channels open."""
+    if not logger.isEnabledFor(logging.ERROR):
+        return
+    raised = (type(error), error, error.__traceback__)
+    file, line, function, _ = logger.findCaller()
+    record = logger.makeRecord(
+        logger.name, logging.ERROR, file, line, message, args, raised, function
+    )
+    record.exc_text = logging.Formatter().formatException(raised)
+    logger.handle(record)
+    record.exc_info = (type(error), error, None)
+
+
+def _strip_tracebacks(error: BaseException) -> None:
+    """Let go of the frames that the error went through, and what they hold.
+
+    They are not cleared: an error that was raised somewhere else before has frames of
+    tasks that still run.
+    """
     found: dict[int, BaseException] = {}
     left: list[BaseException | None] = [error]
     while left:
@@ -234,7 +252,7 @@ def _clear_frames(error: BaseException) -> None:
         if one is None or id(one) in found:
             continue
         found[id(one)] = one
-        traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = None
         left += (one.__cause__, one.__context__)
         if isinstance(one, BaseExceptionGroup):
             left += cast("BaseExceptionGroup[BaseException]", one).exceptions
