@@ -215,12 +215,10 @@ class _Method:
 
 def _alone(error: Exception) -> Exception:
     """What a nursery of the handler's put into a group by itself, or `error`."""
-    while isinstance(error, ExceptionGroup):
-        exceptions = cast("ExceptionGroup[Exception]", error).exceptions
-        if len(exceptions) > 1:
-            break
-        error = exceptions[0]
-    return error
+    if not isinstance(error, ExceptionGroup):
+        return error
+    first, *more = cast("ExceptionGroup[Exception]", error).exceptions
+    return cast("Exception", error) if more else _alone(first)
 
 
 def _is_only_reset(error: Exception) -> bool:
@@ -231,7 +229,8 @@ def _is_only_reset(error: Exception) -> bool:
 
 def _error_type(error: Exception) -> type[Any]:
     """What a method declares that sends this error."""
-    return type(error.error) if isinstance(error, UserError) else type(error)
+    sent: object = error.error if isinstance(error, UserError) else error
+    return type(sent)
 
 
 def _may_be_meant_for_the_caller(error: Exception) -> bool:
