@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -87,6 +87,9 @@ def connect(
     return Connecting(open_session, service)
 
 
+_HOW_TO_CONNECT = "write `async with connect(...) as client:` to have a client"
+
+
 class Connecting(Generic[T]):
     """What `connect` returns: to be entered with ``async with``.
 
@@ -102,6 +105,16 @@ class Connecting(Generic[T]):
         self._service = service
         self._session: OpenSession | None = None
         self._is_open = False
+
+    if not TYPE_CHECKING:  # type checkers refuse both by themselves
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"connect() is not awaited: {_HOW_TO_CONNECT}")
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"{type(self).__name__} has no {name!r}: {_HOW_TO_CONNECT}"
+            )
 
     async def __aenter__(self) -> T:
         if self._is_open:
