@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Generic, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, NoReturn, TypedDict, TypeVar, overload
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -131,6 +131,9 @@ def _client_of(service: Callable[..., T], session: Session) -> T:
     return client(service, session.caller)
 
 
+_HOW_TO_CONNECT = "write `async with connect(...) as client:` to have a client"
+
+
 class Connecting(Generic[T]):
     """What `connect` returns: to be entered with ``async with``.
 
@@ -146,6 +149,16 @@ class Connecting(Generic[T]):
         self._face = face
         self._session: OpenSession | None = None
         self._is_open = False
+
+    if not TYPE_CHECKING:  # type checkers refuse both by themselves
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"connect() is not awaited: {_HOW_TO_CONNECT}")
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"{type(self).__name__} has no {name!r}: {_HOW_TO_CONNECT}"
+            )
 
     async def __aenter__(self) -> T:
         if self._is_open:

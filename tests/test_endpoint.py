@@ -142,6 +142,14 @@ async def test_a_connection_is_not_entered_twice_while_it_is_open(
         assert await second.echo("again") == "again"
 
 
+async def test_what_is_not_entered_tells_how_to_connect(server: Server) -> None:
+    connecting: Any = connect(server.url, Echo)
+    with pytest.raises(TypeError, match=r"not awaited: write `async with connect"):
+        await connecting
+    with pytest.raises(AttributeError, match=r"no 'echo': write `async with connect"):
+        await connecting.echo("too early")
+
+
 async def test_a_connection_that_could_not_be_made_can_be_tried_again(
     nursery: trio.Nursery,
 ) -> None:

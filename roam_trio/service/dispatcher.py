@@ -2,7 +2,8 @@
 
 Whatever a method does, its request gets exactly one response, and no other request is
 harmed: a declared error is sent as it is, also if it comes alone in an exception group,
-and any other exception is logged and answered with Cancelled.
+and any other exception is logged and answered with Cancelled. A handler that ends
+because nobody wants its items any more has not failed, and is not logged as if it had.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
 from ..calls import ReplySink, bind_channels_callee_args, send_reply
-from ..errors import DecodeError, EncodeError, SchemaError, UserError
+from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
 from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .call import Call, set_current_call
@@ -182,6 +183,12 @@ class _Method:
         )
 
     def _log(self, error: Exception, alone: Exception, call: Call[Any, Any]) -> None:
+        if self._sends_items() and _is_only_reset(error):
+            logger.debug(
+                "%s: the handler ended as the receiver of a channel wants no more",
+                self.descriptor,
+            )
+            return
         _log_failure(
             error,
             "%s: the handler raised %s, and the method declares %s; its caller %s",
@@ -190,6 +197,10 @@ class _Method:
             self._declared_besides(alone),
             "has its answer" if call.is_replied else "gets Cancelled",
         )
+
+    def _sends_items(self) -> bool:
+        channels = self.descriptor.args_plan.channels
+        return any(each.channel.direction == "tx" for each in channels)
 
     def _declared_besides(self, error: Exception) -> str:
         if self.descriptor.error_type is not None:
@@ -203,17 +214,22 @@ class _Method:
 
 def _alone(error: Exception) -> Exception:
     """What a nursery of the handler's put into a group by itself, or `error`."""
-    while isinstance(error, ExceptionGroup):
-        exceptions = cast("ExceptionGroup[Exception]", error).exceptions
-        if len(exceptions) > 1:
-            break
-        error = exceptions[0]
-    return error
+    if not isinstance(error, ExceptionGroup):
+        return error
+    first, *more = cast("ExceptionGroup[Exception]", error).exceptions
+    return cast("Exception", error) if more else _alone(first)
+
+
+def _is_only_reset(error: Exception) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return cast("ExceptionGroup[Exception]", error).split(TxReset)[1] is None
+    return isinstance(error, TxReset)
 
 
 def _error_type(error: Exception) -> type[Any]:
     """What a method declares that sends this error."""
-    return type(error.error) if isinstance(error, UserError) else type(error)
+    sent: object = error.error if isinstance(error, UserError) else error
+    return type(sent)
 
 
 def _may_be_meant_for_the_caller(error: Exception) -> bool:

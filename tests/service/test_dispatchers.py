@@ -21,9 +21,11 @@ from roam_trio import (
     RxReset,
     SchemaError,
     Tx,
+    TxReset,
     UnknownMethod,
     UserError,
     acceptor,
+    channel,
     client,
     current_call,
     describe,
@@ -785,6 +787,66 @@ async def test_channels_that_a_handler_lets_go_of_are_closed_before_its_response
     await peer.hear(ChannelClose)
     await peer.hear(RequestResponse)
     await peer.leave()
+
+
+async def count(output: Tx[int]) -> None:
+    number = 0
+    while True:
+        await output.send(number)
+        number += 1
+
+
+async def count_in_tasks(output: Tx[int]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count, output)
+        nursery.start_soon(count, output)
+
+
+async def fail_after_reset(output: Tx[int]) -> None:
+    try:
+        await count(output)
+    except TxReset as error:
+        raise KeyError("other") from error
+
+
+async def fail_beside_reset(output: Tx[int]) -> None:
+    try:
+        await count(output)
+    except TxReset as error:
+        raise ExceptionGroup("two", [error, KeyError("other")]) from None
+
+
+@pytest.mark.rule("rpc.channel.reset", "rpc.response.one-per-request")
+@pytest.mark.parametrize(
+    ("emit", "errors"),
+    [(count, 0), (count_in_tasks, 0), (fail_after_reset, 1), (fail_beside_reset, 1)],
+)
+async def test_a_handler_that_ends_as_its_caller_wants_no_more_has_not_failed(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, emit: Any, errors: int
+) -> None:
+    caplog.set_level(logging.DEBUG, "roam_trio.service")
+    emitter = await connected(nursery, Emitter, types.SimpleNamespace(emit=emit))
+    tx, rx = channel[int]()
+
+    async def stop_early() -> None:
+        async with rx:
+            await rx.recv()
+
+    nursery.start_soon(stop_early)
+    with pytest.raises(CallCancelled):
+        await emitter.emit(tx)
+    assert len(failures(caplog)) == errors
+    quiet = "Emitter.emit: the handler ended as the receiver of a channel wants no more"
+    assert (quiet in caplog.messages) is (errors == 0)
+
+
+async def test_a_reset_of_a_channel_of_another_call_is_a_failure(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await connected(nursery, Store, Failing(TxReset("no more")))
+    with pytest.raises(CallCancelled):
+        await store.never()
+    assert len(failures(caplog)) == 1
 
 
 async def test_channels_beyond_the_ids_of_a_call_are_unbound(

@@ -29,9 +29,15 @@ class Adder(Protocol):
     async def add(self, left: u32, right: u32) -> u32: ...
 
 
-async def divide(point: Point, by: f64 = 1.0) -> Fallible[i32, MathError]: ...
+async def divide(point: Point, by: f64 = 1.0) -> Fallible[i32, MathError]:
+    raise NotImplementedError
+
+
 async def stream(data: Rx[u8], out: "Tx[i32]") -> None: ...
-async def find(*keys: dict[str, u32], limit: Optional[u8]) -> list[i32]: ...  # noqa: UP045
+async def find(*keys: dict[str, u32], limit: Optional[u8]) -> list[i32]:  # noqa: UP045
+    raise NotImplementedError
+
+
 async def bare(a, b=2): ...  # type: ignore[no-untyped-def]
 
 
