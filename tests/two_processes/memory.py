@@ -41,7 +41,7 @@ class State(msgspec.Struct, frozen=True):
     """What a process holds besides.
 
     Attributes:
-        drivers: the connections that are open, each with what it holds, as `repr` tells.
+        drivers: the connections that are open, and what they hold, as `repr` tells.
         tasks: how many tasks live.
         files: how many file descriptors are open; 0 where that cannot be told.
     """

@@ -53,9 +53,9 @@ async def wrong_channels(adder: Adder) -> None:
 async def wrong_connections() -> None:
     async with connect("tcp://127.0.0.1:1", Adder) as adder:
         await adder.add(None)  # type: ignore[arg-type]
-    async with connect("tcp://127.0.0.1:1", Adder, AdderImpl()):  # type: ignore[arg-type]
+    async with connect("tcp://127.0.0.1:1", Adder, AdderImpl()):  # type: ignore[call-overload]
         pass
-    connect(7000, Adder)  # type: ignore[arg-type]
+    connect(7000, Adder)  # type: ignore[call-overload]
     near, _ = memory_link_pair(8)
     async with initiator(near).open() as session:
         client(Adder, session)  # type: ignore[arg-type]
