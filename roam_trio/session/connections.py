@@ -240,7 +240,8 @@ class Connections:
         if driver is None:
             return
         self._outbox.push(ConnectionClose(connection_id, metadata))
-        self._remove(driver, ConnectionClosed("us", metadata))
+        if connection_id in self.drivers:  # and the link, and all, has not just ended
+            self._remove(driver, ConnectionClosed("us", metadata))
 
     def end(self, because: RoamTrioError) -> None:
         """The session has ended, and every connection with it. Nothing is sent."""
@@ -344,10 +345,11 @@ class Connections:
         ours = ConnectionSettings(
             theirs.parity.other(), accepted.max_concurrent_requests
         )
+        driver = self._add(message.connection_id, ours, theirs, accepted.handler)
+        # It is there to be ended if the link, as this shows, has ended.
         self._outbox.push(
             ConnectionAccept(message.connection_id, ours, accepted.metadata)
         )
-        driver = self._add(message.connection_id, ours, theirs, accepted.handler)
         self._nursery.start_soon(driver.run)
         if accepted.setup is not None:
             handle = ConnectionHandle(driver, message.metadata, self.close)

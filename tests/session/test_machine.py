@@ -33,11 +33,12 @@ which = st.integers(0, 99)
 
 sides = st.sampled_from([LEFT, RIGHT])
 
-REST = -1
+REST, ARRIVALS = -1, -2
 
-steps = st.sampled_from([None, 0, 1, 2, 4, 8, REST, REST, REST])
-"""How many steps follow: with None the next rule happens at the same moment, and with
-REST everything is delivered first."""
+steps = st.sampled_from([None, 0, 1, 2, 4, 8, ARRIVALS, ARRIVALS, REST, REST, REST])
+"""How many steps follow. With None the next rule happens at the same moment; with
+ARRIVALS, what is under way arrives at that moment; with REST, everything is delivered
+and answered first."""
 
 
 def seldom(one_in: int) -> st.SearchStrategy[bool]:
@@ -77,6 +78,10 @@ class TwoSessions(RuleBasedStateMachine):
         for action in self.together:
             action()
         self.together.clear()
+        if count == ARRIVALS:
+            for side in (LEFT, RIGHT):
+                self.world.deliver(side, 16)
+            count = 1
         if count == REST:
             await self.world.settle()
             self.world.check_agreement()

@@ -536,6 +536,9 @@ class World:
         assert left.opening == right.deciding
         assert left.deciding == right.opening
         assert left.connections.keys() == right.connections.keys()
+        for side, view in ((LEFT, left), (RIGHT, right)):
+            known = {o.handle.connection_id for o in self.opens if o.side == side}
+            assert view.connections.keys() <= known, "open, and nobody has it"
         for number, of_left in left.connections.items():
             of_right = right.connections[number]
             assert _calling(of_left) == _answering(of_right)
@@ -547,7 +550,11 @@ class World:
                 **dict.fromkeys(_calling(of_left), LEFT),
                 **dict.fromkeys(_calling(of_right), RIGHT),
             }
+        for held in self.held:
+            assert held.call.task is not None
+            assert not held.call.task.was_cancelled, "a handler nobody has cancelled"
         for session in self._sessions:
+            _check_nobody_waits_in_vain(session)
             statistics = session.statistics()
             assert statistics.messages_kept == 0
             assert statistics.sent.permits == 0
@@ -569,6 +576,19 @@ async def _without_frames(function: Callable[..., Awaitable[T]], *args: object) 
         return await awaitable
     except Exception as error:
         raise error.with_traceback(None) from error.__cause__
+
+
+def _check_nobody_waits_in_vain(session: Session) -> None:
+    """Whoever waits has what to wait for."""
+    connections = session._connections
+    assert connections is not None
+    for driver in connections.drivers.values():
+        for sending in driver.outgoing.values():
+            assert not (sending._waiting and sending.credit)
+        for receiving in driver.incoming.values():
+            assert not (receiving._waiting and receiving._queue)
+        requests = driver.requests
+        assert not requests._slots or requests.in_flight == MOST_REQUESTS
 
 
 @attrs.frozen
