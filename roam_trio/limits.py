@@ -34,10 +34,11 @@ class Limits:
     it is told to the peer, in `ConnectionSettings.max_concurrent_requests`.
 
     Attributes:
-        max_payload: the largest payload of a stream link, in both directions, in
-            bytes. It is checked against the length prefix, before allocating.
-        max_unsent_bytes: how many bytes of committed payloads a stream link holds
-            before senders wait; nobody fails because of it.
+        max_payload: the largest payload, in both directions, in bytes, of the links
+            that `connect` and `serve` make. It is checked against the length prefix,
+            before allocating. A link made otherwise has its own `StreamLimits`.
+        max_unsent_bytes: how many bytes of committed payloads such a link holds before
+            senders wait; nobody fails because of it.
         unsent_replies: how many messages of the kind that cannot wait (credit,
             cancellations, pongs) are held while the peer does not read; beyond, the
             session ends.

@@ -249,5 +249,5 @@ def test_two_sessions_agree_whatever_happens() -> None:
 @pytest.mark.slow
 def test_two_sessions_agree_for_long() -> None:
     run_state_machine_as_test(
-        TwoSessions, settings=settings(max_examples=5000, stateful_step_count=120)
+        TwoSessions, settings=settings(max_examples=500, stateful_step_count=120)
     )
