@@ -9,11 +9,11 @@
         assert await adder.add(3, 5) == 8
 
 The names here are the public face. Below it, the way of a value: `schema` (codecs),
-`messages` and `envelope`, `conduits`, `links`; and above those `session`, `service`
-and `endpoint`.
+`messages` and `envelope`, `conduits`, `links`; and above those `session`, `service`,
+`transports` and `endpoint`.
 """
 
-from . import errors, hash, links, schema, session
+from . import errors, hash, links, schema, session, transports
 from .calls import (
     Backing,
     Caller,
@@ -84,6 +84,8 @@ from .links import (
     LinkRx,
     LinkTx,
     LinkTxPermit,
+    LocalLink,
+    LocalListener,
     MemoryLink,
     MemoryLinkRx,
     MemoryLinkTx,
@@ -230,6 +232,8 @@ __all__ = [
     "LinkRx",
     "LinkTx",
     "LinkTxPermit",
+    "LocalLink",
+    "LocalListener",
     "MemoryLink",
     "MemoryLinkRx",
     "MemoryLinkRxError",
@@ -329,6 +333,7 @@ __all__ = [
     "service",
     "session",
     "transparent",
+    "transports",
     "u8",
     "u16",
     "u32",

@@ -1,10 +1,12 @@
 """Links: how payloads get from one peer to the other, and the ways to make one.
 
-`base` says what a link is; `memory` and `stream` are links, `tcp` makes stream links
-on sockets. `roam_trio.testing.link_conformance` holds what every link must pass.
+`base` says what a link is; `memory` and `stream` are links, `tcp` and `local` make
+stream links on sockets. `roam_trio.testing.link_conformance` holds what every link
+must pass.
 """
 
 from .base import Buffer, Link, LinkRx, LinkTx, LinkTxPermit, SplitLink, WriteSlot
+from .local import LocalLink, LocalListener
 from .memory import (
     MemoryLink,
     MemoryLinkRx,
@@ -22,6 +24,8 @@ __all__ = [
     "LinkRx",
     "LinkTx",
     "LinkTxPermit",
+    "LocalLink",
+    "LocalListener",
     "MemoryLink",
     "MemoryLinkRx",
     "MemoryLinkTx",

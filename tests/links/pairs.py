@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 
 import trio
 import trio.testing
 
 from roam_trio.links import (
     Link,
+    LocalLink,
+    LocalListener,
     SplitLink,
     StreamLimits,
     StreamLink,
@@ -58,6 +61,15 @@ async def tcp_stream_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
 async def tcp_pair() -> tuple[Link, Link]:
     left, right = await tcp_stream_pair()
     return tcp_link(left, limits=LIMITS), tcp_link(right, limits=LIMITS)
+
+
+async def local_pair() -> tuple[Link, Link]:
+    with tempfile.TemporaryDirectory() as directory:
+        listener = await LocalListener.bind(f"{directory}/socket")
+        left = await LocalLink.connect(listener.address, limits=LIMITS)
+        right = await listener.accept(limits=LIMITS)
+        listener.close()
+    return left, right
 
 
 async def tcp_as_plain_stream_pair() -> tuple[Link, Link]:

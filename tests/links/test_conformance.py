@@ -17,6 +17,7 @@ LINKS = {
     "lockstep stream": LinkUnderTest(pairs.lockstep_stream_pair, pairs.MAX_PAYLOAD),
     "one-way streams": LinkUnderTest(pairs.one_way_streams_pair, pairs.MAX_PAYLOAD),
     "tcp": LinkUnderTest(pairs.tcp_pair, pairs.MAX_PAYLOAD),
+    "local": LinkUnderTest(pairs.local_pair, pairs.MAX_PAYLOAD),
     "tcp as stream": LinkUnderTest(pairs.tcp_as_plain_stream_pair, pairs.MAX_PAYLOAD),
     "split": LinkUnderTest(pairs.split_pair),
 }
@@ -26,6 +27,7 @@ KIND_RULES = {
     "memory stream": ("transport.stream.kinds",),
     "one-way streams": ("transport.stream.kinds",),
     "tcp": ("transport.stream.kinds",),
+    "local": ("transport.stream.local", "transport.stream.kinds"),
 }
 
 
