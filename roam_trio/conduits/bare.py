@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import BareConduitError, DecodeError
@@ -58,6 +58,12 @@ class BareConduitTx(ConduitTx[M]):
 
     def send_nowait(self, message: M) -> None:
         self._tx.send_nowait(self._encode(message))
+
+    def hold(self) -> None:
+        self._tx.hold()
+
+    def release(self, *, prompt: bool = False) -> None:
+        self._tx.release(prompt=prompt)
 
     def statistics(self) -> TxStatistics:
         return self._tx.statistics()
@@ -121,6 +127,9 @@ class BareConduitRx(ConduitRx[M]):
     def recv_nowait(self) -> M | None:
         payload = self._rx.recv_nowait()
         return None if payload is None else self._message(payload)
+
+    async def recv_batch(self) -> Iterable[M]:
+        return map(self._message, await self._rx.recv_batch())
 
     def _message(self, payload: bytes) -> M:
         try:

@@ -20,10 +20,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
+import trio
+
+from ..errors import LinkError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -200,6 +204,26 @@ class LinkTx(ABC):
         """
         self.reserve_nowait().send(pieces)
 
+    def hold(self) -> None:
+        """Put off writing until `release`, as more is about to be committed.
+
+        For whoever commits several payloads without waiting in between. Like `release`
+        it is about time alone, and does nothing unless a link has a use for it.
+        """
+        return
+
+    def release(self, *, prompt: bool = False) -> None:
+        """Write what was committed since `hold`, as far as that needs no waiting.
+
+        What is left, or all of it on a link that cannot, is the task's that pumps.
+
+        Args:
+            prompt: the next payload will most likely come alone. If nothing is unsent
+                now, it is written as it is committed, which spares the step of that
+                task; payloads after it are gathered again.
+        """
+        return
+
     @abstractmethod
     def statistics(self) -> TxStatistics:
         """What it has sent, and how full it is."""
@@ -260,6 +284,21 @@ class LinkRx(ABC):
             trio.WouldBlock: nothing is ready; `recv` would wait.
             LinkError: as `recv`.
         """
+
+    async def recv_batch(self) -> Sequence[bytes]:
+        """Receive all payloads that are here, waiting for one at least.
+
+        As `recv`, and then `recv_nowait` for as long as it has any; empty when the peer
+        has closed. An error that comes after some payloads is raised by the next call.
+        """
+        first = await self.recv()
+        if first is None:
+            return ()
+        batch = [first]
+        with suppress(trio.WouldBlock, LinkError):
+            while (payload := self.recv_nowait()) is not None:
+                batch.append(payload)
+        return batch
 
     @abstractmethod
     def statistics(self) -> RxStatistics:

@@ -15,7 +15,7 @@ for at most `Limits.close_seconds`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import trio
@@ -46,6 +46,8 @@ from ..messages import (
     Ping,
     Pong,
     ProtocolError,
+    RequestCall,
+    RequestResponse,
 )
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from .connection import ConnectionHandle, ConnectionState
@@ -62,6 +64,9 @@ __all__ = ["BoxSessionFuture", "Session", "SessionHandle"]
 logger = logging.getLogger("roam_trio.session")
 
 T = TypeVar("T")
+
+_ANSWERED_BY_ONE = frozenset({RequestCall, RequestResponse})
+"""What sets off one message: the response, or the next call of who got this one."""
 
 Handshake = Callable[[ConduitTx[Message], ConduitRx[Message]], Awaitable[Agreed]]
 
@@ -346,20 +351,36 @@ class Session:
             self._end(error)
 
     async def _read(self) -> None:
-        rx = self._rx
         try:
-            while True:
-                message = await rx.recv()
-                try:
-                    while message is not None and self._ended_because is None:
-                        self._dispatch(message)
-                        message = rx.recv_nowait()
-                except trio.WouldBlock:
-                    continue
-                self._end(SessionIoError("the peer has closed the link"))
-                return
+            while self._ended_because is None:
+                self._dispatch_all(await self._rx.recv_batch())
         except RoamTrioError as error:
             self._end(error)
+
+    def _dispatch_all(self, messages: Iterable[Message]) -> None:
+        """Dispatch what one read of the link has brought, and write what that commits.
+
+        A request or a response that came alone sets off one message, most likely:
+        whoever sends it writes it too.
+        """
+        drivers = self._drivers
+        number, message = 0, None
+        self._tx.hold()
+        try:
+            for number, message in enumerate(messages, 1):  # noqa: B007
+                act = ON_MESSAGE.get(type(message))
+                driver = drivers.get(message.connection_id)
+                if act is not None and driver is not None:
+                    act(driver, message)
+                else:
+                    self._act_on(message)
+                if self._ended_because is not None:
+                    return
+        finally:
+            alone = number == 1 and type(message) in _ANSWERED_BY_ONE
+            self._tx.release(prompt=alone)
+        if not number:
+            raise SessionIoError("the peer has closed the link")
 
     def _end(self, because: RoamTrioError) -> None:
         """End the session, for the first reason that is given. Never waits."""
@@ -411,19 +432,14 @@ class Session:
 
     # ------------------------------------------------------------ messages
 
-    def _dispatch(self, message: Message) -> None:
-        """Hand a message to its connection, or act on it (`session.message`)."""
-        act = ON_MESSAGE.get(type(message))
+    def _act_on(self, message: Message) -> None:
+        """Act on a message that is no open connection's (`session.message`)."""
+        act = self._ACTIONS.get(type(message))
         if act is not None:
-            driver = self._drivers.get(message.connection_id)
-            if driver is not None:
-                act(driver, message)
-            elif self._connections is not None:
-                self._connections.on_stray(message)
-            return
-        act_on_session = self._ACTIONS.get(type(message))
-        if act_on_session is not None:
-            act_on_session(self, message)
+            act(self, message)
+        elif type(message) in ON_MESSAGE:
+            assert self._connections is not None
+            self._connections.on_stray(message)
         elif self._strict:
             raise SessionProtocolError(f"{type(message).__name__} came again")
 
