@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from struct import Struct
-from typing import Final
+from typing import Final, Protocol
 
 from ..errors import PayloadTooLarge, TruncatedPayload
 from .base import Buffer
 from .storage import FillableBytes
 
-__all__ = ["HEADER_LENGTH", "LARGEST_LENGTH", "FrameDecoder", "FrameEncoder"]
+__all__ = [
+    "HEADER_LENGTH",
+    "LARGEST_LENGTH",
+    "FrameDecoder",
+    "FrameEncoder",
+    "PayloadDecoder",
+]
 
 HEADER_LENGTH: Final = 4
 LARGEST_LENGTH: Final = 2**32 - 1
@@ -32,6 +38,18 @@ _ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
 
 _PASSED_BY_REFERENCE: Final = 32 * 1024
 """From this length on a piece is passed to the writer as it is, and not copied."""
+
+
+class PayloadDecoder(Protocol):
+    """What a receiving half cuts payloads out of bytes with; see `FrameDecoder`."""
+
+    payloads: deque[bytes]
+    count: int
+    payload_bytes: int
+
+    def receive_buffer(self) -> memoryview: ...
+    def received(self, count: int) -> None: ...
+    def ended(self) -> None: ...
 
 
 class FrameDecoder:

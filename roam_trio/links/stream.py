@@ -23,7 +23,13 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
 from .admission import AdmittedPermit, AdmittingTx
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
-from .framing import HEADER_LENGTH, LARGEST_LENGTH, FrameDecoder, FrameEncoder
+from .framing import (
+    HEADER_LENGTH,
+    LARGEST_LENGTH,
+    FrameDecoder,
+    FrameEncoder,
+    PayloadDecoder,
+)
 from .transport import ByteTransport, StreamTransport
 
 if TYPE_CHECKING:
@@ -100,8 +106,8 @@ class StreamLink(Link):
     def _set_up(self, transport: ByteTransport, limits: StreamLimits | None) -> None:
         limits = limits or StreamLimits()
         self._halves = (
-            StreamLinkTx(transport, limits),
-            StreamLinkRx(transport, limits.max_payload),
+            StreamLinkTx(transport, limits, FrameEncoder()),
+            StreamLinkRx(transport, FrameDecoder(limits.max_payload)),
         )
 
     def split(self) -> tuple[StreamLinkTx, StreamLinkRx]:
@@ -129,12 +135,14 @@ class StreamLinkTx(AdmittingTx):
     `reserve` is always a cancellation point, and a schedule point only if it waits.
     """
 
-    def __init__(self, transport: ByteTransport, limits: StreamLimits) -> None:
+    def __init__(
+        self, transport: ByteTransport, limits: StreamLimits, frames: FrameEncoder
+    ) -> None:
         super().__init__()
         self._transport = transport
         self._limits = limits
         self._state = _State.OPEN
-        self._frames = FrameEncoder()
+        self._frames = frames
         self._unsent_payloads = 0
         self._unsent_bytes = 0
         self._last_length = 0
@@ -367,9 +375,9 @@ class StreamLinkRx(LinkRx):
     wants to wait for the stream gets trio.BusyResourceError.
     """
 
-    def __init__(self, transport: ByteTransport, max_payload: int) -> None:
+    def __init__(self, transport: ByteTransport, decoder: PayloadDecoder) -> None:
         self._transport = transport
-        self._decoder = FrameDecoder(max_payload)
+        self._decoder = decoder
         self._payloads = self._decoder.payloads
         self._reading = False
         self._at_end = False
