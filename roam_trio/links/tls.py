@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import trio
 from trio.lowlevel import checkpoint
@@ -29,7 +29,9 @@ __all__ = [
     "tls_to_server",
 ]
 
-_RECEIVE_BUFFER: Final = 64 * 1024
+T = TypeVar("T")
+
+_RECEIVED_AT_ONCE: Final = 64 * 1024
 
 _WRITTEN_AT_ONCE: Final = 64 * 1024
 """How many bytes are encrypted before they are passed on."""
@@ -140,8 +142,7 @@ class TlsTransport(ByteTransport):
         )
         # It is typed as if it always returned what it has read.
         self._read_into = cast("Callable[[int, memoryview], int]", self._tls.read)
-        self._received = memoryview(bytearray(_RECEIVE_BUFFER))
-        self._decrypted = bytearray()  # what was left over when sending ended
+        self._kept = bytearray()  # decrypted, when sending ended
 
     async def shake_hands(self) -> None:
         """Do TLS's handshake, before anything else.
@@ -163,40 +164,53 @@ class TlsTransport(ByteTransport):
             else:
                 return await self._flush()
 
+    async def receive_some(self, most: int) -> bytes:
+        await checkpoint()
+        return await self._decrypted_by(lambda: self._decrypt(most), b"")
+
     async def receive_into(self, buffer: memoryview) -> int:
         await checkpoint()
+        return await self._decrypted_by(lambda: self._decrypt_into(buffer), 0)
+
+    async def _decrypted_by(self, decrypt: Callable[[], T], at_end: T) -> T:
         while True:
             try:
-                return self._decrypt_into(buffer)
+                return decrypt()
             except ssl.SSLWantReadError:
                 await self._feed()
             except ssl.SSLZeroReturnError:
-                return 0
+                return at_end
             except ssl.SSLEOFError as error:
                 raise trio.BrokenResourceError(
                     "the peer closed the connection without an end of TLS"
                 ) from error
 
-    def _decrypt_into(self, buffer: memoryview) -> int:
-        if self._decrypted:
-            count = min(len(buffer), len(self._decrypted))
-            buffer[:count] = self._decrypted[:count]
-            del self._decrypted[:count]
-            return count
-        # It fills a part of the buffer for each record, so go on while there are more.
-        filled = self._read_into(len(buffer), buffer)
+    def _decrypt(self, most: int) -> bytes:
+        # One read returns one record, so go on while there are more.
+        decrypted = bytearray(self._kept[:most])
+        del self._kept[:most]
+        if not decrypted:
+            decrypted += self._tls.read(most)
         with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            while filled < len(buffer):
-                more = self._read_into(len(buffer) - filled, buffer[filled:])
+            while decrypted and len(decrypted) < most:
+                more = self._tls.read(most - len(decrypted))
                 if not more:
                     break
-                filled += more
-        return filled
+                decrypted += more
+        return bytes(decrypted)
+
+    def _decrypt_into(self, buffer: memoryview) -> int:
+        if self._kept:
+            count = min(len(buffer), len(self._kept))
+            buffer[:count] = self._kept[:count]
+            del self._kept[:count]
+            return count
+        return self._read_into(len(buffer), buffer)
 
     async def _feed(self) -> None:
-        count = await self._below.receive_into(self._received)
-        if count:
-            self._incoming.write(self._received[:count])
+        received = await self._below.receive_some(_RECEIVED_AT_ONCE)
+        if received:
+            self._incoming.write(received)
         else:
             self._incoming.write_eof()
 
@@ -235,8 +249,8 @@ class TlsTransport(ByteTransport):
     def _keep_what_has_come(self) -> None:
         # Ending fails if there is still something to decrypt. There is not much.
         with suppress(ssl.SSLError):
-            while chunk := self._tls.read(_RECEIVE_BUFFER):
-                self._decrypted += chunk
+            while chunk := self._tls.read(_RECEIVED_AT_ONCE):
+                self._kept += chunk
 
     async def abort_sending(self) -> None:
         await self._below.abort_sending()

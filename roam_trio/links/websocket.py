@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import trio
+from trio.lowlevel import checkpoint
 
 from .base import Buffer, Link
 from .stream import StreamLimits, StreamLinkRx, StreamLinkTx
@@ -47,12 +48,12 @@ class WebSocketLink(Link):
         def close_frame() -> bytes:
             return encoder.close_frame(decoder.close_code)
 
-        closing = _ClosingTransport(transport, close_frame)
+        closing = _ClosingTransport(transport, close_frame, received)
         tx = WebSocketLinkTx(closing, limits, encoder)
         decoder = WebSocketDecoder(
             limits.max_payload, masked=not is_client, on_ping=tx.answer
         )
-        self._halves = (tx, WebSocketLinkRx(closing, decoder, received))
+        self._halves = (tx, WebSocketLinkRx(closing, decoder))
 
     @classmethod
     async def connect(
@@ -117,29 +118,35 @@ class WebSocketLinkTx(StreamLinkTx):
     def answer(self, ping: bytes) -> None:
         """Answer a ping of the peer's; of several, only the last may be answered."""
         if self._ending is None:
-            if not self._answers.has_answer:
-                self._unsent_payloads += 1
-            self._unsent_bytes += self._answers.answer(ping)
+            self._count_answer(-1)
+            self._answers.answer(ping)
+            self._count_answer(1)
             self._see_to_writing()
+
+    def _written(self, payloads: int, size: int) -> None:
+        super()._written(payloads, size)
+        self._count_answer(1)  # one that came while others were written
+
+    def _count_answer(self, sign: int) -> None:
+        """An answer counts as if it were a payload written before, and were not now."""
+        length = self._answers.answer_length
+        if length:
+            self._written_payloads -= sign
+            self._written_bytes -= sign * length
 
 
 class WebSocketLinkRx(StreamLinkRx):
     """The receiving half of a WebSocket link; see `StreamLinkRx`."""
 
-    def __init__(
-        self, transport: ByteTransport, decoder: WebSocketDecoder, received: bytes
-    ) -> None:
+    def __init__(self, transport: ByteTransport, decoder: WebSocketDecoder) -> None:
         super().__init__(transport, decoder)
         self._messages = decoder
-        buffer = decoder.receive_buffer()
-        if received:
-            buffer[: len(received)] = received
-            self._take_note(len(received))
 
-    def _take_note(self, count: int) -> None:
-        super()._take_note(count)
+    async def _read(self) -> list[bytes]:
+        payloads = await super()._read()
         if self._messages.at_end:
             self._end(None)
+        return payloads
 
 
 class _ClosingTransport(ByteTransport):
@@ -149,11 +156,24 @@ class _ClosingTransport(ByteTransport):
     one direction of a connection for the end of both.
     """
 
-    def __init__(self, below: ByteTransport, close_frame: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        below: ByteTransport,
+        close_frame: Callable[[], bytes],
+        received: bytes,
+    ) -> None:
         self._below = below
+        self._received = received
         self._close_frame = close_frame
         self._sending_ended = False
         self._receiving_ended = False
+
+    async def receive_some(self, most: int) -> bytes:
+        if self._received:
+            await checkpoint()
+            received, self._received = self._received, b""
+            return received
+        return await self._below.receive_some(most)
 
     async def receive_into(self, buffer: memoryview) -> int:
         return await self._below.receive_into(buffer)

@@ -6,7 +6,6 @@ here is what becomes of them.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
@@ -26,8 +25,6 @@ _UNSUPPORTED_DATA: Final = 1003
 _NO_STATUS: Final = 1005
 _TOO_BIG: Final = 1009
 """Why a WebSocket is closed, as its protocol has it."""
-
-_RECEIVE_BUFFER: Final = 64 * 1024
 
 _LARGEST_CONTROL: Final = 125
 """How long a ping may be. It does not count as a payload."""
@@ -52,19 +49,14 @@ class WebSocketEncoder(FrameEncoder):
     def add(self, pieces: Sequence[Buffer], length: int) -> None:
         self._add_piece(self._frame(Opcode.BINARY, b"".join(pieces)))
 
-    def answer(self, ping: bytes) -> int:
-        """Answer a ping; of several that wait to be answered, the last.
-
-        Returns how many bytes more there are to write.
-        """
-        before = len(self._pong)
+    def answer(self, ping: bytes) -> None:
+        """Answer a ping; of several that wait to be answered, the last."""
         self._pong = self._frame(Opcode.PONG, ping)
-        return len(self._pong) - before
 
     @property
-    def has_answer(self) -> bool:
-        """Whether an answer waits to be written."""
-        return bool(self._pong)
+    def answer_length(self) -> int:
+        """How long the answer is that waits to be written, if any."""
+        return len(self._pong)
 
     def close_frame(self, code: int) -> bytes:
         """The frame that ends all sending."""
@@ -94,7 +86,7 @@ class WebSocketDecoder:
     def __init__(
         self, max_payload: int, *, masked: bool, on_ping: Callable[[bytes], None]
     ) -> None:
-        self.payloads: deque[bytes] = deque()
+        self.payloads: list[bytes] = []
         self.count = 0
         """How many payloads have come so far."""
         self.payload_bytes = 0
@@ -106,27 +98,31 @@ class WebSocketDecoder:
         self._max_payload = max_payload
         self._masked = masked
         self._on_ping = on_ping
-        self._received = memoryview(bytearray(_RECEIVE_BUFFER))
         self._unread = bytearray()
         self._inside_frame = False
         self._fragments: bytearray | None = None
         self._parser = self._parse()
         next(self._parser)
 
-    def receive_buffer(self) -> memoryview:
-        """Where the next bytes belong."""
-        return self._received
+    @property
+    def large_buffer(self) -> None:
+        """A large payload has no place of its own: it may come in fragments."""
+        return None
 
-    def received(self, count: int) -> None:
-        """Take note of `count` bytes at the start of the receive buffer.
+    def filled(self, count: int) -> None:
+        """Never called, as there is no `large_buffer`."""
+        raise NotImplementedError
+
+    def feed(self, chunk: bytes) -> None:
+        """Take note of what was received.
 
         Raises:
             PayloadTooLarge: a frame was announced that makes a payload too long.
             LinkError: what came is no binary message, or no WebSocket frame, or the
                 peer has closed for another reason than that it is done.
         """
-        self._unread += self._received[:count]
         if not self.at_end:
+            self._unread += chunk
             next(self._parser)
 
     def ended(self) -> None:

@@ -81,14 +81,13 @@ async def accept_handshake(
 async def _receive_head(transport: ByteTransport, of: str) -> tuple[bytes, bytes]:
     """Everything up to the empty line, and what has come after it."""
     received = bytearray()
-    buffer = memoryview(bytearray(_LONGEST_HEAD))
     while (end := received.find(_END_OF_HEAD)) < 0:
         if len(received) >= _LONGEST_HEAD:
             raise _failed(f"{of} sent more than {_LONGEST_HEAD} bytes of a header")
-        count = await transport.receive_into(buffer)
-        if not count:
+        chunk = await transport.receive_some(_LONGEST_HEAD)
+        if not chunk:
             raise _failed(f"{of} closed the connection after {len(received)} bytes")
-        received += buffer[:count]
+        received += chunk
     end += len(_END_OF_HEAD)
     return bytes(received[:end]), bytes(received[end:])
 
