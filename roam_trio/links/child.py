@@ -85,6 +85,11 @@ class SpawnedLink:
         self._limits = limits
         self._process: trio.Process | None = None
 
+    @property
+    def returncode(self) -> int | None:
+        """How the program has ended, as `subprocess.Popen` has it; None before."""
+        return None if self._process is None else self._process.returncode
+
     async def __aenter__(self) -> Link:
         if self._process is not None:
             raise RuntimeError("this program was started already; spawn another")
@@ -108,8 +113,8 @@ class SpawnedLink:
     ) -> None:
         assert self._process is not None
         process = self._process
-        await _close_pipes(process)
         try:
+            await _close_pipes(process)
             await self._wait_for_end(process)
         finally:
             with trio.CancelScope(shield=True):  # a killed process ends at once
@@ -140,5 +145,7 @@ class SpawnedLink:
 async def _close_pipes(process: trio.Process) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
-    await trio.aclose_forcefully(process.stdin)
-    await trio.aclose_forcefully(process.stdout)
+    try:
+        await trio.aclose_forcefully(process.stdin)
+    finally:  # if this is cancelled, both are closed all the same
+        await trio.aclose_forcefully(process.stdout)

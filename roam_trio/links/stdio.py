@@ -69,6 +69,7 @@ def take_over(
             "trio cannot wait for standard input on Windows; use tcp: or a pipe",
         )
     for name, fd in (("input", reads), ("output", writes)):
+        os.fstat(fd)  # raises if it is closed
         if os.isatty(fd):
             raise OSError(
                 errno.EINVAL,
@@ -77,18 +78,23 @@ def take_over(
             )
     if sys.stdout is not None:
         sys.stdout.flush()  # what was printed before belongs in front
-    link = _link_on(reads, writes, limits)
-    _redirect(os.open(os.devnull, os.O_RDONLY), reads)
+    elsewhere = _copy_or_nowhere(errors)
+    nothing = os.open(os.devnull, os.O_RDONLY)
     try:
-        _redirect(os.dup(errors), writes)
-    except OSError:  # standard error is closed
-        _redirect(os.open(os.devnull, os.O_WRONLY), writes)
+        link = _link_on(reads, writes, limits)
+        os.dup2(nothing, reads)
+        os.dup2(elsewhere, writes)
+    finally:
+        os.close(nothing)
+        os.close(elsewhere)
     return link
 
 
-def _redirect(source: int, fd: int) -> None:
-    os.dup2(source, fd)
-    os.close(source)
+def _copy_or_nowhere(fd: int) -> int:
+    try:
+        return os.dup(fd)
+    except OSError:  # it is closed
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _link_on(reads: int, writes: int, limits: StreamLimits | None) -> StreamLink:

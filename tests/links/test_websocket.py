@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -91,63 +92,50 @@ async def exchange(link: Link, other: trio_websocket.WebSocketConnection) -> Non
         for size in (0, 1, 125, 126, 1000, 65_535, 65_536, 500_000):
             (await tx.reserve()).send((b"q" * size,))
             assert await other.get_message() == b"q" * size
-            await other.send_message(b"a" * size)
+            nursery.start_soon(other.send_message, b"a" * size)
             assert await rx.recv() == b"a" * size
         async with trio.open_nursery() as pinging:
             pinging.start_soon(other.ping)
             pinging.start_soon(rx.recv)
             await wait_all_tasks_blocked(0.01)
             await other.send_message(b"after the ping")
+        nursery.cancel_scope.cancel()  # the pump has nothing to do now
 
 
 @websocket_rule
 @pytest.mark.rule("zerocopy.framing.link.websocket")
-async def test_client_understands_a_server_of_another_make(
-    nursery: trio.Nursery,
-) -> None:
+async def test_client_understands_a_server_of_another_make() -> None:
     near, far = socket.socketpair()
-    served: list[trio_websocket.CloseReason | None] = []
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(far))
+    accepted: list[trio_websocket.WebSocketConnection] = []
 
-    async def serve() -> None:
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(far))
-        async with trio.open_nursery() as serving:
-            request = await trio_websocket.wrap_server_stream(serving, stream)
-            assert request.path == "/some/path?query"
-            other = await request.accept()
-            async with trio.open_nursery() as talking:
-                talking.start_soon(exchange, await link, other)
-            tx, rx = (await link).split()
-            await tx.close()
-            with pytest.raises(trio_websocket.ConnectionClosed) as caught:
-                await other.get_message()
-            served.append(caught.value.reason)
-            assert await rx.recv() is None
-            await rx.close()
+    async def accept(nursery: trio.Nursery) -> None:
+        request = await trio_websocket.wrap_server_stream(nursery, stream)
+        assert request.path == "/some/path?query"
+        accepted.append(await request.accept())
 
-    class Later:
-        def __init__(self) -> None:
-            self.made = trio.Event()
-
-        def __await__(self) -> Any:
-            yield from self.made.wait().__await__()
-            return self.link
-
-    link: Any = Later()
-    async with trio.open_nursery() as working:
-        working.start_soon(serve)
-        link.link = await WebSocketLink.connect(
+    async with trio.open_nursery() as reading:
+        reading.start_soon(accept, reading)
+        link = await WebSocketLink.connect(
             SocketTransport(near), "ws://localhost/some/path?query"
         )
-        link.made.set()
-    assert served[0] is not None
-    assert served[0].code == 1000
+        await wait_all_tasks_blocked()
+        (other,) = accepted
+        await exchange(link, other)
+        tx, rx = link.split()
+        await tx.close()
+        with pytest.raises(trio_websocket.ConnectionClosed) as caught:
+            await other.get_message()
+        assert caught.value.reason is not None
+        assert caught.value.reason.code == 1000
+        assert await rx.recv() is None
+        await rx.close()
+        await other.aclose()
 
 
 @websocket_rule
 @pytest.mark.rule("zerocopy.framing.link.websocket")
-async def test_server_understands_a_client_of_another_make(
-    nursery: trio.Nursery,
-) -> None:
+async def test_server_understands_a_client_of_another_make() -> None:
     near, far = socket.socketpair()
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
     links: list[Link] = []
@@ -365,7 +353,7 @@ async def test_flood_of_pings_is_not_held(nursery: trio.Nursery) -> None:
         await peer.sock.send_all(frame(PING, b"%4d" % number))
     await wait_all_tasks_blocked(0.01)
     held = peer.tx.statistics()
-    assert (held.unsent_payloads, held.unsent_bytes) == (1, 6)
+    assert (held.unsent_payloads, held.unsent_bytes) == (1, 10)
     nursery.start_soon(peer.tx.pump)
     assert await peer.sock.receive_some() == frame(PONG, b" 999", mask=False)
     await wait_all_tasks_blocked()
@@ -430,8 +418,12 @@ async def answer_of(
     await stream.send_eof()
     with pytest.raises((LinkError, OSError)) as caught:
         await WebSocketLink.accept(transport, **options)
+    answer = b""
     async with stream:
-        return b"".join([chunk async for chunk in stream]), caught.value
+        with suppress(trio.BrokenResourceError):  # not all of the request was read
+            async for chunk in stream:
+                answer += chunk
+    return answer, caught.value
 
 
 @websocket_rule
