@@ -178,6 +178,7 @@ from .session import (
     initiator,
     proxy_connections,
 )
+from .spawning import spawn
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -332,6 +333,7 @@ __all__ = [
     "serve",
     "service",
     "session",
+    "spawn",
     "transparent",
     "transports",
     "u8",

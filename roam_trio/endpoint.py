@@ -14,10 +14,10 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overload
 
 import trio
 
@@ -49,6 +49,7 @@ __all__ = ["Connecting", "Server", "connect", "serve"]
 logger = logging.getLogger("roam_trio.endpoint")
 
 T = TypeVar("T")
+T2 = TypeVar("T2")
 
 
 @overload
@@ -130,8 +131,6 @@ def connect(
     Leaving the block ends the session; an exception of the block's passes through as
     it is.
     """
-    if service is not None:
-        describe(service)
     options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
     )
@@ -149,9 +148,7 @@ def connect(
             raise SessionIoError(str(error)) from error
         return initiator(link, **options.for_builder).open(options.root_handler)
 
-    if service is None:
-        return Connecting(open_session, _the_session)
-    return Connecting(open_session, partial(_client_of, service))
+    return Connecting.to(open_session, service)
 
 
 def _the_session(session: Session) -> Session:
@@ -165,21 +162,37 @@ def _client_of(service: Callable[..., T], session: Session) -> T:
 _HOW_TO_CONNECT = "write `async with connect(...) as client:` to have a client"
 
 
+_OpenSession: TypeAlias = Callable[[], Awaitable[AbstractAsyncContextManager[Session]]]
+"""Begins a session anew; entering what it returns sets it up, leaving ends it."""
+
+
 class Connecting(Generic[T]):
-    """What `connect` returns: to be entered with ``async with``.
+    """What `connect` and `spawn` return: to be entered with ``async with``.
 
     Once left, it can be entered again, for a new connection.
     """
 
     def __init__(
-        self,
-        open_session: Callable[[], Awaitable[OpenSession]],
-        face: Callable[[Session], T],
+        self, open_session: _OpenSession, face: Callable[[Session], T]
     ) -> None:
         self._open_session = open_session
         self._face = face
-        self._session: OpenSession | None = None
+        self._session: AbstractAsyncContextManager[Session] | None = None
         self._is_open = False
+
+    @staticmethod
+    def to(
+        open_session: _OpenSession, service: Callable[..., T2] | None
+    ) -> Connecting[T2] | Connecting[Session]:
+        """Whose block gets a client of a service, or the session without one.
+
+        Raises:
+            TypeError: `service` is not a service.
+        """
+        if service is None:
+            return Connecting(open_session, _the_session)
+        describe(service)
+        return Connecting(open_session, partial(_client_of, service))
 
     if not TYPE_CHECKING:  # type checkers refuse both by themselves
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
+import trustme
 
-__all__ = ["SCHEMES", "Scheme"]
+__all__ = ["SCHEMES", "Scheme", "authority", "client_context", "server_context"]
 
 
 @attrs.frozen
@@ -31,8 +34,41 @@ class Scheme:
         return self.name
 
 
+@functools.cache
+def authority() -> trustme.CA:
+    """Who has signed the certificates of the tests' servers."""
+    return trustme.CA()
+
+
+@functools.cache
+def server_context() -> ssl.SSLContext:
+    """TLS at the side of a server on the loopback interface."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority().issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context
+
+
+@functools.cache
+def client_context() -> ssl.SSLContext:
+    """TLS at the side of a client that trusts that server."""
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    return context
+
+
+def to_serve() -> Mapping[str, Any]:
+    return {"ssl_context": server_context()}
+
+
+def to_connect() -> Mapping[str, Any]:
+    return {"ssl_context": client_context()}
+
+
 SCHEMES = [
     Scheme("tcp", lambda _: "tcp://127.0.0.1:0"),
     Scheme("unix", lambda directory: f"unix://{directory}/socket"),
+    Scheme("tls", lambda _: "tls://127.0.0.1:0", to_serve, to_connect),
+    Scheme("ws", lambda _: "ws://127.0.0.1:0/roam"),
+    Scheme("wss", lambda _: "wss://127.0.0.1:0/roam", to_serve, to_connect),
     Scheme("memory", lambda _: "memory://test"),
 ]

@@ -18,7 +18,10 @@ from typing import Final
 from .base import Transport, wrong_url
 from .local import LocalTransport
 from .memory import MemoryTransport
+from .stdio import StdioTransport
 from .tcp import TcpTransport
+from .tls import TlsTransport
+from .websocket import SecureWebSocketTransport, WebSocketTransport
 
 __all__ = ["ENTRY_POINTS", "known_schemes", "register_transport", "transport_for"]
 
@@ -30,8 +33,12 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 _transports: dict[str, Transport] = {
     "memory": MemoryTransport(),
+    "stdio": StdioTransport(),
     "tcp": TcpTransport(),
+    "tls": TlsTransport(),
     "unix": LocalTransport(),
+    "ws": WebSocketTransport(),
+    "wss": SecureWebSocketTransport(),
 }
 
 
