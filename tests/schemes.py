@@ -11,7 +11,14 @@ from typing import Any
 import attrs
 import trustme
 
-__all__ = ["SCHEMES", "Scheme", "authority", "client_context", "server_context"]
+__all__ = [
+    "SCHEMES",
+    "Scheme",
+    "authority",
+    "client_context",
+    "server_context",
+    "trusted_certificates",
+]
 
 
 @attrs.frozen
@@ -20,15 +27,19 @@ class Scheme:
 
     Attributes:
         name: what its URLs begin with.
-        url: where to listen, in a test with this directory for itself.
+        _url: see `url`.
         to_serve: options of `serve`.
         to_connect: options of `connect`.
     """
 
     name: str
-    url: Callable[[Path], str]
+    _url: Callable[[Path, str], str]
     to_serve: Callable[[], Mapping[str, Any]] = dict
     to_connect: Callable[[], Mapping[str, Any]] = dict
+
+    def url(self, directory: Path, name: str = "test") -> str:
+        """Where to listen, in a test with a directory for itself."""
+        return self._url(directory, name)
 
     def __str__(self) -> str:
         return self.name
@@ -56,6 +67,13 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
+def trusted_certificates(directory: Path) -> str:
+    """A file for a client in another process, as its ``SSL_CERT_FILE``."""
+    path = directory / "trusted.pem"
+    authority().cert_pem.write_to_path(path)
+    return str(path)
+
+
 def to_serve() -> Mapping[str, Any]:
     return {"ssl_context": server_context()}
 
@@ -65,10 +83,10 @@ def to_connect() -> Mapping[str, Any]:
 
 
 SCHEMES = [
-    Scheme("tcp", lambda _: "tcp://127.0.0.1:0"),
-    Scheme("unix", lambda directory: f"unix://{directory}/socket"),
-    Scheme("tls", lambda _: "tls://127.0.0.1:0", to_serve, to_connect),
-    Scheme("ws", lambda _: "ws://127.0.0.1:0/roam"),
-    Scheme("wss", lambda _: "wss://127.0.0.1:0/roam", to_serve, to_connect),
-    Scheme("memory", lambda _: "memory://test"),
+    Scheme("tcp", lambda *_: "tcp://127.0.0.1:0"),
+    Scheme("unix", lambda directory, name: f"unix://{directory}/{name}"),
+    Scheme("tls", lambda *_: "tls://127.0.0.1:0", to_serve, to_connect),
+    Scheme("ws", lambda *_: "ws://127.0.0.1:0/roam"),
+    Scheme("wss", lambda *_: "wss://127.0.0.1:0/roam", to_serve, to_connect),
+    Scheme("memory", lambda _, name: f"memory://{name}"),
 ]
