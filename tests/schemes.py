@@ -16,6 +16,7 @@ __all__ = [
     "Scheme",
     "authority",
     "client_context",
+    "own_certificate",
     "server_context",
     "trusted_certificates",
 ]
@@ -65,6 +66,14 @@ def client_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     authority().configure_trust(context)
     return context
+
+
+def own_certificate(directory: Path) -> str:
+    """A file for a server in another process: its certificate and key."""
+    path = directory / "own.pem"
+    certificate = authority().issue_cert("127.0.0.1", "localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(path)
+    return str(path)
 
 
 def trusted_certificates(directory: Path) -> str:
