@@ -59,6 +59,12 @@ class BareConduitTx(ConduitTx[M]):
     def send_nowait(self, message: M) -> None:
         self._tx.send_nowait(self._encode(message))
 
+    def hold(self) -> None:
+        self._tx.hold()
+
+    def release(self, *, prompt: bool = False) -> None:
+        self._tx.release(prompt=prompt)
+
     def statistics(self) -> TxStatistics:
         return self._tx.statistics()
 

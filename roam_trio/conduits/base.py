@@ -100,6 +100,14 @@ class ConduitTx(ABC, Generic[M]):
         """
         self.reserve_nowait().send(message)
 
+    def hold(self) -> None:
+        """Put off writing until `release`; see `LinkTx.hold`."""
+        return
+
+    def release(self, *, prompt: bool = False) -> None:
+        """Write what was committed since `hold`, without waiting; see `LinkTx`."""
+        return
+
     @abstractmethod
     def statistics(self) -> TxStatistics:
         """What the link under it has sent, and how full it is."""

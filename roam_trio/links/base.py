@@ -200,6 +200,26 @@ class LinkTx(ABC):
         """
         self.reserve_nowait().send(pieces)
 
+    def hold(self) -> None:
+        """Put off writing until `release`, as more is about to be committed.
+
+        For whoever commits several payloads without waiting in between. Like `release`
+        it is about time alone, and does nothing unless a link has a use for it.
+        """
+        return
+
+    def release(self, *, prompt: bool = False) -> None:
+        """Write what was committed since `hold`, as far as that needs no waiting.
+
+        What is left, or all of it on a link that cannot, is the task's that pumps.
+
+        Args:
+            prompt: the next payload will most likely come alone. If nothing is unsent
+                now, it is written as it is committed, which spares the step of that
+                task; payloads after it are gathered again.
+        """
+        return
+
     @abstractmethod
     def statistics(self) -> TxStatistics:
         """What it has sent, and how full it is."""

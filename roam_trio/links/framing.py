@@ -214,3 +214,7 @@ class FrameEncoder:
             self._open = bytearray()
         self._complete = []
         return taken
+
+    def give_back(self, buffers: list[Buffer]) -> None:
+        """What `take` returned last and could not be written, the end of it maybe."""
+        self._complete = buffers

@@ -4,9 +4,10 @@
 who is told when the stream breaks.
 
 On the way out, a commit copies the payload into the write buffer and wakes the pump,
-which writes everything committed since its last write at once. On the way in, all
-payloads that one read of the stream completed are cut out together, and handed out one
-after the other without going back to the stream.
+which writes everything committed since its last write at once. Whoever commits several
+payloads, or one that comes alone, can have them written without the pump: `hold` and
+`release`. On the way in, all payloads that one read of the stream completed are cut out
+together, and handed out one after the other without going back to the stream.
 """
 
 from __future__ import annotations
@@ -114,6 +115,14 @@ class _State(enum.Enum):
     FAILED = "failed"
 
 
+class _Writes(enum.Enum):
+    """Who writes what is committed next."""
+
+    PUMP = "the pump, with all that is committed before its turn"
+    RELEASE = "`release`"
+    COMMIT = "the commit itself"
+
+
 class StreamLinkTx(AdmittingTx):
     """The sending half of a stream link.
 
@@ -129,6 +138,7 @@ class StreamLinkTx(AdmittingTx):
         self._unsent_payloads = 0
         self._unsent_bytes = 0
         self._last_length = 0
+        self._next_writes = _Writes.PUMP
         self._carrier: _Carrier | None = None
 
     # ------------------------------------------------ committing
@@ -159,8 +169,48 @@ class StreamLinkTx(AdmittingTx):
         self._sent_bytes += length
         self._unsent_payloads += 1
         self._unsent_bytes += HEADER_LENGTH + length
-        if self._carrier is not None:
-            self._carrier.wake()
+        if self._next_writes is not _Writes.RELEASE:
+            self._see_to_writing()
+
+    def hold(self) -> None:
+        self._next_writes = _Writes.RELEASE
+
+    def release(self, *, prompt: bool = False) -> None:
+        self._next_writes = _Writes.COMMIT
+        if self._unsent_payloads:
+            self._see_to_writing()
+        elif not prompt:
+            self._next_writes = _Writes.PUMP
+
+    def _see_to_writing(self) -> None:
+        """Have what is committed written, unless it is being written already."""
+        carrier = self._carrier
+        by_pump = self._next_writes is _Writes.PUMP
+        self._next_writes = _Writes.PUMP
+        if carrier is None or not carrier.is_idle:
+            return
+        if by_pump or not self._write_nowait():
+            carrier.wake()
+
+    @trio.lowlevel.enable_ki_protection
+    def _write_nowait(self) -> bool:
+        """Write what is committed, as the pump would; whether that was all."""
+        buffers = self._frames.take()
+        try:
+            left = self._transport.send_nowait(buffers)
+        except OSError:
+            left = buffers  # it is the pump that reports it, having tried again
+        if left:
+            self._frames.give_back(left)
+            return False
+        self._written(self._unsent_payloads, self._unsent_bytes)
+        return True
+
+    def _written(self, payloads: int, size: int) -> None:
+        self._unsent_payloads -= payloads
+        self._unsent_bytes -= size
+        if self._waiting:
+            self._admit()
 
     # ------------------------------------------------ carrying
 
@@ -214,10 +264,7 @@ class StreamLinkTx(AdmittingTx):
             self._failed(LinkError(f"writing was cut short by {exc!r}"), exc)
             raise
         else:
-            self._unsent_payloads -= payloads
-            self._unsent_bytes -= size
-            if self._waiting:
-                self._admit()
+            self._written(payloads, size)
 
     def _failed(self, error: LinkError, cause: BaseException) -> LinkError:
         if self._state is not _State.CLOSED:
@@ -296,6 +343,10 @@ class _Carrier:
     async def wait_for_work(self) -> None:
         self._idle = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        return self._idle is not None
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._idle = None

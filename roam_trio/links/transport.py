@@ -43,6 +43,14 @@ class ByteTransport(ABC):
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
         """Send all of it, in order. Cancelled, it may have sent a part."""
 
+    def send_nowait(self, buffers: list[Buffer]) -> list[Buffer]:
+        """Send what can be sent without waiting, and return the rest.
+
+        Only while no task is in `send_all`. A transport that cannot tell what would
+        make it wait sends nothing.
+        """
+        return buffers
+
     @abstractmethod
     async def end_sending(self) -> None:
         """Tell the peer that nothing more comes."""
@@ -173,6 +181,18 @@ class SocketTransport(ByteTransport):
             for buffer in buffers:
                 await self._send(buffer)
 
+    def send_nowait(self, buffers: list[Buffer]) -> list[Buffer]:
+        try:
+            if len(buffers) == 1:
+                sent = self._socket.send(buffers[0])
+            elif _has_sendmsg:
+                sent = self._socket.sendmsg(buffers[:_MOST_BUFFERS])
+            else:
+                sent = 0
+        except BlockingIOError:
+            return buffers
+        return _without_first(buffers, sent)
+
     async def _send(self, buffer: Buffer) -> None:
         sent = 0
         with memoryview(buffer) as view:
@@ -183,7 +203,7 @@ class SocketTransport(ByteTransport):
                     await self._wait_writable()
 
     async def _send_gathered(self, buffers: Sequence[Buffer]) -> None:
-        left = [memoryview(buffer) for buffer in buffers]
+        left = list(buffers)
         while left:
             try:
                 sent = self._socket.sendmsg(left)
@@ -222,9 +242,9 @@ class SocketTransport(ByteTransport):
             self._socket.close()
 
 
-def _without_first(buffers: list[memoryview], count: int) -> list[memoryview]:
+def _without_first(buffers: list[Buffer], count: int) -> list[Buffer]:
     for index, buffer in enumerate(buffers):
         if count < len(buffer):
-            return [buffer[count:], *buffers[index + 1 :]]
+            return [memoryview(buffer)[count:], *buffers[index + 1 :]]
         count -= len(buffer)
     return []

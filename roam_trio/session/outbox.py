@@ -4,14 +4,18 @@ Two kinds of messages go through here. Calls, responses and items wait until the
 room: `has_room` and `send_nowait` if it is there already, `reserve` if not. Credit,
 cancellations, closes and pongs cannot wait, since what sends them must not stall;
 `push` sends them at once if there is room, and keeps them otherwise. While any are
-kept, nobody overtakes them: whoever gets room first sends the oldest.
+kept, nobody overtakes them: whoever gets room first sends the oldest. One whose
+metadata does not fit into a payload goes without it: what ends a connection must not
+end the session, and all other connections with it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
 import trio
 
 from ..conduits.base import ConduitTx, ConduitTxPermit
@@ -23,8 +27,11 @@ from ..errors import (
     RoamTrioError,
 )
 from ..messages import Message
+from ..metadata import Metadata
 
 __all__ = ["Outbox"]
+
+logger = logging.getLogger("roam_trio.session")
 
 
 class Outbox:
@@ -92,7 +99,10 @@ class Outbox:
         """
         try:
             if self.has_room():
-                self._tx.send_nowait(message)
+                try:
+                    self._tx.send_nowait(message)
+                except PayloadTooLarge as error:
+                    self._tx.send_nowait(_without_metadata(message, error))
                 return
         except RoamTrioError as error:
             self.fail(error)
@@ -133,7 +143,11 @@ class Outbox:
                 permit.release()
 
     def _send_kept(self, permit: ConduitTxPermit[Message]) -> None:
-        permit.send(self._kept.popleft())
+        message = self._kept.popleft()
+        try:
+            permit.send(message)
+        except PayloadTooLarge as error:  # and the permit is used up
+            self._kept.appendleft(_without_metadata(message, error))
 
     @property
     def kept(self) -> int:
@@ -142,3 +156,20 @@ class Outbox:
 
     def __repr__(self) -> str:
         return f"<Outbox {len(self._kept)} kept>"
+
+
+def _without_metadata(message: Message, error: PayloadTooLarge) -> Message:
+    """The message in a form that fits.
+
+    Raises:
+        PayloadTooLarge: it has no metadata to leave out.
+    """
+    if not getattr(message, "metadata", None):
+        raise error
+    kind = type(message).__name__
+    logger.warning("the metadata of a %s is left out: %s", kind, error)
+    short: Message = msgspec.structs.replace(message, metadata=_LEFT_OUT)
+    return short
+
+
+_LEFT_OUT = Metadata.of({"error": "the metadata was too large to send"})

@@ -46,6 +46,8 @@ from ..messages import (
     Ping,
     Pong,
     ProtocolError,
+    RequestCall,
+    RequestResponse,
 )
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from .connection import ConnectionHandle, ConnectionState
@@ -62,6 +64,9 @@ __all__ = ["BoxSessionFuture", "Session", "SessionHandle"]
 logger = logging.getLogger("roam_trio.session")
 
 T = TypeVar("T")
+
+_ANSWERED_BY_ONE = frozenset({RequestCall, RequestResponse})
+"""What sets off one message: the response, or the next call of who got this one."""
 
 Handshake = Callable[[ConduitTx[Message], ConduitRx[Message]], Awaitable[Agreed]]
 
@@ -346,20 +351,35 @@ class Session:
             self._end(error)
 
     async def _read(self) -> None:
-        rx = self._rx
         try:
-            while True:
-                message = await rx.recv()
-                try:
-                    while message is not None and self._ended_because is None:
-                        self._dispatch(message)
-                        message = rx.recv_nowait()
-                except trio.WouldBlock:
-                    continue
-                self._end(SessionIoError("the peer has closed the link"))
-                return
+            while self._ended_because is None:
+                message = await self._rx.recv()
+                if message is None:
+                    raise SessionIoError("the peer has closed the link")
+                self._dispatch_all(message)
         except RoamTrioError as error:
             self._end(error)
+
+    def _dispatch_all(self, first: Message) -> None:
+        """Dispatch what one read of the link has brought, and write what that commits.
+
+        A request or a response that came alone sets off one message, most likely:
+        whoever sends it writes it too.
+        """
+        alone = type(first) in _ANSWERED_BY_ONE
+        self._tx.hold()
+        try:
+            self._dispatch(first)
+            while self._ended_because is None:
+                message = self._rx.recv_nowait()
+                if message is None:
+                    return
+                alone = False
+                self._dispatch(message)
+        except trio.WouldBlock:
+            pass
+        finally:
+            self._tx.release(prompt=alone)
 
     def _end(self, because: RoamTrioError) -> None:
         """End the session, for the first reason that is given. Never waits."""

@@ -627,15 +627,19 @@ async def test_opening_waits_for_room_and_cancelled_then_it_sends_nothing(
         call.cancel()
 
 
+def links_for_small_payloads() -> tuple[StreamLink, StreamLink]:
+    left, right = trio.testing.memory_stream_pair()
+    limits = StreamLimits(max_payload=1000)
+    return StreamLink(left, limits=limits), StreamLink(right, limits=limits)
+
+
 async def test_metadata_too_large_to_send_fails_the_open_and_nothing_else(
     nursery: trio.Nursery,
 ) -> None:
-    ends = trio.testing.memory_stream_pair()
-    limits = StreamLimits(max_payload=1000)
     left, _ = await join(
         nursery,
         streams(add=add),
-        links=(StreamLink(ends[0], limits=limits), StreamLink(ends[1], limits=limits)),
+        links=links_for_small_payloads(),
         accepting={"on_connection": Acceptor()},
     )
     with pytest.raises(PayloadTooLarge):
@@ -835,3 +839,30 @@ async def test_messages_before_the_accept_end_a_strict_session(
         )
         with pytest.raises(ConnectionLost, match="the peer broke the protocol"):
             await task.result()
+
+
+@pytest.mark.rule("connection.close", "connection.open.rejection")
+async def test_metadata_too_large_to_send_is_left_out_of_a_close_or_a_rejection(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = Metadata.of({"blob": bytes(2000)})
+    verdicts: list[Any] = [AcceptedConnection(), large, AcceptedConnection()]
+
+    async def decide() -> Any:
+        return verdicts.pop(0)
+
+    left, right = await join(
+        nursery,
+        streams(add=add),
+        links=links_for_small_payloads(),
+        accepting={"on_connection": Acceptor(decide=decide)},
+    )
+    connection = await left.open_connection()
+    with pytest.raises(SessionRejected, match="the metadata was too large to send"):
+        await left.open_connection()
+    connection.close(large)
+    await has_only_the_root(left)
+    await has_only_the_root(right)
+    assert caplog.text.count("(limit: max_payload)") == 2
+    assert await caller_of(left).add(1, 2) == 3
+    (await left.open_connection()).close()

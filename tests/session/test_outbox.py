@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.conduits import BareConduit
 from roam_trio.envelope import MessageFamily
-from roam_trio.errors import LimitExceeded, LinkClosed, LinkError, RoamTrioError
-from roam_trio.links import memory_link_pair
-from roam_trio.messages import Ping
+from roam_trio.errors import (
+    LimitExceeded,
+    LinkClosed,
+    LinkError,
+    PayloadTooLarge,
+    RoamTrioError,
+)
+from roam_trio.links import StreamLimits, StreamLink, memory_link_pair
+from roam_trio.messages import ConnectionClose, Ping, ProtocolError
+from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
 from roam_trio.session.outbox import Outbox
 
 
@@ -226,6 +235,49 @@ async def test_everybody_who_waits_learns_that_the_conduit_has_ended(
     await bench.tx.abort()
     await wait_all_tasks_blocked()
     assert sorted(told) == ["drain", "flush", "reserve"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_metadata_that_does_not_fit_is_left_out(
+    kept: bool, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = trio.testing.memory_stream_pair()
+    limits = StreamLimits(max_payload=100, max_unsent_payloads=1)
+    tx, _ = BareConduit(StreamLink(here, limits=limits), MessageFamily()).split()
+    _, rx = BareConduit(StreamLink(there), MessageFamily()).split()
+    failures: list[RoamTrioError] = []
+    outbox = Outbox(tx, 10, failures.append)
+    secret = MetadataEntry("blob", b"secret" * 100, MetadataFlags.SENSITIVE)
+    if kept:
+        outbox.push(Ping(0, 1))
+    outbox.push(ConnectionClose(3, Metadata([secret])))
+    outbox.push(Ping(0, 2))
+    assert bool(outbox.kept) is True
+    nursery.start_soon(tx.pump)
+    nursery.start_soon(outbox.drain)
+    if kept:
+        assert await rx.recv() == Ping(0, 1)
+    close = await rx.recv()
+    assert isinstance(close, ConnectionClose)
+    assert close.connection_id == 3
+    assert close.metadata.get("error") == "the metadata was too large to send"
+    assert await rx.recv() == Ping(0, 2)
+    assert failures == []
+    assert "the metadata of a ConnectionClose is left out" in caplog.text
+    assert "secret" not in caplog.text
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_does_not_fit_without_metadata_either_fails() -> None:
+    here, _ = trio.testing.memory_stream_pair()
+    tx, _ = BareConduit(
+        StreamLink(here, limits=StreamLimits(max_payload=10)), MessageFamily()
+    ).split()
+    failures: list[RoamTrioError] = []
+    outbox = Outbox(tx, 10, failures.append)
+    outbox.push(ProtocolError(0, "a description longer than that"))
+    (failure,) = failures
+    assert isinstance(failure, PayloadTooLarge)
 
 
 STEPS = st.lists(

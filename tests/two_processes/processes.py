@@ -16,7 +16,14 @@ import trio
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["INTERRUPTED", "NO_LIMIT", "ClientProcess", "ServerProcess", "within"]
+__all__ = [
+    "INTERRUPTED",
+    "NO_LIMIT",
+    "ClientProcess",
+    "ListeningProcess",
+    "ServerProcess",
+    "within",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,18 +130,15 @@ class _ChildProcess:
         await self.process.wait()
 
 
-class ServerProcess(_ChildProcess):
-    """A process that serves `Workshop`.
-
-    Args:
-        close_seconds: `Limits.close_seconds` of its sessions.
+class ListeningProcess(_ChildProcess):
+    """A process that prints where it listens, and ends when its input does.
 
     Attributes:
         url: where it listens.
     """
 
-    def __init__(self, *, close_seconds: float = NO_LIMIT) -> None:
-        super().__init__("tests.two_processes.server", str(close_seconds))
+    def __init__(self, *arguments: str) -> None:
+        super().__init__(*arguments)
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -167,6 +171,17 @@ class ServerProcess(_ChildProcess):
         assert self.process.stdin is not None
         await self.process.stdin.aclose()
         await self.process.wait()
+
+
+class ServerProcess(ListeningProcess):
+    """A process that serves `Workshop`.
+
+    Args:
+        close_seconds: `Limits.close_seconds` of its sessions.
+    """
+
+    def __init__(self, *, close_seconds: float = NO_LIMIT) -> None:
+        super().__init__("tests.two_processes.server", str(close_seconds))
 
 
 class ClientProcess(_ChildProcess):

@@ -1,0 +1,57 @@
+"""A fixture for pytest-trio, to be had by ``pytest_plugins`` in a ``conftest.py``:
+
+pytest_plugins = ["roam_trio.testing.fixtures"]
+
+async def test_adds(connect_service: ConnectService) -> None:
+    adder = await connect_service(Adder, AdderImpl())
+    assert await adder.add(3, 5) == 8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import trio
+from pytest_trio import (  # pyright: ignore[reportMissingTypeStubs]
+    trio_fixture,  # pyright: ignore[reportUnknownVariableType]
+)
+
+from .pair import ConnectedPair, connected_pair
+
+__all__ = ["ConnectService", "connect_service"]
+
+T = TypeVar("T")
+
+
+class ConnectService(Protocol):
+    """What the fixture `connect_service` is: the type of its argument in a test."""
+
+    async def __call__(
+        self, service: Callable[..., T], handler: object, **options: Any
+    ) -> T:
+        """A client of `service`, answered by `handler` until the end of the test.
+
+        The options are those of `connected_pair`.
+        """
+        ...
+
+
+@trio_fixture  # type: ignore[untyped-decorator]
+async def connect_service(nursery: trio.Nursery) -> ConnectService:
+    """Connects clients to services in memory, for the length of a test."""
+
+    async def connect(service: Callable[..., T], handler: object, **options: Any) -> T:
+        pair = connected_pair(service, handler, **options)
+        connected: T = await nursery.start(_keep_connected, pair)
+        return connected
+
+    return connect
+
+
+async def _keep_connected(
+    pair: ConnectedPair[T], *, task_status: trio.TaskStatus[T]
+) -> None:
+    async with pair as connected:
+        task_status.started(connected)
+        await trio.sleep_forever()

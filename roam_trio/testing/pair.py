@@ -1,0 +1,163 @@
+"""A service and a client of it in one process, for testing a service without sockets.
+
+    async with connected_pair(Adder, AdderImpl()) as adder:
+        assert await adder.add(3, 5) == 8
+
+All of a session is there: values are encoded and decoded, limits are kept, and what a
+handler raises arrives as it would from another machine.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from ..calls import Handler
+from ..errors import SessionError
+from ..limits import DEFAULT_LIMITS, Limits
+from ..links import Link, memory_link_pair
+from ..service import client, describe, dispatcher
+from ..session import OpenSession, Session, acceptor, initiator
+
+__all__ = ["ConnectedPair", "connected_pair"]
+
+logger = logging.getLogger("roam_trio.testing")
+
+T = TypeVar("T")
+
+_BUFFER = 16
+"""How many payloads each direction holds: few, so that senders do have to wait."""
+
+
+def connected_pair(
+    service: Callable[..., T],
+    handler: object,
+    *,
+    client_handler: Handler | None = None,
+    links: tuple[Link, Link] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = True,
+) -> ConnectedPair[T]:
+    """A client of `service`, answered by `handler`, for an ``async with`` block.
+
+    Args:
+        service: the class of the service; the client is typed as it.
+        handler: an object with the methods of the service, or a `Handler`, such as
+            `dispatcher` makes.
+        client_handler: answers calls of the server's, if it makes any.
+        links: the client's end and the server's of what joins the two; a pair of memory
+            links if not given.
+        limits: what each of the two can make the other hold.
+        strict: refuse whatever differs from the rules of the protocol.
+
+    Raises:
+        SchemaError: `service` is not a service, or `handler` has not its methods.
+        SessionError: (on entering) the handshake failed, as it can on links of yours.
+
+    An exception of the block's passes through as it is.
+    """
+    answering = _as_handler(service, handler)
+    near, far = links or memory_link_pair(_BUFFER)
+    options: dict[str, Any] = {"limits": limits, "strict": strict}
+    return ConnectedPair(
+        lambda session: client(service, session.caller),
+        initiator(near, **options).open(client_handler),
+        acceptor(far, **options).open(answering),
+    )
+
+
+class ConnectedPair(Generic[T]):
+    """What `connected_pair` returns; entered once."""
+
+    def __init__(
+        self,
+        client_of: Callable[[Session], T],
+        calling: OpenSession,
+        answering: OpenSession,
+    ) -> None:
+        self._client_of = client_of
+        self._calling = calling
+        self._answering = answering
+        self._nursery_manager: Any = None
+        self._sessions: dict[str, Session] = {}
+        self._serving = trio.Event()
+
+    @property
+    def client_session(self) -> Session:
+        """The client's session; there is one from the start of the block."""
+        return self._sessions["client"]
+
+    @property
+    def server_session(self) -> Session:
+        """The server's session; there is one from the start of the block."""
+        return self._sessions["server"]
+
+    async def __aenter__(self) -> T:
+        if self._nursery_manager is not None:
+            raise RuntimeError("this pair is connected already, or was; make another")
+        self._nursery_manager = trio.open_nursery()
+        nursery: trio.Nursery = await self._nursery_manager.__aenter__()
+        nursery.start_soon(self._serve)
+        try:
+            session = self._sessions["client"] = await self._calling.__aenter__()
+        except BaseException:
+            nursery.cancel_scope.cancel()
+            await self._nursery_manager.__aexit__(None, None, None)
+            raise
+        try:
+            await self._serving.wait()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self._client_of(session)
+
+    async def _serve(self) -> None:
+        try:
+            async with self._answering as session:
+                self._sessions["server"] = session
+                self._serving.set()
+                await session.closed()
+        except SessionError as error:
+            # The client's side has failed with it, and is the one that tells.
+            logger.debug("the server's session could not be set up: %s", error)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._calling.__aexit__(exc_type, exc, traceback)
+        finally:
+            await self._leave_server(exc)
+
+    async def _leave_server(self, exc: BaseException | None) -> None:
+        """Its session has lost its peer, and ends."""
+        try:
+            await self._nursery_manager.__aexit__(None, None, None)
+        except trio.Cancelled:
+            if exc is None:
+                raise
+        except BaseExceptionGroup:
+            if exc is None:
+                raise
+            logger.exception("the server failed while the block of its client did")
+
+    def __repr__(self) -> str:
+        states = [f"{name}: {each!r}" for name, each in self._sessions.items()]
+        return f"<ConnectedPair {', '.join(states) or 'not connected'}>"
+
+
+def _as_handler(service: Callable[..., Any], handler: object) -> Handler:
+    """A `Handler` as it is; anything else has to have the methods of the service."""
+    answers: Any = handler
+    names = {method.name for method in describe(service).methods}
+    if "handle" not in names and callable(getattr(answers, "handle", None)):
+        checked: Handler = answers
+        return checked
+    return dispatcher(service, handler)

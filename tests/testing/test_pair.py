@@ -1,0 +1,173 @@
+"""What `connected_pair` and its fixture give to the tests of a service."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import pytest
+import trio
+
+from roam_trio import (
+    CallCancelled,
+    ConnectionLost,
+    SchemaError,
+    SessionError,
+    client,
+    dispatcher,
+    memory_link_pair,
+    service,
+    u32,
+)
+from roam_trio.testing import connected_pair
+from tests.session.running import Custom
+
+
+@service
+class Adder(Protocol):
+    async def add(self, left: u32, right: u32) -> u32: ...
+
+
+class AdderImpl:
+    async def add(self, left: int, right: int) -> int:
+        return left + right
+
+
+class Mine(Exception):
+    pass
+
+
+def living_tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def test_a_client_calls_the_handler_for_the_length_of_the_block() -> None:
+    tasks = living_tasks()
+    pair = connected_pair(Adder, AdderImpl())
+    async with pair as adder:
+        assert await adder.add(3, 5) == 8
+        assert repr(pair.client_session).startswith("<Session open")
+        assert "server: <Session open" in repr(pair)
+    assert "ended" in repr(pair.server_session)
+    assert living_tasks() == tasks
+    with pytest.raises(ConnectionLost):
+        await adder.add(1, 2)
+
+
+async def test_a_handler_is_taken_as_it_is() -> None:
+    async with connected_pair(Adder, dispatcher(Adder, AdderImpl())) as adder:
+        assert await adder.add(3, 5) == 8
+    async with connected_pair(Adder, Custom(lambda call, reply: None)) as adder:
+        with pytest.raises(CallCancelled):
+            await adder.add(3, 5)
+
+
+async def test_what_has_not_the_methods_is_refused_at_once() -> None:
+    with pytest.raises(SchemaError, match="AdderImpl"):
+        connected_pair(Adder, AdderImpl)
+    with pytest.raises(SchemaError, match="add"):
+        connected_pair(Adder, object())
+
+
+@pytest.mark.parametrize(
+    "error", [Mine(), KeyboardInterrupt(), ExceptionGroup("", [Mine()])]
+)
+async def test_the_exception_of_the_block_passes(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        async with connected_pair(Adder, AdderImpl()):
+            raise error
+    assert caught.value is error
+
+
+async def test_the_server_can_call_the_client() -> None:
+    answering = dispatcher(Adder, AdderImpl())
+    pair = connected_pair(Adder, AdderImpl(), client_handler=answering)
+    async with pair:
+        back = client(Adder, pair.server_session.caller)
+        assert await back.add(20, 22) == 42
+
+
+async def test_cancelled_at_any_moment_it_leaves_nothing() -> None:
+    tasks = living_tasks()
+    for steps in range(60):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+
+                async def cancel(
+                    scope: trio.CancelScope = scope, steps: int = steps
+                ) -> None:
+                    for _ in range(steps):
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    scope.cancel()
+
+                nursery.start_soon(cancel)
+                async with connected_pair(Adder, AdderImpl()) as adder:
+                    await adder.add(1, 2)
+                nursery.cancel_scope.cancel()
+        assert living_tasks() == tasks
+    assert not scope.cancelled_caught
+
+
+async def test_a_link_that_is_closed_fails_the_entering(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    tasks = living_tasks()
+    near, far = memory_link_pair(1)
+    tx, rx = far.split()
+    await tx.close()
+    await rx.close()
+    with pytest.raises(SessionError):
+        async with connected_pair(Adder, AdderImpl(), links=(near, far)):
+            pass
+    assert living_tasks() == tasks
+    assert "the server's session could not be set up" in caplog.text
+
+
+async def test_a_pair_is_entered_once() -> None:
+    pair = connected_pair(Adder, AdderImpl())
+    async with pair:
+        with pytest.raises(RuntimeError, match="make another"):
+            await pair.__aenter__()
+
+
+def test_the_fixture_connects_for_the_length_of_a_test(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest('pytest_plugins = ["roam_trio.testing.fixtures"]')
+    pytester.makepyfile(
+        """
+        from typing import Protocol
+
+        import pytest
+        import trio
+        from roam_trio import dispatcher, service, u32
+        from roam_trio.testing.fixtures import ConnectService
+
+
+        @service
+        class Adder(Protocol):
+            async def add(self, left: u32, right: u32) -> u32: ...
+
+
+        class AdderImpl:
+            async def add(self, left: int, right: int) -> int:
+                return left + right
+
+
+        @pytest.mark.trio
+        async def test_adds(connect_service: ConnectService) -> None:
+            adder = await connect_service(Adder, AdderImpl())
+            another = await connect_service(Adder, AdderImpl(), strict=False)
+            assert await adder.add(3, 5) == await another.add(5, 3) == 8
+
+
+        @pytest.mark.trio
+        async def test_fails(connect_service: ConnectService) -> None:
+            adder = await connect_service(Adder, AdderImpl())
+            assert await adder.add(3, 5) == 9
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*assert 8 == 9*"])
