@@ -3,7 +3,7 @@
     python -m benchmarks.floor [--rounds N] [--quick] [--work NAME] [--json FILE]
 
 Both in two processes, a server and a client, over TCP on loopback; measured in turns,
-round by round, in one run. See `comparison`.
+round by round, in one run. See `command`.
 """
 
 import sys
@@ -12,6 +12,6 @@ from pathlib import Path
 if __name__ == "__main__":
     if not __package__:  # run as a file: python benchmarks/floor.py
         sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    from benchmarks.comparison import main
+    from benchmarks.command import main_of_floor
 
-    main()
+    main_of_floor()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from .worker import Done, Order, Started
+from .adapters import FLOOR, ROAM
+from .stopwatch import Done
+from .worker import Order, Started
 from .works import Work
 
 if TYPE_CHECKING:
@@ -47,23 +50,43 @@ class Pair:
         self._client: subprocess.Popen[bytes] | None = None
         try:
             started = _read(self._server, Started)
-            self._client = _start("client", name, started.address)
+            pid = str(self._server.pid)
+            self._client = _start("client", name, started.address, pid)
         except BaseException:
             self.close()
             raise
-        self.versions = started.versions
+        self.about = started.contestant
+
+    def does(self, work: Work) -> bool:
+        """Whether the work is for this implementation."""
+        if work.name in self.about.lacks:
+            return False
+        if self.about.only is not None:
+            return work.name in self.about.only
+        return work.peers or self.name in (FLOOR, ROAM)
+
+    @property
+    def pids(self) -> tuple[int, int]:
+        """The numbers of the server's process and the client's."""
+        assert self._client is not None
+        return self._server.pid, self._client.pid
+
+    def afresh(self) -> Pair:
+        """The same in new processes."""
+        return Pair(self.name)
 
     def place(self, cpus: Set[int]) -> None:
-        """Let both processes run on these CPUs only."""
-        assert self._client is not None
-        for process in (self._server, self._client):
-            os.sched_setaffinity(process.pid, cpus)
+        """Let both processes run on these CPUs only, with all the threads they have."""
+        for pid in self.pids:
+            for thread in _threads_of(pid):
+                with contextlib.suppress(ProcessLookupError):  # it may have ended
+                    os.sched_setaffinity(thread, cpus)
 
-    def measure(self, work: Work, count: int) -> float:
+    def measure(self, work: Work, count: int) -> Done:
         """Do `count` steps of a work.
 
         Returns:
-            The seconds they took.
+            What they took.
 
         Raises:
             WorkerFailed: an answer was wrong, or anything else went wrong.
@@ -73,7 +96,7 @@ class Pair:
         order = msgspec.json.encode(Order(work.name, count))
         self._client.stdin.write(order + b"\n")
         self._client.stdin.flush()
-        return _read(self._client, Done).seconds
+        return _read(self._client, Done)
 
     def close(self) -> None:
         """End both processes."""
@@ -102,6 +125,11 @@ def _start(*arguments: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         start_new_session=True,  # an interrupt is for the runner, which ends them
     )
+
+
+def _threads_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task")
+    return [int(task.name) for task in tasks.iterdir()] if tasks.exists() else [process]
 
 
 def _read(process: subprocess.Popen[bytes], kind: type[T]) -> T:

@@ -1,53 +1,75 @@
-"""The tables: throughputs, their spread, and the ratio against its target."""
+"""The results as text: throughputs, their spread, and the ratio against its target."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from .adapters import FLOOR, ROAM
-from .results import Results, Summary, ratios, summarize
-from .works import Work, find_work
+from .adapters import ROAM
+from .figures import Figure, figures_of
+from .results import Results, Summary
+from .works import find_work
 
 __all__ = ["report"]
 
-_ROW = "{:<14} {:>18} {:>18} {:>20} {:>7}"
+_ROW = "{:<15} {:<10} {:>14} {:>20} {:>7} {:>9} {:>9} {:>9} {:>9} {:>8}"
+_HEAD = (
+    "work",
+    "",
+    "per second",
+    "ratio",
+    "target",
+    "client",
+    "server",
+    "p50",
+    "p99",
+    "held",
+)
 
 
 def report(results: Results) -> str:
     """All the results as text."""
-    return "\n".join(_lines(results))
+    return "\n".join(line.rstrip() for line in _lines(results))
 
 
 def _lines(results: Results) -> Iterator[str]:
     for name, value in results.machine.items():
         yield f"{name}: {value}"
-    for adapter, versions in results.versions.items():
-        yield f"{adapter}: {_joined(versions)}"
+    for name, contestant in results.contestants.items():
+        yield f"{name}: {_joined(contestant.versions)}"
+    for name in results.not_installed:
+        yield f"{name}: not installed"
     yield ""
-    works = [find_work(name) for name in _distinct(s.work for s in results.samples)]
-    for work in works:
-        yield f"{work.name}: {work.about}"
-    for placement in _distinct(s.placement for s in results.samples):
+    for name in dict.fromkeys(s.work for s in results.samples):
+        yield f"{name}: {find_work(name).about}"
+    figures = figures_of(results)
+    for placement in results.placements:
         yield ""
-        yield from _table(results, placement, works)
+        yield f"{placement}; over TCP on loopback (TCP_NODELAY)"
+        yield from _table([f for f in figures if f.placement == placement])
     yield ""
     yield "Steps per second: the median of the rounds, and half the way from the lowest"
     yield "to the highest. The ratio is that of the throughputs in one round, 1 being"
     yield "as fast as the floor: the median of the rounds, the lowest and the highest."
+    yield "Microseconds: processor time for one step in the client's process and in the"
+    yield "server's; what half and 99 of 100 steps take at most. Held: KB of the"
+    yield "server's memory for one."
 
 
-def _table(results: Results, placement: str, works: Sequence[Work]) -> Iterator[str]:
-    yield f"{placement}; over TCP on loopback (TCP_NODELAY)"
-    yield _ROW.format("work", FLOOR, ROAM, "ratio", "target")
-    for work in works:
-        ours = results.of(placement, work.name, ROAM)
-        floor = results.of(placement, work.name, FLOOR)
+def _table(figures: Sequence[Figure]) -> Iterator[str]:
+    yield _ROW.format(*_HEAD)
+    for figure in figures:
+        target = find_work(figure.work).target_at(figure.placement)
         yield _ROW.format(
-            work.name,
-            _throughput(summarize([sample.rate for sample in floor])),
-            _throughput(summarize([sample.rate for sample in ours])),
-            _ratio(summarize(ratios(ours, floor))),
-            "-" if work.target is None else f"{work.target:.2f}",
+            figure.work,
+            figure.adapter,
+            _throughput(figure.rate),
+            "-" if figure.ratio is None else _ratio(figure.ratio),
+            "-" if target is None or figure.adapter != ROAM else f"{target:.2f}",
+            _micros(figure.client_cpu),
+            _micros(figure.server_cpu),
+            _micros(figure.p50),
+            _micros(figure.p99),
+            "-" if figure.held is None else f"{figure.held.median / 1000:,.1f}",
         )
 
 
@@ -59,8 +81,8 @@ def _ratio(ratio: Summary) -> str:
     return f"{ratio.median:.3f} ({ratio.lowest:.3f}-{ratio.highest:.3f})"
 
 
-def _distinct(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def _micros(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e6:,.1f}"
 
 
 def _joined(versions: dict[str, str]) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-__all__ = ["Results", "Sample", "Summary", "ratios", "summarize"]
+from .stopwatch import Done
+
+__all__ = ["Contestant", "Results", "Sample", "Summary", "ratios", "summarize"]
 
 
-class Sample(msgspec.Struct, frozen=True):
+class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     """One measurement.
 
     Attributes:
@@ -19,7 +21,7 @@ class Sample(msgspec.Struct, frozen=True):
         work: the work's name.
         adapter: the implementation's name.
         count: how many steps were done.
-        seconds: what they took.
+        seconds: what they took; the others are as in `stopwatch.Done`.
     """
 
     placement: str
@@ -28,6 +30,20 @@ class Sample(msgspec.Struct, frozen=True):
     adapter: str
     count: int
     seconds: float
+    client_cpu: float = 0.0
+    server_cpu: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+    held: int | None = None
+
+    @classmethod
+    def of(
+        cls, placement: str, round: int, work: str, adapter: str, count: int, done: Done
+    ) -> Sample:
+        """The measurement of what was done in a place."""
+        return cls(
+            placement, round, work, adapter, count, **msgspec.structs.asdict(done)
+        )
 
     @property
     def rate(self) -> float:
@@ -35,23 +51,52 @@ class Sample(msgspec.Struct, frozen=True):
         return self.count / self.seconds
 
 
+class Contestant(msgspec.Struct, frozen=True):
+    """What there is to know of an implementation.
+
+    Attributes:
+        versions: of its packages.
+        only: the works it is there for; None for all of them.
+        lacks: of these, the works it has nothing for, with the reason.
+        remarks: on other works.
+    """
+
+    versions: dict[str, str]
+    only: list[str] | None
+    lacks: dict[str, str]
+    remarks: dict[str, str]
+
+
 class Results(msgspec.Struct, frozen=True):
     """All of one run.
 
     Attributes:
         machine: what it ran on.
-        versions: of the packages, for each adapter.
+        contestants: the implementations by name, in the order of the tables.
         samples: every measurement, in the order in which they were made.
+        not_installed: the names of the implementations that were left out for that.
     """
 
     machine: dict[str, str]
-    versions: dict[str, dict[str, str]]
+    contestants: dict[str, Contestant]
     samples: list[Sample]
+    not_installed: list[str] = []
 
     def of(self, placement: str, work: str, adapter: str) -> list[Sample]:
         """The measurements of one kind, round by round."""
         wanted = (placement, work, adapter)
         return [s for s in self.samples if (s.placement, s.work, s.adapter) == wanted]
+
+    @property
+    def placements(self) -> list[str]:
+        """Where anything was measured."""
+        return list(dict.fromkeys(s.placement for s in self.samples))
+
+    def works(self, placement: str) -> list[str]:
+        """The works that were measured there."""
+        return list(
+            dict.fromkeys(s.work for s in self.samples if s.placement == placement)
+        )
 
 
 class Summary(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """A process that runs one side of one implementation; `processes` starts it.
 
     python -m benchmarks.worker server NAME
-    python -m benchmarks.worker client NAME ADDRESS
+    python -m benchmarks.worker client NAME ADDRESS PID_OF_SERVER
 
 It talks in lines of JSON. The server prints a `Started`. The client reads an `Order`
 per line and prints a `Done` for each. Either ends when its standard input does.
@@ -12,17 +12,16 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from functools import partial
 
 import msgspec
 
 from .adapters import Adapter, load
-from .adapters.base import Client
+from .results import Contestant
+from .stopwatch import Done, Stopwatch
 from .works import find_work
 
-__all__ = ["Done", "Order", "Started", "main"]
-
-_WARM_UP = 10
-"""Before its steps are timed, a client does this part of them: one in so many."""
+__all__ = ["Order", "Started", "main"]
 
 
 class Started(msgspec.Struct):
@@ -30,11 +29,11 @@ class Started(msgspec.Struct):
 
     Attributes:
         address: where, for its own client.
-        versions: of the packages it is made of.
+        contestant: what it is made of, and what it can do.
     """
 
     address: str
-    versions: dict[str, str]
+    contestant: Contestant
 
 
 class Order(msgspec.Struct):
@@ -44,19 +43,15 @@ class Order(msgspec.Struct):
     count: int
 
 
-class Done(msgspec.Struct):
-    """A client has done as ordered, and every answer was right.
-
-    Attributes:
-        seconds: what the steps took.
-    """
-
-    seconds: float
-
-
 def _serve(adapter: Adapter) -> None:
     def started(address: str) -> None:
-        _say(Started(address, adapter.versions()))
+        about = Contestant(
+            adapter.versions(),
+            None if adapter.only is None else list(adapter.only),
+            dict(adapter.lacks),
+            dict(adapter.remarks),
+        )
+        _say(Started(address, about))
         threading.Thread(target=_end_with_input, daemon=True).start()
 
     adapter.serve(started)
@@ -67,20 +62,23 @@ def _end_with_input() -> None:
     os._exit(0)
 
 
-def _obey(adapter: Adapter, address: str) -> None:
+def _obey(adapter: Adapter, address: str, server: int) -> None:
     for line in sys.stdin.buffer:
         order = msgspec.json.decode(line, type=Order)
-        _say(Done(_carry_out(order, adapter, address)))
+        watch = Stopwatch(server)
+        work = find_work(order.work)
+        connect = partial(adapter.connect, address)
+        adapter.run(partial(work.measure, connect, order.count, watch))
+        _say(watch.done())
 
 
-def _carry_out(order: Order, adapter: Adapter, address: str) -> float:
-    work = find_work(order.work)
+def _allow_many_files() -> None:
+    """As many open files, and so connections, as the system lets a process have."""
+    if sys.platform != "win32":
+        import resource
 
-    async def use(client: Client) -> float:
-        await work.measure(client, order.count // _WARM_UP + 1)
-        return await work.measure(client, order.count)
-
-    return adapter.run_client(address, use)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _say(message: Started | Done) -> None:
@@ -90,11 +88,12 @@ def _say(message: Started | Done) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run one side, as the command line says."""
+    _allow_many_files()
     match arguments:
         case ["server", name]:
             _serve(load(name))
-        case ["client", name, address]:
-            _obey(load(name), address)
+        case ["client", name, address, server]:
+            _obey(load(name), address, int(server))
         case _:
             sys.exit(__doc__)
 

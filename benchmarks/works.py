@@ -5,16 +5,49 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 
 import attrs
 
-from .adapters.base import IN_FLIGHT, Client, WrongAnswer, receipt_for
+from .adapters.base import (
+    CONNECTIONS,
+    IN_FLIGHT,
+    RECORDS,
+    Client,
+    Connect,
+    Receipt,
+    WrongAnswer,
+    make_rows,
+    receipt_for,
+)
+from .stopwatch import Stopwatch
 
-__all__ = ["ECHO_SIZE", "WORKS", "Work", "find_work"]
+__all__ = [
+    "ECHO_SIZE",
+    "HELD",
+    "NOT_PINNED",
+    "PINNED",
+    "SPEEDS",
+    "WORKS",
+    "Work",
+    "find_work",
+]
 
 ECHO_SIZE = 1024 * 1024
 """How long an echoed byte string is, in bytes."""
+
+_WARM_UP = 10
+"""Before its steps are timed, a client does this part of them: one in so many."""
+
+_ALONE = 4
+"""This part of the steps is done again with each timed by itself."""
+
+_HELD_BEFORE = 20
+"""How many of the things to be held there are when the memory is first looked at."""
+
+PINNED = "both processes pinned to one CPU"
+NOT_PINNED = "not pinned"
 
 
 @attrs.frozen
@@ -25,47 +58,89 @@ class Work:
         name: for command lines and tables.
         unit: what one step is, in the plural.
         about: what is done, with all that matters for the speed.
-        target: the least throughput of roam_trio, as a ratio to the floor's; None if
-            there is none.
+        measure: does a number of steps with clients that it connects, checks what came
+            out, and lets the stopwatch run for the steps.
+        target: the least throughput of roam_trio, as a ratio to the floor's, with both
+            processes pinned to one CPU; None if there is none.
+        target_not_pinned: the same with the processes where the system puts them.
         first: how many steps to try when nothing is known of the speed yet.
-        measure: does a number of steps, checks what came out, and returns the seconds
-            that the steps took.
+        peers: whether it is for every implementation, or for the floor and roam_trio
+            only.
+        most_held: for things that are held: the most memory for one, in bytes.
     """
 
     name: str
     unit: str
     about: str
-    target: float | None
-    first: int
-    measure: Callable[[Client, int], Awaitable[float]]
+    measure: Callable[[Connect, int, Stopwatch], Awaitable[None]]
+    target: float | None = None
+    target_not_pinned: float | None = None
+    first: int = 100
+    peers: bool = True
+    most_held: int | None = None
+
+    def target_at(self, placement: str) -> float | None:
+        """The target with the processes in this place."""
+        return self.target if placement == PINNED else self.target_not_pinned
 
 
-async def _calls(client: Client, count: int, *, can_wait: bool) -> float:
-    return await _timed(client.calls(count, can_wait=can_wait))
+# ------------------------------------------------------------ steps of one client
 
 
-async def _calls_in_flight(client: Client, count: int, *, can_wait: bool) -> float:
-    return await _timed(client.calls_in_flight(count, can_wait=can_wait))
+async def _calls(
+    connect: Connect, count: int, watch: Stopwatch, *, can_wait: bool
+) -> None:
+    async with connect() as client:
+        await client.calls(count // _WARM_UP + 1, can_wait=can_wait)
+        with watch:
+            await client.calls(count, can_wait=can_wait)
+        watch.time_steps(await _time_calls(client, count // _ALONE + 1, can_wait))
 
 
-async def _items(client: Client, count: int, *, credit: int) -> float:
+async def _time_calls(client: Client, count: int, can_wait: bool) -> list[float]:
+    laps: list[float] = []
+    for _ in range(count):
+        start = time.perf_counter()
+        await client.calls(1, can_wait=can_wait)
+        laps.append(time.perf_counter() - start)
+    return laps
+
+
+async def _calls_in_flight(
+    connect: Connect, count: int, watch: Stopwatch, *, can_wait: bool
+) -> None:
+    async with connect() as client:
+        await client.calls_in_flight(count // _WARM_UP + 1, can_wait=can_wait)
+        with watch:
+            await client.calls_in_flight(count, can_wait=can_wait)
+
+
+async def _items(
+    connect: Connect,
+    count: int,
+    watch: Stopwatch,
+    *,
+    carry: Callable[[Client, int], Awaitable[Receipt]],
+) -> None:
+    warm_up = count // _WARM_UP + 1
     expected = receipt_for(count)
-    start = time.perf_counter()
-    receipt = await client.items(count, credit)
-    seconds = time.perf_counter() - start
+    async with connect() as client:
+        _check_receipt(await carry(client, warm_up), receipt_for(warm_up))
+        with watch:
+            receipt = await carry(client, count)
+        _check_receipt(receipt, expected)
+
+
+def _check_receipt(receipt: Receipt, expected: Receipt) -> None:
     if receipt != expected:
         raise WrongAnswer(f"items: expected {expected}, got {receipt}")
-    return seconds
 
 
-async def _echoes(client: Client, count: int) -> float:
-    return await _timed(client.echoes(_blocks(), count))
-
-
-async def _timed(work: Awaitable[None]) -> float:
-    start = time.perf_counter()
-    await work
-    return time.perf_counter() - start
+async def _echoes(connect: Connect, count: int, watch: Stopwatch) -> None:
+    async with connect() as client:
+        await client.echoes(_blocks(), count // _WARM_UP + 1)
+        with watch:
+            await client.echoes(_blocks(), count)
 
 
 @functools.cache
@@ -75,66 +150,194 @@ def _blocks() -> tuple[bytes, ...]:
     return tuple(numbers.randbytes(ECHO_SIZE) for _ in range(4))
 
 
-WORKS = (
+async def _records(connect: Connect, count: int, watch: Stopwatch) -> None:
+    """The answers are checked while the stopwatch stands still."""
+    choices = [make_rows(seed) for seed in (1, 2)]
+    async with connect() as client:
+        lists = [client.records_of(rows) for rows in choices]
+        for _ in range(count // _WARM_UP + 1):
+            await client.swap(lists[0])
+        for turn in range(count):
+            records = lists[turn % len(lists)]
+            with watch:
+                answer = await client.swap(records)
+            if client.rows_of(answer) != choices[turn % len(lists)]:
+                raise WrongAnswer(f"list {turn} of records came back changed")
+
+
+# ------------------------------------------------------------ making and holding
+
+
+async def _connects(connect: Connect, count: int, watch: Stopwatch) -> None:
+    """What closes a connection is not counted."""
+    for _ in range(count // _WARM_UP + 1):
+        async with connect() as client:
+            await client.calls(1, can_wait=False)
+    for _ in range(count):
+        async with AsyncExitStack() as stack:
+            with watch:
+                client = await stack.enter_async_context(connect())
+                await client.calls(1, can_wait=False)
+
+
+async def _hold_sessions(connect: Connect, count: int, watch: Stopwatch) -> None:
+    """Some connect only when they have something to send, so a call is counted too."""
+    async with AsyncExitStack() as stack:
+        await _call_each(await _open(connect, stack, _HELD_BEFORE))
+        before = watch.server_memory()
+        with watch:
+            await _call_each(await _open(connect, stack, count))
+        watch.hold(before, watch.server_memory())
+
+
+async def _hold_connections(connect: Connect, count: int, watch: Stopwatch) -> None:
+    async with (
+        connect() as client,
+        client.session() as open_connection,
+        AsyncExitStack() as stack,
+    ):
+        await _call_each(await _open(open_connection, stack, _HELD_BEFORE))
+        before = watch.server_memory()
+        with watch:
+            clients = await _open(open_connection, stack, count)
+        await _call_each(clients)
+        watch.hold(before, watch.server_memory())
+
+
+async def _open(open_one: Connect, stack: AsyncExitStack, count: int) -> list[Client]:
+    return [await stack.enter_async_context(open_one()) for _ in range(count)]
+
+
+async def _call_each(clients: Sequence[Client]) -> None:
+    for client in clients:
+        await client.calls(1, can_wait=False)
+
+
+# ------------------------------------------------------------ the works
+
+SPEEDS = (
     Work(
         "call",
         "calls",
         "add two u32, one call at a time; the handler has no await in it",
-        0.5,
-        100,
         functools.partial(_calls, can_wait=False),
+        target=0.95,
+        target_not_pinned=0.70,
     ),
     Work(
         "call-task",
         "calls",
         "the same; the handler has an await, and so a task of its own",
-        0.5,
-        100,
         functools.partial(_calls, can_wait=True),
+        target=0.95,
+        target_not_pinned=0.70,
+        peers=False,
     ),
     Work(
         "in-flight",
         "calls",
         f"as call, with {IN_FLIGHT} in flight; the floor answers and asks again in "
         "batches, one write for all of one read",
-        0.06,
-        1000,
         functools.partial(_calls_in_flight, can_wait=False),
+        target=0.12,
+        target_not_pinned=0.12,
+        first=1000,
     ),
     Work(
         "in-flight-task",
         "calls",
         f"as call-task, with {IN_FLIGHT} in flight",
-        0.06,
-        1000,
         functools.partial(_calls_in_flight, can_wait=True),
+        target=0.12,
+        target_not_pinned=0.12,
+        first=1000,
+        peers=False,
     ),
     Work(
         "items",
         "items",
-        "u64 items 0, 1, 2 … one way, at channel credit 256; the floor writes 64 at a "
-        "time, without credit",
-        0.08,
-        1000,
-        functools.partial(_items, credit=256),
+        "u64 items 0, 1, 2 … from client to server; roam_trio at channel credit 256; "
+        "the floor writes 64 at a time, without credit",
+        functools.partial(_items, carry=lambda client, n: client.items(n, 256)),
+        target=0.15,
+        target_not_pinned=0.15,
+        first=1000,
     ),
     Work(
         "items-16",
         "items",
         "the same at the default channel credit, 16",
-        None,
-        1000,
-        functools.partial(_items, credit=16),
+        functools.partial(_items, carry=lambda client, n: client.items(n, 16)),
+        first=1000,
+        peers=False,
+    ),
+    Work(
+        "items-back",
+        "items",
+        "as items, from server to client",
+        functools.partial(_items, carry=lambda client, n: client.items_back(n, 256)),
+        target=0.15,
+        target_not_pinned=0.15,
+        first=1000,
+    ),
+    Work(
+        "items-both",
+        "items",
+        "as items, both ways at once: the server sends each item back as it comes, the "
+        "floor all items of one read with one write",
+        functools.partial(_items, carry=lambda client, n: client.items_both(n, 256)),
+        first=1000,
     ),
     Work(
         "echo",
         "echoes",
         "a byte string of 1 MiB there and back, one at a time",
-        0.5,
-        10,
         _echoes,
+        target=0.75,
+        target_not_pinned=0.75,
+        first=10,
+    ),
+    Work(
+        "records",
+        "lists",
+        f"a list of {RECORDS:,} records of five fields there and back, one at a time; "
+        "the floor encodes them with msgspec as MessagePack",
+        _records,
+        first=10,
+    ),
+    Work(
+        "connect",
+        "connections",
+        "connect, and make a first call; closing is not counted",
+        _connects,
+        first=10,
     ),
 )
+"""The works that are done round by round, by the processes of the whole run."""
+
+HELD = (
+    Work(
+        "idle-sessions",
+        "sessions",
+        "sessions with a TCP connection each, idle after one call; the rate is that of "
+        "opening them and making the call",
+        _hold_sessions,
+        most_held=15_000,
+        first=1000,
+    ),
+    Work(
+        CONNECTIONS,
+        "connections",
+        "virtual connections in one session, idle after one call; the rate is that of "
+        "opening them",
+        _hold_connections,
+        most_held=4_000,
+        first=10_000,
+    ),
+)
+"""The works that hold `first` things at once, in processes of their own each time."""
+
+WORKS = SPEEDS + HELD
 """All works, in the order of the tables."""
 
 

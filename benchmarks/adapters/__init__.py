@@ -1,18 +1,70 @@
 """The implementations that are measured, one adapter each.
 
-Each is imported when it is asked for, so that a process holds only what it runs.
+Each is imported when it is asked for, so that a process holds only what it runs, and
+that a library that is not installed is missed by nobody else.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from collections.abc import Sequence
+
+import attrs
+
 from .base import Adapter
 
-__all__ = ["ADAPTERS", "FLOOR", "ROAM", "Adapter", "load"]
+__all__ = [
+    "ADAPTERS",
+    "FLOOR",
+    "MSGSPEC",
+    "PEERS",
+    "ROAM",
+    "Adapter",
+    "is_installed",
+    "load",
+]
 
 FLOOR = "floor"
 ROAM = "roam_trio"
-ADAPTERS = (FLOOR, ROAM)
-"""The names of all adapters."""
+MSGSPEC = "msgspec"
+
+
+@attrs.frozen
+class _Entry:
+    """Where an adapter is, and which modules it needs."""
+
+    place: str
+    needs: Sequence[str] = ()
+
+
+_ENTRIES = {
+    FLOOR: _Entry("floor:FloorAdapter"),
+    ROAM: _Entry("roam:RoamAdapter"),
+    MSGSPEC: _Entry("msgspec_alone:MsgspecAdapter"),
+    "grpcio": _Entry("grpcio:GrpcioAdapter", ("grpc", "google.protobuf")),
+    "grpclib": _Entry("grpclib:GrpclibAdapter", ("grpclib", "google.protobuf")),
+    "purerpc": _Entry("purerpc:PurerpcAdapter", ("purerpc", "google.protobuf")),
+    "rpyc": _Entry("rpyc:RpycAdapter", ("rpyc",)),
+    "rsocket": _Entry("rsocket:RsocketAdapter", ("rsocket",)),
+    "aiorpcx": _Entry("aiorpcx:AiorpcxAdapter", ("aiorpcx",)),
+    "pycapnp": _Entry("pycapnp:PycapnpAdapter", ("capnp",)),
+}
+
+ADAPTERS = tuple(_ENTRIES)
+"""The names of all adapters, in the order of the tables."""
+
+PEERS = tuple(name for name in ADAPTERS if name not in (FLOOR, ROAM, MSGSPEC))
+"""Those of other libraries."""
+
+
+def is_installed(name: str) -> bool:
+    """Whether what the adapter needs can be imported here.
+
+    Raises:
+        ValueError: there is no such adapter.
+    """
+    return all(importlib.util.find_spec(module) for module in _entry(name).needs)
 
 
 def load(name: str) -> Adapter:
@@ -20,13 +72,14 @@ def load(name: str) -> Adapter:
 
     Raises:
         ValueError: there is none.
+        ImportError: its library is not installed.
     """
-    if name == FLOOR:
-        from .floor import FloorAdapter
+    module, _, adapter = _entry(name).place.partition(":")
+    made: Adapter = getattr(importlib.import_module(f"{__name__}.{module}"), adapter)()
+    return made
 
-        return FloorAdapter()
-    if name == ROAM:
-        from .roam import RoamAdapter
 
-        return RoamAdapter()
-    raise ValueError(f"expected one of {', '.join(ADAPTERS)}, got {name!r}")
+def _entry(name: str) -> _Entry:
+    if name not in _ENTRIES:
+        raise ValueError(f"expected one of {', '.join(ADAPTERS)}, got {name!r}")
+    return _ENTRIES[name]

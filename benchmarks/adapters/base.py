@@ -6,19 +6,30 @@ answer it gets before it counts it, and raises `WrongAnswer` for one that is not
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from importlib import metadata
 from typing import ClassVar, NamedTuple, TypeVar
 
 __all__ = [
     "ADDEND",
+    "CONNECTIONS",
     "IN_FLIGHT",
+    "RECORDS",
     "Adapter",
     "Client",
+    "Connect",
     "Receipt",
+    "Row",
     "WrongAnswer",
+    "check_echo",
+    "check_sum",
+    "make_rows",
     "mix",
     "receipt_for",
+    "receipt_of",
 ]
 
 T = TypeVar("T")
@@ -28,6 +39,12 @@ ADDEND = 1000
 
 IN_FLIGHT = 64
 """How many calls are kept outstanding at once."""
+
+RECORDS = 1000
+"""How many records a list of them holds."""
+
+CONNECTIONS = "idle-connections"
+"""The work that needs virtual connections; `Adapter.lacks` names it."""
 
 
 class WrongAnswer(Exception):
@@ -41,21 +58,73 @@ class Receipt(NamedTuple):
     checksum: int
 
 
+class Row(NamedTuple):
+    """The five fields of a record, whatever class an implementation has for it."""
+
+    number: int
+    name: str
+    score: float
+    active: bool
+    note: str
+
+
 def mix(checksum: int, item: int) -> int:
     """The checksum after one more item. Order matters, so a swap shows."""
     return (checksum * 31 + item) & 0xFFFF_FFFF_FFFF_FFFF
 
 
-def receipt_for(count: int) -> Receipt:
-    """The receipt for the items 0, 1, 2 … `count` - 1, each once and in order."""
-    checksum = 0
-    for item in range(count):
+def receipt_of(items: Iterable[int]) -> Receipt:
+    """The receipt for some items."""
+    count = checksum = 0
+    for item in items:
+        count += 1
         checksum = mix(checksum, item)
     return Receipt(count, checksum)
 
 
+def receipt_for(count: int) -> Receipt:
+    """The receipt for the items 0, 1, 2 … `count` - 1, each once and in order."""
+    return receipt_of(range(count))
+
+
+def make_rows(seed: int) -> list[Row]:
+    """`RECORDS` records that look like those of an application: a number of 32 bits, a
+    short name, a float, a bool, and text of up to forty characters."""
+    numbers = random.Random(seed)
+    return [
+        Row(
+            number=numbers.randrange(2**32),
+            name=f"customer {numbers.randrange(100_000)}",
+            score=numbers.random() * 100,
+            active=numbers.random() < 0.5,
+            note="".join(numbers.choices("abcdefg hij", k=numbers.randrange(41))),
+        )
+        for _ in range(RECORDS)
+    ]
+
+
+def check_sum(answer: int, number: int) -> None:
+    """Raises:
+    WrongAnswer: to call number `number`.
+    """
+    if answer != number + ADDEND:
+        raise WrongAnswer(f"{number} + {ADDEND}: got {answer}")
+
+
+def check_echo(answer: bytes | memoryview, block: bytes, turn: int) -> None:
+    """Raises:
+    WrongAnswer: what came back is not what was sent.
+    """
+    if answer != block:
+        raise WrongAnswer(f"echo {turn} came back changed")
+
+
 class Client(ABC):
-    """A client that is connected to the server of its adapter."""
+    """A client that is connected to the server of its adapter.
+
+    What an implementation has nothing for is left as it is here; `Adapter.lacks` says
+    why.
+    """
 
     @abstractmethod
     async def calls(self, count: int, *, can_wait: bool) -> None:
@@ -67,11 +136,10 @@ class Client(ABC):
                 something, as most do, for implementations to which that matters.
         """
 
-    @abstractmethod
     async def calls_in_flight(self, count: int, *, can_wait: bool) -> None:
         """The same with `IN_FLIGHT` calls outstanding on one connection."""
+        raise NotImplementedError
 
-    @abstractmethod
     async def items(self, count: int, credit: int) -> Receipt:
         """Send the numbers 0, 1, 2 … `count` - 1 as items of 64 bits, one way.
 
@@ -83,11 +151,56 @@ class Client(ABC):
         Returns:
             What the server has received, for the caller to check.
         """
+        raise NotImplementedError
+
+    async def items_back(self, count: int, credit: int) -> Receipt:
+        """Have the server send the same numbers, one way.
+
+        Returns:
+            What has come, for the caller to check.
+        """
+        raise NotImplementedError
+
+    async def items_both(self, count: int, credit: int) -> Receipt:
+        """Send the same numbers, and have the server send each back as it comes.
+
+        Returns:
+            What has come back, for the caller to check.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     async def echoes(self, blocks: Sequence[bytes], count: int) -> None:
         """Send `count` byte strings, taken from `blocks` in turn, and get each back
         before the next."""
+
+    @abstractmethod
+    def records_of(self, rows: Sequence[Row]) -> object:
+        """The records as the implementation's user would have them before a call."""
+
+    @abstractmethod
+    async def swap(self, records: object) -> object:
+        """Send records and get them back.
+
+        Values of Python's are in all their fields, at both ends: where an
+        implementation decodes a field when it is read, both ends read all of them.
+        """
+
+    @abstractmethod
+    def rows_of(self, answer: object) -> Sequence[Row]:
+        """What `swap` has returned, in a form that can be compared."""
+
+    def session(self) -> AbstractAsyncContextManager[Connect]:
+        """A session of its own, for clients on virtual connections inside it.
+
+        Returns:
+            What opens such a connection.
+        """
+        raise NotImplementedError
+
+
+Connect = Callable[[], AbstractAsyncContextManager[Client]]
+"""Makes a client with a connection of its own, to be entered."""
 
 
 class Adapter(ABC):
@@ -95,22 +208,41 @@ class Adapter(ABC):
 
     Attributes:
         name: for tables and command lines.
+        packages: what it is made of, as a package index names them.
+        only: the works it is there for; None for all of them.
+        lacks: of these, the works it has nothing for, with the reason.
+        remarks: what else has to be known about a work, by its name.
     """
 
     name: ClassVar[str]
+    packages: ClassVar[Sequence[str]] = ()
+    only: ClassVar[Sequence[str] | None] = None
+    lacks: ClassVar[Mapping[str, str]] = {CONNECTIONS: "no virtual connections"}
+    remarks: ClassVar[Mapping[str, str]] = {}
 
-    @abstractmethod
     def versions(self) -> dict[str, str]:
-        """What it is made of: the version of each package."""
+        """The version of each package."""
+        return {package: _version(package) for package in self.packages}
 
     @abstractmethod
     def serve(self, started: Callable[[str], None]) -> None:
         """Serve until the process ends.
 
         Args:
-            started: to be called once, with the address for `run_client`.
+            started: to be called once, with the address for `connect`.
         """
 
     @abstractmethod
-    def run_client(self, address: str, use: Callable[[Client], Awaitable[T]]) -> T:
-        """Run an event loop, connect, and return what `use` makes of the client."""
+    def connect(self, address: str) -> AbstractAsyncContextManager[Client]:
+        """A client with a connection of its own."""
+
+    @abstractmethod
+    def run(self, use: Callable[[], Awaitable[T]]) -> T:
+        """Run the event loop that clients need, if any, for as long as `use` does."""
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "run from its sources"

@@ -7,10 +7,12 @@ so nothing is dispatched after it; nothing can be cancelled.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from struct import Struct
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
+import msgspec
 import trio
 
 from .base import (
@@ -19,13 +21,16 @@ from .base import (
     Adapter,
     Client,
     Receipt,
+    Row,
     WrongAnswer,
+    check_echo,
+    check_sum,
     mix,
 )
+from .loops import run_trio
+from .record import Record, record_of, row_of
 
 __all__ = ["FloorAdapter", "FloorClient", "serve_stream"]
-
-T = TypeVar("T")
 
 _LENGTH = Struct("<I")
 _TWO_U32 = Struct("<II")
@@ -143,10 +148,48 @@ async def _echo(stream: trio.abc.SendStream, reader: FrameReader) -> None:
             await stream.send_all(_frame(frame))
 
 
+async def _send_items(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+    """As many as each frame asks for."""
+    while frames := await reader.read():
+        for frame in frames:
+            (count,) = _U64.unpack(frame)
+            await _write_items(stream, count)
+
+
+async def _return_items(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+    """All that one read brought, in one write; the empty frame at the end as well."""
+    while frames := await reader.read():
+        answers = [
+            _ITEM.pack(8, *_U64.unpack(frame)) if frame else _frame(b"")
+            for frame in frames
+        ]
+        await stream.send_all(b"".join(answers))
+
+
+async def _swap(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+    while frames := await reader.read():
+        for frame in frames:
+            records = _decode_records(frame)
+            await stream.send_all(_frame(_encode_records(records)))
+
+
+_encode_records = msgspec.msgpack.Encoder().encode
+_decode_records = msgspec.msgpack.Decoder(list[Record]).decode
+
+
+async def _write_items(stream: trio.abc.SendStream, count: int) -> None:
+    for first in range(0, count, _ITEMS_PER_WRITE):
+        numbers = range(first, min(first + _ITEMS_PER_WRITE, count))
+        await stream.send_all(b"".join([_ITEM.pack(8, n) for n in numbers]))
+
+
 _SERVERS: dict[bytes, Callable[[trio.abc.SendStream, FrameReader], Awaitable[None]]] = {
     b"add": _add,
     b"items": _take_items,
+    b"items back": _send_items,
+    b"items both": _return_items,
     b"echo": _echo,
+    b"swap": _swap,
 }
 
 
@@ -177,7 +220,7 @@ class FloorClient(Client):
         stream, reader = await self._stream_for(b"add")
         for number in range(count):
             await stream.send_all(_QUESTION.pack(8, number, ADDEND))
-            _check_sum(await reader.read_one(), number)
+            check_sum(*_LENGTH.unpack(await reader.read_one()), number)
 
     async def calls_in_flight(self, count: int, *, can_wait: bool) -> None:
         stream, reader = await self._stream_for(b"add")
@@ -194,30 +237,74 @@ class FloorClient(Client):
             if not 0 < len(frames) <= asked - answered:
                 raise WrongAnswer(f"{len(frames)} answers to {asked - answered} calls")
             for frame in frames:
-                _check_sum(frame, answered)
+                check_sum(*_LENGTH.unpack(frame), answered)
                 answered += 1
 
     async def items(self, count: int, credit: int) -> Receipt:
         stream, reader = await self._stream_for(b"items")
-        for first in range(0, count, _ITEMS_PER_WRITE):
-            numbers = range(first, min(first + _ITEMS_PER_WRITE, count))
-            await stream.send_all(b"".join([_ITEM.pack(8, n) for n in numbers]))
+        await _write_items(stream, count)
         await stream.send_all(_frame(b""))
         return Receipt(*_RECEIPT.unpack(await reader.read_one()))
+
+    async def items_back(self, count: int, credit: int) -> Receipt:
+        stream, reader = await self._stream_for(b"items back")
+        await stream.send_all(_frame(_U64.pack(count)))
+        received = checksum = 0
+        while received < count:
+            for frame in await _some_of(reader):
+                (item,) = _U64.unpack(frame)
+                received += 1
+                checksum = mix(checksum, item)
+        return Receipt(received, checksum)
+
+    async def items_both(self, count: int, credit: int) -> Receipt:
+        stream, reader = await self._stream_for(b"items both")
+        received = checksum = 0
+
+        async def send() -> None:
+            await _write_items(stream, count)
+            await stream.send_all(_frame(b""))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            while True:
+                for frame in await _some_of(reader):
+                    if not frame:
+                        return Receipt(received, checksum)
+                    (item,) = _U64.unpack(frame)
+                    received += 1
+                    checksum = mix(checksum, item)
 
     async def echoes(self, blocks: Sequence[bytes], count: int) -> None:
         stream, reader = await self._stream_for(b"echo")
         for turn in range(count):
             block = blocks[turn % len(blocks)]
             await stream.send_all(_frame(block))
-            if await reader.read_one() != block:
-                raise WrongAnswer(f"echo {turn} came back changed")
+            check_echo(await reader.read_one(), block, turn)
+
+    def records_of(self, rows: Sequence[Row]) -> list[Record]:
+        return [record_of(row) for row in rows]
+
+    async def swap(self, records: object) -> list[Record]:
+        stream, reader = await self._stream_for(b"swap")
+        await stream.send_all(_frame(_encode_records(records)))
+        return _decode_records(await reader.read_one())
+
+    def rows_of(self, answer: object) -> Sequence[Row]:
+        assert isinstance(answer, list)
+        return [row_of(record) for record in answer]
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        for stream, _ in self._streams.values():
+            await stream.aclose()
 
 
-def _check_sum(frame: bytes, number: int) -> None:
-    (answer,) = _LENGTH.unpack(frame)
-    if answer != number + ADDEND:
-        raise WrongAnswer(f"{number} + {ADDEND}: got {answer}")
+async def _some_of(reader: FrameReader) -> list[bytes]:
+    frames = await reader.read()
+    if not frames:
+        raise WrongAnswer("the stream ended before the items did")
+    return frames
 
 
 # ------------------------------------------------------------ both, over TCP
@@ -227,9 +314,7 @@ class FloorAdapter(Adapter):
     """The floor, over TCP on loopback; trio sets TCP_NODELAY on every SocketStream."""
 
     name: ClassVar[str] = "floor"
-
-    def versions(self) -> dict[str, str]:
-        return {"trio": trio.__version__}
+    packages: ClassVar[Sequence[str]] = ("trio", "msgspec")
 
     def serve(self, started: Callable[[str], None]) -> None:
         async def run() -> None:
@@ -240,11 +325,15 @@ class FloorAdapter(Adapter):
 
         trio.run(run)
 
-    def run_client(self, address: str, use: Callable[[Client], Awaitable[T]]) -> T:
+    @asynccontextmanager
+    async def connect(self, address: str) -> AsyncIterator[Client]:
         async def open_stream() -> trio.abc.Stream:
             return await trio.open_tcp_stream("127.0.0.1", int(address))
 
-        async def run() -> T:
-            return await use(FloorClient(open_stream))
+        client = FloorClient(open_stream)
+        try:
+            yield client
+        finally:
+            await client.aclose()
 
-        return trio.run(run)
+    run = staticmethod(run_trio)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from importlib import metadata
-from typing import Annotated, ClassVar, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated, ClassVar, Protocol
 
+import msgspec
 import trio
 
 from roam_trio import (
     Credit,
+    Limits,
     Rx,
+    Session,
+    Tx,
     channel,
     connect,
     dispatcher,
@@ -25,14 +30,29 @@ from .base import (
     IN_FLIGHT,
     Adapter,
     Client,
+    Connect,
     Receipt,
-    WrongAnswer,
+    Row,
+    check_echo,
+    check_sum,
     mix,
 )
+from .loops import run_trio
 
-__all__ = ["RoamAdapter", "RoamClient", "Workplace", "WorkplaceHandler"]
+__all__ = ["RoamAdapter", "RoamClient", "RoamRecord", "Workplace", "WorkplaceHandler"]
 
-T = TypeVar("T")
+_LIMITS = Limits(connections=20_000)
+"""More connections in a session than by default, for the work that opens many."""
+
+
+class RoamRecord(msgspec.Struct):
+    """The five fields."""
+
+    number: u32
+    name: str
+    score: float
+    active: bool
+    note: str
 
 
 @service
@@ -49,7 +69,19 @@ class Workplace(Protocol):
         self, items: Annotated[Rx[u64], Credit(256)]
     ) -> tuple[u64, u64]: ...
 
+    async def give_256(
+        self, count: u64, items: Annotated[Tx[u64], Credit(256)]
+    ) -> None: ...
+
+    async def return_256(
+        self,
+        items: Annotated[Rx[u64], Credit(256)],
+        back: Annotated[Tx[u64], Credit(256)],
+    ) -> None: ...
+
     async def echo(self, data: bytes) -> bytes: ...
+
+    async def swap(self, records: list[RoamRecord]) -> list[RoamRecord]: ...
 
 
 class WorkplaceHandler:
@@ -64,28 +96,51 @@ class WorkplaceHandler:
         return left + right
 
     async def take_16(self, items: Rx[int]) -> tuple[int, int]:
-        count = checksum = 0
-        async for item in items:
-            count += 1
-            checksum = mix(checksum, item)
-        return count, checksum
+        return await _receive(items)
 
     take_256 = take_16
+
+    async def give_256(self, count: int, items: Tx[int]) -> None:
+        async with items:
+            for number in range(count):
+                await items.send(number)
+
+    async def return_256(self, items: Rx[int], back: Tx[int]) -> None:
+        async with back:
+            async for item in items:
+                await back.send(item)
 
     async def echo(self, data: bytes) -> bytes:
         return data
 
+    async def swap(self, records: list[RoamRecord]) -> list[RoamRecord]:
+        return records
+
+
+async def _receive(items: Rx[int]) -> Receipt:
+    count = checksum = 0
+    async for item in items:
+        count += 1
+        checksum = mix(checksum, item)
+    return Receipt(count, checksum)
+
 
 class RoamClient(Client):
-    """Does the works through a client of `Workplace`, or anything like it."""
+    """Does the works through a client of `Workplace`, or anything like it.
 
-    def __init__(self, workplace: Workplace) -> None:
+    Args:
+        workplace: the client.
+        by_name: the URL where the service is offered by name.
+    """
+
+    def __init__(self, workplace: Workplace, by_name: str | None = None) -> None:
         self._workplace = workplace
+        self._by_name = by_name
 
     async def calls(self, count: int, *, can_wait: bool) -> None:
         add = self._workplace.add_or_wait if can_wait else self._workplace.add
         for number in range(count):
-            _check_sum(await add(number, ADDEND), number)
+            check_sum(await add(number, ADDEND), number)
 
     async def calls_in_flight(self, count: int, *, can_wait: bool) -> None:
         add = self._workplace.add_or_wait if can_wait else self._workplace.add
@@ -93,7 +148,7 @@ class RoamClient(Client):
 
         async def call_and_call_again() -> None:
             for number in numbers:
-                _check_sum(await add(number, ADDEND), number)
+                check_sum(await add(number, ADDEND), number)
 
         async with trio.open_nursery() as nursery:
             for _ in range(IN_FLIGHT):
@@ -102,56 +157,91 @@ class RoamClient(Client):
     async def items(self, count: int, credit: int) -> Receipt:
         take = {16: self._workplace.take_16, 256: self._workplace.take_256}[credit]
         tx, rx = channel[int]()
-
-        async def send() -> None:
-            async with tx:
-                for number in range(count):
-                    await tx.send(number)
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(send)
+            nursery.start_soon(_send, tx, count)
             return Receipt(*await take(rx))
+
+    async def items_back(self, count: int, credit: int) -> Receipt:
+        tx, rx = channel[int]()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._workplace.give_256, count, tx)
+            return await _receive(rx)
+
+    async def items_both(self, count: int, credit: int) -> Receipt:
+        tx, rx = channel[int]()
+        tx_back, rx_back = channel[int]()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._workplace.return_256, rx, tx_back)
+            nursery.start_soon(_send, tx, count)
+            return await _receive(rx_back)
 
     async def echoes(self, blocks: Sequence[bytes], count: int) -> None:
         for turn in range(count):
             block = blocks[turn % len(blocks)]
-            if await self._workplace.echo(block) != block:
-                raise WrongAnswer(f"echo {turn} came back changed")
+            check_echo(await self._workplace.echo(block), block, turn)
+
+    def records_of(self, rows: Sequence[Row]) -> list[RoamRecord]:
+        return [RoamRecord(*row) for row in rows]
+
+    async def swap(self, records: object) -> list[RoamRecord]:
+        assert isinstance(records, list)
+        return await self._workplace.swap(records)
+
+    def rows_of(self, answer: object) -> Sequence[Row]:
+        assert isinstance(answer, list)
+        return [Row(*msgspec.structs.astuple(record)) for record in answer]
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connect]:
+        assert self._by_name is not None, "there is no server for it"
+        async with connect(self._by_name, limits=_LIMITS) as session:
+            yield partial(_open_connection, session)
 
 
-def _check_sum(answer: int, number: int) -> None:
-    if answer != number + ADDEND:
-        raise WrongAnswer(f"{number} + {ADDEND}: got {answer}")
+@asynccontextmanager
+async def _open_connection(session: Session) -> AsyncIterator[Client]:
+    async with session.open(Workplace) as workplace:
+        yield RoamClient(workplace)
+
+
+async def _send(tx: Tx[int], count: int) -> None:
+    async with tx:
+        for number in range(count):
+            await tx.send(number)
 
 
 class RoamAdapter(Adapter):
     """roam_trio over TCP on loopback."""
 
     name: ClassVar[str] = "roam_trio"
-
-    def versions(self) -> dict[str, str]:
-        packages = ("roam-trio", "trio", "msgspec", "attrs", "cattrs")
-        return {package: _version(package) for package in packages}
+    packages: ClassVar[Sequence[str]] = (
+        "roam-trio",
+        "trio",
+        "msgspec",
+        "attrs",
+        "cattrs",
+    )
+    lacks: ClassVar[Mapping[str, str]] = {}
 
     def serve(self, started: Callable[[str], None]) -> None:
         async def run() -> None:
             handler = dispatcher(Workplace, WorkplaceHandler())
             async with trio.open_nursery() as nursery:
                 server = await nursery.start(serve, "tcp://127.0.0.1:0", handler)
-                started(server.url)
+                # The service on connections of its own, beside the one on the root.
+                by_name = await nursery.start(
+                    partial(serve, limits=_LIMITS),
+                    "tcp://127.0.0.1:0",
+                    {"workplace": handler},
+                )
+                started(f"{server.url} {by_name.url}")
 
         trio.run(run)
 
-    def run_client(self, address: str, use: Callable[[Client], Awaitable[T]]) -> T:
-        async def run() -> T:
-            async with connect(address, Workplace) as workplace:
-                return await use(RoamClient(workplace))
+    @asynccontextmanager
+    async def connect(self, address: str) -> AsyncIterator[Client]:
+        at_root, by_name = address.split()
+        async with connect(at_root, Workplace) as workplace:
+            yield RoamClient(workplace, by_name)
 
-        return trio.run(run)
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "run from its sources"
+    run = staticmethod(run_trio)

@@ -7,6 +7,7 @@ signature and the channel locations, held together by an `RpcPlan`.
                                  --signature--> canonical bytes --> method id
 """
 
+from .columns_plan import ColumnsPlan
 from .convert import register_wire_type
 from .derive import shape_of
 from .discovery import ChannelLocation
@@ -84,6 +85,7 @@ __all__ = [
     "ChannelLocation",
     "ChannelShape",
     "CharShape",
+    "ColumnsPlan",
     "ConvertedShape",
     "Credit",
     "EnumShape",

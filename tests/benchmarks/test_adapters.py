@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from benchmarks.adapters.base import WrongAnswer, mix, receipt_for
+from benchmarks.adapters.base import (
+    RECORDS,
+    Client,
+    WrongAnswer,
+    make_rows,
+    mix,
+    receipt_for,
+    receipt_of,
+)
 from benchmarks.adapters.floor import FloorClient, serve_stream
-from benchmarks.adapters.roam import RoamClient, Workplace, WorkplaceHandler
-from benchmarks.works import WORKS, Work
+from benchmarks.adapters.loops import (
+    call_many_in_asyncio,
+    call_many_in_trio,
+    run_asyncio,
+    run_plain,
+    run_trio,
+)
+from benchmarks.adapters.msgspec_alone import MsgspecClient
+from benchmarks.adapters.roam import (
+    RoamClient,
+    RoamRecord,
+    Workplace,
+    WorkplaceHandler,
+)
+from benchmarks.stopwatch import Stopwatch
+from benchmarks.works import SPEEDS, Connect, Work, find_work
 from roam_trio import (
     Rx,
+    Tx,
     acceptor,
     client,
     dispatcher,
@@ -21,22 +47,36 @@ from roam_trio import (
     memory_link_pair,
 )
 
-each_work = pytest.mark.parametrize("work", WORKS, ids=[work.name for work in WORKS])
+each_work = pytest.mark.parametrize("work", SPEEDS, ids=[work.name for work in SPEEDS])
 
 COUNT = 150
 """More than are in flight at once, and not a multiple of that."""
 
+FEW = 3
+"""Enough of what takes long."""
+
+
+def count_of(work: Work) -> int:
+    return FEW if work.name in ("echo", "records") else COUNT
+
+
+async def measure(work: Work, connect: Connect, count: int) -> float:
+    watch = Stopwatch()
+    await work.measure(connect, count, watch)
+    return watch.done().seconds
+
 
 def test_checksum_shows_a_loss_a_swap_and_a_repetition() -> None:
-    def checksum(*items: int) -> int:
-        result = 0
-        for item in items:
-            result = mix(result, item)
-        return result
+    right = receipt_for(4)
+    assert receipt_of([0, 1, 2, 3]) == right
+    for wrong in ([0, 1, 3], [0, 2, 1, 3], [0, 1, 1, 3]):
+        assert receipt_of(wrong).checksum != right.checksum
+    assert mix(mix(0, 1), 2) != mix(mix(0, 2), 1)
 
-    assert checksum(0, 1, 2, 3) == receipt_for(4).checksum
-    wrong = [checksum(0, 1, 3), checksum(0, 2, 1, 3), checksum(0, 1, 1, 3)]
-    assert receipt_for(4).checksum not in wrong
+
+def test_rows_are_the_same_every_time_and_differ_by_seed() -> None:
+    assert make_rows(1) == make_rows(1) != make_rows(2)
+    assert len(make_rows(1)) == RECORDS
 
 
 # ------------------------------------------------------------ the floor
@@ -76,6 +116,13 @@ def floor_client(
     return FloorClient(open_stream)
 
 
+@asynccontextmanager
+async def floor(forge: Callable[[bytes], bytes] = bytes) -> AsyncIterator[Client]:
+    async with trio.open_nursery() as nursery:
+        yield floor_client(nursery, forge)
+        nursery.cancel_scope.cancel()
+
+
 def change_last_byte(data: bytes) -> bytes:
     return data[:-1] + bytes((data[-1] ^ 1,))
 
@@ -89,20 +136,16 @@ def repeat_an_answer(data: bytes) -> bytes:
 
 
 @each_work
-async def test_floor_does_the_work_again_and_again(
-    work: Work, nursery: trio.Nursery
-) -> None:
-    client = floor_client(nursery)
-    for count in (1, COUNT, COUNT):
-        assert await work.measure(client, count) > 0
-    nursery.cancel_scope.cancel()
+async def test_floor_does_the_work_again_and_again(work: Work) -> None:
+    for count in (1, count_of(work), count_of(work)):
+        assert await measure(work, floor, count) > 0
 
 
 @each_work
-async def test_floor_notices_a_changed_byte(work: Work, nursery: trio.Nursery) -> None:
-    with pytest.raises(WrongAnswer):
-        await work.measure(floor_client(nursery, change_last_byte), COUNT)
-    nursery.cancel_scope.cancel()
+async def test_floor_notices_a_changed_byte(work: Work) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await measure(work, partial(floor, change_last_byte), count_of(work))
+    assert caught.value.split(WrongAnswer)[1] is None
 
 
 @pytest.mark.parametrize("forge", [swap_first_two_answers, repeat_an_answer])
@@ -121,7 +164,7 @@ class Liar(WorkplaceHandler):
     """Is wrong now and then."""
 
     async def add(self, left: int, right: int) -> int:
-        return left + right + (left == COUNT - 1)
+        return left + right + (left in (0, COUNT - 1))
 
     add_or_wait = add
 
@@ -131,29 +174,72 @@ class Liar(WorkplaceHandler):
 
     take_256 = take_16
 
+    async def give_256(self, count: int, items: Tx[int]) -> None:
+        await super().give_256(count - 1, items)
+
+    async def return_256(self, items: Rx[int], back: Tx[int]) -> None:
+        async with back:
+            async for item in items:
+                await back.send(item ^ 1)
+
     async def echo(self, data: bytes) -> bytes:
         return change_last_byte(data)
 
+    async def swap(self, records: list[RoamRecord]) -> list[RoamRecord]:
+        return records[::-1]
 
-async def measure_roam(work: Work, handler: Workplace, *counts: int) -> list[float]:
+
+@asynccontextmanager
+async def roam(handler: Workplace) -> AsyncIterator[Client]:
     ours, theirs = memory_link_pair(64)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(acceptor(theirs).run, dispatcher(Workplace, handler))
         async with initiator(ours).open() as session:
-            workplace = client(Workplace, session.caller)
-            return [
-                await work.measure(RoamClient(workplace), count) for count in counts
-            ]
+            yield RoamClient(client(Workplace, session.caller))
 
 
 @each_work
 async def test_roam_trio_does_the_work_again_and_again(work: Work) -> None:
-    seconds = await measure_roam(work, WorkplaceHandler(), 1, COUNT, COUNT)
-    assert min(seconds) > 0
+    for count in (1, count_of(work), count_of(work)):
+        assert await measure(work, partial(roam, WorkplaceHandler()), count) > 0
 
 
 @each_work
 async def test_roam_trio_client_notices_a_wrong_answer(work: Work) -> None:
     with pytest.raises(ExceptionGroup) as caught:
-        await measure_roam(work, Liar(), COUNT)
+        await measure(work, partial(roam, Liar()), count_of(work))
     assert caught.value.split(WrongAnswer)[1] is None
+
+
+# ------------------------------------------------------------ the rest
+
+
+async def test_msgspec_alone_does_its_work() -> None:
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Client]:
+        yield MsgspecClient()
+
+    assert await measure(find_work("records"), connect, FEW) > 0
+
+
+def test_many_calls_are_made_once_each_and_so_many_at_once() -> None:
+    for run, call_many in (
+        (run_trio, call_many_in_trio),
+        (run_asyncio, call_many_in_asyncio),
+    ):
+        called: list[int] = []
+
+        async def call(number: int, called: list[int] = called) -> None:
+            called.append(number)
+
+        run(partial(call_many, call, COUNT))
+        assert sorted(called) == list(range(COUNT))
+
+
+def test_what_blocks_must_not_await() -> None:
+    async def blocks() -> int:
+        return 7
+
+    assert run_plain(blocks) == 7
+    with pytest.raises(RuntimeError, match="nothing to wait for"):
+        run_plain(partial(asyncio.sleep, 0))

@@ -6,15 +6,22 @@ import msgspec
 import pytest
 
 from benchmarks.adapters import FLOOR, ROAM
+from benchmarks.figures import Verdict, figures_of, verdicts_on
 from benchmarks.report import report
-from benchmarks.results import Results, Sample, ratios, summarize
-from benchmarks.works import WORKS
+from benchmarks.results import Contestant, Results, Sample, ratios, summarize
+from benchmarks.stopwatch import Done, Stopwatch, quantile
+from benchmarks.works import NOT_PINNED, PINNED, SPEEDS
 
 
 def sample(
     adapter: str, round: int, count: int, seconds: float, work: str = "call"
 ) -> Sample:
-    return Sample("pinned", round, work, adapter, count, seconds)
+    return Sample(PINNED, round, work, adapter, count, seconds)
+
+
+def results_of(samples: list[Sample]) -> Results:
+    nothing = Contestant({}, None, {}, {})
+    return Results({}, {FLOOR: nothing, ROAM: nothing}, samples)
 
 
 def test_rate_is_steps_per_second() -> None:
@@ -45,20 +52,79 @@ def test_summary_of_nothing_is_refused() -> None:
         summarize([])
 
 
+def test_quantile_is_a_figure_that_so_many_do_not_exceed() -> None:
+    figures = [float(n) for n in range(100, 0, -1)]
+    assert quantile(figures, 0.5) == 50.5
+    assert quantile(figures, 0.99) == 100
+    assert quantile([3.0], 0.99) == 3.0
+
+
+def test_stopwatch_counts_only_while_it_runs_and_adds_up() -> None:
+    watch = Stopwatch()
+    with watch:
+        pass
+    first = watch.done().seconds
+    with watch:
+        sum(range(10_000))
+    assert watch.done().seconds > first
+    assert watch.done().server_cpu is None, "there is no server"
+    assert watch.done().p50 is None, "no steps were timed alone"
+
+
 def test_results_are_the_same_after_json() -> None:
-    results = Results({"system": "any"}, {}, [sample(ROAM, 0, 1, 0.1)])
+    done = Done(0.1, 0.05, 0.04, 0.001, 0.002, 7000)
+    contestants = {ROAM: Contestant({"trio": "1"}, None, {"echo": "no"}, {})}
+    results = Results(
+        {"system": "any"}, contestants, [Sample.of(PINNED, 0, "call", ROAM, 1, done)]
+    )
     assert msgspec.json.decode(msgspec.json.encode(results), type=Results) == results
+
+
+def test_figures_are_per_step_and_medians_of_the_rounds() -> None:
+    done = [Done(1.0, 0.2, 0.4, 0.1, 0.3), Done(2.0, 0.4, 0.6, 0.2, 0.5)]
+    samples = [
+        Sample.of(PINNED, round, "call", ROAM, 10, one)
+        for round, one in enumerate(done)
+    ]
+    [figure] = figures_of(results_of(samples))
+    assert figure.rate.median == 7.5
+    assert figure.client_cpu == pytest.approx(0.03)
+    assert figure.server_cpu == pytest.approx(0.05)
+    assert (figure.p50, figure.p99) == (pytest.approx(0.15), pytest.approx(0.4))
+    assert figure.ratio is None, "the floor was not measured"
+    assert figure.held is None
+
+
+def test_verdicts_compare_medians_with_targets() -> None:
+    samples = [
+        Sample.of(placement, 0, "call", adapter, count, Done(1.0))
+        for placement in (PINNED, NOT_PINNED)
+        for adapter, count in ((FLOOR, 100), (ROAM, 80))
+    ]
+    held = Done(1.0, held=10_000_000)
+    samples.append(Sample.of(NOT_PINNED, 0, "idle-sessions", ROAM, 1000, held))
+    assert verdicts_on(figures_of(results_of(samples))) == [
+        Verdict("call, pinned", "0.80 of the floor", "0.95", False),
+        Verdict("call, not pinned", "0.80 of the floor", "0.70", True),
+        Verdict("idle-sessions, server memory each", "10.0 KB", "at most 15 KB", True),
+    ]
 
 
 def test_report_names_each_work_with_its_ratio_and_target() -> None:
     samples = [
         sample(adapter, number, count, 1.0, work.name)
         for number in range(5)
-        for work in WORKS
+        for work in SPEEDS
         for adapter, count in ((FLOOR, 1000), (ROAM, 300 + number))
     ]
-    lines = report(Results({}, {}, samples)).splitlines()
-    for work in WORKS:
-        [row] = [line for line in lines if line.startswith(f"{work.name} ")]
+    lines = report(results_of(samples)).splitlines()
+    for work in SPEEDS:
+        [row] = [line for line in lines if line.startswith(f"{work.name:<15} {ROAM} ")]
         assert "0.302 (0.300-0.304)" in row
-        assert row.endswith("-" if work.target is None else f" {work.target:.2f}")
+        target = "-" if work.target is None else f"{work.target:.2f}"
+        assert f") {target:>7} " in row
+
+
+def test_report_says_what_is_not_installed() -> None:
+    results = Results({}, {}, [], ["somelib"])
+    assert "somelib: not installed" in report(results).splitlines()

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 
-from benchmarks.rounds import Placement, Plan, run
-from benchmarks.works import Work, find_work
+from benchmarks.rounds import Placement, Plan, hold, run
+from benchmarks.stopwatch import Done
+from benchmarks.works import NOT_PINNED, Work, find_work
 
 
 class Clockwork:
     """Takes the same time for each step, and keeps a record."""
 
-    def __init__(self, name: str, rate: float, record: list[str]) -> None:
+    def __init__(
+        self, name: str, rate: float, record: list[str], lacks: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self._rate = rate
         self._record = record
+        self._lacks = lacks
         self._cpus: Set[int] = frozenset()
+
+    def does(self, work: Work) -> bool:
+        return work.name not in self._lacks
 
     def place(self, cpus: Set[int]) -> None:
         self._cpus = cpus
 
-    def measure(self, work: Work, count: int) -> float:
+    def measure(self, work: Work, count: int) -> Done:
         self._record.append(f"{self.name} {work.name} {sorted(self._cpus)}")
-        return count / self._rate
+        return Done(count / self._rate)
+
+    @contextmanager
+    def afresh(self) -> Iterator[Clockwork]:
+        self._record.append(f"{self.name} starts")
+        yield self
+        self._record.append(f"{self.name} ends")
+
+
+CALL = find_work("call")
+ECHO = find_work("echo")
+
+
+def plan_of(rounds: int, seconds: float, *works: Work) -> Plan:
+    return Plan(rounds, seconds, works, works)
 
 
 def ignore(what: str) -> None:
@@ -31,7 +53,7 @@ def ignore(what: str) -> None:
 
 def test_contestants_take_turns_and_change_who_goes_first() -> None:
     record: list[str] = []
-    plan = Plan(rounds=2, seconds=1.0, works=[find_work("call")])
+    plan = plan_of(2, 1.0, CALL)
     where = [Placement("one", frozenset({1})), Placement("both", frozenset({0, 1}))]
     rounds = run(plan, [Clockwork(n, 100.0, record) for n in "ab"], where, ignore)
     samples = [next(rounds)]
@@ -60,10 +82,44 @@ def test_contestants_take_turns_and_change_who_goes_first() -> None:
 
 
 def test_each_contestant_does_as_much_as_fits_into_the_time() -> None:
-    plan = Plan(rounds=1, seconds=2.0, works=[find_work("call")])
+    plan = plan_of(1, 2.0, CALL)
     contestants = [Clockwork("slow", 7.0, []), Clockwork("fast", 1e6, [])]
     samples = list(run(plan, contestants, [Placement("any", None)], ignore))
     assert [(s.adapter, s.count, s.seconds) for s in samples] == [
         ("slow", 14, 2.0),
         ("fast", 2_000_000, 2.0),
     ]
+
+
+def test_who_cannot_do_a_work_is_left_out_of_it() -> None:
+    contestants = [Clockwork("a", 9.0, []), Clockwork("b", 9.0, [], lacks=["echo"])]
+    plan = plan_of(1, 1.0, CALL, ECHO)
+    samples = run(plan, contestants, [Placement("any", None)], ignore)
+    assert [(s.work, s.adapter) for s in samples] == [
+        ("call", "a"),
+        ("call", "b"),
+        ("echo", "a"),
+    ]
+
+
+def test_only_some_works_are_done_everywhere() -> None:
+    plan = Plan(1, 1.0, works=[CALL, ECHO], everywhere=[ECHO])
+    where = [Placement("here", None), Placement("there", None)]
+    samples = run(plan, [Clockwork("a", 9.0, [])], where, ignore)
+    assert [(s.placement, s.work) for s in samples] == [
+        ("here", "call"),
+        ("here", "echo"),
+        ("there", "echo"),
+    ]
+
+
+def test_what_is_held_is_held_by_fresh_processes() -> None:
+    record: list[str] = []
+    sessions = find_work("idle-sessions")
+    contestants = [
+        Clockwork("a", 10.0, record),
+        Clockwork("b", 10.0, record, lacks=["idle-sessions"]),
+    ]
+    [sample] = hold(1, [sessions], contestants, 0.1, ignore)
+    assert (sample.placement, sample.adapter, sample.count) == (NOT_PINNED, "a", 100)
+    assert record == ["a starts", "a idle-sessions []", "a ends"]

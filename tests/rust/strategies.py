@@ -105,11 +105,13 @@ def _sample(name: str, methods: dict[str, _Drawn]) -> Sample:
         each: ([annotation for annotation, _ in drawn.args], drawn.result)
         for each, drawn in methods.items()
     }
-    values = {each: [value for _, value in drawn.args] for each, drawn in methods.items()}
+    values = {
+        each: [value for _, value in drawn.args] for each, drawn in methods.items()
+    }
     try:
         return Sample(service_of(name, types), values)
     except SchemaError:
-        # Names that differ in Python and not on the wire, or channels where none can be.
+        # Names that differ in Python, and not on the wire.
         assume(False)
         raise
 

@@ -50,7 +50,10 @@ def crate() -> Crate:
     random = drawn(samples(), RANDOM_SERVICES)
     sources = {
         "everything": _source(*SERVICES),
-        **{f"random_{number}": _source(each.service) for number, each in enumerate(random)},
+        **{
+            f"random_{number}": _source(each.service)
+            for number, each in enumerate(random)
+        },
         **{f"example_{module}": _example(module) for module in EXAMPLES},
     }
     program = build(sources)
@@ -60,7 +63,9 @@ def crate() -> Crate:
 
 def _source(*services: Any) -> Source:
     interface = interface_of([describe(each) for each in services])
-    return Source(write_rust(interface), tuple(each.name for each in interface.services))
+    return Source(
+        write_rust(interface), tuple(each.name for each in interface.services)
+    )
 
 
 def _example(module: str) -> Source:
@@ -98,7 +103,9 @@ def test_crate_gives_the_same_ids_to_random_signatures(crate: Crate) -> None:
 def test_service_of_example_builds(crate: Crate, module: str) -> None:
     found = importlib.import_module(f"examples.{module}")
     services = [getattr(found, name) for name in EXAMPLES[module]]
-    expected = {name: method.id for name, method in _methods(f"example_{module}", *services)}
+    expected = {
+        name: method.id for name, method in _methods(f"example_{module}", *services)
+    }
     assert {name: crate.ids[name] for name in expected} == expected
 
 
@@ -110,7 +117,9 @@ def test_crate_encodes_values_to_the_same_bytes(crate: Crate) -> None:
             for index, value in enumerate(sample.values[method.name]):
                 if value is not None:
                     plan = rpc_plan(method.args[index].type)
-                    questions.append(Question(name, index, b"".join(plan.encode(value))))
+                    questions.append(
+                        Question(name, index, b"".join(plan.encode(value)))
+                    )
                     plans.append(plan)
     assert len(questions) >= 50
     _, answers = ask(crate.program, questions)

@@ -1,0 +1,182 @@
+"""Comparing implementations: the command line, and one run from end to end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from .adapters import ADAPTERS, FLOOR, ROAM, is_installed
+from .machine import describe_machine
+from .processes import Pair
+from .report import report
+from .results import Results
+from .rounds import Plan, hold, placements, run
+from .works import HELD, SPEEDS, WORKS, Work
+
+__all__ = ["Effort", "compare", "main", "main_of_floor"]
+
+_FEWEST_ROUNDS = 5
+
+
+@attrs.frozen
+class Effort:
+    """How much is measured, and how long.
+
+    Attributes:
+        rounds: of the works that are done for some time.
+        seconds: how long each of them is done at a time.
+        held_rounds: of the works that hold something.
+        held_part: which part of it they hold.
+        everywhere: whether all works are done both pinned and not pinned, or only
+            those with a target for each.
+    """
+
+    rounds: int
+    seconds: float
+    held_rounds: int
+    held_part: float
+    everywhere: bool
+
+
+_FULL = Effort(7, 0.5, 5, 1.0, everywhere=True)
+_QUICK = Effort(5, 0.05, 1, 0.2, everywhere=False)
+_SMOKE = Effort(1, 0.005, 1, 0.01, everywhere=False)
+
+
+class _Options(argparse.Namespace):
+    rounds: int | None
+    quick: bool
+    smoke: bool
+    work: list[str] | None
+    only: list[str] | None
+    json: Path | None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every library that is installed, and print and write what came out.
+
+    Args:
+        arguments: of the command line; those of this process if None.
+    """
+    options = _parse(
+        "python -m benchmarks",
+        "Measure roam_trio beside other libraries and a hand-written trio program "
+        "that do the same work.",
+        arguments,
+    )
+    _carry_out(options, options.only or ADAPTERS, WORKS)
+
+
+def main_of_floor(arguments: Sequence[str] | None = None) -> None:
+    """The same for roam_trio and the floor alone, and without what they hold.
+
+    Args:
+        arguments: of the command line; those of this process if None.
+    """
+    options = _parse(
+        "python -m benchmarks.floor",
+        "Measure roam_trio beside a hand-written trio program that does the same work.",
+        arguments,
+    )
+    _carry_out(options, options.only or (FLOOR, ROAM), SPEEDS)
+
+
+def compare(
+    effort: Effort, names: Sequence[str], works: Sequence[Work] = WORKS
+) -> Results:
+    """Run implementations beside each other.
+
+    Args:
+        effort: how much.
+        names: of the implementations; one that is not installed is left out.
+        works: what is done.
+
+    Raises:
+        WorkerFailed: one of them did not do its work.
+    """
+    machine = describe_machine()
+    speeds = [work for work in SPEEDS if work in works]
+    apart = [work for work in speeds if work.target != work.target_not_pinned]
+    plan = Plan(
+        effort.rounds, effort.seconds, speeds, speeds if effort.everywhere else apart
+    )
+    held = [work for work in HELD if work in works]
+    with contextlib.ExitStack() as stack:
+        pairs = [
+            stack.enter_context(Pair(name)) for name in names if is_installed(name)
+        ]
+        samples = list(run(plan, pairs, placements(), _progress)) if speeds else []
+    if held:
+        samples += hold(effort.held_rounds, held, pairs, effort.held_part, _progress)
+    return Results(
+        machine,
+        {pair.name: pair.about for pair in pairs},
+        samples,
+        [name for name in names if not is_installed(name)],
+    )
+
+
+def _carry_out(options: _Options, names: Sequence[str], works: Sequence[Work]) -> None:
+    effort = _SMOKE if options.smoke else _QUICK if options.quick else _FULL
+    if options.rounds is not None:
+        effort = attrs.evolve(effort, rounds=options.rounds)
+    if options.work is not None:
+        works = [work for work in WORKS if work.name in options.work]
+    results = compare(effort, names, works)
+    print(report(results))
+    if options.json is not None:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+
+
+def _parse(prog: str, about: str, arguments: Sequence[str] | None) -> _Options:
+    parser = argparse.ArgumentParser(prog=prog, description=about)
+    parser.add_argument(
+        "--rounds",
+        type=_rounds,
+        metavar="N",
+        help=f"rounds after the warm-up, at least {_FEWEST_ROUNDS} "
+        f"(default {_FULL.rounds}, or {_QUICK.rounds} with --quick)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="short measurements: under two minutes in all",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="only see that everything works; the figures mean nothing",
+    )
+    parser.add_argument(
+        "--work",
+        action="append",
+        choices=[work.name for work in WORKS],
+        help="only this work; may be given several times",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=ADAPTERS,
+        help="only this implementation; may be given several times",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every measurement to a file"
+    )
+    return parser.parse_args(arguments, namespace=_Options())
+
+
+def _rounds(text: str) -> int:
+    rounds = int(text)
+    if rounds < _FEWEST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"expected {_FEWEST_ROUNDS} or more")
+    return rounds
+
+
+def _progress(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)

@@ -1,0 +1,140 @@
+"""The figures of the tables and plots: each kind of measurement, over its rounds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from .adapters import FLOOR, ROAM
+from .results import Results, Sample, Summary, ratios, summarize
+from .works import PINNED, Work, find_work
+
+__all__ = ["Figure", "Verdict", "figures_of", "verdicts_on"]
+
+
+class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One implementation at one work in one place: medians of the rounds.
+
+    Attributes:
+        placement: where the processes ran.
+        work: the work's name.
+        adapter: the implementation's name.
+        rounds: how many.
+        rate: steps per second.
+        ratio: of the rates in one round, to the floor's; None if it has no such work.
+        client_cpu: seconds of processor time of the client's process for one step.
+        server_cpu: the same of the server's.
+        p50: seconds that half of the steps take at most.
+        p99: the same for 99 of 100.
+        held: bytes of the server's memory for one of the things that it holds.
+    """
+
+    placement: str
+    work: str
+    adapter: str
+    rounds: int
+    rate: Summary
+    ratio: Summary | None = None
+    client_cpu: float = 0.0
+    server_cpu: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+    held: Summary | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether roam_trio reaches a target.
+
+    Attributes:
+        what: the work, and where.
+        reached: what was measured, in words.
+        target: what is asked for, in words.
+        is_met: whether it is reached.
+    """
+
+    what: str
+    reached: str
+    target: str
+    is_met: bool
+
+
+def figures_of(results: Results) -> list[Figure]:
+    """All figures, in the order of the tables."""
+    return [
+        _figure(samples, results.of(placement, work, FLOOR))
+        for placement in results.placements
+        for work in results.works(placement)
+        for adapter in results.contestants
+        if (samples := results.of(placement, work, adapter))
+    ]
+
+
+def _figure(samples: Sequence[Sample], floor: Sequence[Sample]) -> Figure:
+    held = [s.held / s.count for s in samples if s.held is not None]
+    one = samples[0]
+    return Figure(
+        one.placement,
+        one.work,
+        one.adapter,
+        len(samples),
+        summarize([s.rate for s in samples]),
+        summarize(ratios(samples, floor)) if floor else None,
+        statistics.median(s.client_cpu / s.count for s in samples),
+        _median(samples, lambda s: s.server_cpu and s.server_cpu / s.count),
+        _median(samples, lambda s: s.p50),
+        _median(samples, lambda s: s.p99),
+        summarize(held) if held else None,
+    )
+
+
+def _median(
+    samples: Sequence[Sample], part: Callable[[Sample], float | None]
+) -> float | None:
+    known = [figure for figure in map(part, samples) if figure is not None]
+    return statistics.median(known) if known else None
+
+
+def verdicts_on(figures: Sequence[Figure]) -> list[Verdict]:
+    """How roam_trio stands against each target that it was measured for."""
+    verdicts: list[Verdict] = []
+    for figure in figures:
+        if figure.adapter == ROAM:
+            work = find_work(figure.work)
+            verdicts += _on_ratio(work, figure)
+            verdicts += _on_memory(work, figure)
+    return verdicts
+
+
+def _on_ratio(work: Work, figure: Figure) -> list[Verdict]:
+    target = work.target_at(figure.placement)
+    if target is None or figure.ratio is None:
+        return []
+    reached = figure.ratio.median
+    return [
+        Verdict(
+            f"{work.name}, {_in_short(figure.placement)}",
+            f"{reached:.2f} of the floor",
+            f"{target:.2f}",
+            reached >= target,
+        )
+    ]
+
+
+def _on_memory(work: Work, figure: Figure) -> list[Verdict]:
+    if work.most_held is None or figure.held is None:
+        return []
+    reached = figure.held.median
+    return [
+        Verdict(
+            f"{work.name}, server memory each",
+            f"{reached / 1000:.1f} KB",
+            f"at most {work.most_held / 1000:g} KB",
+            reached <= work.most_held,
+        )
+    ]
+
+
+def _in_short(placement: str) -> str:
+    return "pinned" if placement == PINNED else placement
