@@ -124,7 +124,8 @@ class Driver:
         self.unread_bytes = 0
         """The length of all items that wait to be received."""
         self._relays: dict[int, Relay] = {}
-        self._dropped: deque[Callable[[], None]] = deque()
+        self.dropped: deque[Callable[[], None]] = deque()
+        """Ends the channels whose handles were collected; see `end_dropped`."""
         self._token = trio.lowlevel.current_trio_token()
         self.ended_because: BaseException | None = None
 
@@ -182,8 +183,6 @@ class Driver:
     def on_response(self, response: RequestResponse) -> None:
         """The answer to a request of this side's."""
         self.requests.on_response(response)
-        if self.refusing:
-            self.check_quiet()
 
     def on_cancel(self, cancel: RequestCancel) -> None:
         """A request that is answered already, or never was, needs no cancelling."""
@@ -196,7 +195,9 @@ class Driver:
         if self._is_over:
             return  # the connection is being cancelled
         self._check_call(call)
-        self._announced.update(call.channels)
+        if call.channels:
+            self._check_channels(call.channels)
+            self._announced.update(call.channels)
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         if self.refusing:
             sink.give_up()
@@ -228,8 +229,6 @@ class Driver:
                 f"request {request_id} came while "
                 f"{len(self._answering)} requests were in flight",
             )
-        if call.channels:
-            self._check_channels(call.channels)
 
     def _check_channels(self, channels: tuple[int, ...]) -> None:
         if len(self._announced) + len(channels) > self.limits.channels:
@@ -413,19 +412,14 @@ class Driver:
         Collection may strike in the middle of anything, and in any thread. What was
         dropped is ended before the next response goes out, and soon in any case.
         """
-        self._dropped.append(end)
+        self.dropped.append(end)
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self.end_dropped, idempotent=True)
 
-    @property
-    def has_dropped(self) -> bool:
-        """Whether there are channels for `end_dropped` to end."""
-        return bool(self._dropped)
-
     def end_dropped(self) -> None:
         """End the channels whose handles were collected."""
-        while self._dropped:
-            self._dropped.popleft()()
+        while self.dropped:
+            self.dropped.popleft()()
 
     # ------------------------------------------------------------ the end
 
