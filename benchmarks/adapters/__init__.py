@@ -49,6 +49,9 @@ _ENTRIES = {
     "rsocket": _Entry("rsocket:RsocketAdapter", ("rsocket",)),
     "aiorpcx": _Entry("aiorpcx:AiorpcxAdapter", ("aiorpcx",)),
     "pycapnp": _Entry("pycapnp:PycapnpAdapter", ("capnp",)),
+    "thriftpy2": _Entry("thriftpy2:Thriftpy2Adapter", ("thriftpy2",)),
+    "pyro5": _Entry("pyro5:Pyro5Adapter", ("Pyro5", "msgpack")),
+    "zerorpc": _Entry("zerorpc:ZerorpcAdapter", ("zerorpc",)),
 }
 
 ADAPTERS = tuple(_ENTRIES)
