@@ -7,6 +7,7 @@ signature and the channel locations, held together by an `RpcPlan`.
                                  --signature--> canonical bytes --> method id
 """
 
+from .columns_plan import ColumnsPlan
 from .convert import register_wire_type
 from .derive import shape_of
 from .discovery import ChannelLocation
@@ -15,6 +16,7 @@ from .plans import args_plan, rpc_plan
 from .result import (
     CANCELLED,
     INVALID_PAYLOAD,
+    OK,
     UNKNOWN_METHOD,
     Outcome,
     ResultKind,
@@ -76,6 +78,7 @@ from .types import (
 __all__ = [
     "CANCELLED",
     "INVALID_PAYLOAD",
+    "OK",
     "UNKNOWN_METHOD",
     "Array",
     "ArrayShape",
@@ -84,6 +87,7 @@ __all__ = [
     "ChannelLocation",
     "ChannelShape",
     "CharShape",
+    "ColumnsPlan",
     "ConvertedShape",
     "Credit",
     "EnumShape",

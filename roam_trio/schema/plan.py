@@ -9,6 +9,7 @@ from attrs import frozen
 
 from ..errors import DecodeError
 from .annotations import type_name
+from .columns_plan import ColumnsPlan, columns_plan
 from .compile import (
     Collector,
     Decoder,
@@ -64,6 +65,11 @@ class RpcPlan(Generic[T]):
     def channels(self) -> tuple[ChannelLocation, ...]:
         """The places where channels may be, in the order of the wire."""
         return tuple(channel_locations(self.shape))
+
+    @cached_property
+    def columns(self) -> ColumnsPlan | None:
+        """How values go in columns, if it is worth it and the type has that form."""
+        return columns_plan(self.shape, self._title)
 
     @cached_property
     def _title(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from ..calls import ReplySink
 from ..errors import UserError
-from ..messages import RequestCall
-from ..metadata import Metadata, MetadataLike
+from ..messages import Encoded, RequestCall
+from ..metadata import NO_METADATA, Metadata, MetadataLike
 from .descriptor import MethodDescriptor
 
 __all__ = ["Call", "SinkCall", "current_call"]
@@ -31,15 +32,20 @@ class Call(Generic[T, E]):
         response_metadata: goes with the response, however it is made.
     """
 
-    __slots__ = ("_reply", "_request", "_response_metadata", "method")
+    __slots__ = ("_encode_ok", "_reply", "_request", "_response_metadata", "method")
 
     def __init__(
-        self, method: MethodDescriptor, request: RequestCall, reply: ReplySink
+        self,
+        method: MethodDescriptor,
+        request: RequestCall,
+        reply: ReplySink,
+        encode_ok: Callable[[T], Encoded],
     ) -> None:
         self.method = method
+        self._encode_ok = encode_ok
         self._request = request
         self._reply = reply
-        self._response_metadata = Metadata()
+        self._response_metadata = NO_METADATA
 
     @property
     def metadata(self) -> Metadata:
@@ -80,9 +86,7 @@ class Call(Generic[T, E]):
             EncodeError: the value is not of the method's return type.
             RuntimeError: the call has been answered.
         """
-        await self._reply.send(
-            self.method.result_plan.encode_ok(value), self._response_metadata
-        )
+        await self._reply.send(encode_value(self, value), self._response_metadata)
         return value
 
     async def err(self, error: E) -> None:
@@ -120,6 +124,16 @@ def current_call() -> Call[Any, Any]:
         return _current.get()
     except LookupError:
         raise LookupError("current_call: this task answers no call") from None
+
+
+def encode_value(call: Call[T, Any], value: T) -> Encoded:
+    """For the dispatcher: the response of a method that has returned, in the form that
+    its caller reads.
+
+    Raises:
+        EncodeError: the value is not of the method's return type.
+    """
+    return call._encode_ok(value)  # pyright: ignore[reportPrivateUsage]
 
 
 def set_current_call(call: Call[Any, Any]) -> None:

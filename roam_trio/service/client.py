@@ -21,8 +21,8 @@ from ..errors import (
     UserError,
 )
 from ..messages import RequestResponse, joined
-from ..metadata import Metadata, MetadataLike
-from ..schema import ResultKind
+from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..schema import OK, ResultKind
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .signatures import show_signature
 
@@ -71,11 +71,10 @@ def with_metadata(
     descriptor = getattr(method, "__roam_method__", None)
     if not isinstance(owner, _Client) or not isinstance(descriptor, MethodDescriptor):
         raise TypeError(f"expected a method of a client, got {method!r}")
-    caller, found, sent = owner.__roam_caller__, descriptor, Metadata.of(metadata)
+    client, found, sent = owner, descriptor, Metadata.of(metadata)
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> ResponseParts[T]:
-        payload = Payload(found.args_plan, _arguments(found, args, kwargs))
-        response = await caller.call(found.id, payload, metadata=sent)
+        response = await _call(client, found, _arguments(found, args, kwargs), sent)
         return ResponseParts(_result(found, response), response.metadata)
 
     return call
@@ -87,20 +86,33 @@ class _Client:
     Its own names begin with an underscore, as no method's of a service does.
     """
 
-    __slots__ = ("__roam_caller__", "__weakref__")
+    __slots__ = ("__roam_caller__", "__roam_readers__", "__weakref__")
 
     def __init__(self, caller: Caller) -> None:
         self.__roam_caller__ = caller
+        self.__roam_readers__: set[int] = set()
 
     def __repr__(self) -> str:
         state = "connected" if self.__roam_caller__.is_connected else "disconnected"
         return f"<{type(self).__name__} {state}>"
 
 
+def _call(
+    client: _Client, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
+) -> Coroutine[Any, Any, RequestResponse]:
+    caller, columns = client.__roam_caller__, method.columns
+    if columns is None:
+        return caller.call(method.id, Payload(method.args_plan, args), metadata=sent)
+    return columns.call(caller, method.id, args, sent, client.__roam_readers__)
+
+
 def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
     """The value in a response; what it says instead of one is raised."""
     try:
-        kind, value = method.result_plan.decode(joined(response.ret))
+        ret = joined(response.ret)
+        if ret[:1] == OK:
+            return method.result_plan.ok.decode(ret, 1)
+        kind, value = (method.columns or method.result_plan).decode(ret)
     except DecodeError as error:
         raise InvalidPayload(f"{method}: the answer: {error}") from error
     if kind is ResultKind.OK:
@@ -134,10 +146,7 @@ def _client_method(method: MethodDescriptor) -> Any:
     async def call(self: _Client, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != count:
             args = _arguments(method, args, kwargs)
-        response = await self.__roam_caller__.call(
-            method.id, Payload(method.args_plan, args)
-        )
-        return _result(method, response)
+        return _result(method, await _call(self, method, args, NO_METADATA))
 
     call.__name__ = method.name
     call.__qualname__ = f"{method.service}Client.{method.name}"

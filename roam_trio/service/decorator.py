@@ -18,9 +18,9 @@ C = TypeVar("C", bound=type[Any])
 @overload
 def service(cls: C, /) -> C: ...
 @overload
-def service(*, name: str) -> Callable[[C], C]: ...
+def service(*, name: str | None = None, columns: bool = True) -> Callable[[C], C]: ...
 def service(
-    cls: C | None = None, /, *, name: str | None = None
+    cls: C | None = None, /, *, name: str | None = None, columns: bool = True
 ) -> C | Callable[[C], C]:
     """Make a class of annotated async methods a service.
 
@@ -32,13 +32,15 @@ def service(
         cls: the class.
         name: the service's name for the identity of its methods, if it is not to be
             the class's.
+        columns: whether long lists of records go in columns to a peer that knows
+            them, which is quicker; all others get postcard, as all do without.
 
     Raises:
         SchemaError: a method is not async, or a type has no wire form.
     """
 
     def decorate(cls: C) -> C:
-        descriptor = attach_descriptor(cls, name or cls.__name__)
+        descriptor = attach_descriptor(cls, name or cls.__name__, columns=columns)
         set_service_class(cls, ServiceClass(descriptor.name, partial(client, cls)))
         return cls
 

@@ -28,6 +28,7 @@ from ..schema import (
     split_fallible,
 )
 from ..schema.shape import children
+from .columns import MethodColumns, method_columns
 
 __all__ = [
     "ArgDescriptor",
@@ -65,6 +66,8 @@ class MethodDescriptor:
         signature: its signature in Python, without ``self``.
         args_plan: encodes and decodes the tuple of arguments.
         result_plan: encodes and decodes the result.
+        columns: how they go in columns to a peer that knows those; None if they never
+            do.
     """
 
     service: str
@@ -77,6 +80,7 @@ class MethodDescriptor:
     signature: inspect.Signature = attrs.field(repr=False)
     args_plan: RpcPlan[tuple[Any, ...]] = attrs.field(repr=False)
     result_plan: ResultPlan = attrs.field(repr=False)
+    columns: MethodColumns | None = attrs.field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.service}.{self.name}"
@@ -105,9 +109,9 @@ class ServiceDescriptor:
 ServiceDescriptor.EMPTY = ServiceDescriptor("Empty", (), "")
 
 
-def attach_descriptor(cls: type[Any], name: str) -> ServiceDescriptor:
+def attach_descriptor(cls: type[Any], name: str, *, columns: bool) -> ServiceDescriptor:
     """Describe a class, and let it know its descriptor."""
-    descriptor = _describe_class(cls, name)
+    descriptor = _describe_class(cls, name, columns=columns)
     setattr(cls, _ATTRIBUTE, descriptor)
     for method in descriptor.methods:
         remember_method_name(method.id, str(method))
@@ -128,9 +132,9 @@ def describe(service: Callable[..., Any]) -> ServiceDescriptor:
     return descriptor
 
 
-def _describe_class(cls: type[Any], name: str) -> ServiceDescriptor:
+def _describe_class(cls: type[Any], name: str, *, columns: bool) -> ServiceDescriptor:
     methods = tuple(
-        _describe_method(name, method_name, function)
+        _describe_method(name, method_name, function, columns=columns)
         for method_name, function in _public_functions(cls).items()
     )
     _require_distinct_ids(methods)
@@ -164,7 +168,9 @@ def _public_functions(cls: type[Any]) -> dict[str, Any]:
     return found
 
 
-def _describe_method(service_name: str, name: str, function: Any) -> MethodDescriptor:
+def _describe_method(
+    service_name: str, name: str, function: Any, *, columns: bool
+) -> MethodDescriptor:
     path = f"{service_name}.{name}"
     if not inspect.iscoroutinefunction(function):
         raise SchemaError(
@@ -197,6 +203,7 @@ def _describe_method(service_name: str, name: str, function: Any) -> MethodDescr
         signature,
         arguments,
         result,
+        method_columns(arguments, result) if columns else None,
     )
 
 

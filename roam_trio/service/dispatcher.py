@@ -15,10 +15,12 @@ from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
 from ..calls import ReplySink, bind_channels_callee_args, send_reply
+from ..columns_entry import said_in
 from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
 from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
-from .call import Call, set_current_call
+from .call import Call, encode_value, set_current_call
+from .columns import MethodColumns
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .signatures import show_annotation, show_signature
 from .waiting import can_wait
@@ -75,14 +77,20 @@ class Dispatcher:
         if method is None:
             return send_reply(reply, UNKNOWN_METHOD)
         plan = method.descriptor.args_plan
+        decode: Callable[[bytes | memoryview], Any] = plan.decode
+        encode_ok: Callable[[Any], Encoded] = method.descriptor.result_plan.encode_ok
+        said = said_in(call.metadata) if call.metadata else None
+        if said is not None:
+            decode, encode_ok = method.columns.as_said(said)
+            call, reply = method.columns.unmarked(call, reply)
         try:
-            args = plan.decode(joined(call.args))
+            args = decode(joined(call.args))
         except DecodeError as error:
             logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
             return send_reply(reply, INVALID_PAYLOAD)
         if plan.has_channels:
             bind_channels_callee_args(plan, args, call.channels, reply.channel_binder)
-        return method.start(args, call, reply)
+        return method.start(args, call, reply, encode_ok)
 
     def __repr__(self) -> str:
         return f"<Dispatcher of {self._descriptor.name}>"
@@ -91,7 +99,7 @@ class Dispatcher:
 class _Method:
     """A method of the service, and the handler's method for it."""
 
-    __slots__ = ("_can_wait", "_function", "descriptor")
+    __slots__ = ("_can_wait", "_function", "columns", "descriptor")
 
     def __init__(
         self,
@@ -99,22 +107,27 @@ class _Method:
         function: Callable[..., Coroutine[Any, Any, Any]],
     ) -> None:
         self.descriptor = descriptor
+        self.columns = descriptor.columns or MethodColumns(
+            descriptor.args_plan, descriptor.result_plan, None, None
+        )
         self._function = function
         # Where a request arrives, its arguments are still held: channels that the
         # handler lets go of would be closed after the response.
         self._can_wait = descriptor.args_plan.has_channels or can_wait(function)
 
     def start(
-        self, args: tuple[Any, ...], request: RequestCall, reply: ReplySink
+        self,
+        args: tuple[Any, ...],
+        request: RequestCall,
+        reply: ReplySink,
+        encode_ok: Callable[[Any], Encoded],
     ) -> Coroutine[Any, Any, None] | None:
         """Answer the request: at once if that cannot wait, else by what it returns."""
-        call: Call[Any, Any] = Call(self.descriptor, request, reply)
+        call: Call[Any, Any] = Call(self.descriptor, request, reply, encode_ok)
         if self._can_wait:
             return self._answer(args, call, reply)
-        running = self._run(args, call)
-        del args
         # A context of its own, as a task would have.
-        ret = copy_context().run(_run_to_the_end, running)
+        ret = copy_context().run(self._run_now, args, call)
         if reply.is_sent:
             return None
         return send_reply(reply, ret, call.response_metadata)
@@ -145,11 +158,20 @@ class _Method:
             return self._encode_error(error, call)
         return self._encode_value(value, call)
 
+    def _run_now(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:
+        """As `_run`, for a method that cannot wait."""
+        set_current_call(call)
+        try:
+            value = _result_of(self._function(*args))
+        except Exception as error:
+            return self._encode_error(error, call)
+        return self._encode_value(value, call)
+
     def _encode_value(self, value: Any, call: Call[Any, Any]) -> Encoded:
         if call.is_replied:
             return CANCELLED
         try:
-            return self.descriptor.result_plan.encode_ok(value)
+            return encode_value(call, value)
         except EncodeError:
             logger.exception(
                 "%s: the handler returned what cannot be sent; its caller gets "
@@ -274,7 +296,7 @@ def _strip_tracebacks(error: BaseException) -> None:
             left += cast("BaseExceptionGroup[BaseException]", one).exceptions
 
 
-def _run_to_the_end(coroutine: Coroutine[Any, Any, T]) -> T:
+def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:
     """What a coroutine returns that does not wait."""
     try:
         coroutine.send(None)

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..calls import ChannelBinder, Payload, ReplySink
+from ..calls import ChannelBinder, Payload, ReplySink, send_reply
+from ..columns_entry import is_marked
 from ..errors import (
     ConnectionClosed,
     ConnectionLost,
@@ -364,6 +365,10 @@ class _Forwarder:
     ) -> Coroutine[Any, Any, None] | None:
         """See `Handler.handle`. Channels are taken up at once, whenever the request
         gets its slot on the far side."""
+        if is_marked(call.metadata):
+            # Its sender has talked to a handler here before the connections were
+            # joined, and cannot know who is there now. It will ask again.
+            return send_reply(reply, INVALID_PAYLOAD)
         channels = None
         if call.channels:
             channels = _JoinedChannels(call, self._there, self._back)

@@ -112,16 +112,16 @@ RECURSIVE = [Spec(Tree, _trees(), hashable=False), Spec(Expr, _expressions())]
 # ---------------------------------------------------------------- containers
 
 
-def _list(item: Spec) -> Spec:
+def list_of(item: Spec) -> Spec:
     return Spec(list[item.annotation], st.lists(item.values, max_size=4), False)
 
 
-def _many(item: Spec) -> Spec:
+def many_of(item: Spec) -> Spec:
     values = st.lists(item.values, max_size=4).map(tuple)
     return Spec(tuple[item.annotation, ...], values, item.hashable)
 
 
-def _option(inner: Spec) -> Spec:
+def option_of(inner: Spec) -> Spec:
     if inner.takes_none:
         return inner
     values = st.none() | inner.values
@@ -130,13 +130,13 @@ def _option(inner: Spec) -> Spec:
 
 def _set(item: Spec) -> Spec:
     if not item.hashable:
-        return _list(item)
+        return list_of(item)
     return Spec(set[item.annotation], st.sets(item.values, max_size=4), False)
 
 
 def _frozenset(item: Spec) -> Spec:
     if not item.hashable:
-        return _many(item)
+        return many_of(item)
     return Spec(frozenset[item.annotation], st.frozensets(item.values, max_size=4))
 
 
@@ -155,9 +155,9 @@ def _page(cls: Any) -> Callable[[Spec], Spec]:
 
 
 ONE = [
-    _list,
-    _many,
-    _option,
+    list_of,
+    many_of,
+    option_of,
     _set,
     _frozenset,
     _array,

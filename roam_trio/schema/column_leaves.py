@@ -1,0 +1,211 @@
+"""Columns of what has no parts: numbers, texts, byte strings, members of enums."""
+
+from __future__ import annotations
+
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import repeat
+from typing import Any, Final, TypeAlias, cast
+
+from .primitives import refuse
+
+__all__ = [
+    "TEXTS",
+    "Bools",
+    "ByteArrays",
+    "ByteStrings",
+    "Column",
+    "Members",
+    "Numbers",
+    "Texts",
+    "Values",
+    "check_count",
+    "check_flags",
+    "check_instances",
+    "check_kinds",
+    "pack",
+    "unpack",
+]
+
+Values: TypeAlias = list[Any]
+
+TEXTS: Final[Any] = list[str]
+"""The type of a column of texts."""
+
+_FLAGS: Final = b"\x00\x01"
+
+
+class Column(ABC):
+    """How the values in one place go together.
+
+    Attributes:
+        wire: the type of a column that msgspec is to decode.
+    """
+
+    wire: Any
+
+    @abstractmethod
+    def take(self, values: Values) -> Any:
+        """The column of some values.
+
+        Raises:
+            Exception: any, if a value is not of the type, or only almost.
+        """
+
+    @abstractmethod
+    def build(self, column: Any, count: int) -> Values:
+        """The values in a column of the type `wire`.
+
+        Args:
+            column: the column.
+            count: how many values there have to be.
+
+        Raises:
+            Exception: any, if it does not hold so many values of the type.
+        """
+
+
+def pack(form: str, values: Sequence[Any]) -> bytes:
+    """Numbers of one format of `struct`. It takes what postcard takes: whole numbers in
+    their range, and for a float whatever can be one."""
+    return struct.pack(f"<{len(values)}{form}", *values)
+
+
+def unpack(form: str, column: bytes, count: int) -> tuple[Any, ...]:
+    """So many numbers of one format, which must be all there is."""
+    return struct.unpack(f"<{count}{form}", column)
+
+
+def check_flags(column: bytes, count: int) -> None:
+    """Require so many bytes, all of them 00 or 01."""
+    if len(column) != count or column.translate(None, _FLAGS):
+        refuse("flags")
+
+
+def check_kinds(values: Values, kinds: frozenset[type[Any]]) -> None:
+    """Require that values are of these very classes."""
+    if not kinds.issuperset(map(type, values)):
+        refuse("of another class")
+
+
+def check_instances(values: Values, cls: type[Any]) -> None:
+    """Require that values are of a class, or of one derived from it."""
+    if not frozenset((cls,)).issuperset(map(type, values)) and not all(
+        map(isinstance, values, repeat(cls))
+    ):
+        refuse("of another class")
+
+
+def check_count(column: Sequence[Any], count: int) -> None:
+    if len(column) != count:
+        refuse("another number of values")
+
+
+# ---------------------------------------------------------------- of fixed size
+
+
+class Numbers(Column):
+    """Numbers of one size, packed.
+
+    Args:
+        form: their format, for `struct`.
+    """
+
+    wire = bytes
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+
+    def take(self, values: Values) -> Any:
+        return pack(self.form, values)
+
+    def build(self, column: Any, count: int) -> Values:
+        return list(unpack(self.form, column, count))
+
+
+class Bools(Column):
+    """A byte each, 00 or 01."""
+
+    wire = bytes
+    _kinds: Final = frozenset((bool,))
+
+    def take(self, values: Values) -> Any:
+        check_kinds(values, self._kinds)
+        return bytes(values)
+
+    def build(self, column: Any, count: int) -> Values:
+        check_flags(column, count)
+        # Much quicker than looking each byte up.
+        return cast("Values", memoryview(column).cast("?").tolist())
+
+
+class Members(Column):
+    """The members of an enum, as their indices."""
+
+    wire = bytes
+
+    def __init__(self, members: Sequence[Any]) -> None:
+        self._members = members
+        self._indices = {id(member): index for index, member in enumerate(members)}
+
+    def take(self, values: Values) -> Any:
+        return bytes(map(self._indices.__getitem__, map(id, values)))
+
+    def build(self, column: Any, count: int) -> Values:
+        check_count(column, count)
+        return list(map(self._members.__getitem__, column))
+
+
+class ByteArrays(Column):
+    """Byte strings of one length, one after another."""
+
+    wire = bytes
+    _kinds: Final = frozenset((bytes,))
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def take(self, values: Values) -> Any:
+        check_kinds(values, self._kinds)
+        if values and set(map(len, values)) != {self._length}:
+            refuse("length")
+        return b"".join(values)
+
+    def build(self, column: Any, count: int) -> Values:
+        length = self._length
+        if len(column) != count * length:
+            refuse("another number of values")
+        return [column[at : at + length] for at in range(0, len(column), length)]
+
+
+# ---------------------------------------------------------------- texts and bytes
+
+
+class Texts(Column):
+    """A list of them: msgspec is quicker with it than Python with anything else."""
+
+    wire = TEXTS
+
+    def take(self, values: Values) -> Any:
+        "".join(values)  # the quickest way to see that all are texts
+        return values
+
+    def build(self, column: Values, count: int) -> Values:
+        check_count(column, count)
+        return column
+
+
+class ByteStrings(Column):
+    """A list of them."""
+
+    wire = list[bytes]
+    _kinds: Final = frozenset((bytes,))
+
+    def take(self, values: Values) -> Any:
+        check_kinds(values, self._kinds)
+        return values
+
+    def build(self, column: Values, count: int) -> Values:
+        check_count(column, count)
+        return column

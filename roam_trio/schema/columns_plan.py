@@ -1,0 +1,117 @@
+"""`ColumnsPlan`: encodes and decodes what holds lists of records in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from ..errors import DecodeError
+from .columns import Column, column_of
+from .shape import (
+    ListShape,
+    Shape,
+    StrShape,
+    StructShape,
+    TransparentShape,
+    TupleShape,
+)
+from .source import Module
+from .walk import raised
+
+__all__ = ["FEWEST", "ColumnsPlan", "columns_plan"]
+
+FEWEST: Final = 8
+"""With fewer records than these, postcard is as quick."""
+
+
+class ColumnsPlan:
+    """Encodes and decodes values of one type in columns (`columns`).
+
+    `columns_plan` makes them, for types that hold a list of records or texts.
+    """
+
+    def __init__(self, title: str, column: Column, count: Callable[[Any], int]) -> None:
+        self._title = title
+        self._column = column
+        self._count = count
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(column.wire).decode
+
+    def encode(self, value: Any) -> bytes | None:
+        """Encode a value, or return None if postcard is to: there are few records, or
+        something in it is not of its type, or not quite.
+
+        Postcard then says what is wrong, if anything is.
+        """
+        try:
+            if self._count(value) < FEWEST:
+                return None
+            return self._encode(self._column.take([value]))
+        except MemoryError:
+            raise
+        except Exception:
+            return None
+
+    def decode(self, buffer: bytes | memoryview, start: int = 0) -> Any:
+        """Decode a value that extends from `start` to the end of a buffer.
+
+        Raises:
+            DecodeError: the bytes are no value of the type in columns.
+        """
+        try:
+            column = self._decode(memoryview(buffer)[start:])
+            (value,) = self._column.build(column, 1)
+        except MemoryError:
+            raise
+        except Exception as cause:
+            what = f"expected {self._title} in columns"
+            raise DecodeError(f"{what}: {raised(cause)}") from cause
+        return value
+
+    def __repr__(self) -> str:
+        return f"<ColumnsPlan {self._title}>"
+
+
+def columns_plan(shape: Shape, title: str) -> ColumnsPlan | None:
+    """The plan of a type, or None if columns would not be quicker, or cannot be.
+
+    Args:
+        shape: what it is on the wire.
+        title: the name of the type, for errors.
+    """
+    lists = list(_lists(shape, "value"))
+    column = column_of(shape) if lists else None
+    if column is None:
+        return None
+    module = Module(f"counter of {title}")
+    function = module.function("count", "value")
+    function.line(f"return {' + '.join(f'len({each})' for each in lists)}")
+    return ColumnsPlan(title, column, module.compile(function.name))
+
+
+def _lists(shape: Shape, value: str) -> Iterator[str]:
+    """Expressions for the lists in a value that can be long, and are quicker in
+    columns: not those within lists, nor those that may be missing."""
+    match shape:
+        case ListShape(item) if _is_worth_it(item):
+            yield value
+        case TupleShape(_, items):
+            for index, item in enumerate(items):
+                yield from _lists(item, f"{value}[{index}]")
+        case StructShape(_, record) | TransparentShape(record):
+            for field in record.fields:
+                yield from _lists(field.shape, f"{value}.{field.attribute}")
+        case _:
+            return
+
+
+def _is_worth_it(item: Shape) -> bool:
+    match item:
+        case StructShape() | TupleShape() | StrShape():
+            return True
+        case TransparentShape():
+            return _is_worth_it(item.inner)
+        case _:
+            return False

@@ -1,0 +1,210 @@
+"""Lists of records in columns, where both peers of a call know them.
+
+Columns are quicker than postcard for long lists of records, and nobody but roam_trio
+knows them. So each method for whose types they pay finds out by itself, in the metadata
+of its calls (`columns_entry`):
+
+    request   "the result may be in columns"
+    response  "the arguments may be in columns, next time"
+
+A result in columns begins with a byte that no result in postcard begins with. Arguments
+that may be in columns have a byte in front. For each value its sender decides, and
+falls back on postcard for what is short or unusual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import msgspec
+
+from ..calls import Caller, ChannelBinder, Payload, ReplySink
+from ..columns_entry import ColumnsSaid, said_in, with_entry, without_entry
+from ..errors import DecodeError
+from ..messages import Encoded, RequestCall, RequestResponse, joined
+from ..metadata import NO_METADATA, Metadata
+from ..schema import (
+    INVALID_PAYLOAD,
+    ColumnsPlan,
+    Outcome,
+    ResultKind,
+    ResultPlan,
+    RpcPlan,
+)
+
+__all__ = ["MethodColumns", "method_columns"]
+
+_ARGS_IN_POSTCARD, _ARGS_IN_COLUMNS = b"\x00", b"\x01"
+_RESULT_IN_COLUMNS = b"\x02"
+
+
+@attrs.frozen(eq=False)
+class MethodColumns:
+    """How the arguments and the result of one method go in columns.
+
+    Attributes:
+        args_plan: the plan of its arguments, in postcard.
+        result_plan: the same of its result.
+        args: how its arguments go in columns; None if they never do.
+        result: the same of its result.
+    """
+
+    args_plan: RpcPlan[tuple[Any, ...]]
+    result_plan: ResultPlan
+    args: ColumnsPlan | None
+    result: ColumnsPlan | None
+
+    # ------------------------------------------------------------ the caller
+
+    async def call(
+        self,
+        caller: Caller,
+        method_id: int,
+        args: tuple[Any, ...],
+        metadata: Metadata,
+        readers: set[int],
+    ) -> RequestResponse:
+        """Make a call; see `Caller.call`.
+
+        Args:
+            caller: makes it.
+            method_id: the method's identity.
+            args: its arguments.
+            metadata: goes with the request.
+            readers: the methods whose arguments the peer is known to read in columns;
+                this one is added or taken out as its answer says.
+        """
+        says = ColumnsSaid.NOTHING
+        if self.result is not None:
+            says |= ColumnsSaid.READS_RESULT
+        if self.args is not None and method_id in readers:
+            payload = _MarkedArguments(self.args_plan, self.args, args)
+            marked = with_entry(metadata, says | ColumnsSaid.MARKED)
+            response = await caller.call(method_id, payload, metadata=marked)
+            if bytes(joined(response.ret)) != INVALID_PAYLOAD:
+                return _unmarked_response(response)
+            # No handler has seen the call, which may have got to somebody else.
+            readers.discard(method_id)
+        response = await caller.call(
+            method_id,
+            Payload(self.args_plan, args),
+            metadata=with_entry(metadata, says),
+        )
+        said = said_in(response.metadata)
+        if said is None:
+            return response
+        if ColumnsSaid.READS_ARGUMENTS in said:
+            readers.add(method_id)
+        return _unmarked_response(response)
+
+    def decode(self, ret: bytes | memoryview) -> Outcome:
+        """As `ResultPlan.decode`, of a response to `call`."""
+        if self.result is not None and ret[:1] == _RESULT_IN_COLUMNS:
+            return Outcome(ResultKind.OK, self.result.decode(ret, 1))
+        return self.result_plan.decode(ret)
+
+    # ------------------------------------------------------------ the handler
+
+    def as_said(
+        self, said: ColumnsSaid
+    ) -> tuple[
+        Callable[[bytes | memoryview], tuple[Any, ...]], Callable[[Any], Encoded]
+    ]:
+        """What decodes the arguments of a request that says `said`, and what encodes
+        the value that its method returns."""
+        is_marked = ColumnsSaid.MARKED in said
+        reads_result = ColumnsSaid.READS_RESULT in said
+        return (
+            self._decode_marked if is_marked else self.args_plan.decode,
+            self._encode_ok if reads_result else self.result_plan.encode_ok,
+        )
+
+    def unmarked(
+        self, call: RequestCall, reply: ReplySink
+    ) -> tuple[RequestCall, ReplySink]:
+        """A request as its handler is to see it, and a reply that tells its caller
+        whether this side reads the arguments in columns."""
+        metadata = without_entry(call.metadata)
+        call = msgspec.structs.replace(call, metadata=metadata)
+        return call, reply if self.args is None else _AnsweringReply(reply)
+
+    def _decode_marked(self, args: bytes | memoryview) -> tuple[Any, ...]:
+        if args[:1] == _ARGS_IN_POSTCARD:
+            return self.args_plan.decode(args, 1)
+        if args[:1] != _ARGS_IN_COLUMNS or self.args is None:
+            raise DecodeError(
+                "expected 00 (postcard) or 01 (columns) in front of the arguments"
+            )
+        decoded: tuple[Any, ...] = self.args.decode(args, 1)
+        return decoded
+
+    def _encode_ok(self, value: Any) -> list[bytes | memoryview]:
+        """As `ResultPlan.encode_ok`, for a caller that reads columns."""
+        encoded = None if self.result is None else self.result.encode(value)
+        if encoded is None:
+            return self.result_plan.encode_ok(value)
+        return [_RESULT_IN_COLUMNS, encoded]
+
+
+def method_columns(
+    args_plan: RpcPlan[tuple[Any, ...]], result_plan: ResultPlan
+) -> MethodColumns | None:
+    """The columns of a method, or None if neither arguments nor result go in any."""
+    args, result = args_plan.columns, result_plan.ok.columns
+    if args is None and result is None:
+        return None
+    return MethodColumns(args_plan, result_plan, args, result)
+
+
+class _MarkedArguments(Payload):
+    """Arguments with a byte in front that says what they are in."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(
+        self, plan: RpcPlan[Any], columns: ColumnsPlan, value: tuple[Any, ...]
+    ) -> None:
+        super().__init__(plan, value)
+        self._columns = columns
+
+    def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
+        encoded = self._columns.encode(self.value)
+        if encoded is not None:
+            return (), [_ARGS_IN_COLUMNS, encoded]
+        pieces: list[bytes | memoryview] = [_ARGS_IN_POSTCARD]
+        self.plan.encode_into(self.value, pieces)
+        return (), pieces
+
+
+def _unmarked_response(response: RequestResponse) -> RequestResponse:
+    metadata = without_entry(response.metadata)
+    return msgspec.structs.replace(response, metadata=metadata)
+
+
+class _AnsweringReply(ReplySink):
+    """Tells the caller, beside the response, that the arguments may be in columns."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, reply: ReplySink) -> None:
+        self._reply = reply
+
+    async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
+        await self._reply.send(ret, _answering(metadata))
+
+    def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
+        self._reply.send_nowait(ret, _answering(metadata))
+
+    @property
+    def is_sent(self) -> bool:
+        return self._reply.is_sent
+
+    @property
+    def channel_binder(self) -> ChannelBinder:
+        return self._reply.channel_binder
+
+
+def _answering(metadata: Metadata) -> Metadata:
+    return with_entry(metadata, ColumnsSaid.READS_ARGUMENTS)
