@@ -13,8 +13,8 @@ from .works import HELD, NOT_PINNED, PINNED, SPEEDS, Work, find_work
 
 __all__ = ["draw_bars"]
 
-_WIDTH = 316.0
-_NAMES = 112.0
+_WIDTH = 330.0
+_NAMES = 132.0
 _VALUES = 52.0
 _BAR = 13.0
 _STEP = 19.0

@@ -42,7 +42,14 @@ from .base import (
 )
 from .loops import run_trio
 
-__all__ = ["RoamAdapter", "RoamClient", "RoamRecord", "Workplace", "WorkplaceHandler"]
+__all__ = [
+    "RoamAdapter",
+    "RoamClient",
+    "RoamPostcardAdapter",
+    "RoamRecord",
+    "Workplace",
+    "WorkplaceHandler",
+]
 
 _MANY = 20_000
 
@@ -87,6 +94,11 @@ class Workplace(Protocol):
     async def echo(self, data: bytes) -> bytes: ...
 
     async def swap(self, records: list[RoamRecord]) -> list[RoamRecord]: ...
+
+
+@service(columns=False)
+class PostcardWorkplace(Workplace, Protocol):
+    """The same in postcard alone, as a peer in another language has it."""
 
 
 class WorkplaceHandler:
@@ -252,10 +264,11 @@ class RoamAdapter(Adapter):
         "cattrs",
     )
     lacks: ClassVar[Mapping[str, str]] = {}
+    workplace: ClassVar[Callable[..., Workplace]] = Workplace
 
     def serve(self, started: Callable[[str], None]) -> None:
         async def run() -> None:
-            handler = dispatcher(Workplace, WorkplaceHandler())
+            handler = dispatcher(self.workplace, WorkplaceHandler())
             async with trio.open_nursery() as nursery:
                 serve_widely = partial(serve, limits=_LIMITS)
                 server = await nursery.start(serve_widely, "tcp://127.0.0.1:0", handler)
@@ -272,7 +285,19 @@ class RoamAdapter(Adapter):
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Client]:
         at_root, by_name = address.split()
-        async with connect(at_root, Workplace, limits=_LIMITS) as workplace:
+        async with connect(at_root, self.workplace, limits=_LIMITS) as workplace:
             yield RoamClient(workplace, by_name)
 
     run = staticmethod(run_trio)
+
+
+class RoamPostcardAdapter(RoamAdapter):
+    """roam_trio as it is with a peer that knows postcard only."""
+
+    name: ClassVar[str] = "roam_trio, postcard"
+    only: ClassVar[Sequence[str] | None] = ("records",)
+    remarks: ClassVar[Mapping[str, str]] = {
+        "records": "in postcard, as a peer in another language gets them, instead of "
+        "columns"
+    }
+    workplace: ClassVar[Callable[..., Workplace]] = PostcardWorkplace

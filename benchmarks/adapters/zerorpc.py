@@ -76,14 +76,14 @@ class ZerorpcClient(Client):
             check_echo(self._client.echo(block), block, turn)
 
     def records_of(self, rows: Sequence[Row]) -> object:
-        return [tuple(row) for row in rows]
+        return [row._asdict() for row in rows]
 
     async def swap(self, records: object) -> object:
         return self._client.swap(records)
 
     def rows_of(self, answer: object) -> Sequence[Row]:
         assert isinstance(answer, (list, tuple))
-        return [Row(*fields) for fields in answer]
+        return [Row(**fields) for fields in answer]
 
 
 def _check_next(waiting: deque[tuple[int, Any]]) -> None:
@@ -102,7 +102,7 @@ class ZerorpcAdapter(Adapter):
         CONNECTIONS: "no virtual connections",
     }
     remarks: ClassVar[Mapping[str, str]] = {
-        "records": "lists, which is what MessagePack has",
+        "records": "dicts, since MessagePack has no classes",
     }
 
     def serve(self, started: Callable[[str], None]) -> None:
