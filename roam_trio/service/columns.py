@@ -83,7 +83,7 @@ class MethodColumns:
             payload = _MarkedArguments(self.args_plan, self.args, args)
             marked = with_entry(metadata, says | ColumnsSaid.MARKED)
             response = await caller.call(method_id, payload, metadata=marked)
-            if bytes(joined(response.ret)) != INVALID_PAYLOAD:
+            if joined(response.ret) != INVALID_PAYLOAD:
                 return _unmarked_response(response)
             # No handler has seen the call, which may have got to somebody else.
             readers.discard(method_id)

@@ -394,6 +394,17 @@ class Text(str):
     __slots__ = ()
 
 
+class Member(enum.StrEnum):
+    """Its value is another text than it is itself."""
+
+    A = "a"
+
+    def __new__(cls, text: str) -> Member:
+        member = str.__new__(cls, f"text {text}")
+        member._value_ = f"value {text}"
+        return member
+
+
 class Number(int):
     pass
 
@@ -460,6 +471,8 @@ def test_something_else_is_left_to_postcard(value: Any) -> None:
         {"score": 2**63 + 1025},
         {"name": Text("n")},
         {"note": Text("n")},
+        {"name": Member.A},
+        {"note": Member.A},
     ],
 )
 def test_an_unusual_value_comes_as_postcard_would_bring_it(
@@ -472,6 +485,7 @@ def test_an_unusual_value_comes_as_postcard_would_bring_it(
     if encoded is not None:
         decoded = columns_of(plan).decode(encoded)
         assert repr(decoded) == repr(by_postcard)
+    assert postcard(plan, by_postcard) == postcard(plan, value)
 
 
 def test_a_tuple_of_another_kind_or_length_is_left_to_postcard() -> None:
