@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from struct import Struct
 from typing import Any, NoReturn, TypeAlias
 
 from .conduits.base import MsgFamily
@@ -52,14 +53,15 @@ _MOST_CHANNELS = 65_536
 How many channels a connection takes is up to `Limits.channels`."""
 
 _BORROW_FROM = 2048
-"""Values from this size on are not copied out of the payload that holds them."""
+"""Values are not copied out of a payload of this size or more."""
 
 
 class MessageFamily(MsgFamily[Message]):
     """The messages of protocol version 7, for a conduit to carry."""
 
     def encode(self, message: Message) -> _Pieces:
-        return encode_message(message)
+        """See `encode_message`."""
+        return _WRITERS[type(message)](message)
 
     def decode(self, payload: _Payload) -> Message:
         return decode_message(payload)
@@ -81,8 +83,7 @@ def decode_message(payload: _Payload) -> Message:
         DecodeError: it is not the encoding of a message.
     """
     try:
-        connection_id = payload[0]
-        pos = 1
+        connection_id, pos = payload[0], 1
         if connection_id > 127:
             connection_id, pos = _read_u64(payload, 0, "$.connection_id")
         tag = payload[pos]
@@ -109,6 +110,10 @@ def decode_message(payload: _Payload) -> Message:
 def _varint(number: int, limit: int = _U64_MAX) -> bytes:
     if 0 <= number < 128:
         return _ONE_BYTE[number]
+    if 128 <= number < 16384:
+        return _two_bytes(number & 127 | 128, number >> 7)
+    if 16384 <= number < 2097152:
+        return _three_bytes(number & 127 | 128, number >> 7 & 127 | 128, number >> 14)
     if not 0 <= number <= limit:
         raise EncodeError(f"expected a number from 0 to {limit}, got {number}")
     out = bytearray()
@@ -120,12 +125,17 @@ def _varint(number: int, limit: int = _U64_MAX) -> bytes:
 
 
 _ONE_BYTE = [bytes((number,)) for number in range(128)]
-
-_method_varint = lru_cache(maxsize=4096)(_varint)
-"""Method ids take ten bytes, and a program uses few of them."""
+_two_bytes = Struct("BB").pack
+_three_bytes = Struct("BBB").pack
 
 
 def _read_u64(payload: _Payload, pos: int, where: str) -> tuple[int, int]:
+    byte = payload[pos]
+    if byte < 128:
+        return byte, pos + 1
+    second = payload[pos + 1]
+    if second < 128:
+        return byte + (second << 7) - 128, pos + 2
     return _read_varint(payload, pos, _U64_MAX, 10, where)
 
 
@@ -281,19 +291,8 @@ def _read_channels(payload: _Payload, pos: int) -> tuple[tuple[int, ...], int]:
     return tuple(ids), pos
 
 
-def _rest(payload: _Payload, pos: int) -> _Payload:
-    """The encoded value that ends a message."""
-    if len(payload) - pos < _BORROW_FROM:
-        return payload[pos:]
-    return memoryview(payload)[pos:]
-
-
-def _append_value(out: _Pieces, value: Encoded) -> _Pieces:
-    if isinstance(value, list):
-        out += value
-    else:
-        out.append(value)
-    return out
+def _with_value(head: bytes, value: Encoded) -> _Pieces:
+    return [head, *value] if isinstance(value, list) else [head, value]
 
 
 # ------------------------------------------------------------ requests
@@ -301,36 +300,48 @@ def _append_value(out: _Pieces, value: Encoded) -> _Pieces:
 
 def _write_call(message: RequestCall) -> _Pieces:
     head = (
-        _varint(message.connection_id)
-        + b"\7"
+        _request_head(message.connection_id)
         + _varint(message.request_id)
-        + b"\0"
-        + _method_varint(message.method_id)
+        + _call_head(message.method_id)
     )
-    return _write_value_message(head, message, message.args)
+    if message.channels or message.metadata:
+        return _write_all(head, message, message.args)
+    return _with_value(head + b"\0\0", message.args)
 
 
 def _write_response(message: RequestResponse) -> _Pieces:
-    head = _varint(message.connection_id) + b"\7" + _varint(message.request_id) + b"\1"
-    return _write_value_message(head, message, message.ret)
+    head = _request_head(message.connection_id) + _varint(message.request_id)
+    if message.channels or message.metadata:
+        return _write_all(head + b"\1", message, message.ret)
+    return _with_value(head + b"\1\0\0", message.ret)
 
 
-def _write_value_message(
+def _write_all(
     head: bytes, message: RequestCall | RequestResponse, value: Encoded
 ) -> _Pieces:
-    if not message.channels and not message.metadata:
-        return _append_value([head + b"\0\0"], value)
+    """A call or a response that carries more than its value."""
     out: _Pieces = [head]
     _write_channels(out, message.channels)
     _write_metadata(out, message.metadata)
-    return _append_value(out, value)
+    return out + _with_value(b"", value)
 
 
 def _write_cancel(message: RequestCancel) -> _Pieces:
-    head = _varint(message.connection_id) + b"\7" + _varint(message.request_id) + b"\2"
+    head = _request_head(message.connection_id) + _varint(message.request_id) + b"\2"
     out: _Pieces = [head]
     _write_metadata(out, message.metadata)
     return out
+
+
+@lru_cache(maxsize=1024)
+def _request_head(connection_id: int) -> bytes:
+    return _varint(connection_id) + b"\7"
+
+
+@lru_cache(maxsize=4096)
+def _call_head(method_id: int) -> bytes:
+    """Method ids take ten bytes, and a program uses few of them."""
+    return b"\0" + _varint(method_id)
 
 
 def _read_request(payload: _Payload, pos: int, connection_id: int) -> Message:
@@ -353,15 +364,12 @@ def _read_request(payload: _Payload, pos: int, connection_id: int) -> Message:
         _bad("$.request.body", f"one of the request tags 0 to 2, got {tag}")
     channels: tuple[int, ...] = ()
     metadata = NO_METADATA
-    if payload[pos]:
+    if payload[pos] or payload[pos + 1]:
         channels, pos = _read_channels(payload, pos)
-    else:
-        pos += 1
-    if payload[pos]:
         metadata, pos = _read_metadata(payload, pos)
     else:
-        pos += 1
-    value = _rest(payload, pos)
+        pos += 2
+    value = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
     if tag:
         return RequestResponse(connection_id, request_id, channels, metadata, value)
     return RequestCall(connection_id, request_id, method_id, channels, metadata, value)
@@ -390,30 +398,34 @@ def _known_method_id(varint: bytes) -> int | None:
 # ------------------------------------------------------------ channels
 
 
-def _channel_head(
-    message: ChannelItem | ChannelClose | ChannelReset | ChannelGrantCredit, tag: bytes
-) -> bytes:
-    return _varint(message.connection_id) + b"\x08" + _varint(message.channel_id) + tag
+@lru_cache(maxsize=1024)
+def _channel_head(connection_id: int, channel_id: int, tag: bytes) -> bytes:
+    """The start of a message; a channel carries many."""
+    return _varint(connection_id) + b"\x08" + _varint(channel_id) + tag
 
 
 def _write_item(message: ChannelItem) -> _Pieces:
-    return _append_value([_channel_head(message, b"\0")], message.item)
+    head = _channel_head(message.connection_id, message.channel_id, b"\0")
+    return _with_value(head, message.item)
 
 
 def _write_close(message: ChannelClose) -> _Pieces:
-    out: _Pieces = [_channel_head(message, b"\1")]
+    head = _channel_head(message.connection_id, message.channel_id, b"\1")
+    out: _Pieces = [head]
     _write_metadata(out, message.metadata)
     return out
 
 
 def _write_reset(message: ChannelReset) -> _Pieces:
-    out: _Pieces = [_channel_head(message, b"\2")]
+    head = _channel_head(message.connection_id, message.channel_id, b"\2")
+    out: _Pieces = [head]
     _write_metadata(out, message.metadata)
     return out
 
 
 def _write_credit(message: ChannelGrantCredit) -> _Pieces:
-    return [_channel_head(message, b"\3") + _varint(message.additional, _U32_MAX)]
+    head = _channel_head(message.connection_id, message.channel_id, b"\3")
+    return [head + _varint(message.additional, _U32_MAX)]
 
 
 def _read_channel(payload: _Payload, pos: int, connection_id: int) -> Message:
@@ -424,7 +436,8 @@ def _read_channel(payload: _Payload, pos: int, connection_id: int) -> Message:
     tag = payload[pos]
     pos += 1
     if tag == 0:
-        return ChannelItem(connection_id, channel_id, _rest(payload, pos))
+        item = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
+        return ChannelItem(connection_id, channel_id, item)
     message: Message
     if tag == 3:
         additional, pos = _read_u32(payload, pos, "$.channel.additional")

@@ -131,6 +131,10 @@ EDGES: list[tuple[str, Message, str]] = [
     ),
     ("one-byte number", Ping(0, 127), "00 09 7f"),
     ("two-byte number", Ping(0, 128), "00 09 80 01"),
+    ("largest of two bytes", Ping(0, 16383), "00 09 ff 7f"),
+    ("three-byte number", Ping(0, 16384), "00 09 80 80 01"),
+    ("largest of three bytes", Ping(0, 2097151), "00 09 ff ff 7f"),
+    ("four-byte number", Ping(0, 2097152), "00 09 80 80 80 01"),
     ("largest nonce", Ping(0, U64), "00 09 ffffffffffffffffff01"),
     ("largest connection", Pong(U64, 0), "ffffffffffffffffff01 0a 00"),
     (
@@ -241,8 +245,9 @@ def test_every_message_of_the_table_has_its_reference_vector() -> None:
 
 # ------------------------------------------------------------ any message
 
-u32s = st.integers(0, 127) | st.integers(0, U32)
-u64s = st.integers(0, 127) | st.integers(0, U64)
+edges = st.sampled_from([0, 127, 128, 16383, 16384, 2097151, 2097152, U32])
+u32s = st.integers(0, 127) | edges | st.integers(0, U32)
+u64s = st.integers(0, 127) | edges | st.integers(0, U64)
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 values = st.binary(max_size=8) | st.binary(min_size=2046, max_size=2050)
 ids = st.lists(u64s, max_size=3).map(tuple)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import BareConduitError, DecodeError
@@ -127,6 +127,9 @@ class BareConduitRx(ConduitRx[M]):
     def recv_nowait(self) -> M | None:
         payload = self._rx.recv_nowait()
         return None if payload is None else self._message(payload)
+
+    async def recv_batch(self) -> Iterable[M]:
+        return map(self._message, await self._rx.recv_batch())
 
     def _message(self, payload: bytes) -> M:
         try:

@@ -8,8 +8,12 @@ nothing else; other conduits may number, acknowledge and replay what they carry.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+import trio
 
 from ..links.base import RxStatistics, TxStatistics
 
@@ -144,6 +148,22 @@ class ConduitRx(ABC, Generic[M]):
         Raises:
             trio.WouldBlock: nothing is ready.
         """
+
+    async def recv_batch(self) -> Iterable[M]:
+        """Receive all messages that are here, waiting for one at least.
+
+        As `recv`, and then `recv_nowait` for as long as it has any; empty when the peer
+        has closed. They may be decoded only as they are taken out, which then raises
+        what `recv` would have.
+        """
+        first = await self.recv()
+        return () if first is None else self._with_the_others(first)
+
+    def _with_the_others(self, first: M) -> Iterator[M]:
+        yield first
+        with suppress(trio.WouldBlock):
+            while (message := self.recv_nowait()) is not None:
+                yield message
 
     @abstractmethod
     def statistics(self) -> RxStatistics:

@@ -20,10 +20,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
+import trio
+
+from ..errors import LinkError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -280,6 +284,21 @@ class LinkRx(ABC):
             trio.WouldBlock: nothing is ready; `recv` would wait.
             LinkError: as `recv`.
         """
+
+    async def recv_batch(self) -> Sequence[bytes]:
+        """Receive all payloads that are here, waiting for one at least.
+
+        As `recv`, and then `recv_nowait` for as long as it has any; empty when the peer
+        has closed. An error that comes after some payloads is raised by the next call.
+        """
+        first = await self.recv()
+        if first is None:
+            return ()
+        batch = [first]
+        with suppress(trio.WouldBlock, LinkError):
+            while (payload := self.recv_nowait()) is not None:
+                batch.append(payload)
+        return batch
 
     @abstractmethod
     def statistics(self) -> RxStatistics:

@@ -6,7 +6,6 @@ No I/O happens here. `FrameDecoder` turns bytes as they come into payloads;
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from struct import Struct
 from typing import Final
@@ -15,7 +14,13 @@ from ..errors import PayloadTooLarge, TruncatedPayload
 from .base import Buffer
 from .storage import FillableBytes
 
-__all__ = ["HEADER_LENGTH", "LARGEST_LENGTH", "FrameDecoder", "FrameEncoder"]
+__all__ = [
+    "HEADER_LENGTH",
+    "LARGEST_LENGTH",
+    "RECEIVE_AT_ONCE",
+    "FrameDecoder",
+    "FrameEncoder",
+]
 
 HEADER_LENGTH: Final = 4
 LARGEST_LENGTH: Final = 2**32 - 1
@@ -23,8 +28,8 @@ LARGEST_LENGTH: Final = 2**32 - 1
 
 _read_length = Struct("<I").unpack_from
 
-_RECEIVE_BUFFER: Final = 64 * 1024
-"""Frames up to this size, prefix included, are cut out of one receive buffer."""
+RECEIVE_AT_ONCE: Final = 64 * 1024
+"""How much to receive in one chunk. Longer frames, prefix included, are large."""
 
 # A byte string of 1 MiB, with what is around it, is received without a copy.
 _ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
@@ -37,61 +42,81 @@ _PASSED_BY_REFERENCE: Final = 32 * 1024
 class FrameDecoder:
     """Bytes in, payloads out.
 
-    Receive into `receive_buffer()`, say with `received(count)` how much came, and take
-    the payloads that it completed from `payloads`. Call `ended()` at the end of the
-    stream. After an error the decoder must not be used again, except for the payloads
-    that came before it.
+    Pass what was received to `feed`, in chunks of at most `RECEIVE_AT_ONCE` bytes, and
+    take the payloads that it completed from `payloads`. While `large_buffer` is not
+    None, receive into that instead, and say with `filled` how much came. Call `ended`
+    at the end of the stream. After an error the decoder must not be used again, except
+    for the payloads that came before it.
 
-    A small payload is copied once, out of the receive buffer. A large one is received
-    where it stays (`zerocopy.recv.stream`).
+    A small payload is copied once, out of its chunk. A large one is received where it
+    stays (`zerocopy.recv.stream`). Between chunks nothing is held but the start of a
+    frame that is not complete.
 
     Args:
         max_payload: the longest payload to accept, in bytes.
     """
 
     __slots__ = (
-        "_buffer",
-        "_filled",
         "_large",
         "_max_payload",
-        "_view",
+        "_start",
         "count",
         "payload_bytes",
         "payloads",
     )
 
     def __init__(self, max_payload: int) -> None:
-        self.payloads: deque[bytes] = deque()
+        self.payloads: list[bytes] = []
         self.count = 0
         """How many payloads have come so far."""
         self.payload_bytes = 0
         """Their length in all."""
         self._max_payload = max_payload
-        self._buffer = bytearray(_RECEIVE_BUFFER)
-        self._view = memoryview(self._buffer)
-        # Between calls the buffer holds the start of one incomplete frame, if anything.
-        self._filled = 0
+        self._start: bytes = b""  # of a frame that is not complete
         self._large: _LargePayload | None = None
 
-    def receive_buffer(self) -> memoryview:
-        """Where the next bytes belong; never empty."""
-        if self._large is not None:
-            return self._large.receive_buffer()
-        return self._view[self._filled :] if self._filled else self._view
+    @property
+    def large_buffer(self) -> memoryview | None:
+        """Where the next bytes belong, if they are of a large payload; never empty."""
+        return None if self._large is None else self._large.receive_buffer()
 
-    def received(self, count: int) -> None:
-        """Take note of `count` bytes at the start of the receive buffer.
+    def filled(self, count: int) -> None:
+        """Take note of `count` bytes at the start of `large_buffer`."""
+        large = self._large
+        assert large is not None, "only what large_buffer has returned can be filled"
+        if large.received(count):
+            self.payloads.append(large.finish())
+            self.count += 1
+            self.payload_bytes += large.length
+            self._large = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Cut what was received into payloads.
 
         Raises:
             PayloadTooLarge: a length over `max_payload` was announced.
         """
-        if self._large is None:
-            self._cut_frames(self._filled + count)
-        elif self._large.received(count):
-            self.payloads.append(self._large.finish())
-            self.count += 1
-            self.payload_bytes += self._large.length
-            self._large = None
+        if self._start:
+            chunk = self._start + chunk
+        payloads, most = self.payloads, self._max_payload
+        before = len(payloads)
+        start, end = 0, len(chunk)
+        while (body := start + HEADER_LENGTH) <= end:
+            length = _read_length(chunk, start)[0]
+            if length > most:
+                raise PayloadTooLarge(length, most, inbound=True)
+            stop = body + length
+            if stop > end:
+                if stop - start > RECEIVE_AT_ONCE:
+                    self._large = _LargePayload(length, memoryview(chunk)[body:])
+                    end = start
+                break
+            payloads.append(chunk[body:stop])
+            start = stop
+        came = len(payloads) - before
+        self.count += came
+        self.payload_bytes += start - came * HEADER_LENGTH
+        self._start = chunk[start:end]
 
     def ended(self) -> None:
         """Take note of the end of the stream.
@@ -99,41 +124,21 @@ class FrameDecoder:
         Raises:
             TruncatedPayload: it is not at the end of a payload.
         """
+        come = len(self._start)
         if self._large is not None:
             raise _truncated_body(self._large.filled, self._large.length)
-        if self._filled >= HEADER_LENGTH:
-            (length,) = _read_length(self._buffer)
-            raise _truncated_body(self._filled - HEADER_LENGTH, length)
-        if self._filled:
+        if come >= HEADER_LENGTH:
+            (length,) = _read_length(self._start)
+            raise _truncated_body(come - HEADER_LENGTH, length)
+        if come:
             raise TruncatedPayload(
                 "the stream ended inside a length prefix: "
-                f"{self._filled} of {HEADER_LENGTH} bytes had come"
+                f"{come} of {HEADER_LENGTH} bytes had come"
             )
-
-    def _cut_frames(self, end: int) -> None:
-        start = 0
-        while end - start >= HEADER_LENGTH:
-            (length,) = _read_length(self._buffer, start)
-            if length > self._max_payload:
-                raise PayloadTooLarge(length, self._max_payload, inbound=True)
-            body = start + HEADER_LENGTH
-            stop = body + length
-            if stop > end:
-                if stop - start > _RECEIVE_BUFFER:
-                    self._large = _LargePayload(length, self._view[body:end])
-                    start = end
-                break
-            self.payloads.append(self._view[body:stop].tobytes())
-            self.count += 1
-            self.payload_bytes += length
-            start = stop
-        if start and start < end:
-            self._buffer[: end - start] = self._view[start:end].tobytes()
-        self._filled = end - start
 
 
 class _LargePayload:
-    """A payload that is too long for the receive buffer, while it arrives.
+    """A payload that is too long for one chunk, while it arrives.
 
     Its storage grows with what has come: it is never much larger than 1 MiB, or
     than twice what has come.
@@ -177,42 +182,45 @@ def _truncated_body(come: int, length: int) -> TruncatedPayload:
 class FrameEncoder:
     """Payloads in, buffers to write out.
 
-    Small pieces are copied at once into one write buffer, so that everything added
-    since the last `take` goes out in one write (`zerocopy.send.stream`). A large piece
-    of bytes or memoryview stands in the output as it is.
+    Small payloads are gathered, so that everything added since the last `take` goes out
+    in one write (`zerocopy.send.stream`). A large piece of bytes or memoryview stands
+    in the output as it is.
     """
 
-    __slots__ = ("_complete", "_open")
+    __slots__ = ("_complete", "_small")
 
     def __init__(self) -> None:
         self._complete: list[Buffer] = []
-        self._open = bytearray()
+        self._small: list[bytes] = []
 
     def add(self, pieces: Sequence[Buffer], length: int) -> None:
         """Add one payload: the concatenation of `pieces`, of `length` bytes in all."""
-        self._open += length.to_bytes(HEADER_LENGTH, "little")
+        header = length.to_bytes(HEADER_LENGTH, "little")
         if length < _PASSED_BY_REFERENCE:
-            for piece in pieces:
-                self._open += piece
+            self._small.append(header + b"".join(pieces))
         else:
+            self._small.append(header)
             for piece in pieces:
                 self._add_piece(piece)
 
     def _add_piece(self, piece: Buffer) -> None:
         # A bytearray may be changed by its owner before it is written.
         if len(piece) < _PASSED_BY_REFERENCE or isinstance(piece, bytearray):
-            self._open += piece
+            self._small.append(bytes(piece))
         else:
-            self._complete += (self._open, piece)
-            self._open = bytearray()
+            self._gather()
+            self._complete.append(piece)
+
+    def _gather(self) -> None:
+        small = self._small
+        if small:
+            self._complete.append(small[0] if len(small) == 1 else b"".join(small))
+            self._small = []
 
     def take(self) -> list[Buffer]:
         """Everything added since the last call, in order; empty if nothing was."""
-        taken = self._complete
-        if self._open:
-            taken.append(self._open)
-            self._open = bytearray()
-        self._complete = []
+        self._gather()
+        taken, self._complete = self._complete, []
         return taken
 
     def give_back(self, buffers: list[Buffer]) -> None:

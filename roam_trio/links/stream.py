@@ -13,6 +13,7 @@ together, and handed out one after the other without going back to the stream.
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,13 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
 from .admission import AdmittedPermit, AdmittingTx
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
-from .framing import HEADER_LENGTH, LARGEST_LENGTH, FrameDecoder, FrameEncoder
+from .framing import (
+    HEADER_LENGTH,
+    LARGEST_LENGTH,
+    RECEIVE_AT_ONCE,
+    FrameDecoder,
+    FrameEncoder,
+)
 from .transport import ByteTransport, StreamTransport
 
 if TYPE_CHECKING:
@@ -123,6 +130,9 @@ class _Writes(enum.Enum):
     COMMIT = "the commit itself"
 
 
+_PUMP, _RELEASE, _COMMIT = _Writes  # not looked up every time
+
+
 class StreamLinkTx(AdmittingTx):
     """The sending half of a stream link.
 
@@ -132,65 +142,64 @@ class StreamLinkTx(AdmittingTx):
     def __init__(self, transport: ByteTransport, limits: StreamLimits) -> None:
         super().__init__()
         self._transport = transport
+        self._max_payload = limits.max_payload
         self._limits = limits
         self._state = _State.OPEN
         self._frames = FrameEncoder()
-        self._unsent_payloads = 0
-        self._unsent_bytes = 0
+        # All of these count from the start. Sizes are lengths with what the link adds.
+        self._sent_size = 0
+        self._written_payloads = 0
+        self._written_size = 0
+        self._room_up_to_payloads = limits.max_unsent_payloads
+        self._room_up_to_size = limits.max_unsent_bytes
         self._last_length = 0
         self._next_writes = _Writes.PUMP
         self._carrier: _Carrier | None = None
+        self._idle: trio.lowlevel.Task | None = None
 
     # ------------------------------------------------ committing
 
     def _has_room(self) -> bool:
-        permits = self._permits
-        limits = self._limits
-        return (
-            self._unsent_payloads + permits < limits.max_unsent_payloads
-            and self._unsent_bytes + permits * self._last_length
-            < limits.max_unsent_bytes
-        )
+        payloads, size = self._sent_payloads, self._sent_size
+        if self._permits:
+            payloads += self._permits
+            size += self._permits * self._last_length
+        return payloads < self._room_up_to_payloads and size < self._room_up_to_size
 
     def _new_permit(self) -> AdmittedPermit:
         return AdmittedPermit(self)
 
     def _check_length(self, length: int) -> None:
-        if length > self._limits.max_payload:
-            raise PayloadTooLarge(length, self._limits.max_payload, inbound=False)
+        if length > self._max_payload:
+            raise PayloadTooLarge(length, self._max_payload, inbound=False)
 
     def _publish(self, pieces: Sequence[Buffer]) -> None:
         length = sum(map(len, pieces))
-        if length > self._limits.max_payload:
+        if length > self._max_payload:
             self._check_length(length)
         self._frames.add(pieces, length)
         self._last_length = length
         self._sent_payloads += 1
-        self._sent_bytes += length
-        self._unsent_payloads += 1
-        self._unsent_bytes += HEADER_LENGTH + length
-        if self._next_writes is not _Writes.RELEASE:
+        self._sent_size += HEADER_LENGTH + length
+        if self._idle is not None and self._next_writes is not _RELEASE:
             self._see_to_writing()
 
     def hold(self) -> None:
-        self._next_writes = _Writes.RELEASE
+        self._next_writes = _RELEASE
 
     def release(self, *, prompt: bool = False) -> None:
-        self._next_writes = _Writes.COMMIT
-        if self._unsent_payloads:
+        if self._sent_payloads != self._written_payloads:
+            self._next_writes = _COMMIT
             self._see_to_writing()
-        elif not prompt:
-            self._next_writes = _Writes.PUMP
+        else:
+            self._next_writes = _COMMIT if prompt else _PUMP
 
     def _see_to_writing(self) -> None:
         """Have what is committed written, unless it is being written already."""
-        carrier = self._carrier
-        by_pump = self._next_writes is _Writes.PUMP
-        self._next_writes = _Writes.PUMP
-        if carrier is None or not carrier.is_idle:
-            return
-        if by_pump or not self._write_nowait():
-            carrier.wake()
+        by_pump = self._next_writes is _PUMP
+        self._next_writes = _PUMP
+        if self._idle is not None and (by_pump or not self._write_nowait()):
+            self._wake_pump()
 
     @trio.lowlevel.enable_ki_protection
     def _write_nowait(self) -> bool:
@@ -203,12 +212,15 @@ class StreamLinkTx(AdmittingTx):
         if left:
             self._frames.give_back(left)
             return False
-        self._written(self._unsent_payloads, self._unsent_bytes)
+        self._written(self._sent_payloads, self._sent_size)
         return True
 
     def _written(self, payloads: int, size: int) -> None:
-        self._unsent_payloads -= payloads
-        self._unsent_bytes -= size
+        """So much in all has been written."""
+        self._written_payloads = payloads
+        self._written_size = size
+        self._room_up_to_payloads = payloads + self._limits.max_unsent_payloads
+        self._room_up_to_size = size + self._limits.max_unsent_bytes
         if self._waiting:
             self._admit()
 
@@ -244,16 +256,30 @@ class StreamLinkTx(AdmittingTx):
 
     async def _write_until_closed(self, carrier: _Carrier) -> None:
         while self._state is not _State.CLOSED:
-            if self._unsent_payloads:
+            if self._sent_payloads != self._written_payloads:
                 await self._write_pending()
             elif self._state is _State.OPEN:
-                await carrier.wait_for_work()
+                await self._wait_for_work()
             else:
                 await self._transport.end_sending()
                 self._state = _State.CLOSED
 
+    async def _wait_for_work(self) -> None:
+        self._idle = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._idle = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake_pump(self) -> None:
+        # It runs after all tasks that are ready now, so it finds all they commit.
+        if self._idle is not None:
+            task, self._idle = self._idle, None
+            trio.lowlevel.reschedule(task)
+
     async def _write_pending(self) -> None:
-        payloads, size = self._unsent_payloads, self._unsent_bytes
+        payloads, size = self._sent_payloads, self._sent_size
         try:
             await self._transport.send_all(self._frames.take())
         except _STREAM_ERRORS as exc:
@@ -286,8 +312,7 @@ class StreamLinkTx(AdmittingTx):
         if self._state is _State.OPEN:
             self._state = _State.CLOSING
             self._end(LinkClosed, _CLOSED_HERE)
-            if self._carrier is not None:
-                self._carrier.wake()
+            self._wake_pump()
         elif self._state is not _State.CLOSING:
             await self.abort()
             await checkpoint()
@@ -306,7 +331,7 @@ class StreamLinkTx(AdmittingTx):
         self._state = _State.CLOSED
         self._end(LinkClosed, _CLOSED_HERE)
         self._frames.take()
-        self._unsent_payloads = self._unsent_bytes = 0
+        self._written(self._sent_payloads, self._sent_size)
         if self._carrier is not None:
             self._carrier.scope.cancel()
         await self._transport.abort_sending()
@@ -316,47 +341,30 @@ class StreamLinkTx(AdmittingTx):
     def statistics(self) -> TxStatistics:
         return TxStatistics(
             payloads=self._sent_payloads,
-            payload_bytes=self._sent_bytes,
+            payload_bytes=self._sent_size - HEADER_LENGTH * self._sent_payloads,
             permits=self._permits,
-            unsent_payloads=self._unsent_payloads,
-            unsent_bytes=self._unsent_bytes,
+            unsent_payloads=self._sent_payloads - self._written_payloads,
+            unsent_bytes=self._sent_size - self._written_size,
             tasks_waiting=len(self._waiting),
         )
 
     def __repr__(self) -> str:
+        payloads = self._sent_payloads - self._written_payloads
+        size = self._sent_size - self._written_size
         return (
             f"<StreamLinkTx {self._state.value}, "
-            f"{self._unsent_payloads} payloads unsent ({self._unsent_bytes} bytes)>"
+            f"{payloads} payloads unsent ({size} bytes)>"
         )
 
 
 class _Carrier:
     """The task that writes, for as long as it does."""
 
-    __slots__ = ("_idle", "left", "scope")
+    __slots__ = ("left", "scope")
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.left = trio.Event()
-        self._idle: trio.lowlevel.Task | None = None
-
-    async def wait_for_work(self) -> None:
-        self._idle = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-
-    @property
-    def is_idle(self) -> bool:
-        return self._idle is not None
-
-    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._idle = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def wake(self) -> None:
-        # It runs after all tasks that are ready now, so it finds all they commit.
-        if self._idle is not None:
-            task, self._idle = self._idle, None
-            trio.lowlevel.reschedule(task)
 
 
 class StreamLinkRx(LinkRx):
@@ -370,59 +378,73 @@ class StreamLinkRx(LinkRx):
     def __init__(self, transport: ByteTransport, max_payload: int) -> None:
         self._transport = transport
         self._decoder = FrameDecoder(max_payload)
-        self._payloads = self._decoder.payloads
+        self._ready: deque[bytes] = deque()
         self._reading = False
         self._at_end = False
+        self._is_closed = False
         self._failure: LinkError | None = None
 
     async def recv(self) -> bytes | None:
         await checkpoint_if_cancelled()
-        while not self._payloads:
+        while not self._ready:
             if self._at_end:
                 self._raise_failure()
                 return None
-            await self._read()
-        return self._payloads.popleft()
+            self._ready.extend(await self._read())
+        return self._ready.popleft()
 
     def recv_nowait(self) -> bytes | None:
-        if self._payloads:
-            return self._payloads.popleft()
+        if self._ready:
+            return self._ready.popleft()
         if self._at_end:
             self._raise_failure()
             return None
         raise trio.WouldBlock
 
+    async def recv_batch(self) -> Sequence[bytes]:
+        await checkpoint_if_cancelled()
+        while not self._ready:
+            if self._at_end:
+                self._raise_failure()
+                break
+            payloads = await self._read()
+            if payloads:
+                return payloads
+        batch = tuple(self._ready)
+        self._ready.clear()
+        return batch
+
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure.with_traceback(None)
 
-    async def _read(self) -> None:
-        """Read once; the payloads completed by it, or the end, are ready afterwards."""
+    async def _read(self) -> list[bytes]:
+        """Read once: the payloads completed by it; none also at the end."""
         if self._reading:
             raise trio.BusyResourceError("another task receives from this link")
         self._reading = True
+        decoder = self._decoder
         try:
-            count = await self._transport.receive_into(self._decoder.receive_buffer())
+            if decoder.large_buffer is None:
+                chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
+                count = len(chunk)
+                decoder.feed(chunk)
+            else:
+                count = await self._transport.receive_into(decoder.large_buffer)
+                decoder.filled(count)
+            if not count:
+                decoder.ended()
+                self._end(None)
         except _STREAM_ERRORS as exc:
             error = _broken("receiving", exc)
             error.__cause__ = exc
             self._end(error)
-        else:
-            self._take_note(count)
-        finally:
-            self._reading = False
-
-    def _take_note(self, count: int) -> None:
-        if self._at_end:
-            return  # closed while it was read
-        try:
-            if count:
-                self._decoder.received(count)
-            else:
-                self._decoder.ended()
-                self._end(None)
         except LinkError as exc:
             self._end(exc)
+        finally:
+            self._reading = False
+        payloads, decoder.payloads = decoder.payloads, []
+        return [] if self._is_closed else payloads
 
     def _end(self, failure: LinkError | None) -> None:
         if not self._at_end:
@@ -434,20 +456,20 @@ class StreamLinkRx(LinkRx):
 
     async def close(self) -> None:
         """Stop receiving; see `LinkRx.close`. What has not been taken is dropped."""
-        if isinstance(self._failure, LinkClosed):
+        if self._is_closed:
             return
-        self._at_end = True
+        self._is_closed = self._at_end = True
         self._failure = LinkClosed(
             "this side has closed the receiving half of the link"
         )
-        self._payloads.clear()
+        self._ready.clear()
         await self._transport.end_receiving()
 
     def __repr__(self) -> str:
         state = "open"
         if self._at_end:
             state = "at its end" if self._failure is None else repr(self._failure)
-        return f"<StreamLinkRx {state}, {len(self._payloads)} payloads ready>"
+        return f"<StreamLinkRx {state}, {len(self._ready)} payloads ready>"
 
 
 _STREAM_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)

@@ -32,12 +32,16 @@ class ByteTransport(ABC):
     """
 
     @abstractmethod
-    async def receive_into(self, buffer: memoryview) -> int:
-        """Receive at least one byte into `buffer`, and as many as there are.
+    async def receive_some(self, most: int) -> bytes:
+        """Receive at least one byte, and as many as there are, up to `most`.
 
-        Returns 0 at the end of the stream. Always a checkpoint, and nothing is lost
+        Returns none at the end of the stream. Always a checkpoint, and nothing is lost
         when it is cancelled.
         """
+
+    @abstractmethod
+    async def receive_into(self, buffer: memoryview) -> int:
+        """As `receive_some`, into `buffer`; returns how many bytes came."""
 
     @abstractmethod
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
@@ -94,14 +98,17 @@ class StreamTransport(ByteTransport):
         self._receiving_ended = False
         self._receiving: trio.CancelScope | None = None
 
-    async def receive_into(self, buffer: memoryview) -> int:
+    async def receive_some(self, most: int) -> bytes:
         # A reader of a shared stream could not be woken by closing the stream, as the
         # other half may still be in use.
         with trio.CancelScope() as self._receiving:
-            chunk = await self._receive_stream.receive_some(len(buffer))
-            buffer[: len(chunk)] = chunk
-            return len(chunk)
+            return bytes(await self._receive_stream.receive_some(most))
         raise trio.ClosedResourceError
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        chunk = await self.receive_some(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
         for buffer in buffers:
@@ -152,24 +159,37 @@ class SocketTransport(ByteTransport):
         self._sending_ended = False
         self._receiving_ended = False
 
-    async def receive_into(self, buffer: memoryview) -> int:
-        # Either way there is one checkpoint. If the last read took less than it could
-        # have, the next one would most likely find nothing: wait straight away.
+    # Either way there is one checkpoint at the start of a read. If the last one took
+    # less than it could have, the next one would most likely find nothing: it waits
+    # straight away.
+
+    async def receive_some(self, most: int) -> bytes:
         if self._drained:
-            await self._wait_readable()
+            await wait_readable(self._socket)
+        else:
+            await checkpoint()
+        while True:
+            try:
+                chunk = self._socket.recv(most)
+            except BlockingIOError:
+                await wait_readable(self._socket)
+            else:
+                self._drained = len(chunk) < most
+                return chunk
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        if self._drained:
+            await wait_readable(self._socket)
         else:
             await checkpoint()
         while True:
             try:
                 count = self._socket.recv_into(buffer)
             except BlockingIOError:
-                await self._wait_readable()
+                await wait_readable(self._socket)
             else:
                 self._drained = count < len(buffer)
                 return count
-
-    async def _wait_readable(self) -> None:
-        await wait_readable(self._socket)
 
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
         if len(buffers) == 1:
@@ -185,6 +205,8 @@ class SocketTransport(ByteTransport):
         try:
             if len(buffers) == 1:
                 sent = self._socket.send(buffers[0])
+                if sent == len(buffers[0]):
+                    return []
             elif _has_sendmsg:
                 sent = self._socket.sendmsg(buffers[:_MOST_BUFFERS])
             else:

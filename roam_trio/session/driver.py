@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import trio
 
@@ -124,7 +124,8 @@ class Driver:
         self.unread_bytes = 0
         """The length of all items that wait to be received."""
         self._relays: dict[int, Relay] = {}
-        self._dropped: deque[Callable[[], None]] = deque()
+        self.dropped: deque[Callable[[], None]] = deque()
+        """Ends the channels whose handles were collected; see `end_dropped`."""
         self._token = trio.lowlevel.current_trio_token()
         self.ended_because: BaseException | None = None
 
@@ -182,8 +183,6 @@ class Driver:
     def on_response(self, response: RequestResponse) -> None:
         """The answer to a request of this side's."""
         self.requests.on_response(response)
-        if self.refusing:
-            self.check_quiet()
 
     def on_cancel(self, cancel: RequestCancel) -> None:
         """A request that is answered already, or never was, needs no cancelling."""
@@ -196,7 +195,9 @@ class Driver:
         if self._is_over:
             return  # the connection is being cancelled
         self._check_call(call)
-        self._announced.update(call.channels)
+        if call.channels:
+            self._check_channels(call.channels)
+            self._announced.update(call.channels)
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         if self.refusing:
             sink.give_up()
@@ -228,8 +229,6 @@ class Driver:
                 f"request {request_id} came while "
                 f"{len(self._answering)} requests were in flight",
             )
-        if call.channels:
-            self._check_channels(call.channels)
 
     def _check_channels(self, channels: tuple[int, ...]) -> None:
         if len(self._announced) + len(channels) > self.limits.channels:
@@ -279,20 +278,17 @@ class Driver:
     def on_item(self, message: ChannelItem) -> None:
         """An item for a channel on which this side receives."""
         incoming = self.incoming.get(message.channel_id)
+        item = message.item
         if incoming is None:
             self._on_stray(message)
-        elif not incoming.on_item(joined(message.item)):
-            raise SessionProtocolError(
-                f"channel {message.channel_id}: an item came without credit"
-            )
+        else:
+            incoming.on_item(joined(item) if isinstance(item, list) else item)
 
-    def hold_unread(self, size: int) -> None:
-        """An item of `size` bytes waits to be received."""
-        self.unread_bytes += size
-        if self.unread_bytes > self.limits.unread_bytes:
-            raise LimitExceeded(
-                "unread_bytes", f"items of {self.unread_bytes} bytes wait unread"
-            )
+    def refuse_unread(self) -> NoReturn:
+        """More wait to be received than may."""
+        raise LimitExceeded(
+            "unread_bytes", f"items of {self.unread_bytes} bytes wait unread"
+        )
 
     def on_credit(self, message: ChannelGrantCredit) -> None:
         """Credit for a channel on which this side sends.
@@ -413,19 +409,14 @@ class Driver:
         Collection may strike in the middle of anything, and in any thread. What was
         dropped is ended before the next response goes out, and soon in any case.
         """
-        self._dropped.append(end)
+        self.dropped.append(end)
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self.end_dropped, idempotent=True)
 
-    @property
-    def has_dropped(self) -> bool:
-        """Whether there are channels for `end_dropped` to end."""
-        return bool(self._dropped)
-
     def end_dropped(self) -> None:
         """End the channels whose handles were collected."""
-        while self._dropped:
-            self._dropped.popleft()()
+        while self.dropped:
+            self.dropped.popleft()()
 
     # ------------------------------------------------------------ the end
 

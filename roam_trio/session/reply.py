@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -46,48 +47,40 @@ class DriverReplySink(ReplySink):
         return self._driver.binder
 
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
-        driver = self._driver
-        driver.end_dropped()  # closes go before the response
-        if driver.ended_because is not None:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return  # nobody is left to get it
-        if driver.outbox.has_room():
-            if not self._send_at_once(self._response(ret, metadata)):
+        with suppress(trio.WouldBlock):
+            self.send_nowait(ret, metadata)
+            if self._driver.ended_because is not None:
                 await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            with await self._reserve() as permit:
-                if driver.closed.is_set():
-                    return  # in the same moment as there was room
+            return
+        with await self._reserve() as permit:
+            if self._driver.ended_because is None:  # in the moment there was room
                 permit.send(self._response(ret, metadata))
-        self._close()
+                self._close()
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         driver = self._driver
         while True:
             permit = await driver.outbox.reserve()
-            if not driver.has_dropped:
+            if not driver.dropped:
                 return permit
             permit.release()
             driver.end_dropped()
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
-        self._driver.end_dropped()
-        if self._driver.ended_because is not None:
+        driver = self._driver
+        if driver.dropped:
+            driver.end_dropped()  # closes go before the response
+        if driver.ended_because is not None:
             return  # nobody is left to get it
-        if not self._driver.outbox.has_room():
+        outbox = driver.outbox
+        if not outbox.has_room():
             raise trio.WouldBlock
-        self._send_at_once(self._response(ret, metadata))
-        self._close()
-
-    def _send_at_once(self, response: RequestResponse) -> bool:
-        """Whether the connection had not ended."""
         try:
-            self._driver.outbox.send_nowait(response)
+            outbox.send_nowait(self._response(ret, metadata))
         except (LinkError, ConduitError):
-            if self._driver.ended_because is None:
+            if driver.ended_because is None:
                 raise  # it is too large
-            return False
-        return True
+        self._close()
 
     def _response(self, ret: Encoded, metadata: Metadata) -> RequestResponse:
         if self._sent:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
+from trio.lowlevel import checkpoint_if_cancelled, current_task, wait_task_rescheduled
 
 from ..calls import Payload
 from ..conduits.base import ConduitTxPermit
@@ -36,68 +39,32 @@ if TYPE_CHECKING:
 __all__ = ["Requests"]
 
 
-class _Waiting:
-    """A request of this side's without a response yet, and the task that waits."""
+class _Waiting(msgspec.Struct, eq=False):
+    """A request of this side's without a response yet, and the task that waits.
 
-    __slots__ = (
-        "_began",
-        "_caller",
-        "_error",
-        "_method_id",
-        "_request_id",
-        "_response",
-        "_task",
-        "channels",
-    )
+    Attributes:
+        task: the one to wake; None once it is woken, or was cancelled.
+        answer: what it is woken with.
+    """
 
-    def __init__(
-        self,
-        caller: Requests,
-        request_id: int,
-        method_id: int,
-        channels: tuple[int, ...],
-    ) -> None:
-        self.channels = channels
-        self._began = caller.now()
-        self._method_id = method_id
-        self._caller = caller
-        self._request_id = request_id
-        self._task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        self._response: RequestResponse | None = None
-        self._error: Exception | None = None
+    request_id: int
+    method_id: int
+    channels: tuple[int, ...]
+    began: float
+    task: trio.lowlevel.Task | None
+    answer: RequestResponse | Exception | None = None
 
-    async def response(self) -> RequestResponse:
-        """Wait for it; the reader of the session wakes this task directly."""
-        await trio.lowlevel.wait_task_rescheduled(self._abandon)
-        if self._response is None:
-            assert self._error is not None
-            await trio.lowlevel.checkpoint_if_cancelled()
-            raise self._error
-        return self._response
-
-    def _abandon(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        self._caller.abandon(self._request_id)
-        return trio.lowlevel.Abort.SUCCEEDED
+    def wake(self, answer: RequestResponse | Exception) -> None:
+        """Wake the task, unless it was cancelled meanwhile."""
+        task = self.task
+        if task is not None:
+            self.answer = answer
+            self.task = None
+            trio.lowlevel.reschedule(task)
 
     def statistics(self, now: float) -> CallStatistics:
         """How long it has been waiting."""
-        return CallStatistics(self._request_id, self._method_id, now - self._began)
-
-    def deliver(self, response: RequestResponse) -> None:
-        """Wake the task with `response`, unless it was cancelled meanwhile."""
-        self._response = response
-        self._wake()
-
-    def fail(self, error: Exception) -> None:
-        """Wake the task with `error`."""
-        self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+        return CallStatistics(self.request_id, self.method_id, now - self.began)
 
 
 class Requests:
@@ -112,7 +79,6 @@ class Requests:
         """How many requests more the peer accepts, and nobody waits to make."""
         self._waiting: dict[int, _Waiting] = {}
         self._slots = trio.lowlevel.ParkingLot()
-        self.now = driver.now
         self.refusing: str | None = None
         """Why no new requests are made, if they are not."""
 
@@ -126,24 +92,27 @@ class Requests:
     ) -> RequestResponse:
         """See `Caller.call`. The coroutine keeps its `holder`, the caller, alive: a
         call in flight needs its connection."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await checkpoint_if_cancelled()
         if self.refusing is not None:
             raise ConnectionLost(self.refusing)
-        if self._may_send_now():
+        driver = self._driver
+        outbox = driver.outbox
+        if self._free > 0 and outbox.has_room() and driver.ended_because is None:
             self._free -= 1
-            send = self._driver.outbox.send_nowait
-            waiting = self._send(send, method_id, args, channels, metadata)
+            waiting = self._send(
+                outbox.send_nowait, method_id, args, channels, metadata
+            )
         else:
             with await self._reserve() as permit:
                 waiting = self._send(permit.send, method_id, args, channels, metadata)
-        return await waiting.response()
-
-    def _may_send_now(self) -> bool:
-        return (
-            self._free > 0
-            and self._driver.outbox.has_room()
-            and self._driver.ended_because is None
-        )
+        # The reader of the session wakes it.
+        await wait_task_rescheduled(partial(self._abandon, waiting))
+        answer = waiting.answer
+        if isinstance(answer, RequestResponse):
+            return answer
+        assert answer is not None
+        await checkpoint_if_cancelled()
+        raise answer
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         """Take a slot below the peer's limit, and then a permit."""
@@ -174,7 +143,7 @@ class Requests:
             await self._slots.park()  # whoever wakes us hands us a slot
 
     def _give_slot(self) -> None:
-        if self._slots:
+        if not self._free and self._slots:  # nobody waits while one is free
             self._slots.unpark()
         else:
             self._free += 1
@@ -200,15 +169,10 @@ class Requests:
             if isinstance(args, Payload):
                 channels, args = args.encode(driver.binder)
             request_id = self._ids.allocate()
-            waiting = _Waiting(self, request_id, method_id, channels)
+            connection_id = driver.connection_id
             send(
                 RequestCall(
-                    driver.connection_id,
-                    request_id,
-                    method_id,
-                    channels,
-                    metadata,
-                    args,
+                    connection_id, request_id, method_id, channels, metadata, args
                 )
             )
         except BaseException as error:
@@ -218,14 +182,18 @@ class Requests:
                 because = driver.ended_because or error
                 raise _lost(because) from because
             raise
-        self._waiting[request_id] = waiting
+        waiting = self._waiting[request_id] = _Waiting(
+            request_id, method_id, channels, driver.now(), current_task()
+        )
         return waiting
 
-    def abandon(self, request_id: int) -> None:
+    def _abandon(self, waiting: _Waiting, _: object) -> trio.lowlevel.Abort:
         """The caller was cancelled. Its id stays in use until the response comes."""
-        if self._driver.ended_because is not None:
-            return  # no response will come
-        self._driver.outbox.push(RequestCancel(self._driver.connection_id, request_id))
+        waiting.task = None
+        driver = self._driver
+        if driver.ended_because is None:  # else no response will come
+            driver.outbox.push(RequestCancel(driver.connection_id, waiting.request_id))
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def on_response(self, response: RequestResponse) -> None:
         """Wake the task that waits for `response`."""
@@ -238,7 +206,7 @@ class Requests:
         self._give_slot()
         if waiting.channels:
             self._lose_channels_of_failed_call(waiting, response)
-        waiting.deliver(response)
+        waiting.wake(response)
 
     def _lose_channels_of_failed_call(
         self, waiting: _Waiting, response: RequestResponse
@@ -255,7 +223,7 @@ class Requests:
         waiting = list(self._waiting.values())
         self._waiting.clear()
         for one in waiting:
-            one.fail(_lost(because))
+            one.wake(_lost(because))
         self._slots.unpark_all()
 
     def statistics(self, now: float) -> tuple[CallStatistics, ...]:

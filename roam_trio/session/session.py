@@ -15,7 +15,7 @@ for at most `Limits.close_seconds`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import trio
@@ -353,33 +353,34 @@ class Session:
     async def _read(self) -> None:
         try:
             while self._ended_because is None:
-                message = await self._rx.recv()
-                if message is None:
-                    raise SessionIoError("the peer has closed the link")
-                self._dispatch_all(message)
+                self._dispatch_all(await self._rx.recv_batch())
         except RoamTrioError as error:
             self._end(error)
 
-    def _dispatch_all(self, first: Message) -> None:
+    def _dispatch_all(self, messages: Iterable[Message]) -> None:
         """Dispatch what one read of the link has brought, and write what that commits.
 
         A request or a response that came alone sets off one message, most likely:
         whoever sends it writes it too.
         """
-        alone = type(first) in _ANSWERED_BY_ONE
+        drivers = self._drivers
+        number, message = 0, None
         self._tx.hold()
         try:
-            self._dispatch(first)
-            while self._ended_because is None:
-                message = self._rx.recv_nowait()
-                if message is None:
+            for number, message in enumerate(messages, 1):  # noqa: B007
+                act = ON_MESSAGE.get(type(message))
+                driver = drivers.get(message.connection_id)
+                if act is not None and driver is not None:
+                    act(driver, message)
+                else:
+                    self._act_on(message)
+                if self._ended_because is not None:
                     return
-                alone = False
-                self._dispatch(message)
-        except trio.WouldBlock:
-            pass
         finally:
+            alone = number == 1 and type(message) in _ANSWERED_BY_ONE
             self._tx.release(prompt=alone)
+        if not number:
+            raise SessionIoError("the peer has closed the link")
 
     def _end(self, because: RoamTrioError) -> None:
         """End the session, for the first reason that is given. Never waits."""
@@ -431,19 +432,14 @@ class Session:
 
     # ------------------------------------------------------------ messages
 
-    def _dispatch(self, message: Message) -> None:
-        """Hand a message to its connection, or act on it (`session.message`)."""
-        act = ON_MESSAGE.get(type(message))
+    def _act_on(self, message: Message) -> None:
+        """Act on a message that is no open connection's (`session.message`)."""
+        act = self._ACTIONS.get(type(message))
         if act is not None:
-            driver = self._drivers.get(message.connection_id)
-            if driver is not None:
-                act(driver, message)
-            elif self._connections is not None:
-                self._connections.on_stray(message)
-            return
-        act_on_session = self._ACTIONS.get(type(message))
-        if act_on_session is not None:
-            act_on_session(self, message)
+            act(self, message)
+        elif type(message) in ON_MESSAGE:
+            assert self._connections is not None
+            self._connections.on_stray(message)
         elif self._strict:
             raise SessionProtocolError(f"{type(message).__name__} came again")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from roam_trio.errors import PayloadTooLarge, TruncatedPayload
 from roam_trio.links.base import Buffer
-from roam_trio.links.framing import FrameDecoder, FrameEncoder
+from roam_trio.links.framing import RECEIVE_AT_ONCE, FrameDecoder, FrameEncoder
 from roam_trio.links.storage import FillableBytes
 
 MIB = 1024 * 1024
@@ -23,10 +23,14 @@ def frame(payload: bytes) -> bytes:
 def feed(decoder: FrameDecoder, data: bytes, at_most: int = 2**32) -> None:
     """Pass data in as a transport would, never more than `at_most` bytes at once."""
     while data:
-        buffer = decoder.receive_buffer()
-        count = min(len(buffer), len(data), at_most)
-        buffer[:count] = data[:count]
-        decoder.received(count)
+        buffer = decoder.large_buffer
+        if buffer is None:
+            count = min(RECEIVE_AT_ONCE, len(data), at_most)
+            decoder.feed(data[:count])
+        else:
+            count = min(len(buffer), len(data), at_most)
+            buffer[:count] = data[:count]
+            decoder.filled(count)
         data = data[count:]
 
 
@@ -88,8 +92,7 @@ def test_payloads_come_out_when_cut_at_every_offset() -> None:
 def test_all_payloads_of_one_chunk_come_out_at_once() -> None:
     decoder = FrameDecoder(MIB)
     stream = frame(b"abc") * 1000
-    decoder.receive_buffer()[: len(stream)] = stream
-    decoder.received(len(stream))
+    decoder.feed(stream)
     assert list(decoder.payloads) == [b"abc"] * 1000
 
 
@@ -169,11 +172,12 @@ def test_large_payload_is_received_where_it_stays() -> None:
     tracemalloc.start()
     try:
         while not decoder.payloads:
-            buffer = decoder.receive_buffer()
+            buffer = decoder.large_buffer
+            assert buffer is not None
             count = min(1000, len(buffer))
             buffer[:count] = b"r" * count
             del buffer  # whoever keeps it makes the decoder copy
-            decoder.received(count)
+            decoder.filled(count)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
