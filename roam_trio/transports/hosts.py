@@ -48,7 +48,9 @@ class HostAndPort:
         if port is None:
             raise wrong_url(url, example, "there is no port")
         if _has_more(parts, may_have_path):
-            more = "fragment or user" if may_have_path else "more than host and port"
+            more = (
+                "a fragment or a user" if may_have_path else "more than host and port"
+            )
             raise wrong_url(url, example, f"there is {more}")
         return cls(parts.hostname or "", port)
 

@@ -27,6 +27,12 @@ OPTIONS = LinkOptions()
         ("unix:///run/a?mode=rw", r"'rw' is not a mode; it is octal, as in \?mode=600"),
         ("unix:///run/a?mode=1777", "'1777' is not a mode"),
         ("unix:///run/a?mode=", "'' is not a mode"),
+        ("stdio://", "there is more than the scheme"),
+        ("stdio:name", "there is more than the scheme"),
+        ("tls://127.0.0.1", "there is no port"),
+        ("ws://user@127.0.0.1/", "there is a fragment or a user"),
+        ("wss://127.0.0.1/#part", "there is a fragment or a user"),
+        ("ws://[::1", "Invalid IPv6"),
         ("memory://", "there is no name"),
         ("memory:name", "there is no name"),
         ("memory://a/b", "there is no name, or more than one"),
@@ -39,6 +45,12 @@ def test_wrong_url_is_refused_with_a_right_one(url: str, problem: str) -> None:
             use(url, OPTIONS)
         expected = f"expected a URL like {transport.example}, got {url!r}: "
         assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
+def test_client_needs_a_host(scheme: str) -> None:
+    with pytest.raises(ValueError, match="there is no host to connect to"):
+        transport_for(f"{scheme}:").to_connect(f"{scheme}://:7000", OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "50%", "ünï"])
