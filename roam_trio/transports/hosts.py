@@ -48,10 +48,8 @@ class HostAndPort:
         if port is None:
             raise wrong_url(url, example, "there is no port")
         if _has_more(parts, may_have_path):
-            more = (
-                "a fragment or a user" if may_have_path else "more than host and port"
-            )
-            raise wrong_url(url, example, f"there is {more}")
+            most = "host, port and path" if may_have_path else "host and port"
+            raise wrong_url(url, example, f"there is more than {most}")
         return cls(parts.hostname or "", port)
 
     def check_for_connecting(self, url: str, example: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from roam_trio.transports import listening
 from roam_trio.transports.hosts import HostAndPort
 from roam_trio.transports.listening import accept_when_possible, listen_on_tcp
 
@@ -69,9 +68,7 @@ async def test_one_port_is_found_for_all_addresses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine = Machine(taken=2)
-    monkeypatch.setattr(
-        listening.trio, "open_tcp_listeners", machine.open_tcp_listeners
-    )
+    monkeypatch.setattr(trio, "open_tcp_listeners", machine.open_tcp_listeners)
     bound, listeners = await listen_on_tcp(HostAndPort("", 0))
     assert [port == 0 for port in machine.asked] == [True, False] * 3
     assert bound.port == listeners[0].socket.getsockname()[1] == machine.asked[-1]
@@ -81,9 +78,7 @@ async def test_one_port_is_found_for_all_addresses(
 
 async def test_search_for_a_port_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(taken=1000)
-    monkeypatch.setattr(
-        listening.trio, "open_tcp_listeners", machine.open_tcp_listeners
-    )
+    monkeypatch.setattr(trio, "open_tcp_listeners", machine.open_tcp_listeners)
     with pytest.raises(OSError, match="no port that is free on all addresses"):
         await listen_on_tcp(HostAndPort("", 0))
     assert {each.socket.fileno() for each in machine.made} == {-1}
