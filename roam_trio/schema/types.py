@@ -6,7 +6,6 @@ Type checkers see plain Python types: `u32` is `int` to them, ``Fallible[T, E]``
 
 from __future__ import annotations
 
-from types import NoneType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -161,7 +160,7 @@ else:
 
         def __class_getitem__(cls, parameters: tuple[Any, Any]) -> Any:
             ok, error = _pair(parameters, "Fallible[T, E]")
-            return Annotated[ok, ErrorType(NoneType if error is None else error)]
+            return Annotated[ok, ErrorType(type(None) if error is None else error)]
 
 
 def _pair(parameters: tuple[Any, ...] | type[Any], form: str) -> tuple[Any, Any]:
