@@ -14,6 +14,7 @@ from .column_leaves import (
     check_count,
     check_flags,
     check_instances,
+    check_kind,
     check_kinds,
     pack,
     unpack,
@@ -154,14 +155,12 @@ class Converted(Column):
 class Tuples(Column):
     """A column for each place of the tuples."""
 
-    _kinds: Final = frozenset((tuple,))
-
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = columns
         self.wire = _tuple_of(*(column.wire for column in columns))
 
     def take(self, values: Values) -> Any:
-        check_kinds(values, self._kinds)
+        check_kind(values, tuple)
         if values and set(map(len, values)) != {len(self._columns)}:
             refuse("length")
         return tuple(
