@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import repeat
 from operator import countOf
 from typing import Any, Final, TypeAlias, cast
@@ -33,22 +34,12 @@ __all__ = [
     "unpack",
 ]
 
-Values: TypeAlias = list[Any]
+Values: TypeAlias = Sequence[Any]
 
 TEXTS: Final[Any] = list[str]
 """The type of a column of texts."""
 
 _FLAGS: Final = b"\x00\x01"
-_FORMS: Final = {
-    (8, False): "B",
-    (16, False): "H",
-    (32, False): "I",
-    (64, False): "Q",
-    (8, True): "b",
-    (16, True): "h",
-    (32, True): "i",
-    (64, True): "q",
-}
 
 
 class Column(ABC):
@@ -137,24 +128,23 @@ class Numbers(Column):
     wire = bytes
 
     def __init__(self, bits: int, *, signed: bool) -> None:
+        sizes = [size for size in (1, 2, 4, 8) if size * 8 <= bits]
         forms = "bhiq" if signed else "BHIQ"
-        self._forms = forms[: forms.index(_FORMS[bits, signed])]
-        self._widest = _FORMS[bits, signed]
+        self._forms = dict(zip(sizes, forms, strict=False))
+        self._widest = self._forms.pop(bits // 8)
 
     def take(self, values: Values) -> Any:
-        # What does not fit shows after a few numbers, mostly.
-        for form in self._forms:
-            try:
-                return pack(form, values)
-            except struct.error:
+        for size, form in self._forms.items():
+            # One that is large is mostly not the only one.
+            if values and abs(values[0]) >> size * 8:
                 continue
+            with suppress(struct.error):
+                return pack(form, values)
         return pack(self._widest, values)
 
     def build(self, column: Any, count: int) -> Values:
-        for form in self._forms:
-            if len(column) == count * struct.calcsize(form):
-                return list(unpack(form, column, count))
-        return list(unpack(self._widest, column, count))
+        form = self._forms.get(len(column) // count) if count else None
+        return unpack(form or self._widest, column, count)
 
 
 class Floats(Column):
@@ -169,7 +159,7 @@ class Floats(Column):
         return pack(self._form, values)
 
     def build(self, column: Any, count: int) -> Values:
-        return list(unpack(self._form, column, count))
+        return unpack(self._form, column, count)
 
 
 class Bools(Column):

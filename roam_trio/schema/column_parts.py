@@ -103,15 +103,16 @@ class Lists(Column):
     def take(self, values: Values) -> Any:
         check_kinds(values, self._kinds)
         lengths = pack("I", list(map(len, values)))
-        return lengths, self._item.take(list(chain.from_iterable(values)))
+        items = values[0] if len(values) == 1 else list(chain.from_iterable(values))
+        return lengths, self._item.take(items)
 
     def build(self, column: Any, count: int) -> Values:
         lengths = unpack("I", column[0], count)
         items = self._item.build(column[1], sum(lengths))
-        if count == 1 and not self._is_tuple:
-            return [items]
-        each = iter(items)
         kind = tuple if self._is_tuple else list
+        if count == 1:
+            return [items if type(items) is kind else kind(items)]
+        each = iter(items)
         return [kind(islice(each, length)) for length in lengths]
 
 
