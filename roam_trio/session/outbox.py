@@ -118,6 +118,10 @@ class Outbox:
         self._kept.append(message)
         self._kept_some.unpark_all()
 
+    def doubt(self) -> bool:
+        """See `ConduitTx.doubt`."""
+        return self._tx.doubt()
+
     async def drain(self) -> None:
         """Send what `push` kept as room comes; runs in a task of the session's.
 
