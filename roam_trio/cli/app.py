@@ -15,6 +15,7 @@ from .demo.report import report
 from .demo.run import Plan, run_demo
 from .demo.server import serve_until_stdin_ends
 from .demo.texts import check_text, shipped_texts
+from .generate import GenerateError, deliver, rust_of
 from .until_signal import run_until_signal
 
 __all__ = ["app"]
@@ -96,3 +97,39 @@ def _fail(error: DemoError) -> int:
     """Say what went wrong, in one line, and return the exit code for it."""
     typer.echo(f"roam_trio demo: {error}", err=True)
     return error.exit_code
+
+
+_OutputFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write it. Default: standard output.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def rust(
+    services: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODULE:SERVICE",
+            help="A class decorated with @service, such as examples.adder:Adder. Its "
+            "module is imported.",
+        ),
+    ],
+    output: _OutputFile = None,
+) -> None:
+    """Print services as traits and types of Rust, for the crate roam.
+
+    Peers that are built from them have the same method ids, and the same bytes on the
+    wire.
+    """
+    try:
+        deliver(rust_of(services), output)
+    except GenerateError as error:
+        typer.echo(f"roam_trio rust: {error}", err=True)
+        raise typer.Exit(1) from None

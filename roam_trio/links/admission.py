@@ -14,7 +14,7 @@ import attrs
 import trio
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
 
-from ..errors import LinkError
+from ..errors import LinkError, RoamTrioError
 from .base import Buffer, LinkTx, LinkTxPermit, WriteSlot
 from .storage import FillableBytes
 
@@ -62,7 +62,11 @@ class AdmittingTx(LinkTx):
             # Whoever wakes us has counted our permit already: between there and here
             # nobody can take it, and a cancellation can no longer reach us.
             await self._waiting.park()
-            self._refuse_if_ended()
+            try:
+                self._refuse_if_ended()
+            except BaseException:
+                self._permits -= 1
+                raise
         else:
             self._permits += 1
         return self._new_permit()
@@ -119,10 +123,11 @@ class AdmittingTx(LinkTx):
     # ------------------------------------------------ the end
 
     def _end(
-        self, error: type[LinkError], why: str, cause: BaseException | None = None
+        self, error: type[RoamTrioError], why: str, cause: BaseException | None = None
     ) -> None:
         """Refuse every payload from now on, and say why."""
         self._ending = _Ending(error, why, cause)
+        self._permits += len(self._waiting)  # they give them back as they are refused
         self._waiting.unpark_all()
 
     def _refuse_if_ended(self) -> None:
@@ -137,11 +142,11 @@ class _Ending:
     Several tasks are told, so each gets an exception of its own.
     """
 
-    error: type[LinkError]
+    error: type[RoamTrioError]
     why: str
     cause: BaseException | None
 
-    def as_error(self) -> LinkError:
+    def as_error(self) -> RoamTrioError:
         error = self.error(self.why)
         error.__cause__ = self.cause
         return error

@@ -339,7 +339,7 @@ class _Deriver:
                 "a union is one of classes with fields, each a variant, and "
                 f"{type_name(member)} is none; wrap it in a class of its own"
             )
-        record = self._record(cls, layout, place.at(f".{cls.__name__}"))
+        record = self._record(cls, args, layout, place.at(f".{cls.__name__}"))
         if _is_transparent(cls, layout, place):
             record = evolve(record, tuple_like=True)
         return Variant(layout.tag, record)
@@ -359,11 +359,11 @@ class _Deriver:
         if layout is None:
             raise no_wire_form(key, place)
         if _is_transparent(cls, layout, place):
-            return TransparentShape(self._record(cls, layout, place))
+            return TransparentShape(self._record(cls, args, layout, place))
         if reference := self.reference(key):
             return reference
         name = self.enter(key, type_name(key))
-        shape = StructShape(name, self._record(cls, layout, place))
+        shape = StructShape(name, self._record(cls, args, layout, place))
         self.leave(key, shape, place)
         return shape
 
@@ -402,7 +402,9 @@ class _Deriver:
         self.leave(cls, shape, place)
         return shape
 
-    def _record(self, cls: type[Any], layout: Layout, place: Place) -> Record:
+    def _record(
+        self, cls: type[Any], args: tuple[Any, ...], layout: Layout, place: Place
+    ) -> Record:
         fields = tuple(
             Field(
                 each.name,
@@ -412,7 +414,7 @@ class _Deriver:
             )
             for each in layout.fields
         )
-        return Record(cls, fields, layout.positional, layout.tuple_like)
+        return Record(cls, fields, layout.positional, layout.tuple_like, args)
 
 
 def _is_transparent(cls: type[Any], layout: Layout, place: Place) -> bool:

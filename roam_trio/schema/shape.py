@@ -179,12 +179,14 @@ class Record:
     Attributes:
         positional: the constructor takes all fields by position, in this order.
         tuple_like: the fields have no names in the signature.
+        args: what the class is applied to, if it is generic, in normal form.
     """
 
     cls: type[Any]
     fields: tuple[Field, ...]
     positional: bool
     tuple_like: bool
+    args: tuple[Any, ...] = ()
 
 
 @frozen

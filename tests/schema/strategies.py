@@ -186,6 +186,12 @@ def _dict(items: list[Spec]) -> Spec:
 _numbers = itertools.count()
 
 
+def restart_numbers() -> None:
+    """Name classes from 0 again, so that the same examples have the same names."""
+    global _numbers
+    _numbers = itertools.count()
+
+
 def _fields(items: list[Spec]) -> list[tuple[str, Any]]:
     # Names that the generated source must not trip over are among them.
     names = ["value", "buf", "pos", "append", "size", "id", "list", "n", "end", "tag"]
@@ -238,7 +244,7 @@ def _union(variants: list[Spec]) -> Spec:
 
 def _enum(names: list[str]) -> Spec:
     members = [
-        (name, f"wire-{name}" if index % 2 else index)
+        (name, f"Wire{name}" if index % 2 else index)
         for index, name in enumerate(names)
     ]
     cls: Any = enum.Enum(f"Enum{next(_numbers)}", members)

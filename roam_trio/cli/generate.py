@@ -1,0 +1,75 @@
+"""What the commands `rust` and `import` read, and where they write."""
+
+from __future__ import annotations
+
+import importlib
+from operator import attrgetter
+from pathlib import Path
+from types import ModuleType
+
+import typer
+
+from ..errors import SchemaError
+from ..rust import interface_of, write_rust
+from ..service import ServiceDescriptor, describe
+
+__all__ = ["GenerateError", "deliver", "rust_of"]
+
+
+class GenerateError(Exception):
+    """Nothing could be generated. Its text says why, and how to put it right."""
+
+
+def rust_of(specifications: list[str]) -> str:
+    """The Rust source of services, each given as ``module:Service``.
+
+    Raises:
+        GenerateError: one is not to be found, or has no counterpart in Rust.
+    """
+    services = list(map(_service, specifications))
+    try:
+        return write_rust(interface_of(services))
+    except SchemaError as error:
+        raise GenerateError(str(error)) from error
+
+
+def _service(specification: str) -> ServiceDescriptor:
+    module_name, colon, path = specification.partition(":")
+    if not (module_name and colon and path):
+        raise GenerateError(
+            f"{specification}: expected a module and a service in it, as in "
+            "examples.adder:Adder"
+        )
+    try:
+        return describe(attrgetter(path)(_module(module_name)))
+    except (AttributeError, TypeError) as error:
+        raise GenerateError(f"{specification}: {error}") from error
+    except SchemaError as error:
+        raise GenerateError(str(error)) from error
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # One that the module itself asks for is a fault of the module's.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise GenerateError(
+            f"{name}: there is no such module; the current directory is searched first"
+        ) from error
+
+
+def deliver(text: str, output: Path | None) -> None:
+    """Write a text to a file, or to standard output.
+
+    Raises:
+        GenerateError: the file cannot be written.
+    """
+    if output is None:
+        typer.echo(text.encode(), nl=False)  # whatever the terminal would have
+        return
+    try:
+        output.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise GenerateError(f"{output}: {error.strerror}") from error

@@ -1,0 +1,13 @@
+"""Services in Rust from those in Python, and the other way.
+
+    @service classes --from_python--> Interface --write--> Rust source
+    Rust source --read--> Interface --to_python--> Python source
+
+Everything here is a synchronous function of text and plain data. Neither direction runs
+what it is given.
+"""
+
+from .from_python import interface_of
+from .write import write_rust
+
+__all__ = ["interface_of", "write_rust"]

@@ -1,0 +1,121 @@
+"""Which types have to be boxed in Rust, so that no value contains itself.
+
+A reference from one definition to another is boxed if the latter leads back to the
+former without a collection in between. In a tuple, which has no definition of its own,
+everything recursive is boxed: so the same tuple is the same type wherever it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from attrs import evolve, frozen
+
+from .model import (
+    Argument,
+    Array,
+    Boxed,
+    Definition,
+    Enum,
+    Field,
+    Interface,
+    Method,
+    Named,
+    Option,
+    Service,
+    Struct,
+    Tuple,
+    Type,
+    parts,
+    rebuilt,
+    types_of,
+)
+
+__all__ = ["with_boxes"]
+
+
+def with_boxes(interface: Interface) -> Interface:
+    """The interface, with boxes where Rust needs them."""
+    boxer = _Boxer(interface.types)
+    return Interface(
+        tuple(map(boxer.service, interface.services)),
+        {name: boxer.definition(each) for name, each in interface.types.items()},
+    )
+
+
+@frozen
+class _Boxer:
+    """Boxes what is within a definition, or within nothing."""
+
+    types: Mapping[str, Definition]
+
+    def service(self, service: Service) -> Service:
+        return evolve(service, methods=tuple(map(self._method, service.methods)))
+
+    def _method(self, method: Method) -> Method:
+        return evolve(
+            method,
+            args=tuple(
+                Argument(each.name, self._type(each.type, None)) for each in method.args
+            ),
+            ok=self._type(method.ok, None),
+            error=method.error and self._type(method.error, None),
+        )
+
+    def definition(self, definition: Definition) -> Definition:
+        around = definition.name
+        match definition:
+            case Struct():
+                return evolve(
+                    definition, fields=self._fields(definition.fields, around)
+                )
+            case Enum():
+                return evolve(
+                    definition,
+                    variants=tuple(
+                        evolve(each, fields=self._fields(each.fields, around))
+                        for each in definition.variants
+                    ),
+                )
+
+    def _fields(self, fields: tuple[Field, ...], around: str) -> tuple[Field, ...]:
+        return tuple(
+            evolve(each, type=self._type(each.type, around)) for each in fields
+        )
+
+    def _type(self, type: Type, around: str | None, in_tuple: bool = False) -> Type:
+        match type:
+            case Named(name):
+                home = name if in_tuple else around
+                boxed = home is not None and self._leads(name, home)
+                return Boxed(type) if boxed else type
+            case Tuple(items):
+                made = (self._type(item, around, in_tuple=True) for item in items)
+                return Tuple(tuple(made))
+            case Option() | Array():
+                return rebuilt(type, lambda part: self._type(part, around, in_tuple))
+            case _:
+                # On the heap already, whatever it holds.
+                return rebuilt(type, lambda part: self._type(part, None))
+
+    def _leads(self, start: str, goal: str) -> bool:
+        """Whether a value of a definition can hold one of another, not on the heap."""
+        left, seen = [start], set[str]()
+        while left:
+            for name in _held(self.types[left.pop()]):
+                if name == goal:
+                    return True
+                if name not in seen:
+                    seen.add(name)
+                    left.append(name)
+        return False
+
+
+def _held(definition: Definition) -> Iterator[str]:
+    left = list(types_of(definition))
+    while left:
+        type = left.pop()
+        if isinstance(type, Named):
+            yield type.name
+        elif isinstance(type, Option | Array | Tuple):
+            left.extend(parts(type))

@@ -1,0 +1,141 @@
+"""The ids that the Rust crate gives to the methods of an interface.
+
+Both sides hash the same bytes, but where a type comes to itself again the crate goes by
+the type in Rust, and roam_trio by the class in Python. What one of them tells apart the
+other may not, so ids are compared, and not taken on trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from ..schema.scalars import MARKED, PLAIN
+from ..schema.shape import (
+    ArrayShape,
+    ChannelShape,
+    Field,
+    ListShape,
+    MapShape,
+    OptionShape,
+    Record,
+    RefShape,
+    SetShape,
+    Shape,
+    StructShape,
+    TupleShape,
+    UnionShape,
+    Variant,
+)
+from ..schema.signature import FALLIBLE_SIGNATURE, method_id, signature_of
+from . import model
+from .model import Interface, Method, Service, Type, substituted
+
+__all__ = ["PRIMITIVES", "rust_method_id"]
+
+PRIMITIVES: Final[Mapping[str, Shape]] = {
+    **{name: shape for name, (_, shape) in MARKED.items()},
+    "bool": PLAIN[bool],
+    "String": PLAIN[str],
+    "()": PLAIN[type(None)],
+}
+"""What the primitives of the model are on the wire."""
+
+
+def rust_method_id(interface: Interface, service: Service, method: Method) -> int:
+    """The id of a method, as the crate computes it from what the Rust source says."""
+    walk = _Walk(interface)
+    arguments = walk.items(tuple(argument.type for argument in method.args))
+    result = FALLIBLE_SIGNATURE
+    if method.error is None:
+        result = signature_of(walk.shape(method.ok))
+    return method_id(service.name, method.name, signature_of(arguments) + result)
+
+
+class _Walk:
+    """Makes shapes whose levels go by the types of Rust."""
+
+    def __init__(self, interface: Interface) -> None:
+        self._types = interface.types
+        self._open: list[str] = []
+
+    def shape(self, type: Type) -> Shape:
+        match type:
+            case model.Primitive(name):
+                return PRIMITIVES[name]
+            case model.Option(inner):
+                return OptionShape(self.shape(inner))
+            case model.List(item):
+                return ListShape(self.shape(item))
+            case model.Slice(item):
+                return ListShape(self.shape(item), slice=True)
+            case model.Array(item, length):
+                return ArrayShape(self.shape(item), length)
+            case model.Map(key, value):
+                return MapShape(self.shape(key), self.shape(value))
+            case model.Set(item):
+                return SetShape(self.shape(item))
+            case model.Boxed(inner):
+                return self.shape(inner)
+            case model.Channel(direction, item, credit):
+                plan = cast(Any, None)  # a signature needs none
+                return ChannelShape(direction, self.shape(item), credit, object, plan)
+            case model.Tuple(items):
+                return self.items(items)
+            case model.Named():
+                return self._named(type)
+            case model.Parameter(name):
+                raise AssertionError(f"{name} stands for no type")
+
+    def items(self, items: tuple[Type, ...]) -> Shape:
+        """The tuple of these items, as arguments are one too."""
+        if not items:
+            return PRIMITIVES["()"]
+        key = repr(items)
+        if key in self._open:
+            return RefShape(key)
+        self._open.append(key)
+        shape = TupleShape(key, tuple(map(self.shape, items)))
+        self._open.pop()
+        return shape
+
+    def _named(self, type: model.Named) -> Shape:
+        definition = self._types[type.name]
+        given = dict(zip(definition.parameters, type.args, strict=True))
+        if isinstance(definition, model.Struct) and definition.transparent:
+            return self.shape(substituted(definition.fields[0].type, given))
+        key = repr(type)
+        if key in self._open:
+            return RefShape(key)
+        self._open.append(key)
+        shape: Shape
+        match definition:
+            case model.Struct(_, style, fields):
+                shape = StructShape(key, self._record(style, fields, given))
+            case model.Enum(_, variants):
+                shape = UnionShape(
+                    key,
+                    tuple(
+                        Variant(each.name, self._record(each.style, each.fields, given))
+                        for each in variants
+                    ),
+                )
+        self._open.pop()
+        return shape
+
+    def _record(
+        self,
+        style: model.Style,
+        fields: tuple[model.Field, ...],
+        given: Mapping[str, Type],
+    ) -> Record:
+        made = tuple(
+            Field(
+                each.name,
+                each.name,
+                each.name,
+                self.shape(substituted(each.type, given)),
+            )
+            for each in fields
+        )
+        return Record(object, made, positional=True, tuple_like=style == "tuple")

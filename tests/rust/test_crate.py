@@ -1,0 +1,130 @@
+"""What the published crates make of generated Rust: ids, and bytes of values.
+
+Everything is built into one program, once for all of these tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from typer.testing import CliRunner
+
+from roam_trio import MethodDescriptor, describe, rpc_plan
+from roam_trio.cli.app import app
+from roam_trio.rust import interface_of, write_rust
+from roam_trio.rust.names import snake
+
+from .building import Question, Source, ask, build
+from .services import SERVICES
+from .strategies import Sample, drawn, samples
+
+pytestmark = pytest.mark.interop
+
+EXAMPLES = {
+    "adder": ["Adder"],
+    "callback": ["Board", "Reader"],
+    "features": ["Counter", "Text"],
+    "library": ["Library"],
+    "proxy": ["Text"],
+    "streaming": ["Thermometer"],
+}
+RANDOM_SERVICES = 110
+
+
+class Crate(NamedTuple):
+    """The program with all cases, and what it says of them."""
+
+    program: Any
+    ids: dict[str, int]
+    random: list[Sample]
+
+
+@pytest.fixture(scope="session")
+def crate() -> Crate:
+    if shutil.which("cargo") is None:
+        pytest.skip("cargo was not found: it builds the generated Rust")
+    random = drawn(samples(), RANDOM_SERVICES)
+    sources = {
+        "everything": _source(*SERVICES),
+        **{
+            f"random_{number}": _source(each.service)
+            for number, each in enumerate(random)
+        },
+        **{f"example_{module}": _example(module) for module in EXAMPLES},
+    }
+    program = build(sources)
+    ids, _ = ask(program)
+    return Crate(program, ids, random)
+
+
+def _source(*services: Any) -> Source:
+    interface = interface_of([describe(each) for each in services])
+    return Source(
+        write_rust(interface), tuple(each.name for each in interface.services)
+    )
+
+
+def _example(module: str) -> Source:
+    given = [f"examples.{module}:{name}" for name in EXAMPLES[module]]
+    result = CliRunner().invoke(app, ["rust", *given])
+    assert result.exit_code == 0, result.output
+    return Source(result.stdout, tuple(EXAMPLES[module]))
+
+
+def _methods(case: str, *services: Any) -> Iterator[tuple[str, MethodDescriptor]]:
+    """The methods of services, by the names that the program has for them."""
+    interface = interface_of([describe(each) for each in services])
+    for service, written in zip(services, interface.services, strict=True):
+        for method in describe(service).methods:
+            yield f"{case} {written.name}.{snake(method.name)}", method
+
+
+def test_crate_gives_the_same_ids(crate: Crate) -> None:
+    expected = {name: method.id for name, method in _methods("everything", *SERVICES)}
+    found = {name: crate.ids[name] for name in expected}
+    assert found == expected
+
+
+def test_crate_gives_the_same_ids_to_random_signatures(crate: Crate) -> None:
+    expected = {
+        name: method.id
+        for number, sample in enumerate(crate.random)
+        for name, method in _methods(f"random_{number}", sample.service)
+    }
+    assert len(expected) >= 200
+    assert {name: crate.ids[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_service_of_example_builds(crate: Crate, module: str) -> None:
+    found = importlib.import_module(f"examples.{module}")
+    services = [getattr(found, name) for name in EXAMPLES[module]]
+    expected = {
+        name: method.id for name, method in _methods(f"example_{module}", *services)
+    }
+    assert {name: crate.ids[name] for name in expected} == expected
+
+
+def test_crate_encodes_values_to_the_same_bytes(crate: Crate) -> None:
+    questions: list[Question] = []
+    plans: list[Any] = []
+    for number, sample in enumerate(crate.random):
+        for name, method in _methods(f"random_{number}", sample.service):
+            for index, value in enumerate(sample.values[method.name]):
+                if value is not None:
+                    plan = rpc_plan(method.args[index].type)
+                    questions.append(
+                        Question(name, index, b"".join(plan.encode(value)))
+                    )
+                    plans.append(plan)
+    assert len(questions) >= 50
+    _, answers = ask(crate.program, questions)
+    for question, plan, answer in zip(questions, plans, answers, strict=True):
+        assert not answer.startswith("error"), (question, answer)
+        # Maps and sets may come back in another order.
+        back = plan.decode(bytes.fromhex(answer))
+        assert back == plan.decode(question.value), question
