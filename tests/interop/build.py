@@ -14,6 +14,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from . import signatures
+
 __all__ = ["CannotBuild", "build"]
 
 PROJECT = Path(__file__).parent / "rust_peer"
@@ -48,7 +50,9 @@ def build() -> Path:
 
 def _sources() -> dict[Path, str]:
     paths = (PROJECT / "Cargo.toml", *sorted(PROJECT.glob("src/**/*.rs")))
-    return {path.relative_to(PROJECT): path.read_text("utf-8") for path in paths}
+    sources = {path.relative_to(PROJECT): path.read_text("utf-8") for path in paths}
+    sources[Path("src", "generated.rs")] = signatures.rust_source()
+    return sources
 
 
 def _hash(sources: dict[Path, str]) -> str:
