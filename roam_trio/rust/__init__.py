@@ -8,6 +8,17 @@ what it is given.
 """
 
 from .from_python import interface_of
+from .problems import Problem, RustError
+from .read import Reading, read_rust
+from .to_python import write_python
 from .write import write_rust
 
-__all__ = ["interface_of", "write_rust"]
+__all__ = [
+    "Problem",
+    "Reading",
+    "RustError",
+    "interface_of",
+    "read_rust",
+    "write_python",
+    "write_rust",
+]
