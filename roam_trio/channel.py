@@ -288,6 +288,17 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
 
     receive = recv
 
+    async def __anext__(self) -> T:
+        # As `trio.abc.ReceiveChannel` has it, and a coroutine less.
+        source = self._binding.source
+        if source is None:
+            source = await self._wait_for_source()
+        try:
+            item: T = await source.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        return item
+
     def recv_nowait(self) -> T:
         """As `recv`, for an item that has come already.
 

@@ -291,13 +291,6 @@ def _read_channels(payload: _Payload, pos: int) -> tuple[tuple[int, ...], int]:
     return tuple(ids), pos
 
 
-def _rest(payload: _Payload, pos: int) -> _Payload:
-    """The encoded value that ends a message."""
-    if len(payload) < _BORROW_FROM:
-        return payload[pos:]
-    return memoryview(payload)[pos:]
-
-
 def _with_value(head: bytes, value: Encoded) -> _Pieces:
     return [head, *value] if isinstance(value, list) else [head, value]
 
@@ -352,7 +345,10 @@ def _call_head(method_id: int) -> bytes:
 
 
 def _read_request(payload: _Payload, pos: int, connection_id: int) -> Message:
-    request_id, pos = _read_u64(payload, pos, "$.request.id")
+    request_id = payload[pos]
+    pos += 1
+    if request_id > 127:
+        request_id, pos = _read_u64(payload, pos - 1, "$.request.id")
     tag = payload[pos]
     pos += 1
     method_id = 0
@@ -373,7 +369,7 @@ def _read_request(payload: _Payload, pos: int, connection_id: int) -> Message:
         metadata, pos = _read_metadata(payload, pos)
     else:
         pos += 2
-    value = _rest(payload, pos)
+    value = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
     if tag:
         return RequestResponse(connection_id, request_id, channels, metadata, value)
     return RequestCall(connection_id, request_id, method_id, channels, metadata, value)
@@ -433,11 +429,15 @@ def _write_credit(message: ChannelGrantCredit) -> _Pieces:
 
 
 def _read_channel(payload: _Payload, pos: int, connection_id: int) -> Message:
-    channel_id, pos = _read_u64(payload, pos, "$.channel.id")
+    channel_id = payload[pos]
+    pos += 1
+    if channel_id > 127:
+        channel_id, pos = _read_u64(payload, pos - 1, "$.channel.id")
     tag = payload[pos]
     pos += 1
     if tag == 0:
-        return ChannelItem(connection_id, channel_id, _rest(payload, pos))
+        item = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
+        return ChannelItem(connection_id, channel_id, item)
     message: Message
     if tag == 3:
         additional, pos = _read_u32(payload, pos, "$.channel.additional")

@@ -24,7 +24,8 @@ __all__ = ["AdmittedPermit", "AdmittedSlot", "AdmittingTx"]
 class AdmittingTx(LinkTx):
     """A sending half that serves those who reserve in order of their coming.
 
-    A subclass says whether there is room, and calls `_admit` whenever room came.
+    A subclass says whether there is room, and calls `_admit` whenever room came. So
+    nobody waits while there is any.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class AdmittingTx(LinkTx):
         await checkpoint_if_cancelled()
         if self._ending is not None:
             raise self._ending.as_error()
-        if self._waiting or not self._has_room():
+        if not self._has_room():
             # Whoever wakes us has counted our permit already: between there and here
             # nobody can take it, and a cancellation can no longer reach us.
             await self._waiting.park()
@@ -68,18 +69,18 @@ class AdmittingTx(LinkTx):
 
     def reserve_nowait(self) -> LinkTxPermit:
         self._refuse_if_ended()
-        if self._waiting or not self._has_room():
+        if not self._has_room():
             raise trio.WouldBlock
         self._permits += 1
         return self._new_permit()
 
     def has_room(self) -> bool:
-        return self._ending is not None or (not self._waiting and self._has_room())
+        return self._has_room() or self._ending is not None
 
     def send_nowait(self, pieces: Sequence[Buffer]) -> None:
         if self._ending is not None:
             raise self._ending.as_error()
-        if self._waiting or not self._has_room():
+        if not self._has_room():
             raise trio.WouldBlock
         self._publish(pieces)
 

@@ -98,24 +98,25 @@ class FrameDecoder:
         """
         if self._start:
             chunk = self._start + chunk
+        payloads, most = self.payloads, self._max_payload
+        before = len(payloads)
         start, end = 0, len(chunk)
-        body = HEADER_LENGTH
-        while body <= end:
-            (length,) = _read_length(chunk, start)
-            if length > self._max_payload:
-                raise PayloadTooLarge(length, self._max_payload, inbound=True)
+        while (body := start + HEADER_LENGTH) <= end:
+            length = _read_length(chunk, start)[0]
+            if length > most:
+                raise PayloadTooLarge(length, most, inbound=True)
             stop = body + length
             if stop > end:
                 if stop - start > RECEIVE_AT_ONCE:
                     self._large = _LargePayload(length, memoryview(chunk)[body:])
-                    start = end
+                    end = start
                 break
-            self.payloads.append(chunk[body:stop])
-            self.count += 1
-            self.payload_bytes += length
+            payloads.append(chunk[body:stop])
             start = stop
-            body = stop + HEADER_LENGTH
-        self._start = chunk[start:]
+        came = len(payloads) - before
+        self.count += came
+        self.payload_bytes += start - came * HEADER_LENGTH
+        self._start = chunk[start:end]
 
     def ended(self) -> None:
         """Take note of the end of the stream.

@@ -143,37 +143,28 @@ class StreamLinkTx(AdmittingTx):
         super().__init__()
         self._transport = transport
         self._max_payload = limits.max_payload
-        self._max_unsent_payloads = limits.max_unsent_payloads
-        self._max_unsent_bytes = limits.max_unsent_bytes
+        self._limits = limits
         self._state = _State.OPEN
         self._frames = FrameEncoder()
+        # All of these count from the start. Sizes are lengths with what the link adds.
+        self._sent_size = 0
         self._written_payloads = 0
-        self._written_bytes = 0  # as `_sent_bytes`, without what the link adds
+        self._written_size = 0
+        self._room_up_to_payloads = limits.max_unsent_payloads
+        self._room_up_to_size = limits.max_unsent_bytes
         self._last_length = 0
         self._next_writes = _Writes.PUMP
         self._carrier: _Carrier | None = None
+        self._idle: trio.lowlevel.Task | None = None
 
     # ------------------------------------------------ committing
 
     def _has_room(self) -> bool:
-        permits = self._permits
-        payloads = self._sent_payloads - self._written_payloads
-        if not (payloads or permits):
-            return True
-        return (
-            payloads + permits < self._max_unsent_payloads
-            and self._unsent_bytes + permits * self._last_length
-            < self._max_unsent_bytes
-        )
-
-    @property
-    def _unsent_payloads(self) -> int:
-        return self._sent_payloads - self._written_payloads
-
-    @property
-    def _unsent_bytes(self) -> int:
-        unsent = self._sent_bytes - self._written_bytes
-        return unsent + HEADER_LENGTH * self._unsent_payloads
+        payloads, size = self._sent_payloads, self._sent_size
+        if self._permits:
+            payloads += self._permits
+            size += self._permits * self._last_length
+        return payloads < self._room_up_to_payloads and size < self._room_up_to_size
 
     def _new_permit(self) -> AdmittedPermit:
         return AdmittedPermit(self)
@@ -189,8 +180,8 @@ class StreamLinkTx(AdmittingTx):
         self._frames.add(pieces, length)
         self._last_length = length
         self._sent_payloads += 1
-        self._sent_bytes += length
-        if self._next_writes is not _RELEASE:
+        self._sent_size += HEADER_LENGTH + length
+        if self._idle is not None and self._next_writes is not _RELEASE:
             self._see_to_writing()
 
     def hold(self) -> None:
@@ -207,11 +198,8 @@ class StreamLinkTx(AdmittingTx):
         """Have what is committed written, unless it is being written already."""
         by_pump = self._next_writes is _PUMP
         self._next_writes = _PUMP
-        carrier = self._carrier
-        if carrier is None or carrier.idle is None:
-            return
-        if by_pump or not self._write_nowait():
-            carrier.wake()
+        if self._idle is not None and (by_pump or not self._write_nowait()):
+            self._wake_pump()
 
     @trio.lowlevel.enable_ki_protection
     def _write_nowait(self) -> bool:
@@ -224,13 +212,15 @@ class StreamLinkTx(AdmittingTx):
         if left:
             self._frames.give_back(left)
             return False
-        self._written(self._sent_payloads, self._sent_bytes)
+        self._written(self._sent_payloads, self._sent_size)
         return True
 
     def _written(self, payloads: int, size: int) -> None:
         """So much in all has been written."""
         self._written_payloads = payloads
-        self._written_bytes = size
+        self._written_size = size
+        self._room_up_to_payloads = payloads + self._limits.max_unsent_payloads
+        self._room_up_to_size = size + self._limits.max_unsent_bytes
         if self._waiting:
             self._admit()
 
@@ -269,13 +259,27 @@ class StreamLinkTx(AdmittingTx):
             if self._sent_payloads != self._written_payloads:
                 await self._write_pending()
             elif self._state is _State.OPEN:
-                await carrier.wait_for_work()
+                await self._wait_for_work()
             else:
                 await self._transport.end_sending()
                 self._state = _State.CLOSED
 
+    async def _wait_for_work(self) -> None:
+        self._idle = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._idle = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake_pump(self) -> None:
+        # It runs after all tasks that are ready now, so it finds all they commit.
+        if self._idle is not None:
+            task, self._idle = self._idle, None
+            trio.lowlevel.reschedule(task)
+
     async def _write_pending(self) -> None:
-        payloads, size = self._sent_payloads, self._sent_bytes
+        payloads, size = self._sent_payloads, self._sent_size
         try:
             await self._transport.send_all(self._frames.take())
         except _STREAM_ERRORS as exc:
@@ -308,8 +312,7 @@ class StreamLinkTx(AdmittingTx):
         if self._state is _State.OPEN:
             self._state = _State.CLOSING
             self._end(LinkClosed, _CLOSED_HERE)
-            if self._carrier is not None:
-                self._carrier.wake()
+            self._wake_pump()
         elif self._state is not _State.CLOSING:
             await self.abort()
             await checkpoint()
@@ -328,7 +331,7 @@ class StreamLinkTx(AdmittingTx):
         self._state = _State.CLOSED
         self._end(LinkClosed, _CLOSED_HERE)
         self._frames.take()
-        self._written(self._sent_payloads, self._sent_bytes)
+        self._written(self._sent_payloads, self._sent_size)
         if self._carrier is not None:
             self._carrier.scope.cancel()
         await self._transport.abort_sending()
@@ -338,44 +341,30 @@ class StreamLinkTx(AdmittingTx):
     def statistics(self) -> TxStatistics:
         return TxStatistics(
             payloads=self._sent_payloads,
-            payload_bytes=self._sent_bytes,
+            payload_bytes=self._sent_size - HEADER_LENGTH * self._sent_payloads,
             permits=self._permits,
-            unsent_payloads=self._unsent_payloads,
-            unsent_bytes=self._unsent_bytes,
+            unsent_payloads=self._sent_payloads - self._written_payloads,
+            unsent_bytes=self._sent_size - self._written_size,
             tasks_waiting=len(self._waiting),
         )
 
     def __repr__(self) -> str:
+        payloads = self._sent_payloads - self._written_payloads
+        size = self._sent_size - self._written_size
         return (
             f"<StreamLinkTx {self._state.value}, "
-            f"{self._unsent_payloads} payloads unsent ({self._unsent_bytes} bytes)>"
+            f"{payloads} payloads unsent ({size} bytes)>"
         )
 
 
 class _Carrier:
     """The task that writes, for as long as it does."""
 
-    __slots__ = ("idle", "left", "scope")
+    __slots__ = ("left", "scope")
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.left = trio.Event()
-        self.idle: trio.lowlevel.Task | None = None
-        """Its task, while it has nothing to write."""
-
-    async def wait_for_work(self) -> None:
-        self.idle = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-
-    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self.idle = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def wake(self) -> None:
-        # It runs after all tasks that are ready now, so it finds all they commit.
-        if self.idle is not None:
-            task, self.idle = self.idle, None
-            trio.lowlevel.reschedule(task)
 
 
 class StreamLinkRx(LinkRx):

@@ -16,6 +16,7 @@ from .plans import args_plan, rpc_plan
 from .result import (
     CANCELLED,
     INVALID_PAYLOAD,
+    OK,
     UNKNOWN_METHOD,
     Outcome,
     ResultKind,
@@ -77,6 +78,7 @@ from .types import (
 __all__ = [
     "CANCELLED",
     "INVALID_PAYLOAD",
+    "OK",
     "UNKNOWN_METHOD",
     "Array",
     "ArrayShape",

@@ -68,6 +68,8 @@ def varint_writer(maximum: int) -> Callable[[int], bytes]:
     """A function that encodes integers from 0 to `maximum`."""
 
     def write(number: int) -> bytes:
+        if 0x80 <= number < 0x4000:
+            return _MORE[number & 0x7F] + BYTE[number >> 7]
         if not 0 <= number <= maximum:
             refuse("out of range")
         return _varint(number) if number > 0x7F else BYTE[number]

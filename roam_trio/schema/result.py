@@ -19,6 +19,7 @@ from .signature import FALLIBLE_SIGNATURE
 __all__ = [
     "CANCELLED",
     "INVALID_PAYLOAD",
+    "OK",
     "UNKNOWN_METHOD",
     "Outcome",
     "ResultKind",
@@ -30,7 +31,9 @@ UNKNOWN_METHOD: Final = b"\x01\x01"
 INVALID_PAYLOAD: Final = b"\x01\x02"
 CANCELLED: Final = b"\x01\x03"
 
-_OK: Final = b"\x00"
+OK: Final = b"\x00"
+"""What the response of a method that has returned begins with; its value follows."""
+
 _USER_ERROR: Final = b"\x01\x00"
 
 
@@ -85,7 +88,7 @@ class ResultPlan:
         Raises:
             EncodeError: the value is not of the declared type.
         """
-        pieces: list[bytes | memoryview] = [_OK]
+        pieces: list[bytes | memoryview] = [OK]
         self.ok.encode_into(value, pieces)
         return pieces
 

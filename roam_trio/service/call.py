@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from ..calls import ReplySink
 from ..errors import UserError
 from ..messages import Encoded, RequestCall
-from ..metadata import Metadata, MetadataLike
+from ..metadata import NO_METADATA, Metadata, MetadataLike
 from .descriptor import MethodDescriptor
 
 __all__ = ["Call", "SinkCall", "current_call"]
@@ -45,7 +45,7 @@ class Call(Generic[T, E]):
         self._encode_ok = encode_ok
         self._request = request
         self._reply = reply
-        self._response_metadata = Metadata()
+        self._response_metadata = NO_METADATA
 
     @property
     def metadata(self) -> Metadata:

@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..messages import RequestResponse, joined
 from ..metadata import NO_METADATA, Metadata, MetadataLike
-from ..schema import ResultKind
+from ..schema import OK, ResultKind
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .signatures import show_signature
 
@@ -108,9 +108,11 @@ def _call(
 
 def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
     """The value in a response; what it says instead of one is raised."""
-    plan = method.columns or method.result_plan
     try:
-        kind, value = plan.decode(joined(response.ret))
+        ret = joined(response.ret)
+        if ret[:1] == OK:
+            return method.result_plan.ok.decode(ret, 1)
+        kind, value = (method.columns or method.result_plan).decode(ret)
     except DecodeError as error:
         raise InvalidPayload(f"{method}: the answer: {error}") from error
     if kind is ResultKind.OK:

@@ -126,10 +126,8 @@ class _Method:
         call: Call[Any, Any] = Call(self.descriptor, request, reply, encode_ok)
         if self._can_wait:
             return self._answer(args, call, reply)
-        running = self._run(args, call)
-        del args
         # A context of its own, as a task would have.
-        ret = copy_context().run(_run_to_the_end, running)
+        ret = copy_context().run(self._run_now, args, call)
         if reply.is_sent:
             return None
         return send_reply(reply, ret, call.response_metadata)
@@ -156,6 +154,15 @@ class _Method:
                 del args
             value = await running
             del running
+        except Exception as error:
+            return self._encode_error(error, call)
+        return self._encode_value(value, call)
+
+    def _run_now(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:
+        """As `_run`, for a method that cannot wait."""
+        set_current_call(call)
+        try:
+            value = _result_of(self._function(*args))
         except Exception as error:
             return self._encode_error(error, call)
         return self._encode_value(value, call)
@@ -289,7 +296,7 @@ def _strip_tracebacks(error: BaseException) -> None:
             left += cast("BaseExceptionGroup[BaseException]", one).exceptions
 
 
-def _run_to_the_end(coroutine: Coroutine[Any, Any, T]) -> T:
+def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:
     """What a coroutine returns that does not wait."""
     try:
         coroutine.send(None)

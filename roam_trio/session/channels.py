@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -62,10 +61,14 @@ class ChannelState(enum.Enum):
     """Its connection has ended, or its call has failed."""
 
 
+_OPEN = ChannelState.OPEN  # not looked up for every item
+
+
 class OutgoingChannel(ChannelSink):
     """This side sends: what is behind a bound `Tx`."""
 
     __slots__ = (
+        "_connection_id",
         "_driver",
         "_encode",
         "_id",
@@ -77,6 +80,7 @@ class OutgoingChannel(ChannelSink):
 
     def __init__(self, driver: Driver, channel_id: int, shape: ChannelShape) -> None:
         self._driver = driver
+        self._connection_id = driver.connection_id
         self._id = channel_id
         self._encode = shape.item_plan.encode
         self._waiting = ParkingLot()
@@ -88,24 +92,27 @@ class OutgoingChannel(ChannelSink):
         await checkpoint_if_cancelled()
         outbox = self._driver.outbox
         try:
-            if self.credit and self.state is ChannelState.OPEN and outbox.has_room():
-                self._send(outbox.send_nowait, value)
+            if self.credit and self.state is _OPEN and outbox.has_room():
+                outbox.send_nowait(self._item(value))
+                self.credit -= 1
             else:
-                with await self._reserve() as permit:
-                    self._send(permit.send, value)
+                await self._send_when_it_can(value)
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:
             because = self._lost_because or error
             raise TxConnectionLost(f"the channel was lost: {because}") from because
 
-    def _send(self, send: Callable[[Message], None], value: Any) -> None:
-        try:
-            item = self._encode(value)
-            send(ChannelItem(self._driver.connection_id, self._id, item))
-            self.credit -= 1
-        finally:
-            self._pass_on()
+    def _item(self, value: Any) -> ChannelItem:
+        return ChannelItem(self._connection_id, self._id, self._encode(value))
+
+    async def _send_when_it_can(self, value: Any) -> None:
+        with await self._reserve() as permit:
+            try:
+                permit.send(self._item(value))
+                self.credit -= 1
+            finally:
+                self._pass_on()
 
     def _pass_on(self) -> None:
         """Credit that this turn has left is for the next who waits for it."""
@@ -196,6 +203,7 @@ class IncomingChannel(ChannelSource):
         "_id",
         "_lost_because",
         "_queue",
+        "_some_wait",
         "_waiting",
         "allowance",
         "state",
@@ -207,6 +215,7 @@ class IncomingChannel(ChannelSource):
         self._decode = shape.item_plan.decode
         self._queue: deque[bytes | memoryview] = deque()
         self._waiting = ParkingLot()
+        self._some_wait = False  # if not, nobody does
         self._consumed = 0
         # Credit 0: no window to keep open, until `grant` makes one.
         self._grant_at = max(1, shape.credit // 2) if shape.credit else None
@@ -225,6 +234,7 @@ class IncomingChannel(ChannelSource):
                 # One item for each receiver that waits, like a memory channel without
                 # a buffer.
                 self._grant(1)
+            self._some_wait = True
             await self._waiting.park()
         return self._take()
 
@@ -240,7 +250,7 @@ class IncomingChannel(ChannelSource):
         self._driver.unread_bytes -= len(item)
         if self._grant_at is not None:
             self._consumed += 1
-            if self._consumed >= self._grant_at and self.state is ChannelState.OPEN:
+            if self._consumed >= self._grant_at and self.state is _OPEN:
                 self._grant(self._consumed)
                 self._consumed = 0
         try:
@@ -288,16 +298,26 @@ class IncomingChannel(ChannelSource):
 
     # ---- the peer's doing
 
-    def on_item(self, item: bytes | memoryview) -> bool:
-        """Whether the item was within the credit."""
+    def on_item(self, item: bytes | memoryview) -> None:
+        """The sender has used one credit."""
         if not self.allowance:
-            return False
+            raise SessionProtocolError(
+                f"channel {self._id}: an item came without credit"
+            )
         self.allowance -= 1
+        driver = self._driver
         self._queue.append(item)
-        self._driver.hold_unread(len(item))
+        if self._some_wait:
+            self._wake_one()
+        driver.unread_bytes += len(item)
+        if driver.unread_bytes > driver.limits.unread_bytes:
+            driver.refuse_unread()
+
+    def _wake_one(self) -> None:
         if self._waiting:
             self._waiting.unpark()
-        return True
+        else:
+            self._some_wait = False
 
     def on_close(self) -> None:
         self._end(ChannelState.CLOSED)

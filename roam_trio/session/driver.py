@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import trio
 
@@ -278,20 +278,17 @@ class Driver:
     def on_item(self, message: ChannelItem) -> None:
         """An item for a channel on which this side receives."""
         incoming = self.incoming.get(message.channel_id)
+        item = message.item
         if incoming is None:
             self._on_stray(message)
-        elif not incoming.on_item(joined(message.item)):
-            raise SessionProtocolError(
-                f"channel {message.channel_id}: an item came without credit"
-            )
+        else:
+            incoming.on_item(joined(item) if isinstance(item, list) else item)
 
-    def hold_unread(self, size: int) -> None:
-        """An item of `size` bytes waits to be received."""
-        self.unread_bytes += size
-        if self.unread_bytes > self.limits.unread_bytes:
-            raise LimitExceeded(
-                "unread_bytes", f"items of {self.unread_bytes} bytes wait unread"
-            )
+    def refuse_unread(self) -> NoReturn:
+        """More wait to be received than may."""
+        raise LimitExceeded(
+            "unread_bytes", f"items of {self.unread_bytes} bytes wait unread"
+        )
 
     def on_credit(self, message: ChannelGrantCredit) -> None:
         """Credit for a channel on which this side sends.

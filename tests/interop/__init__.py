@@ -1,0 +1,1 @@
+"""roam_trio and the published Rust crates, one with the other."""

@@ -1,0 +1,47 @@
+"""What the tests with the Rust peer share: its executable, and where to meet it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import trio
+
+from .build import CannotBuild, build
+from .handlers import Everything
+from .peer import Place
+
+TRANSPORTS = ["tcp"]
+
+
+@pytest.fixture(scope="session")
+def executable() -> Path:
+    """The Rust peer, built if it was not."""
+    try:
+        return build()
+    except CannotBuild as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=["initiator", "acceptor"])
+def place(
+    request: pytest.FixtureRequest,
+    executable: Path,
+    transport: str,
+    tmp_path: Path,
+) -> Place:
+    """A place to meet, for each transport and each role of the Python side."""
+    role: Literal["initiator", "acceptor"] = request.param
+    return Place(executable, transport, tmp_path, role)
+
+
+@pytest.fixture
+def everything(nursery: trio.Nursery) -> Everything:
+    """What answers the peer's calls."""
+    return Everything(nursery)
