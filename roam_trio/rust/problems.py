@@ -24,6 +24,9 @@ class Problem:
     column: int
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.text}"
+
 
 class RustError(RoamTrioError):
     """A Rust source has no counterpart in Python.
@@ -34,8 +37,7 @@ class RustError(RoamTrioError):
     """
 
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
-        lines = [f"{name}:{each.line}:{each.column}: {each.text}" for each in problems]
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(f"{name}:{each}" for each in problems))
         self.name = name
         self.problems = tuple(problems)
 

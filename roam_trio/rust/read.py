@@ -186,22 +186,26 @@ class _Reader:
         if not name.isidentifier():
             raise refuse(node, f"no public method in Python can be named {name!r}")
         scope = Scope(module)
-        args = tuple(self._arguments(node, scope))
-        ok, error = self._result(node.child_by_field_name("return_type"), scope)
-        return Method(name, args, ok, error, item.doc)
-
-    def _arguments(self, method: Node, scope: Scope) -> Iterator[Argument]:
-        parameters = method.child_by_field_name("parameters")
+        parameters = node.child_by_field_name("parameters")
         given = [] if parameters is None else list(items(parameters))
         if not given or given[0].node.type != "self_parameter":
-            raise refuse(method, "a method of a service takes &self first")
-        for each in given[1:]:
-            pattern = each.node.child_by_field_name("pattern")
-            type = each.node.child_by_field_name("type")
-            if pattern is None or type is None or pattern.type != "identifier":
-                raise refuse(each.node, "an argument has a plain name and a type")
-            name = text(pattern).removeprefix("r#")
-            yield Argument(name, self._checked(type, scope))
+            raise refuse(node, "a method of a service takes &self first")
+        args = [
+            argument
+            for each in given[1:]
+            for argument in self._attempt(self._argument, each.node, scope)
+        ]
+        returned = node.child_by_field_name("return_type")
+        for ok, error in self._attempt(self._result, returned, scope):
+            return Method(name, tuple(args), ok, error, item.doc)
+        return Method(name, tuple(args), Primitive("()"), None, item.doc)
+
+    def _argument(self, node: Node, scope: Scope) -> Argument:
+        pattern = node.child_by_field_name("pattern")
+        type = node.child_by_field_name("type")
+        if pattern is None or type is None or pattern.type != "identifier":
+            raise refuse(node, "an argument has a plain name and a type")
+        return Argument(text(pattern).removeprefix("r#"), self._checked(type, scope))
 
     def _result(self, node: Node | None, scope: Scope) -> tuple[Type, Type | None]:
         if node is None:
@@ -241,15 +245,13 @@ class _Reader:
 
     # ------------------------------------------------------------ definitions
 
-    def _defined(self, local: Local, args: tuple[Type, ...], node: Node) -> Type:
-        """A struct or an enum, named somewhere, as a type."""
-        name = self._given.get(local.item) or self._define(local)
+    def _defined(self, local: Local, count: int, node: Node) -> str:
+        """The name of a struct or an enum that is applied to so many types."""
         expected = len(_parameters(local.item.node))
-        if len(args) != expected:
-            raise refuse(
-                node, f"{name} takes {expected} types, and {len(args)} are given"
-            )
-        return Named(name, args)
+        if count != expected:
+            name = local.item.name
+            raise refuse(node, f"{name} takes {expected} types, not {count}")
+        return self._given.get(local.item) or self._define(local)
 
     def _define(self, local: Local) -> str:
         item = local.item

@@ -15,6 +15,7 @@ from .model import (
     Channel,
     List,
     Map,
+    Named,
     Option,
     Primitive,
     Set,
@@ -84,12 +85,11 @@ class TypeReader:
     """Reads types.
 
     Args:
-        defined: makes the type of a struct or an enum of the source.
+        defined: the name of a struct or an enum of the source, for the number of
+            types that it is applied to.
     """
 
-    def __init__(
-        self, defined: Callable[[Local, tuple[Type, ...], Node], Type]
-    ) -> None:
+    def __init__(self, defined: Callable[[Local, int, Node], str]) -> None:
         self._defined = defined
 
     def read(self, node: Node, scope: Scope) -> Type:
@@ -172,8 +172,8 @@ class TypeReader:
             return self._alias(found, node, given, scope)
         if item.node.type not in ("struct_item", "enum_item"):
             raise refuse(node, f"{item.name} is neither a struct nor an enum")
-        args = tuple(self.read(each, scope) for each in given)
-        return self._defined(found, args, node)
+        name = self._defined(found, len(given), node)
+        return Named(name, tuple(self.read(each, scope) for each in given))
 
     def _alias(
         self, found: Local, node: Node, given: Sequence[Node], scope: Scope
@@ -257,8 +257,7 @@ def _unknown(name: str) -> str:
     if name in _NO_SIGNATURE:
         return (
             f"{name} has no signature of its own in the crate roam, which takes it for "
-            "()"
-            "; send a number or a text instead"
+            "(); send a number or a text instead"
         )
     return (
         f"{name} is not known here: it is neither in this file, nor a type of the "

@@ -48,6 +48,7 @@ _ROAM: Final = words(
 _RESERVED: Final = (
     PYTHON_BUILTINS | _TYPING | _ROAM | words("annotations attrs enum msgspec")
 )
+_SHORT_NAME: Final = 24
 # What every exception has already.
 _OF_EXCEPTIONS: Final = words("add_note args with_traceback")
 
@@ -269,7 +270,7 @@ class _Writer:
         named = wire is not None and wire != seen
         begin = f"{INDENT}{attribute}: "
         end = f" = {maker}" if named else ""
-        context = f"{made.name}_{field.name}"
+        context = made.name if wire is None else wire
         room = WIDTH - len(begin) - len(end)
         annotation = self._fit(field.type, room, context, hashable=made.hashable)
         if not named:
@@ -340,15 +341,13 @@ class _Writer:
         in_key = hashable or (
             isinstance(type, Set) or (isinstance(type, Map) and type.key == widest)
         )
-        name = self._names.give(camel(f"{context}_Part"))
+        wish = f"{camel(context)}Part"
+        name = self._names.give(wish if len(wish) <= _SHORT_NAME else "Part")
         head = f"{name}: {self._annotator.need('TypeAlias')} = "
         text = self._fit(widest, WIDTH - len(head), context, hashable=in_key)
         self._aliases.append(f"{head}{text}")
-        variables = dict.fromkeys(
-            each for each in within([widest]) if isinstance(each, Parameter)
-        )
         self._given[name] = name
-        alias = Named(name, tuple(variables))
+        alias = Named(name, tuple(dict.fromkeys(_variables(widest))))
         return rebuilt(type, lambda part: alias if part == widest else part)
 
     # ------------------------------------------------------------ services
@@ -360,14 +359,14 @@ class _Writer:
         given = "" if name == service.name else f"(name={_literal(service.name)})"
         head = f"class {name}({self._annotator.need('Protocol')}):"
         lines = [f"@service{given}", head, *docstring(service.doc, INDENT)]
-        bodies = [self._method(name, each) for each in service.methods]
+        bodies = [self._method(each) for each in service.methods]
         if not bodies:
             return lines if service.doc else [*lines, f"{INDENT}pass"]
         for number, body in enumerate(bodies):
             lines += [*([""] if number or service.doc else []), *body]
         return lines
 
-    def _method(self, service: str, method: Method) -> list[str]:
+    def _method(self, method: Method) -> list[str]:
         hidden = _RESERVED | frozenset(self._given.values())
         name = python_name(method.name, hidden)
         names = Names(lambda name: python_name(name, ("self",)) != name)
@@ -376,23 +375,21 @@ class _Writer:
             plain = python_name(each.name, ("self",))
             begin = f"{names.give(plain)}: "
             room = WIDTH - len(INDENT) * 2 - len(begin) - 1
-            context = f"{service}_{method.name}_{each.name}"
-            args.append(f"{begin}{self._fit(each.type, room, context)}")
-        context = f"{service}_{method.name}"
-        result = self._result(method, WIDTH - len(INDENT) - len(") -> : ..."), context)
+            args.append(f"{begin}{self._fit(each.type, room, each.name)}")
+        result = self._result(method, WIDTH - len(INDENT) - len(") -> : ..."))
         doc = docstring(method.doc, INDENT * 2)
         tail = f") -> {result}:"
         head = f"async def {name}("
         lines = bracketed(head, args, tail if doc else f"{tail} ...", INDENT)
         return [*lines, *doc, f"{INDENT * 2}..."] if doc else lines
 
-    def _result(self, method: Method, room: int, context: str) -> str:
+    def _result(self, method: Method, room: int) -> str:
         if method.error is None:
-            return self._fit(method.ok, room, f"{context}_Result")
+            return self._fit(method.ok, room, "Result")
         self._annotator.roam.add("Fallible")
         room -= len("Fallible[, ]")
-        error = self._fit(method.error, room // 2, f"{context}_Error")
-        ok = self._fit(method.ok, room - len(error), f"{context}_Result")
+        error = self._fit(method.error, room // 2, "Error")
+        ok = self._fit(method.ok, room - len(error), "Result")
         return f"Fallible[{ok}, {error}]"
 
 
@@ -406,13 +403,25 @@ def _has_data(definition: Definition) -> TypeGuard[Enum]:
 
 
 def _parameters_of(variant: Variant, enum: Enum) -> tuple[str, ...]:
-    """The type parameters of an enum that a variant makes use of."""
-    used = {
+    """The type parameters of the class of a variant.
+
+    Those that it makes use of, unless a union of such classes would take its parameters
+    in another order than the enum.
+    """
+    used = [_used_by(each, enum) for each in enum.variants]
+    met = dict.fromkeys(name for names in used for name in names)
+    if tuple(met) != enum.parameters:
+        return enum.parameters
+    return _used_by(variant, enum)
+
+
+def _used_by(variant: Variant, enum: Enum) -> tuple[str, ...]:
+    found = {
         each.name
         for each in within(field.type for field in variant.fields)
         if isinstance(each, Parameter)
     }
-    return tuple(each for each in enum.parameters if each in used)
+    return tuple(each for each in enum.parameters if each in found)
 
 
 def _hashable(interface: Interface) -> set[str]:
@@ -433,6 +442,14 @@ def _hashable(interface: Interface) -> set[str]:
                 found.add(each.name)
                 left.extend(types_of(interface.types[each.name]))
     return found
+
+
+def _variables(type: Type) -> Iterator[Parameter]:
+    """The type parameters in a type, as they come in its annotation."""
+    if isinstance(type, Parameter):
+        yield type
+    for each in parts(type):
+        yield from _variables(each)
 
 
 def _is_name(type: Type) -> bool:

@@ -12,6 +12,7 @@ from .build import CannotBuild, build
 from .handlers import Everything
 from .peer import Place
 
+PEER = Path(__file__).parent / "rust_peer"
 TRANSPORTS = ["tcp"]
 
 
@@ -19,7 +20,7 @@ TRANSPORTS = ["tcp"]
 def executable() -> Path:
     """The Rust peer, built if it was not."""
     try:
-        return build()
+        return build(PEER)
     except CannotBuild as error:
         pytest.skip(str(error))
 
