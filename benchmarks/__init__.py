@@ -6,5 +6,6 @@
 
 `works` says what is done, `adapters` hold one implementation each, `worker` runs one
 of them in a process of its own, `stopwatch` measures there, `rounds` interleaves them,
-`results` and `figures` do the arithmetic, and `report` prints.
+`results` and `figures` do the arithmetic, `report` prints, and `writing` writes tables
+and plots. `growth` and `fairness` are benchmarks of their own.
 """

@@ -12,12 +12,15 @@ import attrs
 import msgspec
 
 from .adapters import ADAPTERS, FLOOR, ROAM, is_installed
+from .fairness import measure_fairness, write_fairness
+from .growth import measure_growth, write_growth
 from .machine import describe_machine
 from .processes import Pair
 from .report import report
 from .results import Results
 from .rounds import Plan, hold, placements, run
 from .works import HELD, SPEEDS, WORKS, Work
+from .writing import write_comparison
 
 __all__ = ["Effort", "compare", "main", "main_of_floor"]
 
@@ -35,6 +38,8 @@ class Effort:
         held_part: which part of it they hold.
         everywhere: whether all works are done both pinned and not pinned, or only
             those with a target for each.
+        extra_rounds: of the benchmarks of growth and of fairness.
+        probes: how many calls of the probe are timed in the benchmark of fairness.
     """
 
     rounds: int
@@ -42,11 +47,13 @@ class Effort:
     held_rounds: int
     held_part: float
     everywhere: bool
+    extra_rounds: int
+    probes: int
 
 
-_FULL = Effort(7, 0.5, 5, 1.0, everywhere=True)
-_QUICK = Effort(5, 0.05, 1, 0.2, everywhere=False)
-_SMOKE = Effort(1, 0.005, 1, 0.01, everywhere=False)
+_FULL = Effort(7, 0.5, 5, 1.0, everywhere=True, extra_rounds=5, probes=1000)
+_QUICK = Effort(5, 0.05, 1, 0.2, everywhere=False, extra_rounds=1, probes=100)
+_SMOKE = Effort(1, 0.005, 1, 0.01, everywhere=False, extra_rounds=1, probes=10)
 
 
 class _Options(argparse.Namespace):
@@ -56,6 +63,7 @@ class _Options(argparse.Namespace):
     work: list[str] | None
     only: list[str] | None
     json: Path | None
+    write: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,7 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "that do the same work.",
         arguments,
     )
-    _carry_out(options, options.only or ADAPTERS, WORKS)
+    if options.write and (options.work or options.only):
+        sys.exit("--write is for all works and libraries: leave out --work and --only")
+    effort, results = _measure(options, options.only or ADAPTERS, WORKS)
+    if options.write:
+        written = write_comparison(results)
+        written += write_growth(measure_growth(effort.extra_rounds, effort.seconds))
+        fairness = measure_fairness(effort.extra_rounds, effort.probes)
+        written += write_fairness(fairness)
+        for path in dict.fromkeys(written):
+            _progress(f"written: {path}")
 
 
 def main_of_floor(arguments: Sequence[str] | None = None) -> None:
@@ -84,7 +101,9 @@ def main_of_floor(arguments: Sequence[str] | None = None) -> None:
         "Measure roam_trio beside a hand-written trio program that does the same work.",
         arguments,
     )
-    _carry_out(options, options.only or (FLOOR, ROAM), SPEEDS)
+    if options.write:
+        sys.exit("--write is for all libraries: python -m benchmarks --write")
+    _measure(options, options.only or (FLOOR, ROAM), SPEEDS)
 
 
 def compare(
@@ -122,7 +141,7 @@ def compare(
     )
 
 
-def _carry_out(options: _Options, names: Sequence[str], works: Sequence[Work]) -> None:
+def _measure(options: _Options, names: Sequence[str], works: Sequence[Work]) -> None:
     effort = _SMOKE if options.smoke else _QUICK if options.quick else _FULL
     if options.rounds is not None:
         effort = attrs.evolve(effort, rounds=options.rounds)
@@ -132,6 +151,7 @@ def _carry_out(options: _Options, names: Sequence[str], works: Sequence[Work]) -
     print(report(results))
     if options.json is not None:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    return effort, results
 
 
 def _parse(prog: str, about: str, arguments: Sequence[str] | None) -> _Options:
@@ -167,6 +187,12 @@ def _parse(prog: str, about: str, arguments: Sequence[str] | None) -> _Options:
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write every measurement to a file"
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="measure growth and fairness as well, and write benchmarks/results, and "
+        "the blocks of README.md and docs/benchmarks.md",
     )
     return parser.parse_args(arguments, namespace=_Options())
 

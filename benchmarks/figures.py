@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from .adapters import FLOOR, ROAM
+from .adapters import FLOOR, MSGSPEC, PEERS, ROAM
 from .results import Results, Sample, Summary, ratios, summarize
 from .works import PINNED, Work, find_work
 
-__all__ = ["Figure", "Verdict", "figures_of", "verdicts_on"]
+__all__ = ["Figure", "Verdict", "figures_of", "is_ours", "verdicts_on"]
+
+
+RECORDS_WORK = "records"
 
 
 class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,6 +63,11 @@ class Verdict(msgspec.Struct, frozen=True):
     is_met: bool
 
 
+def is_ours(adapter: str) -> bool:
+    """Whether it is roam_trio, in whatever way it is used."""
+    return adapter.startswith(ROAM)
+
+
 def figures_of(results: Results) -> list[Figure]:
     """All figures, in the order of the tables."""
     return [
@@ -104,7 +112,7 @@ def verdicts_on(figures: Sequence[Figure]) -> list[Verdict]:
             work = find_work(figure.work)
             verdicts += _on_ratio(work, figure)
             verdicts += _on_memory(work, figure)
-    return verdicts
+    return verdicts + _on_records(figures)
 
 
 def _on_ratio(work: Work, figure: Figure) -> list[Verdict]:
@@ -134,6 +142,41 @@ def _on_memory(work: Work, figure: Figure) -> list[Verdict]:
             reached <= work.most_held,
         )
     ]
+
+
+def _on_records(figures: Sequence[Figure]) -> list[Verdict]:
+    """Against the fastest of the other libraries, and against msgspec by itself."""
+    ratios = {
+        figure.adapter: figure.ratio.median
+        for figure in figures
+        if (figure.work, figure.placement) == (RECORDS_WORK, PINNED)
+        and figure.ratio is not None
+    }
+    ours = ratios.get(ROAM)
+    peers = {name: ratio for name, ratio in ratios.items() if name in PEERS}
+    verdicts: list[Verdict] = []
+    if ours is not None and peers:
+        fastest = max(peers, key=lambda name: peers[name])
+        times = ours / peers[fastest]
+        verdicts.append(
+            Verdict(
+                f"{RECORDS_WORK}, pinned",
+                f"{times:.2f} times as fast as {fastest}, the fastest of the others",
+                "ahead of all others",
+                times > 1,
+            )
+        )
+    if ours is not None and MSGSPEC in ratios:
+        times = ratios[MSGSPEC] / ours
+        verdicts.append(
+            Verdict(
+                f"{RECORDS_WORK}, pinned",
+                f"{times:.2f} times what msgspec takes to encode and decode them",
+                "at most 2",
+                times <= 2,
+            )
+        )
+    return verdicts
 
 
 def _in_short(placement: str) -> str:

@@ -39,19 +39,25 @@ class Pair:
 
     Args:
         name: the adapter's name.
+        beside: another pair of this implementation, to whose server the client
+            connects; it has to live as long.
 
     Raises:
         WorkerFailed: one of them did not start.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, beside: Pair | None = None) -> None:
         self.name = name
-        self._server = _start("server", name)
-        self._client: subprocess.Popen[bytes] | None = None
+        self._own: list[subprocess.Popen[bytes]] = []
         try:
-            started = _read(self._server, Started)
+            if beside is None:
+                self._server = self._start("server", name)
+                started = _read(self._server, Started)
+            else:
+                self._server, started = beside._server, beside._started
+            self._started = started
             pid = str(self._server.pid)
-            self._client = _start("client", name, started.address, pid)
+            self._client = self._start("client", name, started.address, pid)
         except BaseException:
             self.close()
             raise
@@ -68,7 +74,6 @@ class Pair:
     @property
     def pids(self) -> tuple[int, int]:
         """The numbers of the server's process and the client's."""
-        assert self._client is not None
         return self._server.pid, self._client.pid
 
     def afresh(self) -> Pair:
@@ -91,19 +96,32 @@ class Pair:
         Raises:
             WorkerFailed: an answer was wrong, or anything else went wrong.
         """
-        assert self._client is not None
+        self.order(work, count)
+        return _read(self._client, Done)
+
+    def order(self, work: Work, count: int) -> None:
+        """Have a work begun, without waiting until it is done."""
         assert self._client.stdin is not None
         order = msgspec.json.encode(Order(work.name, count))
         self._client.stdin.write(order + b"\n")
         self._client.stdin.flush()
-        return _read(self._client, Done)
 
     def close(self) -> None:
-        """End both processes."""
-        for process in (self._client, self._server):
-            if process is not None:
-                process.kill()
-                process.communicate()
+        """End the processes that it has started."""
+        for process in reversed(self._own):
+            process.kill()
+            process.communicate()
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", *arguments],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # an interrupt is for the runner, which ends them
+        )
+        self._own.append(process)
+        return process
 
     def __enter__(self) -> Self:
         return self
@@ -115,16 +133,6 @@ class Pair:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.worker", *arguments],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # an interrupt is for the runner, which ends them
-    )
 
 
 def _threads_of(process: int) -> list[int]:

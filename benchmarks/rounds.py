@@ -172,10 +172,10 @@ def hold(
 
 def _find_count(one: Contestant, work: Work, seconds: float) -> int:
     """How many steps take about so long."""
-    count = work.first
+    count = max(work.least, work.first)
     while True:
         taken = one.measure(work, count).seconds
-        wanted = max(1, round(count * seconds / taken))
+        wanted = max(work.least, round(count * seconds / taken))
         if taken >= seconds / 2:
             return wanted
         count = min(wanted, count * _TRY_AT_MOST)

@@ -17,9 +17,11 @@ from functools import partial
 import msgspec
 
 from .adapters import Adapter, load
+from .floods import find_flood
 from .results import Contestant
+from .scales import find_scaled
 from .stopwatch import Done, Stopwatch
-from .works import find_work
+from .works import Work, find_work
 
 __all__ = ["Order", "Started", "main"]
 
@@ -66,10 +68,14 @@ def _obey(adapter: Adapter, address: str, server: int) -> None:
     for line in sys.stdin.buffer:
         order = msgspec.json.decode(line, type=Order)
         watch = Stopwatch(server)
-        work = find_work(order.work)
+        work = _find(order.work)
         connect = partial(adapter.connect, address)
         adapter.run(partial(work.measure, connect, order.count, watch))
         _say(watch.done())
+
+
+def _find(name: str) -> Work:
+    return find_scaled(name) or find_flood(name) or find_work(name)
 
 
 def _allow_many_files() -> None:

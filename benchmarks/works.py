@@ -32,6 +32,8 @@ __all__ = [
     "WORKS",
     "Work",
     "find_work",
+    "make_blocks",
+    "time_calls",
 ]
 
 ECHO_SIZE = 1024 * 1024
@@ -64,6 +66,7 @@ class Work:
             processes pinned to one CPU; None if there is none.
         target_not_pinned: the same with the processes where the system puts them.
         first: how many steps to try when nothing is known of the speed yet.
+        least: do not do fewer steps, however long they take.
         peers: whether it is for every implementation, or for the floor and roam_trio
             only.
         most_held: for things that are held: the most memory for one, in bytes.
@@ -76,6 +79,7 @@ class Work:
     target: float | None = None
     target_not_pinned: float | None = None
     first: int = 100
+    least: int = 1
     peers: bool = True
     most_held: int | None = None
 
@@ -94,10 +98,13 @@ async def _calls(
         await client.calls(count // _WARM_UP + 1, can_wait=can_wait)
         with watch:
             await client.calls(count, can_wait=can_wait)
-        watch.time_steps(await _time_calls(client, count // _ALONE + 1, can_wait))
+        watch.time_steps(
+            await time_calls(client, count // _ALONE + 1, can_wait=can_wait)
+        )
 
 
-async def _time_calls(client: Client, count: int, can_wait: bool) -> list[float]:
+async def time_calls(client: Client, count: int, *, can_wait: bool) -> list[float]:
+    """What each of some calls takes, one after another."""
     laps: list[float] = []
     for _ in range(count):
         start = time.perf_counter()
@@ -138,14 +145,14 @@ def _check_receipt(receipt: Receipt, expected: Receipt) -> None:
 
 async def _echoes(connect: Connect, count: int, watch: Stopwatch) -> None:
     async with connect() as client:
-        await client.echoes(_blocks(), count // _WARM_UP + 1)
+        await client.echoes(make_blocks(), count // _WARM_UP + 1)
         with watch:
-            await client.echoes(_blocks(), count)
+            await client.echoes(make_blocks(), count)
 
 
 @functools.cache
-def _blocks() -> tuple[bytes, ...]:
-    """Several, so that an answer to another question shows."""
+def make_blocks() -> tuple[bytes, ...]:
+    """What is echoed: several, so that an answer to another question shows."""
     numbers = random.Random(7)
     return tuple(numbers.randbytes(ECHO_SIZE) for _ in range(4))
 
@@ -227,7 +234,7 @@ SPEEDS = (
     Work(
         "call-task",
         "calls",
-        "the same; the handler has an await, and so a task of its own",
+        "as call, with a handler that has an await, and so a task of its own",
         functools.partial(_calls, can_wait=True),
         target=0.95,
         target_not_pinned=0.70,
@@ -266,7 +273,7 @@ SPEEDS = (
     Work(
         "items-16",
         "items",
-        "the same at the default channel credit, 16",
+        "as items, at the default channel credit, 16",
         functools.partial(_items, carry=lambda client, n: client.items(n, 16)),
         first=1000,
         peers=False,

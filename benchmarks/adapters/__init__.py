@@ -27,6 +27,7 @@ __all__ = [
 
 FLOOR = "floor"
 ROAM = "roam_trio"
+POSTCARD = "roam_trio, postcard"
 MSGSPEC = "msgspec"
 
 
@@ -41,6 +42,7 @@ class _Entry:
 _ENTRIES = {
     FLOOR: _Entry("floor:FloorAdapter"),
     ROAM: _Entry("roam:RoamAdapter"),
+    POSTCARD: _Entry("roam:RoamPostcardAdapter"),
     MSGSPEC: _Entry("msgspec_alone:MsgspecAdapter"),
     "grpcio": _Entry("grpcio:GrpcioAdapter", ("grpc", "google.protobuf")),
     "grpclib": _Entry("grpclib:GrpclibAdapter", ("grpclib", "google.protobuf")),
@@ -49,12 +51,15 @@ _ENTRIES = {
     "rsocket": _Entry("rsocket:RsocketAdapter", ("rsocket",)),
     "aiorpcx": _Entry("aiorpcx:AiorpcxAdapter", ("aiorpcx",)),
     "pycapnp": _Entry("pycapnp:PycapnpAdapter", ("capnp",)),
+    "thriftpy2": _Entry("thriftpy2:Thriftpy2Adapter", ("thriftpy2",)),
+    "pyro5": _Entry("pyro5:Pyro5Adapter", ("Pyro5", "msgpack")),
+    "zerorpc": _Entry("zerorpc:ZerorpcAdapter", ("zerorpc",)),
 }
 
 ADAPTERS = tuple(_ENTRIES)
 """The names of all adapters, in the order of the tables."""
 
-PEERS = tuple(name for name in ADAPTERS if name not in (FLOOR, ROAM, MSGSPEC))
+PEERS = tuple(name for name in ADAPTERS if name not in (FLOOR, ROAM, POSTCARD, MSGSPEC))
 """Those of other libraries."""
 
 

@@ -49,7 +49,7 @@ async def _echo(data: str) -> str:
     return _to_text(base64.b64decode(data))
 
 
-async def _swap(records: list[list[Any]]) -> list[list[Any]]:
+async def _swap(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return records
 
 
@@ -83,14 +83,14 @@ class AiorpcxClient(Client):
             check_echo(base64.b64decode(answer), block, turn)
 
     def records_of(self, rows: Sequence[Row]) -> object:
-        return rows
+        return [row._asdict() for row in rows]
 
     async def swap(self, records: object) -> object:
         return await self._ask("swap", (records,))
 
     def rows_of(self, answer: object) -> Sequence[Row]:
         assert isinstance(answer, list)
-        return [Row(*fields) for fields in answer]
+        return [Row(**fields) for fields in answer]
 
 
 class AiorpcxAdapter(Adapter):
@@ -106,7 +106,7 @@ class AiorpcxAdapter(Adapter):
     }
     remarks: ClassVar[Mapping[str, str]] = {
         "echo": "in base64, since JSON has no bytes",
-        "records": "lists, since JSON has no classes",
+        "records": "dicts, since JSON has no classes",
     }
 
     def serve(self, started: Callable[[str], None]) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "Connect",
     "Receipt",
     "Row",
+    "Send",
     "WrongAnswer",
     "check_echo",
     "check_sum",
@@ -198,6 +199,20 @@ class Client(ABC):
         """
         raise NotImplementedError
 
+    def channels(self, count: int) -> AbstractAsyncContextManager[Sequence[Send]]:
+        """Channels to the server that are open at the same time.
+
+        When the block is left they are closed, and it is checked that the items 0, 1,
+        2 … have come on each of them, as many as were sent.
+
+        Returns:
+            What sends an item on each.
+        """
+        raise NotImplementedError
+
+
+Send = Callable[[int], Awaitable[None]]
+"""Sends an item on a channel."""
 
 Connect = Callable[[], AbstractAsyncContextManager[Client]]
 """Makes a client with a connection of its own, to be entered."""

@@ -33,16 +33,28 @@ from .base import (
     Connect,
     Receipt,
     Row,
+    Send,
+    WrongAnswer,
     check_echo,
     check_sum,
     mix,
+    receipt_for,
 )
 from .loops import run_trio
 
-__all__ = ["RoamAdapter", "RoamClient", "RoamRecord", "Workplace", "WorkplaceHandler"]
+__all__ = [
+    "RoamAdapter",
+    "RoamClient",
+    "RoamPostcardAdapter",
+    "RoamRecord",
+    "Workplace",
+    "WorkplaceHandler",
+]
 
-_LIMITS = Limits(connections=20_000)
-"""More connections in a session than by default, for the work that opens many."""
+_MANY = 20_000
+
+_LIMITS = Limits(connections=_MANY, channels=_MANY, max_payload=128 * 1024 * 1024)
+"""More than by default, for the works that open many or send what is large."""
 
 
 class RoamRecord(msgspec.Struct):
@@ -82,6 +94,11 @@ class Workplace(Protocol):
     async def echo(self, data: bytes) -> bytes: ...
 
     async def swap(self, records: list[RoamRecord]) -> list[RoamRecord]: ...
+
+
+@service(columns=False)
+class PostcardWorkplace(Workplace, Protocol):
+    """The same in postcard alone, as a peer in another language has it."""
 
 
 class WorkplaceHandler:
@@ -192,6 +209,31 @@ class RoamClient(Client):
         return [Row(*msgspec.structs.astuple(record)) for record in answer]
 
     @asynccontextmanager
+    async def channels(self, count: int) -> AsyncIterator[Sequence[Send]]:
+        sent = [0] * count
+        receipts: list[Receipt | None] = [None] * count
+
+        async def take(place: int, rx: Rx[int]) -> None:
+            receipts[place] = Receipt(*await self._workplace.take_16(rx))
+
+        def sender(place: int, tx: Tx[int]) -> Send:
+            async def send(item: int) -> None:
+                await tx.send(item)
+                sent[place] += 1
+
+            return send
+
+        async with trio.open_nursery() as nursery:
+            pairs = [channel[int]() for _ in range(count)]
+            for place, (_, rx) in enumerate(pairs):
+                nursery.start_soon(take, place, rx)
+            yield [sender(place, tx) for place, (tx, _) in enumerate(pairs)]
+            for tx, _ in pairs:
+                tx.close()
+        if receipts != [receipt_for(number) for number in sent]:
+            raise WrongAnswer("items of some channel are not those that were sent")
+
+    @asynccontextmanager
     async def session(self) -> AsyncIterator[Connect]:
         assert self._by_name is not None, "there is no server for it"
         async with connect(self._by_name, limits=_LIMITS) as session:
@@ -222,15 +264,17 @@ class RoamAdapter(Adapter):
         "cattrs",
     )
     lacks: ClassVar[Mapping[str, str]] = {}
+    workplace: ClassVar[Callable[..., Workplace]] = Workplace
 
     def serve(self, started: Callable[[str], None]) -> None:
         async def run() -> None:
-            handler = dispatcher(Workplace, WorkplaceHandler())
+            handler = dispatcher(self.workplace, WorkplaceHandler())
             async with trio.open_nursery() as nursery:
-                server = await nursery.start(serve, "tcp://127.0.0.1:0", handler)
+                serve_widely = partial(serve, limits=_LIMITS)
+                server = await nursery.start(serve_widely, "tcp://127.0.0.1:0", handler)
                 # The service on connections of its own, beside the one on the root.
                 by_name = await nursery.start(
-                    partial(serve, limits=_LIMITS),
+                    partial(serve_widely, max_concurrent_requests=_MANY),
                     "tcp://127.0.0.1:0",
                     {"workplace": handler},
                 )
@@ -241,7 +285,19 @@ class RoamAdapter(Adapter):
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Client]:
         at_root, by_name = address.split()
-        async with connect(at_root, Workplace) as workplace:
+        async with connect(at_root, self.workplace, limits=_LIMITS) as workplace:
             yield RoamClient(workplace, by_name)
 
     run = staticmethod(run_trio)
+
+
+class RoamPostcardAdapter(RoamAdapter):
+    """roam_trio as it is with a peer that knows postcard only."""
+
+    name: ClassVar[str] = "roam_trio, postcard"
+    only: ClassVar[Sequence[str] | None] = ("records",)
+    remarks: ClassVar[Mapping[str, str]] = {
+        "records": "in postcard, as a peer in another language gets them, instead of "
+        "columns"
+    }
+    workplace: ClassVar[Callable[..., Workplace]] = PostcardWorkplace

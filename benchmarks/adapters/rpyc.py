@@ -95,7 +95,7 @@ class RpycAdapter(Adapter):
     remarks: ClassVar[Mapping[str, str]] = {
         "call": "blocking sockets, without an event loop, and a thread per connection",
         "echo": "compressed by zlib, as it does with whatever is large",
-        "records": "tuples, which is what it passes by value",
+        "records": "tuples without names, since it passes nothing else by value",
     }
 
     def serve(self, started: Callable[[str], None]) -> None:

@@ -62,7 +62,11 @@ class AdmittingTx(LinkTx):
             # Whoever wakes us has counted our permit already: between there and here
             # nobody can take it, and a cancellation can no longer reach us.
             await self._waiting.park()
-            self._refuse_if_ended()
+            try:
+                self._refuse_if_ended()
+            except BaseException:
+                self._permits -= 1
+                raise
         else:
             self._permits += 1
         return self._new_permit()
@@ -123,6 +127,7 @@ class AdmittingTx(LinkTx):
     ) -> None:
         """Refuse every payload from now on, and say why."""
         self._ending = _Ending(error, why, cause)
+        self._permits += len(self._waiting)  # they give them back as they are refused
         self._waiting.unpark_all()
 
     def _refuse_if_ended(self) -> None:

@@ -13,7 +13,6 @@ together, and handed out one after the other without going back to the stream.
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -154,7 +153,8 @@ class StreamLinkTx(AdmittingTx):
         self._room_up_to_size = limits.max_unsent_bytes
         self._last_length = 0
         self._next_writes = _Writes.PUMP
-        self._carrier: _Carrier | None = None
+        self._carrying: trio.CancelScope | None = None
+        self._carried: trio.Event | None = None
         self._idle: trio.lowlevel.Task | None = None
 
     # ------------------------------------------------ committing
@@ -237,7 +237,7 @@ class StreamLinkTx(AdmittingTx):
             trio.BusyResourceError: another task runs it already.
         """
         if self._state is _State.OPEN:
-            if self._carrier is not None:
+            if self._carrying is not None:
                 raise trio.BusyResourceError("another task runs the pump of this link")
             await self._carry()
         elif self._state is _State.CLOSING:
@@ -246,15 +246,16 @@ class StreamLinkTx(AdmittingTx):
             self._refuse_if_ended()
 
     async def _carry(self) -> None:
-        self._carrier = carrier = _Carrier()
         try:
-            with carrier.scope:  # cancelled by abort
-                await self._write_until_closed(carrier)
+            with trio.CancelScope() as self._carrying:  # cancelled by abort
+                await self._write_until_closed()
         finally:
-            self._carrier = None
-            carrier.left.set()
+            self._carrying = None
+            if self._carried is not None:
+                self._carried.set()
+                self._carried = None
 
-    async def _write_until_closed(self, carrier: _Carrier) -> None:
+    async def _write_until_closed(self) -> None:
         while self._state is not _State.CLOSED:
             if self._sent_payloads != self._written_payloads:
                 await self._write_pending()
@@ -317,10 +318,12 @@ class StreamLinkTx(AdmittingTx):
             await self.abort()
             await checkpoint()
         while self._state is _State.CLOSING:
-            if self._carrier is None:
+            if self._carrying is None:
                 await self._carry()
             else:
-                await self._carrier.left.wait()
+                if self._carried is None:
+                    self._carried = trio.Event()
+                await self._carried.wait()
         if self._state is _State.FAILED:
             self._refuse_if_ended()
 
@@ -332,8 +335,8 @@ class StreamLinkTx(AdmittingTx):
         self._end(LinkClosed, _CLOSED_HERE)
         self._frames.take()
         self._written(self._sent_payloads, self._sent_size)
-        if self._carrier is not None:
-            self._carrier.scope.cancel()
+        if self._carrying is not None:
+            self._carrying.cancel()
         await self._transport.abort_sending()
 
     # ------------------------------------------------ looking
@@ -357,16 +360,6 @@ class StreamLinkTx(AdmittingTx):
         )
 
 
-class _Carrier:
-    """The task that writes, for as long as it does."""
-
-    __slots__ = ("left", "scope")
-
-    def __init__(self) -> None:
-        self.scope = trio.CancelScope()
-        self.left = trio.Event()
-
-
 class StreamLinkRx(LinkRx):
     """The receiving half of a stream link.
 
@@ -378,7 +371,7 @@ class StreamLinkRx(LinkRx):
     def __init__(self, transport: ByteTransport, max_payload: int) -> None:
         self._transport = transport
         self._decoder = FrameDecoder(max_payload)
-        self._ready: deque[bytes] = deque()
+        self._ready: list[bytes] = []  # the last one is next
         self._reading = False
         self._at_end = False
         self._is_closed = False
@@ -390,12 +383,13 @@ class StreamLinkRx(LinkRx):
             if self._at_end:
                 self._raise_failure()
                 return None
-            self._ready.extend(await self._read())
-        return self._ready.popleft()
+            self._ready = await self._read()
+            self._ready.reverse()
+        return self._ready.pop()
 
     def recv_nowait(self) -> bytes | None:
         if self._ready:
-            return self._ready.popleft()
+            return self._ready.pop()
         if self._at_end:
             self._raise_failure()
             return None
@@ -410,8 +404,8 @@ class StreamLinkRx(LinkRx):
             payloads = await self._read()
             if payloads:
                 return payloads
-        batch = tuple(self._ready)
-        self._ready.clear()
+        batch, self._ready = self._ready, []
+        batch.reverse()
         return batch
 
     def _raise_failure(self) -> None:

@@ -1,11 +1,11 @@
 """Columns: many values of one type at once, field by field instead of one by one.
 
 A *column* holds what stands in one place of every record. Numbers become one byte
-string of fixed-size little-endian numbers; texts become a list; a list of lists becomes
-its lengths, and one column of all items. What results is a handful of objects, however
-many records there are, and msgspec turns them into MessagePack and back.
+string, little-endian and of one size; texts become a list; a list of lists becomes its
+lengths, and one column of all items. What results is a handful of objects, however many
+records there are, and msgspec turns them into MessagePack and back.
 
-    [Point(x=1, y="a"), Point(x=2, y="b")]  ->  [01 00 00 00 02 00 00 00, ["a", "b"]]
+    [Point(x=1, y="a"), Point(x=2, y="b")]  ->  [01 02, ["a", "b"]]
 
 The form follows from the wire types alone: a class and a tuple of the same fields, or
 a class under another name, have the same columns. A column accepts no value that
@@ -23,6 +23,7 @@ from .column_leaves import (
     ByteArrays,
     ByteStrings,
     Column,
+    Floats,
     Members,
     Numbers,
     Texts,
@@ -55,17 +56,8 @@ from .shape import (
 
 __all__ = ["Column", "column_of"]
 
-_NUMBERS: Final = {
-    (8, False): "B",
-    (16, False): "H",
-    (32, False): "I",
-    (64, False): "Q",
-    (8, True): "b",
-    (16, True): "h",
-    (32, True): "i",
-    (64, True): "q",
-}
 _MOST_MEMBERS: Final = 256
+_U8: Final = IntShape("u8", 8, signed=False)
 
 
 def column_of(shape: Shape) -> Column | None:
@@ -74,9 +66,9 @@ def column_of(shape: Shape) -> Column | None:
         case BoolShape():
             return Bools()
         case IntShape(_, bits, signed) if bits <= 64:
-            return Numbers(_NUMBERS[bits, signed])
+            return Numbers(bits, signed=signed)
         case FloatShape(bits):
-            return Numbers("f" if bits == 32 else "d")
+            return Floats(bits)
         case StrShape():
             return Texts()
         case BytesShape(view=False, slice=False):
@@ -109,7 +101,7 @@ def _around(
             return OptionalTexts(inner) if inner.wire == TEXTS else Options(inner)
         case ListShape():
             # A list of u8 is bytes to a peer that says so.
-            is_bytes = isinstance(inner, Numbers) and inner.form == "B"
+            is_bytes = shape.item == _U8
             return None if is_bytes or shape.slice else Lists(shape.python, inner)
         case TransparentShape(record):
             return Transparent(record, inner)

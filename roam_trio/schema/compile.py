@@ -12,7 +12,18 @@ from typing import Any, TypeAlias
 from .decoder import DecoderSource
 from .discovery import CollectorSource
 from .encoder import EncoderSource
-from .shape import ChannelShape, Shape
+from .shape import (
+    ArrayShape,
+    BytesShape,
+    ChannelShape,
+    CharShape,
+    ListShape,
+    MapShape,
+    SetShape,
+    Shape,
+    StrShape,
+    children,
+)
 from .source import Module
 
 __all__ = [
@@ -42,9 +53,45 @@ def compile_encoder(shape: Shape, title: str) -> Encoder:
 
 
 def compile_decoder(shape: Shape, title: str) -> Decoder:
-    """The decoder of a shape; raises any exception on bytes that do not fit."""
+    """The decoder of a shape; raises any exception on bytes that do not fit.
+
+    Of a view, it makes bytes first if there can be many texts, which are quicker to
+    cut out of those.
+    """
     module = Module(f"decoder of {title}")
-    return module.compile(DecoderSource(module, shape).function(shape))
+    from_bytes = _has_many_texts(shape) and not _has_bytes(shape)
+    source = DecoderSource(module, shape, from_bytes=from_bytes)
+    decode: Decoder = module.compile(source.function(shape))
+    if not from_bytes:
+        return decode
+
+    def decode_bytes(
+        buffer: bytes | memoryview, start: int, size: int
+    ) -> tuple[Any, int]:
+        return decode(bytes(buffer), start, size)
+
+    return decode_bytes
+
+
+def _has_many_texts(shape: Shape) -> bool:
+    if isinstance(shape, ListShape | ArrayShape | SetShape | MapShape):
+        return any(map(_has_texts, children(shape)))
+    return any(map(_has_many_texts, children(shape)))
+
+
+def _has_texts(shape: Shape) -> bool:
+    return isinstance(shape, StrShape | CharShape) or any(
+        map(_has_texts, children(shape))
+    )
+
+
+def _has_bytes(shape: Shape) -> bool:
+    """Whether parts of a value are bytes, which should not be copied twice."""
+    match shape:
+        case BytesShape() | ArrayShape(python="bytes" | "memoryview"):
+            return True
+        case _:
+            return any(map(_has_bytes, children(shape)))
 
 
 def compile_collector(shape: Shape, title: str) -> Collector:

@@ -37,6 +37,7 @@ from .shape import (
     TupleShape,
     UnionShape,
     UnitShape,
+    is_flat,
     levels,
 )
 from .sizes import Sizes
@@ -260,6 +261,12 @@ class EncoderSource:
                 each = to.local("item")
                 encoded = self._expression(item, each)
                 to.line(f'append(b"".join([{encoded} for {each} in {value}]))')
+            case StructShape(_, record) if is_flat(record):
+                # In place, as a call for each would take a good part of the time.
+                each = to.local("item")
+                with to.block(f"for {each} in {value}:"):
+                    self._check_class(to, record.cls, each)
+                    self._record(to, record, each)
             case _:
                 each = to.local("item")
                 with to.block(f"for {each} in {value}:"):

@@ -7,6 +7,7 @@ goes over the value again with the interpreter to say what is wrong and where.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar, cast
 
@@ -40,6 +41,9 @@ BOOL: Final = (False, True)
 """The bools by their byte."""
 
 _MORE: Final = BYTE[128:]
+_pack_3: Final = struct.Struct("3B").pack
+_pack_4: Final = struct.Struct("4B").pack
+_pack_5: Final = struct.Struct("5B").pack
 
 ZIGZAG: Final = tuple(
     BYTE[number << 1 if number >= 0 else ~(number << 1)]
@@ -59,9 +63,17 @@ def _varint(number: int) -> bytes:
     """A varint of two bytes or more."""
     if number < 0x4000:
         return _MORE[number & 0x7F] + BYTE[number >> 7]
-    head = _MORE[number & 0x7F] + _MORE[number >> 7 & 0x7F]
-    number >>= 14
-    return head + (BYTE[number] if number < 0x80 else _varint(number))
+    # Numbers of up to 30 bits are much quicker to take apart than larger ones.
+    low, high = number & 0xFFF_FFFF, number >> 28
+    first, second = low & 0x7F | 0x80, low >> 7 & 0x7F | 0x80
+    if high:
+        third, fourth = low >> 14 & 0x7F | 0x80, low >> 21 | 0x80
+        if high < 0x80:
+            return _pack_5(first, second, third, fourth, high)
+        return _pack_4(first, second, third, fourth) + _varint(high)
+    if low < 0x20_0000:
+        return _pack_3(first, second, low >> 14)
+    return _pack_4(first, second, low >> 14 & 0x7F | 0x80, low >> 21)
 
 
 def varint_writer(maximum: int) -> Callable[[int], bytes]:
@@ -175,22 +187,54 @@ def varint_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
     It takes the buffer, the position after that byte, and the byte, and returns the
     number and the position after it.
     """
-    shifts = range(14, bits, 7)
+    return _narrow_reader(bits) if bits < 32 else _wide_reader(bits)
+
+
+def _narrow_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
+    """For numbers of up to three bytes."""
     too_large = 1 << bits
 
     def read(buf: bytes | memoryview, pos: int, first: int) -> tuple[int, int]:
-        byte = buf[pos]
-        if byte < 0x80:
-            return first + (byte << 7) - 0x80, pos + 1
-        number = first + (byte << 7) - 0x4080
+        second = buf[pos]
+        if second < 0x80:
+            return first + (second << 7) - 0x80, pos + 1
+        third = buf[pos + 1]
+        number = first + (second << 7) + (third << 14) - 0x4080
+        if number >= too_large:
+            refuse("varint out of range")
+        return number, pos + 2
+
+    return read
+
+
+def _wide_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
+    """For numbers of five bytes and more, the first four of which come one by one, as a
+    loop takes longer."""
+    shifts = tuple(range(28, bits, 7))
+    too_large = 1 << bits
+
+    def read(buf: bytes | memoryview, pos: int, first: int) -> tuple[int, int]:
+        second = buf[pos]
+        if second < 0x80:
+            return first + (second << 7) - 0x80, pos + 1
+        number = first + (second << 7) - 0x4080
+        third = buf[pos + 1]
+        if third < 0x80:
+            return number + (third << 14), pos + 2
+        number += third - 0x80 << 14
+        fourth = buf[pos + 2]
+        if fourth < 0x80:
+            return number + (fourth << 21), pos + 3
+        number += fourth - 0x80 << 21
+        pos += 3
         for shift in shifts:
-            pos += 1
             byte = buf[pos]
+            pos += 1
             if byte < 0x80:
                 number += byte << shift
                 if number >= too_large:
                     refuse("varint out of range")
-                return number, pos + 1
+                return number, pos
             number += byte - 0x80 << shift
         refuse("varint too long")
 

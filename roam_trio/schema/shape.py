@@ -46,6 +46,7 @@ __all__ = [
     "Variant",
     "children",
     "has_channels",
+    "is_flat",
     "levels",
 ]
 
@@ -335,6 +336,26 @@ def levels(root: Shape) -> dict[str, Level]:
             found[shape.name] = shape
         left.extend(children(shape))
     return found
+
+
+def is_flat(record: Record) -> bool:
+    """Whether the fields of a class are of types without parts, or options of those."""
+    return all(_has_no_parts(field.shape) for field in record.fields)
+
+
+def _has_no_parts(shape: Shape) -> bool:
+    if isinstance(shape, OptionShape):
+        return _has_no_parts(shape.inner)
+    return isinstance(
+        shape,
+        BoolShape
+        | IntShape
+        | FloatShape
+        | CharShape
+        | StrShape
+        | BytesShape
+        | EnumShape,
+    )
 
 
 def has_channels(shape: Shape) -> bool:

@@ -15,6 +15,7 @@ falls back on postcard for what is short or unusual.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -22,7 +23,7 @@ import msgspec
 
 from ..calls import Caller, ChannelBinder, Payload, ReplySink
 from ..columns_entry import ColumnsSaid, said_in, with_entry, without_entry
-from ..errors import DecodeError
+from ..errors import DecodeError, PayloadTooLarge
 from ..messages import Encoded, RequestCall, RequestResponse, joined
 from ..metadata import NO_METADATA, Metadata
 from ..schema import (
@@ -34,7 +35,7 @@ from ..schema import (
     RpcPlan,
 )
 
-__all__ = ["MethodColumns", "method_columns"]
+__all__ = ["ColumnsReply", "MethodColumns", "method_columns", "unmarked_call"]
 
 _ARGS_IN_POSTCARD, _ARGS_IN_COLUMNS = b"\x00", b"\x01"
 _RESULT_IN_COLUMNS = b"\x02"
@@ -82,11 +83,12 @@ class MethodColumns:
         if self.args is not None and method_id in readers:
             payload = _MarkedArguments(self.args_plan, self.args, args)
             marked = with_entry(metadata, says | ColumnsSaid.MARKED)
-            response = await caller.call(method_id, payload, metadata=marked)
-            if bytes(joined(response.ret)) != INVALID_PAYLOAD:
-                return _unmarked_response(response)
-            # No handler has seen the call, which may have got to somebody else.
-            readers.discard(method_id)
+            with suppress(PayloadTooLarge):  # postcard may be shorter
+                response = await caller.call(method_id, payload, metadata=marked)
+                if joined(response.ret) != INVALID_PAYLOAD:
+                    return _unmarked_response(response)
+                # No handler has seen the call, which may have got to somebody else.
+                readers.discard(method_id)
         response = await caller.call(
             method_id,
             Payload(self.args_plan, args),
@@ -107,28 +109,12 @@ class MethodColumns:
 
     # ------------------------------------------------------------ the handler
 
-    def as_said(
+    def decoder(
         self, said: ColumnsSaid
-    ) -> tuple[
-        Callable[[bytes | memoryview], tuple[Any, ...]], Callable[[Any], Encoded]
-    ]:
-        """What decodes the arguments of a request that says `said`, and what encodes
-        the value that its method returns."""
+    ) -> Callable[[bytes | memoryview], tuple[Any, ...]]:
+        """What decodes the arguments of a request that says `said`."""
         is_marked = ColumnsSaid.MARKED in said
-        reads_result = ColumnsSaid.READS_RESULT in said
-        return (
-            self._decode_marked if is_marked else self.args_plan.decode,
-            self._encode_ok if reads_result else self.result_plan.encode_ok,
-        )
-
-    def unmarked(
-        self, call: RequestCall, reply: ReplySink
-    ) -> tuple[RequestCall, ReplySink]:
-        """A request as its handler is to see it, and a reply that tells its caller
-        whether this side reads the arguments in columns."""
-        metadata = without_entry(call.metadata)
-        call = msgspec.structs.replace(call, metadata=metadata)
-        return call, reply if self.args is None else _AnsweringReply(reply)
+        return self._decode_marked if is_marked else self.args_plan.decode
 
     def _decode_marked(self, args: bytes | memoryview) -> tuple[Any, ...]:
         if args[:1] == _ARGS_IN_POSTCARD:
@@ -139,13 +125,6 @@ class MethodColumns:
             )
         decoded: tuple[Any, ...] = self.args.decode(args, 1)
         return decoded
-
-    def _encode_ok(self, value: Any) -> list[bytes | memoryview]:
-        """As `ResultPlan.encode_ok`, for a caller that reads columns."""
-        encoded = None if self.result is None else self.result.encode(value)
-        if encoded is None:
-            return self.result_plan.encode_ok(value)
-        return [_RESULT_IN_COLUMNS, encoded]
 
 
 def method_columns(
@@ -183,19 +162,69 @@ def _unmarked_response(response: RequestResponse) -> RequestResponse:
     return msgspec.structs.replace(response, metadata=metadata)
 
 
-class _AnsweringReply(ReplySink):
-    """Tells the caller, beside the response, that the arguments may be in columns."""
+def unmarked_call(call: RequestCall) -> RequestCall:
+    """A request as its handler is to see it."""
+    return msgspec.structs.replace(call, metadata=without_entry(call.metadata))
 
-    __slots__ = ("_reply",)
 
-    def __init__(self, reply: ReplySink) -> None:
+class ColumnsReply(ReplySink):
+    """The reply to a request that has the entry: its result may go in columns.
+
+    It tells the caller as well whether its arguments may, next time.
+
+    Args:
+        columns: those of the method.
+        said: what the request says.
+        reply: where the response goes.
+    """
+
+    __slots__ = ("_columns", "_in_columns", "_reads_result", "_reply", "_value")
+
+    def __init__(
+        self, columns: MethodColumns, said: ColumnsSaid, reply: ReplySink
+    ) -> None:
+        self._columns = columns
+        self._reads_result = ColumnsSaid.READS_RESULT in said
         self._reply = reply
+        self._in_columns: Encoded | None = None
+        self._value: Any = None
+
+    def encode_ok(self, value: Any) -> Encoded:
+        """As `ResultPlan.encode_ok`, in what is best for the caller."""
+        plan = self._columns.result if self._reads_result else None
+        encoded = None if plan is None else plan.encode(value)
+        if encoded is None:
+            return self._columns.result_plan.encode_ok(value)
+        self._value = value
+        self._in_columns = [_RESULT_IN_COLUMNS, encoded]
+        return self._in_columns
 
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
-        await self._reply.send(ret, _answering(metadata))
+        metadata = self._answering(metadata)
+        try:
+            await self._reply.send(ret, metadata)
+        except PayloadTooLarge:
+            if ret is not self._in_columns:
+                raise
+            await self._reply.send(self._in_postcard(), metadata)
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
-        self._reply.send_nowait(ret, _answering(metadata))
+        metadata = self._answering(metadata)
+        try:
+            self._reply.send_nowait(ret, metadata)
+        except PayloadTooLarge:
+            if ret is not self._in_columns:
+                raise
+            self._reply.send_nowait(self._in_postcard(), metadata)
+
+    def _in_postcard(self) -> Encoded:
+        """The result that was in columns, which may be shorter like this."""
+        return self._columns.result_plan.encode_ok(self._value)
+
+    def _answering(self, metadata: Metadata) -> Metadata:
+        if self._columns.args is None:
+            return metadata
+        return with_entry(metadata, ColumnsSaid.READS_ARGUMENTS)
 
     @property
     def is_sent(self) -> bool:
@@ -204,7 +233,3 @@ class _AnsweringReply(ReplySink):
     @property
     def channel_binder(self) -> ChannelBinder:
         return self._reply.channel_binder
-
-
-def _answering(metadata: Metadata) -> Metadata:
-    return with_entry(metadata, ColumnsSaid.READS_ARGUMENTS)

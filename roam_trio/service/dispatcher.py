@@ -20,7 +20,7 @@ from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
 from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .call import Call, encode_value, set_current_call
-from .columns import MethodColumns
+from .columns import ColumnsReply, MethodColumns, unmarked_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .signatures import show_annotation, show_signature
 from .waiting import can_wait
@@ -81,8 +81,9 @@ class Dispatcher:
         encode_ok: Callable[[Any], Encoded] = method.descriptor.result_plan.encode_ok
         said = said_in(call.metadata) if call.metadata else None
         if said is not None:
-            decode, encode_ok = method.columns.as_said(said)
-            call, reply = method.columns.unmarked(call, reply)
+            decode = method.columns.decoder(said)
+            reply = ColumnsReply(method.columns, said, reply)
+            call, encode_ok = unmarked_call(call), reply.encode_ok
         try:
             args = decode(joined(call.args))
         except DecodeError as error:

@@ -55,7 +55,7 @@ class DriverCaller(Caller):
             self._driver.drop_later(self._driver.liveness.release)
 
     async def closed(self) -> None:
-        await self._driver.closed.wait()
+        await self._driver.closed()
 
     @property
     def is_connected(self) -> bool:

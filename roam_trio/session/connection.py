@@ -96,7 +96,7 @@ class ConnectionHandle:
 
     async def closed(self) -> None:
         """Wait until it has ended."""
-        await self._driver.closed.wait()
+        await self._driver.closed()
 
     def close(self, metadata: MetadataLike = ()) -> None:
         """Close a virtual connection at once, and tell the peer (`connection.close`).

@@ -144,6 +144,8 @@ class Connections:
         """Why new connections are refused, if they are."""
         self._outbox = outbox
         self._nursery = nursery
+        self.start_soon = nursery.start_soon
+        """Runs something in a task of the session's."""
         self._limits = limits
         self._acceptor = acceptor
         self._strict = strict
@@ -171,11 +173,9 @@ class Connections:
 
     # ------------------------------------------------------------ made here
 
-    async def add_root(self, agreed: Agreed, handler: Handler | None) -> Driver:
+    def add_root(self, agreed: Agreed, handler: Handler | None) -> Driver:
         """Open the root connection, as the handshake has settled it."""
-        driver = self._add(0, agreed.ours, agreed.theirs, handler)
-        await self._nursery.start(driver.run)
-        return driver
+        return self._add(0, agreed.ours, agreed.theirs, handler)
 
     async def open(
         self, ours: ConnectionSettings, metadata: Metadata, handler: Handler | None
@@ -350,7 +350,6 @@ class Connections:
         self._outbox.push(
             ConnectionAccept(message.connection_id, ours, accepted.metadata)
         )
-        self._nursery.start_soon(driver.run)
         if accepted.setup is not None:
             handle = ConnectionHandle(driver, message.metadata, self.close)
             what = f"the setup of connection {message.connection_id} failed"
@@ -365,7 +364,6 @@ class Connections:
         driver = self._add(
             message.connection_id, opening.ours, message.settings, opening.handler
         )
-        self._nursery.start_soon(driver.run)
         opening.handle = ConnectionHandle(driver, message.metadata, self.close)
         opening.answered.set()
 
@@ -469,6 +467,7 @@ class Connections:
             self._outbox,
             self._limits,
             handler,
+            self._nursery.start_soon,
             strict=self._strict,
             on_unused=self._on_unused,
             on_quiet=self._on_quiet,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -72,6 +71,7 @@ class Driver:
         outbox: where messages go.
         limits: what the peer can make this side hold.
         handler: answers the peer's requests; without one, every method is unknown.
+        start_soon: runs `run` in a task of the session's, once there is use for it.
         strict: also refuse what peers of other implementations are known to do.
         on_unused: called when nobody needs the connection any more; see `Liveness`.
         on_quiet: called when the last call or channel has ended, once new ones are
@@ -86,6 +86,7 @@ class Driver:
         outbox: Outbox,
         limits: Limits,
         handler: Handler | None,
+        start_soon: Callable[[Callable[[], Awaitable[None]]], None],
         *,
         strict: bool = False,
         on_unused: Callable[[int], None],
@@ -95,7 +96,7 @@ class Driver:
         self.outbox = outbox
         self.outgoing: dict[int, OutgoingChannel] = {}
         self.incoming: dict[int, IncomingChannel] = {}
-        self.closed = trio.Event()
+        self._closed: trio.Event | None = None
         self.now = trio.lowlevel.current_clock().current_time
         """The time, in seconds; less work than asking trio for it."""
         self.requests = Requests(self, ours, theirs)
@@ -113,33 +114,34 @@ class Driver:
         self._on_quiet = on_quiet
         self._nursery: trio.Nursery | None = None
         self._before_nursery: list[Callable[[], None]] = []
-        self._reserving: set[trio.CancelScope] = set()
+        self._start_in_session = start_soon
+        self._reserving: dict[trio.CancelScope, None] = {}
         self._is_over = False
         """Whether no task can be started any more."""
         self._binder = _Binder(self, IdAllocator(ours.parity))
         self._answering: dict[int, DriverReplySink] = {}
         self._strays = Strays(limits)
-        self._announced: set[int] = set()
+        self._announced: dict[int, None] = {}
         """The channels that the peer's calls have brought, as long as they are open."""
         self.unread_bytes = 0
         """The length of all items that wait to be received."""
         self._relays: dict[int, Relay] = {}
-        self.dropped: deque[Callable[[], None]] = deque()
+        self.dropped: list[Callable[[], None]] = []
         """Ends the channels whose handles were collected; see `end_dropped`."""
         self._token = trio.lowlevel.current_trio_token()
         self.ended_because: BaseException | None = None
 
-    async def run(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Hold the handlers' tasks until cancelled; a task of the session's."""
+    async def run(self) -> None:
+        """Hold the handlers' tasks until cancelled; a task of the session's.
+
+        It is there from the first such task on: an idle connection has none.
+        """
         async with trio.open_nursery() as self._nursery:
             if self.ended_because is not None:
                 self._nursery.cancel_scope.cancel()
             for start in self._before_nursery:
                 start()  # even then: handlers are coroutines, which want to be closed
             self._before_nursery.clear()
-            task_status.started()
             try:
                 await trio.sleep_forever()
             finally:
@@ -150,10 +152,12 @@ class Driver:
         self, function: Callable[..., Awaitable[object]], *args: object
     ) -> None:
         """Run something in a task of the connection's, which ends with it."""
-        if self._nursery is None:
-            self._before_nursery.append(partial(self.start_soon, function, *args))
-        else:
+        if self._nursery is not None:
             self._nursery.start_soon(function, *args)
+            return
+        if not self._before_nursery:
+            self._start_in_session(self.run)
+        self._before_nursery.append(partial(self.start_soon, function, *args))
 
     @property
     def binder(self) -> ChannelBinder:
@@ -167,11 +171,11 @@ class Driver:
             LinkError, ConduitError: the connection has ended, or the conduit has.
         """
         with trio.CancelScope() as scope:
-            self._reserving.add(scope)
+            self._reserving[scope] = None
             try:
                 return await self.outbox.reserve()
             finally:
-                self._reserving.discard(scope)
+                del self._reserving[scope]
         raise ConduitError("the connection has ended")
 
     def _on_no_use(self) -> None:
@@ -197,7 +201,7 @@ class Driver:
         self._check_call(call)
         if call.channels:
             self._check_channels(call.channels)
-            self._announced.update(call.channels)
+            self._announced.update(dict.fromkeys(call.channels))
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         if self.refusing:
             sink.give_up()
@@ -268,7 +272,7 @@ class Driver:
             if relay is not None:
                 relay.on_answered()
             elif self._channel(channel_id) is None:
-                self._announced.discard(channel_id)
+                self._announced.pop(channel_id, None)
                 self._strays.end(channel_id)
         if self.refusing:
             self.check_quiet()
@@ -376,7 +380,7 @@ class Driver:
         """This side has ended a channel."""
         self.outgoing.pop(channel_id, None)
         self.incoming.pop(channel_id, None)
-        self._announced.discard(channel_id)
+        self._announced.pop(channel_id, None)
         self._strays.end(channel_id)
         self.liveness.check()
         if self.refusing:
@@ -416,7 +420,7 @@ class Driver:
     def end_dropped(self) -> None:
         """End the channels whose handles were collected."""
         while self.dropped:
-            self.dropped.popleft()()
+            self.dropped.pop(0)()
 
     # ------------------------------------------------------------ the end
 
@@ -430,7 +434,8 @@ class Driver:
         for sink in self._answering.values():
             sink.lose()
         self._answering.clear()
-        self.closed.set()
+        if self._closed is not None:
+            self._closed.set()
         self.requests.on_end(because)
         self.lose_channels((*self.outgoing, *self.incoming), because)
         self._announced.clear()
@@ -440,6 +445,14 @@ class Driver:
             scope.cancel()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+
+    async def closed(self) -> None:
+        """Wait until the connection has ended."""
+        if self._closed is None:
+            self._closed = trio.Event()
+            if self.ended_because is not None:
+                self._closed.set()
+        await self._closed.wait()
 
     def lose_channels(self, channels: tuple[int, ...], because: BaseException) -> None:
         """No handler will ever take up these channels of a call of this side's."""

@@ -12,7 +12,6 @@ end the session, and all other connections with it.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -41,6 +40,7 @@ class Outbox:
         tx: the conduit.
         most_kept: how many messages `push` keeps (`Limits.unsent_replies`).
         fail: called with the reason when the conduit fails, or more would be kept.
+        need_drain: called when a message is kept that `drain` has to send.
     """
 
     def __init__(
@@ -48,13 +48,14 @@ class Outbox:
         tx: ConduitTx[Message],
         most_kept: int,
         fail: Callable[[RoamTrioError], None],
+        need_drain: Callable[[], None],
     ) -> None:
         self._tx = tx
         self._most_kept = most_kept
         self.fail = fail
         """Ends the session for a reason; see there."""
-        self._kept: deque[Message] = deque()
-        self._kept_some = trio.lowlevel.ParkingLot()
+        self._need_drain = need_drain
+        self._kept: list[Message] = []
 
     def has_room(self) -> bool:
         """Whether a message could be sent now, before which nothing else has to go."""
@@ -116,20 +117,10 @@ class Outbox:
             )
             return
         self._kept.append(message)
-        self._kept_some.unpark_all()
+        if len(self._kept) == 1:
+            self._need_drain()
 
     async def drain(self) -> None:
-        """Send what `push` kept as room comes; runs in a task of the session's.
-
-        Raises:
-            RoamTrioError: the conduit has ended.
-        """
-        while True:
-            if not self._kept:
-                await self._kept_some.park()
-            await self.flush()
-
-    async def flush(self) -> None:
         """Send everything that `push` keeps, as room comes.
 
         Raises:
@@ -143,11 +134,11 @@ class Outbox:
                 permit.release()
 
     def _send_kept(self, permit: ConduitTxPermit[Message]) -> None:
-        message = self._kept.popleft()
+        message = self._kept.pop(0)
         try:
             permit.send(message)
         except PayloadTooLarge as error:  # and the permit is used up
-            self._kept.appendleft(_without_metadata(message, error))
+            self._kept.insert(0, _without_metadata(message, error))
 
     @property
     def kept(self) -> int:

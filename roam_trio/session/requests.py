@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import trio
-from trio.lowlevel import checkpoint_if_cancelled, current_task, wait_task_rescheduled
+from trio.lowlevel import (
+    ParkingLot,
+    checkpoint_if_cancelled,
+    current_task,
+    wait_task_rescheduled,
+)
 
 from ..calls import Payload
 from ..conduits.base import ConduitTxPermit
@@ -78,7 +83,7 @@ class Requests:
         self._free = theirs.max_concurrent_requests
         """How many requests more the peer accepts, and nobody waits to make."""
         self._waiting: dict[int, _Waiting] = {}
-        self._slots = trio.lowlevel.ParkingLot()
+        self._slots: ParkingLot | None = None
         self.refusing: str | None = None
         """Why no new requests are made, if they are not."""
 
@@ -140,6 +145,8 @@ class Requests:
         if self._free > 0:
             self._free -= 1
         else:
+            if self._slots is None:
+                self._slots = ParkingLot()
             await self._slots.park()  # whoever wakes us hands us a slot
 
     def _give_slot(self) -> None:
@@ -224,7 +231,8 @@ class Requests:
         self._waiting.clear()
         for one in waiting:
             one.wake(_lost(because))
-        self._slots.unpark_all()
+        if self._slots is not None:
+            self._slots.unpark_all()
 
     def statistics(self, now: float) -> tuple[CallStatistics, ...]:
         """The requests without a response."""

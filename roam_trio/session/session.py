@@ -2,7 +2,7 @@
 
     pump    carries what was committed to the transport, to the very end
     reader  awaits the conduit and nothing else; hands each message to its connection
-    drain   sends what could not be sent at once
+    drain   sends what could not be sent at once, while there is any
     connections, each with a nursery for its handlers
     keepalive, if it is configured
 
@@ -100,7 +100,9 @@ class Session:
         self._handler = handler
         self._limits = limits
         self._strict = strict
-        self._outbox = Outbox(self._tx, limits.unsent_replies, self._end)
+        self._outbox = Outbox(
+            self._tx, limits.unsent_replies, self._end, self._start_draining
+        )
         self._acceptor = acceptor
         self._keepalive_config = keepalive
         self._keepalive: Keepalive | None = None
@@ -108,6 +110,8 @@ class Session:
         self._drivers: dict[int, Driver] = {}
         self._root: ConnectionHandle | None = None
         self._root_unused = False
+        self._is_reading = False
+        self._is_draining = False
         self._quiet = trio.lowlevel.ParkingLot()
         self._tasks = trio.CancelScope()
         self._pumping = trio.CancelScope(shield=True)
@@ -292,8 +296,7 @@ class Session:
                 on_quiet=self._on_quiet,
             )
             self._drivers = connections.drivers
-            driver = await connections.add_root(agreed, self._handler)
-            nursery.start_soon(self._drain)
+            driver = connections.add_root(agreed, self._handler)
             if self._keepalive_config is not None:
                 self._keepalive = Keepalive(
                     self._keepalive_config, self._outbox, self._end
@@ -344,18 +347,29 @@ class Session:
             except (LinkError, ConduitError) as error:
                 self._end(error)
 
+    def _start_draining(self) -> None:
+        # Without a reader there will soon be no session: `_close` sees to it then.
+        if self._is_reading and not self._is_draining:
+            assert self._connections is not None
+            self._is_draining = True
+            self._connections.start_soon(self._drain)
+
     async def _drain(self) -> None:
         try:
             await self._outbox.drain()
         except (LinkError, ConduitError) as error:
             self._end(error)
+        self._is_draining = False
 
     async def _read(self) -> None:
+        self._is_reading = True
         try:
             while self._ended_because is None:
                 self._dispatch_all(await self._rx.recv_batch())
         except RoamTrioError as error:
             self._end(error)
+        finally:
+            self._is_reading = False
 
     def _dispatch_all(self, messages: Iterable[Message]) -> None:
         """Dispatch what one read of the link has brought, and write what that commits.
@@ -401,7 +415,7 @@ class Session:
                 # Both at once: a peer that waits for us to read does not read itself.
                 nursery.start_soon(self._read_to_the_end)
                 try:
-                    await self._outbox.flush()
+                    await self._outbox.drain()
                     await self._tx.close()
                 except (LinkError, ConduitError):
                     # It has ended already, which is why we are here.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 
+import attrs
+
 from benchmarks.rounds import Placement, Plan, hold, run
 from benchmarks.stopwatch import Done
 from benchmarks.works import NOT_PINNED, Work, find_work
@@ -89,6 +91,13 @@ def test_each_contestant_does_as_much_as_fits_into_the_time() -> None:
         ("slow", 14, 2.0),
         ("fast", 2_000_000, 2.0),
     ]
+
+
+def test_fewer_steps_than_the_least_are_not_done() -> None:
+    work = attrs.evolve(CALL, first=10, least=40)
+    contestants = [Clockwork("slow", 7.0, [])]
+    [sample] = run(plan_of(1, 2.0, work), contestants, [Placement("any", None)], ignore)
+    assert sample.count == 40
 
 
 def test_who_cannot_do_a_work_is_left_out_of_it() -> None:

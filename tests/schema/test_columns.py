@@ -206,18 +206,51 @@ def check_decodes_or_refuses(plan: RpcPlan[Any], encoded: bytes) -> None:
 
 def test_the_form_is_stable() -> None:
     encoded = in_columns(rpc_plan(list[Row]), ROWS[:2] * 4)
-    numbers = b"".join(number.to_bytes(4, "little") for number in (0, 1) * 4)
     floats = bytes(8) + bytes.fromhex("000000000000e03f")
     assert encoded == b"".join(
         [
             b"\x92\xc4\x04\x08\x00\x00\x00\x95",
-            b"\xc4\x20" + numbers,
+            b"\xc4\x08" + b"\x00\x01" * 4,
             b"\x98" + b"\xa2n0\xa2n1" * 4,
             b"\xc4\x40" + floats * 4,
             b"\xc4\x08" + b"\x01\x00" * 4,
             b"\x98" + b"\xc0\xa2\xc3\xa9" * 4,
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("type_", "low", "high", "size"),
+    [
+        (u8, 0, 255, 1),
+        (u16, 0, 255, 1),
+        (u16, 0, 256, 2),
+        (u32, 0, 2**16 - 1, 2),
+        (u32, 0, 2**16, 4),
+        (u64, 1, 2**32 - 1, 4),
+        (u64, 1, 2**32, 8),
+        (u64, 0, 2**64 - 1, 8),
+        (i32, -128, 127, 1),
+        (i32, -129, 0, 2),
+        (int, 0, 2**31 - 1, 4),
+        (int, -(2**63), 2**63 - 1, 8),
+    ],
+)
+def test_numbers_take_as_many_bytes_each_as_the_largest(
+    type_: Any, low: int, high: int, size: int
+) -> None:
+    plan = rpc_plan(list[tuple[type_, bool]])
+    value = [(low, True), (high, False)] * FEWEST
+    encoded = in_columns(plan, value)
+    assert columns_of(plan).decode(encoded) == value
+    numbers = msgspec.msgpack.decode(encoded)[1][0]
+    assert len(numbers) == size * len(value)
+    if type_ not in (u64, int):
+        wider = bytes(8 * len(value))
+        column = msgspec.msgpack.decode(encoded)
+        column[1][0] = wider
+        with pytest.raises(DecodeError):
+            columns_of(plan).decode(msgspec.msgpack.encode(column))
 
 
 @pytest.mark.parametrize(
@@ -394,6 +427,17 @@ class Text(str):
     __slots__ = ()
 
 
+class Member(enum.StrEnum):
+    """Its value is another text than it is itself."""
+
+    A = "a"
+
+    def __new__(cls, text: str) -> Member:
+        member = str.__new__(cls, f"text {text}")
+        member._value_ = f"value {text}"
+        return member
+
+
 class Number(int):
     pass
 
@@ -418,6 +462,7 @@ def test_few_records_are_left_to_postcard() -> None:
     [
         {"id": -1},
         {"id": 2**32},
+        {"id": 10**400},
         {"id": 1.0},
         {"id": "1"},
         {"id": None},
@@ -460,6 +505,8 @@ def test_something_else_is_left_to_postcard(value: Any) -> None:
         {"score": 2**63 + 1025},
         {"name": Text("n")},
         {"note": Text("n")},
+        {"name": Member.A},
+        {"note": Member.A},
     ],
 )
 def test_an_unusual_value_comes_as_postcard_would_bring_it(
@@ -472,6 +519,7 @@ def test_an_unusual_value_comes_as_postcard_would_bring_it(
     if encoded is not None:
         decoded = columns_of(plan).decode(encoded)
         assert repr(decoded) == repr(by_postcard)
+    assert postcard(plan, by_postcard) == postcard(plan, value)
 
 
 def test_a_tuple_of_another_kind_or_length_is_left_to_postcard() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from roam_trio import (
     AcceptedConnection,
@@ -21,7 +22,10 @@ from roam_trio import (
     Metadata,
     MetadataEntry,
     MetadataFlags,
+    PayloadTooLarge,
     ProxyAcceptor,
+    StreamLimits,
+    StreamLink,
     Tx,
     UserError,
     channel,
@@ -34,6 +38,7 @@ from roam_trio import (
     service,
     u8,
     u32,
+    u64,
     with_metadata,
 )
 from roam_trio.calls import ReplySink
@@ -358,6 +363,80 @@ async def test_who_served_in_columns_and_becomes_a_proxy_is_asked_again_in_postc
         assert await table.echo(ROWS) == ROWS
     assert tap.forms == ["plain plain"] * 2
     nursery.cancel_scope.cancel()
+
+
+# ---------------------------------------------------------------- what is too large
+
+
+class Numbers(msgspec.Struct, frozen=True):
+    """In columns each has eight bytes if one needs them."""
+
+    first: u64
+    second: u64
+
+
+@service
+class Counts(Protocol):
+    async def echo(self, numbers: list[Numbers]) -> list[Numbers]: ...
+    async def make(self, count: u32) -> list[Numbers]: ...
+    async def make_early(self, count: u32) -> list[Numbers]: ...
+
+
+def numbers(count: int) -> list[Numbers]:
+    return [Numbers(2**64 - 1, 2**64 - 1), *[Numbers(1, 2)] * (count - 1)]
+
+
+class Counting:
+    async def echo(self, numbers: list[Numbers]) -> list[Numbers]:
+        return numbers
+
+    async def make(self, count: int) -> list[Numbers]:
+        return numbers(count)
+
+    async def make_early(self, count: int) -> list[Numbers]:
+        return await current_call().ok(numbers(count))
+
+
+async def narrow(nursery: trio.Nursery) -> tuple[Counts, Tap]:
+    """A client, on a link that takes 1000 bytes."""
+    left, right = trio.testing.memory_stream_pair()
+    limits = StreamLimits(max_payload=1000)
+    tap = Tap(dispatcher(Counts, Counting()))
+    ours, _ = await join(
+        nursery,
+        tap,
+        links=(StreamLink(left, limits=limits), StreamLink(right, limits=limits)),
+    )
+    return client(Counts, ours.caller), tap
+
+
+async def test_what_is_too_large_in_columns_goes_in_postcard(
+    nursery: trio.Nursery,
+) -> None:
+    counts, tap = await narrow(nursery)
+    assert await counts.echo(numbers(20)) == numbers(20)
+    assert await counts.echo(numbers(20)) == numbers(20)
+    assert await counts.echo(numbers(200)) == numbers(200)
+    assert await counts.make(200) == numbers(200)
+    assert await counts.make_early(200) == numbers(200)
+    assert [_args_form(call) for call in tap.calls] == [
+        *("plain", "columns", "plain"),
+        *("plain", "plain"),
+    ]
+
+
+async def test_what_is_too_large_in_either_is_refused_as_in_postcard(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts, _ = await narrow(nursery)
+    assert await counts.echo(numbers(20)) == numbers(20)
+    with pytest.raises(PayloadTooLarge):
+        await counts.echo(numbers(2000))
+    for make in (counts.make, counts.make_early):
+        with pytest.raises(CallCancelled):
+            await make(2000)
+        assert "max_payload" in caplog.text
+    assert await counts.echo(numbers(20)) == numbers(20)
 
 
 # ---------------------------------------------------------------- errors

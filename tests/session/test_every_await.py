@@ -199,7 +199,7 @@ async def calls_beside_each_other(world: World) -> None:
     """Responses wait for room, since the link to the caller takes one at a time."""
     caller = caller_of(world.left)
     async with trio.open_nursery() as nursery:
-        for _ in range(4):
+        for _ in range(8):
             nursery.start_soon(caller.echo, "x")
             nursery.start_soon(caller.count, [1, 2])
 
@@ -346,6 +346,7 @@ CASES = [
         waiting_for_the_end_of_a_connection,
         (
             roam_trio.ConnectionHandle.closed,
+            roam_trio.Driver.closed,
             roam_trio.DriverCaller.closed,
             roam_trio.ErasedCaller.closed,
             roam_trio.NoopCaller.closed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 import trio.testing
@@ -36,7 +38,10 @@ class Bench:
         self.tx, _ = BareConduit(ours, MessageFamily()).split()
         _, self.rx = BareConduit(theirs, MessageFamily()).split()
         self.failures: list[RoamTrioError] = []
-        self.outbox = Outbox(self.tx, most_kept, self.failures.append)
+        self.outbox = Outbox(
+            self.tx, most_kept, self.failures.append, lambda: self.on_need()
+        )
+        self.on_need: Callable[[], None] = lambda: None
         self.handed_over = 0
         self.received: list[int] = []
 
@@ -97,7 +102,8 @@ async def test_what_finds_no_room_is_kept_and_sent_in_order(
     for _ in range(5):
         bench.push()
     assert repr(bench.outbox) == "<Outbox 4 kept>"
-    nursery.start_soon(bench.outbox.drain)
+    bench.on_need = lambda: nursery.start_soon(bench.outbox.drain)
+    bench.on_need()
     assert await bench.read_all() == [1, 2, 3, 4, 5]
     for _ in range(3):
         bench.push()
@@ -128,7 +134,7 @@ async def test_room_is_nobodys_while_something_is_kept() -> None:
     assert not bench.send_if_there_is_room()
     bench.push()
     assert not bench.read()  # kept behind the one before it
-    await bench.outbox.flush()
+    await bench.outbox.drain()
     assert await bench.read_all() == [1, 2, 3, 4]
     assert bench.send_if_there_is_room()
 
@@ -201,7 +207,7 @@ async def test_the_last_message_is_kept_beyond_the_limit() -> None:
     assert bench.failures == []
     assert bench.read()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.outbox.flush)
+        nursery.start_soon(bench.outbox.drain)
         assert await bench.read_all() == [1, 2, 3]
 
 
@@ -229,12 +235,11 @@ async def test_everybody_who_waits_learns_that_the_conduit_has_ended(
     bench.push()
     bench.push()
     nursery.start_soon(wait, "drain", bench.outbox.drain)
-    nursery.start_soon(wait, "flush", bench.outbox.flush)
     nursery.start_soon(wait, "reserve", bench.outbox.reserve)
     await wait_all_tasks_blocked()
     await bench.tx.abort()
     await wait_all_tasks_blocked()
-    assert sorted(told) == ["drain", "flush", "reserve"]
+    assert sorted(told) == ["drain", "reserve"]
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -246,7 +251,7 @@ async def test_metadata_that_does_not_fit_is_left_out(
     tx, _ = BareConduit(StreamLink(here, limits=limits), MessageFamily()).split()
     _, rx = BareConduit(StreamLink(there), MessageFamily()).split()
     failures: list[RoamTrioError] = []
-    outbox = Outbox(tx, 10, failures.append)
+    outbox = Outbox(tx, 10, failures.append, lambda: None)
     secret = MetadataEntry("blob", b"secret" * 100, MetadataFlags.SENSITIVE)
     if kept:
         outbox.push(Ping(0, 1))
@@ -274,7 +279,7 @@ async def test_what_does_not_fit_without_metadata_either_fails() -> None:
         StreamLink(here, limits=StreamLimits(max_payload=10)), MessageFamily()
     ).split()
     failures: list[RoamTrioError] = []
-    outbox = Outbox(tx, 10, failures.append)
+    outbox = Outbox(tx, 10, failures.append, lambda: None)
     outbox.push(ProtocolError(0, "a description longer than that"))
     (failure,) = failures
     assert isinstance(failure, PayloadTooLarge)
@@ -308,7 +313,7 @@ async def test_any_interleaving_keeps_the_order_and_loses_nothing(
                 await bench.outbox.drain()
 
         if drained:
-            nursery.start_soon(drain)
+            bench.on_need = lambda: nursery.start_soon(drain)
         for step in steps:
             if step == "push":
                 bench.push()

@@ -1,0 +1,143 @@
+"""What calls and items cost in steps of tasks, in writes and in garbage: exact numbers.
+
+Both sessions run here, on a pair of sockets. A step more for each call shows here long
+before it shows on a clock.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import trio.testing
+
+from roam_trio import Rx, channel
+
+from .pair_of_sockets import SocketPair, Steps
+from .running import streams
+
+
+async def add(left: int, right: int) -> int:
+    return left + right
+
+
+async def echo(text: str) -> str:
+    if text == "wait":  # never: that it could is why it needs a task
+        await trio.sleep_forever()
+    return text
+
+
+async def take(numbers: Rx[int]) -> int:
+    return sum([number async for number in numbers])
+
+
+HANDLER = streams(add=add, echo=echo, take=take)
+
+
+async def call(pair: SocketPair, times: int) -> None:
+    for number in range(times):
+        assert await pair.caller.add(number, 1) == number + 1
+
+
+async def call_what_can_wait(pair: SocketPair, times: int) -> None:
+    for _ in range(times):
+        assert await pair.caller.echo("text") == "text"
+
+
+async def send_items(pair: SocketPair, count: int) -> None:
+    tx, rx = channel[int]()
+
+    async def send() -> None:
+        async with tx:
+            for number in range(count):
+                await tx.send(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        assert await pair.caller.take(rx) == sum(range(count))
+
+
+# ------------------------------------------------------------ steps
+
+
+async def test_lone_call_takes_a_step_of_each_reader_and_one_of_its_caller() -> None:
+    async with SocketPair(HANDLER) as pair:
+        await call(pair, 1)
+        before = pair.writes
+        with Steps() as steps:
+            await call(pair, 100)
+        assert steps.by_role() == {"session": 200, "caller": 100}
+        assert steps.turns == 300
+        assert pair.writes - before == 200
+
+
+async def test_handler_that_can_wait_takes_one_step_more() -> None:
+    async with SocketPair(HANDLER) as pair:
+        await call_what_can_wait(pair, 1)
+        before = pair.writes
+        with Steps() as steps:
+            await call_what_can_wait(pair, 100)
+        assert steps.by_role() == {"session": 200, "caller": 100, "handler": 100}
+        assert pair.writes - before == 200
+
+
+async def test_calls_at_once_go_out_in_one_write_and_so_do_their_responses() -> None:
+    rounds = 10
+    async with SocketPair(HANDLER) as pair:
+        await call_what_can_wait(pair, 1)  # what comes next is not a lone call
+        before = pair.writes
+        with Steps() as steps:
+            async with trio.open_nursery() as nursery:
+                for _ in range(64):
+                    nursery.start_soon(call, pair, rounds)
+        taken = steps.by_role()
+        # Some of the first calls may go out by themselves, and come back so.
+        assert rounds * 2 <= pair.writes - before <= rounds * 2 + 10
+        assert taken["session"] <= rounds * 2 + 10
+        assert taken["pump"] <= rounds + 5
+
+
+async def test_items_of_a_window_cost_a_step_of_each_task() -> None:
+    count, window = 1600, 16
+    async with SocketPair(HANDLER) as pair:
+        await send_items(pair, 100)
+        before = pair.writes
+        with Steps() as steps:
+            await send_items(pair, count)
+        windows = count // window
+        assert 2 * windows <= pair.writes - before <= 2 * windows + 6
+        taken = steps.by_role()
+        assert taken["session"] <= 2 * windows + 6  # the items, and the credit
+        assert taken["pump"] <= 2 * windows + 6
+        assert taken["handler"] <= windows + 3
+
+
+async def test_idle_connection_has_no_task() -> None:
+    async with SocketPair(HANDLER) as pair:
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        connections = [await pair.session.open_connection() for _ in range(10)]
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+        for connection in connections:
+            connection.close()
+
+
+# ------------------------------------------------------------ garbage
+
+
+@pytest.mark.parametrize("work", [call, call_what_can_wait, send_items])
+async def test_no_garbage_is_left_to_the_collector(
+    work: Callable[[SocketPair, int], Awaitable[None]],
+) -> None:
+    async with SocketPair(HANDLER) as pair:
+        await work(pair, 10)
+        gc.collect()
+        gc.disable()
+        try:
+            await work(pair, 20)
+            once = gc.collect()
+            await work(pair, 520)
+            assert gc.collect() == once  # that of one piece of work, whatever its size
+        finally:
+            gc.enable()
