@@ -16,6 +16,8 @@ from ..service import ServiceDescriptor, describe
 
 __all__ = ["GenerateError", "deliver", "python_of", "rust_of"]
 
+GRAMMAR = ("tree_sitter", "tree_sitter_rust")
+
 
 class GenerateError(Exception):
     """Nothing could be generated. Its text says why, and how to put it right."""
@@ -40,7 +42,7 @@ def python_of(path: Path) -> tuple[str, list[str]]:
     Raises:
         GenerateError: the file cannot be read, or has no counterpart in Python.
     """
-    if not all(map(find_spec, ("tree_sitter", "tree_sitter_rust"))):
+    if not all(map(find_spec, GRAMMAR)):
         raise GenerateError(
             "it needs what the extra 'rust' brings: "
             "python -m pip install 'roam-trio[cli,rust]'"

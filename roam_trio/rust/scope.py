@@ -29,12 +29,12 @@ class Module:
 
     name: str
     parent: Module | None = None
-    items: list[Item] = field(factory=list)
-    types: dict[str, Item] = field(factory=dict)
-    constants: dict[str, Node] = field(factory=dict)
-    modules: dict[str, Module] = field(factory=dict)
-    uses: dict[str, tuple[str, ...]] = field(factory=dict)
-    globs: list[tuple[str, ...]] = field(factory=list)
+    items: list[Item] = field(factory=list[Item])
+    types: dict[str, Item] = field(factory=dict[str, Item])
+    constants: dict[str, Node] = field(factory=dict[str, Node])
+    modules: dict[str, Module] = field(factory=dict[str, "Module"])
+    uses: dict[str, tuple[str, ...]] = field(factory=dict[str, tuple[str, ...]])
+    globs: list[tuple[str, ...]] = field(factory=list[tuple[str, ...]])
 
     @property
     def root(self) -> Module:

@@ -36,7 +36,7 @@ EXAMPLES = {
     "streaming": ["Thermometer"],
 }
 RANDOM_SERVICES = 110
-SHOP = Path(__file__).parent / "sources" / "shop.rs"
+SOURCES = {"shop": ("Shop", "Feeds"), "wide": ("Protocol",)}
 
 
 class Crate(NamedTuple):
@@ -57,7 +57,7 @@ def crate() -> Crate:
             for number, each in enumerate(random)
         },
         **{f"example_{module}": _example(module) for module in EXAMPLES},
-        "shop": Source(SHOP.read_text("utf-8"), ("Shop", "Feeds")),
+        **{name: Source(_text(name), given) for name, given in SOURCES.items()},
     }
     try:
         program = program_of(sources)
@@ -74,6 +74,11 @@ def _source(*services: Any) -> Source:
     return Source(
         write_rust(interface), tuple(each.name for each in interface.services)
     )
+
+
+def _text(name: str) -> str:
+    """A source in Rust that was written by hand."""
+    return (Path(__file__).parent / "sources" / f"{name}.rs").read_text("utf-8")
 
 
 def _example(module: str) -> Source:
@@ -117,11 +122,16 @@ def test_service_of_example_builds(crate: Crate, module: str) -> None:
     assert {name: crate.ids[name] for name in expected} == expected
 
 
-def test_services_written_in_rust_have_the_same_ids_in_python(crate: Crate) -> None:
-    for service in services_of(SHOP.read_text("utf-8")):
-        case = f"shop {service.__name__}."
-        found = [id for name, id in crate.ids.items() if name.startswith(case)]
-        assert found == [method.id for method in describe(service).methods]
+@pytest.mark.parametrize("name", SOURCES)
+def test_services_written_in_rust_have_the_same_ids_in_python(
+    crate: Crate, name: str
+) -> None:
+    services = services_of(_text(name))
+    assert [describe(each).name for each in services] == list(SOURCES[name])
+    for service in map(describe, services):
+        case = f"{name} {service.name}."
+        found = [id for method, id in crate.ids.items() if method.startswith(case)]
+        assert found == [method.id for method in service.methods]
 
 
 def test_crate_encodes_values_to_the_same_bytes(crate: Crate) -> None:

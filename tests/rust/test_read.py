@@ -216,18 +216,10 @@ trait Probe {
 """
     (service,) = services_of(rust)
     (method,) = describe(service).methods
-    shown = [each.type for each in method.args]
-    assert [getattr(each, "__name__", each) for each in shown[:2]] == [
-        "Thing",
-        "BThing",
-    ]
-    assert shown[0] is shown[3]
-    assert shown[2] == dict[msgspec_u8(), list[shown[1]]]
-
-
-def msgspec_u8() -> Any:
-
-    return u8
+    first, second, third, fourth = (each.type for each in method.args)
+    assert (first.__name__, second.__name__) == ("Thing", "BThing")
+    assert third == dict[u8, list[second]]
+    assert fourth is first
 
 
 def test_order_of_type_parameters_is_kept() -> None:
