@@ -66,6 +66,10 @@ class MessageFamily(MsgFamily[Message]):
     def decode(self, payload: _Payload) -> Message:
         return decode_message(payload)
 
+    def filler(self) -> Message:
+        """The answer to a Ping that nobody sends: peers take no notice of it."""
+        return Pong(0, _U64_MAX)
+
 
 def encode_message(message: Message) -> _Pieces:
     """The bytes of `message` in pieces, the encoded value it carries uncopied.

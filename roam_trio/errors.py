@@ -38,6 +38,7 @@ __all__ = [
     "InvalidPayload",
     "LimitExceeded",
     "LinkClosed",
+    "LinkDead",
     "LinkError",
     "MemoryLinkRxError",
     "PayloadTooLarge",
@@ -51,8 +52,11 @@ __all__ = [
     "SchemaError",
     "SessionError",
     "SessionIoError",
+    "SessionLost",
     "SessionProtocolError",
     "SessionRejected",
+    "StableConduitError",
+    "StableHandshakeError",
     "TruncatedPayload",
     "TxClosed",
     "TxConnectionLost",
@@ -290,6 +294,32 @@ class ConduitError(RoamTrioError):
 
 class BareConduitError(ConduitError):
     """A payload is not a message; ``__cause__`` is the `DecodeError`."""
+
+
+class StableConduitError(ConduitError):
+    """A stable conduit has failed for good, and no other link would help.
+
+    Raised as it is if what came is not a frame, or not a message; ``__cause__`` is the
+    `DecodeError` then.
+    """
+
+
+class LinkDead(StableConduitError):
+    """The link is gone, and there was no other in time; ``__cause__`` may say why.
+
+    On a server: the client has not come back.
+    """
+
+
+class SessionLost(StableConduitError):
+    """The server does not know the session any more (`stable.reconnect.failure`).
+
+    It was started anew, has given the session up, or has ended it.
+    """
+
+
+class StableHandshakeError(StableConduitError):
+    """What the peer said first on a link is no hello of a stable conduit's."""
 
 
 # ---------------------------------------------------------------- codecs and schemas

@@ -14,9 +14,22 @@ from ..links.base import (
     RxStatistics,
     TxStatistics,
 )
-from .base import Conduit, ConduitRx, ConduitTx, ConduitTxPermit, MsgFamily
+from .base import (
+    Conduit,
+    ConduitAcceptor,
+    ConduitRx,
+    ConduitTx,
+    ConduitTxPermit,
+    MsgFamily,
+)
 
-__all__ = ["BareConduit", "BareConduitPermit", "BareConduitRx", "BareConduitTx"]
+__all__ = [
+    "BareConduit",
+    "BareConduitAcceptor",
+    "BareConduitPermit",
+    "BareConduitRx",
+    "BareConduitTx",
+]
 
 M = TypeVar("M")
 
@@ -147,3 +160,18 @@ class BareConduitRx(ConduitRx[M]):
 
     def __repr__(self) -> str:
         return f"<BareConduitRx on {self._rx!r}>"
+
+
+class BareConduitAcceptor(ConduitAcceptor[M]):
+    """Makes a bare conduit of every link.
+
+    Args:
+        family: the type of the messages and its codec.
+    """
+
+    def __init__(self, family: MsgFamily[M]) -> None:
+        self._family = family
+
+    async def accept(self, link: Link) -> BareConduit[M]:
+        """See `ConduitAcceptor.accept`. Never waits."""
+        return BareConduit(link, self._family)

@@ -15,12 +15,19 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
-from ..links.base import RxStatistics, TxStatistics
+from ..links.base import Link, RxStatistics, TxStatistics
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Conduit", "ConduitRx", "ConduitTx", "ConduitTxPermit", "MsgFamily"]
+__all__ = [
+    "Conduit",
+    "ConduitAcceptor",
+    "ConduitRx",
+    "ConduitTx",
+    "ConduitTxPermit",
+    "MsgFamily",
+]
 
 M = TypeVar("M")
 
@@ -39,6 +46,14 @@ class MsgFamily(ABC, Generic[M]):
         Raises:
             DecodeError: it is none.
         """
+
+    def filler(self) -> M | None:
+        """A message that means nothing to its receiver, and is never sent as a message.
+
+        For conduits that have something to say of their own, and can say it only in
+        front of a message. None, unless overridden: there is no such message.
+        """
+        return None
 
 
 class ConduitTxPermit(ABC, Generic[M]):
@@ -120,6 +135,14 @@ class ConduitTx(ABC, Generic[M]):
     async def pump(self) -> None:
         """Carry committed messages to the transport; see `LinkTx.pump`."""
 
+    def doubt(self) -> bool:
+        """The peer has not answered for too long: can the conduit do anything about it?
+
+        One that can get another link drops the one it has, and returns True, as long
+        as there is hope. False, unless overridden. Never waits.
+        """
+        return False
+
     @abstractmethod
     async def close(self) -> None:
         """Close gracefully; see `LinkTx.close`."""
@@ -180,3 +203,19 @@ class Conduit(ABC, Generic[M]):
     @abstractmethod
     def split(self) -> tuple[ConduitTx[M], ConduitRx[M]]:
         """The two halves."""
+
+
+class ConduitAcceptor(ABC, Generic[M]):
+    """Makes conduits of the links that clients have opened; for servers."""
+
+    @abstractmethod
+    async def accept(self, link: Link) -> Conduit[M] | None:
+        """The conduit of a client that has opened `link`, which is taken over.
+
+        None if there is no new conduit: the link went to one that was there already,
+        or the client was refused. Cancelled, it closes the link.
+
+        Raises:
+            LinkError, ConduitError: the link failed, or what the client said on it is
+                wrong. It is closed.
+        """

@@ -14,7 +14,7 @@ import attrs
 import trio
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
 
-from ..errors import LinkError
+from ..errors import LinkError, RoamTrioError
 from .base import Buffer, LinkTx, LinkTxPermit, WriteSlot
 from .storage import FillableBytes
 
@@ -123,7 +123,7 @@ class AdmittingTx(LinkTx):
     # ------------------------------------------------ the end
 
     def _end(
-        self, error: type[LinkError], why: str, cause: BaseException | None = None
+        self, error: type[RoamTrioError], why: str, cause: BaseException | None = None
     ) -> None:
         """Refuse every payload from now on, and say why."""
         self._ending = _Ending(error, why, cause)
@@ -142,11 +142,11 @@ class _Ending:
     Several tasks are told, so each gets an exception of its own.
     """
 
-    error: type[LinkError]
+    error: type[RoamTrioError]
     why: str
     cause: BaseException | None
 
-    def as_error(self) -> LinkError:
+    def as_error(self) -> RoamTrioError:
         error = self.error(self.why)
         error.__cause__ = self.cause
         return error

@@ -22,7 +22,7 @@ class SessionKeepaliveConfig:
         ping_interval: how long after the handshake, or after the last Pong, a Ping is
             sent.
         pong_timeout: how long its Pong may take; then the peer is taken for dead, and
-            the session ends.
+            the session ends. A conduit that can get another link does so instead.
     """
 
     ping_interval: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
@@ -64,6 +64,13 @@ class Keepalive:
         )
 
     async def _is_answered(self) -> bool:
+        while not await self._is_answered_in_time():
+            # Another link may bring the answer.
+            if not self._outbox.doubt():
+                return False
+        return True
+
+    async def _is_answered_in_time(self) -> bool:
         with trio.move_on_after(self._config.pong_timeout):
             await self._pong.wait()
         if not self._pong.is_set():

@@ -120,6 +120,10 @@ class Outbox:
         if len(self._kept) == 1:
             self._need_drain()
 
+    def doubt(self) -> bool:
+        """See `ConduitTx.doubt`."""
+        return self._tx.doubt()
+
     async def drain(self) -> None:
         """Send everything that `push` keeps, as room comes.
 

@@ -441,8 +441,11 @@ class Session:
                     return
             except LinkError:
                 return
-            except ConduitError:
-                await trio.lowlevel.checkpoint()  # it may fail again at once
+            except ConduitError as error:
+                if not isinstance(error.__cause__, DecodeError):
+                    return
+                # It was one message that was none, and more may come at once.
+                await trio.lowlevel.checkpoint()
 
     # ------------------------------------------------------------ messages
 
