@@ -283,8 +283,10 @@ class _Reader:
         transparent = item.has("facet", "transparent") or (
             item.has("repr", "transparent") and style == "tuple" and len(fields) == 1
         )
-        if transparent and len(fields) != 1:
-            raise refuse(item.node, "a transparent struct has exactly one field")
+        if transparent and (style != "tuple" or len(fields) != 1):
+            raise refuse(
+                item.node, "a transparent struct is a tuple struct of exactly one field"
+            )
         return Struct(name, style, fields, item.doc, transparent, parameters)
 
     def _enum(

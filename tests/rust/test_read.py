@@ -98,7 +98,12 @@ def facet(item: str) -> str:
         (
             "Wide",
             [facet("#[facet(transparent)] struct Wide(u8, u8);")],
-            "a transparent struct has exactly one field",
+            "a transparent struct is a tuple struct of exactly one field",
+        ),
+        (
+            "Field",
+            [facet("#[facet(transparent)] struct Field { a: u8 }")],
+            "a transparent struct is a tuple struct of exactly one field",
         ),
         ("Loop", ["type Loop = Vec<Loop>;"], "types are nested more than 64 deep"),
         (

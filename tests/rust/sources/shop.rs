@@ -20,9 +20,7 @@ pub struct Cents(pub i64);
 
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Facet)]
 #[facet(transparent)]
-pub struct Weight {
-    pub grams: f32,
-}
+pub struct Weight(pub f32);
 
 /** What is sold.
 
@@ -144,7 +142,7 @@ pub trait Shop {
     async fn deny(&self, bytes: Vec<NonZeroU8>, more: NonZero<u8>) -> Result<(), Denied>;
     async fn send(&self, event: Event, stock: stock::Page) -> std::result::Result<Event, String>;
     async fn tree(&self, tree: Tree<u8, Option<String>>) -> Tree<String, Page<u8>>;
-    async fn digest(&self, digest: Digest, pairs: Twice<u8>, one: (u8,), plain: (u8)) -> Digest;
+    async fn digest(&self, digest: Digest, pairs: Twice<u8>, one: (u8,)) -> Digest;
     async fn borrowed(&self, borrowed: Borrowed, sizes: (usize, isize)) -> Wrapper;
     async fn r#type(&self, pass: ());
 }
