@@ -23,13 +23,17 @@ class AdderImpl:
         return left + right
 
 
+async def use(url: str) -> None:
+    async with connect(url, Adder) as adder:  # typed as Adder
+        print("3 + 5 =", await adder.add(3, 5))
+
+
 async def main() -> None:
     async with trio.open_nursery() as nursery:
         server = await nursery.start(
             serve, "tcp://127.0.0.1:0", dispatcher(Adder, AdderImpl())
         )
-        async with connect(server.url, Adder) as adder:  # typed as Adder
-            print("3 + 5 =", await adder.add(3, 5))
+        await use(server.url)
         nursery.cancel_scope.cancel()
 
 

@@ -52,15 +52,19 @@ class ReaderImpl:
         return True
 
 
+async def use(url: str) -> None:
+    ada, bea = (dispatcher(Reader, ReaderImpl(name)) for name in ("Ada", "Bea"))
+    async with connect(url, Board, ada), connect(url, Board, bea) as hers:
+        print("read by", await hers.post("Tea at five."))
+
+
 async def main() -> None:
     board = BoardImpl()
-    ada, bea = (dispatcher(Reader, ReaderImpl(name)) for name in ("Ada", "Bea"))
     async with trio.open_nursery() as nursery:
         handler = dispatcher(Board, board)
         server: Server = await nursery.start(serve, "tcp://127.0.0.1:0", handler)
-        board.server, url = server, server.url
-        async with connect(url, Board, ada) as hers, connect(url, Board, bea):
-            print("read by", await hers.post("Tea at five."))
+        board.server = server
+        await use(server.url)
         nursery.cancel_scope.cancel()
 
 

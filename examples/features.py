@@ -10,7 +10,15 @@ from typing import Protocol
 
 import trio
 
-from roam_trio import SessionRejected, connect, dispatcher, serve, service, u32
+from roam_trio import (
+    Handler,
+    SessionRejected,
+    connect,
+    dispatcher,
+    serve,
+    service,
+    u32,
+)
 
 
 @service
@@ -37,25 +45,32 @@ class TextImpl:
         return f"{text.upper()}!"
 
 
-async def main() -> None:
-    offered = {
+def offered() -> dict[str, Handler]:
+    return {
         "counter": dispatcher(Counter, CounterImpl()),
         "votes": dispatcher(Counter, CounterImpl()),
         "text": dispatcher(Text, TextImpl()),
     }
+
+
+async def use(url: str) -> None:
+    async with connect(url) as session:  # no service yet: the session
+        async with session.open(Counter) as counter, session.open(Text) as text:
+            print("counter:", await counter.add(3), await counter.add(4))
+            print("text:", await text.shout("hello"))
+        async with session.open(Counter, "votes") as votes:  # by its name
+            print("votes:", await votes.add(1))
+        try:
+            async with session.open(Counter, "abacus"):
+                pass
+        except SessionRejected as error:
+            print("abacus:", error.metadata.get("error"))
+
+
+async def main() -> None:
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(serve, "tcp://127.0.0.1:0", offered)
-        async with connect(server.url) as session:  # no service yet: the session
-            async with session.open(Counter) as counter, session.open(Text) as text:
-                print("counter:", await counter.add(3), await counter.add(4))
-                print("text:", await text.shout("hello"))
-            async with session.open(Counter, "votes") as votes:  # by its name
-                print("votes:", await votes.add(1))
-            try:
-                async with session.open(Counter, "abacus"):
-                    pass
-            except SessionRejected as error:
-                print("abacus:", error.metadata.get("error"))
+        server = await nursery.start(serve, "tcp://127.0.0.1:0", offered())
+        await use(server.url)
         nursery.cancel_scope.cancel()
 
 

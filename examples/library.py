@@ -96,15 +96,19 @@ async def enter(library: Library, member: str) -> None:
         print(f"{member}: {error.error}")
 
 
+async def use(url: str) -> None:
+    async with connect(url, Library) as library:
+        for member in ("Ada", "Bertie"):
+            await enter(library, member)
+        for title in ("Emma", "Ulysses", "Dune"):
+            await borrow(library, title)
+
+
 async def main() -> None:
     async with trio.open_nursery() as nursery:
         handler = dispatcher(Library, LibraryImpl())
         server = await nursery.start(serve, "tcp://127.0.0.1:0", handler)
-        async with connect(server.url, Library) as library:
-            for member in ("Ada", "Bertie"):
-                await enter(library, member)
-            for title in ("Emma", "Ulysses", "Dune"):
-                await borrow(library, title)
+        await use(server.url)
         nursery.cancel_scope.cancel()
 
 

@@ -66,19 +66,23 @@ async def send_all(words: str, texts: Tx[str]) -> None:
             await texts.send(word)
 
 
+async def use(url: str) -> None:
+    async with connect(url) as session, session.open(Text) as text:
+        print(await text.shout("hello"))
+        texts, taken = channel[str]()
+        given, shouts = channel[str]()
+        async with trio.open_nursery() as calling:
+            calling.start_soon(send_all, "to be or not", texts)
+            calling.start_soon(text.shout_all, taken, given)
+            print(" ".join([shout async for shout in shouts]))
+
+
 async def main() -> None:
     async with trio.open_nursery() as nursery:
         offered = {"text": dispatcher(Text, TextImpl())}
         server = await nursery.start(serve, "tcp://127.0.0.1:0", offered)
         proxy_url = await nursery.start(proxy, server.url)
-        async with connect(proxy_url) as session, session.open(Text) as text:
-            print(await text.shout("hello"))
-            texts, taken = channel[str]()
-            given, shouts = channel[str]()
-            async with trio.open_nursery() as calling:
-                calling.start_soon(send_all, "to be or not", texts)
-                calling.start_soon(text.shout_all, taken, given)
-                print(" ".join([shout async for shout in shouts]))
+        await use(proxy_url)
         nursery.cancel_scope.cancel()
 
 

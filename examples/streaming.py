@@ -82,14 +82,18 @@ async def stream_both_ways(thermometer: Thermometer) -> None:
         print("smoothed:", [mean async for mean in means])
 
 
+async def use(url: str) -> None:
+    async with connect(url, Thermometer) as thermometer:
+        await stream_in(thermometer)
+        await stream_out(thermometer)
+        await stream_both_ways(thermometer)
+
+
 async def main() -> None:
     async with trio.open_nursery() as nursery:
         handler = dispatcher(Thermometer, ThermometerImpl())
         server = await nursery.start(serve, "tcp://127.0.0.1:0", handler)
-        async with connect(server.url, Thermometer) as thermometer:
-            await stream_in(thermometer)
-            await stream_out(thermometer)
-            await stream_both_ways(thermometer)
+        await use(server.url)
         nursery.cancel_scope.cancel()
 
 

@@ -9,11 +9,11 @@
         assert await adder.add(3, 5) == 8
 
 The names here are the public face. Below it, the way of a value: `schema` (codecs),
-`messages` and `envelope`, `conduits`, `links`; and above those `session`, `service`
-and `endpoint`.
+`messages` and `envelope`, `conduits`, `links`; and above those `session`, `service`,
+`transports` and `endpoint`.
 """
 
-from . import errors, hash, links, schema, session
+from . import errors, hash, links, schema, session, transports
 from .calls import (
     Backing,
     Caller,
@@ -102,6 +102,8 @@ from .links import (
     LinkRx,
     LinkTx,
     LinkTxPermit,
+    LocalLink,
+    LocalListener,
     MemoryLink,
     MemoryLinkRx,
     MemoryLinkTx,
@@ -194,6 +196,7 @@ from .session import (
     initiator,
     proxy_connections,
 )
+from .spawning import spawn
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -254,6 +257,8 @@ __all__ = [
     "LinkSource",
     "LinkTx",
     "LinkTxPermit",
+    "LocalLink",
+    "LocalListener",
     "MemoryLink",
     "MemoryLinkRx",
     "MemoryLinkRxError",
@@ -364,7 +369,9 @@ __all__ = [
     "serve",
     "service",
     "session",
+    "spawn",
     "transparent",
+    "transports",
     "u8",
     "u16",
     "u32",

@@ -5,34 +5,43 @@ async with connect("tcp://127.0.0.1:7000", Adder) as adder:
 
 server = await nursery.start(serve, "tcp://127.0.0.1:0", dispatcher(Adder, Impl()))
 print(server.url)
+
+How links are made for a URL is decided in `roam_trio.transports`.
 """
 
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, TypedDict, TypeVar, overload
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overload
 
-import attrs
 import trio
 
-from .calls import Handler, check_handler
-from .errors import SessionError
+from .calls import Handler
+from .errors import LinkError, SessionError, SessionIoError
 from .limits import DEFAULT_LIMITS, Limits
-from .links import Link, StreamLimits, connect_tcp, tcp_link
-from .metadata import Metadata, MetadataLike
-from .offering import OfferedServices
+from .links import Link
+from .metadata import MetadataLike
+from .options import SessionOptions
 from .service import client, describe
 from .session import (
-    ConnectionAcceptor,
     OpenSession,
     Session,
     SessionKeepaliveConfig,
     acceptor,
     initiator,
+)
+from .transports import (
+    DEFAULT_CONNECT_TIMEOUT,
+    LinkFactory,
+    LinkListener,
+    LinkOptions,
+    dialer,
+    transport_for,
 )
 
 __all__ = ["Connecting", "Server", "connect", "serve"]
@@ -40,11 +49,12 @@ __all__ = ["Connecting", "Server", "connect", "serve"]
 logger = logging.getLogger("roam_trio.endpoint")
 
 T = TypeVar("T")
+T2 = TypeVar("T2")
 
 
 @overload
 def connect(
-    url: str,
+    url: str | Sequence[str],
     service: None = None,
     handler: Handler | Mapping[str, Handler] | None = None,
     *,
@@ -53,10 +63,13 @@ def connect(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+    wait_for: float = 0.0,
 ) -> Connecting[Session]: ...
 @overload
 def connect(
-    url: str,
+    url: str | Sequence[str],
     service: Callable[..., T],
     handler: Handler | Mapping[str, Handler] | None = None,
     *,
@@ -65,9 +78,12 @@ def connect(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+    wait_for: float = 0.0,
 ) -> Connecting[T]: ...
 def connect(
-    url: str,
+    url: str | Sequence[str],
     service: Callable[..., T] | None = None,
     handler: Handler | Mapping[str, Handler] | None = None,
     *,
@@ -76,6 +92,9 @@ def connect(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+    wait_for: float = 0.0,
 ) -> Connecting[T] | Connecting[Session]:
     """Connect to a server for the length of an ``async with`` block.
 
@@ -83,7 +102,9 @@ def connect(
     gets the `Session`, for services on connections of their own: `Session.open`.
 
     Args:
-        url: ``tcp://host:port``.
+        url: where the server is, such as ``tcp://host:port`` or ``unix:///path``; the
+            guide has a table. Or several URLs: the first that answers is taken. If a
+            host's name stands for several addresses, those are tried as well.
         service: the class of the service; the client is typed as it.
         handler: answers calls of the server's, if it makes any; or handlers by name,
             for the connections it opens.
@@ -93,34 +114,41 @@ def connect(
         limits: what the server can make this side hold.
         strict: also refuse what other implementations are known to do differently
             from the rules.
+        ssl_context: for URLs with TLS; None is `ssl.create_default_context`.
+        connect_timeout: how many seconds one URL may take to answer. The handshake of
+            the session has a limit of its own, `Limits.handshake_seconds`.
+        wait_for: for how many seconds to try again while the server is not up yet:
+            while it refuses connections, has not made its socket, or the network is
+            down. What cannot pass by itself is raised at once.
 
     Raises:
-        ValueError: the URL is not of that form, or an option is out of range.
+        ValueError: a URL is wrong, or an option is out of range.
         TypeError: `service` is not a service, or `handler` not a `Handler`.
-        OSError: (on entering) nobody listens there.
+        OSError: (on entering) nobody listens there, or TLS failed; of several URLs, it
+            tells what became of each.
         SessionError: (on entering) the handshake failed.
 
     Leaving the block ends the session; an exception of the block's passes through as
     it is.
     """
-    if service is not None:
-        describe(service)
-    address = _TcpAddress.parse(url)
-    if not address.host:
-        raise ValueError(f"{_expected(url)}: there is no host to connect to")
-    options = _Options(
+    options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
+    )
+    dial = dialer(
+        url,
+        LinkOptions(limits=options.stream_limits, ssl_context=ssl_context),
+        connect_timeout=connect_timeout,
+        wait_for=wait_for,
     )
 
     async def open_session() -> OpenSession:
-        link = await connect_tcp(
-            address.host, address.port, limits=options.stream_limits
-        )
+        try:
+            link = await dial()
+        except LinkError as error:
+            raise SessionIoError(str(error)) from error
         return initiator(link, **options.for_builder).open(options.root_handler)
 
-    if service is None:
-        return Connecting(open_session, _the_session)
-    return Connecting(open_session, partial(_client_of, service))
+    return Connecting.to(open_session, service)
 
 
 def _the_session(session: Session) -> Session:
@@ -134,21 +162,37 @@ def _client_of(service: Callable[..., T], session: Session) -> T:
 _HOW_TO_CONNECT = "write `async with connect(...) as client:` to have a client"
 
 
+_OpenSession: TypeAlias = Callable[[], Awaitable[AbstractAsyncContextManager[Session]]]
+"""Begins a session anew; entering what it returns sets it up, leaving ends it."""
+
+
 class Connecting(Generic[T]):
-    """What `connect` returns: to be entered with ``async with``.
+    """What `connect` and `spawn` return: to be entered with ``async with``.
 
     Once left, it can be entered again, for a new connection.
     """
 
     def __init__(
-        self,
-        open_session: Callable[[], Awaitable[OpenSession]],
-        face: Callable[[Session], T],
+        self, open_session: _OpenSession, face: Callable[[Session], T]
     ) -> None:
         self._open_session = open_session
         self._face = face
-        self._session: OpenSession | None = None
+        self._session: AbstractAsyncContextManager[Session] | None = None
         self._is_open = False
+
+    @staticmethod
+    def to(
+        open_session: _OpenSession, service: Callable[..., T2] | None
+    ) -> Connecting[T2] | Connecting[Session]:
+        """Whose block gets a client of a service, or the session without one.
+
+        Raises:
+            TypeError: `service` is not a service.
+        """
+        if service is None:
+            return Connecting(open_session, _the_session)
+        describe(service)
+        return Connecting(open_session, partial(_client_of, service))
 
     if not TYPE_CHECKING:  # type checkers refuse both by themselves
 
@@ -191,20 +235,25 @@ class Server:
 
     def __init__(
         self,
-        url: str,
+        urls: Sequence[str],
         listening: trio.CancelScope,
         setting_up: dict[trio.CancelScope, None],
         sessions: dict[Session, None],
     ) -> None:
-        self._url = url
+        self._urls = tuple(urls)
         self._listening = listening
         self._setting_up = setting_up
         self._sessions = sessions
 
     @property
     def url(self) -> str:
-        """Where it listens, with the port it really has."""
-        return self._url
+        """Where it listens, with the port it really has; the first of several."""
+        return self._urls[0]
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Everywhere it listens, in the order in which `serve` was told."""
+        return self._urls
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -227,11 +276,12 @@ class Server:
 
     def __repr__(self) -> str:
         ending = ", shutting down" if self._listening.cancel_called else ""
-        return f"<Server {self._url}, {len(self._sessions)} sessions{ending}>"
+        where = ", ".join(self._urls)
+        return f"<Server {where}, {len(self._sessions)} sessions{ending}>"
 
 
 async def serve(
-    url: str,
+    url: str | Sequence[str],
     handler: Handler | Mapping[str, Handler],
     *,
     max_concurrent_requests: int = 64,
@@ -239,6 +289,9 @@ async def serve(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    origins: Sequence[str] = (),
+    max_sessions: int = 1024,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen, and serve whoever connects, until cancelled; for ``nursery.start``.
@@ -246,8 +299,9 @@ async def serve(
     A session that fails is logged, and harms no other.
 
     Args:
-        url: ``tcp://host:port``; port 0 takes a free one, see `Server.url`. Without a
-            host it listens on every address of the machine.
+        url: ``tcp://host:port`` or another that the guide has in its table, or several.
+            Port 0 takes a free one, see `Server.url`. Without a host it listens on
+            every address of the machine.
         handler: answers the calls of every client; `dispatcher` makes one. Or handlers
             by name, ``{"counter": dispatcher(Counter, CounterImpl())}``: a client opens
             a connection for each service that it uses, with `Session.open`.
@@ -257,145 +311,128 @@ async def serve(
         keepalive: when to ping clients; None for never.
         limits: what each client can make this side hold.
         strict: see `connect`.
+        ssl_context: for URLs with TLS: one with the server's certificate.
+        origins: the web pages that may connect over WebSocket, such as
+            ``"https://example.org"``. Pages of other origins are refused, and programs
+            that are no browsers have none.
+        max_sessions: how many sessions there may be at a time, those included that
+            are being set up. Who connects beyond that waits until another has left.
 
     Raises:
-        ValueError: the URL is not of that form, or an option is out of range.
+        ValueError: a URL is wrong, or an option is out of range.
         TypeError: `handler` is not a `Handler`.
         OSError: it cannot listen there.
     """
-    address = _TcpAddress.parse(url)
-    options = _Options(
+    options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
     )
-    listening = trio.CancelScope()
-    setting_up: dict[trio.CancelScope, None] = {}
-    sessions: dict[Session, None] = {}
+    if max_sessions < 1:
+        raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
+    link_options = LinkOptions(
+        limits=options.stream_limits, ssl_context=ssl_context, origins=origins
+    )
+    urls = [url] if isinstance(url, str) else list(url)
+    if not urls:
+        raise ValueError("expected at least one URL to listen at, got none")
+    begin = [transport_for(each).to_listen(each, link_options) for each in urls]
+    with ExitStack() as closing:
+        listeners: list[LinkListener] = []
+        for begin_one in begin:
+            for listener in await begin_one():
+                closing.callback(listener.close)
+                listeners.append(listener)
+        await _Serving(options, max_sessions).run(listeners, task_status)
 
-    async def serve_stream(stream: trio.SocketStream) -> None:
-        if listening.cancel_called:
-            return
-        with trio.CancelScope() as scope:
-            setting_up[scope] = None
+
+class _Serving:
+    """What `serve` does once it listens."""
+
+    def __init__(self, options: SessionOptions, max_sessions: int) -> None:
+        self._options = options
+        self._max_sessions = max_sessions
+        self._slots = trio.Semaphore(max_sessions)
+        self._listening = trio.CancelScope()
+        self._setting_up: dict[trio.CancelScope, None] = {}
+        self._sessions: dict[Session, None] = {}
+
+    async def run(
+        self, listeners: Sequence[LinkListener], task_status: trio.TaskStatus[Server]
+    ) -> None:
+        if len(listeners) > self._max_sessions:
+            raise ValueError(
+                f"max_sessions: expected at least {len(listeners)}, as so many sockets "
+                f"are listened on, got {self._max_sessions}"
+            )
+        urls = dict.fromkeys(listener.url for listener in listeners)
+        server = Server(list(urls), self._listening, self._setting_up, self._sessions)
+        async with trio.open_nursery() as clients:
+            with self._listening:
+                task_status.started(server)
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept_all, listener, clients)
+            # Nobody may connect to what will not answer.
+            for listener in listeners:
+                listener.close()
+
+    async def _accept_all(self, listener: LinkListener, clients: trio.Nursery) -> None:
+        while True:
+            await self._take_slot(listener)
             try:
-                link: Link = tcp_link(stream, limits=options.stream_limits)
-                builder = acceptor(link, **options.for_builder)
-                async with builder.open(options.root_handler) as session:
-                    del setting_up[scope]
-                    sessions[session] = None
-                    try:
-                        await session.closed()
-                    finally:
-                        del sessions[session]
-            except (SessionError, OSError) as error:
+                make_link = await listener.accept()
+            except BaseException as error:
+                self._slots.release()
+                if isinstance(error, trio.EndOfChannel):
+                    return
+                raise
+            clients.start_soon(self._serve_client, make_link)
+
+    async def _take_slot(self, listener: LinkListener) -> None:
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            logger.warning(
+                "%s: there are %d sessions, and others have to wait "
+                "(limit: max_sessions)",
+                listener.url,
+                self._max_sessions,
+            )
+            await self._slots.acquire()
+
+    async def _serve_client(self, make_link: LinkFactory) -> None:
+        with trio.CancelScope() as scope:
+            self._setting_up[scope] = None
+            if self._listening.cancel_called:
+                scope.cancel()
+            try:
+                await self._serve_session(make_link, scope)
+            except (SessionError, LinkError, OSError) as error:
                 logger.warning("a client could not set up a session: %s", error)
             except Exception:
                 logger.exception("a session has failed; the others go on")
             finally:
-                setting_up.pop(scope, None)
+                self._setting_up.pop(scope, None)
+                self._slots.release()
 
-    listeners = await trio.open_tcp_listeners(address.port, host=address.host or None)
-    server = Server(address.with_port_of(listeners), listening, setting_up, sessions)
-    async with trio.open_nursery() as nursery:
-        with listening:
-            task_status.started(server)
-            await trio.serve_listeners(serve_stream, listeners, handler_nursery=nursery)
+    async def _serve_session(
+        self, make_link: LinkFactory, setting_up: trio.CancelScope
+    ) -> None:
+        options = self._options
+        link = await self._link_in_time(make_link)
+        builder = acceptor(link, **options.for_builder)
+        async with builder.open(options.root_handler) as session:
+            del self._setting_up[setting_up]
+            self._sessions[session] = None
+            try:
+                await session.closed()
+            finally:
+                del self._sessions[session]
 
-
-@attrs.frozen
-class _TcpAddress:
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, url: str) -> _TcpAddress:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ValueError(f"{_expected(url)}: {error}") from None
-        if parts.scheme != "tcp":
-            raise ValueError(f"{_expected(url)}: the schemes are: tcp")
-        if port is None:
-            raise ValueError(f"{_expected(url)}: there is no port")
-        if _has_more(parts):
-            raise ValueError(f"{_expected(url)}: there is more than host and port")
-        return cls(parts.hostname or "", port)
-
-    def with_port_of(self, listeners: Sequence[trio.SocketListener]) -> str:
-        port: int = listeners[0].socket.getsockname()[1]
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{port}"
-
-
-def _expected(url: str) -> str:
-    return f"expected a URL like tcp://127.0.0.1:7000, got {url!r}"
-
-
-def _has_more(parts: SplitResult) -> bool:
-    return bool(parts.path or parts.query or parts.fragment) or "@" in parts.netloc
-
-
-def _as_metadata(source: MetadataLike) -> Metadata:
-    return Metadata.of(source)
-
-
-def _check_handlers(
-    instance: object,
-    attribute: object,
-    value: Handler | Mapping[str, Handler] | None,
-) -> None:
-    for handler in value.values() if isinstance(value, Mapping) else [value]:
-        if handler is not None:
-            check_handler(handler)
-
-
-class _BuilderOptions(TypedDict):
-    max_concurrent_requests: int
-    on_connection: ConnectionAcceptor | None
-    keepalive: SessionKeepaliveConfig | None
-    metadata: Metadata
-    limits: Limits
-    strict: bool
-
-
-@attrs.frozen
-class _Options:
-    """What sessions are set up with, checked before there is a connection."""
-
-    handler: Handler | Mapping[str, Handler] | None = attrs.field(
-        validator=_check_handlers
-    )
-    max_concurrent_requests: int = attrs.field(
-        validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
-    )
-    metadata: Metadata = attrs.field(converter=_as_metadata)
-    keepalive: SessionKeepaliveConfig | None
-    limits: Limits
-    strict: bool
-
-    @property
-    def root_handler(self) -> Handler | None:
-        return None if isinstance(self.handler, Mapping) else self.handler
-
-    @property
-    def for_builder(self) -> _BuilderOptions:
-        offered = None
-        if isinstance(self.handler, Mapping):
-            offered = OfferedServices(
-                self.handler, max_concurrent_requests=self.max_concurrent_requests
-            )
-        return {
-            "max_concurrent_requests": self.max_concurrent_requests,
-            "on_connection": offered,
-            "keepalive": self.keepalive,
-            "metadata": self.metadata,
-            "limits": self.limits,
-            "strict": self.strict,
-        }
-
-    @property
-    def stream_limits(self) -> StreamLimits:
-        return StreamLimits(
-            max_payload=self.limits.max_payload,
-            max_unsent_bytes=self.limits.max_unsent_bytes,
+    async def _link_in_time(self, make_link: LinkFactory) -> Link:
+        seconds = self._options.limits.handshake_seconds
+        with trio.move_on_after(seconds):
+            return await make_link()
+        raise SessionIoError(
+            f"the handshake of the link took more than {seconds} seconds "
+            "(limit: handshake_seconds)"
         )

@@ -1,4 +1,6 @@
-"""What every test shares: the rules of the protocol, hypothesis, and no quiet skips."""
+"""What every test shares: the rules of the protocol, hypothesis, no quiet skips, and
+that nothing is left behind.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["pytester", "tests.rules_plugin"]
+pytest_plugins = ["pytester", "tests.rules_plugin", "tests.leaks"]
 
 # Derandomized: the same commit always runs the same examples. No deadline: how long an
 # example takes is a matter of the machine. `--hypothesis-profile=ci` looks further.

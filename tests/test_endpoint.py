@@ -478,9 +478,10 @@ async def test_a_client_sees_the_end_of_its_server() -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://127.0.0.1:80", "the schemes are: tcp"),
-        ("127.0.0.1:80", "the schemes are: tcp"),
-        ("", "the schemes are: tcp"),
+        ("http://127.0.0.1:80", "the schemes are: .*tcp"),
+        ("127.0.0.1:80", "the schemes are: .*tcp"),
+        ("", "the schemes are: .*tcp"),
+        ("tpc://127.0.0.1:80", r"did you mean tcp:\?"),
         ("tcp://127.0.0.1", "there is no port"),
         ("tcp:", "there is no port"),
         ("tcp://127.0.0.1:", "there is no port"),

@@ -1,13 +1,23 @@
-"""Every example runs by itself, and prints what it is there to show."""
+"""Every example prints what it is there to show: by itself, and over every scheme."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
+
+from roam_trio import Handler, OfferedServices, acceptor, dispatcher, serve
+from roam_trio.links import spawn_link
+
+from .schemes import SCHEMES, Scheme, trusted_certificates
+from .using_examples import example, use_examples
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
@@ -54,3 +64,99 @@ def test_example_shows_what_it_is_for(name: str) -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, SHOWN[name], "")
+
+
+# ---------------------------------------------------------------- over every scheme
+
+
+def served(name: str) -> Handler | dict[str, Handler]:
+    """What the server of an example answers with."""
+    module = example(name)
+    if name == "features":
+        offered: dict[str, Handler] = module.offered()
+        return offered
+    if name == "proxy":
+        return {"text": dispatcher(module.Text, module.TextImpl())}
+    service, implementation = {
+        "adder": ("Adder", "AdderImpl"),
+        "callback": ("Board", "BoardImpl"),
+        "library": ("Library", "LibraryImpl"),
+        "streaming": ("Thermometer", "ThermometerImpl"),
+    }[name]
+    made = getattr(module, implementation)()
+    return dispatcher(getattr(module, service), made)
+
+
+async def started(
+    nursery: trio.Nursery, name: str, scheme: Scheme, directory: Path
+) -> str:
+    """Start the server of an example; returns where its clients connect to."""
+    run = partial(serve, **scheme.to_serve())
+    if name == "callback":
+        board = example(name).BoardImpl()
+        handler: Any = dispatcher(example(name).Board, board)
+        server = board.server = await nursery.start(
+            run, scheme.url(directory, name), handler
+        )
+    else:
+        server = await nursery.start(run, scheme.url(directory, name), served(name))
+    url: str = server.url
+    if name == "proxy":
+        url = await nursery.start(example(name).proxy, url)
+    return url
+
+
+def shown_by_clients(names: Iterable[str]) -> str:
+    """What the clients of these examples print, without what their servers do."""
+    lines = "".join(SHOWN[name] for name in names).splitlines(keepends=True)
+    return "".join(line for line in lines if "[server]" not in line)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+async def test_examples_show_it_over_every_scheme(
+    scheme: Scheme,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", trusted_certificates(tmp_path))
+    async with trio.open_nursery() as nursery:
+        urls = {name: await started(nursery, name, scheme, tmp_path) for name in SHOWN}
+        if scheme.name == "memory":
+            await use_examples(urls)
+            printed = capsys.readouterr().out
+        else:
+            done = await trio.run_process(using(urls), capture_stdout=True, cwd=ROOT)
+            printed = done.stdout.decode()
+        nursery.cancel_scope.cancel()
+    lines = printed.splitlines(keepends=True)
+    by_clients = "".join(line for line in lines if "[server]" not in line)
+    assert by_clients == shown_by_clients(SHOWN)
+
+
+def using(urls: dict[str, str]) -> list[str]:
+    """The command for a client of examples."""
+    arguments = [each for item in urls.items() for each in item]
+    return [sys.executable, "-W", "error", "-m", "tests.using_examples", *arguments]
+
+
+# Not those that need two clients, or another listener.
+OF_ONE_CLIENT = [name for name in SHOWN if name not in ("callback", "proxy")]
+
+
+@pytest.mark.parametrize("name", OF_ONE_CLIENT)
+async def test_example_shows_it_to_a_program_on_its_standard_streams(
+    name: str, tmp_path: Path
+) -> None:
+    handler = served(name)
+    offered = OfferedServices(handler) if isinstance(handler, dict) else None
+    root = None if isinstance(handler, dict) else handler
+    with open(tmp_path / "errors", "w+b") as printed:  # noqa: ASYNC230
+        async with spawn_link(
+            using({name: "stdio:"}), cwd=ROOT, stderr=printed.fileno()
+        ) as link:
+            builder = acceptor(link, on_connection=offered)
+            async with builder.open(root) as session:
+                await session.closed()
+        printed.seek(0)
+        assert printed.read().decode() == shown_by_clients([name])

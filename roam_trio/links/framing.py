@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Final
+from typing import Final, Protocol
 
 from ..errors import PayloadTooLarge, TruncatedPayload
 from .base import Buffer
@@ -20,6 +20,7 @@ __all__ = [
     "RECEIVE_AT_ONCE",
     "FrameDecoder",
     "FrameEncoder",
+    "PayloadDecoder",
 ]
 
 HEADER_LENGTH: Final = 4
@@ -37,6 +38,20 @@ _ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
 
 _PASSED_BY_REFERENCE: Final = 32 * 1024
 """From this length on a piece is passed to the writer as it is, and not copied."""
+
+
+class PayloadDecoder(Protocol):
+    """What a receiving half cuts payloads out of bytes with; see `FrameDecoder`."""
+
+    payloads: list[bytes]
+    count: int
+    payload_bytes: int
+
+    @property
+    def large_buffer(self) -> memoryview | None: ...
+    def filled(self, count: int) -> None: ...
+    def feed(self, chunk: bytes) -> None: ...
+    def ended(self) -> None: ...
 
 
 class FrameDecoder:

@@ -29,6 +29,7 @@ from .framing import (
     RECEIVE_AT_ONCE,
     FrameDecoder,
     FrameEncoder,
+    PayloadDecoder,
 )
 from .transport import ByteTransport, StreamTransport
 
@@ -106,8 +107,8 @@ class StreamLink(Link):
     def _set_up(self, transport: ByteTransport, limits: StreamLimits | None) -> None:
         limits = limits or StreamLimits()
         self._halves = (
-            StreamLinkTx(transport, limits),
-            StreamLinkRx(transport, limits.max_payload),
+            StreamLinkTx(transport, limits, FrameEncoder()),
+            StreamLinkRx(transport, FrameDecoder(limits.max_payload)),
         )
 
     def split(self) -> tuple[StreamLinkTx, StreamLinkRx]:
@@ -138,13 +139,15 @@ class StreamLinkTx(AdmittingTx):
     `reserve` is always a cancellation point, and a schedule point only if it waits.
     """
 
-    def __init__(self, transport: ByteTransport, limits: StreamLimits) -> None:
+    def __init__(
+        self, transport: ByteTransport, limits: StreamLimits, frames: FrameEncoder
+    ) -> None:
         super().__init__()
         self._transport = transport
         self._max_payload = limits.max_payload
         self._limits = limits
         self._state = _State.OPEN
-        self._frames = FrameEncoder()
+        self._frames = frames
         # All of these count from the start. Sizes are lengths with what the link adds.
         self._sent_size = 0
         self._written_payloads = 0
@@ -368,9 +371,9 @@ class StreamLinkRx(LinkRx):
     wants to wait for the stream gets trio.BusyResourceError.
     """
 
-    def __init__(self, transport: ByteTransport, max_payload: int) -> None:
+    def __init__(self, transport: ByteTransport, decoder: PayloadDecoder) -> None:
         self._transport = transport
-        self._decoder = FrameDecoder(max_payload)
+        self._decoder = decoder
         self._ready: list[bytes] = []  # the last one is next
         self._reading = False
         self._at_end = False

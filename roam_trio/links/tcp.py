@@ -15,6 +15,7 @@ import socket
 
 import trio
 
+from .sockets import take_socket
 from .stream import StreamLimits, StreamLink
 from .transport import SocketTransport
 
@@ -48,6 +49,6 @@ def tcp_link(
         stream: the connection.
         limits: what the link may hold.
     """
-    sock = socket.socket(fileno=stream.socket.detach())
+    sock = take_socket(stream)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return StreamLink.over(SocketTransport(sock), limits=limits)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import repeat
+from operator import countOf
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
@@ -26,27 +28,18 @@ __all__ = [
     "check_count",
     "check_flags",
     "check_instances",
+    "check_kind",
     "check_kinds",
     "pack",
     "unpack",
 ]
 
-Values: TypeAlias = list[Any]
+Values: TypeAlias = Sequence[Any]
 
 TEXTS: Final[Any] = list[str]
 """The type of a column of texts."""
 
 _FLAGS: Final = b"\x00\x01"
-_FORMS: Final = {
-    (8, False): "B",
-    (16, False): "H",
-    (32, False): "I",
-    (64, False): "Q",
-    (8, True): "b",
-    (16, True): "h",
-    (32, True): "i",
-    (64, True): "q",
-}
 
 
 class Column(ABC):
@@ -102,9 +95,15 @@ def check_kinds(values: Values, kinds: frozenset[type[Any]]) -> None:
         refuse("of another class")
 
 
+def check_kind(values: Values, kind: type[Any]) -> None:
+    """Require that values are of this very class."""
+    if countOf(map(type, values), kind) != len(values):
+        refuse("of another class")
+
+
 def check_instances(values: Values, cls: type[Any]) -> None:
     """Require that values are of a class, or of one derived from it."""
-    if not frozenset((cls,)).issuperset(map(type, values)) and not all(
+    if countOf(map(type, values), cls) != len(values) and not all(
         map(isinstance, values, repeat(cls))
     ):
         refuse("of another class")
@@ -129,24 +128,23 @@ class Numbers(Column):
     wire = bytes
 
     def __init__(self, bits: int, *, signed: bool) -> None:
+        sizes = [size for size in (1, 2, 4, 8) if size * 8 <= bits]
         forms = "bhiq" if signed else "BHIQ"
-        self._forms = forms[: forms.index(_FORMS[bits, signed])]
-        self._widest = _FORMS[bits, signed]
+        self._forms = dict(zip(sizes, forms, strict=False))
+        self._widest = self._forms.pop(bits // 8)
 
     def take(self, values: Values) -> Any:
-        # What does not fit shows after a few numbers, mostly.
-        for form in self._forms:
-            try:
-                return pack(form, values)
-            except struct.error:
+        for size, form in self._forms.items():
+            # One that is large is mostly not the only one.
+            if values and abs(values[0]) >> size * 8:
                 continue
+            with suppress(struct.error):
+                return pack(form, values)
         return pack(self._widest, values)
 
     def build(self, column: Any, count: int) -> Values:
-        for form in self._forms:
-            if len(column) == count * struct.calcsize(form):
-                return list(unpack(form, column, count))
-        return list(unpack(self._widest, column, count))
+        form = self._forms.get(len(column) // count) if count else None
+        return unpack(form or self._widest, column, count)
 
 
 class Floats(Column):
@@ -161,7 +159,7 @@ class Floats(Column):
         return pack(self._form, values)
 
     def build(self, column: Any, count: int) -> Values:
-        return list(unpack(self._form, column, count))
+        return unpack(self._form, column, count)
 
 
 class Bools(Column):
@@ -200,13 +198,12 @@ class ByteArrays(Column):
     """Byte strings of one length, one after another."""
 
     wire = bytes
-    _kinds: Final = frozenset((bytes,))
 
     def __init__(self, length: int) -> None:
         self._length = length
 
     def take(self, values: Values) -> Any:
-        check_kinds(values, self._kinds)
+        check_kind(values, bytes)
         if values and set(map(len, values)) != {self._length}:
             refuse("length")
         return b"".join(values)
@@ -225,11 +222,10 @@ class Texts(Column):
     """A list of them: msgspec is quicker with it than Python with anything else."""
 
     wire = TEXTS
-    _kinds: Final = frozenset((str,))
 
     def take(self, values: Values) -> Any:
         # Not those of a derived class: of a member of an enum, msgspec takes the value.
-        check_kinds(values, self._kinds)
+        check_kind(values, str)
         return values
 
     def build(self, column: Values, count: int) -> Values:
@@ -241,10 +237,9 @@ class ByteStrings(Column):
     """A list of them."""
 
     wire = list[bytes]
-    _kinds: Final = frozenset((bytes,))
 
     def take(self, values: Values) -> Any:
-        check_kinds(values, self._kinds)
+        check_kind(values, bytes)
         return values
 
     def build(self, column: Values, count: int) -> Values:

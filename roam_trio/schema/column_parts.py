@@ -14,6 +14,7 @@ from .column_leaves import (
     check_count,
     check_flags,
     check_instances,
+    check_kind,
     check_kinds,
     pack,
     unpack,
@@ -102,15 +103,16 @@ class Lists(Column):
     def take(self, values: Values) -> Any:
         check_kinds(values, self._kinds)
         lengths = pack("I", list(map(len, values)))
-        return lengths, self._item.take(list(chain.from_iterable(values)))
+        items = values[0] if len(values) == 1 else list(chain.from_iterable(values))
+        return lengths, self._item.take(items)
 
     def build(self, column: Any, count: int) -> Values:
         lengths = unpack("I", column[0], count)
         items = self._item.build(column[1], sum(lengths))
-        if count == 1 and not self._is_tuple:
-            return [items]
-        each = iter(items)
         kind = tuple if self._is_tuple else list
+        if count == 1:
+            return [items if type(items) is kind else kind(items)]
+        each = iter(items)
         return [kind(islice(each, length)) for length in lengths]
 
 
@@ -154,14 +156,12 @@ class Converted(Column):
 class Tuples(Column):
     """A column for each place of the tuples."""
 
-    _kinds: Final = frozenset((tuple,))
-
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = columns
         self.wire = _tuple_of(*(column.wire for column in columns))
 
     def take(self, values: Values) -> Any:
-        check_kinds(values, self._kinds)
+        check_kind(values, tuple)
         if values and set(map(len, values)) != {len(self._columns)}:
             refuse("length")
         return tuple(

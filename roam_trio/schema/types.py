@@ -154,12 +154,13 @@ else:
         """``Fallible[T, E]``: the result of a method that returns T or fails with E.
 
         E is an enum, a class, an exception class made with attrs, or a union of
-        classes. It may stand only as the return type of a method (`rpc.fallible`).
+        classes, or None for an error that says no more. It may stand only as the
+        return type of a method (`rpc.fallible`).
         """
 
         def __class_getitem__(cls, parameters: tuple[Any, Any]) -> Any:
             ok, error = _pair(parameters, "Fallible[T, E]")
-            return Annotated[ok, ErrorType(error)]
+            return Annotated[ok, ErrorType(type(None) if error is None else error)]
 
 
 def _pair(parameters: tuple[Any, ...] | type[Any], form: str) -> tuple[Any, Any]:

@@ -15,14 +15,19 @@ falls back on postcard for what is short or unusual.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import attrs
-import msgspec
 
 from ..calls import Caller, ChannelBinder, Payload, ReplySink
-from ..columns_entry import ColumnsSaid, said_in, with_entry, without_entry
+from ..columns_entry import (
+    MARKED,
+    READS_ARGUMENTS,
+    READS_RESULT,
+    said_in,
+    with_entry,
+    without_entry,
+)
 from ..errors import DecodeError, PayloadTooLarge
 from ..messages import Encoded, RequestCall, RequestResponse, joined
 from ..metadata import NO_METADATA, Metadata
@@ -77,14 +82,15 @@ class MethodColumns:
             readers: the methods whose arguments the peer is known to read in columns;
                 this one is added or taken out as its answer says.
         """
-        says = ColumnsSaid.NOTHING
-        if self.result is not None:
-            says |= ColumnsSaid.READS_RESULT
+        says = 0 if self.result is None else READS_RESULT
         if self.args is not None and method_id in readers:
             payload = _MarkedArguments(self.args_plan, self.args, args)
-            marked = with_entry(metadata, says | ColumnsSaid.MARKED)
-            with suppress(PayloadTooLarge):  # postcard may be shorter
+            marked = with_entry(metadata, says | MARKED)
+            try:
                 response = await caller.call(method_id, payload, metadata=marked)
+            except PayloadTooLarge:
+                pass  # postcard may be shorter
+            else:
                 if joined(response.ret) != INVALID_PAYLOAD:
                     return _unmarked_response(response)
                 # No handler has seen the call, which may have got to somebody else.
@@ -97,7 +103,7 @@ class MethodColumns:
         said = said_in(response.metadata)
         if said is None:
             return response
-        if ColumnsSaid.READS_ARGUMENTS in said:
+        if said & READS_ARGUMENTS:
             readers.add(method_id)
         return _unmarked_response(response)
 
@@ -109,12 +115,9 @@ class MethodColumns:
 
     # ------------------------------------------------------------ the handler
 
-    def decoder(
-        self, said: ColumnsSaid
-    ) -> Callable[[bytes | memoryview], tuple[Any, ...]]:
+    def decoder(self, said: int) -> Callable[[bytes | memoryview], tuple[Any, ...]]:
         """What decodes the arguments of a request that says `said`."""
-        is_marked = ColumnsSaid.MARKED in said
-        return self._decode_marked if is_marked else self.args_plan.decode
+        return self._decode_marked if said & MARKED else self.args_plan.decode
 
     def _decode_marked(self, args: bytes | memoryview) -> tuple[Any, ...]:
         if args[:1] == _ARGS_IN_POSTCARD:
@@ -158,13 +161,20 @@ class _MarkedArguments(Payload):
 
 
 def _unmarked_response(response: RequestResponse) -> RequestResponse:
-    metadata = without_entry(response.metadata)
-    return msgspec.structs.replace(response, metadata=metadata)
+    response.metadata = without_entry(response.metadata)
+    return response
 
 
 def unmarked_call(call: RequestCall) -> RequestCall:
     """A request as its handler is to see it."""
-    return msgspec.structs.replace(call, metadata=without_entry(call.metadata))
+    return RequestCall(
+        call.connection_id,
+        call.request_id,
+        call.method_id,
+        call.channels,
+        without_entry(call.metadata),
+        call.args,
+    )
 
 
 class ColumnsReply(ReplySink):
@@ -180,11 +190,9 @@ class ColumnsReply(ReplySink):
 
     __slots__ = ("_columns", "_in_columns", "_reads_result", "_reply", "_value")
 
-    def __init__(
-        self, columns: MethodColumns, said: ColumnsSaid, reply: ReplySink
-    ) -> None:
+    def __init__(self, columns: MethodColumns, said: int, reply: ReplySink) -> None:
         self._columns = columns
-        self._reads_result = ColumnsSaid.READS_RESULT in said
+        self._reads_result = bool(said & READS_RESULT)
         self._reply = reply
         self._in_columns: Encoded | None = None
         self._value: Any = None
@@ -224,7 +232,7 @@ class ColumnsReply(ReplySink):
     def _answering(self, metadata: Metadata) -> Metadata:
         if self._columns.args is None:
             return metadata
-        return with_entry(metadata, ColumnsSaid.READS_ARGUMENTS)
+        return with_entry(metadata, READS_ARGUMENTS)
 
     @property
     def is_sent(self) -> bool:

@@ -15,13 +15,25 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["CannotBuild", "build"]
+from . import signatures
 
+__all__ = ["CannotBuild", "build", "build_peer"]
+
+PEER = Path(__file__).parent / "rust_peer"
 KEPT_SECONDS = 7 * 24 * 3600.0
 
 
 class CannotBuild(Exception):
     """There is no program, and the text says why."""
+
+
+def build_peer() -> Path:
+    """The executable of the peer that the interop tests talk with.
+
+    Raises:
+        CannotBuild: there is no cargo, or it has failed.
+    """
+    return build(PEER, {Path("src", "generated.rs"): signatures.rust_source()})
 
 
 def build(project: Path, generated: Mapping[Path, str] | None = None) -> Path:

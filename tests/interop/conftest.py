@@ -8,11 +8,10 @@ from typing import Literal
 import pytest
 import trio
 
-from .build import CannotBuild, build
+from .build import CannotBuild, build_peer
 from .handlers import Everything
 from .peer import Place
 
-PEER = Path(__file__).parent / "rust_peer"
 TRANSPORTS = ["tcp"]
 
 
@@ -20,7 +19,7 @@ TRANSPORTS = ["tcp"]
 def executable() -> Path:
     """The Rust peer, built if it was not."""
     try:
-        return build(PEER)
+        return build_peer()
     except CannotBuild as error:
         pytest.skip(str(error))
 

@@ -33,6 +33,7 @@ from .wire_types import (
     Marker,
     Metres,
     NotOne,
+    Order,
     Page,
     Point,
     Polygon,
@@ -201,6 +202,13 @@ class Streaming:
 
     async def count_widest(self, end: int, numbers: Tx[int]) -> None:
         await send_up_to(end, numbers)
+
+    async def sum_late(self, numbers: Rx[int]) -> int:
+        await trio.sleep(0.3)
+        return await total(numbers)
+
+    async def sum_in_order(self, order: Order) -> int | None:
+        return await total(order.numbers)
 
     async def sum_if_given(self, numbers: Rx[int] | None) -> int | None:
         return None if numbers is None else await total(numbers)

@@ -34,6 +34,7 @@ from .wire_types import (
     Labelled,
     Marker,
     Metres,
+    Order,
     Page,
     Point,
     Refusal,
@@ -42,6 +43,8 @@ from .wire_types import (
     Spaced,
     Tree,
 )
+
+__all__ = ["Absent", "Faults", "Streams", "Values", "Waiting"]
 
 
 @service
@@ -120,6 +123,8 @@ class Streams(Protocol):
     async def count_widest(
         self, end: u32, numbers: Annotated[Tx[u32], Credit(200)]
     ) -> None: ...
+    async def sum_late(self, numbers: Annotated[Rx[u32], Credit(200)]) -> u64: ...
+    async def sum_in_order(self, order: Order) -> u64 | None: ...
     async def sum_if_given(self, numbers: Rx[u32] | None) -> u64 | None: ...
     async def take(self, number: u32, numbers: Rx[u32]) -> u64: ...
     async def measure(self, blobs: Rx[bytes]) -> u64: ...

@@ -14,7 +14,7 @@ from ..two_processes.processes import within
 from .handlers import Everything
 from .peer import Place, meet
 from .services import Streams
-from .wire_types import Figure, Point, Polygon
+from .wire_types import Figure, Order, Point, Polygon
 
 pytestmark = pytest.mark.interop
 
@@ -154,6 +154,29 @@ async def test_items_reach_a_rust_caller_after_its_response(
 ) -> None:
     async with meet(place, "call", "later", "500", handler=everything) as meeting:
         assert await meeting.peer.wait() == ["done later"]
+
+
+@within(60)
+async def test_rust_keeps_64_items_and_drops_more_without_a_word(
+    place: Place, everything: Everything
+) -> None:
+    async with meet(place, "serve", handler=everything) as meeting:
+        streams = await streams_of(meeting.session())
+        tx, rx = channel[int]()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_all, [1] * 200, tx)
+            assert await streams.sum_late(rx) == 64
+
+
+@within(60)
+async def test_a_channel_in_a_field_is_of_no_use_to_rust(
+    place: Place, everything: Everything
+) -> None:
+    async with meet(place, "serve", handler=everything) as meeting:
+        streams = await streams_of(meeting.session())
+        _, rx = channel[int]()
+        assert await streams.sum_in_order(Order("field", rx)) is None
+        assert await count_with(streams.count, 100) == list(range(100))
 
 
 @within(60)

@@ -10,6 +10,7 @@ import msgspec
 
 from roam_trio import (
     Array,
+    Rx,
     char,
     f32,
     f64,
@@ -174,6 +175,14 @@ Expr = Number | Sum | Negated
 class Page(msgspec.Struct, Generic[T], frozen=True):
     items: list[T]
     total: u32
+
+
+@attrs.define
+class Order:
+    """A channel in a field."""
+
+    label: str
+    numbers: Rx[u32]
 
 
 @attrs.define

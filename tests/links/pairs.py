@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import socket
+import tempfile
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 import trio.testing
 
 from roam_trio.links import (
     Link,
+    LocalLink,
+    LocalListener,
     SplitLink,
     StreamLimits,
     StreamLink,
+    accept_tls,
+    connect_tls,
     memory_link_pair,
     tcp_link,
 )
+from roam_trio.links.tls import TlsTransport
+from roam_trio.links.transport import ByteTransport, SocketTransport, StreamTransport
+from roam_trio.links.websocket import WebSocketLink
+
+from ..schemes import client_context, server_context
 
 MAX_PAYLOAD = 4 * 1024 * 1024
 LIMITS = StreamLimits(max_payload=MAX_PAYLOAD, max_unsent_payloads=64)
@@ -58,6 +70,81 @@ async def tcp_stream_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
 async def tcp_pair() -> tuple[Link, Link]:
     left, right = await tcp_stream_pair()
     return tcp_link(left, limits=LIMITS), tcp_link(right, limits=LIMITS)
+
+
+async def local_pair() -> tuple[Link, Link]:
+    with tempfile.TemporaryDirectory() as directory:
+        listener = await LocalListener.bind(f"{directory}/socket")
+        left = await LocalLink.connect(listener.address, limits=LIMITS)
+        right = await listener.accept(limits=LIMITS)
+        listener.close()
+    return left, right
+
+
+async def both(
+    make_left: Callable[[], Awaitable[Link]], make_right: Callable[[], Awaitable[Link]]
+) -> tuple[Link, Link]:
+    """Two ends of one connection, which shake hands."""
+    made: dict[str, Link] = {}
+
+    async def make(name: str, end: Callable[[], Awaitable[Link]]) -> None:
+        made[name] = await end()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(make, "left", make_left)
+        nursery.start_soon(make, "right", make_right)
+    return made["left"], made["right"]
+
+
+async def tls_pair() -> tuple[Link, Link]:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+
+    async def left() -> Link:
+        return await connect_tls(
+            "127.0.0.1", port, ssl_context=client_context(), limits=LIMITS
+        )
+
+    async def right() -> Link:
+        stream = await listener.accept()
+        return await accept_tls(stream, server_context(), limits=LIMITS)
+
+    async with listener:
+        return await both(left, right)
+
+
+async def websocket_pair() -> tuple[Link, Link]:
+    left, right = socket.socketpair()
+    return await websockets_on(SocketTransport(left), SocketTransport(right))
+
+
+async def websocket_stream_pair() -> tuple[Link, Link]:
+    left, right = trio.testing.memory_stream_pair()
+    return await websockets_on(
+        StreamTransport(left, None), StreamTransport(right, None)
+    )
+
+
+async def secure_websocket_pair() -> tuple[Link, Link]:
+    left, right = (SocketTransport(each) for each in socket.socketpair())
+    client = TlsTransport(left, client_context(), server_hostname="localhost")
+    server = TlsTransport(right, server_context(), server_side=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.shake_hands)
+        nursery.start_soon(server.shake_hands)
+    return await websockets_on(client, server)
+
+
+async def websockets_on(left: ByteTransport, right: ByteTransport) -> tuple[Link, Link]:
+    return await both(
+        partial(WebSocketLink.connect, left, "ws://localhost/", limits=LIMITS),
+        partial(WebSocketLink.accept, right, limits=LIMITS),
+    )
+
+
+async def websocket_pair_the_other_way() -> tuple[Link, Link]:
+    left, right = await websocket_pair()
+    return right, left
 
 
 async def tcp_as_plain_stream_pair() -> tuple[Link, Link]:

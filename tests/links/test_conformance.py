@@ -17,6 +17,16 @@ LINKS = {
     "lockstep stream": LinkUnderTest(pairs.lockstep_stream_pair, pairs.MAX_PAYLOAD),
     "one-way streams": LinkUnderTest(pairs.one_way_streams_pair, pairs.MAX_PAYLOAD),
     "tcp": LinkUnderTest(pairs.tcp_pair, pairs.MAX_PAYLOAD),
+    "local": LinkUnderTest(pairs.local_pair, pairs.MAX_PAYLOAD),
+    "tls": LinkUnderTest(pairs.tls_pair, pairs.MAX_PAYLOAD),
+    "websocket": LinkUnderTest(pairs.websocket_pair, pairs.MAX_PAYLOAD),
+    "websocket, the other way": LinkUnderTest(
+        pairs.websocket_pair_the_other_way, pairs.MAX_PAYLOAD
+    ),
+    "websocket on a stream": LinkUnderTest(
+        pairs.websocket_stream_pair, pairs.MAX_PAYLOAD
+    ),
+    "secure websocket": LinkUnderTest(pairs.secure_websocket_pair, pairs.MAX_PAYLOAD),
     "tcp as stream": LinkUnderTest(pairs.tcp_as_plain_stream_pair, pairs.MAX_PAYLOAD),
     "split": LinkUnderTest(pairs.split_pair),
 }
@@ -26,6 +36,12 @@ KIND_RULES = {
     "memory stream": ("transport.stream.kinds",),
     "one-way streams": ("transport.stream.kinds",),
     "tcp": ("transport.stream.kinds",),
+    "websocket": (
+        "transport.websocket",
+        "transport.websocket.platforms",
+        "zerocopy.framing.link.websocket",
+    ),
+    "local": ("transport.stream.local", "transport.stream.kinds"),
 }
 
 
@@ -47,7 +63,9 @@ async def test_link_passes(kind: str, check: Check) -> None:
 
 
 @pytest.mark.rule("link.message", "link.order", "link.message.empty")
-@pytest.mark.parametrize("kind", ["memory", "lockstep stream", "tcp"])
+@pytest.mark.parametrize(
+    "kind", ["memory", "lockstep stream", "tcp", "websocket", "tls"]
+)
 @given(
     lengths=st.lists(
         st.integers(0, 20)

@@ -371,6 +371,7 @@ def test_a_fallible_return_is_split_into_its_types() -> None:
     assert split_fallible(Fallible[int, Color]) == (int, Color)
     assert split_fallible(Fallible[u32, Color | Point]) == (u32, Color | Point)
     assert split_fallible(Fallible[list[u32], str]) == (list[u32], str)
+    assert split_fallible(Fallible[u32, None]) == (u32, type(None))
     ok, error = split_fallible(Fallible[None, Color])
     assert (ok, error) == (type(None), Color)
     with pytest.raises(SchemaError, match="a method has one error type"):

@@ -281,6 +281,17 @@ async def test_an_enum_goes_in_a_user_error_and_comes_in_one(
 
 
 @pytest.mark.rule("rpc.fallible", "rpc.fallible.roam-error")
+async def test_an_error_that_says_no_more_is_none_in_a_user_error(
+    nursery: trio.Nursery,
+) -> None:
+    store = await connected(nursery, Store, Failing(UserError(None)))
+    with pytest.raises(UserError) as caught:
+        await store.by_none()
+    assert caught.value.error is None
+    assert await store.by_none() == "fine"
+
+
+@pytest.mark.rule("rpc.fallible", "rpc.fallible.roam-error")
 async def test_a_struct_goes_in_a_user_error_and_comes_in_one(
     nursery: trio.Nursery,
 ) -> None:

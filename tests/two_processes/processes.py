@@ -6,7 +6,7 @@ import functools
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -65,8 +65,9 @@ class _ChildProcess:
     was to be expected, or if it wrote anything on standard error.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         self._arguments = arguments
+        self._env = env
         self._process: trio.Process | None = None
         self._expected_code = 0
 
@@ -81,6 +82,7 @@ class _ChildProcess:
             # Whatever is worth a warning there is worth a failed test here.
             [sys.executable, "-W", "error", "-m", *self._arguments],
             cwd=_ROOT,
+            env=self._env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -177,15 +179,25 @@ class ServerProcess(ListeningProcess):
     """A process that serves `Workshop`.
 
     Args:
+        listens_at: its URL.
+        certificate: a file with its certificate and key, for a URL with TLS.
         close_seconds: `Limits.close_seconds` of its sessions.
     """
 
-    def __init__(self, *, close_seconds: float = NO_LIMIT) -> None:
-        super().__init__("tests.two_processes.server", str(close_seconds))
+    def __init__(
+        self,
+        listens_at: str = "tcp://127.0.0.1:0",
+        certificate: str = "",
+        *,
+        close_seconds: float = NO_LIMIT,
+    ) -> None:
+        super().__init__(
+            "tests.two_processes.server", str(close_seconds), listens_at, certificate
+        )
 
 
 class ClientProcess(_ChildProcess):
     """A process that is a client of a server, and is to be killed."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__("tests.two_processes.client", url)
+    def __init__(self, url: str, env: Mapping[str, str]) -> None:
+        super().__init__("tests.two_processes.client", url, env=env)

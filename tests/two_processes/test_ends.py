@@ -18,12 +18,12 @@ from roam_trio import (
     TxConnectionLost,
     TxError,
     channel,
-    connect,
 )
 
 from .client import ENDLESS_CALLS
 from .numbers import FOR_EVER, send_numbers
-from .processes import NO_LIMIT, ClientProcess, ServerProcess, within
+from .over import Over
+from .processes import NO_LIMIT, within
 from .workshop import DOWN, UP, Workshop
 
 PATIENT = Limits(close_seconds=NO_LIMIT)
@@ -99,10 +99,10 @@ Start = Callable[[Workshop, trio.Nursery], Awaitable[Lost]]
 @at_work
 @within(60)
 async def test_calls_and_channels_fail_at_once_when_the_server_is_killed(
-    start: Start,
+    start: Start, over: Over
 ) -> None:
-    async with ServerProcess() as server:
-        async with connect(server.url, Workshop, limits=PATIENT) as workshop:
+    async with over.server() as server:
+        async with over.connect(server.url, limits=PATIENT) as workshop:
             async with trio.open_nursery() as nursery:
                 lost = await start(workshop, nursery)
                 assert lost == {}
@@ -110,17 +110,21 @@ async def test_calls_and_channels_fail_at_once_when_the_server_is_killed(
             assert lost.items() >= ALL_LOST.items()
             with pytest.raises(ConnectionLost):
                 await workshop.add(1, 2)
-        with pytest.raises(OSError, match="failed"):
-            async with connect(server.url, Workshop):
+        with pytest.raises(OSError, match=r"failed|refused"):
+            async with over.connect(server.url):
                 pass
+        over.clear_away(server.url)
 
 
 @at_work
 @within(60)
-async def test_control_c_ends_a_server_without_a_word(start: Start) -> None:
+async def test_control_c_ends_a_server_without_a_word(
+    start: Start, mostly_over_tcp: Over
+) -> None:
+    over = mostly_over_tcp
     async with (
-        ServerProcess() as server,
-        connect(server.url, Workshop, limits=PATIENT) as workshop,
+        over.server() as server,
+        over.connect(server.url, limits=PATIENT) as workshop,
     ):
         async with trio.open_nursery() as nursery:
             await start(workshop, nursery)
@@ -132,10 +136,11 @@ async def test_control_c_ends_a_server_without_a_word(start: Start) -> None:
 
 
 @within(60)
-async def test_handlers_of_a_killed_client_end() -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
+async def test_handlers_of_a_killed_client_end(mostly_over_tcp: Over) -> None:
+    over = mostly_over_tcp
+    async with over.server() as server, over.connect(server.url) as workshop:
         before = await workshop.state()
-        async with ClientProcess(server.url) as client:
+        async with over.client(server.url) as client:
             await workshop.until_waiting(ENDLESS_CALLS)
             await client.kill()
         await workshop.until_waiting(0)

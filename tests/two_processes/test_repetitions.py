@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from roam_trio import channel, connect
+from roam_trio import channel
 from roam_trio.limits import DEFAULT_LIMITS
 
 from .memory import MIB, State, state_now
-from .processes import ServerProcess, within
+from .over import Over
+from .processes import within
 from .watch import MemoryWatch
 from .workshop import Workshop
 
@@ -87,8 +88,11 @@ ways = pytest.mark.parametrize("repetition", [cancel_at_once, cancel_at_work])
 @pytest.mark.rule("rpc.cancel")
 @ways
 @within(60)
-async def test_cancelled_calls_leave_nothing(repetition: Repetition) -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
+async def test_cancelled_calls_leave_nothing(
+    repetition: Repetition, mostly_over_tcp: Over
+) -> None:
+    over = mostly_over_tcp
+    async with over.server() as server, over.connect(server.url) as workshop:
         before = await workshop.state(), state_now()
         await repeat(repetition, workshop, FEW)
         await assert_nothing_is_left(workshop, *before)
@@ -98,8 +102,11 @@ async def test_cancelled_calls_leave_nothing(repetition: Repetition) -> None:
 @pytest.mark.rule("rpc.cancel")
 @ways
 @within(600)
-async def test_10_000_cancelled_calls_leave_nothing(repetition: Repetition) -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
+async def test_10_000_cancelled_calls_leave_nothing(
+    repetition: Repetition, mostly_over_tcp: Over
+) -> None:
+    over = mostly_over_tcp
+    async with over.server() as server, over.connect(server.url) as workshop:
         await repeat(repetition, workshop, WARM_UP)
         await workshop.until_waiting(0)
         watch = MemoryWatch(workshop)
@@ -113,31 +120,33 @@ async def test_10_000_cancelled_calls_leave_nothing(repetition: Repetition) -> N
     watch.check_flat(peak_growth=4 * MIB, block_growth=REPETITIONS // 10)
 
 
-async def connect_and_leave(url: str, count: int) -> None:
+async def connect_and_leave(over: Over, url: str, count: int) -> None:
     for number in range(count):
-        async with connect(url, Workshop) as workshop:
+        async with over.connect(url) as workshop:
             assert await workshop.add(number, 1) == number + 1
 
 
 @within(60)
-async def test_connections_leave_nothing() -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
+async def test_connections_leave_nothing(mostly_over_tcp: Over) -> None:
+    over = mostly_over_tcp
+    async with over.server() as server, over.connect(server.url) as workshop:
         before = await workshop.state(), state_now()
-        await connect_and_leave(server.url, 10)
+        await connect_and_leave(over, server.url, 10)
         await assert_nothing_is_left(workshop, *before)
 
 
 @pytest.mark.slow
 @within(600)
-async def test_10_000_connections_leave_nothing() -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
-        await connect_and_leave(server.url, FEW)
+async def test_10_000_connections_leave_nothing(mostly_over_tcp: Over) -> None:
+    over = mostly_over_tcp
+    async with over.server() as server, over.connect(server.url) as workshop:
+        await connect_and_leave(over, server.url, FEW)
         watch = MemoryWatch(workshop)
         before = await workshop.state(), state_now()
         await watch.lap()
-        await connect_and_leave(server.url, REPETITIONS // 2)
+        await connect_and_leave(over, server.url, REPETITIONS // 2)
         await watch.lap()
-        await connect_and_leave(server.url, REPETITIONS // 2)
+        await connect_and_leave(over, server.url, REPETITIONS // 2)
         await assert_nothing_is_left(workshop, *before)
         await watch.lap()
     watch.check_flat(peak_growth=16 * MIB, block_growth=REPETITIONS // 10)

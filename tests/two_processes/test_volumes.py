@@ -5,20 +5,18 @@ from __future__ import annotations
 import pytest
 import trio
 
-from roam_trio import connect
-
 from .memory import MIB
-from .processes import ServerProcess, within
+from .over import Over
+from .processes import within
 from .volumes import calls, echoes, items
 from .watch import MemoryWatch
-from .workshop import Workshop
 
 
 @within(60)
-async def test_calls_items_and_blocks_share_a_connection() -> None:
+async def test_calls_items_and_blocks_share_a_connection(over: Over) -> None:
     async with (
-        ServerProcess() as server,
-        connect(server.url, Workshop) as workshop,
+        over.server() as server,
+        over.connect(server.url) as workshop,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(calls, workshop, 100)
@@ -28,8 +26,8 @@ async def test_calls_items_and_blocks_share_a_connection() -> None:
 
 @pytest.mark.slow
 @within(600)
-async def test_100_000_calls_are_answered_in_flat_memory() -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
+async def test_100_000_calls_are_answered_in_flat_memory(over: Over) -> None:
+    async with over.server() as server, over.connect(server.url) as workshop:
         watch = MemoryWatch(workshop)
         await calls(workshop, 5_000)
         await watch.lap()
@@ -40,8 +38,8 @@ async def test_100_000_calls_are_answered_in_flat_memory() -> None:
 
 @pytest.mark.slow
 @within(600)
-async def test_1_000_000_items_each_way_keep_order_in_flat_memory() -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
+async def test_1_000_000_items_each_way_keep_order_in_flat_memory(over: Over) -> None:
+    async with over.server() as server, over.connect(server.url) as workshop:
         watch = MemoryWatch(workshop)
         await items(workshop, 50_000)
         await watch.lap()
@@ -52,8 +50,8 @@ async def test_1_000_000_items_each_way_keep_order_in_flat_memory() -> None:
 
 @pytest.mark.slow
 @within(600)
-async def test_1_gib_of_blocks_comes_back_in_flat_memory() -> None:
-    async with ServerProcess() as server, connect(server.url, Workshop) as workshop:
+async def test_1_gib_of_blocks_comes_back_in_flat_memory(over: Over) -> None:
+    async with over.server() as server, over.connect(server.url) as workshop:
         watch = MemoryWatch(workshop)
         await echoes(workshop, 50)
         await watch.lap()

@@ -47,6 +47,8 @@ from roam_trio import (
     rpc_plan,
     serve,
     service,
+    spawn,
+    transports,
     u8,
     u32,
     with_metadata,
@@ -170,6 +172,22 @@ async def use_server() -> None:
         limits = Limits(max_payload=1024)
         async with connect(server.url, Adder, answering, limits=limits) as adder:
             nursery.start_soon(adder.add, 1, 2)
+
+
+async def use_several_urls() -> None:
+    urls = ["unix:///run/adder.sock", "tcp://127.0.0.1:7000"]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, urls, answering)
+        async with connect(urls, Adder, wait_for=1.5) as adder:
+            assert_type(adder, Adder)
+        async with connect(urls) as session:
+            assert_type(session, Session)
+        async with spawn(["adder-server"], Adder, grace=1) as adder:
+            assert_type(adder, Adder)
+        async with spawn(["adder-server"]) as session:
+            assert_type(session, Session)
+    link: Link = await transports.dialer(urls)()
+    del link
 
 
 async def use_channels(adder: Adder) -> None:

@@ -1,4 +1,5 @@
-//! Replaced where the peer is built: `tests/interop/signatures.py` writes it.
+//! Nothing here: where the peer is built, `tests/interop/signatures.py` puts types and
+//! services made up at random in the place of this file.
 
 use roam::ServiceDescriptor;
 

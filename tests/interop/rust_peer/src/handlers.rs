@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use roam::{
     Call, Handler, ReplySink, RequestCall, RoamError, Rx, SelfRef, ServiceDescriptor, Tx,
@@ -217,6 +218,22 @@ impl Streams for Streaming {
 
     async fn count_widest(&self, end: u32, numbers: Tx<u32, WIDEST>) {
         send_up_to(end, &numbers).await;
+    }
+
+    async fn sum_late(&self, numbers: Rx<u32, WIDEST>) -> u64 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sum(numbers).await
+    }
+
+    async fn sum_in_order(&self, mut order: Order) -> Option<u64> {
+        let mut sum = 0;
+        loop {
+            match order.numbers.recv().await {
+                Ok(Some(number)) => sum += u64::from(*number),
+                Ok(None) => return Some(sum),
+                Err(_) => return None,
+            }
+        }
     }
 
     async fn sum_if_given(&self, numbers: Option<Rx<u32>>) -> Option<u64> {

@@ -80,6 +80,10 @@ pub trait Streams {
     async fn count_narrow(&self, end: u32, numbers: Tx<u32, NARROW>);
     async fn count_wide(&self, end: u32, numbers: Tx<u32, WIDE>);
     async fn count_widest(&self, end: u32, numbers: Tx<u32, WIDEST>);
+    /// Receives nothing for a while.
+    async fn sum_late(&self, numbers: Rx<u32, WIDEST>) -> u64;
+    /// None if the channel is of no use.
+    async fn sum_in_order(&self, order: Order) -> Option<u64>;
     async fn sum_if_given(&self, numbers: Option<Rx<u32>>) -> Option<u64>;
     /// Takes some items, and lets go of the channel.
     async fn take(&self, number: u32, numbers: Rx<u32>) -> u64;

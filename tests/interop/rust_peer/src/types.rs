@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use facet::Facet;
+use roam::Rx;
 
 #[derive(Debug, Clone, PartialEq, Facet)]
 pub struct Integers {
@@ -134,6 +135,13 @@ impl Expr {
 pub struct Page<T> {
     pub items: Vec<T>,
     pub total: u32,
+}
+
+/// A channel in a field.
+#[derive(Facet)]
+pub struct Order {
+    pub label: String,
+    pub numbers: Rx<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Facet)]

@@ -1,0 +1,151 @@
+"""A link to a program that is started for it, on the program's input and output."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Final
+
+import trio
+
+from .base import Link
+from .stream import StreamLimits, StreamLink
+
+__all__ = ["DEFAULT_GRACE", "SpawnedLink", "spawn_link"]
+
+DEFAULT_GRACE: Final = 5.0
+
+
+def spawn_link(
+    command: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stderr: int | None = None,
+    grace: float = DEFAULT_GRACE,
+    limits: StreamLimits | None = None,
+) -> SpawnedLink:
+    """Start a program, and speak with it on its standard input and output.
+
+    ``async with spawn_link(["adder-server"]) as link:`` runs it for the length of the
+    block. At the end its input is closed. If it has not ended `grace` seconds after
+    that, it is asked to terminate, and after another `grace` seconds it is killed. If
+    the block is cancelled it is killed at once. Either way it has ended, and its exit
+    code was taken, when the block is left. What it writes to standard error passes
+    through.
+
+    Args:
+        command: the program and its arguments; no shell is involved.
+        cwd: the directory it starts in; this process's if None.
+        env: its environment; this process's if None.
+        stderr: where its standard error goes, as for `subprocess.Popen`: nowhere with
+            `subprocess.DEVNULL`.
+        grace: in seconds.
+        limits: what the link may hold.
+
+    Raises:
+        TypeError: the command is a text, and not a list.
+        ValueError: there is no command, or `grace` is negative.
+        OSError: (on entering) it cannot be started.
+    """
+    if isinstance(command, str | bytes):
+        raise TypeError(
+            f"expected a command as a list, such as {shlex.split(str(command))}, "
+            f"got {command!r}"
+        )
+    if not command:
+        raise ValueError("expected a command, got an empty list")
+    if not grace >= 0:
+        raise ValueError(f"grace: expected a number of seconds from 0, got {grace!r}")
+    return SpawnedLink(
+        [os.fspath(each) for each in command], cwd, env, stderr, grace, limits
+    )
+
+
+class SpawnedLink:
+    """A program and the link to it, for the length of a block; see `spawn_link`."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        cwd: str | os.PathLike[str] | None,
+        env: Mapping[str, str] | None,
+        stderr: int | None,
+        grace: float,
+        limits: StreamLimits | None,
+    ) -> None:
+        self._command = command
+        self._cwd = cwd
+        self._env = env
+        self._stderr = stderr
+        self._grace = grace
+        self._limits = limits
+        self._process: trio.Process | None = None
+
+    @property
+    def returncode(self) -> int | None:
+        """How the program has ended, as `subprocess.Popen` has it; None before."""
+        return None if self._process is None else self._process.returncode
+
+    async def __aenter__(self) -> Link:
+        if self._process is not None:
+            raise RuntimeError("this program was started already; spawn another")
+        process = self._process = await trio.lowlevel.open_process(
+            list(self._command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            cwd=self._cwd,
+            env=self._env,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        return StreamLink(process.stdin, process.stdout, limits=self._limits)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process is not None
+        process = self._process
+        try:
+            await _close_pipes(process)
+            await self._wait_for_end(process)
+        finally:
+            with trio.CancelScope(shield=True):  # a killed process ends at once
+                process.kill()
+                await process.wait()
+            if exc is not None:
+                exc.add_note(
+                    f"{shlex.join(self._command)} has ended: exit code "
+                    f"{process.returncode}"
+                )
+
+    async def _wait_for_end(self, process: trio.Process) -> None:
+        with trio.move_on_after(self._grace):
+            await process.wait()
+        if process.returncode is None:
+            process.terminate()
+            with trio.move_on_after(self._grace):
+                await process.wait()
+
+    def __repr__(self) -> str:
+        state = "not started"
+        if self._process is not None:
+            code = self._process.returncode
+            state = "running" if code is None else f"ended: exit code {code}"
+        return f"<SpawnedLink of {shlex.join(self._command)}, {state}>"
+
+
+async def _close_pipes(process: trio.Process) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        await trio.aclose_forcefully(process.stdin)
+    finally:  # if this is cancelled, both are closed all the same
+        await trio.aclose_forcefully(process.stdout)

@@ -1,0 +1,256 @@
+"""Links between processes of one machine: Unix sockets.
+
+They drive the socket directly, as those over TCP do. An address is the path of the
+socket's file. A listener takes over the file of a server that has died without removing
+it, and nothing else: neither the socket of a server that lives nor any other file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+from trio.lowlevel import checkpoint
+
+from .sockets import take_socket
+from .stream import StreamLimits, StreamLink
+from .transport import SocketTransport
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["LocalLink", "LocalListener"]
+
+_FIRST_WAIT: Final = 0.001
+_LONGEST_WAIT: Final = 0.1
+"""Seconds between two tries of what the system gives no other way to wait for."""
+
+_BACKLOG: Final = 1024
+
+
+class LocalLink(StreamLink):
+    """A link on a Unix socket: each payload after its length.
+
+    Made by `connect` on one side, and by a `LocalListener` on the other.
+    """
+
+    @classmethod
+    async def connect(
+        cls, address: str, *, limits: StreamLimits | None = None
+    ) -> LocalLink:
+        """Connect to a server on this machine.
+
+        While the server's queue of connections is full, it waits: put a time limit
+        around it. A checkpoint; cancelled, it leaves nothing behind.
+
+        Args:
+            address: the path of the server's socket.
+            limits: what the link may hold.
+
+        Raises:
+            OSError: nobody listens there, or this side may not connect; or the system
+                has no Unix sockets.
+            ValueError: the address is none.
+        """
+        sock = _new_socket(address)
+        try:
+            await _connect(sock, address)
+            return cls.on(sock, limits=limits)
+        except BaseException:
+            sock.close()
+            raise
+
+    @classmethod
+    def on(
+        cls, sock: socket.socket, *, limits: StreamLimits | None = None
+    ) -> LocalLink:
+        """A link on a connected socket, which it takes over."""
+        link = cls.__new__(cls)
+        link._set_up(SocketTransport(sock), limits)
+        return link
+
+
+class LocalListener:
+    """Listens at an address of this machine, until closed; `bind` makes one."""
+
+    def __init__(self, sock: socket.socket, address: str) -> None:
+        self._address = address
+        self._file = _identity(os.lstat(address))
+        self._accepting = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+
+    @classmethod
+    async def bind(cls, address: str, *, mode: int | None = None) -> Self:
+        """Listen at `address`.
+
+        A checkpoint; cancelled, it leaves nothing behind.
+
+        Args:
+            address: the path of the socket to make.
+            mode: the permissions of its file, such as ``0o600``; whoever may write to
+                it may connect. None leaves that to the process's umask. Nobody can
+                connect before it is set.
+
+        Raises:
+            OSError: a server listens there already, or a file is there that is no
+                socket, or none can be made there; or the system has no Unix sockets.
+            ValueError: the address is none.
+        """
+        sock = _new_socket(address)
+        try:
+            await _listen(sock, address, mode)
+            return cls(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """The path of its socket."""
+        return self._address
+
+    async def accept(self, *, limits: StreamLimits | None = None) -> LocalLink:
+        """Wait for the next client. A checkpoint; cancelled, it loses no client.
+
+        Raises:
+            OSError: the system has no means for another connection now.
+            trio.ClosedResourceError: the listener is closed.
+        """
+        stream = await self._accepting.accept()
+        return LocalLink.on(take_socket(stream), limits=limits)
+
+    def close(self) -> None:
+        """Stop listening, and remove the socket's file, if it still is this one's."""
+        if self._accepting.socket.fileno() == -1:
+            return
+        with suppress(OSError):
+            if _identity(os.lstat(self._address)) == self._file:
+                os.unlink(self._address)
+        self._accepting.socket.close()
+
+    def __repr__(self) -> str:
+        closed = self._accepting.socket.fileno() == -1
+        return f"<LocalListener {self._address!r}, {'closed' if closed else 'open'}>"
+
+
+def _new_socket(address: str) -> socket.socket:
+    if not address or "\0" in address:
+        raise ValueError(
+            f"expected the path of a socket, such as '/run/adder.sock', got {address!r}"
+        )
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(
+            errno.EAFNOSUPPORT,
+            "this system has no Unix sockets; use tcp://127.0.0.1:0 instead",
+            address,
+        )
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
+
+
+async def _connect(sock: socket.socket, address: str) -> None:
+    await checkpoint()
+    wait = _FIRST_WAIT
+    while True:
+        try:
+            return sock.connect(address)
+        except BlockingIOError:
+            # The server's queue is full. The system tells nobody when it has room
+            # again who does not block.
+            await trio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+        except OSError as error:
+            raise _about(address, error) from error
+
+
+async def _listen(sock: socket.socket, address: str, mode: int | None) -> None:
+    await checkpoint()
+    wait = _FIRST_WAIT
+    while True:
+        with _directory_locked(address) as locked:
+            if locked:
+                return _listen_now(sock, address, mode)
+        await trio.sleep(wait)  # whoever has locked it is about to unlock it
+        wait = min(2 * wait, _LONGEST_WAIT)
+
+
+@contextmanager
+def _directory_locked(address: str) -> Generator[bool, None, None]:
+    """Whether nobody else binds sockets in the directory of `address` meanwhile.
+
+    From a socket that is bound and does not listen yet, a server's that has died is not
+    to be told.
+    """
+    import fcntl  # not on Windows, nor are the sockets
+
+    try:
+        directory = os.open(os.path.dirname(address) or ".", os.O_RDONLY)
+    except OSError as error:
+        raise _about(address, error) from error
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(directory)  # unlocks it
+
+
+def _listen_now(sock: socket.socket, address: str, mode: int | None) -> None:
+    try:
+        _bind(sock, address)
+        try:
+            if mode is not None:
+                os.chmod(address, mode)
+            sock.listen(_BACKLOG)
+        except BaseException:
+            os.unlink(address)
+            raise
+    except OSError as error:
+        raise _about(address, error) from error
+
+
+def _bind(sock: socket.socket, address: str) -> None:
+    try:
+        sock.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        _remove_what_a_dead_server_left(address)
+        sock.bind(address)
+
+
+def _remove_what_a_dead_server_left(address: str) -> None:
+    if not stat.S_ISSOCK(os.lstat(address).st_mode):
+        raise FileExistsError(
+            errno.EADDRINUSE, "a file is there that is no socket", address
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(address)
+        except ConnectionRefusedError:
+            os.unlink(address)
+            return
+        except BlockingIOError:
+            pass  # its queue is full, so it lives
+    raise OSError(errno.EADDRINUSE, "a server listens there already", address)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _about(address: str, error: OSError) -> OSError:
+    """The same error, which names the address; the system's own seldom does."""
+    if error.errno is None:  # the path is longer than such an address can be
+        return OSError(errno.ENAMETOOLONG, str(error), address)
+    return OSError(error.errno, error.strerror or str(error), address)

@@ -1,0 +1,112 @@
+"""A link on this process's own standard input and output.
+
+For a program that another one has started to speak with it. What is printed meanwhile,
+and afterwards, goes to standard error, and so cannot come between the payloads.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+from typing import Final
+
+import trio
+
+from .stream import StreamLimits, StreamLink
+from .transport import SocketTransport
+
+__all__ = ["stdio_link", "take_over"]
+
+_INPUT: Final = 0
+_OUTPUT: Final = 1
+_ERRORS: Final = 2
+
+_taken = False
+
+
+def stdio_link(*, limits: StreamLimits | None = None) -> StreamLink:
+    """Make a link of standard input and output; once in the life of a process.
+
+    They are the link's from then on, so that closing it is an end to the peer: standard
+    input is empty afterwards, and standard output is the same as standard error.
+
+    Args:
+        limits: what the link may hold.
+
+    Raises:
+        OSError: one of them is closed, or a terminal, where no peer speaks; or the
+            system is Windows.
+        RuntimeError: there was a link on them already.
+    """
+    global _taken
+    if _taken:
+        raise RuntimeError("there is, or was, a link on standard input and output")
+    link = take_over(_INPUT, _OUTPUT, _ERRORS, limits=limits)
+    _taken = True
+    return link
+
+
+def take_over(
+    reads: int, writes: int, errors: int, *, limits: StreamLimits | None = None
+) -> StreamLink:
+    """Make a link of two file descriptors, and something harmless of the two.
+
+    Args:
+        reads: where to receive; reads nothing from then on.
+        writes: where to send; writes to `errors` from then on.
+        errors: where to write what is not meant for the peer.
+        limits: what the link may hold.
+
+    Raises:
+        OSError: one of them is closed, or a terminal; or the system is Windows.
+    """
+    if sys.platform == "win32":
+        raise OSError(
+            errno.ENOSYS,
+            "trio cannot wait for standard input on Windows; use tcp: or a pipe",
+        )
+    for name, fd in (("input", reads), ("output", writes)):
+        os.fstat(fd)  # raises if it is closed
+        if os.isatty(fd):
+            raise OSError(
+                errno.EINVAL,
+                f"standard {name} is a terminal, and no peer speaks there: this is a "
+                "program for another one to start",
+            )
+    if sys.stdout is not None:
+        sys.stdout.flush()  # what was printed before belongs in front
+    elsewhere = _copy_or_nowhere(errors)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        link = _link_on(reads, writes, limits)
+        os.dup2(nothing, reads)
+        os.dup2(elsewhere, writes)
+    finally:
+        os.close(nothing)
+        os.close(elsewhere)
+    return link
+
+
+def _copy_or_nowhere(fd: int) -> int:
+    try:
+        return os.dup(fd)
+    except OSError:  # it is closed
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def _link_on(reads: int, writes: int, limits: StreamLimits | None) -> StreamLink:
+    if _is_one_socket(reads, writes):
+        sock = socket.socket(fileno=os.dup(reads))
+        return StreamLink.over(SocketTransport(sock), limits=limits)
+    # These switch to non-blocking, also for whoever else has the same pipes, and
+    # switch back when they close.
+    output = trio.lowlevel.FdStream(os.dup(writes))
+    return StreamLink(output, trio.lowlevel.FdStream(os.dup(reads)), limits=limits)
+
+
+def _is_one_socket(reads: int, writes: int) -> bool:
+    one, other = os.fstat(reads), os.fstat(writes)
+    return stat.S_ISSOCK(one.st_mode) and os.path.samestat(one, other)

@@ -1,0 +1,259 @@
+"""Links over TLS.
+
+TLS 1.3, and TLS 1.2 as OpenSSL has it, can be closed by halves: each side tells the
+other that it sends no more, and may still receive. `trio.SSLStream` closes both ways at
+once, and so could lose what the peer has yet to send, or even what was sent before;
+here the standard library's TLS is driven directly, on the transport below.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar, cast
+
+import trio
+from trio.lowlevel import checkpoint
+
+from .base import Buffer
+from .sockets import take_socket
+from .stream import StreamLimits, StreamLink
+from .transport import ByteTransport, SocketTransport
+
+__all__ = [
+    "TlsTransport",
+    "accept_tls",
+    "connect_tls",
+    "tls_to_client",
+    "tls_to_server",
+]
+
+T = TypeVar("T")
+
+_RECEIVED_AT_ONCE: Final = 64 * 1024
+
+_WRITTEN_AT_ONCE: Final = 64 * 1024
+"""How many bytes are encrypted before they are passed on."""
+
+
+async def connect_tls(
+    host: str,
+    port: int,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    limits: StreamLimits | None = None,
+) -> StreamLink:
+    """Connect to a server over TLS, and see to it that it is the one meant.
+
+    Args:
+        host: name or address of the server; its certificate has to be for it.
+        port: its port.
+        ssl_context: whom to trust, and more; `ssl.create_default_context` if None.
+        limits: what the link may hold.
+
+    Raises:
+        OSError: no address of the host accepts the connection, or, as `ssl.SSLError`,
+            TLS failed.
+    """
+    transport = await tls_to_server(host, port, ssl_context)
+    return StreamLink.over(transport, limits=limits)
+
+
+async def accept_tls(
+    stream: trio.SocketStream,
+    ssl_context: ssl.SSLContext,
+    *,
+    limits: StreamLimits | None = None,
+) -> StreamLink:
+    """Make a link of a connection that a listener has accepted.
+
+    Takes the socket out of `stream`. If it fails or is cancelled, the connection is
+    closed.
+
+    Args:
+        stream: the connection.
+        ssl_context: has the server's certificate.
+        limits: what the link may hold.
+
+    Raises:
+        OSError: TLS failed, as `ssl.SSLError`, or the client is gone.
+    """
+    transport = await tls_to_client(stream, ssl_context)
+    return StreamLink.over(transport, limits=limits)
+
+
+async def tls_to_server(
+    host: str, port: int, ssl_context: ssl.SSLContext | None
+) -> TlsTransport:
+    """The transport of `connect_tls`."""
+    context = ssl_context or ssl.create_default_context()
+    stream = await trio.open_tcp_stream(host, port)
+    below = SocketTransport(take_socket(stream))
+    return await _shake_hands(TlsTransport(below, context, server_hostname=host))
+
+
+async def tls_to_client(
+    stream: trio.SocketStream, ssl_context: ssl.SSLContext
+) -> TlsTransport:
+    """The transport of `accept_tls`."""
+    below = SocketTransport(take_socket(stream))
+    return await _shake_hands(TlsTransport(below, ssl_context, server_side=True))
+
+
+async def _shake_hands(transport: TlsTransport) -> TlsTransport:
+    try:
+        await transport.shake_hands()
+    except BaseException as error:
+        await transport.abort_sending()
+        await transport.end_receiving()
+        if isinstance(error, trio.BrokenResourceError):
+            raise ConnectionResetError(str(error)) from error
+        raise
+    return transport
+
+
+class TlsTransport(ByteTransport):
+    """TLS on any other transport.
+
+    Args:
+        below: where the encrypted bytes go; this transport takes it over.
+        context: certificates, whom to trust, and more.
+        server_side: whether this is the server's side.
+        server_hostname: the server's name, at the client's side.
+    """
+
+    def __init__(
+        self,
+        below: ByteTransport,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+    ) -> None:
+        self._below = below
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=server_side,
+            server_hostname=server_hostname,
+        )
+        # It is typed as if it always returned what it has read.
+        self._read_into = cast("Callable[[int, memoryview], int]", self._tls.read)
+        self._kept = bytearray()  # decrypted, when sending ended
+
+    async def shake_hands(self) -> None:
+        """Do TLS's handshake, before anything else.
+
+        Raises:
+            ssl.SSLError: the peer was not accepted, or did not accept this side.
+            OSError, trio.BrokenResourceError: the transport below failed.
+        """
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._feed()
+            except ssl.SSLError:
+                with suppress(OSError, trio.BrokenResourceError):
+                    await self._flush()  # tells the peer why
+                raise
+            else:
+                return await self._flush()
+
+    async def receive_some(self, most: int) -> bytes:
+        await checkpoint()
+        return await self._decrypted_by(lambda: self._decrypt(most), b"")
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        await checkpoint()
+        return await self._decrypted_by(lambda: self._decrypt_into(buffer), 0)
+
+    async def _decrypted_by(self, decrypt: Callable[[], T], at_end: T) -> T:
+        while True:
+            try:
+                return decrypt()
+            except ssl.SSLWantReadError:
+                await self._feed()
+            except ssl.SSLZeroReturnError:
+                return at_end
+            except ssl.SSLEOFError as error:
+                raise trio.BrokenResourceError(
+                    "the peer closed the connection without an end of TLS"
+                ) from error
+
+    def _decrypt(self, most: int) -> bytes:
+        # One read returns one record, so go on while there are more.
+        decrypted = bytearray(self._kept[:most])
+        del self._kept[:most]
+        if not decrypted:
+            decrypted += self._tls.read(most)
+        with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            while decrypted and len(decrypted) < most:
+                more = self._tls.read(most - len(decrypted))
+                if not more:
+                    break
+                decrypted += more
+        return bytes(decrypted)
+
+    def _decrypt_into(self, buffer: memoryview) -> int:
+        if self._kept:
+            count = min(len(buffer), len(self._kept))
+            buffer[:count] = self._kept[:count]
+            del self._kept[:count]
+            return count
+        return self._read_into(len(buffer), buffer)
+
+    async def _feed(self) -> None:
+        received = await self._below.receive_some(_RECEIVED_AT_ONCE)
+        if received:
+            self._incoming.write(received)
+        else:
+            self._incoming.write_eof()
+
+    async def send_all(self, buffers: Sequence[Buffer]) -> None:
+        for buffer in buffers:
+            with memoryview(buffer) as view:
+                for first in range(0, len(view), _WRITTEN_AT_ONCE):
+                    self._encrypt(view[first : first + _WRITTEN_AT_ONCE])
+                    await self._flush()
+
+    def _encrypt(self, view: memoryview) -> None:
+        written = 0
+        while written < len(view):
+            try:
+                written += self._tls.write(view[written:])
+            except ssl.SSLWantReadError:
+                raise trio.BrokenResourceError(
+                    "the peer wants to negotiate TLS again in the middle of a message, "
+                    "which is not supported"
+                ) from None
+
+    async def _flush(self) -> None:
+        # Only who sends does this, so what receiving sets off, such as an answer to new
+        # keys, goes out with the next payload.
+        if self._outgoing.pending:
+            await self._below.send_all([self._outgoing.read()])
+
+    async def end_sending(self) -> None:
+        self._keep_what_has_come()
+        with suppress(ssl.SSLError):  # it wants the peer's end, which may come later
+            self._tls.unwrap()
+        with suppress(OSError, trio.BrokenResourceError):  # nobody is left to be told
+            await self._flush()
+        await self._below.end_sending()
+
+    def _keep_what_has_come(self) -> None:
+        # Ending fails if there is still something to decrypt. There is not much.
+        with suppress(ssl.SSLError):
+            while chunk := self._tls.read(_RECEIVED_AT_ONCE):
+                self._kept += chunk
+
+    async def abort_sending(self) -> None:
+        await self._below.abort_sending()
+
+    async def end_receiving(self) -> None:
+        await self._below.end_receiving()

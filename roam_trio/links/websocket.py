@@ -1,0 +1,213 @@
+"""Links over WebSocket, on whatever transport is below (`transport.websocket`).
+
+Each payload is one binary message. Sending ends with a Close frame; the other side may
+still send then, until it closes as well. The connection below is released when both
+halves of the link are closed.
+
+This needs the websockets package: ``pip install 'roam-trio[websocket]'``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import trio
+from trio.lowlevel import checkpoint
+
+from .base import Buffer, Link
+from .stream import StreamLimits, StreamLinkRx, StreamLinkTx
+from .transport import ByteTransport
+from .websocket_framing import WebSocketDecoder, WebSocketEncoder
+from .websocket_handshake import accept_handshake, client_handshake
+
+__all__ = ["WebSocketLink", "WebSocketLinkRx", "WebSocketLinkTx"]
+
+
+class WebSocketLink(Link):
+    """A link on a WebSocket; `connect` makes one at the client, `accept` at the server.
+
+    Args:
+        transport: the connection, after the handshake; the link takes it over.
+        is_client: whether this is the client's side.
+        received: what has come after the handshake already.
+        limits: what the link may hold.
+    """
+
+    def __init__(
+        self,
+        transport: ByteTransport,
+        *,
+        is_client: bool,
+        received: bytes = b"",
+        limits: StreamLimits | None = None,
+    ) -> None:
+        limits = limits or StreamLimits()
+        encoder = WebSocketEncoder(mask=is_client)
+
+        def close_frame() -> bytes:
+            return encoder.close_frame(decoder.close_code)
+
+        closing = _ClosingTransport(transport, close_frame, received)
+        tx = WebSocketLinkTx(closing, limits, encoder)
+        decoder = WebSocketDecoder(
+            limits.max_payload, masked=not is_client, on_ping=tx.answer
+        )
+        self._halves = (tx, WebSocketLinkRx(closing, decoder))
+
+    @classmethod
+    async def connect(
+        cls, transport: ByteTransport, url: str, *, limits: StreamLimits | None = None
+    ) -> WebSocketLink:
+        """Ask a server for a WebSocket.
+
+        If it fails or is cancelled, the connection is closed.
+
+        Args:
+            transport: a connection to the server; the link takes it over.
+            url: ``ws://host:port/path``, as it is told to the server.
+            limits: what the link may hold.
+
+        Raises:
+            LinkError: the server refuses, or is none of WebSockets.
+            OSError: the connection broke.
+        """
+        received = await _in_full(transport, client_handshake(transport, url))
+        return cls(transport, is_client=True, received=received, limits=limits)
+
+    @classmethod
+    async def accept(
+        cls,
+        transport: ByteTransport,
+        *,
+        path: str | None = None,
+        origins: Sequence[str] = (),
+        limits: StreamLimits | None = None,
+    ) -> WebSocketLink:
+        """Grant a client its WebSocket.
+
+        If it fails or is cancelled, the connection is closed.
+
+        Args:
+            transport: a connection of a client's; the link takes it over.
+            path: what the client has to ask for; None if that does not matter.
+            origins: the web pages that may connect: ``"https://example.org"``. Others
+                are refused; who is no browser names none.
+            limits: what the link may hold.
+
+        Raises:
+            LinkError: the client was refused, or asks for something else.
+            OSError: the connection broke.
+        """
+        received = await _in_full(transport, accept_handshake(transport, path, origins))
+        return cls(transport, is_client=False, received=received, limits=limits)
+
+    def split(self) -> tuple[WebSocketLinkTx, WebSocketLinkRx]:
+        return self._halves
+
+
+class WebSocketLinkTx(StreamLinkTx):
+    """The sending half of a WebSocket link; see `StreamLinkTx`."""
+
+    def __init__(
+        self, transport: ByteTransport, limits: StreamLimits, encoder: WebSocketEncoder
+    ) -> None:
+        super().__init__(transport, limits, encoder)
+        self._answers = encoder
+
+    def answer(self, ping: bytes) -> None:
+        """Answer a ping of the peer's; of several, only the last may be answered."""
+        if self._ending is None:
+            self._count_answer(-1)
+            self._answers.answer(ping)
+            self._count_answer(1)
+            self._see_to_writing()
+
+    def _written(self, payloads: int, size: int) -> None:
+        super()._written(payloads, size)
+        self._count_answer(1)  # one that came while others were written
+
+    def _count_answer(self, sign: int) -> None:
+        """An answer counts as if it were a payload written before, and were not now."""
+        length = self._answers.answer_length
+        if length:
+            self._written_payloads -= sign
+            self._written_size -= sign * length
+
+
+class WebSocketLinkRx(StreamLinkRx):
+    """The receiving half of a WebSocket link; see `StreamLinkRx`."""
+
+    def __init__(self, transport: ByteTransport, decoder: WebSocketDecoder) -> None:
+        super().__init__(transport, decoder)
+        self._messages = decoder
+
+    async def _read(self) -> list[bytes]:
+        payloads = await super()._read()
+        if self._messages.at_end:
+            self._end(None)
+        return payloads
+
+
+class _ClosingTransport(ByteTransport):
+    """The transport below, closed as WebSockets are: by a Close frame each way.
+
+    Sending ends with that frame alone: there are intermediaries that take the end of
+    one direction of a connection for the end of both.
+    """
+
+    def __init__(
+        self,
+        below: ByteTransport,
+        close_frame: Callable[[], bytes],
+        received: bytes,
+    ) -> None:
+        self._below = below
+        self._received = received
+        self._close_frame = close_frame
+        self._sending_ended = False
+        self._receiving_ended = False
+
+    async def receive_some(self, most: int) -> bytes:
+        if self._received:
+            await checkpoint()
+            received, self._received = self._received, b""
+            return received
+        return await self._below.receive_some(most)
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        return await self._below.receive_into(buffer)
+
+    async def send_all(self, buffers: Sequence[Buffer]) -> None:
+        await self._below.send_all(buffers)
+
+    def send_nowait(self, buffers: list[Buffer]) -> list[Buffer]:
+        return self._below.send_nowait(buffers)
+
+    async def end_sending(self) -> None:
+        with suppress(OSError, trio.BrokenResourceError):  # nobody is left to be told
+            await self._below.send_all([self._close_frame()])
+        self._sending_ended = True
+        if self._receiving_ended:
+            await self._below.end_sending()
+
+    async def abort_sending(self) -> None:
+        self._sending_ended = True
+        await self._below.abort_sending()
+
+    async def end_receiving(self) -> None:
+        self._receiving_ended = True
+        await self._below.end_receiving()
+        if self._sending_ended:
+            await self._below.abort_sending()
+
+
+async def _in_full(transport: ByteTransport, handshake: Awaitable[bytes]) -> bytes:
+    try:
+        return await handshake
+    except BaseException as error:
+        await transport.abort_sending()
+        await transport.end_receiving()
+        if isinstance(error, trio.BrokenResourceError):
+            raise ConnectionResetError(str(error)) from error
+        raise

@@ -1,0 +1,223 @@
+"""Payloads as WebSocket messages: each is one binary frame (`transport.websocket`).
+
+No I/O happens here. The frames themselves are the business of the websockets package;
+here is what becomes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Final
+
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.frames import Close, Frame, Opcode
+
+from ..errors import LinkError, PayloadTooLarge, TruncatedPayload
+from .base import Buffer
+from .framing import FrameEncoder
+
+__all__ = ["NORMAL", "WebSocketDecoder", "WebSocketEncoder"]
+
+NORMAL: Final = 1000
+_GOING_AWAY: Final = 1001
+_PROTOCOL_ERROR: Final = 1002
+_UNSUPPORTED_DATA: Final = 1003
+_NO_STATUS: Final = 1005
+_TOO_BIG: Final = 1009
+"""Why a WebSocket is closed, as its protocol has it."""
+
+_LARGEST_CONTROL: Final = 125
+"""How long a ping may be. It does not count as a payload."""
+
+
+class WebSocketEncoder(FrameEncoder):
+    """Payloads in, buffers to write out; see `FrameEncoder`.
+
+    A payload is copied once, into its frame (`zerocopy.send.websocket`).
+
+    Args:
+        mask: whether to mask what is sent: clients do, servers do not.
+    """
+
+    __slots__ = ("_mask", "_pong")
+
+    def __init__(self, *, mask: bool) -> None:
+        super().__init__()
+        self._mask = mask
+        self._pong = b""
+
+    def add(self, pieces: Sequence[Buffer], length: int) -> None:
+        self._add_piece(self._frame(Opcode.BINARY, b"".join(pieces)))
+
+    def answer(self, ping: bytes) -> None:
+        """Answer a ping; of several that wait to be answered, the last."""
+        self._pong = self._frame(Opcode.PONG, ping)
+
+    @property
+    def answer_length(self) -> int:
+        """How long the answer is that waits to be written, if any."""
+        return len(self._pong)
+
+    def close_frame(self, code: int) -> bytes:
+        """The frame that ends all sending."""
+        return self._frame(Opcode.CLOSE, Close(code, "").serialize())
+
+    def take(self) -> list[Buffer]:
+        taken = super().take()
+        if self._pong:
+            # Not in front: there may be the rest of a frame, given back.
+            taken.append(self._pong)
+            self._pong = b""
+        return taken
+
+    def _frame(self, opcode: Opcode, data: bytes) -> bytes:
+        return Frame(opcode, data).serialize(mask=self._mask)
+
+
+class WebSocketDecoder:
+    """Bytes in, payloads out; see `FrameDecoder`.
+
+    Args:
+        max_payload: the longest payload to accept, in bytes.
+        masked: whether frames have to be masked: those of clients.
+        on_ping: is told of pings.
+    """
+
+    def __init__(
+        self, max_payload: int, *, masked: bool, on_ping: Callable[[bytes], None]
+    ) -> None:
+        self.payloads: list[bytes] = []
+        self.count = 0
+        """How many payloads have come so far."""
+        self.payload_bytes = 0
+        """Their length in all."""
+        self.at_end = False
+        """Whether the peer has said that it sends no more."""
+        self.close_code = NORMAL
+        """What this side has to say when it closes."""
+        self._max_payload = max_payload
+        self._masked = masked
+        self._on_ping = on_ping
+        self._unread = bytearray()
+        self._inside_frame = False
+        self._fragments: bytearray | None = None
+        self._parser = self._parse()
+        next(self._parser)
+
+    @property
+    def large_buffer(self) -> None:
+        """A large payload has no place of its own: it may come in fragments."""
+        return None
+
+    def filled(self, count: int) -> None:
+        """Never called, as there is no `large_buffer`."""
+        raise NotImplementedError
+
+    def feed(self, chunk: bytes) -> None:
+        """Take note of what was received.
+
+        Raises:
+            PayloadTooLarge: a frame was announced that makes a payload too long.
+            LinkError: what came is no binary message, or no WebSocket frame, or the
+                peer has closed for another reason than that it is done.
+        """
+        if not self.at_end:
+            self._unread += chunk
+            next(self._parser)
+
+    def ended(self) -> None:
+        """Take note of the end of the stream.
+
+        That it comes without a closing handshake is not taken for an error.
+
+        Raises:
+            TruncatedPayload: it is in the middle of a message.
+        """
+        if self._unread or self._inside_frame or self._fragments is not None:
+            raise TruncatedPayload("the stream ended inside a WebSocket message")
+
+    def _parse(self) -> Generator[None, None, None]:
+        yield
+        while not self.at_end:
+            self._inside_frame = False
+            held = len(self._fragments or b"")
+            most = self._max_payload - held
+            try:
+                frame = yield from Frame.parse(
+                    self._read_exact,
+                    mask=self._masked,
+                    max_size=max(most, _LARGEST_CONTROL),
+                )
+            except PayloadTooBig as error:
+                raise self._too_large(held + (error.size or 0)) from None
+            except ProtocolError as error:
+                raise self._broken(str(error)) from error
+            if len(frame.data) > most and frame.opcode in _DATA:
+                raise self._too_large(held + len(frame.data))
+            self._take(frame)
+        self._unread.clear()  # nothing counts after the end
+        yield
+
+    def _read_exact(self, count: int) -> Generator[None, None, bytes]:
+        while len(self._unread) < count:
+            yield
+        self._inside_frame = True
+        read = bytes(memoryview(self._unread)[:count])
+        del self._unread[:count]
+        return read
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PING:
+            self._on_ping(bytes(frame.data))
+        elif frame.opcode is Opcode.CLOSE:
+            self._take_close(bytes(frame.data))
+        elif frame.opcode is Opcode.TEXT:
+            self.close_code = _UNSUPPORTED_DATA
+            raise LinkError(
+                "the peer sent a text message; payloads are binary messages"
+            )
+        elif frame.opcode in _DATA:
+            self._take_data(frame)
+
+    def _take_data(self, frame: Frame) -> None:
+        continues = frame.opcode is Opcode.CONT
+        if continues != (self._fragments is not None):
+            raise self._broken(
+                "a message goes on that has not begun"
+                if continues
+                else "a message begins before the last one is complete"
+            )
+        if self._fragments is None and frame.fin:
+            return self._add(bytes(frame.data))
+        self._fragments = self._fragments or bytearray()
+        self._fragments += frame.data
+        if frame.fin:
+            payload, self._fragments = bytes(self._fragments), None
+            self._add(payload)
+
+    def _add(self, payload: bytes) -> None:
+        self.payloads.append(payload)
+        self.count += 1
+        self.payload_bytes += len(payload)
+
+    def _take_close(self, data: bytes) -> None:
+        if self._fragments is not None:
+            raise self._broken("it is closed in the middle of a message")
+        try:
+            close = Close.parse(data)
+        except (ProtocolError, UnicodeDecodeError) as error:
+            raise self._broken(str(error)) from error
+        if close.code not in (NORMAL, _GOING_AWAY, _NO_STATUS):
+            raise LinkError(f"the peer has closed the WebSocket: {close}")
+        self.at_end = True
+
+    def _too_large(self, size: int) -> LinkError:
+        self.close_code = _TOO_BIG
+        return PayloadTooLarge(size, self._max_payload, inbound=True)
+
+    def _broken(self, how: str) -> LinkError:
+        self.close_code = _PROTOCOL_ERROR
+        return LinkError(f"the peer broke the WebSocket protocol: {how}")
+
+
+_DATA: Final = (Opcode.BINARY, Opcode.CONT, Opcode.TEXT)

@@ -1,0 +1,182 @@
+"""Getting through to a server: time limits, servers that are not up yet, failover."""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from typing import Final, cast
+
+import attrs
+import trio
+
+from ..errors import LinkError
+from ..links import Link
+from .base import LinkFactory, LinkOptions
+from .registry import transport_for
+
+__all__ = ["DEFAULT_CONNECT_TIMEOUT", "Dialer", "dialer"]
+
+DEFAULT_CONNECT_TIMEOUT: Final = 30.0
+
+_FIRST_WAIT: Final = 0.05
+_LONGEST_WAIT: Final = 2.0
+"""Seconds between two tries to reach a server that is not up yet; doubled each time."""
+
+_MAY_PASS: Final = {
+    errno.ECONNREFUSED,  # it does not listen yet
+    errno.ENOENT,  # the file of its socket is not there yet
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+    errno.ETIMEDOUT,
+    errno.EAGAIN,
+}
+
+
+def dialer(
+    urls: str | Sequence[str],
+    options: LinkOptions | None = None,
+    *,
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+    wait_for: float = 0.0,
+) -> Dialer:
+    """What makes a fresh link to a server each time that it is called.
+
+    Args:
+        urls: where the server is. Of several, each call tries one after the other, in
+            this order, and takes the first that answers. A host's name may stand for
+            several addresses: those are tried too.
+        options: what the links are made with.
+        connect_timeout: how many seconds one URL may take to answer.
+        wait_for: for how many seconds to try again, with growing pauses, while nobody
+            answers for a reason that can pass: nobody listens there yet, the file of
+            the socket does not exist yet, or the network is down.
+
+    Raises:
+        ValueError: a URL is wrong, or there is none, or an option is out of range.
+    """
+    urls = (urls,) if isinstance(urls, str) else tuple(urls)
+    options = options or LinkOptions()
+    if not urls:
+        raise ValueError("expected at least one URL to connect to, got none")
+    transports = [transport_for(url) for url in urls]
+    if options.ssl_context is not None and not any(t.uses_tls for t in transports):
+        raise ValueError(
+            f"ssl_context was given, but no TLS is spoken with {', '.join(urls)}"
+        )
+    ways = [
+        _Way(url, transport.to_connect(url, options))
+        for url, transport in zip(urls, transports, strict=True)
+    ]
+    return Dialer(ways, _seconds("connect_timeout", connect_timeout), wait_for)
+
+
+class Dialer:
+    """Makes fresh links to a server, as often as it is called; `dialer` makes it."""
+
+    def __init__(
+        self, ways: Sequence[_Way], connect_timeout: float, wait_for: float
+    ) -> None:
+        if not 0 <= wait_for < math.inf:
+            raise ValueError(
+                "wait_for: expected a finite number of seconds from 0, "
+                f"got {wait_for!r}"
+            )
+        self._ways = tuple(ways)
+        self._connect_timeout = connect_timeout
+        self._wait_for = wait_for
+
+    async def __call__(self) -> Link:
+        """Connect. A checkpoint; cancelled, it leaves nothing open.
+
+        Raises:
+            OSError: no URL has answered. The error tells what became of each.
+            LinkError: whoever answered speaks something else.
+        """
+        pauses = _pauses()
+        give_up_at = trio.current_time() + self._wait_for
+        while True:
+            try:
+                return await self._try_each()
+            except OSError as error:
+                left = give_up_at - trio.current_time()
+                if left <= 0 or not _may_pass(error):
+                    raise
+            await trio.sleep(min(next(pauses), left))
+
+    async def _try_each(self) -> Link:
+        failures: list[Exception] = []
+        for way in self._ways:
+            try:
+                return await way.connect(self._connect_timeout)
+            except (OSError, LinkError) as error:
+                failures.append(error)
+        try:
+            raise _what_became_of(self._ways, failures)
+        finally:
+            failures.clear()  # else it and its traceback would hold each other
+
+    def __repr__(self) -> str:
+        return f"<Dialer of {', '.join(way.url for way in self._ways)}>"
+
+
+@attrs.frozen
+class _Way:
+    """One of the URLs at which the server may be."""
+
+    url: str
+    _open: LinkFactory
+
+    async def connect(self, seconds: float) -> Link:
+        with trio.move_on_after(seconds):
+            return await self._open()
+        raise TimeoutError(
+            errno.ETIMEDOUT,
+            f"no answer in {seconds} seconds (connect_timeout)",
+            self.url,
+        )
+
+
+def _what_became_of(ways: Sequence[_Way], failures: Sequence[Exception]) -> Exception:
+    if len(failures) == 1:
+        return failures[0]
+    told = "; ".join(
+        f"{way.url}: {error}" for way, error in zip(ways, failures, strict=True)
+    )
+    error = ConnectionError(f"none of {len(ways)} URLs could be connected to: {told}")
+    error.__cause__ = ExceptionGroup("what became of each", failures)
+    return error
+
+
+def _pauses() -> Iterator[float]:
+    pause = _FIRST_WAIT
+    while True:
+        yield pause
+        pause = min(2 * pause, _LONGEST_WAIT)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether it can be different next time, without anybody's correcting anything."""
+    if isinstance(error, ssl.SSLError):
+        return False
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    if isinstance(error, ExceptionGroup):
+        group = cast("ExceptionGroup[Exception]", error)
+        return any(_may_pass(each) for each in group.exceptions)
+    if isinstance(error, OSError) and error.errno is None:
+        # One for several: trio's, when none of the addresses of a host has answered.
+        return error.__cause__ is not None and _may_pass(error.__cause__)
+    return isinstance(error, OSError) and error.errno in _MAY_PASS
+
+
+def _seconds(name: str, value: float) -> float:
+    if not 0 < value <= math.inf:
+        raise ValueError(f"{name}: expected a number of seconds above 0, got {value!r}")
+    return value

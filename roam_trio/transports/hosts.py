@@ -1,0 +1,76 @@
+"""Hosts and ports: what the URLs of all transports over TCP are made of."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+import attrs
+
+from .base import wrong_url
+
+__all__ = ["HostAndPort"]
+
+
+@attrs.frozen
+class HostAndPort:
+    """Where to connect to, or to listen; without a host, on every address there is."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        example: str,
+        *,
+        default_port: int | None = None,
+        may_have_path: bool = False,
+    ) -> HostAndPort:
+        """Read them from a URL.
+
+        Args:
+            url: the URL.
+            example: how it should be, for the error if it is not.
+            default_port: the port if none is given; None if there has to be one.
+            may_have_path: whether there may be a path and a query.
+
+        Raises:
+            ValueError: it is not as it should be.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise wrong_url(url, example, error) from None
+        if port is None:
+            port = default_port
+        if port is None:
+            raise wrong_url(url, example, "there is no port")
+        if _has_more(parts, may_have_path):
+            most = "host, port and path" if may_have_path else "host and port"
+            raise wrong_url(url, example, f"there is more than {most}")
+        return cls(parts.hostname or "", port)
+
+    def check_for_connecting(self, url: str, example: str) -> None:
+        """Refuse what can only be listened at.
+
+        Raises:
+            ValueError: there is no host.
+        """
+        if not self.host:
+            raise wrong_url(url, example, "there is no host to connect to")
+
+    def with_port(self, port: int) -> HostAndPort:
+        """The same host, and the port that was found to be free there."""
+        return HostAndPort(self.host, port)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _has_more(parts: SplitResult, may_have_path: bool) -> bool:
+    if "@" in parts.netloc or parts.fragment:
+        return True
+    return not may_have_path and bool(parts.path or parts.query)

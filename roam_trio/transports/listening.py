@@ -1,0 +1,103 @@
+"""Listening on sockets, whatever is spoken on the connections then."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
+
+import trio
+
+from ..links import Link
+from .base import LinkFactory, LinkListener
+from .hosts import HostAndPort
+
+T = TypeVar("T")
+
+__all__ = ["StreamLinkListener", "accept_when_possible", "listen_on_tcp"]
+
+logger = logging.getLogger("roam_trio.transports")
+
+_NO_MEANS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+"""What accept fails with where it would succeed if other connections were closed."""
+
+_SECONDS_WITHOUT_MEANS: Final = 0.1
+
+_TRIES: Final = 10
+"""How often to look for a port that is free on all addresses of a machine."""
+
+
+class StreamLinkListener(LinkListener):
+    """Listens on a socket.
+
+    Args:
+        url: where, as it is reported.
+        listener: the socket.
+        link_on: makes the link of a connection; closes it if that fails.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        listener: trio.SocketListener,
+        link_on: Callable[[trio.SocketStream], Awaitable[Link]],
+    ) -> None:
+        self._url = url
+        self._listener = listener
+        self._link_on = link_on
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    async def accept(self) -> LinkFactory:
+        stream = await accept_when_possible(self._listener.accept, self._url)
+        return partial(self._link_on, stream)
+
+    def close(self) -> None:
+        self._listener.socket.close()
+
+
+async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> T:
+    """Accept a connection, as soon as the system has the means for it."""
+    while True:
+        try:
+            return await accept()
+        except OSError as error:
+            if error.errno not in _NO_MEANS:
+                raise
+            logger.error(
+                "%s: cannot accept a connection now, and try again: %s", url, error
+            )
+            await trio.sleep(_SECONDS_WITHOUT_MEANS)
+
+
+async def listen_on_tcp(
+    address: HostAndPort,
+) -> tuple[HostAndPort, list[trio.SocketListener]]:
+    """Listen at all addresses of a host, with one port, which is returned.
+
+    Raises:
+        OSError: it cannot listen there.
+    """
+    for _ in range(_TRIES):
+        listeners = await _listen_at(address)
+        port: int = listeners[0].socket.getsockname()[1]
+        bound = address.with_port(port)
+        if all(each.socket.getsockname()[1] == port for each in listeners):
+            return bound, listeners
+        # Port 0: each address has got another one. Try that of the first on all.
+        for each in listeners:
+            each.socket.close()
+        with suppress(OSError):
+            return bound, await _listen_at(bound)
+    raise OSError(
+        errno.EADDRINUSE, f"found no port that is free on all addresses of {address}"
+    )
+
+
+async def _listen_at(address: HostAndPort) -> list[trio.SocketListener]:
+    return await trio.open_tcp_listeners(address.port, host=address.host or None)

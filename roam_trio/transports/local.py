@@ -1,0 +1,89 @@
+"""``unix:///path``: Unix sockets.
+
+The path is percent-encoded, as in every URL. Whoever listens may set the permissions of
+the socket's file: ``unix:///run/adder.sock?mode=600``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import attrs
+
+from ..links import Link, LocalLink, LocalListener, StreamLimits
+from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
+from .listening import accept_when_possible
+
+__all__ = ["LocalTransport"]
+
+
+class LocalTransport(Transport):
+    """Makes links on Unix sockets."""
+
+    example = "unix:///run/adder.sock"
+
+    def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
+        return partial(LocalLink.connect, self._read(url).path, limits=options.limits)
+
+    def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
+        return partial(_listen, self._read(url), options.limits)
+
+    def _read(self, url: str) -> _Place:
+        parts = urlsplit(url)
+        if parts.netloc:
+            raise self._wrong(url, "there is a host; the path has to begin with /")
+        if not parts.path or parts.path.endswith("/"):
+            raise self._wrong(url, "there is no path of a socket")
+        if parts.fragment:
+            raise self._wrong(url, "there is a fragment; write # in a path as %23")
+        return _Place(unquote(parts.path), self._mode(url, parts.query))
+
+    def _mode(self, url: str, query: str) -> int | None:
+        mode = None
+        for key, value in parse_qsl(query, keep_blank_values=True):
+            if key != "mode":
+                raise self._wrong(url, f"{key!r} is not an option; there is only mode")
+            try:
+                mode = int(value, 8)
+            except ValueError:
+                mode = -1
+            if not 0 <= mode <= 0o777:
+                raise self._wrong(
+                    url, f"{value!r} is not a mode; it is octal, as in ?mode=600"
+                )
+        return mode
+
+
+@attrs.frozen
+class _Place:
+    path: str
+    mode: int | None
+
+
+class _Listener(LinkListener):
+    def __init__(self, listener: LocalListener, limits: StreamLimits) -> None:
+        self._listener = listener
+        self._limits = limits
+
+    @property
+    def url(self) -> str:
+        path = quote(self._listener.address)
+        return f"unix://{path}" if path.startswith("/") else f"unix:{path}"
+
+    async def accept(self) -> LinkFactory:
+        accept = partial(self._listener.accept, limits=self._limits)
+        link = await accept_when_possible(accept, self.url)
+
+        async def accepted() -> Link:
+            return link
+
+        return accepted
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+async def _listen(place: _Place, limits: StreamLimits) -> list[LinkListener]:
+    listener = await LocalListener.bind(place.path, mode=place.mode)
+    return [_Listener(listener, limits)]

@@ -1,0 +1,41 @@
+"""``tcp://host:port``: TCP, as it is.
+
+Of a host that has several addresses, all are tried, each a quarter of a second after
+the one before, until one answers (`trio.open_tcp_stream` does that).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from ..links import Link, connect_tcp, tcp_link
+from ..links.stream import StreamLimits
+from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
+from .hosts import HostAndPort
+from .listening import StreamLinkListener, listen_on_tcp
+
+__all__ = ["TcpTransport"]
+
+
+class TcpTransport(Transport):
+    """Makes links over TCP."""
+
+    example = "tcp://127.0.0.1:7000"
+
+    def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
+        address = HostAndPort.of(url, self.example)
+        address.check_for_connecting(url, self.example)
+        return partial(connect_tcp, address.host, address.port, limits=options.limits)
+
+    def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
+        return partial(_listen, HostAndPort.of(url, self.example), options.limits)
+
+
+async def _listen(address: HostAndPort, limits: StreamLimits) -> list[LinkListener]:
+    async def link_on(stream: trio.SocketStream) -> Link:
+        return tcp_link(stream, limits=limits)
+
+    bound, listeners = await listen_on_tcp(address)
+    return [StreamLinkListener(f"tcp://{bound}", each, link_on) for each in listeners]

@@ -1,0 +1,136 @@
+"""``ws://host:port/path`` and ``wss://host:port/path``: WebSocket, over TCP or TLS.
+
+A server whose URL has a path grants WebSockets there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import ssl
+from functools import partial
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from ..links import Link, StreamLimits
+from ..links.sockets import take_socket
+from ..links.tls import tls_to_client, tls_to_server
+from ..links.transport import ByteTransport, SocketTransport
+from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
+from .hosts import HostAndPort
+from .listening import StreamLinkListener, listen_on_tcp
+from .tls import certificate_of
+
+__all__ = ["SecureWebSocketTransport", "WebSocketTransport"]
+
+
+class WebSocketTransport(Transport):
+    """Makes links over WebSocket."""
+
+    example = "ws://127.0.0.1:7000/path"
+    _scheme = "ws"
+    _port = 80
+
+    def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
+        place = self._read(url)
+        place.address.check_for_connecting(url, self.example)
+        return partial(_connect, place, options.limits, self._tls_to_connect(options))
+
+    def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
+        return partial(
+            _listen, self._read(url), options, self._tls_to_listen(url, options)
+        )
+
+    def _read(self, url: str) -> _Place:
+        _check_for_websockets(url)
+        address = HostAndPort.of(
+            url, self.example, default_port=self._port, may_have_path=True
+        )
+        parts = urlsplit(url)
+        query = f"?{parts.query}" if parts.query else ""
+        return _Place(self._scheme, address, parts.path + query)
+
+    def _tls_to_connect(self, options: LinkOptions) -> ssl.SSLContext | None:
+        return None
+
+    def _tls_to_listen(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
+        return None
+
+
+class SecureWebSocketTransport(WebSocketTransport):
+    """Makes links over WebSocket and TLS."""
+
+    example = "wss://example.org:7000/path"
+    uses_tls = True
+    _scheme = "wss"
+    _port = 443
+
+    def _tls_to_connect(self, options: LinkOptions) -> ssl.SSLContext | None:
+        return options.ssl_context or ssl.create_default_context()
+
+    def _tls_to_listen(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
+        return certificate_of(url, options)
+
+
+@attrs.frozen
+class _Place:
+    scheme: str
+    address: HostAndPort
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.address}{self.path}"
+
+
+async def _connect(
+    place: _Place, limits: StreamLimits, context: ssl.SSLContext | None
+) -> Link:
+    from ..links.websocket import WebSocketLink
+
+    address = place.address
+    transport: ByteTransport
+    if context is None:
+        stream = await trio.open_tcp_stream(address.host, address.port)
+        transport = _on_tcp(stream)
+    else:
+        transport = await tls_to_server(address.host, address.port, context)
+    return await WebSocketLink.connect(transport, str(place), limits=limits)
+
+
+async def _listen(
+    place: _Place, options: LinkOptions, context: ssl.SSLContext | None
+) -> list[LinkListener]:
+    from ..links.websocket import WebSocketLink
+
+    async def link_on(stream: trio.SocketStream) -> Link:
+        transport: ByteTransport
+        if context is None:
+            transport = _on_tcp(stream)
+        else:
+            transport = await tls_to_client(stream, context)
+        return await WebSocketLink.accept(
+            transport,
+            path=place.path or None,
+            origins=options.origins,
+            limits=options.limits,
+        )
+
+    address, listeners = await listen_on_tcp(place.address)
+    url = str(attrs.evolve(place, address=address))
+    return [StreamLinkListener(url, each, link_on) for each in listeners]
+
+
+def _on_tcp(stream: trio.SocketStream) -> SocketTransport:
+    sock = take_socket(stream)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return SocketTransport(sock)
+
+
+def _check_for_websockets(url: str) -> None:
+    if importlib.util.find_spec("websockets") is None:
+        raise ImportError(
+            f"for {url!r} the package websockets is needed: "
+            "pip install 'roam-trio[websocket]'"
+        )

@@ -1,0 +1,120 @@
+"""What each transport takes for a URL of its own."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import trio
+
+from roam_trio.transports import LinkOptions, transport_for
+
+OPTIONS = LinkOptions()
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("unix://host/path", "there is a host"),
+        ("unix://relative.sock", "there is a host"),
+        ("unix:", "there is no path"),
+        ("unix://", "there is no path"),
+        ("unix:///run/", "there is no path"),
+        ("unix:///run/a#b", "write # in a path as %23"),
+        ("unix:///run/a?colour=red", "'colour' is not an option; there is only mode"),
+        ("unix:///run/a?mode=rw", r"'rw' is not a mode; it is octal, as in \?mode=600"),
+        ("unix:///run/a?mode=1777", "'1777' is not a mode"),
+        ("unix:///run/a?mode=", "'' is not a mode"),
+        ("stdio://", "there is more than the scheme"),
+        ("stdio:name", "there is more than the scheme"),
+        ("tls://127.0.0.1", "there is no port"),
+        ("ws://user@127.0.0.1/", "there is more than host, port and path"),
+        ("wss://127.0.0.1/#part", "there is more than host, port and path"),
+        ("ws://[::1", "Invalid IPv6"),
+        ("memory://", "there is no name"),
+        ("memory:name", "there is no name"),
+        ("memory://a/b", "there is no name, or more than one"),
+    ],
+)
+def test_wrong_url_is_refused_with_a_right_one(url: str, problem: str) -> None:
+    transport = transport_for(url)
+    for use in (transport.to_connect, transport.to_listen):
+        with pytest.raises(ValueError, match=problem) as caught:
+            use(url, OPTIONS)
+        expected = f"expected a URL like {transport.example}, got {url!r}: "
+        assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
+def test_client_needs_a_host(scheme: str) -> None:
+    with pytest.raises(ValueError, match="there is no host to connect to"):
+        transport_for(f"{scheme}:").to_connect(f"{scheme}://:7000", OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "50%", "ünï"])
+async def test_path_of_a_socket_may_be_any(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    url = path.as_uri().replace("file:", "unix:")
+    (listener,) = await transport_for(url).to_listen(f"{url}?mode=640", OPTIONS)()
+    assert listener.url == url
+    assert stat.S_IMODE(os.lstat(path).st_mode) == 0o640
+    link = await transport_for(url).to_connect(listener.url, OPTIONS)()
+    for each in (link, await (await listener.accept())()):
+        tx, rx = each.split()
+        await tx.abort()
+        await rx.close()
+    listener.close()
+
+
+async def test_path_of_a_socket_may_be_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (listener,) = await transport_for("unix:").to_listen("unix:near.sock", OPTIONS)()
+    assert listener.url == "unix:near.sock"
+    assert stat.S_ISSOCK(os.lstat(tmp_path / "near.sock").st_mode)
+    listener.close()
+
+
+async def test_one_port_is_listened_on_at_every_address_of_the_machine() -> None:
+    listeners = await transport_for("tcp:").to_listen("tcp://:0", OPTIONS)()
+    assert len({listener.url for listener in listeners}) == 1
+    for listener in listeners:
+        listener.close()
+
+
+async def test_name_in_memory_belongs_to_one_listener_until_it_closes() -> None:
+    listen = transport_for("memory:").to_listen("memory://one", OPTIONS)
+    connect = transport_for("memory:").to_connect("memory://one", OPTIONS)
+    with pytest.raises(ConnectionRefusedError, match="memory://one"):
+        await connect()
+    (first,) = await listen()
+    with pytest.raises(OSError, match="somebody listens under this name already"):
+        await listen()
+    first.close()
+    (second,) = await listen()
+    first.close()
+    with pytest.raises(OSError, match="already"):
+        await listen()
+    second.close()
+
+
+async def test_client_in_memory_is_refused_when_the_listener_closes_before_it_accepts(
+    nursery: trio.Nursery,
+) -> None:
+    (listener,) = await transport_for("memory:").to_listen("memory://one", OPTIONS)()
+    refused: list[OSError] = []
+
+    async def connect() -> None:
+        try:
+            await transport_for("memory:").to_connect("memory://one", OPTIONS)()
+        except ConnectionRefusedError as error:
+            refused.append(error)
+
+    nursery.start_soon(connect)
+    await trio.testing.wait_all_tasks_blocked()
+    listener.close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(refused) == 1
