@@ -15,7 +15,7 @@ from .demo.report import report
 from .demo.run import Plan, run_demo
 from .demo.server import serve_until_stdin_ends
 from .demo.texts import check_text, shipped_texts
-from .generate import GenerateError, deliver, rust_of
+from .generate import GenerateError, deliver, python_of, rust_of
 from .until_signal import run_until_signal
 
 __all__ = ["app"]
@@ -133,3 +133,30 @@ def rust(
     except GenerateError as error:
         typer.echo(f"roam_trio rust: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.rs",
+            help="A Rust source with traits under #[roam::service]. It is only read.",
+        ),
+    ],
+    output: _OutputFile = None,
+) -> None:
+    """Print the services of a Rust source as classes of Python.
+
+    Clients and handlers of these classes have the same method ids as the Rust program,
+    and the same bytes on the wire.
+    """
+    try:
+        text, left_out = python_of(file)
+        deliver(text, output)
+    except GenerateError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"roam_trio import: {line}", err=True)
+        raise typer.Exit(1) from None
+    for line in left_out:
+        typer.echo(f"roam_trio import: left out: {line}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -10,10 +11,12 @@ from types import ModuleType
 import typer
 
 from ..errors import SchemaError
-from ..rust import interface_of, write_rust
+from ..rust import RustError, interface_of, write_python, write_rust
 from ..service import ServiceDescriptor, describe
 
-__all__ = ["GenerateError", "deliver", "rust_of"]
+__all__ = ["GenerateError", "deliver", "python_of", "rust_of"]
+
+GRAMMAR = ("tree_sitter", "tree_sitter_rust")
 
 
 class GenerateError(Exception):
@@ -31,6 +34,31 @@ def rust_of(specifications: list[str]) -> str:
         return write_rust(interface_of(services))
     except SchemaError as error:
         raise GenerateError(str(error)) from error
+
+
+def python_of(path: Path) -> tuple[str, list[str]]:
+    """The Python source for a Rust source, and what it leaves out.
+
+    Raises:
+        GenerateError: the file cannot be read, or has no counterpart in Python.
+    """
+    if not all(map(find_spec, GRAMMAR)):
+        raise GenerateError(
+            "it needs what the extra 'rust' brings: "
+            "python -m pip install 'roam-trio[cli,rust]'"
+        )
+    from ..rust.read import read_rust
+
+    try:
+        reading = read_rust(path.read_text("utf-8"), str(path))
+    except OSError as error:
+        raise GenerateError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise GenerateError(f"{path}: not a text in UTF-8") from error
+    except RustError as error:
+        raise GenerateError(str(error)) from error
+    left_out = [f"{path}:{each}" for each in reading.left_out]
+    return write_python(reading.interface), left_out
 
 
 def _service(specification: str) -> ServiceDescriptor:

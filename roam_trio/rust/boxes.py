@@ -7,12 +7,11 @@ everything recursive is boxed: so the same tuple is the same type wherever it st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from attrs import evolve, frozen
 
 from .model import (
-    Argument,
     Array,
     Boxed,
     Definition,
@@ -31,38 +30,55 @@ from .model import (
     types_of,
 )
 
-__all__ = ["with_boxes"]
+__all__ = ["with_boxes", "without_boxes"]
 
 
 def with_boxes(interface: Interface) -> Interface:
     """The interface, with boxes where Rust needs them."""
-    boxer = _Boxer(interface.types)
-    return Interface(
-        tuple(map(boxer.service, interface.services)),
-        {name: boxer.definition(each) for name, each in interface.types.items()},
-    )
+    changer = _Changer(_Boxer(interface.types).boxed)
+    return changer.interface(interface)
+
+
+def without_boxes(interface: Interface) -> Interface:
+    """The interface as Python has it, without pointers."""
+    changer = _Changer(lambda type, _: _opened(type))
+    return changer.interface(interface)
+
+
+def _opened(type: Type) -> Type:
+    return _opened(type.inner) if isinstance(type, Boxed) else rebuilt(type, _opened)
 
 
 @frozen
-class _Boxer:
-    """Boxes what is within a definition, or within nothing."""
+class _Changer:
+    """Changes every type of an interface.
 
-    types: Mapping[str, Definition]
+    Attributes:
+        change: makes a type of one, and of the name of the definition around it.
+    """
 
-    def service(self, service: Service) -> Service:
+    change: Callable[[Type, str | None], Type]
+
+    def interface(self, interface: Interface) -> Interface:
+        return Interface(
+            tuple(map(self._service, interface.services)),
+            {name: self._definition(each) for name, each in interface.types.items()},
+        )
+
+    def _service(self, service: Service) -> Service:
         return evolve(service, methods=tuple(map(self._method, service.methods)))
 
     def _method(self, method: Method) -> Method:
         return evolve(
             method,
             args=tuple(
-                Argument(each.name, self._type(each.type, None)) for each in method.args
+                evolve(each, type=self.change(each.type, None)) for each in method.args
             ),
-            ok=self._type(method.ok, None),
-            error=method.error and self._type(method.error, None),
+            ok=self.change(method.ok, None),
+            error=method.error and self.change(method.error, None),
         )
 
-    def definition(self, definition: Definition) -> Definition:
+    def _definition(self, definition: Definition) -> Definition:
         around = definition.name
         match definition:
             case Struct():
@@ -80,23 +96,28 @@ class _Boxer:
 
     def _fields(self, fields: tuple[Field, ...], around: str) -> tuple[Field, ...]:
         return tuple(
-            evolve(each, type=self._type(each.type, around)) for each in fields
+            evolve(each, type=self.change(each.type, around)) for each in fields
         )
 
-    def _type(self, type: Type, around: str | None, in_tuple: bool = False) -> Type:
+
+@frozen
+class _Boxer:
+    types: Mapping[str, Definition]
+
+    def boxed(self, type: Type, around: str | None, in_tuple: bool = False) -> Type:
         match type:
             case Named(name):
                 home = name if in_tuple else around
                 boxed = home is not None and self._leads(name, home)
                 return Boxed(type) if boxed else type
             case Tuple(items):
-                made = (self._type(item, around, in_tuple=True) for item in items)
+                made = (self.boxed(item, around, in_tuple=True) for item in items)
                 return Tuple(tuple(made))
             case Option() | Array():
-                return rebuilt(type, lambda part: self._type(part, around, in_tuple))
+                return rebuilt(type, lambda part: self.boxed(part, around, in_tuple))
             case _:
                 # On the heap already, whatever it holds.
-                return rebuilt(type, lambda part: self._type(part, None))
+                return rebuilt(type, lambda part: self.boxed(part, None))
 
     def _leads(self, start: str, goal: str) -> bool:
         """Whether a value of a definition can hold one of another, not on the heap."""

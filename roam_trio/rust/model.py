@@ -6,7 +6,7 @@ Rust, and Rust is read into an `Interface`, which is written as Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
 from attrs import evolve, frozen
@@ -39,6 +39,7 @@ __all__ = [
     "rebuilt",
     "substituted",
     "types_of",
+    "within",
 ]
 
 
@@ -228,6 +229,16 @@ class Interface:
     services: tuple[Service, ...]
     types: dict[str, Definition]
 
+    def all_types(self) -> Iterator[Type]:
+        """Every type that stands anywhere in it, and every type in those."""
+        for service in self.services:
+            for method in service.methods:
+                yield from within(each.type for each in method.args)
+                yield from within([method.ok])
+                yield from within(() if method.error is None else [method.error])
+        for definition in self.types.values():
+            yield from within(types_of(definition))
+
 
 def parts(type: Type) -> tuple[Type, ...]:
     """The types that a type is directly made of; those of a definition are not."""
@@ -244,6 +255,15 @@ def parts(type: Type) -> tuple[Type, ...]:
             return args
         case _:
             return ()
+
+
+def within(types: Iterable[Type]) -> Iterator[Type]:
+    """Types, and the types in them; definitions are not entered."""
+    left = list(types)
+    while left:
+        type = left.pop()
+        yield type
+        left.extend(parts(type))
 
 
 def types_of(definition: Definition) -> Iterator[Type]:

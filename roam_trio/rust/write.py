@@ -37,8 +37,8 @@ from .model import (
     Tuple,
     Type,
     Variant,
-    parts,
     types_of,
+    within,
 )
 from .names import Names, rust_identifier, snake
 
@@ -103,13 +103,13 @@ class _Writer:
         )
         tuples = (
             len(type.items)
-            for type in _all_types(self._interface)
+            for type in self._interface.all_types()
             if isinstance(type, Tuple)
         )
         return max([0, *arguments, *tuples]) > _PLAIN_TUPLE
 
     def _uses(self) -> Iterator[str]:
-        found = list(_all_types(self._interface))
+        found = list(self._interface.all_types())
         if self._types:
             yield "use facet::Facet;"
         channels = sorted(
@@ -121,7 +121,7 @@ class _Writer:
             | {
                 each.direction.capitalize()
                 for definition in self._types.values()
-                for each in _within(types_of(definition))
+                for each in within(types_of(definition))
                 if isinstance(each, Channel)
             }
         )
@@ -323,30 +323,10 @@ class _Aliases:
 # ---------------------------------------------------------------- what types hold
 
 
-def _within(types: Iterable[Type]) -> Iterator[Type]:
-    """Types, and the types in them; definitions are not entered."""
-    left = list(types)
-    while left:
-        type = left.pop()
-        yield type
-        left.extend(parts(type))
-
-
-def _all_types(interface: Interface) -> Iterator[Type]:
-    for service in interface.services:
-        for method in service.methods:
-            yield from _within(each.type for each in method.args)
-            yield from _within(
-                [method.ok] if method.error is None else [method.ok, method.error]
-            )
-    for definition in interface.types.values():
-        yield from _within(types_of(definition))
-
-
 def _closure(definition: Definition, types: Mapping[str, Definition]) -> Iterator[Type]:
     left, seen = [definition], {definition.name}
     while left:
-        for type in _within(types_of(left.pop())):
+        for type in within(types_of(left.pop())):
             yield type
             if isinstance(type, Named) and type.name not in seen:
                 seen.add(type.name)
@@ -360,7 +340,7 @@ def _has_channels(type: Named, types: Mapping[str, Definition]) -> bool:
 def _keys_in(interface: Interface) -> set[str]:
     """The definitions that are part of the key of a map or the item of a set."""
     left: list[Type] = []
-    for type in _all_types(interface):
+    for type in interface.all_types():
         match type:
             case Map(key, _):
                 left.append(key)
@@ -370,7 +350,7 @@ def _keys_in(interface: Interface) -> set[str]:
                 pass
     found: set[str] = set()
     while left:
-        for type in _within([left.pop()]):
+        for type in within([left.pop()]):
             if isinstance(type, Named) and type.name not in found:
                 found.add(type.name)
                 left.extend(types_of(interface.types[type.name]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,88 @@ def test_file_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None
     result = invoke("rust", "examples.adder:Adder", "-o", tmp_path / "none" / "a.rs")
     assert result.exit_code == 1
     assert result.stderr.endswith("a.rs: No such file or directory\n")
+
+
+RUST = """\
+#[roam::service]
+pub trait Adder {
+    async fn add(&self, left: u32, right: u32) -> u32;
+}
+"""
+
+
+def test_python_is_printed_and_written_to_a_file(tmp_path: Path) -> None:
+    source, output = tmp_path / "adder.rs", tmp_path / "adder.py"
+    source.write_text(RUST)
+    printed = invoke("import", source)
+    assert (printed.exit_code, printed.stderr) == (0, "")
+    assert (
+        "    async def add(self, left: u32, right: u32) -> u32: ...\n" in printed.stdout
+    )
+    written = invoke("import", source, "--output", output)
+    assert (written.exit_code, written.stdout, written.stderr) == (0, "", "")
+    assert output.read_bytes() == printed.stdout_bytes
+
+
+def test_what_has_no_counterpart_in_python_is_told_by_its_place(tmp_path: Path) -> None:
+    source, output = tmp_path / "adder.rs", tmp_path / "adder.py"
+    source.write_text(
+        RUST.replace("left: u32", "left: Duration").replace("-> u32", "-> X")
+    )
+    result = invoke("import", source, "--output", output)
+    assert (result.exit_code, result.stdout, output.exists()) == (1, "", False)
+    first, second = result.stderr.splitlines()
+    assert first.startswith(
+        f"roam_trio import: {source}:3:31: Duration has no signature"
+    )
+    assert second.startswith(f"roam_trio import: {source}:3:56: X is not known here")
+
+
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "adder.rs"
+    source.write_text(f"{RUST}#[derive(Facet)] struct A {{ a: Duration }}\n")
+    result = invoke("import", source)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(
+        f"roam_trio import: left out: {source}:5:32: Duration"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(None, "No such file or directory"), (b"\xff", "not a text in UTF-8")],
+    ids=["missing", "binary"],
+)
+def test_file_that_cannot_be_read_is_told_in_one_line(
+    tmp_path: Path, content: bytes | None, problem: str
+) -> None:
+    source = tmp_path / "adder.rs"
+    if content is not None:
+        source.write_bytes(content)
+    result = invoke("import", source)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"roam_trio import: {source}: {problem}\n"
+
+
+def test_import_says_what_to_install_without_the_grammar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roam_trio.cli.generate.GRAMMAR", ("tree_sitter", "missing_x"))
+    result = invoke("import", tmp_path / "adder.rs")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "roam_trio import: it needs what the extra 'rust' brings: "
+        "python -m pip install 'roam-trio[cli,rust]'\n"
+    )
+
+
+def test_rust_is_written_without_the_grammar() -> None:
+    program = (
+        "import sys; sys.modules.update(tree_sitter=None, tree_sitter_rust=None); "
+        "from roam_trio.cli.app import app; app(['rust', 'examples.adder:Adder'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pub trait Adder {" in done.stdout

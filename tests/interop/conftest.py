@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 import trio
 
-from .build import CannotBuild, build
+from .build import CannotBuild, build_peer
 from .handlers import Everything
 from .peer import Place
 
@@ -19,7 +19,7 @@ TRANSPORTS = ["tcp"]
 def executable() -> Path:
     """The Rust peer, built if it was not."""
     try:
-        return build()
+        return build_peer()
     except CannotBuild as error:
         pytest.skip(str(error))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from .build import build
+from .build import build_peer
 
 __all__ = ["FILE", "Vectors", "kept", "printed"]
 
@@ -47,4 +47,4 @@ def printed(executable: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    FILE.write_bytes(printed(build()))
+    FILE.write_bytes(printed(build_peer()))

@@ -1,25 +1,21 @@
 """Builds sources in Rust with the published crates, and asks what they make of them.
 
-All sources become modules of one program, which is built once for each state of them,
-in a folder of the user's cache.
+All sources become modules of one program, so that they are built in one go.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from roam_trio.rust.names import snake
+from tests.interop.build import build
 
-__all__ = ["Question", "Source", "ask", "build"]
+__all__ = ["Question", "Source", "ask", "program_of"]
 
-PROJECT = Path(__file__).parent / "crate"
+PROJECT = Path(__file__).parent / "rust_cases"
 
 
 class Source(NamedTuple):
@@ -37,32 +33,15 @@ class Question(NamedTuple):
     value: bytes
 
 
-def build(sources: Mapping[str, Source]) -> Path:
+def program_of(sources: Mapping[str, Source]) -> Path:
     """The program that has these sources as its modules.
 
     Raises:
-        AssertionError: cargo refuses them; the text says why.
+        CannotBuild: there is no cargo, or it refuses them; the text says why.
     """
-    cargo = shutil.which("cargo")
-    assert cargo is not None
-    files = {
-        "Cargo.toml": (PROJECT / "Cargo.toml").read_text("utf-8"),
-        "src/main.rs": (PROJECT / "src" / "main.rs").read_text("utf-8"),
-        "src/cases/mod.rs": _listing(sources),
-        **{f"src/cases/{name}.rs": each.text for name, each in sources.items()},
-    }
-    folder = _cache() / "generated"
-    program = folder / f"generated-{_hash(files)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        # Two runs of the tests at once: the later one finds what the first has built.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            _write(files, folder)
-            target = Path(os.environ.get("CARGO_TARGET_DIR") or folder / "target")
-            _run([cargo, "build", "--quiet", "--target-dir", str(target)], folder)
-            shutil.copy(target / "debug" / "generated", program)
-    return program
+    folder = Path("src", "cases")
+    modules = {folder / f"{name}.rs": each.text for name, each in sources.items()}
+    return build(PROJECT, {folder / "mod.rs": _listing(sources), **modules})
 
 
 def ask(
@@ -116,31 +95,3 @@ def _listing(sources: Mapping[str, Source]) -> str:
         + "".join(services)
         + "    ]\n}\n"
     )
-
-
-def _cache() -> Path:
-    chosen = os.environ.get("ROAM_TRIO_CACHE")
-    if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "roam_trio"
-
-
-def _hash(files: Mapping[str, str]) -> str:
-    hashed = hashlib.blake2b(digest_size=8)
-    for name, text in files.items():
-        hashed.update(f"{name}\0{text}\0".encode())
-    return hashed.hexdigest()
-
-
-def _write(files: Mapping[str, str], folder: Path) -> None:
-    shutil.rmtree(folder / "src", ignore_errors=True)
-    for name, text in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
-
-
-def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, f"cargo failed in {folder}:\n{done.stderr[-10_000:]}"

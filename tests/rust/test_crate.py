@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,8 +18,10 @@ from roam_trio import MethodDescriptor, describe, rpc_plan
 from roam_trio.cli.app import app
 from roam_trio.rust import interface_of, write_rust
 from roam_trio.rust.names import snake
+from tests.interop.build import CannotBuild
 
-from .building import Question, Source, ask, build
+from .building import Question, Source, ask, program_of
+from .importing import services_of
 from .services import SERVICES
 from .strategies import Sample, drawn, samples
 
@@ -33,6 +36,7 @@ EXAMPLES = {
     "streaming": ["Thermometer"],
 }
 RANDOM_SERVICES = 110
+SOURCES = {"shop": ("Shop", "Feeds"), "wide": ("Protocol",)}
 
 
 class Crate(NamedTuple):
@@ -45,8 +49,6 @@ class Crate(NamedTuple):
 
 @pytest.fixture(scope="session")
 def crate() -> Crate:
-    if shutil.which("cargo") is None:
-        pytest.skip("cargo was not found: it builds the generated Rust")
     random = drawn(samples(), RANDOM_SERVICES)
     sources = {
         "everything": _source(*SERVICES),
@@ -55,8 +57,14 @@ def crate() -> Crate:
             for number, each in enumerate(random)
         },
         **{f"example_{module}": _example(module) for module in EXAMPLES},
+        **{name: Source(_text(name), given) for name, given in SOURCES.items()},
     }
-    program = build(sources)
+    try:
+        program = program_of(sources)
+    except CannotBuild as error:
+        if shutil.which("cargo") is not None:
+            raise
+        pytest.skip(str(error))
     ids, _ = ask(program)
     return Crate(program, ids, random)
 
@@ -66,6 +74,11 @@ def _source(*services: Any) -> Source:
     return Source(
         write_rust(interface), tuple(each.name for each in interface.services)
     )
+
+
+def _text(name: str) -> str:
+    """A source in Rust that was written by hand."""
+    return (Path(__file__).parent / "sources" / f"{name}.rs").read_text("utf-8")
 
 
 def _example(module: str) -> Source:
@@ -107,6 +120,18 @@ def test_service_of_example_builds(crate: Crate, module: str) -> None:
         name: method.id for name, method in _methods(f"example_{module}", *services)
     }
     assert {name: crate.ids[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_services_written_in_rust_have_the_same_ids_in_python(
+    crate: Crate, name: str
+) -> None:
+    services = services_of(_text(name))
+    assert [describe(each).name for each in services] == list(SOURCES[name])
+    for service in map(describe, services):
+        case = f"{name} {service.name}."
+        found = [id for method, id in crate.ids.items() if method.startswith(case)]
+        assert found == [method.id for method in service.methods]
 
 
 def test_crate_encodes_values_to_the_same_bytes(crate: Crate) -> None:

@@ -6,11 +6,9 @@ from typing import Annotated, Any, Protocol
 
 import attrs
 import msgspec
-from hypothesis import given, settings
 
 from roam_trio import Credit, Length, Rx, Slice, Tx, describe, service, u8
 from roam_trio.rust import interface_of, write_rust
-from roam_trio.rust.identity import rust_method_id
 
 from .services import (
     SERVICES,
@@ -26,7 +24,7 @@ from .services import (
     Streams,
     Vec,
 )
-from .strategies import Sample, samples, service_of
+from .strategies import service_of
 
 
 def written(*services: Any) -> str:
@@ -201,15 +199,3 @@ def test_docs_cannot_leave_their_comment() -> None:
 
 def test_service_that_is_named_twice_is_written_once() -> None:
     assert written(SERVICES[0], SERVICES[0]) == written(SERVICES[0])
-
-
-@settings(max_examples=20)
-@given(samples())
-def test_ids_agree_for_random_services(sample: Sample) -> None:
-    descriptor = describe(sample.service)
-    interface = interface_of([descriptor])
-    (service,) = interface.services
-    assert [
-        rust_method_id(interface, service, method) for method in service.methods
-    ] == [method.id for method in descriptor.methods]
-    assert write_rust(interface) == write_rust(interface_of([descriptor]))

@@ -1,0 +1,273 @@
+"""What is read from Rust, and what is refused, by line and column."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from roam_trio import RoamTrioError, describe, u8
+from roam_trio.rust import RustError
+from roam_trio.rust.read import read_rust
+
+from .importing import module_of, python_of, services_of
+
+
+def problems(rust: str) -> list[str]:
+    with pytest.raises(RustError) as caught:
+        read_rust(rust, "shop.rs")
+    assert isinstance(caught.value, RoamTrioError)
+    lines = str(caught.value).split("\n")
+    assert lines == [f"shop.rs:{each}" for each in caught.value.problems]
+    return [str(each) for each in caught.value.problems]
+
+
+def refused(argument: str, *items: str) -> str:
+    """What is wrong with a method of this argument, without the place."""
+    method = f"async fn probe(&self, argument: {argument});"
+    service = f"#[roam::service] trait Probe {{ {method} }}"
+    (problem,) = problems("\n".join([service, *items]))
+    return problem.split(": ", 1)[1]
+
+
+def facet(item: str) -> str:
+    return f"#[derive(Facet)]\n{item}"
+
+
+@pytest.mark.parametrize(
+    ("argument", "items", "expected"),
+    [
+        ("Missing", [], "Missing is not known here: it is neither in this file"),
+        ("other::Type", [], "other::Type is not in this file"),
+        ("Result<u8, u8>", [], "Result: only the return type of a method is"),
+        ("Option<Option<u8>>", [], "an option of an option"),
+        ("Option<Box<Option<u8>>>", [], "an option of an option"),
+        ("Option<()>", [], "an option of ()"),
+        ("BTreeSet<BTreeMap<u8, u8>>", [], "a map in the key of a map"),
+        ("Vec<Tx<u8>>", [], "a channel cannot be in a collection"),
+        ("Rx<Tx<u8>>", [], "a channel cannot be in the items of a channel"),
+        ("std::time::Duration", [], "Duration has no signature of its own"),
+        ("std::marker::PhantomData<u8>", [], "PhantomData: the crates cannot decode"),
+        ("fn(u8) -> u8", [], "fn(u8) -> u8 has no counterpart in Python"),
+        ("dyn Thing", [], "dyn Thing has no counterpart in Python"),
+        ("Vec<u8, Global>", [], "Vec takes 1 types, not 2"),
+        ("[u8; N + 1]", [], "the length of an array has to be a whole number of at"),
+        ("Tx<u8, 4294967296>", [], "the credit of a channel has to be a whole number"),
+        ("Plain", ["struct Plain { a: u8 }"], "Plain has no derive(Facet)"),
+        ("Thing", ["trait Thing {}"], "Thing is neither a struct nor an enum"),
+        (
+            "Empty",
+            [facet("struct Empty {}")],
+            "brackets without fields have a signature of their own",
+        ),
+        ("Bare", [facet("enum Bare {}")], "an enum without variants has no values"),
+        (
+            "Single",
+            [facet("enum Single { Only(u8) }")],
+            "an enum with data needs two variants",
+        ),
+        (
+            "Skipping",
+            [facet("struct Skipping { #[facet(skip)] a: u8 }")],
+            "what #[facet(skip)] does to the bytes is not known here",
+        ),
+        (
+            "Sometimes",
+            [facet('struct Sometimes { #[cfg(feature = "x")] a: u8, b: u8 }')],
+            "whether this is there depends on how the program is compiled",
+        ),
+        (
+            "Endless",
+            [facet("struct Endless { again: Box<Endless> }")],
+            "Endless contains itself without end",
+        ),
+        (
+            "Array<3>",
+            [facet("struct Array<const N: usize> { a: [u8; N] }")],
+            "a const parameter has no counterpart",
+        ),
+        (
+            "Generic<u8, u16>",
+            [facet("struct Generic<T> { a: T }")],
+            "Generic takes 1 types, not 2",
+        ),
+        (
+            "Generic<Option<u8>>",
+            [facet("struct Generic<T> { a: Option<T> }")],
+            "an option of an option",
+        ),
+        (
+            "Wide",
+            [facet("#[facet(transparent)] struct Wide(u8, u8);")],
+            "a transparent struct is a tuple struct of exactly one field",
+        ),
+        (
+            "Field",
+            [facet("#[facet(transparent)] struct Field { a: u8 }")],
+            "a transparent struct is a tuple struct of exactly one field",
+        ),
+        ("Loop", ["type Loop = Vec<Loop>;"], "types are nested more than 64 deep"),
+        (
+            "Link",
+            [
+                facet("struct Link { next: (Vec<u8>, Option<Box<Link>>) }"),
+                "#[roam::service] trait Linked {",
+                "async fn link(&self, both: (Vec<u8>, Option<Link>)); }",
+            ],
+            "its types come to themselves again by ways that Python cannot tell apart",
+        ),
+    ],
+)
+def test_type_without_a_counterpart_is_refused(
+    argument: str, items: list[str], expected: str
+) -> None:
+    assert refused(argument, *items).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("fn probe(&self);", "a service has `async fn` methods"),
+        ("async fn probe(&self) {}", "a service has `async fn` methods"),
+        ("const N: u8 = 3;", "a service has `async fn` methods"),
+        (
+            "async fn probe<T>(&self, t: T);",
+            "a method cannot be generic",
+        ),
+        ("async fn probe(a: u8);", "a method of a service takes &self first"),
+        ("async fn probe(&self, (a, b): (u8, u8));", "an argument has a plain name"),
+        ("async fn _1(&self);", "no public method in Python can be named '1'"),
+        ("async fn a(&self); async fn A(&self);", "a second method is named a"),
+        ("async fn probe(&self) -> Tx<u8>;", "a channel cannot be in a return type"),
+        (
+            "async fn probe(&self) -> Result<u8, Rx<u8>>;",
+            "a channel cannot be in an error type",
+        ),
+        ("async fn probe(&self) -> Result<u8>;", "Result: only the return type"),
+    ],
+)
+def test_method_without_a_counterpart_is_refused(body: str, expected: str) -> None:
+    (problem,) = problems(f"#[roam::service]\ntrait Probe {{ {body} }}")
+    place, text = problem.split(": ", 1)
+    assert place.startswith("2:")
+    assert text.startswith(expected)
+
+
+def test_everything_that_is_wrong_is_told_with_its_place() -> None:
+    rust = """\
+#[derive(Facet)]
+struct Ä { é: Duration, fine: u8 }
+
+#[roam::service]
+trait Probe {
+    async fn first(&self, Ä: Ä) -> Missing;
+    async fn second(&self, a: Ä);
+    async fn third(&self, a: Option<Option<u8>>);
+}
+"""
+    assert [each.split(": ")[0] for each in problems(rust)] == ["2:15", "6:36", "8:30"]
+
+
+def test_what_is_no_rust_is_refused() -> None:
+    (unfinished,) = problems("struct A {\n    a: u8,\n")
+    assert unfinished.endswith("; does it compile?")
+    (other,) = problems("trait T {}\nservice Adder;\n")
+    assert other == "2:9: this is no Rust; does it compile?"
+
+
+def test_deeply_nested_source_is_refused() -> None:
+    nested = f"{'Vec<' * 3000}u8{'>' * 3000}"
+    assert refused(nested) == "types are nested more than 64 deep"
+    assert refused("u8", f"fn f() -> {nested} {{}}", "(" * 9000)
+
+
+def test_types_that_no_service_uses_may_be_left_out() -> None:
+    rust = """\
+#[derive(Facet)]
+pub struct Timed { after: Duration }
+#[derive(Facet)]
+pub struct Holder { timed: Option<Timed> }
+#[derive(Facet)]
+pub struct Fine { a: u8 }
+#[roam::service]
+pub trait Probe { async fn probe(&self); }
+"""
+    reading = read_rust(rust)
+    assert [str(each).split("; ")[0] for each in reading.left_out] == [
+        "2:27: Duration has no signature of its own in the crate roam, which takes it "
+        "for ()",
+        "4:1: Holder is made of Timed, which has no counterpart",
+    ]
+    assert list(reading.interface.types) == ["Fine"]
+    assert [each.name for each in reading.interface.services] == ["Probe"]
+
+
+def test_names_are_found_through_modules_and_uses() -> None:
+    rust = """\
+mod a {
+    pub mod b {
+        #[derive(Facet)] pub struct Thing { x: u8 }
+        pub type Things<T> = super::super::Many<T, Thing>;
+    }
+    pub use b::*;
+}
+pub use std::collections::HashMap as Table;
+type Many<A, B> = Table<A, Vec<B>>;
+use a::{b::{self, Thing as Other}, *};
+#[derive(Facet)] struct Thing { y: crate::a::b::Thing }
+#[service]
+trait Probe {
+    async fn probe(&self, a: Thing, b: Other, c: b::Things<u8>, d: self::Thing);
+}
+"""
+    (service,) = services_of(rust)
+    (method,) = describe(service).methods
+    first, second, third, fourth = (each.type for each in method.args)
+    assert (first.__name__, second.__name__) == ("Thing", "BThing")
+    assert third == dict[u8, list[second]]
+    assert fourth is first
+
+
+def test_order_of_type_parameters_is_kept() -> None:
+    rust = """\
+#[derive(Facet)] #[repr(u8)] enum Either<L, R> { Right(R), Left(L) }
+#[roam::service]
+trait Probe { async fn probe(&self, either: Either<u8, String>); }
+"""
+    (service,) = services_of(rust)
+    (method,) = describe(service).methods
+    left = b"\x01\x07"
+    (value,) = method.args_plan.decode(left)
+    assert value == type(value)(7)
+
+
+def test_source_cannot_become_code() -> None:
+    rust = '''\
+/// """
+/// import os; os.abort() \\
+#[roam::service]
+pub trait Probe {
+    /// ""\\" + os.abort() + r"\\N{bell}
+    /// {x} %s \\u0022\\u0022\\u0022
+    #[doc = "\\u{22}\\u{22}\\u{22}\\n os.abort()\\u{5c}"]
+    async fn probe(&self);
+}
+'''
+    (service,) = services_of(rust)
+    descriptor = describe(service)
+    assert descriptor.doc == '"""\nimport os; os.abort() \\'
+    assert descriptor.methods[0].doc == (
+        '""\\" + os.abort() + r"\\N{bell}\n{x} %s \\u0022\\u0022\\u0022\n'
+        '"""\n os.abort()\\'
+    )
+
+
+def test_ids_of_identifiers_in_other_scripts_are_the_same() -> None:
+    rust = """\
+#[derive(Facet)] struct Größe { straße: u8, ﬁx: u8 }
+#[roam::service]
+trait Probe { async fn größe(&self, größe: Größe); }
+"""
+    module = module_of(python_of(rust))
+    fields = msgspec.structs.fields(module.Größe)
+    assert [each.encode_name for each in fields] == ["straße", "ﬁx"]
+    assert [each.name for each in fields] == ["straße", "fix"]
