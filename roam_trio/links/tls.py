@@ -33,6 +33,13 @@ T = TypeVar("T")
 
 _RECEIVED_AT_ONCE: Final = 64 * 1024
 
+_MORE_HAS_TO_COME: Final = (
+    ssl.SSLWantReadError,
+    ssl.SSLZeroReturnError,
+    ssl.SSLEOFError,
+)
+"""What reading raises where there is nothing left to decrypt; it does so again."""
+
 _WRITTEN_AT_ONCE: Final = 64 * 1024
 """How many bytes are encrypted before they are passed on."""
 
@@ -104,11 +111,9 @@ async def tls_to_client(
 async def _shake_hands(transport: TlsTransport) -> TlsTransport:
     try:
         await transport.shake_hands()
-    except BaseException as error:
+    except BaseException:
         await transport.abort_sending()
         await transport.end_receiving()
-        if isinstance(error, trio.BrokenResourceError):
-            raise ConnectionResetError(str(error)) from error
         raise
     return transport
 
@@ -142,6 +147,7 @@ class TlsTransport(ByteTransport):
         )
         # It is typed as if it always returned what it has read.
         self._read_into = cast("Callable[[int, memoryview], int]", self._tls.read)
+        self._damage: ssl.SSLError | None = None
         self._kept = bytearray()  # decrypted, when sending ended
 
     async def shake_hands(self) -> None:
@@ -186,18 +192,27 @@ class TlsTransport(ByteTransport):
                 ) from error
 
     def _decrypt(self, most: int) -> bytes:
-        # One read returns one record, so go on while there are more.
         decrypted = bytearray(self._kept[:most])
         del self._kept[:most]
         if not decrypted:
+            self._raise_damage()
             decrypted += self._tls.read(most)
-        with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        try:
+            # One read returns one record, so go on while there are more.
             while decrypted and len(decrypted) < most:
                 more = self._tls.read(most - len(decrypted))
                 if not more:
                     break
                 decrypted += more
+        except _MORE_HAS_TO_COME:
+            pass
+        except ssl.SSLError as error:
+            self._damage = error  # what came before is delivered first
         return bytes(decrypted)
+
+    def _raise_damage(self) -> None:
+        if self._damage is not None:
+            raise self._damage
 
     def _decrypt_into(self, buffer: memoryview) -> int:
         if self._kept:
@@ -205,6 +220,7 @@ class TlsTransport(ByteTransport):
             buffer[:count] = self._kept[:count]
             del self._kept[:count]
             return count
+        self._raise_damage()
         return self._read_into(len(buffer), buffer)
 
     async def _feed(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import ssl
 
@@ -77,6 +78,65 @@ async def test_what_the_peer_has_yet_to_send_arrives_after_closing(
     await peer_rx.close()
 
 
+async def cancel_after_steps(scope: trio.CancelScope, steps: int) -> None:
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+@in_both_versions
+async def test_large_payload_goes_on_arriving_after_closing(
+    version: ssl.TLSVersion, nursery: trio.Nursery
+) -> None:
+    left, right = await pair(version)
+    (tx, rx), (peer_tx, peer_rx) = left.split(), right.split()
+    large = random.Random(1).randbytes(3_000_000)
+
+    async def send_all() -> None:
+        for payload in (b"first", large, b"last"):
+            (await peer_tx.reserve()).send((payload,))
+
+    nursery.start_soon(peer_tx.pump)
+    nursery.start_soon(send_all)
+    assert await rx.recv() == b"first"
+    with trio.CancelScope() as scope:
+        nursery.start_soon(cancel_after_steps, scope, 10)
+        await rx.recv()  # it begins to arrive
+    assert scope.cancelled_caught
+    await tx.close()
+    assert await rx.recv() == large
+    assert await rx.recv() == b"last"
+    for half in (tx, peer_tx):
+        await half.abort()
+    for half in (rx, peer_rx):
+        await half.close()
+
+
+@in_both_versions
+async def test_what_was_not_taken_before_closing_can_be_taken_after(
+    version: ssl.TLSVersion,
+) -> None:
+    near, far = (SocketTransport(each) for each in socket.socketpair())
+    client = TlsTransport(near, context_of(version), server_hostname="localhost")
+    server = TlsTransport(far, server_context(), server_side=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.shake_hands)
+        nursery.start_soon(server.shake_hands)
+    message = bytes(range(200))
+    await server.send_all([message])
+    assert await client.receive_some(10) == message[:10]
+    await client.end_sending()
+    buffer = bytearray(40)
+    assert await client.receive_into(memoryview(buffer)) == 40
+    assert buffer == message[10:50]
+    assert await client.receive_some(1000) == message[50:]
+    assert await server.receive_some(10) == b""
+    await server.end_sending()
+    assert await client.receive_some(10) == b""
+    await client.end_receiving()
+    await server.end_receiving()
+
+
 async def test_end_of_the_connection_without_an_end_of_tls_is_an_error() -> None:
     left, right = await pair(ssl.TLSVersion.TLSv1_3)
     (tx, rx), (peer_tx, peer_rx) = left.split(), right.split()
@@ -88,7 +148,7 @@ async def test_end_of_the_connection_without_an_end_of_tls_is_an_error() -> None
     await peer_rx.close()
 
 
-async def test_damaged_bytes_are_an_error() -> None:
+async def test_what_came_before_damaged_bytes_is_delivered() -> None:
     near, far = socket.socketpair()
     there = TlsTransport(
         SocketTransport(near), client_context(), server_hostname="localhost"
@@ -99,9 +159,13 @@ async def test_damaged_bytes_are_an_error() -> None:
         nursery.start_soon(there.shake_hands)
         nursery.start_soon(here.shake_hands)
     tx, rx = StreamLink.over(there).split()
-    await raw.send_all([b"\x17\x03\x03\x00\x20" + bytes(32)])
-    with pytest.raises(LinkError, match="receiving failed") as caught:
-        await rx.recv()
+    here._encrypt(memoryview(b"\x04\0\0\0good"))
+    damaged = b"\x17\x03\x03\x00\x20" + bytes(32)
+    await raw.send_all([here._outgoing.read() + damaged])
+    assert await rx.recv() == b"good"
+    for _ in range(2):
+        with pytest.raises(LinkError, match="receiving failed") as caught:
+            await rx.recv()
     assert isinstance(caught.value.__cause__, ssl.SSLError)
     await tx.abort()
     await rx.close()
