@@ -12,7 +12,7 @@ from .build import CannotBuild, build_peer
 from .handlers import Everything
 from .peer import Place
 
-TRANSPORTS = ["tcp"]
+TRANSPORTS = ["tcp", "unix", "ws"]
 
 
 @pytest.fixture(scope="session")

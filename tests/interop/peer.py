@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Meeting", "Place", "RustPeer", "meet"]
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 """How many seconds the peer may take for what takes it well under one."""
 
 
@@ -101,6 +101,10 @@ class RustPeer:
             await process.stdout.aclose()
             async with process.stderr as stderr:
                 wrote = b"".join([some async for some in stderr])
+            if self.url.startswith("unix://"):
+                # Who is killed leaves its socket lying about.
+                socket = trio.Path(self.url.removeprefix("unix://"))
+                await socket.unlink(missing_ok=True)
         errors = wrote.decode(errors="replace")
         name = " ".join(["rust_peer", *self._command[1:]])
         if exc is not None:

@@ -459,7 +459,9 @@ async fn virtual_connections(session: &SessionHandle) -> Outcome {
         .close_connection(second, vec![])
         .await
         .map_err(failed("close"))?;
-    // The crate sends what is called on a connection that is closed, and waits.
+    // Once its driver has ended, the crate sends what is called on a connection that is
+    // closed, and waits.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let call = streams_client.count(1, channel().0);
     match tokio::time::timeout(Duration::from_millis(300), call).await {
         Err(_) => println!("closed"),

@@ -52,6 +52,7 @@ pub async fn dial(url: &str) -> io::Result<AnyLink> {
         Address::Unix(path) => Ok(over_unix(UnixStream::connect(path).await?)),
         Address::WebSocket(address) => {
             let stream = TcpStream::connect(address).await?;
+            let _ = stream.set_nodelay(true);
             let (socket, _) = client_async(url, stream).await.map_err(io::Error::other)?;
             Ok(AnyLink::WebSocket(WsLink::new(socket)))
         }
