@@ -1,11 +1,7 @@
-"""Streams that go wrong, when and how a test wants it.
+"""What goes wrong on a connection, and after how much.
 
-The bytes of a `FaultyStream` are cut off, stalled, lost or slow. What happens is up to
-a count and to trio's clock, never to chance: a test that fails does so again.
-
-    left, right = faulty_stream_pair(sending=Faults(cut_after=100))
-
-Faults that are not planned ahead: `cut`, `stall`, `lose` and `heal` at any time.
+It is up to a count and to trio's clock, never to chance: a test that fails does so
+again.
 """
 
 from __future__ import annotations
@@ -14,16 +10,15 @@ import math
 
 import attrs
 import trio
-from trio.abc import HalfCloseableStream, Stream
-from trio.lowlevel import checkpoint
-from trio.testing import memory_stream_pair
 
-__all__ = ["Faults", "FaultyStream", "faulty_stream_pair"]
+__all__ = ["NO_FAULTS", "Faults", "Way"]
 
 
 @attrs.frozen(kw_only=True)
 class Faults:
-    """What happens to the bytes that pass in one direction.
+    """What happens to what passes in one direction.
+
+    It is counted in bytes on a `FaultyStream`, and in payloads on a `FaultyLink`.
 
     Attributes:
         cut_after: when so many have passed, the connection breaks, in both directions.
@@ -31,18 +26,21 @@ class Faults:
         lose_after: when so many have passed, the others vanish, and nobody is told. In
             one direction alone, this is a connection that is half open.
         seconds_each: how long each takes.
+        duplicates: which payloads come twice, counted from 0. Bytes never do.
     """
 
     cut_after: float = math.inf
     stall_after: float = math.inf
     lose_after: float = math.inf
     seconds_each: float = 0.0
+    duplicates: frozenset[int] = attrs.field(default=frozenset(), converter=frozenset)
 
 
 NO_FAULTS = Faults()
+"""Everything passes."""
 
 
-class _Way:
+class Way:
     """One direction: how much has passed, and what happens to what comes next."""
 
     def __init__(self, faults: Faults) -> None:
@@ -51,14 +49,17 @@ class _Way:
         self.stall_at = faults.stall_after
         self.lose_at = faults.lose_after
         self.seconds_each = faults.seconds_each
+        self.duplicates = faults.duplicates
         self.changed = trio.lowlevel.ParkingLot()
 
     @property
     def is_cut(self) -> bool:
+        """Whether the connection breaks here."""
         return self.passed >= self.cut_at
 
     @property
     def is_lost(self) -> bool:
+        """Whether what comes next vanishes."""
         return self.passed >= self.lose_at
 
     def until_next_fault(self) -> float:
@@ -67,182 +68,16 @@ class _Way:
         return max(next_at - self.passed, 0)
 
     async def wait_while_stalled(self) -> None:
+        """Wait until something can pass, or the connection is cut."""
         while self.passed >= self.stall_at and not self.is_cut:
             await self.changed.park()
 
-    def heal(self) -> None:
-        self.cut_at = self.stall_at = self.lose_at = math.inf
+    def cut(self) -> None:
+        """Break off here."""
+        self.cut_at = 0
         self.changed.unpark_all()
 
-
-class FaultyStream(HalfCloseableStream):
-    """One end of a connection that goes wrong.
-
-    It stands in for the stream that it is put around. What the other end sees of a cut
-    is that this end has closed; this end sees a `trio.BrokenResourceError`, or the end
-    of the stream if the cut is clean.
-
-    Args:
-        stream: the stream; this one takes it over.
-        sending: what happens to the bytes that are sent here.
-        receiving: what happens to the bytes that are received here.
-        cleanly: whether a cut looks like an end that the peer has made, as it does when
-            a process dies or a middlebox gives a connection up.
-    """
-
-    def __init__(
-        self,
-        stream: Stream,
-        *,
-        sending: Faults = NO_FAULTS,
-        receiving: Faults = NO_FAULTS,
-        cleanly: bool = False,
-    ) -> None:
-        self._stream = stream
-        self._sending = _Way(sending)
-        self._receiving = _Way(receiving)
-        self._cleanly = cleanly
-        self._is_cut = False
-        self._come: bytes | bytearray = b""
-
-    @property
-    def sent(self) -> int:
-        """How many bytes have been sent, those lost not included."""
-        return self._sending.passed
-
-    @property
-    def received(self) -> int:
-        """How many bytes have been received, those lost not included."""
-        return self._receiving.passed
-
-    async def cut(self) -> None:
-        """Break the connection now; harmless if it is cut. Does not wait."""
-        self._is_cut = True
-        self._sending.cut_at = self._receiving.cut_at = 0
-        self._sending.changed.unpark_all()
-        self._receiving.changed.unpark_all()
-        await trio.aclose_forcefully(self._stream)
-
-    def stall(self) -> None:
-        """Let nothing pass from now on, in both directions, until `heal`.
-
-        A receive that is under way may still bring something.
-        """
-        self._sending.stall_at = self._receiving.stall_at = 0
-
-    def lose(self, *, sending: bool = True, receiving: bool = True) -> None:
-        """Let everything vanish from now on, without telling anybody."""
-        if sending:
-            self._sending.lose_at = 0
-        if receiving:
-            self._receiving.lose_at = 0
-
     def heal(self) -> None:
-        """Let everything pass from now on. A connection that was cut stays so."""
-        self._sending.heal()
-        self._receiving.heal()
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """See `trio.abc.SendStream.send_all`."""
-        way = self._sending
-        with memoryview(data) as view:
-            start = 0
-            while True:
-                await way.wait_while_stalled()
-                if way.is_cut:
-                    await self.cut()
-                    raise trio.BrokenResourceError("the connection is cut")
-                if way.is_lost or start == len(view):
-                    await checkpoint()
-                    return
-                stop = int(min(len(view), start + way.until_next_fault()))
-                await trio.sleep(way.seconds_each * (stop - start))
-                await self._send_piece(view[start:stop])
-                way.passed += stop - start
-                start = stop
-
-    async def _send_piece(self, piece: memoryview) -> None:
-        try:
-            await self._stream.send_all(piece)
-        except trio.ClosedResourceError:
-            if self._is_cut:
-                raise trio.BrokenResourceError("the connection is cut") from None
-            raise
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """See `trio.abc.ReceiveStream.receive_some`."""
-        while not self._come:
-            if not await self._receive(max_bytes or 65_536):
-                return await self._end_of_stream()
-        # Kept until now, so that nothing is lost if this is cancelled.
-        await trio.sleep(self._receiving.seconds_each * len(self._come))
-        come, self._come = self._come, b""
-        return come
-
-    async def _receive(self, most: float) -> bool:
-        """Receive once; whether there may be more."""
-        way = self._receiving
-        await way.wait_while_stalled()
-        if way.is_cut:
-            await self.cut()
-            return False
-        most = min(most, way.until_next_fault() or math.inf)
-        try:
-            come = await self._stream.receive_some(int(most))
-        except trio.ClosedResourceError:
-            if self._is_cut:
-                return False
-            raise
-        if not way.is_lost:
-            way.passed += len(come)
-            self._come = come
-        return bool(come)
-
-    async def _end_of_stream(self) -> bytes:
-        await checkpoint()
-        if self._is_cut and not self._cleanly:
-            raise trio.BrokenResourceError("the connection is cut")
-        return b""
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
-        await self._sending.wait_while_stalled()
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        """See `trio.abc.HalfCloseableStream.send_eof`."""
-        if self._is_cut:
-            raise trio.BrokenResourceError("the connection is cut")
-        if self._sending.is_lost:
-            await checkpoint()  # the end of the stream is lost as well
-        elif isinstance(self._stream, HalfCloseableStream):
-            await self._stream.send_eof()
-        else:
-            await self._stream.aclose()
-
-    async def aclose(self) -> None:
-        """See `trio.abc.AsyncResource.aclose`."""
-        await self._stream.aclose()
-
-    def __repr__(self) -> str:
-        state = "cut" if self._is_cut else "open"
-        return (
-            f"<FaultyStream {state}, {self.sent} bytes sent, {self.received} received>"
-        )
-
-
-def faulty_stream_pair(
-    *,
-    sending: Faults = NO_FAULTS,
-    receiving: Faults = NO_FAULTS,
-    cleanly: bool = False,
-) -> tuple[FaultyStream, HalfCloseableStream]:
-    """The two ends of a connection in memory, of which the first goes wrong.
-
-    The arguments are those of `FaultyStream`.
-    """
-    left, right = memory_stream_pair()
-    return (
-        FaultyStream(left, sending=sending, receiving=receiving, cleanly=cleanly),
-        right,
-    )
+        """Let everything pass from now on."""
+        self.cut_at = self.stall_at = self.lose_at = math.inf
+        self.changed.unpark_all()

@@ -7,7 +7,7 @@ import trio
 from trio.abc import ReceiveStream
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from roam_trio.testing.faults import Faults, FaultyStream, faulty_stream_pair
+from roam_trio.testing import Faults, FaultyStream, faulty_stream_pair
 
 
 async def read_all(stream: ReceiveStream) -> bytes:

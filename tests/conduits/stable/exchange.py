@@ -24,7 +24,7 @@ from roam_trio import (
     service,
     u32,
 )
-from roam_trio.testing.faults import Faults
+from roam_trio.testing import Faults
 
 from .world import World
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from roam_trio.testing.faults import Faults
+from roam_trio.testing import Faults
 
 from .exchange import run_exchange
 

@@ -23,7 +23,7 @@ from roam_trio.envelope import MessageFamily
 from roam_trio.errors import ConduitError, LinkError
 from roam_trio.links import Link, StreamLink
 from roam_trio.messages import Message
-from roam_trio.testing.faults import Faults, FaultyStream, faulty_stream_pair
+from roam_trio.testing import Faults, FaultyStream, faulty_stream_pair
 
 __all__ = ["World"]
 

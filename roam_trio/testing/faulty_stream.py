@@ -1,0 +1,191 @@
+"""Streams that go wrong, when and how a test wants it.
+
+    left, right = faulty_stream_pair(sending=Faults(cut_after=100))
+
+What is planned ahead is in `Faults`; `cut`, `stall`, `lose` and `heal` do it at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import trio
+from trio.abc import HalfCloseableStream, Stream
+from trio.lowlevel import checkpoint
+from trio.testing import memory_stream_pair
+
+from .faults import NO_FAULTS, Faults, Way
+
+__all__ = ["FaultyStream", "faulty_stream_pair"]
+
+
+class FaultyStream(HalfCloseableStream):
+    """One end of a connection that goes wrong.
+
+    It stands in for the stream that it is put around. What the other end sees of a cut
+    is that this end has closed; this end sees a `trio.BrokenResourceError`, or the end
+    of the stream if the cut is clean.
+
+    Args:
+        stream: the stream; this one takes it over.
+        sending: what happens to the bytes that are sent here.
+        receiving: what happens to the bytes that are received here.
+        cleanly: whether a cut looks like an end that the peer has made, as it does when
+            a process dies or a middlebox gives a connection up.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        sending: Faults = NO_FAULTS,
+        receiving: Faults = NO_FAULTS,
+        cleanly: bool = False,
+    ) -> None:
+        self._stream = stream
+        self._sending = Way(sending)
+        self._receiving = Way(receiving)
+        self._cleanly = cleanly
+        self._is_cut = False
+        self._come: bytes | bytearray = b""
+
+    @property
+    def sent(self) -> int:
+        """How many bytes have been sent, those lost not included."""
+        return self._sending.passed
+
+    @property
+    def received(self) -> int:
+        """How many bytes have been received, those lost not included."""
+        return self._receiving.passed
+
+    async def cut(self) -> None:
+        """Break the connection now; harmless if it is cut. Does not wait."""
+        self._is_cut = True
+        self._sending.cut()
+        self._receiving.cut()
+        await trio.aclose_forcefully(self._stream)
+
+    def stall(self) -> None:
+        """Let nothing pass from now on, in both directions, until `heal`.
+
+        A receive that is under way may still bring something.
+        """
+        self._sending.stall_at = self._receiving.stall_at = 0
+
+    def lose(self, *, sending: bool = True, receiving: bool = True) -> None:
+        """Let everything vanish from now on, without telling anybody."""
+        if sending:
+            self._sending.lose_at = 0
+        if receiving:
+            self._receiving.lose_at = 0
+
+    def heal(self) -> None:
+        """Let everything pass from now on. A connection that was cut stays so."""
+        self._sending.heal()
+        self._receiving.heal()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream.send_all`."""
+        way = self._sending
+        with memoryview(data) as view:
+            start = 0
+            while True:
+                await way.wait_while_stalled()
+                if way.is_cut:
+                    await self.cut()
+                    raise trio.BrokenResourceError("the connection is cut")
+                if way.is_lost or start == len(view):
+                    await checkpoint()
+                    return
+                stop = int(min(len(view), start + way.until_next_fault()))
+                await trio.sleep(way.seconds_each * (stop - start))
+                await self._send_piece(view[start:stop])
+                way.passed += stop - start
+                start = stop
+
+    async def _send_piece(self, piece: memoryview) -> None:
+        try:
+            await self._stream.send_all(piece)
+        except trio.ClosedResourceError:
+            if self._is_cut:
+                raise trio.BrokenResourceError("the connection is cut") from None
+            raise
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See `trio.abc.ReceiveStream.receive_some`."""
+        while not self._come:
+            if not await self._receive(max_bytes or 65_536):
+                return await self._end_of_stream()
+        # Kept until now, so that nothing is lost if this is cancelled.
+        await trio.sleep(self._receiving.seconds_each * len(self._come))
+        come, self._come = self._come, b""
+        return come
+
+    async def _receive(self, most: float) -> bool:
+        """Receive once; whether there may be more."""
+        way = self._receiving
+        await way.wait_while_stalled()
+        if way.is_cut:
+            await self.cut()
+            return False
+        most = min(most, way.until_next_fault() or math.inf)
+        try:
+            come = await self._stream.receive_some(int(most))
+        except trio.ClosedResourceError:
+            if self._is_cut:
+                return False
+            raise
+        if not way.is_lost:
+            way.passed += len(come)
+            self._come = come
+        return bool(come)
+
+    async def _end_of_stream(self) -> bytes:
+        await checkpoint()
+        if self._is_cut and not self._cleanly:
+            raise trio.BrokenResourceError("the connection is cut")
+        return b""
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
+        await self._sending.wait_while_stalled()
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """See `trio.abc.HalfCloseableStream.send_eof`."""
+        if self._is_cut:
+            raise trio.BrokenResourceError("the connection is cut")
+        if self._sending.is_lost:
+            await checkpoint()  # the end of the stream is lost as well
+        elif isinstance(self._stream, HalfCloseableStream):
+            await self._stream.send_eof()
+        else:
+            await self._stream.aclose()
+
+    async def aclose(self) -> None:
+        """See `trio.abc.AsyncResource.aclose`."""
+        await self._stream.aclose()
+
+    def __repr__(self) -> str:
+        state = "cut" if self._is_cut else "open"
+        return (
+            f"<FaultyStream {state}, {self.sent} bytes sent, {self.received} received>"
+        )
+
+
+def faulty_stream_pair(
+    *,
+    sending: Faults = NO_FAULTS,
+    receiving: Faults = NO_FAULTS,
+    cleanly: bool = False,
+) -> tuple[FaultyStream, HalfCloseableStream]:
+    """The two ends of a connection in memory, of which the first goes wrong.
+
+    The arguments are those of `FaultyStream`.
+    """
+    left, right = memory_stream_pair()
+    return (
+        FaultyStream(left, sending=sending, receiving=receiving, cleanly=cleanly),
+        right,
+    )
