@@ -53,7 +53,7 @@ from .conduits import (
     prepare_acceptor_attachment,
 )
 from .endpoint import Connecting, Server, connect, serve
-from .envelope import MessageFamily
+from .envelope import DynConduitTx, MessageFamily
 from .errors import (
     BareConduitError,
     CallCancelled,
@@ -182,6 +182,7 @@ from .session import (
     DriverCaller,
     DriverChannelSink,
     DriverReplySink,
+    IntoConduit,
     OpenConnection,
     OpenSession,
     ProxyAcceptor,
@@ -241,10 +242,12 @@ __all__ = [
     "DriverCaller",
     "DriverChannelSink",
     "DriverReplySink",
+    "DynConduitTx",
     "EncodeError",
     "ErasedCaller",
     "Fallible",
     "Handler",
+    "IntoConduit",
     "InvalidPayload",
     "Length",
     "LimitExceeded",

@@ -22,9 +22,19 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overloa
 import trio
 
 from .calls import Handler
-from .errors import LinkError, SessionError, SessionIoError
+from .conduits import (
+    Backoff,
+    BareConduitAcceptor,
+    ConduitAcceptor,
+    RedialingSource,
+    StableConduit,
+    StableConduitAcceptor,
+)
+from .envelope import MessageFamily
+from .errors import ConduitError, LinkError, SessionError, SessionIoError
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link
+from .messages import Message
 from .metadata import MetadataLike
 from .options import SessionOptions
 from .service import client, describe
@@ -66,6 +76,7 @@ def connect(
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
+    resume: bool | Backoff = False,
 ) -> Connecting[Session]: ...
 @overload
 def connect(
@@ -81,6 +92,7 @@ def connect(
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
+    resume: bool | Backoff = False,
 ) -> Connecting[T]: ...
 def connect(
     url: str | Sequence[str],
@@ -95,6 +107,7 @@ def connect(
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
+    resume: bool | Backoff = False,
 ) -> Connecting[T] | Connecting[Session]:
     """Connect to a server for the length of an ``async with`` block.
 
@@ -120,6 +133,9 @@ def connect(
         wait_for: for how many seconds to try again while the server is not up yet:
             while it refuses connections, has not made its socket, or the network is
             down. What cannot pass by itself is raised at once.
+        resume: when the link is lost, go on with another: the session does not notice,
+            and nothing is lost or done twice. The server has to agree
+            (``serve(..., resume=True)``). A `Backoff` says how to go about it.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
@@ -134,19 +150,23 @@ def connect(
     options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
     )
-    dial = dialer(
-        url,
-        LinkOptions(limits=options.stream_limits, ssl_context=ssl_context),
-        connect_timeout=connect_timeout,
-        wait_for=wait_for,
-    )
+    link_options = LinkOptions(limits=options.stream_limits, ssl_context=ssl_context)
+    dial = dialer(url, link_options, connect_timeout=connect_timeout, wait_for=wait_for)
+
+    redial = dialer(url, link_options, connect_timeout=connect_timeout)
+
+    def resuming(first: Link) -> StableConduit[Message]:
+        backoff = resume if isinstance(resume, Backoff) else None
+        source = RedialingSource(redial, backoff, first=first)
+        return StableConduit(source, MessageFamily(), limits=options.stable_limits)
 
     async def open_session() -> OpenSession:
         try:
             link = await dial()
         except LinkError as error:
             raise SessionIoError(str(error)) from error
-        return initiator(link, **options.for_builder).open(options.root_handler)
+        carrier = resuming(link) if resume else link
+        return initiator(carrier, **options.for_builder).open(options.root_handler)
 
     return Connecting.to(open_session, service)
 
@@ -292,6 +312,7 @@ async def serve(
     ssl_context: ssl.SSLContext | None = None,
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
+    resume: bool = False,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen, and serve whoever connects, until cancelled; for ``nursery.start``.
@@ -316,7 +337,11 @@ async def serve(
             ``"https://example.org"``. Pages of other origins are refused, and programs
             that are no browsers have none.
         max_sessions: how many sessions there may be at a time, those included that
-            are being set up. Who connects beyond that waits until another has left.
+            are being set up. Who connects beyond that waits until another has left;
+            with `resume`, a new client is refused.
+        resume: keep the session of a client that has lost its link, and go on when the
+            client comes back, from whatever address; see `Limits.resume_seconds`. All
+            clients have to connect with ``resume=True`` then.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
@@ -341,16 +366,24 @@ async def serve(
             for listener in await begin_one():
                 closing.callback(listener.close)
                 listeners.append(listener)
-        await _Serving(options, max_sessions).run(listeners, task_status)
+        await _Serving(options, max_sessions, resume).run(listeners, task_status)
 
 
 class _Serving:
     """What `serve` does once it listens."""
 
-    def __init__(self, options: SessionOptions, max_sessions: int) -> None:
+    def __init__(
+        self, options: SessionOptions, max_sessions: int, resume: bool
+    ) -> None:
         self._options = options
         self._max_sessions = max_sessions
-        self._slots = trio.Semaphore(max_sessions)
+        self._conduits: ConduitAcceptor[Message] = BareConduitAcceptor(MessageFamily())
+        if resume:
+            self._conduits = StableConduitAcceptor(
+                MessageFamily(), limits=options.stable_limits, max_sessions=max_sessions
+            )
+        # A client that comes back has to get in although all sessions are taken.
+        self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
         self._listening = trio.CancelScope()
         self._setting_up: dict[trio.CancelScope, None] = {}
         self._sessions: dict[Session, None] = {}
@@ -406,7 +439,7 @@ class _Serving:
                 scope.cancel()
             try:
                 await self._serve_session(make_link, scope)
-            except (SessionError, LinkError, OSError) as error:
+            except (SessionError, LinkError, ConduitError, OSError) as error:
                 logger.warning("a client could not set up a session: %s", error)
             except Exception:
                 logger.exception("a session has failed; the others go on")
@@ -418,8 +451,10 @@ class _Serving:
         self, make_link: LinkFactory, setting_up: trio.CancelScope
     ) -> None:
         options = self._options
-        link = await self._link_in_time(make_link)
-        builder = acceptor(link, **options.for_builder)
+        conduit = await self._conduits.accept(await self._link_in_time(make_link))
+        if conduit is None:
+            return
+        builder = acceptor(conduit, **options.for_builder)
         async with builder.open(options.root_handler) as session:
             del self._setting_up[setting_up]
             self._sessions[session] = None

@@ -14,7 +14,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, NoReturn, TypeAlias
 
-from .conduits.base import MsgFamily
+from .conduits.base import ConduitTx, MsgFamily
 from .errors import DecodeError, EncodeError
 from .ids import Parity
 from .messages import (
@@ -40,7 +40,7 @@ from .messages import (
 )
 from .metadata import NO_METADATA, Metadata, MetadataEntry
 
-__all__ = ["MessageFamily", "decode_message", "encode_message"]
+__all__ = ["DynConduitTx", "MessageFamily", "decode_message", "encode_message"]
 
 _Pieces: TypeAlias = list[bytes | memoryview]
 _Payload: TypeAlias = bytes | memoryview
@@ -69,6 +69,10 @@ class MessageFamily(MsgFamily[Message]):
     def filler(self) -> Message:
         """The answer to a Ping that nobody sends: peers take no notice of it."""
         return Pong(0, _U64_MAX)
+
+
+DynConduitTx: TypeAlias = ConduitTx[Message]
+"""The sending half of a conduit of messages, whichever conduit's it is."""
 
 
 def encode_message(message: Message) -> _Pieces:

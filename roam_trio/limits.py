@@ -55,6 +55,14 @@ class Limits:
         connections: how many virtual connections may be open, or about to be.
         pending_opens: how many virtual connections of the peer's may wait for the
             `ConnectionAcceptor` at a time; more are rejected.
+        unacknowledged_frames: with ``resume``, how many messages that the peer has not
+            acknowledged are kept, to be sent again; beyond, senders wait. Nobody fails
+            because of it.
+        unacknowledged_bytes: the same in bytes.
+        resume_seconds: with ``resume``, how long a server waits for a client that has
+            lost its link; then that session ends.
+        lost_clients: how many such clients a server waits for at a time. When there is
+            one more, the session of the one that was lost first ends.
         handshake_seconds: how long the peer may take to complete the handshake.
         close_seconds: how long the end of a session may take to send what is left, and
             a proxy to deliver what came before the end of one side.
@@ -71,6 +79,10 @@ class Limits:
     proxied_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
     connections: int = attrs.field(default=4096, validator=_count)
     pending_opens: int = attrs.field(default=1024, validator=_count)
+    unacknowledged_frames: int = attrs.field(default=4096, validator=_count)
+    unacknowledged_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_count)
+    resume_seconds: float = attrs.field(default=60.0, validator=_seconds)
+    lost_clients: int = attrs.field(default=256, validator=_count)
     handshake_seconds: float = attrs.field(default=10.0, validator=_seconds)
     close_seconds: float = attrs.field(default=5.0, validator=_seconds)
 

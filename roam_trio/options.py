@@ -8,6 +8,7 @@ from typing import TypedDict
 import attrs
 
 from .calls import Handler, check_handler
+from .conduits import StableLimits
 from .limits import Limits
 from .links import StreamLimits
 from .metadata import Metadata, MetadataLike
@@ -85,4 +86,17 @@ class SessionOptions:
         return StreamLimits(
             max_payload=self.limits.max_payload,
             max_unsent_bytes=self.limits.max_unsent_bytes,
+        )
+
+    @property
+    def stable_limits(self) -> StableLimits:
+        """What the conduits of sessions that resume may hold."""
+        limits = self.limits
+        return StableLimits(
+            max_payload=limits.max_payload,
+            unacknowledged_frames=limits.unacknowledged_frames,
+            unacknowledged_bytes=limits.unacknowledged_bytes,
+            handshake_seconds=limits.handshake_seconds,
+            resume_seconds=limits.resume_seconds,
+            lost_clients=limits.lost_clients,
         )

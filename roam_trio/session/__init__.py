@@ -5,6 +5,7 @@
 
 from ..service.descriptor import MethodDescriptor, ServiceDescriptor
 from .builders import (
+    IntoConduit,
     OpenSession,
     SessionAcceptorBuilder,
     SessionInitiatorBuilder,
@@ -44,6 +45,7 @@ __all__ = [
     "DriverCaller",
     "DriverChannelSink",
     "DriverReplySink",
+    "IntoConduit",
     "MethodDescriptor",
     "OpenConnection",
     "OpenSession",

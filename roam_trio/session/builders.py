@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import attrs
 import trio
@@ -34,6 +34,7 @@ from .keepalive import SessionKeepaliveConfig
 from .session import Session
 
 __all__ = [
+    "IntoConduit",
     "OpenSession",
     "SessionAcceptorBuilder",
     "SessionInitiatorBuilder",
@@ -44,7 +45,11 @@ __all__ = [
 logger = logging.getLogger("roam_trio.session")
 
 
-def _as_conduit(carrier: Conduit[Message] | Link) -> Conduit[Message]:
+IntoConduit: TypeAlias = Conduit[Message] | Link
+"""What `initiator` and `acceptor` take: a link becomes a bare conduit."""
+
+
+def _as_conduit(carrier: IntoConduit) -> Conduit[Message]:
     """A link is wrapped into a bare conduit."""
     if isinstance(carrier, Link):
         return BareConduit(carrier, MessageFamily())
@@ -160,7 +165,7 @@ class SessionAcceptorBuilder(_Builder):
 
 
 def initiator(
-    carrier: Conduit[Message] | Link,
+    carrier: IntoConduit,
     *,
     parity: Parity = Parity.ODD,
     max_concurrent_requests: int = 64,
@@ -187,7 +192,7 @@ def initiator(
 
 
 def acceptor(
-    carrier: Conduit[Message] | Link,
+    carrier: IntoConduit,
     *,
     max_concurrent_requests: int = 64,
     on_connection: ConnectionAcceptor | None = None,

@@ -32,6 +32,7 @@ from ..errors import (
     SessionError,
     SessionIoError,
     SessionProtocolError,
+    StableHandshakeError,
 )
 from ..ids import Parity
 from ..limits import Limits
@@ -535,6 +536,8 @@ def _as_session_error(error: RoamTrioError) -> RoamTrioError:
     reason: SessionError
     if isinstance(error, PayloadTooLarge) and error.inbound:
         reason = LimitExceeded("max_payload", f"a payload of {error.size} bytes came")
+    elif isinstance(error, StableHandshakeError):
+        reason = SessionProtocolError(str(error))
     elif isinstance(error.__cause__, DecodeError):
         reason = SessionProtocolError(f"not a message: {error.__cause__}")
     else:

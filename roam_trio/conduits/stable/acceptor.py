@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TypeVar
 
 import trio
@@ -36,14 +37,22 @@ class StableConduitAcceptor(ConduitAcceptor[M]):
     Args:
         family: the type of the messages and its codec.
         limits: bounds of each conduit, and of how many lost clients are waited for.
+        max_sessions: how many conduits there may be at a time, those of lost clients
+            included. A new client beyond that is refused.
     """
 
     def __init__(
-        self, family: MsgFamily[M], *, limits: StableLimits = DEFAULT_STABLE_LIMITS
+        self,
+        family: MsgFamily[M],
+        *,
+        limits: StableLimits = DEFAULT_STABLE_LIMITS,
+        max_sessions: int = 1024,
     ) -> None:
         self._family = family
         self._limits = limits
+        self._max_sessions = max_sessions
         self._index: dict[bytes, _Returns] = {}
+        self._all: set[_Returns] = set()
         # In the order in which they were lost.
         self._lost: dict[_Returns, None] = {}
 
@@ -59,26 +68,27 @@ class StableConduitAcceptor(ConduitAcceptor[M]):
         hello = attachment.client_hello
         assert hello is not None
         conduit: StableConduit[M] | None = None
-        returns: _Returns | None
-        if hello.resume_key is None:
+        why: str | None = None
+        if hello.resume_key is not None:
+            returns = self._index.get(hello.resume_key)
+            why = "its key is of no session"
+        elif len(self._all) < self._max_sessions:
             conduit, returns = self._new_conduit()
         else:
-            returns = self._index.get(hello.resume_key)
-        why = (
-            returns.resuming.reason_to_refuse(hello)
-            if returns
-            else "its key is of no session"
-        )
-        if why:
-            logger.warning("a client was refused: %s", why)
-            await refuse(attachment, seconds=seconds)
-            return None
-        assert returns is not None
-        await returns.hand_over(attachment)
-        return conduit
+            returns = None
+            why = f"there are {self._max_sessions} sessions (limit: max_sessions)"
+        if returns is not None:
+            why = returns.resuming.reason_to_refuse(hello)
+            if not why:
+                self._all.add(returns)
+                await returns.hand_over(attachment)
+                return conduit
+        logger.warning("a client was refused: %s", why)
+        await refuse(attachment, seconds=seconds)
+        return None
 
     def _new_conduit(self) -> tuple[StableConduit[M], _Returns]:
-        returns = _Returns(self._limits, self._lost)
+        returns = _Returns(self._limits, self._lost, self._all.discard)
         keys = KeyRing(self._index, returns)
         conduit = StableConduit(returns, self._family, limits=self._limits, keys=keys)
         returns.resuming = conduit.resuming
@@ -87,13 +97,12 @@ class StableConduitAcceptor(ConduitAcceptor[M]):
     @property
     def is_idle(self) -> bool:
         """Whether there is no client, and none that could come back."""
-        return not self._index
+        return not self._all
 
     def __repr__(self) -> str:
-        known = len(set(self._index.values()))
         return (
-            f"<StableConduitAcceptor of {known} conduits, {len(self._lost)} of them "
-            "without a client>"
+            f"<StableConduitAcceptor of {len(self._all)} conduits, "
+            f"{len(self._lost)} of them without a client>"
         )
 
 
@@ -102,9 +111,15 @@ class _Returns(LinkSource):
 
     resuming: Resuming
 
-    def __init__(self, limits: StableLimits, lost: dict[_Returns, None]) -> None:
+    def __init__(
+        self,
+        limits: StableLimits,
+        lost: dict[_Returns, None],
+        on_closed: Callable[[_Returns], object],
+    ) -> None:
         self._limits = limits
         self._lost = lost
+        self._on_closed = on_closed
         self._arrived: Attachment | None = None
         self._changed = ParkingLot()
         self._is_given_up = False
@@ -165,6 +180,7 @@ class _Returns(LinkSource):
     async def close(self) -> None:
         """The conduit has ended: let go of a link that it has not taken."""
         self._is_closed = True
+        self._on_closed(self)
         arrived, self._arrived = self._arrived, None
         if arrived is not None:
             await arrived.close()

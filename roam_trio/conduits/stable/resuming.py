@@ -336,10 +336,9 @@ class Resuming:
         self.lose(line, "there is a better one")
 
     async def _carry(self, line: _Line, client_hello: ClientHello | None) -> None:
-        seconds = self.limits.handshake_seconds
         agreed = False
         try:
-            with trio.move_on_after(seconds):
+            with trio.move_on_after(self.limits.handshake_seconds):
                 if client_hello is None:
                     await self._greet(line)
                     agreed = True
@@ -350,7 +349,7 @@ class Resuming:
         except StableConduitError as error:
             self.fail(error)
         if not agreed:
-            self.lose(line, f"no agreement in {seconds} s (limit: handshake_seconds)")
+            self.lose(line, "there was no agreement on it in time, or at all")
             return
         self._source.established()
         self._attach(line)
