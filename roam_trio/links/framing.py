@@ -223,19 +223,15 @@ class FrameEncoder:
         if len(piece) < _PASSED_BY_REFERENCE or isinstance(piece, bytearray):
             self._small.append(bytes(piece))
         else:
-            self._gather()
-            self._complete.append(piece)
-
-    def _gather(self) -> None:
-        small = self._small
-        if small:
-            self._complete.append(small[0] if len(small) == 1 else b"".join(small))
-            self._small = []
+            self._complete = [*self.take(), piece]
 
     def take(self) -> list[Buffer]:
         """Everything added since the last call, in order; empty if nothing was."""
-        self._gather()
         taken, self._complete = self._complete, []
+        small = self._small
+        if small:
+            taken.append(small[0] if len(small) == 1 else b"".join(small))
+            self._small = []
         return taken
 
     def give_back(self, buffers: list[Buffer]) -> None:

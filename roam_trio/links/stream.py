@@ -184,29 +184,27 @@ class StreamLinkTx(AdmittingTx):
         self._last_length = length
         self._sent_payloads += 1
         self._sent_size += HEADER_LENGTH + length
-        if self._idle is not None and self._next_writes is not _RELEASE:
-            self._see_to_writing()
+        if self._next_writes is _COMMIT:
+            self._next_writes = _PUMP
+            if self._idle is not None:
+                self._write_now()
+        elif self._idle is not None and self._next_writes is _PUMP:
+            self._wake_pump()
 
     def hold(self) -> None:
         self._next_writes = _RELEASE
 
     def release(self, *, prompt: bool = False) -> None:
-        if self._sent_payloads != self._written_payloads:
-            self._next_writes = _COMMIT
-            self._see_to_writing()
-        else:
+        if self._sent_payloads == self._written_payloads:
             self._next_writes = _COMMIT if prompt else _PUMP
-
-    def _see_to_writing(self) -> None:
-        """Have what is committed written, unless it is being written already."""
-        by_pump = self._next_writes is _PUMP
+            return
         self._next_writes = _PUMP
-        if self._idle is not None and (by_pump or not self._write_nowait()):
-            self._wake_pump()
+        if self._idle is not None:
+            self._write_now()
 
     @trio.lowlevel.enable_ki_protection
-    def _write_nowait(self) -> bool:
-        """Write what is committed, as the pump would; whether that was all."""
+    def _write_now(self) -> None:
+        """Write what is committed, as the pump would, which gets what is left."""
         buffers = self._frames.take()
         try:
             left = self._transport.send_nowait(buffers)
@@ -214,9 +212,9 @@ class StreamLinkTx(AdmittingTx):
             left = buffers  # it is the pump that reports it, having tried again
         if left:
             self._frames.give_back(left)
-            return False
-        self._written(self._sent_payloads, self._sent_size)
-        return True
+            self._wake_pump()
+        else:
+            self._written(self._sent_payloads, self._sent_size)
 
     def _written(self, payloads: int, size: int) -> None:
         """So much in all has been written."""

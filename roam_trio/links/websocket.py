@@ -121,7 +121,8 @@ class WebSocketLinkTx(StreamLinkTx):
             self._count_answer(-1)
             self._answers.answer(ping)
             self._count_answer(1)
-            self._see_to_writing()
+            if self._idle is not None:
+                self._wake_pump()
 
     def _written(self, payloads: int, size: int) -> None:
         super()._written(payloads, size)
