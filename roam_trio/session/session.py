@@ -113,6 +113,9 @@ class Session:
         self._root_unused = False
         self._is_reading = False
         self._is_draining = False
+        # Kept until the next has come: if a large one were freed at once, its memory
+        # would go back to the system and be asked for again, page by page.
+        self._last_message: Message | None = None
         self._quiet = trio.lowlevel.ParkingLot()
         self._tasks = trio.CancelScope()
         self._pumping = trio.CancelScope(shield=True)
@@ -380,6 +383,7 @@ class Session:
         """
         drivers = self._drivers
         number, message = 0, None
+        self._last_message = None
         self._tx.hold()
         try:
             for number, message in enumerate(messages, 1):  # noqa: B007
@@ -394,6 +398,7 @@ class Session:
         finally:
             alone = number == 1 and type(message) in _ANSWERED_BY_ONE
             self._tx.release(prompt=alone)
+            self._last_message = message
         if not number:
             raise SessionIoError("the peer has closed the link")
 
