@@ -234,6 +234,8 @@ class IncomingChannel(ChannelSource):
                 # One item for each receiver that waits, like a memory channel without
                 # a buffer.
                 self._grant(1)
+                if self.state is not _OPEN:
+                    continue  # it was the first to notice that the link has ended
             self._some_wait = True
             await self._waiting.park()
         return self._take()

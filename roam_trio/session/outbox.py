@@ -72,7 +72,7 @@ class Outbox:
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:
-            self.fail(error)  # it may be the first to notice
+            self.fail(_without_frames(error))  # it may be the first to notice
             raise
 
     async def reserve(self) -> ConduitTxPermit[Message]:
@@ -85,7 +85,8 @@ class Outbox:
             try:
                 permit = await self._tx.reserve()
             except (LinkError, ConduitError) as error:
-                self.fail(error)  # which cancels handlers: they have no caller now
+                # This cancels handlers: they have no caller now.
+                self.fail(_without_frames(error))
                 await trio.lowlevel.checkpoint_if_cancelled()
                 raise
             if not self._kept:
@@ -151,6 +152,17 @@ class Outbox:
 
     def __repr__(self) -> str:
         return f"<Outbox {len(self._kept)} kept>"
+
+
+def _without_frames(error: RoamTrioError) -> RoamTrioError:
+    """The same error for the session to keep: the one that is raised here comes to have
+    a traceback, and in its frames is what was to be sent, with the ends of channels
+    that nobody else may hold."""
+    kept = type(error).__new__(type(error))
+    kept.args = error.args
+    vars(kept).update(vars(error))
+    kept.__cause__ = error.__cause__
+    return kept
 
 
 def _without_metadata(message: Message, error: PayloadTooLarge) -> Message:

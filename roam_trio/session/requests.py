@@ -186,6 +186,8 @@ class Requests:
             driver.lose_channels(channels, error)
             self._give_slot()
             if _is_end(error):
+                # Whoever keeps the error is not to keep the arguments by its context.
+                error.__traceback__ = None
                 because = driver.ended_because or error
                 raise _lost(because) from because
             raise

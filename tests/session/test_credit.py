@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx, channel
 from roam_trio.errors import (
+    ConnectionLost,
     EncodeError,
     RxConnectionLost,
     SessionProtocolError,
@@ -408,3 +409,16 @@ async def test_sender_that_waits_for_room_learns_of_a_reset(
         with pytest.raises(TxReset):
             await send.result()
         assert await peer.heard_nothing_more()
+
+
+@pytest.mark.rule("rpc.flow-control.credit.initial.zero")
+async def test_receiver_that_finds_the_link_dead_as_it_grants_does_not_wait() -> None:
+    tx, rx = channel[int]()
+    async with WithPeer() as (session, peer), trio.open_nursery() as nursery:
+        call = Task(nursery, caller_of(session).give_0, tx)
+        await peer.hear(RequestCall)
+        await peer.rx.close()  # which nobody has noticed
+        with pytest.raises(RxConnectionLost):
+            await rx.recv()
+        with pytest.raises(ConnectionLost):
+            await call.result()
