@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from .adapters import ADAPTERS, FLOOR, ROAM, is_installed
+from .adapters import ADAPTERS, FLOOR, RESUMING, ROAM, is_installed
 from .fairness import measure_fairness, write_fairness
 from .growth import measure_growth, write_growth
 from .machine import describe_machine
@@ -22,7 +22,7 @@ from .rounds import Plan, hold, placements, run
 from .works import HELD, SPEEDS, WORKS, Work
 from .writing import write_comparison
 
-__all__ = ["Effort", "compare", "main", "main_of_floor"]
+__all__ = ["Effort", "compare", "main", "main_of_floor", "main_of_resume"]
 
 _FEWEST_ROUNDS = 5
 
@@ -106,6 +106,22 @@ def main_of_floor(arguments: Sequence[str] | None = None) -> None:
     _measure(options, options.only or (FLOOR, ROAM), SPEEDS)
 
 
+def main_of_resume(arguments: Sequence[str] | None = None) -> None:
+    """The same for roam_trio on the stable conduit and on the bare one.
+
+    Args:
+        arguments: of the command line; those of this process if None.
+    """
+    options = _parse(
+        "python -m benchmarks.resume",
+        "Measure what it costs that sessions outlive their links, while none is lost.",
+        arguments,
+    )
+    if options.write:
+        sys.exit("--write is for all libraries: python -m benchmarks --write")
+    _measure(options, options.only or (FLOOR, ROAM, RESUMING), SPEEDS)
+
+
 def compare(
     effort: Effort, names: Sequence[str], works: Sequence[Work] = WORKS
 ) -> Results:
@@ -141,7 +157,9 @@ def compare(
     )
 
 
-def _measure(options: _Options, names: Sequence[str], works: Sequence[Work]) -> None:
+def _measure(
+    options: _Options, names: Sequence[str], works: Sequence[Work]
+) -> tuple[Effort, Results]:
     effort = _SMOKE if options.smoke else _QUICK if options.quick else _FULL
     if options.rounds is not None:
         effort = attrs.evolve(effort, rounds=options.rounds)

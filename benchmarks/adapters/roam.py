@@ -47,6 +47,7 @@ __all__ = [
     "RoamClient",
     "RoamPostcardAdapter",
     "RoamRecord",
+    "RoamResumingAdapter",
     "Workplace",
     "WorkplaceHandler",
 ]
@@ -265,12 +266,13 @@ class RoamAdapter(Adapter):
     )
     lacks: ClassVar[Mapping[str, str]] = {}
     workplace: ClassVar[Callable[..., Workplace]] = Workplace
+    resume: ClassVar[bool] = False
 
     def serve(self, started: Callable[[str], None]) -> None:
         async def run() -> None:
             handler = dispatcher(self.workplace, WorkplaceHandler())
             async with trio.open_nursery() as nursery:
-                serve_widely = partial(serve, limits=_LIMITS)
+                serve_widely = partial(serve, limits=_LIMITS, resume=self.resume)
                 server = await nursery.start(serve_widely, "tcp://127.0.0.1:0", handler)
                 # The service on connections of its own, beside the one on the root.
                 by_name = await nursery.start(
@@ -285,7 +287,9 @@ class RoamAdapter(Adapter):
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Client]:
         at_root, by_name = address.split()
-        async with connect(at_root, self.workplace, limits=_LIMITS) as workplace:
+        async with connect(
+            at_root, self.workplace, limits=_LIMITS, resume=self.resume
+        ) as workplace:
             yield RoamClient(workplace, by_name)
 
     run = staticmethod(run_trio)
@@ -301,3 +305,10 @@ class RoamPostcardAdapter(RoamAdapter):
         "columns"
     }
     workplace: ClassVar[Callable[..., Workplace]] = PostcardWorkplace
+
+
+class RoamResumingAdapter(RoamAdapter):
+    """roam_trio with sessions that outlive their links."""
+
+    name: ClassVar[str] = "roam_trio, resuming"
+    resume: ClassVar[bool] = True

@@ -7,7 +7,14 @@ import sys
 
 import pytest
 
-from benchmarks.adapters import ADAPTERS, FLOOR, PEERS, ROAM, is_installed
+from benchmarks.adapters import (
+    ADAPTERS,
+    FLOOR,
+    PEERS,
+    RESUMING,
+    ROAM,
+    is_installed,
+)
 from benchmarks.processes import Pair, WorkerFailed
 from benchmarks.works import HELD, SPEEDS, find_work
 
@@ -25,7 +32,7 @@ def do_everything(name: str) -> None:
     assert not left_out, "they name works that there are"
 
 
-@pytest.mark.parametrize("name", sorted(set(ADAPTERS) - set(PEERS)))
+@pytest.mark.parametrize("name", sorted({*ADAPTERS, RESUMING} - set(PEERS)))
 def test_each_work_is_done_across_two_processes(name: str) -> None:
     do_everything(name)
 
