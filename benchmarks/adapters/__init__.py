@@ -90,5 +90,5 @@ def load(name: str) -> Adapter:
 
 def _entry(name: str) -> _Entry:
     if name not in _ENTRIES:
-        raise ValueError(f"expected one of {', '.join(_ENTRIES)}, got {name!r}")
+        raise ValueError(f"expected one of {', '.join(ADAPTERS)}, got {name!r}")
     return _ENTRIES[name]

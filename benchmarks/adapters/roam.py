@@ -149,11 +149,19 @@ class RoamClient(Client):
     Args:
         workplace: the client.
         by_name: the URL where the service is offered by name.
+        resume: whether sessions there outlive their links.
     """
 
-    def __init__(self, workplace: Workplace, by_name: str | None = None) -> None:
+    def __init__(
+        self,
+        workplace: Workplace,
+        by_name: str | None = None,
+        *,
+        resume: bool = False,
+    ) -> None:
         self._workplace = workplace
         self._by_name = by_name
+        self._resume = resume
 
     async def calls(self, count: int, *, can_wait: bool) -> None:
         add = self._workplace.add_or_wait if can_wait else self._workplace.add
@@ -237,7 +245,9 @@ class RoamClient(Client):
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connect]:
         assert self._by_name is not None, "there is no server for it"
-        async with connect(self._by_name, limits=_LIMITS) as session:
+        async with connect(
+            self._by_name, limits=_LIMITS, resume=self._resume
+        ) as session:
             yield partial(_open_connection, session)
 
 
@@ -290,7 +300,7 @@ class RoamAdapter(Adapter):
         async with connect(
             at_root, self.workplace, limits=_LIMITS, resume=self.resume
         ) as workplace:
-            yield RoamClient(workplace, by_name)
+            yield RoamClient(workplace, by_name, resume=self.resume)
 
     run = staticmethod(run_trio)
 
