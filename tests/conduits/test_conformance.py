@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 
 from roam_trio.conduits import (
     Attachment,
@@ -126,5 +127,7 @@ STABLE_RULES = ("conduit.stable", "stable")
         for check in CHECKS
     ],
 )
-async def test_conduit_passes(kind: str, check: Check) -> None:
+async def test_conduit_passes(
+    kind: str, check: Check, autojump_clock: trio.testing.MockClock
+) -> None:
     await check(CONDUITS[kind])
