@@ -78,6 +78,41 @@ class Driver:
             refused.
     """
 
+    # There may be very many: a dict for each would be larger than all it holds.
+    __slots__ = (
+        "__weakref__",
+        "_announced",
+        "_answering",
+        "_before_nursery",
+        "_binder",
+        "_closed",
+        "_is_over",
+        "_nursery",
+        "_on_quiet",
+        "_on_unused",
+        "_relays",
+        "_reserving",
+        "_start_in_session",
+        "_strays",
+        "_strict",
+        "_token",
+        "connection_id",
+        "dropped",
+        "ended_because",
+        "handler",
+        "incoming",
+        "limits",
+        "liveness",
+        "now",
+        "ours",
+        "outbox",
+        "outgoing",
+        "refusing",
+        "requests",
+        "theirs",
+        "unread_bytes",
+    )
+
     def __init__(
         self,
         connection_id: int,
