@@ -123,7 +123,8 @@ class WebSocketDecoder:
         """
         if not self.at_end:
             self._unread += chunk
-            next(self._parser)
+            # Nothing counts after a failure: then the parser is at its end.
+            next(self._parser, None)
 
     def ended(self) -> None:
         """Take note of the end of the stream.

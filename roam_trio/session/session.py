@@ -276,7 +276,9 @@ class Session:
                     await self._set_up_and_read(task_status)
             finally:
                 self._end(SessionError("the session was cancelled"))
-                await self._close()
+                # A task of its own: what goes wrong there, after Control-C struck in
+                # the middle of something, must not take the place of Control-C.
+                nursery.start_soon(self._close)
         if self._root is None:
             assert self._ended_because is not None
             raise self._ended_because
@@ -415,6 +417,16 @@ class Session:
 
     async def _close(self) -> None:
         """Send what is committed, within bounds, and let go of the conduit."""
+        try:
+            await self._take_leave()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._tx.abort()
+                await self._rx.close()
+            self._pumping.cancel()
+            self._finished.set()
+
+    async def _take_leave(self) -> None:
         with trio.CancelScope(shield=True) as scope:
             scope.deadline = trio.current_time() + self._limits.close_seconds
             async with trio.open_nursery() as nursery:
@@ -432,11 +444,6 @@ class Session:
                 "(limit: close_seconds)",
                 self._limits.close_seconds,
             )
-        with trio.CancelScope(shield=True):
-            await self._tx.abort()
-            await self._rx.close()
-        self._pumping.cancel()
-        self._finished.set()
 
     async def _read_to_the_end(self) -> None:
         """Wait for the peer to close too, since a socket that is closed with data

@@ -19,6 +19,7 @@ from roam_trio.errors import LinkClosed, LinkError, PayloadTooLarge, TruncatedPa
 from roam_trio.links import Link, LinkRx, LinkTx, StreamLimits
 from roam_trio.links.transport import SocketTransport
 from roam_trio.links.websocket import WebSocketLink
+from roam_trio.links.websocket_framing import WebSocketDecoder
 
 websocket_rule = pytest.mark.rule("transport.websocket")
 
@@ -374,6 +375,21 @@ async def test_nothing_counts_after_the_end() -> None:
     await peer.sock.send_all(frame(BINARY, b"later"))
     assert await peer.rx.recv() is None
     await peer.done()
+
+
+async def test_nothing_counts_after_an_interruption() -> None:
+    """Control-C can strike while something is decoded."""
+
+    def strike(_: bytes) -> None:
+        raise KeyboardInterrupt
+
+    decoder = WebSocketDecoder(100, masked=True, on_ping=strike)
+    with pytest.raises(KeyboardInterrupt):
+        decoder.feed(frame(BINARY, b"early") + frame(PING, b""))
+    decoder.feed(frame(BINARY, b"later"))
+    assert decoder.payloads == [b"early"]
+    with pytest.raises(TruncatedPayload):
+        decoder.ended()
 
 
 # ---------------------------------------------------------------- pings

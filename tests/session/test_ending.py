@@ -844,6 +844,36 @@ class TestCrash:
             raise Mine("mine")
 
 
+async def test_control_c_is_not_hidden_by_what_it_has_left_half_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may strike the reader between any two of its steps."""
+    link, peer = link_to_peer()
+    await peer.say(HelloYourself(0, ConnectionSettings(Parity.EVEN, 64)))
+    rx = link.split()[1]
+
+    async def strike() -> Any:
+        monkeypatch.setattr(rx, "recv", stumble)
+        raise KeyboardInterrupt
+
+    async def stumble() -> Any:
+        raise RuntimeError("half done")
+
+    async def live() -> None:
+        async with initiator(link).open(dispatcher(Work, Worker())):
+            monkeypatch.setattr(rx, "recv_batch", strike)
+            await peer.say(Ping(0, 1))
+            await peer.say(Ping(0, 2))
+            await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await live()
+    assert caught.value.subgroup(KeyboardInterrupt) is not None
+    assert caught.value.subgroup(RuntimeError) is not None
+    monkeypatch.undo()
+    await assert_let_go(link)
+
+
 def call_of(name: str, request_id: int) -> RequestCall:
     """A request of a method without arguments."""
     (method_id,) = (m.id for m in describe(Work).methods if m.name == name)

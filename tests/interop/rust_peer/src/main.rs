@@ -31,7 +31,9 @@ use transport::{AnyLink, Listener, Role, Settings, dial, establish};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-#[tokio::main]
+// In one thread, for with several roam 7.3.0 may lose an item that comes while a
+// handler takes up the receiver of its channel (docs/interop.md).
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // What sets up a session is not Send, for all that the compiler can tell.
