@@ -369,6 +369,25 @@ async def serve(
         await _Serving(options, max_sessions, resume).run(listeners, task_status)
 
 
+class _Registration(trio.TaskStatus[Session]):
+    """Moves a client from those that are set up to the sessions that are open."""
+
+    def __init__(self, serving: _Serving, setting_up: trio.CancelScope) -> None:
+        self._serving = serving
+        self._setting_up = setting_up
+        self._session: Session | None = None
+
+    def started(self, value: Session) -> None:
+        self._session = value
+        del self._serving.setting_up[self._setting_up]
+        self._serving.sessions[value] = None
+
+    def end(self) -> None:
+        """The session has ended, or never began."""
+        if self._session is not None:
+            del self._serving.sessions[self._session]
+
+
 class _Serving:
     """What `serve` does once it listens."""
 
@@ -385,8 +404,8 @@ class _Serving:
         # A client that comes back has to get in although all sessions are taken.
         self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
         self._listening = trio.CancelScope()
-        self._setting_up: dict[trio.CancelScope, None] = {}
-        self._sessions: dict[Session, None] = {}
+        self.setting_up: dict[trio.CancelScope, None] = {}
+        self.sessions: dict[Session, None] = {}
 
     async def run(
         self, listeners: Sequence[LinkListener], task_status: trio.TaskStatus[Server]
@@ -397,7 +416,7 @@ class _Serving:
                 f"are listened on, got {self._max_sessions}"
             )
         urls = dict.fromkeys(listener.url for listener in listeners)
-        server = Server(list(urls), self._listening, self._setting_up, self._sessions)
+        server = Server(list(urls), self._listening, self.setting_up, self.sessions)
         async with trio.open_nursery() as clients:
             with self._listening:
                 task_status.started(server)
@@ -434,7 +453,7 @@ class _Serving:
 
     async def _serve_client(self, make_link: LinkFactory) -> None:
         with trio.CancelScope() as scope:
-            self._setting_up[scope] = None
+            self.setting_up[scope] = None
             if self._listening.cancel_called:
                 scope.cancel()
             try:
@@ -444,7 +463,7 @@ class _Serving:
             except Exception:
                 logger.exception("a session has failed; the others go on")
             finally:
-                self._setting_up.pop(scope, None)
+                self.setting_up.pop(scope, None)
                 self._slots.release()
 
     async def _serve_session(
@@ -455,13 +474,12 @@ class _Serving:
         if conduit is None:
             return
         builder = acceptor(conduit, **options.for_builder)
-        async with builder.open(options.root_handler) as session:
-            del self._setting_up[setting_up]
-            self._sessions[session] = None
-            try:
-                await session.closed()
-            finally:
-                del self._sessions[session]
+        registration = _Registration(self, setting_up)
+        try:
+            # In this very task: one more would be 4 KB for each idle session.
+            await builder.run(options.root_handler, task_status=registration)
+        finally:
+            registration.end()
 
     async def _link_in_time(self, make_link: LinkFactory) -> Link:
         seconds = self._options.limits.handshake_seconds

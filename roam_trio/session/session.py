@@ -117,7 +117,7 @@ class Session:
         # would go back to the system and be asked for again, page by page.
         self._last_message: Message | None = None
         self._quiet = trio.lowlevel.ParkingLot()
-        self._tasks = trio.CancelScope()
+        self._working: trio.CancelScope | None = None
         self._pumping = trio.CancelScope(shield=True)
         self._finished = trio.Event()
         self._ended_because: RoamTrioError | None = None
@@ -272,8 +272,7 @@ class Session:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pump)
             try:
-                with self._tasks:
-                    await self._set_up_and_read(task_status)
+                await self._set_up_and_read(task_status)
             finally:
                 self._end(SessionError("the session was cancelled"))
                 # A task of its own: what goes wrong there, after Control-C struck in
@@ -290,6 +289,7 @@ class Session:
             self._end(error)
             return
         async with trio.open_nursery() as nursery:
+            self._working = nursery.cancel_scope
             connections = self._connections = Connections(
                 agreed.ours.parity,
                 self._outbox,
@@ -336,7 +336,7 @@ class Session:
 
     async def _shake_hands(self) -> Agreed:
         seconds = self._limits.handshake_seconds
-        with trio.move_on_after(seconds):
+        with trio.move_on_after(seconds) as self._working:
             return await self._handshake(self._tx, self._rx)
         raise SessionIoError(
             f"the handshake took longer than {seconds} s (limit: handshake_seconds)"
@@ -375,6 +375,9 @@ class Session:
         except RoamTrioError as error:
             self._end(error)
         finally:
+            # In the same moment as handlers are cancelled, or calls of theirs would
+            # be answered as if each of them alone had been.
+            self._end(SessionError("the session was cancelled"))
             self._is_reading = False
 
     def _dispatch_all(self, messages: Iterable[Message]) -> None:
@@ -413,7 +416,8 @@ class Session:
             self._outbox.push(ProtocolError(0, reason.description), last=True)
         if self._connections is not None:
             self._connections.end(reason)
-        self._tasks.cancel()
+        if self._working is not None:
+            self._working.cancel()
 
     async def _close(self) -> None:
         """Send what is committed, within bounds, and let go of the conduit."""
