@@ -25,6 +25,7 @@ from .calls import Handler
 from .conduits import (
     Backoff,
     BareConduitAcceptor,
+    Conduit,
     ConduitAcceptor,
     RedialingSource,
     StableConduit,
@@ -257,12 +258,12 @@ class Server:
         self,
         urls: Sequence[str],
         listening: trio.CancelScope,
-        setting_up: dict[trio.CancelScope, None],
-        sessions: dict[Session, None],
+        accepting: dict[trio.CancelScope, None],
+        sessions: _Sessions,
     ) -> None:
         self._urls = tuple(urls)
         self._listening = listening
-        self._setting_up = setting_up
+        self._accepting = accepting
         self._sessions = sessions
 
     @property
@@ -278,7 +279,7 @@ class Server:
     @property
     def sessions(self) -> tuple[Session, ...]:
         """The sessions that are open now."""
-        return tuple(self._sessions)
+        return self._sessions.open
 
     async def shutdown(self, grace: float = 0.0) -> None:
         """Stop listening, and end every session; `serve` returns then.
@@ -288,16 +289,16 @@ class Server:
         not complete are given up.
         """
         self._listening.cancel()
-        for scope in self._setting_up:
+        for scope in self._accepting:
             scope.cancel()
         async with trio.open_nursery() as nursery:
-            for session in self.sessions:
+            for session in self._sessions.all:
                 nursery.start_soon(session.shutdown, grace)
 
     def __repr__(self) -> str:
         ending = ", shutting down" if self._listening.cancel_called else ""
         where = ", ".join(self._urls)
-        return f"<Server {where}, {len(self._sessions)} sessions{ending}>"
+        return f"<Server {where}, {len(self.sessions)} sessions{ending}>"
 
 
 async def serve(
@@ -369,23 +370,40 @@ async def serve(
         await _Serving(options, max_sessions, resume).run(listeners, task_status)
 
 
-class _Registration(trio.TaskStatus[Session]):
-    """Moves a client from those that are set up to the sessions that are open."""
+async def _let_go(conduit: Conduit[Message] | None) -> None:
+    if conduit is not None:
+        tx, rx = conduit.split()
+        with trio.CancelScope(shield=True):
+            await tx.abort()
+            await rx.close()
 
-    def __init__(self, serving: _Serving, setting_up: trio.CancelScope) -> None:
-        self._serving = serving
-        self._setting_up = setting_up
-        self._session: Session | None = None
+
+class _Sessions(trio.TaskStatus[Session]):
+    """The sessions of a server, which are told to it as they start."""
+
+    def __init__(self) -> None:
+        self._are_open: dict[Session, bool] = {}
+
+    def add(self, session: Session) -> None:
+        """Take note of a session that is about to be set up."""
+        self._are_open[session] = False
 
     def started(self, value: Session) -> None:
-        self._session = value
-        del self._serving.setting_up[self._setting_up]
-        self._serving.sessions[value] = None
+        self._are_open[value] = True
 
-    def end(self) -> None:
-        """The session has ended, or never began."""
-        if self._session is not None:
-            del self._serving.sessions[self._session]
+    def remove(self, session: Session) -> None:
+        """Forget a session that has ended, or could not be set up."""
+        del self._are_open[session]
+
+    @property
+    def all(self) -> tuple[Session, ...]:
+        """All of them."""
+        return tuple(self._are_open)
+
+    @property
+    def open(self) -> tuple[Session, ...]:
+        """Those that are set up."""
+        return tuple(each for each, is_open in self._are_open.items() if is_open)
 
 
 class _Serving:
@@ -404,8 +422,8 @@ class _Serving:
         # A client that comes back has to get in although all sessions are taken.
         self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
         self._listening = trio.CancelScope()
-        self.setting_up: dict[trio.CancelScope, None] = {}
-        self.sessions: dict[Session, None] = {}
+        self._accepting: dict[trio.CancelScope, None] = {}
+        self._sessions = _Sessions()
 
     async def run(
         self, listeners: Sequence[LinkListener], task_status: trio.TaskStatus[Server]
@@ -416,7 +434,7 @@ class _Serving:
                 f"are listened on, got {self._max_sessions}"
             )
         urls = dict.fromkeys(listener.url for listener in listeners)
-        server = Server(list(urls), self._listening, self.setting_up, self.sessions)
+        server = Server(list(urls), self._listening, self._accepting, self._sessions)
         async with trio.open_nursery() as clients:
             with self._listening:
                 task_status.started(server)
@@ -452,34 +470,45 @@ class _Serving:
             await self._slots.acquire()
 
     async def _serve_client(self, make_link: LinkFactory) -> None:
+        # The session runs in this very task, with as little around it as can be: each
+        # scope, and each coroutine, is memory that an idle session holds.
+        try:
+            session = await self._accept(make_link)
+            if session is None:
+                return
+            self._sessions.add(session)
+            try:
+                await session.run(task_status=self._sessions)
+            finally:
+                self._sessions.remove(session)
+        except (SessionError, LinkError, ConduitError, OSError) as error:
+            if not self._listening.cancel_called:
+                logger.warning("a client could not set up a session: %s", error)
+        except Exception:
+            logger.exception("a session has failed; the others go on")
+        finally:
+            self._slots.release()
+
+    async def _accept(self, make_link: LinkFactory) -> Session | None:
+        """A session that is to be set up; None if there is none to be."""
+        options = self._options
         with trio.CancelScope() as scope:
-            self.setting_up[scope] = None
+            self._accepting[scope] = None
             if self._listening.cancel_called:
                 scope.cancel()
             try:
-                await self._serve_session(make_link, scope)
-            except (SessionError, LinkError, ConduitError, OSError) as error:
-                logger.warning("a client could not set up a session: %s", error)
-            except Exception:
-                logger.exception("a session has failed; the others go on")
+                conduit = await self._conduits.accept(
+                    await self._link_in_time(make_link)
+                )
             finally:
-                self.setting_up.pop(scope, None)
-                self._slots.release()
-
-    async def _serve_session(
-        self, make_link: LinkFactory, setting_up: trio.CancelScope
-    ) -> None:
-        options = self._options
-        conduit = await self._conduits.accept(await self._link_in_time(make_link))
-        if conduit is None:
-            return
-        builder = acceptor(conduit, **options.for_builder)
-        registration = _Registration(self, setting_up)
-        try:
-            # In this very task: one more would be 4 KB for each idle session.
-            await builder.run(options.root_handler, task_status=registration)
-        finally:
-            registration.end()
+                del self._accepting[scope]
+            if scope.cancel_called:
+                # It came in the moment in which the server began to shut down.
+                await _let_go(conduit)
+            elif conduit is not None:
+                builder = acceptor(conduit, **options.for_builder)
+                return builder.session(options.root_handler)
+        return None
 
     async def _link_in_time(self, make_link: LinkFactory) -> Link:
         seconds = self._options.limits.handshake_seconds

@@ -84,6 +84,9 @@ class BareConduitTx(ConduitTx[M]):
     async def pump(self) -> None:
         await self._tx.pump()
 
+    def defer_pump(self, start: Callable[[], None]) -> bool:
+        return self._tx.defer_pump(start)
+
     async def close(self) -> None:
         await self._tx.close()
 

@@ -8,7 +8,7 @@ nothing else; other conduits may number, acknowledge and replay what they carry.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -134,6 +134,10 @@ class ConduitTx(ABC, Generic[M]):
     @abstractmethod
     async def pump(self) -> None:
         """Carry committed messages to the transport; see `LinkTx.pump`."""
+
+    def defer_pump(self, start: Callable[[], None]) -> bool:
+        """Do without `pump` until it is needed, if possible; see `LinkTx`."""
+        return False
 
     def doubt(self) -> bool:
         """The peer has not answered for too long: can the conduit do anything about it?

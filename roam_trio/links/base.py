@@ -19,7 +19,7 @@ of whoever uses the link; a session runs it in its nursery.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
@@ -238,6 +238,20 @@ class LinkTx(ABC):
         Raises:
             LinkError: the transport failed; senders are told so too.
         """
+
+    def defer_pump(self, start: Callable[[], None]) -> bool:
+        """Do without `pump` until there is something that only it can carry.
+
+        A session at rest is a task smaller for it. Whoever runs `pump` asks once, and
+        before anything is committed.
+
+        Args:
+            start: has `pump` run soon; called once at most. It does not wait.
+
+        Returns:
+            Whether the link does without. If not, as here, `pump` has to run at once.
+        """
+        return False
 
     @abstractmethod
     async def close(self) -> None:

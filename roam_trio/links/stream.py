@@ -13,7 +13,8 @@ together, and handed out one after the other without going back to the stream.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -158,7 +159,7 @@ class StreamLinkTx(AdmittingTx):
         self._next_writes = _Writes.PUMP
         self._carrying: trio.CancelScope | None = None
         self._carried: trio.Event | None = None
-        self._idle: trio.lowlevel.Task | None = None
+        self._wake: Callable[[], None] | None = None  # the pump, if it rests
 
     # ------------------------------------------------ committing
 
@@ -186,9 +187,9 @@ class StreamLinkTx(AdmittingTx):
         self._sent_size += HEADER_LENGTH + length
         if self._next_writes is _COMMIT:
             self._next_writes = _PUMP
-            if self._idle is not None:
+            if self._wake is not None:
                 self._write_now()
-        elif self._idle is not None and self._next_writes is _PUMP:
+        elif self._wake is not None and self._next_writes is _PUMP:
             self._wake_pump()
 
     def hold(self) -> None:
@@ -199,7 +200,7 @@ class StreamLinkTx(AdmittingTx):
             self._next_writes = _COMMIT if prompt else _PUMP
             return
         self._next_writes = _PUMP
-        if self._idle is not None:
+        if self._wake is not None:
             self._write_now()
 
     @trio.lowlevel.enable_ki_protection
@@ -246,7 +247,12 @@ class StreamLinkTx(AdmittingTx):
         elif self._state is _State.FAILED:
             self._refuse_if_ended()
 
+    def defer_pump(self, start: Callable[[], None]) -> bool:
+        self._wake = start
+        return True
+
     async def _carry(self) -> None:
+        self._wake = None
         try:
             with trio.CancelScope() as self._carrying:  # cancelled by abort
                 await self._write_until_closed()
@@ -267,18 +273,18 @@ class StreamLinkTx(AdmittingTx):
                 self._state = _State.CLOSED
 
     async def _wait_for_work(self) -> None:
-        self._idle = trio.lowlevel.current_task()
+        self._wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
         await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._idle = None
+        self._wake = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _wake_pump(self) -> None:
         # It runs after all tasks that are ready now, so it finds all they commit.
-        if self._idle is not None:
-            task, self._idle = self._idle, None
-            trio.lowlevel.reschedule(task)
+        if self._wake is not None:
+            wake, self._wake = self._wake, None
+            wake()
 
     async def _write_pending(self) -> None:
         payloads, size = self._sent_payloads, self._sent_size

@@ -121,7 +121,7 @@ class WebSocketLinkTx(StreamLinkTx):
             self._count_answer(-1)
             self._answers.answer(ping)
             self._count_answer(1)
-            if self._idle is not None:
+            if self._wake is not None:
                 self._wake_pump()
 
     def _written(self, payloads: int, size: int) -> None:

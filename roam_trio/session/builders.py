@@ -110,9 +110,17 @@ class _Builder(ABC):
             SessionError: the session could not be set up.
             TypeError: `handler` is not a `Handler`.
         """
+        await self.session(handler).run(task_status=task_status)
+
+    def session(self, handler: Handler | None = None) -> Session:
+        """The session, for whoever calls its `Session.run`.
+
+        Raises:
+            TypeError: `handler` is not a `Handler`.
+        """
         if handler is not None:
             check_handler(handler)
-        session = Session(
+        return Session(
             self.conduit,
             self._shake_hands,
             handler,
@@ -121,7 +129,6 @@ class _Builder(ABC):
             self.limits,
             strict=self.strict,
         )
-        await session.run(task_status=task_status)
 
     def open(self, handler: Handler | None = None) -> OpenSession:
         """``async with builder.open(handler) as session:``; the block's end ends it.

@@ -1,6 +1,7 @@
 """A session: one nursery on a conduit, in which connections live.
 
-    pump    carries what was committed to the transport, to the very end
+    pump    carries what was committed to the transport, to the very end; on a link
+            that does without it, from when there is what cannot be written at once
     reader  awaits the conduit and nothing else; hands each message to its connection
     drain   sends what could not be sent at once, while there is any
     connections, each with a nursery for its handlers
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import copy_context
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import trio
@@ -97,7 +99,7 @@ class Session:
         strict: bool,
     ) -> None:
         self._tx, self._rx = conduit.split()
-        self._handshake = handshake
+        self._handshake: Handshake | None = handshake
         self._handler = handler
         self._limits = limits
         self._strict = strict
@@ -118,7 +120,7 @@ class Session:
         self._last_message: Message | None = None
         self._quiet = trio.lowlevel.ParkingLot()
         self._working: trio.CancelScope | None = None
-        self._pumping = trio.CancelScope(shield=True)
+        self._pumping: trio.CancelScope | None = None
         self._finished = trio.Event()
         self._ended_because: RoamTrioError | None = None
 
@@ -270,7 +272,14 @@ class Session:
             SessionError: it could not be set up.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pump)
+            context = copy_context()
+
+            def start_pump() -> None:
+                # Not in the context of whoever needs it first, and may be gone soon.
+                context.run(nursery.start_soon, self._pump)
+
+            if not self._tx.defer_pump(start_pump):
+                start_pump()
             try:
                 await self._set_up_and_read(task_status)
             finally:
@@ -336,8 +345,11 @@ class Session:
 
     async def _shake_hands(self) -> Agreed:
         seconds = self._limits.handshake_seconds
+        handshake, self._handshake = self._handshake, None
+        assert handshake is not None, "a session runs once"
+        self._tx.release(prompt=True)
         with trio.move_on_after(seconds) as self._working:
-            return await self._handshake(self._tx, self._rx)
+            return await handshake(self._tx, self._rx)
         raise SessionIoError(
             f"the handshake took longer than {seconds} s (limit: handshake_seconds)"
         )
@@ -347,7 +359,7 @@ class Session:
         # Control-C strikes elsewhere: what is written has to be whole to the end.
         # Shielded, since a payload cut off in its middle is a broken link; `_close`
         # ends it within its bound.
-        with self._pumping:
+        with trio.CancelScope(shield=True) as self._pumping:
             try:
                 await self._tx.pump()
             except (LinkError, ConduitError) as error:
@@ -427,7 +439,8 @@ class Session:
             with trio.CancelScope(shield=True):
                 await self._tx.abort()
                 await self._rx.close()
-            self._pumping.cancel()
+            if self._pumping is not None:
+                self._pumping.cancel()
             self._finished.set()
 
     async def _take_leave(self) -> None:

@@ -15,6 +15,7 @@ from roam_trio import (
     Rx,
     Server,
     Session,
+    SessionError,
     SessionRejected,
     TxConnectionLost,
     channel,
@@ -23,6 +24,7 @@ from roam_trio import (
     dispatcher,
     serve,
 )
+from roam_trio.conduits import BareConduitAcceptor
 from roam_trio.session import AcceptedConnection
 from tests.session.running import Streams, Task, caller_of, join, streams
 
@@ -362,11 +364,30 @@ async def test_a_server_gives_up_a_handshake_that_is_not_complete(
     port = int(server.url.rpartition(":")[2])
     silent = await trio.open_tcp_stream("127.0.0.1", port)
     async with silent:
-        while not server._setting_up:
+        while not server._sessions.all:
             await trio.lowlevel.checkpoint()
         with trio.fail_after(5):  # less than Limits.handshake_seconds
             await server.shutdown(1000)
             await serving.returned.wait()
+
+
+async def test_a_client_that_comes_as_the_server_shuts_down_is_let_go(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = Serving()
+    server: Server = await nursery.start(serving.run)
+    accept = BareConduitAcceptor.accept
+
+    async def accept_late(self: Any, link: Any) -> Any:
+        conduit = await accept(self, link)
+        with trio.CancelScope(shield=True):
+            await server.shutdown()
+        return conduit
+
+    monkeypatch.setattr(BareConduitAcceptor, "accept", accept_late)
+    with trio.fail_after(5), pytest.raises(SessionError):
+        await connect(server.url, Streams).__aenter__()
+    await serving.returned.wait()
 
 
 async def test_cancelling_the_shutdown_of_a_server_ends_all_sessions_at_once(

@@ -116,11 +116,21 @@ async def test_items_of_a_window_cost_a_step_of_each_task() -> None:
 
 async def test_idle_connection_has_no_task() -> None:
     async with SocketPair(HANDLER) as pair:
+        first = await pair.session.open_connection()
         tasks = trio.lowlevel.current_statistics().tasks_living
         connections = [await pair.session.open_connection() for _ in range(10)]
         assert trio.lowlevel.current_statistics().tasks_living == tasks
-        for connection in connections:
+        for connection in [first, *connections]:
             connection.close()
+
+
+async def test_idle_session_that_only_answers_is_one_task() -> None:
+    begun = trio.lowlevel.current_statistics().tasks_living
+    async with SocketPair(HANDLER) as pair:
+        assert trio.lowlevel.current_statistics().tasks_living == begun + 2
+        await call(pair, 10)
+        # The other one's pump, which writes what is called by several at once.
+        assert trio.lowlevel.current_statistics().tasks_living == begun + 3
 
 
 # ------------------------------------------------------------ garbage
