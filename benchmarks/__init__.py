@@ -7,5 +7,6 @@
 `works` says what is done, `adapters` hold one implementation each, `worker` runs one
 of them in a process of its own, `stopwatch` measures there, `rounds` interleaves them,
 `results` and `figures` do the arithmetic, `report` prints, and `writing` writes tables
-and plots. `growth` and `fairness` are benchmarks of their own.
+and plots. `cargo` builds what is in Rust. `growth` and `fairness` are benchmarks of
+their own.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from .adapters import ADAPTERS, FLOOR, RESUMING, ROAM, is_installed
+from .adapters import ADAPTERS, FLOOR, RESUMING, ROAM, why_missing
 from .fairness import measure_fairness, write_fairness
 from .growth import measure_growth, write_growth
 from .machine import describe_machine
@@ -129,12 +129,14 @@ def compare(
 
     Args:
         effort: how much.
-        names: of the implementations; one that is not installed is left out.
+        names: of the implementations; one that cannot be used here is left out.
         works: what is done.
 
     Raises:
         WorkerFailed: one of them did not do its work.
     """
+    reasons = {name: why_missing(name, _progress) for name in names}
+    missing = {name: reason for name, reason in reasons.items() if reason is not None}
     machine = describe_machine()
     speeds = [work for work in SPEEDS if work in works]
     apart = [work for work in speeds if work.target != work.target_not_pinned]
@@ -144,7 +146,7 @@ def compare(
     held = [work for work in HELD if work in works]
     with contextlib.ExitStack() as stack:
         pairs = [
-            stack.enter_context(Pair(name)) for name in names if is_installed(name)
+            stack.enter_context(Pair(name)) for name in names if name not in missing
         ]
         samples = list(run(plan, pairs, placements(), _progress)) if speeds else []
     if held:
@@ -153,7 +155,7 @@ def compare(
         machine,
         {pair.name: pair.about for pair in pairs},
         samples,
-        [name for name in names if not is_installed(name)],
+        missing,
     )
 
 

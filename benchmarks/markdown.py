@@ -167,8 +167,8 @@ def _remarks(results: Results) -> Iterator[str]:
         for reason in dict.fromkeys(contestant.lacks.values()):
             works = [work for work, why in contestant.lacks.items() if why == reason]
             yield f"- {name}, {', '.join(works)}: {reason}."
-    for name in results.not_installed:
-        yield f"- {name}: not installed."
+    for name, reason in results.missing.items():
+        yield f"- {name}: {reason}."
     if results.contestants:
         names = [work.name for work in WORKS if not work.peers]
         yield (

@@ -36,8 +36,8 @@ def _lines(results: Results) -> Iterator[str]:
         yield f"{name}: {value}"
     for name, contestant in results.contestants.items():
         yield f"{name}: {_joined(contestant.versions)}"
-    for name in results.not_installed:
-        yield f"{name}: not installed"
+    for name, reason in results.missing.items():
+        yield f"{name}: {reason}"
     yield ""
     for name in dict.fromkeys(s.work for s in results.samples):
         yield f"{name}: {find_work(name).about}"

@@ -74,13 +74,13 @@ class Results(msgspec.Struct, frozen=True):
         machine: what it ran on.
         contestants: the implementations by name, in the order of the tables.
         samples: every measurement, in the order in which they were made.
-        not_installed: the names of the implementations that were left out for that.
+        missing: the implementations that were left out by name, with the reason.
     """
 
     machine: dict[str, str]
     contestants: dict[str, Contestant]
     samples: list[Sample]
-    not_installed: list[str] = []
+    missing: dict[str, str] = {}
 
     def of(self, placement: str, work: str, adapter: str) -> list[Sample]:
         """The measurements of one kind, round by round."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -21,9 +22,10 @@ __all__ = [
     "PEERS",
     "RESUMING",
     "ROAM",
+    "RUST",
     "Adapter",
-    "is_installed",
     "load",
+    "why_missing",
 ]
 
 FLOOR = "floor"
@@ -31,14 +33,16 @@ ROAM = "roam_trio"
 POSTCARD = "roam_trio, postcard"
 RESUMING = "roam_trio, resuming"
 MSGSPEC = "msgspec"
+RUST = "Rust crate"
 
 
 @attrs.frozen
 class _Entry:
-    """Where an adapter is, and which modules it needs."""
+    """Where an adapter is, which modules it needs, and whether a program in Rust."""
 
     place: str
     needs: Sequence[str] = ()
+    in_rust: bool = False
 
 
 _ENTRIES = {
@@ -47,6 +51,7 @@ _ENTRIES = {
     POSTCARD: _Entry("roam:RoamPostcardAdapter"),
     RESUMING: _Entry("roam:RoamResumingAdapter"),
     MSGSPEC: _Entry("msgspec_alone:MsgspecAdapter"),
+    RUST: _Entry("rust:RustAdapter", in_rust=True),
     "grpcio": _Entry("grpcio:GrpcioAdapter", ("grpc", "google.protobuf")),
     "grpclib": _Entry("grpclib:GrpclibAdapter", ("grpclib", "google.protobuf")),
     "purerpc": _Entry("purerpc:PurerpcAdapter", ("purerpc", "google.protobuf")),
@@ -63,17 +68,26 @@ ADAPTERS = tuple(name for name in _ENTRIES if name != RESUMING)
 """The names of the adapters that are compared, in the order of the tables. The one
 with links that can be lost is for `resume` alone."""
 
-PEERS = tuple(name for name in ADAPTERS if name not in (FLOOR, ROAM, POSTCARD, MSGSPEC))
+PEERS = tuple(name for name, entry in _ENTRIES.items() if entry.needs)
 """Those of other libraries."""
 
 
-def is_installed(name: str) -> bool:
-    """Whether what the adapter needs can be imported here.
+def why_missing(name: str, tell: Callable[[str], None] | None = None) -> str | None:
+    """Why an adapter cannot be used here; None if it can.
+
+    Its program in Rust, if it has one, is built, so that no measurement waits for that.
+
+    Args:
+        name: of the adapter.
+        tell: told when that begins, and what went wrong there.
 
     Raises:
         ValueError: there is no such adapter.
     """
-    return all(importlib.util.find_spec(module) for module in _entry(name).needs)
+    entry = _entry(name)
+    if not all(importlib.util.find_spec(module) for module in entry.needs):
+        return "not installed"
+    return _why_not_built(tell) if entry.in_rust else None
 
 
 def load(name: str) -> Adapter:
@@ -86,6 +100,22 @@ def load(name: str) -> Adapter:
     module, _, adapter = _entry(name).place.partition(":")
     made: Adapter = getattr(importlib.import_module(f"{__name__}.{module}"), adapter)()
     return made
+
+
+def _why_not_built(tell: Callable[[str], None] | None) -> str | None:
+    if os.name != "posix":
+        return "its server is for POSIX systems"
+    from ..cargo import CannotBuild
+    from .rust import build_server
+
+    try:
+        build_server(tell)
+    except CannotBuild as error:
+        reason, _, details = str(error).partition("\n")
+        if tell is not None and details:
+            tell(details)
+        return reason
+    return None
 
 
 def _entry(name: str) -> _Entry:

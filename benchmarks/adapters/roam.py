@@ -78,15 +78,13 @@ class Workplace(Protocol):
 
     async def take_16(self, items: Rx[u64]) -> tuple[u64, u64]: ...
 
-    async def take_256(
-        self, items: Annotated[Rx[u64], Credit(256)]
-    ) -> tuple[u64, u64]: ...
+    async def take(self, items: Annotated[Rx[u64], Credit(256)]) -> tuple[u64, u64]: ...
 
-    async def give_256(
+    async def give(
         self, count: u64, items: Annotated[Tx[u64], Credit(256)]
     ) -> None: ...
 
-    async def return_256(
+    async def give_back(
         self,
         items: Annotated[Rx[u64], Credit(256)],
         back: Annotated[Tx[u64], Credit(256)],
@@ -116,14 +114,14 @@ class WorkplaceHandler:
     async def take_16(self, items: Rx[int]) -> tuple[int, int]:
         return await _receive(items)
 
-    take_256 = take_16
+    take = take_16
 
-    async def give_256(self, count: int, items: Tx[int]) -> None:
+    async def give(self, count: int, items: Tx[int]) -> None:
         async with items:
             for number in range(count):
                 await items.send(number)
 
-    async def return_256(self, items: Rx[int], back: Tx[int]) -> None:
+    async def give_back(self, items: Rx[int], back: Tx[int]) -> None:
         async with back:
             async for item in items:
                 await back.send(item)
@@ -149,6 +147,7 @@ class RoamClient(Client):
     Args:
         workplace: the client.
         by_name: the URL where the service is offered by name.
+        service: its class.
         resume: whether sessions there outlive their links.
     """
 
@@ -157,10 +156,12 @@ class RoamClient(Client):
         workplace: Workplace,
         by_name: str | None = None,
         *,
+        service: Callable[..., Workplace] = Workplace,
         resume: bool = False,
     ) -> None:
         self._workplace = workplace
         self._by_name = by_name
+        self._service = service
         self._resume = resume
 
     async def calls(self, count: int, *, can_wait: bool) -> None:
@@ -181,7 +182,7 @@ class RoamClient(Client):
                 nursery.start_soon(call_and_call_again)
 
     async def items(self, count: int, credit: int) -> Receipt:
-        take = {16: self._workplace.take_16, 256: self._workplace.take_256}[credit]
+        take = {16: self._workplace.take_16, 256: self._workplace.take}[credit]
         tx, rx = channel[int]()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_send, tx, count)
@@ -190,14 +191,14 @@ class RoamClient(Client):
     async def items_back(self, count: int, credit: int) -> Receipt:
         tx, rx = channel[int]()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._workplace.give_256, count, tx)
+            nursery.start_soon(self._workplace.give, count, tx)
             return await _receive(rx)
 
     async def items_both(self, count: int, credit: int) -> Receipt:
         tx, rx = channel[int]()
         tx_back, rx_back = channel[int]()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._workplace.return_256, rx, tx_back)
+            nursery.start_soon(self._workplace.give_back, rx, tx_back)
             nursery.start_soon(_send, tx, count)
             return await _receive(rx_back)
 
@@ -248,12 +249,14 @@ class RoamClient(Client):
         async with connect(
             self._by_name, limits=_LIMITS, resume=self._resume
         ) as session:
-            yield partial(_open_connection, session)
+            yield partial(_open_connection, session, self._service)
 
 
 @asynccontextmanager
-async def _open_connection(session: Session) -> AsyncIterator[Client]:
-    async with session.open(Workplace) as workplace:
+async def _open_connection(
+    session: Session, service: Callable[..., Workplace]
+) -> AsyncIterator[Client]:
+    async with session.open(service, name="workplace") as workplace:
         yield RoamClient(workplace)
 
 
@@ -300,7 +303,9 @@ class RoamAdapter(Adapter):
         async with connect(
             at_root, self.workplace, limits=_LIMITS, resume=self.resume
         ) as workplace:
-            yield RoamClient(workplace, by_name, resume=self.resume)
+            yield RoamClient(
+                workplace, by_name, service=self.workplace, resume=self.resume
+            )
 
     run = staticmethod(run_trio)
 

@@ -172,12 +172,12 @@ class Liar(WorkplaceHandler):
         received, checksum = await super().take_16(items)
         return received, checksum ^ 1
 
-    take_256 = take_16
+    take = take_16
 
-    async def give_256(self, count: int, items: Tx[int]) -> None:
-        await super().give_256(count - 1, items)
+    async def give(self, count: int, items: Tx[int]) -> None:
+        await super().give(count - 1, items)
 
-    async def return_256(self, items: Rx[int], back: Tx[int]) -> None:
+    async def give_back(self, items: Rx[int], back: Tx[int]) -> None:
         async with back:
             async for item in items:
                 await back.send(item ^ 1)

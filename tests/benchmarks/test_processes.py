@@ -13,7 +13,8 @@ from benchmarks.adapters import (
     PEERS,
     RESUMING,
     ROAM,
-    is_installed,
+    RUST,
+    why_missing,
 )
 from benchmarks.processes import Pair, WorkerFailed
 from benchmarks.works import HELD, SPEEDS, find_work
@@ -32,22 +33,22 @@ def do_everything(name: str) -> None:
     assert not left_out, "they name works that there are"
 
 
-@pytest.mark.parametrize("name", sorted({*ADAPTERS, RESUMING} - set(PEERS)))
+@pytest.mark.parametrize("name", sorted({*ADAPTERS, RESUMING} - {*PEERS, RUST}))
 def test_each_work_is_done_across_two_processes(name: str) -> None:
     do_everything(name)
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("name", PEERS)
-def test_other_libraries_do_each_work_across_two_processes(name: str) -> None:
-    if not is_installed(name):
-        pytest.skip(f"{name} is not installed; the extra `bench` has it")
+@pytest.mark.parametrize("name", [*PEERS, RUST])
+def test_others_do_each_work_across_two_processes(name: str) -> None:
+    if reason := why_missing(name):
+        pytest.skip(f"{name}: {reason}")
     do_everything(name)
 
 
 def test_roam_trio_and_the_floor_are_always_there() -> None:
-    assert is_installed(FLOOR)
-    assert is_installed(ROAM)
+    assert why_missing(FLOOR) is None
+    assert why_missing(ROAM) is None
 
 
 def test_single_calls_are_timed_and_processors_watched() -> None:

@@ -125,6 +125,6 @@ def test_report_names_each_work_with_its_ratio_and_target() -> None:
         assert f") {target:>7} " in row
 
 
-def test_report_says_what_is_not_installed() -> None:
-    results = Results({}, {}, [], ["somelib"])
+def test_report_says_what_is_missing_and_why() -> None:
+    results = Results({}, {}, [], {"somelib": "not installed"})
     assert "somelib: not installed" in report(results).splitlines()

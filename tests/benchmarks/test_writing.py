@@ -36,7 +36,7 @@ def results() -> Results:
         for name in RATES
     }
     machine = {"processor": "2 x any", "system": "Linux", "python": "CPython 3"}
-    return Results(machine, contestants, samples, ["zerorpc"])
+    return Results(machine, contestants, samples, {"zerorpc": "not installed"})
 
 
 def test_table_is_aligned_to_the_right_but_for_names() -> None:

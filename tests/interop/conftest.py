@@ -8,7 +8,9 @@ from typing import Literal
 import pytest
 import trio
 
-from .build import CannotBuild, build_peer
+from benchmarks.cargo import CannotBuild
+
+from .build import build_peer
 from .handlers import Everything
 from .peer import Place
 

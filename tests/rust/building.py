@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.cargo import build
 from roam_trio.rust.names import snake
-from tests.interop.build import build
 
 __all__ = ["Question", "Source", "ask", "program_of"]
 
