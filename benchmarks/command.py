@@ -15,6 +15,7 @@ from .adapters import ADAPTERS, FLOOR, RESUMING, ROAM, why_missing
 from .fairness import measure_fairness, write_fairness
 from .growth import measure_growth, write_growth
 from .machine import describe_machine
+from .options import at_least
 from .processes import Pair
 from .report import report
 from .results import Results
@@ -23,8 +24,6 @@ from .works import HELD, SPEEDS, WORKS, Work
 from .writing import write_comparison
 
 __all__ = ["Effort", "compare", "main", "main_of_floor", "main_of_resume"]
-
-_FEWEST_ROUNDS = 5
 
 
 @attrs.frozen
@@ -50,6 +49,15 @@ class Effort:
     extra_rounds: int
     probes: int
 
+    def __str__(self) -> str:
+        part = "" if self.held_part == 1 else f" of {self.held_part:.0%} of it"
+        return (
+            f"medians of {self.rounds} rounds of {self.seconds:g} s, "
+            f"and of {self.held_rounds} rounds{part} for what is held"
+        )
+
+
+_FEWEST_ROUNDS = 5
 
 _FULL = Effort(7, 0.5, 5, 1.0, everywhere=True, extra_rounds=5, probes=1000)
 _QUICK = Effort(5, 0.05, 1, 0.2, everywhere=False, extra_rounds=1, probes=100)
@@ -80,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if options.write and (options.work or options.only):
         sys.exit("--write is for all works and libraries: leave out --work and --only")
+    if options.write and (options.quick or options.smoke):
+        sys.exit("--write is for figures to rely on: leave out --quick and --smoke")
     effort, results = _measure(options, options.only or ADAPTERS, WORKS)
     if options.write:
         written = write_comparison(results)
@@ -156,6 +166,7 @@ def compare(
         {pair.name: pair.about for pair in pairs},
         samples,
         missing,
+        str(effort),
     )
 
 
@@ -178,7 +189,7 @@ def _parse(prog: str, about: str, arguments: Sequence[str] | None) -> _Options:
     parser = argparse.ArgumentParser(prog=prog, description=about)
     parser.add_argument(
         "--rounds",
-        type=_rounds,
+        type=at_least(_FEWEST_ROUNDS),
         metavar="N",
         help=f"rounds after the warm-up, at least {_FEWEST_ROUNDS} "
         f"(default {_FULL.rounds}, or {_QUICK.rounds} with --quick)",
@@ -215,13 +226,6 @@ def _parse(prog: str, about: str, arguments: Sequence[str] | None) -> _Options:
         "the blocks of README.md and docs/benchmarks.md",
     )
     return parser.parse_args(arguments, namespace=_Options())
-
-
-def _rounds(text: str) -> int:
-    rounds = int(text)
-    if rounds < _FEWEST_ROUNDS:
-        raise argparse.ArgumentTypeError(f"expected {_FEWEST_ROUNDS} or more")
-    return rounds
 
 
 def _progress(what: str) -> None:

@@ -22,6 +22,7 @@ from .adapters import ROAM
 from .floods import FLOODS, PROBE, flood_work, probe_beside
 from .machine import describe_machine
 from .markdown import table
+from .options import at_least
 from .processes import Pair
 from .results import Summary, summarize
 from .stopwatch import Done
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="How long a call takes while another connection is busy.",
     )
     parser.add_argument("--quick", action="store_true", help="fewer calls")
-    parser.add_argument("--rounds", type=int, metavar="N", help="default 5")
+    parser.add_argument("--rounds", type=at_least(1), metavar="N", help="default 5")
     parser.add_argument(
         "--write", action="store_true", help="write benchmarks/results and docs"
     )

@@ -18,6 +18,7 @@ from .adapters import FLOOR, ROAM
 from .lines import Chart, Curve, draw_lines
 from .machine import describe_machine
 from .markdown import table
+from .options import at_least
 from .processes import Pair
 from .results import Summary, summarize
 from .rounds import Plan, placements, run
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="What a step costs when there is more of something.",
     )
     parser.add_argument("--quick", action="store_true", help="short measurements")
-    parser.add_argument("--rounds", type=int, metavar="N", help="default 5")
+    parser.add_argument("--rounds", type=at_least(1), metavar="N", help="default 5")
     parser.add_argument(
         "--only", action="append", choices=[scale.name for scale in SCALES]
     )

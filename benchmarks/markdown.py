@@ -46,7 +46,10 @@ def overview(results: Results) -> str:
         if adapter == FLOOR:
             adapter = "the floor"
         elif is_ours(adapter):
-            adapter, cells = f"**{adapter}**", [f"**{cell}**" for cell in cells]
+            adapter, cells = (
+                f"**{adapter}**",
+                [c if c == "-" else f"**{c}**" for c in cells],
+            )
         rows.append([adapter, *cells])
     return table(["", *(title for _, _, title in columns)], rows)
 
@@ -80,10 +83,9 @@ def machine_line(results: Results) -> str:
         for contestant in results.contestants.values()
         for package, version in contestant.versions.items()
     ]
-    rounds = max((f.rounds for f in figures_of(results)), default=0)
     return (
         f"Measured on {machine['processor']}, {machine['system']}, "
-        f"{machine['python']}, medians of {rounds} rounds; "
+        f"{machine['python']}, {results.effort}; "
         f"{', '.join(dict.fromkeys(versions))}."
     )
 

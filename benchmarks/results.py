@@ -75,12 +75,14 @@ class Results(msgspec.Struct, frozen=True):
         contestants: the implementations by name, in the order of the tables.
         samples: every measurement, in the order in which they were made.
         missing: the implementations that were left out by name, with the reason.
+        effort: how much was measured, as a part of a sentence.
     """
 
     machine: dict[str, str]
     contestants: dict[str, Contestant]
     samples: list[Sample]
     missing: dict[str, str] = {}
+    effort: str = ""
 
     def of(self, placement: str, work: str, adapter: str) -> list[Sample]:
         """The measurements of one kind, round by round."""

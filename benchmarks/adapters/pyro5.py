@@ -28,6 +28,7 @@ _NO_STREAMS = "no streams: an iterator is passed by reference, one call per item
 Pyro5.config.SERIALIZER = "msgpack"
 # The other kind has a thread for each connection, and 80 of them at most.
 Pyro5.config.SERVERTYPE = "multiplex"
+Pyro5.config.SOCK_NODELAY = True
 
 
 @expose

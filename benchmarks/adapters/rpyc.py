@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import rpyc
+from rpyc.core.channel import Channel
+from rpyc.core.stream import SocketStream
 from rpyc.utils.server import ThreadedServer
 
 from .base import (
@@ -25,6 +28,9 @@ from .loops import run_plain
 __all__ = ["RpycAdapter"]
 
 _NO_STREAMS = "no streams: an iterator is passed by reference, one call per item"
+
+
+Channel.COMPRESSION_THRESHOLD = 1 << 40
 
 
 class _Workplace(rpyc.Service):
@@ -94,18 +100,21 @@ class RpycAdapter(Adapter):
     }
     remarks: ClassVar[Mapping[str, str]] = {
         "call": "blocking sockets, without an event loop, and a thread per connection",
-        "echo": "compressed by zlib, as it does with whatever is large",
+        "echo": "without its compression of what is large, which is for slow networks",
         "records": "tuples without names, since it passes nothing else by value",
     }
 
     def serve(self, started: Callable[[str], None]) -> None:
         server = ThreadedServer(_Workplace, hostname="127.0.0.1", port=0)
+        # Those that are accepted inherit it.
+        server.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         started(str(server.port))
         server.start()
 
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Client]:
-        with rpyc.connect("127.0.0.1", int(address)) as connection:
+        stream = SocketStream.connect("127.0.0.1", int(address), nodelay=True)
+        with rpyc.connect_stream(stream) as connection:
             yield RpycClient(connection)
 
     run = staticmethod(run_plain)

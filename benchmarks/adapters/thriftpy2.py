@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,6 +55,8 @@ class _Listener(TServerSocket):
 
     def listen(self) -> None:
         super().listen()
+        # It sets this on the sockets of clients only; those accepted here inherit it.
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._started(str(self.sock.getsockname()[1]))
 
 

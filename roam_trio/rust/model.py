@@ -239,6 +239,26 @@ class Interface:
         for definition in self.types.values():
             yield from within(types_of(definition))
 
+    def keys(self) -> set[str]:
+        """The definitions whose values are keys of maps or items of sets, or parts of
+        those: they have to be hashable."""
+        left: list[Type] = []
+        for each in self.all_types():
+            match each:
+                case Map(key, _):
+                    left.append(key)
+                case Set(item):
+                    left.append(item)
+                case _:
+                    pass
+        found: set[str] = set()
+        while left:
+            for each in within([left.pop()]):
+                if isinstance(each, Named) and each.name not in found:
+                    found.add(each.name)
+                    left.extend(types_of(self.types[each.name]))
+        return found
+
 
 def parts(type: Type) -> tuple[Type, ...]:
     """The types that a type is directly made of; those of a definition are not."""

@@ -33,7 +33,6 @@ from .model import (
     Variant,
     parts,
     rebuilt,
-    types_of,
     within,
 )
 from .names import PYTHON_BUILTINS, Names, camel, python_name, snake, words
@@ -90,7 +89,7 @@ class _Writer:
         self._annotator = Annotator(self._given)
         self._aliases: list[str] = []
         self._modules: set[str] = set()
-        self._hashable = _hashable(interface)
+        self._hashable = interface.keys()
         self._name_everything()
         self._exceptions = set(self._find_exceptions())
 
@@ -422,26 +421,6 @@ def _used_by(variant: Variant, enum: Enum) -> tuple[str, ...]:
         if isinstance(each, Parameter)
     }
     return tuple(each for each in enum.parameters if each in found)
-
-
-def _hashable(interface: Interface) -> set[str]:
-    """The definitions whose values are, or are part of, keys and items of sets."""
-    left: list[Type] = []
-    for each in interface.all_types():
-        match each:
-            case Map(key, _):
-                left.append(key)
-            case Set(item):
-                left.append(item)
-            case _:
-                pass
-    found: set[str] = set()
-    while left:
-        for each in within([left.pop()]):
-            if isinstance(each, Named) and each.name not in found:
-                found.add(each.name)
-                left.extend(types_of(interface.types[each.name]))
-    return found
 
 
 def _variables(type: Type) -> Iterator[Parameter]:

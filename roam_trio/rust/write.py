@@ -66,7 +66,7 @@ class _Writer:
         self._interface = interface
         self._types = interface.types
         self._aliases = _Aliases(interface)
-        self._keys = _keys_in(interface)
+        self._keys = interface.keys()
 
     def module(self) -> str:
         # The aliases are known once the services are written.
@@ -335,26 +335,6 @@ def _closure(definition: Definition, types: Mapping[str, Definition]) -> Iterato
 
 def _has_channels(type: Named, types: Mapping[str, Definition]) -> bool:
     return any(isinstance(each, Channel) for each in _closure(types[type.name], types))
-
-
-def _keys_in(interface: Interface) -> set[str]:
-    """The definitions that are part of the key of a map or the item of a set."""
-    left: list[Type] = []
-    for type in interface.all_types():
-        match type:
-            case Map(key, _):
-                left.append(key)
-            case Set(item):
-                left.append(item)
-            case _:
-                pass
-    found: set[str] = set()
-    while left:
-        for type in within([left.pop()]):
-            if isinstance(type, Named) and type.name not in found:
-                found.add(type.name)
-                left.extend(types_of(interface.types[type.name]))
-    return found
 
 
 # ---------------------------------------------------------------- text

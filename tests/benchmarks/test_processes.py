@@ -46,6 +46,21 @@ def test_others_do_each_work_across_two_processes(name: str) -> None:
     do_everything(name)
 
 
+@pytest.mark.peers
+@pytest.mark.parametrize("name", [*PEERS, RUST])
+def test_others_do_not_wait_for_late_acknowledgements(name: str) -> None:
+    """Without TCP_NODELAY on both sides a step can take 40 ms of doing nothing."""
+    if reason := why_missing(name):
+        pytest.skip(f"{name}: {reason}")
+    work = find_work("records")
+    with Pair(name) as pair:
+        pair.measure(work, 5)
+        done = pair.measure(work, 30)
+    if done.server_cpu is None:
+        pytest.skip("only Linux tells the processor time of another process")
+    assert done.client_cpu + done.server_cpu > done.seconds / 4
+
+
 def test_roam_trio_and_the_floor_are_always_there() -> None:
     assert why_missing(FLOOR) is None
     assert why_missing(ROAM) is None
@@ -68,7 +83,7 @@ def test_a_held_session_takes_memory_of_the_server() -> None:
     with Pair(ROAM) as pair:
         done = pair.measure(find_work("idle-sessions"), 50)
     assert done.held is not None
-    assert done.held > 50 * 1000
+    assert 50 * 1000 < done.held < 50 * 25_000
 
 
 @pytest.mark.skipif(

@@ -15,6 +15,7 @@ from benchmarks.adapters.rust import PROJECT, RustWorkplace, build_server
 from benchmarks.cargo import build
 from benchmarks.command import Effort, compare
 from benchmarks.processes import Pair
+from benchmarks.works import find_work
 from roam_trio import describe
 from roam_trio.rust import interface_of, write_rust
 
@@ -131,5 +132,6 @@ def test_what_is_measured_as_the_server_is_the_program_in_rust() -> None:
     if reason := why_missing(RUST):
         pytest.skip(f"{RUST}: {reason}")
     with Pair(RUST) as pair:
+        pair.measure(find_work("call"), 1)
         server, _ = pair.pids
         assert Path(f"/proc/{server}/exe").readlink() == build_server()

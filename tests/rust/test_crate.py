@@ -27,13 +27,25 @@ from .strategies import Sample, drawn, samples
 
 pytestmark = pytest.mark.interop
 
+ROOT = Path(__file__).parent.parent.parent
+
+
+def _is_service(found: Any) -> bool:
+    try:
+        describe(found)
+    except TypeError:
+        return False
+    return True
+
+
+def _services_of(example: str) -> list[str]:
+    module = importlib.import_module(f"examples.{example}")
+    return [name for name, found in vars(module).items() if _is_service(found)]
+
+
 EXAMPLES = {
-    "adder": ["Adder"],
-    "callback": ["Board", "Reader"],
-    "features": ["Counter", "Text"],
-    "library": ["Library"],
-    "proxy": ["Text"],
-    "streaming": ["Thermometer"],
+    path.stem: _services_of(path.stem)
+    for path in sorted((ROOT / "examples").glob("*.py"))
 }
 RANDOM_SERVICES = 110
 SOURCES = {"shop": ("Shop", "Feeds"), "wide": ("Protocol",)}

@@ -13,10 +13,11 @@ import pytest
 import trio
 import trio.testing
 
-from roam_trio import Rx, channel
+from roam_trio import Rx, Server, Session, channel, initiator, serve
+from roam_trio.links.tcp import connect_tcp
 
 from .pair_of_sockets import SocketPair, Steps
-from .running import streams
+from .running import caller_of, streams
 
 
 async def add(left: int, right: int) -> int:
@@ -131,6 +132,20 @@ async def test_idle_session_that_only_answers_is_one_task() -> None:
         await call(pair, 10)
         # The other one's pump, which writes what is called by several at once.
         assert trio.lowlevel.current_statistics().tasks_living == begun + 3
+
+
+async def test_idle_session_of_a_server_is_one_task(nursery: trio.Nursery) -> None:
+    server: Server = await nursery.start(serve, "tcp://127.0.0.1:0", HANDLER)
+    port = int(server.url.rpartition(":")[2])
+    begun = trio.lowlevel.current_statistics().tasks_living
+    for number in range(5):
+        link = await connect_tcp("127.0.0.1", port)
+        session: Session = await nursery.start(initiator(link).run)
+        assert await caller_of(session).add(number, 1) == number + 1
+    await trio.testing.wait_all_tasks_blocked()
+    # Beside the one of each client and its pump.
+    assert trio.lowlevel.current_statistics().tasks_living == begun + 5 * 3
+    await server.shutdown()
 
 
 # ------------------------------------------------------------ garbage

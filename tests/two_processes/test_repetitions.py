@@ -93,6 +93,8 @@ async def test_cancelled_calls_leave_nothing(
 ) -> None:
     over = mostly_over_tcp
     async with over.server() as server, over.connect(server.url) as workshop:
+        await repeat(repetition, workshop, AT_ONCE)  # what begins when it is needed
+        await workshop.until_waiting(0)
         before = await workshop.state(), state_now()
         await repeat(repetition, workshop, FEW)
         await assert_nothing_is_left(workshop, *before)
