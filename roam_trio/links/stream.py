@@ -272,6 +272,8 @@ class StreamLinkTx(AdmittingTx):
                 await self._transport.end_sending()
                 self._state = _State.CLOSED
 
+    # Control-C in between would leave a task to be woken that does not wait.
+    @trio.lowlevel.enable_ki_protection
     async def _wait_for_work(self) -> None:
         self._wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
         await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)

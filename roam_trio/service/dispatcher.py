@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
+import trio
+
 from ..calls import ReplySink, bind_channels_callee_args, send_reply
 from ..columns_entry import said_in
 from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
@@ -159,6 +161,7 @@ class _Method:
             return self._encode_error(error, call)
         return self._encode_value(value, call)
 
+    @trio.lowlevel.disable_ki_protection
     def _run_now(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:
         """As `_run`, for a method that cannot wait."""
         set_current_call(call)

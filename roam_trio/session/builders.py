@@ -280,10 +280,20 @@ class OpenSession:
             if group.split(trio.Cancelled)[1] is not None:
                 if exc is None:
                     raise
+                if is_fatal(group):
+                    both = [exc, group]
+                    raise BaseExceptionGroup(
+                        "a session failed, and the block it served", both
+                    ) from None
                 logger.exception("a session failed while the block it served did")
             elif exc is None:
                 await trio.lowlevel.checkpoint_if_cancelled()  # one Cancelled, no group
                 raise
+
+
+def is_fatal(group: BaseExceptionGroup[BaseException]) -> bool:
+    """Whether something in a group ends programs, such as KeyboardInterrupt."""
+    return group.split((Exception, trio.Cancelled))[1] is not None
 
 
 def _has_cancelled(exc: BaseException | None) -> bool:

@@ -12,6 +12,7 @@ from trio.lowlevel import (
     ParkingLot,
     checkpoint_if_cancelled,
     current_task,
+    enable_ki_protection,
     wait_task_rescheduled,
 )
 
@@ -87,6 +88,8 @@ class Requests:
         self.refusing: str | None = None
         """Why no new requests are made, if they are not."""
 
+    # Control-C in between would leave a task to be woken that does not wait.
+    @enable_ki_protection
     async def call(
         self,
         method_id: int,

@@ -261,6 +261,9 @@ class Session:
 
     # ------------------------------------------------------------ its life
 
+    # Control-C strikes tasks of the user's, and not in the middle of a message.
+    # Handlers are the user's as well, wherever they run.
+    @trio.lowlevel.enable_ki_protection
     async def run(
         self, *, task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -284,8 +287,8 @@ class Session:
                 await self._set_up_and_read(task_status)
             finally:
                 self._end(SessionError("the session was cancelled"))
-                # A task of its own: what goes wrong there, after Control-C struck in
-                # the middle of something, must not take the place of Control-C.
+                # A task of its own: what goes wrong there must not take the place of
+                # what has brought us here.
                 nursery.start_soon(self._close)
         if self._root is None:
             assert self._ended_because is not None
@@ -356,7 +359,6 @@ class Session:
 
     @trio.lowlevel.enable_ki_protection
     async def _pump(self) -> None:
-        # Control-C strikes elsewhere: what is written has to be whole to the end.
         # Shielded, since a payload cut off in its middle is a broken link; `_close`
         # ends it within its bound.
         with trio.CancelScope(shield=True) as self._pumping:
@@ -372,6 +374,7 @@ class Session:
             self._is_draining = True
             self._connections.start_soon(self._drain)
 
+    @trio.lowlevel.enable_ki_protection
     async def _drain(self) -> None:
         try:
             await self._outbox.drain()
@@ -431,6 +434,7 @@ class Session:
         if self._working is not None:
             self._working.cancel()
 
+    @trio.lowlevel.enable_ki_protection
     async def _close(self) -> None:
         """Send what is committed, within bounds, and let go of the conduit."""
         try:

@@ -22,6 +22,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..links import Link, memory_link_pair
 from ..service import client, describe, dispatcher
 from ..session import OpenSession, Session, acceptor, initiator
+from ..session.builders import is_fatal
 
 __all__ = ["ConnectedPair", "connected_pair"]
 
@@ -143,9 +144,14 @@ class ConnectedPair(Generic[T]):
         except trio.Cancelled:
             if exc is None:
                 raise
-        except BaseExceptionGroup:
+        except BaseExceptionGroup as group:
             if exc is None:
                 raise
+            if is_fatal(group):
+                both = [exc, group]
+                raise BaseExceptionGroup(
+                    "the server failed, and the block of its client", both
+                ) from None
             logger.exception("the server failed while the block of its client did")
 
     def __repr__(self) -> str:

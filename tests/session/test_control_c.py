@@ -1,0 +1,109 @@
+"""Control-C comes out, wherever it strikes, and nothing is broken by it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from roam_trio import ConnectionLost, Handler
+from roam_trio.session import Session, requests
+
+from .pair_of_sockets import SocketPair
+from .running import Streams, streams
+
+
+def strike() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def once(work: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, but Control-C strikes the first time, right before."""
+    struck = False
+
+    def strike_and_work(*args: Any) -> Any:
+        nonlocal struck
+        if not struck:
+            struck = True
+            strike()
+        return work(*args)
+
+    return strike_and_work
+
+
+async def add(left: int, right: int) -> int:
+    return left + right
+
+
+async def add_later(left: int, right: int) -> int:
+    await trio.lowlevel.checkpoint()
+    return left + right
+
+
+async def be_struck(left: int, right: int) -> int:
+    strike()
+    return left + right
+
+
+async def be_struck_later(left: int, right: int) -> int:
+    await trio.lowlevel.checkpoint()
+    strike()
+    return left + right
+
+
+def run_until_interrupted(
+    handler: Handler, work: Callable[[Streams], Awaitable[object]]
+) -> None:
+    """Do something that Control-C strikes, and which goes on after a lost connection,
+    as programs do that connect again."""
+
+    async def main() -> None:
+        async with SocketPair(handler) as pair:
+            try:
+                await work(pair.caller)
+                await trio.sleep(5)
+            except ConnectionLost:
+                pass
+
+    with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)) as caught:
+        trio.run(main)
+    error = caught.value
+    if isinstance(error, BaseExceptionGroup):
+        assert error.subgroup(KeyboardInterrupt) is not None
+
+
+async def add_in_a_task(caller: Streams) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.add, 1, 2)
+
+
+@pytest.mark.parametrize("handler", [add, add_later])
+@pytest.mark.parametrize("work", [lambda caller: caller.add(1, 2), add_in_a_task])
+class TestOutsideOfHandlers:
+    def test_as_a_message_is_dispatched(
+        self,
+        handler: Callable[..., Any],
+        work: Callable[[Streams], Awaitable[object]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        dispatch = once(Session._dispatch_all)
+        monkeypatch.setattr(Session, "_dispatch_all", lambda *args: dispatch(*args))
+        run_until_interrupted(streams(add=handler), work)
+
+    def test_between_sending_a_call_and_waiting_for_its_answer(
+        self,
+        handler: Callable[..., Any],
+        work: Callable[[Streams], Awaitable[object]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(requests, "partial", once(partial))
+        run_until_interrupted(streams(add=handler), work)
+
+
+@pytest.mark.parametrize("handler", [be_struck, be_struck_later])
+def test_in_a_handler(handler: Callable[..., Any]) -> None:
+    run_until_interrupted(streams(add=handler), lambda caller: caller.add(1, 2))
