@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from roam_trio.errors import (
 from roam_trio.ids import Parity
 from roam_trio.limits import Limits
 from roam_trio.links import Link, MemoryLink, StreamLink, memory_link_pair
+from roam_trio.links.transport import SocketTransport
 from roam_trio.messages import (
     ChannelClose,
     ChannelItem,
@@ -35,6 +37,7 @@ from roam_trio.messages import (
     Pong,
     RequestCall,
     RequestCancel,
+    joined,
 )
 from roam_trio.metadata import NO_METADATA
 from roam_trio.schema import i32, i64
@@ -893,3 +896,42 @@ async def test_a_link_that_takes_nothing_more_is_not_waited_for(
     assert isinstance(session.ended_because, SessionIoError)
     assert trio.current_time() == begun
     await assert_let_go(link)
+
+
+async def test_a_payload_that_is_being_written_is_written_to_its_end(
+    nursery: trio.Nursery,
+) -> None:
+    """Though the session is cancelled in its middle; the rest would be garbage."""
+    left, right = map(SocketTransport, socket.socketpair())
+    peer = Peer(StreamLink.over(right))
+    nursery.start_soon(peer.tx.pump)
+    await peer.say(HelloYourself(0, ConnectionSettings(Parity.EVEN, 64)))
+    text = "much" * 1_000_000
+
+    async def hear_it() -> None:
+        await peer.hear(Hello)
+        assert len(joined((await peer.hear(RequestCall)).args)) > len(text)
+        while await peer.rx.recv() is not None:
+            pass
+        await peer.leave()
+
+    async with trio.open_nursery() as ours:
+        session = await ours.start(initiator(StreamLink.over(left)).run)
+        ours.start_soon(work(session).echo, text)
+        await wait_all_tasks_blocked(0.01)
+        assert session.statistics().sent.unsent_payloads
+        nursery.start_soon(hear_it)
+        ours.cancel_scope.cancel()
+
+
+async def test_a_pump_that_does_not_end_is_not_waited_for(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, peer = link_to_peer()
+    monkeypatch.setattr(link.split()[0], "pump", trio.sleep_forever)
+    session = await accepted(link, peer, nursery)
+    await peer.leave()
+    with trio.fail_after(5):
+        await session.closed()
+        while nursery.child_tasks:
+            await trio.lowlevel.checkpoint()

@@ -26,6 +26,7 @@ from roam_trio import (
 )
 from roam_trio.conduits import BareConduitAcceptor
 from roam_trio.session import AcceptedConnection
+from roam_trio.transports.listening import StreamLinkListener
 from tests.session.running import Streams, Task, caller_of, join, streams
 
 REFUSED = "the session is being shut down"
@@ -388,6 +389,26 @@ async def test_a_client_that_comes_as_the_server_shuts_down_is_let_go(
     with trio.fail_after(5), pytest.raises(SessionError):
         await connect(server.url, Streams).__aenter__()
     await serving.returned.wait()
+
+
+async def test_a_client_that_was_accepted_as_the_server_shut_down_is_let_go(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = Serving()
+    accept = StreamLinkListener.accept
+
+    async def accept_and_shut_down(self: Any) -> Any:
+        make_link = await accept(self)
+        with trio.CancelScope(shield=True):
+            await server.shutdown()
+        return make_link
+
+    monkeypatch.setattr(StreamLinkListener, "accept", accept_and_shut_down)
+    server: Server = await nursery.start(serving.run)
+    with trio.fail_after(5):
+        with pytest.raises(SessionError):
+            await connect(server.url, Streams).__aenter__()
+        await serving.returned.wait()
 
 
 async def test_cancelling_the_shutdown_of_a_server_ends_all_sessions_at_once(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 import pytest
 import trio
@@ -33,6 +34,8 @@ async def echo(text: str) -> str:
 async def take(numbers: Rx[int]) -> int:
     return sum([number async for number in numbers])
 
+
+whose: ContextVar[str] = ContextVar("whose")
 
 HANDLER = streams(add=add, echo=echo, take=take)
 
@@ -146,6 +149,20 @@ async def test_idle_session_of_a_server_is_one_task(nursery: trio.Nursery) -> No
     # Beside the one of each client and its pump.
     assert trio.lowlevel.current_statistics().tasks_living == begun + 5 * 3
     await server.shutdown()
+
+
+async def test_pump_keeps_no_context_of_whoever_needs_it_first() -> None:
+    async with SocketPair(HANDLER) as pair:
+        whose.set("the caller's")
+        await call(pair, 1)
+        left = [trio.lowlevel.current_root_task()]
+        pumps: list[trio.lowlevel.Task] = []
+        while left:
+            task = left.pop()
+            assert task is not None
+            pumps += [task] if task.name.endswith("Session._pump") else []
+            left += [each for n in task.child_nurseries for each in n.child_tasks]
+        assert [whose in pump.context for pump in pumps] == [False]
 
 
 # ------------------------------------------------------------ garbage
