@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -80,6 +81,27 @@ async def test_running_calls_finish_and_new_ones_are_refused_on_both_sides(
     await other.closed()
     assert trio.current_time() == pytest.approx(3)
     assert str(ending.ended_because) == ENDED
+
+
+async def test_a_refused_call_is_in_the_log_of_the_side_that_ends(
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "roam_trio.session")
+    ours, theirs, caller = await two(nursery)
+    running = Task(nursery, caller.echo, "begun")
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(theirs.shutdown, 10)
+    await trio.testing.wait_all_tasks_blocked()
+    assert caplog.messages == []
+    with pytest.raises(CallCancelled, match="or the peer shuts down and refuses new"):
+        await caller.echo("new")
+    assert caplog.messages == [
+        f"connection 0: refused a call of Streams.echo: {REFUSED}"
+    ]
+    assert await running.result() == "begun"
+    await ours.closed()
 
 
 async def test_a_call_that_waits_for_its_slot_was_begun_too(
