@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overloa
 
 import trio
 
-from .calls import Handler
+from .calls import Handler, check_handler
 from .conduits import (
     Backoff,
     BareConduitAcceptor,
@@ -52,7 +52,8 @@ from .transports import (
     LinkListener,
     LinkOptions,
     dialer,
-    transport_for,
+    transports_for,
+    urls_of,
 )
 
 __all__ = ["Connecting", "Server", "connect", "serve"]
@@ -140,7 +141,8 @@ def connect(
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
-        TypeError: `service` is not a service, or `handler` not a `Handler`.
+        TypeError: `service` is not a service, `handler` not a `Handler`, or `url` no
+            text.
         OSError: (on entering) nobody listens there, or TLS failed; of several URLs, it
             tells what became of each.
         SessionError: (on entering) the handshake failed.
@@ -346,21 +348,28 @@ async def serve(
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
-        TypeError: `handler` is not a `Handler`.
+        TypeError: `handler` is not a `Handler`, `url` no text, or `origins` one.
         OSError: it cannot listen there.
     """
     options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
     )
+    if not isinstance(handler, Mapping):
+        check_handler(handler)  # and None is none of a server's
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
     link_options = LinkOptions(
         limits=options.stream_limits, ssl_context=ssl_context, origins=origins
     )
-    urls = [url] if isinstance(url, str) else list(url)
+    urls = urls_of(url)
     if not urls:
         raise ValueError("expected at least one URL to listen at, got none")
-    begin = [transport_for(each).to_listen(each, link_options) for each in urls]
+    begin = [
+        transport.to_listen(each, link_options)
+        for each, transport in zip(
+            urls, transports_for(urls, link_options), strict=True
+        )
+    ]
     with ExitStack() as closing:
         listeners: list[LinkListener] = []
         for begin_one in begin:

@@ -14,8 +14,8 @@ import trio
 
 from ..errors import LinkError
 from ..links import Link
-from .base import LinkFactory, LinkOptions
-from .registry import transport_for
+from .base import LinkFactory, LinkOptions, urls_of
+from .registry import transports_for
 
 __all__ = ["DEFAULT_CONNECT_TIMEOUT", "Dialer", "dialer"]
 
@@ -60,16 +60,13 @@ def dialer(
 
     Raises:
         ValueError: a URL is wrong, or there is none, or an option is out of range.
+        TypeError: `urls` is neither a text nor several.
     """
-    urls = (urls,) if isinstance(urls, str) else tuple(urls)
+    urls = urls_of(urls)
     options = options or LinkOptions()
     if not urls:
         raise ValueError("expected at least one URL to connect to, got none")
-    transports = [transport_for(url) for url in urls]
-    if options.ssl_context is not None and not any(t.uses_tls for t in transports):
-        raise ValueError(
-            f"ssl_context was given, but no TLS is spoken with {', '.join(urls)}"
-        )
+    transports = transports_for(urls, options)
     ways = [
         _Way(url, transport.to_connect(url, options))
         for url, transport in zip(urls, transports, strict=True)

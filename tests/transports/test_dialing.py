@@ -328,6 +328,14 @@ def test_no_url_at_all_is_refused() -> None:
         dialer([])
 
 
+@pytest.mark.parametrize("wrong", [b"tcp://127.0.0.1:1", None, 7000, [None]])
+def test_what_is_no_text_is_refused_with_a_url(wrong: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"expected a URL as a str, such as 'tcp://.*, got [bN7]"
+    ):
+        dialer(wrong)
+
+
 def test_tls_settings_that_would_not_be_used_are_refused() -> None:
     options = LinkOptions(ssl_context=ssl.create_default_context())
     with pytest.raises(ValueError, match="ssl_context was given, but no TLS is spoken"):
