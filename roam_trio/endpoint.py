@@ -38,6 +38,7 @@ from .links import Link
 from .messages import Message
 from .metadata import MetadataLike
 from .options import SessionOptions
+from .quantities import check_seconds
 from .service import client, describe
 from .session import (
     OpenSession,
@@ -289,7 +290,12 @@ class Server:
         For `grace` seconds, calls in flight and open channels may finish, while new
         calls and connections are refused; see `Session.shutdown`. Handshakes that are
         not complete are given up.
+
+        Raises:
+            ValueError: `grace` is negative or infinite; the server goes on.
+            TypeError: `grace` is no number.
         """
+        check_seconds("grace", grace, may_be_zero=True)
         self._listening.cancel()
         for scope in self._accepting:
             scope.cancel()

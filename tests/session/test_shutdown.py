@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -185,7 +186,36 @@ async def test_after_the_grace_the_rest_is_cancelled(
         await tx.send(1)
 
 
-@pytest.mark.parametrize("grace", [0, -1, 0.0])
+@pytest.mark.parametrize(
+    ("grace", "kind"),
+    [
+        (-1, ValueError),
+        (math.inf, ValueError),
+        (math.nan, ValueError),
+        ("3", TypeError),
+        (None, TypeError),
+        (True, TypeError),
+    ],
+)
+async def test_a_grace_that_is_none_is_refused_and_all_goes_on(
+    grace: Any,
+    kind: type[Exception],
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server: Server = await nursery.start(
+        serve, "memory://echo", streams(echo=slow_echo)
+    )
+    async with connect(server.url, Streams) as caller:
+        for ending in (server, *server.sessions):
+            with pytest.raises(kind, match=r"^grace: expected a finite number") as info:
+                await ending.shutdown(grace)
+            assert str(info.value).endswith(f"of seconds from 0, got {grace!r}")
+        assert await caller.echo("unharmed") == "unharmed"
+    await server.shutdown()
+
+
+@pytest.mark.parametrize("grace", [0, 0.0])
 async def test_without_grace_all_ends_at_once(
     grace: float, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
