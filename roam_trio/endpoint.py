@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overloa
 
 import trio
 
-from .calls import Handler
+from .calls import Handler, check_handler
 from .conduits import (
     Backoff,
     BareConduitAcceptor,
@@ -38,6 +38,7 @@ from .links import Link
 from .messages import Message
 from .metadata import MetadataLike
 from .options import SessionOptions
+from .quantities import check_seconds
 from .service import client, describe
 from .session import (
     OpenSession,
@@ -52,7 +53,8 @@ from .transports import (
     LinkListener,
     LinkOptions,
     dialer,
-    transport_for,
+    transports_for,
+    urls_of,
 )
 
 __all__ = ["Connecting", "Server", "connect", "serve"]
@@ -140,7 +142,8 @@ def connect(
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
-        TypeError: `service` is not a service, or `handler` not a `Handler`.
+        TypeError: `service` is not a service, `handler` not a `Handler`, or `url` no
+            text.
         OSError: (on entering) nobody listens there, or TLS failed; of several URLs, it
             tells what became of each.
         SessionError: (on entering) the handshake failed.
@@ -287,7 +290,12 @@ class Server:
         For `grace` seconds, calls in flight and open channels may finish, while new
         calls and connections are refused; see `Session.shutdown`. Handshakes that are
         not complete are given up.
+
+        Raises:
+            ValueError: `grace` is negative or infinite; the server goes on.
+            TypeError: `grace` is no number.
         """
+        check_seconds("grace", grace, may_be_zero=True)
         self._listening.cancel()
         for scope in self._accepting:
             scope.cancel()
@@ -346,21 +354,28 @@ async def serve(
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
-        TypeError: `handler` is not a `Handler`.
+        TypeError: `handler` is not a `Handler`, `url` no text, or `origins` one.
         OSError: it cannot listen there.
     """
     options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
     )
+    if not isinstance(handler, Mapping):
+        check_handler(handler)  # and None is none of a server's
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
     link_options = LinkOptions(
         limits=options.stream_limits, ssl_context=ssl_context, origins=origins
     )
-    urls = [url] if isinstance(url, str) else list(url)
+    urls = urls_of(url)
     if not urls:
         raise ValueError("expected at least one URL to listen at, got none")
-    begin = [transport_for(each).to_listen(each, link_options) for each in urls]
+    begin = [
+        transport.to_listen(each, link_options)
+        for each, transport in zip(
+            urls, transports_for(urls, link_options), strict=True
+        )
+    ]
     with ExitStack() as closing:
         listeners: list[LinkListener] = []
         for begin_one in begin:

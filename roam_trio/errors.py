@@ -20,10 +20,9 @@ again catches ``(OSError, SessionError)``, and `ConnectionLost` for the calls in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .metadata import Metadata
+from .metadata import Metadata, shown
 
 __all__ = [
     "BareConduitError",
@@ -116,8 +115,9 @@ class InvalidPayload(RoamError):
 class CallCancelled(RoamError):
     """The handler ended without an answer: it was cancelled, or it failed.
 
-    This is the remote side's word. A call cancelled on this side raises
-    `trio.Cancelled`, as any other operation of trio's.
+    Or it was not started, because the peer shuts down and refuses new calls. This is
+    the remote side's word. A call cancelled on this side raises `trio.Cancelled`, as
+    any other operation of trio's.
     """
 
 
@@ -177,12 +177,14 @@ class ConnectionClosed(SessionError):
 
     Attributes:
         by: ``"us"`` or ``"peer"``.
-        metadata: what came along with the close.
+        metadata: what came along with the close. What it says to people is in the
+            text.
     """
 
     def __init__(self, by: str, metadata: Metadata) -> None:
         who = "the peer" if by == "peer" else "this side"
-        super().__init__(f"{who} has closed the connection")
+        why = shown(metadata)
+        super().__init__(f"{who} has closed the connection{why and f': {why}'}")
         self.by = by
         self.metadata = metadata
 

@@ -5,27 +5,25 @@ The error that ends a session because of a limit names the field.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import attrs
+
+from .quantities import check_count, check_seconds
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 
 def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(
-            f"Limits.{attribute.name}: expected a whole number from 1, got {value!r}"
-        )
+    check_count(f"Limits.{attribute.name}", value)
 
 
-def _seconds(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"Limits.{attribute.name}: expected a finite number of seconds above 0, "
-            f"got {value!r}"
-        )
+def _length(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_count(f"Limits.{attribute.name}", value, most=2**32 - 1)
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_seconds(f"Limits.{attribute.name}", value)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +34,8 @@ class Limits:
     Attributes:
         max_payload: the largest payload, in both directions, in bytes, of the links
             that `connect` and `serve` make. It is checked against the length prefix,
-            before allocating. A link made otherwise has its own `StreamLimits`.
+            before allocating; larger than 2**32 - 1 it cannot be. A link made otherwise
+            has its own `StreamLimits`.
         max_unsent_bytes: how many bytes of committed payloads such a link holds before
             senders wait; nobody fails because of it.
         unsent_replies: how many messages of the kind that cannot wait (credit,
@@ -68,7 +67,7 @@ class Limits:
             a proxy to deliver what came before the end of one side.
     """
 
-    max_payload: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
+    max_payload: int = attrs.field(default=16 * 1024 * 1024, validator=_length)
     max_unsent_bytes: int = attrs.field(default=1024 * 1024, validator=_count)
     unsent_replies: int = attrs.field(default=16_384, validator=_count)
     channels: int = attrs.field(default=4096, validator=_count)

@@ -19,6 +19,7 @@ __all__ = [
     "MetadataFlags",
     "MetadataLike",
     "MetadataValue",
+    "shown",
 ]
 
 MetadataValue: TypeAlias = str | bytes | int
@@ -138,6 +139,15 @@ MetadataLike: TypeAlias = (
 """What `Metadata.of` takes: a mapping, or entries."""
 
 NO_METADATA = Metadata()
+
+
+def shown(metadata: Metadata) -> str:
+    """What metadata says to people, for the text of an error; nothing SENSITIVE."""
+    return ", ".join(
+        f"{entry.key}={entry.value!r}"
+        for entry in metadata
+        if not entry.flags & _SENSITIVE
+    )
 
 
 def _check(entry: MetadataEntry) -> None:

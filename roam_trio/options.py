@@ -27,9 +27,11 @@ def _check_handlers(
     attribute: object,
     value: Handler | Mapping[str, Handler] | None,
 ) -> None:
-    for handler in value.values() if isinstance(value, Mapping) else [value]:
-        if handler is not None:
+    if isinstance(value, Mapping):
+        for handler in value.values():
             check_handler(handler)
+    elif value is not None:
+        check_handler(value)
 
 
 class BuilderOptions(TypedDict):

@@ -77,8 +77,9 @@ def spawn(
 
     As with `connect`, the block gets a client of a service, or the `Session`. The end
     of the program ends the session, and the end of the block ends the program: its
-    input is closed, and it is terminated, then killed, if that is not enough; nothing
-    of it is left. What it writes to standard error passes through.
+    input is closed, and it is terminated, then killed, if that is not enough. That is
+    the program itself: what it starts in turn is its own affair to end, so have a shell
+    script ``exec`` its server. What it writes to standard error passes through.
 
     Args:
         command: the program and its arguments; no shell is involved.

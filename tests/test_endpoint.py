@@ -37,6 +37,8 @@ from roam_trio import (
 )
 from roam_trio.links import tcp_link
 
+from .schemes import server_context
+
 ANY = "tcp://127.0.0.1:0"
 
 
@@ -533,7 +535,7 @@ async def test_wrong_options_are_refused_before_there_is_a_connection(
 
 def test_a_class_that_is_no_service_is_refused_before_there_is_a_connection() -> None:
     with pytest.raises(TypeError, match=r"decorated with @roam_trio\.service"):
-        connect(ANY, Echoing)
+        connect("tcp://127.0.0.1:1", Echoing)
 
 
 @pytest.mark.parametrize("wrong", [Echoing(), Echoing, object()])
@@ -545,6 +547,24 @@ async def test_what_is_no_handler_is_refused_before_there_is_a_connection(
         connect("tcp://127.0.0.1:1", Echo, handler=wrong)
     with pytest.raises(TypeError, match=remedy):
         await serve(ANY, wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, {"echo": None}])
+async def test_a_server_without_a_handler_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"^expected a Handler, got None; dispatcher"):
+        await serve(ANY, wrong)
+
+
+async def test_tls_settings_that_a_server_would_not_use_are_refused() -> None:
+    wrong = "ssl_context was given, but no TLS is spoken at memory://echo"
+    with pytest.raises(ValueError, match=wrong):
+        await run_serve("memory://echo", ssl_context=server_context())
+
+
+@pytest.mark.parametrize("wrong", [b"tcp://127.0.0.1:0", None, [None]])
+async def test_a_server_at_what_is_no_text_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="expected a URL as a str, such as 'tcp://"):
+        await run_serve(wrong)
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import attrs
 import pytest
@@ -19,6 +20,24 @@ def test_a_limit_that_bounds_nothing_is_refused_by_name(
 ) -> None:
     with pytest.raises(ValueError, match=rf"Limits\.{name}: expected a "):
         attrs.evolve(DEFAULT_LIMITS, **{name: value})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["3", None, True, [1]])
+def test_a_limit_that_is_no_number_is_refused_by_name(name: str, value: Any) -> None:
+    expected = rf"^Limits\.{name}: expected a .*, got "
+    with pytest.raises(TypeError, match=expected) as caught:
+        attrs.evolve(DEFAULT_LIMITS, **{name: value})
+    assert str(caught.value).endswith(repr(value))
+
+
+def test_a_payload_has_to_fit_its_length_prefix() -> None:
+    assert Limits(max_payload=2**32 - 1).max_payload == 2**32 - 1
+    with pytest.raises(
+        ValueError,
+        match=r"Limits\.max_payload: .* from 1 to 4294967295, got 4294967296",
+    ):
+        Limits(max_payload=2**32)
 
 
 @pytest.mark.parametrize("name", NAMES)

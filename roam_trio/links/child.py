@@ -34,8 +34,8 @@ def spawn_link(
     block. At the end its input is closed. If it has not ended `grace` seconds after
     that, it is asked to terminate, and after another `grace` seconds it is killed. If
     the block is cancelled it is killed at once. Either way it has ended, and its exit
-    code was taken, when the block is left. What it writes to standard error passes
-    through.
+    code was taken, when the block is left. That is the program itself: what it starts
+    in turn is its own affair to end. What it writes to standard error passes through.
 
     Args:
         command: the program and its arguments; no shell is involved.

@@ -127,7 +127,8 @@ def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
     if kind is ResultKind.INVALID_PAYLOAD:
         raise InvalidPayload(f"{method}: the peer could not decode the arguments")
     raise CallCancelled(
-        f"{method}: the handler failed or was cancelled; the log of the peer says which"
+        f"{method}: the handler failed or was cancelled, or the peer shuts down and "
+        "refuses new calls; the log of the peer says which"
     )
 
 

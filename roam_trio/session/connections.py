@@ -38,7 +38,7 @@ from ..messages import (
     ConnectionSettings,
     Message,
 )
-from ..metadata import NO_METADATA, Metadata, MetadataFlags, MetadataLike
+from ..metadata import NO_METADATA, Metadata, MetadataLike, shown
 from .connection import ConnectionHandle
 from .driver import Driver
 from .handshake import Agreed
@@ -375,9 +375,9 @@ class Connections:
             self._is_over(message.connection_id)
             return
         self._is_over(message.connection_id)
+        why = shown(message.metadata) or "it does not say why"
         opening.error = SessionRejected(
-            f"the peer rejected the connection: {_reason(message.metadata)}",
-            message.metadata,
+            f"the peer rejected the connection: {why}", message.metadata
         )
         opening.answered.set()
         self._on_gone()
@@ -508,16 +508,6 @@ async def _logged(what: str, function: Callable[[], Awaitable[T]]) -> T | None:
         if rest is not None:
             raise rest from None
     return None
-
-
-def _reason(metadata: Metadata) -> str:
-    """What a rejection says, for people."""
-    shown = [
-        f"{entry.key}={entry.value!r}"
-        for entry in metadata
-        if not entry.flags & MetadataFlags.SENSITIVE
-    ]
-    return ", ".join(shown) or "it does not say why"
 
 
 def _lost(because: BaseException) -> ConnectionLost:

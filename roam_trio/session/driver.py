@@ -34,6 +34,7 @@ from ..messages import (
     RequestResponse,
     joined,
 )
+from ..method_names import method_name
 from ..schema import ChannelShape
 from .channels import IncomingChannel, OutgoingChannel
 from .liveness import Liveness
@@ -239,6 +240,12 @@ class Driver:
             self._announced.update(dict.fromkeys(call.channels))
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         if self.refusing:
+            logger.info(
+                "connection %d: refused a call of %s: %s",
+                self.connection_id,
+                method_name(call.method_id),
+                self.requests.refusing,
+            )
             sink.give_up()
             return
         try:

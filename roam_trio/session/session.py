@@ -53,6 +53,7 @@ from ..messages import (
     RequestResponse,
 )
 from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..quantities import check_seconds
 from .connection import ConnectionHandle, ConnectionState
 from .connections import ConnectionAcceptor, Connections
 from .driver import ON_MESSAGE, Driver
@@ -236,7 +237,12 @@ class Session:
 
         Args:
             grace: in seconds.
+
+        Raises:
+            ValueError: `grace` is negative or infinite; the session goes on.
+            TypeError: `grace` is no number.
         """
+        check_seconds("grace", grace, may_be_zero=True)
         try:
             if grace > 0 and self._connections is not None:
                 await self._let_finish(self._connections, grace)

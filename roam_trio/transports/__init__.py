@@ -10,6 +10,7 @@ from .base import (
     LinkOptions,
     ListenerFactory,
     Transport,
+    urls_of,
     wrong_url,
 )
 from .dialing import DEFAULT_CONNECT_TIMEOUT, Dialer, dialer
@@ -18,6 +19,7 @@ from .registry import (
     known_schemes,
     register_transport,
     transport_for,
+    transports_for,
 )
 
 __all__ = [
@@ -33,5 +35,7 @@ __all__ = [
     "known_schemes",
     "register_transport",
     "transport_for",
+    "transports_for",
+    "urls_of",
     "wrong_url",
 ]

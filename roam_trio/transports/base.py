@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, ClassVar, TypeAlias, cast
 
 import attrs
 
@@ -22,6 +22,7 @@ __all__ = [
     "LinkOptions",
     "ListenerFactory",
     "Transport",
+    "urls_of",
     "wrong_url",
 ]
 
@@ -41,6 +42,16 @@ Raises:
 """
 
 
+def _check_several(
+    instance: object, attribute: attrs.Attribute[Any], value: object
+) -> None:
+    if isinstance(value, str | bytes):
+        raise TypeError(
+            f"{attribute.name}: expected a list, such as ['https://example.org'], "
+            f"got {value!r}"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class LinkOptions:
     """What links are made with, whatever their transport.
@@ -51,11 +62,14 @@ class LinkOptions:
             connects; who listens needs one with a certificate.
         origins: the web pages that may connect over WebSocket, as browsers name them:
             ``"https://example.org"``. Others are refused; who is no browser names none.
+
+    Raises:
+        TypeError: `origins` is a text, and not a list of them.
     """
 
     limits: StreamLimits = attrs.field(factory=StreamLimits)
     ssl_context: ssl.SSLContext | None = None
-    origins: Sequence[str] = ()
+    origins: Sequence[str] = attrs.field(default=(), validator=_check_several)
 
 
 class LinkListener(ABC):
@@ -113,6 +127,26 @@ class Transport(ABC):
 
     def _wrong(self, url: str, problem: object) -> ValueError:
         return wrong_url(url, self.example, problem)
+
+
+def urls_of(urls: object) -> tuple[str, ...]:
+    """Each of the URLs that somebody was given: one, or several.
+
+    Raises:
+        TypeError: something else was given.
+    """
+    if isinstance(urls, str):
+        return (urls,)
+    several: tuple[object, ...] = (urls,)
+    if isinstance(urls, Iterable) and not isinstance(urls, bytes | bytearray):
+        several = tuple(cast("Iterable[object]", urls))
+    for url in several:
+        if not isinstance(url, str):
+            raise TypeError(
+                "expected a URL as a str, such as 'tcp://127.0.0.1:7000', or a list of "
+                f"them, got {url!r}"
+            )
+    return cast("tuple[str, ...]", several)
 
 
 def wrong_url(url: str, example: str, problem: object) -> ValueError:

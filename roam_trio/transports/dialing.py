@@ -14,8 +14,8 @@ import trio
 
 from ..errors import LinkError
 from ..links import Link
-from .base import LinkFactory, LinkOptions
-from .registry import transport_for
+from .base import LinkFactory, LinkOptions, urls_of
+from .registry import transports_for
 
 __all__ = ["DEFAULT_CONNECT_TIMEOUT", "Dialer", "dialer"]
 
@@ -60,16 +60,13 @@ def dialer(
 
     Raises:
         ValueError: a URL is wrong, or there is none, or an option is out of range.
+        TypeError: `urls` is neither a text nor several.
     """
-    urls = (urls,) if isinstance(urls, str) else tuple(urls)
+    urls = urls_of(urls)
     options = options or LinkOptions()
     if not urls:
         raise ValueError("expected at least one URL to connect to, got none")
-    transports = [transport_for(url) for url in urls]
-    if options.ssl_context is not None and not any(t.uses_tls for t in transports):
-        raise ValueError(
-            f"ssl_context was given, but no TLS is spoken with {', '.join(urls)}"
-        )
+    transports = transports_for(urls, options)
     ways = [
         _Way(url, transport.to_connect(url, options))
         for url, transport in zip(urls, transports, strict=True)
@@ -96,7 +93,8 @@ class Dialer:
         """Connect. A checkpoint; cancelled, it leaves nothing open.
 
         Raises:
-            OSError: no URL has answered. The error tells what became of each.
+            OSError: no URL has answered. The error tells what became of each, and of
+                each address of a host.
             LinkError: whoever answered speaks something else.
         """
         pauses = _pauses()
@@ -145,13 +143,42 @@ class _Way:
 
 def _what_became_of(ways: Sequence[_Way], failures: Sequence[Exception]) -> Exception:
     if len(failures) == 1:
-        return failures[0]
+        return _naming(ways[0].url, failures[0])
     told = "; ".join(
-        f"{way.url}: {error}" for way, error in zip(ways, failures, strict=True)
+        f"{way.url}: {_told(error)}" for way, error in zip(ways, failures, strict=True)
     )
     error = ConnectionError(f"none of {len(ways)} URLs could be connected to: {told}")
     error.__cause__ = ExceptionGroup("what became of each", failures)
     return error
+
+
+def _naming(url: str, error: Exception) -> Exception:
+    """An error that tells which URL it is about: the same, for those who tell kinds."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return error  # the path of a socket says enough
+    told = f"{_told(error)}: {url!r}"
+    if isinstance(error, ssl.SSLError):
+        error.strerror = told  # which is all that it shows
+    elif error.errno is None:
+        error.args = (told,)
+    else:
+        error.filename = url
+    return error
+
+
+def _told(error: BaseException) -> str:
+    """What an error says, and what each of those says that it stands for."""
+    each_of = error.__cause__
+    if _stands_for_others(error) and isinstance(each_of, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", each_of)
+        each = "; ".join(dict.fromkeys(map(_told, group.exceptions)))
+        return f"{error} ({each})"
+    return str(error)
+
+
+def _stands_for_others(error: BaseException) -> bool:
+    """Whether it is trio's for a host none of whose addresses has answered."""
+    return isinstance(error, OSError) and error.errno is None
 
 
 def _pauses() -> Iterator[float]:
@@ -170,8 +197,7 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, ExceptionGroup):
         group = cast("ExceptionGroup[Exception]", error)
         return any(_may_pass(each) for each in group.exceptions)
-    if isinstance(error, OSError) and error.errno is None:
-        # One for several: trio's, when none of the addresses of a host has answered.
+    if _stands_for_others(error):
         return error.__cause__ is not None and _may_pass(error.__cause__)
     return isinstance(error, OSError) and error.errno in _MAY_PASS
 

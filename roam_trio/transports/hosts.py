@@ -56,10 +56,16 @@ class HostAndPort:
         """Refuse what can only be listened at.
 
         Raises:
-            ValueError: there is no host.
+            ValueError: there is no host, or no port.
         """
         if not self.host:
             raise wrong_url(url, example, "there is no host to connect to")
+        if not self.port:
+            raise wrong_url(
+                url,
+                example,
+                "port 0 is for servers, which get a free one; Server.url tells it",
+            )
 
     def with_port(self, port: int) -> HostAndPort:
         """The same host, and the port that was found to be free there."""

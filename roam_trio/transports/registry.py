@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-from .base import Transport, wrong_url
+from .base import LinkOptions, Transport, wrong_url
 from .local import LocalTransport
 from .memory import MemoryTransport
 from .stdio import StdioTransport
@@ -23,7 +24,13 @@ from .tcp import TcpTransport
 from .tls import TlsTransport
 from .websocket import SecureWebSocketTransport, WebSocketTransport
 
-__all__ = ["ENTRY_POINTS", "known_schemes", "register_transport", "transport_for"]
+__all__ = [
+    "ENTRY_POINTS",
+    "known_schemes",
+    "register_transport",
+    "transport_for",
+    "transports_for",
+]
 
 ENTRY_POINTS: Final = "roam_trio.schemes"
 """The group of the entry points: each is named as its scheme, and is a `Transport` or
@@ -85,6 +92,22 @@ def transport_for(url: str) -> Transport:
         for found in entry_points(group=ENTRY_POINTS, name=scheme):
             return _transports.setdefault(scheme, _loaded(found))
     raise _unknown(url, scheme)
+
+
+def transports_for(urls: Sequence[str], options: LinkOptions) -> list[Transport]:
+    """The transports of several URLs, at least one of which uses TLS if it is set up.
+
+    Raises:
+        ValueError: no URL makes use of the `ssl_context`; or see `transport_for`.
+        TypeError: see `transport_for`.
+    """
+    transports = [transport_for(url) for url in urls]
+    if options.ssl_context is not None and not any(t.uses_tls for t in transports):
+        raise ValueError(
+            f"ssl_context was given, but no TLS is spoken at {', '.join(urls)}; leave "
+            "it out, or take a URL with tls: or wss:"
+        )
+    return transports
 
 
 def _loaded(found: EntryPoint) -> Transport:

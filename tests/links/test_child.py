@@ -116,6 +116,18 @@ async def test_waiting_for_the_end_can_be_cancelled() -> None:
     assert spawned.returncode == -signal.SIGKILL
 
 
+async def test_what_the_program_has_started_outlives_it() -> None:
+    code = (
+        "import os, time; pid = os.fork(); pid or time.sleep(1000); "
+        "os.write(1, b'\\4\\0\\0\\0' + pid.to_bytes(4, 'little')); os.read(0, 1)"
+    )
+    async with python(code) as link:
+        payload = await link.split()[1].recv()
+        assert payload is not None
+    started = int.from_bytes(payload, "little")
+    os.kill(started, signal.SIGKILL)  # an error if it were gone
+
+
 async def test_error_of_the_block_tells_how_the_program_ended() -> None:
     error = ValueError("mine")
     with pytest.raises(ValueError, match="mine") as caught:

@@ -401,7 +401,8 @@ async def answered(nursery: trio.Nursery, method: str, ret: bytes) -> Outcome:
             "echo",
             b"\x01\x03",
             CallCancelled,
-            r"^Testbed\.echo: the handler failed or was cancelled; the log of the peer",
+            r"^Testbed\.echo: the handler failed or was cancelled, or the peer shuts "
+            "down and refuses new calls; the log of the peer",
         ),
     ],
 )

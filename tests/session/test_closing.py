@@ -35,7 +35,7 @@ from roam_trio.messages import (
     RequestCancel,
     RequestResponse,
 )
-from roam_trio.metadata import NO_METADATA, Metadata
+from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFlags
 from roam_trio.session import (
     ConnectionState,
 )
@@ -175,6 +175,26 @@ async def test_close_ends_what_is_on_the_connection_and_nothing_else(
     assert busy.handles[0].state is ConnectionState.CLOSED
     assert busy.acceptor.handles[0].state is ConnectionState.CLOSED
     await busy.others_go_on()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.rule("rpc.metadata.flags.sensitive")
+async def test_reason_of_a_close_is_told_on_both_sides_without_what_is_sensitive(
+    nursery: trio.Nursery,
+) -> None:
+    reason = [
+        MetadataEntry("error", "the quota is used up"),
+        MetadataEntry("token", "hunter2", MetadataFlags.SENSITIVE),
+    ]
+    busy = Busy()
+    await busy.open(nursery)
+    busy.handles[0].close(reason)
+    await wait_all_tasks_blocked()
+    for who, name in (("this side", "echo near 0"), ("the peer", "echo far 0")):
+        assert str(busy.outcomes[name]) == (
+            f"the connection has ended: {who} has closed the connection: "
+            "error='the quota is used up'"
+        )
     nursery.cancel_scope.cancel()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import Any
 
 import pytest
@@ -81,6 +83,27 @@ async def test_running_calls_finish_and_new_ones_are_refused_on_both_sides(
     await other.closed()
     assert trio.current_time() == pytest.approx(3)
     assert str(ending.ended_because) == ENDED
+
+
+async def test_a_refused_call_is_in_the_log_of_the_side_that_ends(
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "roam_trio.session")
+    ours, theirs, caller = await two(nursery)
+    running = Task(nursery, caller.echo, "begun")
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(theirs.shutdown, 10)
+    await trio.testing.wait_all_tasks_blocked()
+    assert caplog.messages == []
+    with pytest.raises(CallCancelled, match="or the peer shuts down and refuses new"):
+        await caller.echo("new")
+    assert caplog.messages == [
+        f"connection 0: refused a call of Streams.echo: {REFUSED}"
+    ]
+    assert await running.result() == "begun"
+    await ours.closed()
 
 
 async def test_a_call_that_waits_for_its_slot_was_begun_too(
@@ -164,7 +187,36 @@ async def test_after_the_grace_the_rest_is_cancelled(
         await tx.send(1)
 
 
-@pytest.mark.parametrize("grace", [0, -1, 0.0])
+@pytest.mark.parametrize(
+    ("grace", "kind"),
+    [
+        (-1, ValueError),
+        (math.inf, ValueError),
+        (math.nan, ValueError),
+        ("3", TypeError),
+        (None, TypeError),
+        (True, TypeError),
+    ],
+)
+async def test_a_grace_that_is_none_is_refused_and_all_goes_on(
+    grace: Any,
+    kind: type[Exception],
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server: Server = await nursery.start(
+        serve, "memory://echo", streams(echo=slow_echo)
+    )
+    async with connect(server.url, Streams) as caller:
+        for ending in (server, *server.sessions):
+            with pytest.raises(kind, match=r"^grace: expected a finite number") as info:
+                await ending.shutdown(grace)
+            assert str(info.value).endswith(f"of seconds from 0, got {grace!r}")
+        assert await caller.echo("unharmed") == "unharmed"
+    await server.shutdown()
+
+
+@pytest.mark.parametrize("grace", [0, 0.0])
 async def test_without_grace_all_ends_at_once(
     grace: float, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -24,7 +24,9 @@ from roam_trio.transports import (
     registry,
 )
 
-REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+def refused() -> OSError:
+    return ConnectionRefusedError(errno.ECONNREFUSED, "refused")
 
 
 class Scripted(Transport):
@@ -86,7 +88,7 @@ async def test_server_that_is_not_up_yet_is_waited_for(
     scripted: Scripted, autojump_clock: MockClock
 ) -> None:
     missing = FileNotFoundError(errno.ENOENT, "no such file", "/run/a")
-    scripted.script = {"a": [REFUSED, missing, *[REFUSED] * 7, None]}
+    scripted.script = {"a": [refused(), missing, *[refused()] * 7, None]}
     began = trio.current_time()
     await dialer("scripted://a", wait_for=60)()
     times = [time - began for _, time in scripted.attempts]
@@ -97,7 +99,7 @@ async def test_server_that_is_not_up_yet_is_waited_for(
 async def test_waiting_ends_in_time_with_the_last_error(
     scripted: Scripted, autojump_clock: MockClock
 ) -> None:
-    scripted.script = {"a": [REFUSED]}
+    scripted.script = {"a": [refused()]}
     began = trio.current_time()
     with pytest.raises(ConnectionRefusedError):
         await dialer("scripted://a", wait_for=5)()
@@ -106,7 +108,7 @@ async def test_waiting_ends_in_time_with_the_last_error(
 
 
 async def test_nothing_is_tried_again_unasked(scripted: Scripted) -> None:
-    scripted.script = {"a": [REFUSED, None]}
+    scripted.script = {"a": [refused(), None]}
     with pytest.raises(ConnectionRefusedError):
         await dialer("scripted://a")()
 
@@ -191,28 +193,93 @@ async def test_urls_are_tried_in_turn(
 async def test_error_of_several_urls_tells_what_became_of_each(
     scripted: Scripted, autojump_clock: MockClock
 ) -> None:
-    other = LinkError("it speaks something else")
-    scripted.script = {"a": [REFUSED], "b": [1000.0], "c": [other]}
+    first, other = refused(), LinkError("it speaks something else")
+    scripted.script = {"a": [first], "b": [1000.0], "c": [other]}
     dial = dialer([f"scripted://{name}" for name in "abc"], connect_timeout=2)
     with pytest.raises(ConnectionError) as caught:
         await dial()
     assert str(caught.value) == (
         "none of 3 URLs could be connected to: "
-        f"scripted://a: {REFUSED}; "
+        "scripted://a: [Errno 111] refused; "
         "scripted://b: [Errno 110] no answer in 2 seconds (connect_timeout): "
         "'scripted://b'; "
         "scripted://c: it speaks something else"
     )
     group = caught.value.__cause__
     assert isinstance(group, ExceptionGroup)
-    assert (group.exceptions[0], group.exceptions[2]) == (REFUSED, other)
+    assert (group.exceptions[0], group.exceptions[2]) == (first, other)
+
+
+NOT_A_NAME = (socket.EAI_NONAME, "Name or service not known")
+UNTRUSTED = "certificate verify failed: self-signed certificate"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (refused(), "[Errno 111] refused: 'scripted://a'"),
+        (
+            socket.gaierror(*NOT_A_NAME),
+            f"[Errno {NOT_A_NAME[0]}] {NOT_A_NAME[1]}: 'scripted://a'",
+        ),
+        (
+            ssl.SSLCertVerificationError(1, UNTRUSTED),
+            f"{UNTRUSTED}: 'scripted://a'",
+        ),
+        (OSError("of no known kind"), "of no known kind: 'scripted://a'"),
+        (
+            FileNotFoundError(errno.ENOENT, "no such file", "/run/a"),
+            "[Errno 2] no such file: '/run/a'",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+async def test_error_of_one_url_names_it_and_is_of_the_kind_it_was(
+    scripted: Scripted, error: Exception, text: str
+) -> None:
+    scripted.script = {"a": [error]}
+    with pytest.raises(type(error)) as caught:
+        await dialer("scripted://a")()
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
+async def test_refused_connection_says_so_and_names_the_url(scheme: str) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
+        with pytest.raises(OSError, match="Connection refused") as one:
+            await dialer(url)()
+        with pytest.raises(OSError, match="Connection refused") as several:
+            await dialer([url, "memory://nobody"])()
+    assert str(one.value).endswith(f": '{url}'")
+    assert f"{url}: all attempts to connect to" in str(several.value)
+    assert "memory://nobody: [Errno 111]" in str(several.value)
+
+
+async def test_error_of_a_host_tells_what_became_of_each_address(
+    scripted: Scripted,
+) -> None:
+    def none_of(*each: Exception) -> OSError:
+        error = OSError("all attempts failed")
+        error.__cause__ = ExceptionGroup("all attempts failed", each)
+        return error
+
+    away = OSError(errno.ENETUNREACH, "no network")
+    scripted.script = {"a": [none_of(refused(), away, refused())]}
+    with pytest.raises(OSError, match="all attempts") as caught:
+        await dialer("scripted://a")()
+    assert str(caught.value) == (
+        "all attempts failed ([Errno 111] refused; [Errno 101] no network): "
+        "'scripted://a'"
+    )
 
 
 async def test_several_urls_are_waited_for_if_one_of_them_may_come_up(
     scripted: Scripted, autojump_clock: MockClock
 ) -> None:
     never = PermissionError(errno.EACCES, "not for you")
-    scripted.script = {"a": [never], "b": [REFUSED, REFUSED, None]}
+    scripted.script = {"a": [never], "b": [refused(), refused(), None]}
     await dialer(["scripted://a", "scripted://b"], wait_for=60)()
     assert [name for name, _ in scripted.attempts] == ["a", "b"] * 3
     scripted.script = {"a": [never], "b": [never, None]}
@@ -259,6 +326,14 @@ def test_wrong_times_are_refused(options: dict[str, Any], problem: str) -> None:
 def test_no_url_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least one URL"):
         dialer([])
+
+
+@pytest.mark.parametrize("wrong", [b"tcp://127.0.0.1:1", None, 7000, [None]])
+def test_what_is_no_text_is_refused_with_a_url(wrong: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"expected a URL as a str, such as 'tcp://.*, got [bN7]"
+    ):
+        dialer(wrong)
 
 
 def test_tls_settings_that_would_not_be_used_are_refused() -> None:

@@ -53,6 +53,21 @@ def test_client_needs_a_host(scheme: str) -> None:
         transport_for(f"{scheme}:").to_connect(f"{scheme}://:7000", OPTIONS)
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
+def test_port_0_is_refused_to_a_client_and_told_what_it_is_for(scheme: str) -> None:
+    with pytest.raises(ValueError, match=r"port 0 is for servers, .*Server\.url"):
+        transport_for(f"{scheme}:").to_connect(f"{scheme}://127.0.0.1:0", OPTIONS)
+
+
+def test_web_pages_have_to_come_as_a_list() -> None:
+    page = "https://a.org"
+    with pytest.raises(
+        TypeError, match=r"^origins: expected a list, such as .*, got 'https://a.org'$"
+    ):
+        LinkOptions(origins=page)
+    assert LinkOptions(origins=[page]).origins == [page]
+
+
 @pytest.mark.parametrize("name", ["plain", "with space", "50%", "ünï"])
 async def test_path_of_a_socket_may_be_any(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

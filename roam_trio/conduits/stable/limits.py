@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import attrs
+
+from ...quantities import check_count, check_seconds
 
 __all__ = ["StableLimits"]
 
 
 def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(
-            f"StableLimits.{attribute.name}: expected a whole number from 1, "
-            f"got {value!r}"
-        )
+    check_count(f"StableLimits.{attribute.name}", value)
 
 
-def _seconds(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"StableLimits.{attribute.name}: expected a finite number of seconds above "
-            f"0, got {value!r}"
-        )
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_seconds(f"StableLimits.{attribute.name}", value)
 
 
 @attrs.frozen(kw_only=True)

@@ -103,6 +103,13 @@ class Backoff:
     give_up_after: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
     chance: Callable[[], float] = attrs.field(default=random.random, repr=False)
 
+    def __attrs_post_init__(self) -> None:
+        if self.longest < self.initial:
+            raise ValueError(
+                "Backoff.longest: expected no less than the first pause "
+                f"(initial={self.initial!r}), got {self.longest!r}"
+            )
+
     def pause(self, failures: int) -> float:
         """How long to wait after so many failures in a row, in seconds."""
         if failures == 0:

@@ -153,6 +153,15 @@ def test_backoff_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None
         Backoff(**wrong)  # type: ignore[arg-type]
 
 
+def test_backoff_whose_longest_pause_is_less_than_its_first_is_refused() -> None:
+    assert Backoff(initial=2, longest=2).pause(1) <= 2
+    with pytest.raises(
+        ValueError,
+        match=r"^Backoff\.longest: expected no less than .* \(initial=2\), got 1$",
+    ):
+        Backoff(initial=2, longest=1)
+
+
 async def test_source_of_ones_own_has_to_supply_links_and_nothing_else(
     autojump_clock: MockClock,
 ) -> None:
