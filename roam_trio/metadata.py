@@ -144,7 +144,7 @@ NO_METADATA = Metadata()
 def shown(metadata: Metadata) -> str:
     """What metadata says to people, for the text of an error; nothing SENSITIVE."""
     return ", ".join(
-        f"{entry.key}={entry.value!r}"
+        f"{entry.key if entry.key.isprintable() else repr(entry.key)}={entry.value!r}"
         for entry in metadata
         if not entry.flags & _SENSITIVE
     )

@@ -19,6 +19,7 @@ from roam_trio.metadata import (
     MetadataEntry,
     MetadataFlags,
     MetadataValue,
+    shown,
 )
 
 SENSITIVE = MetadataFlags.SENSITIVE
@@ -276,3 +277,8 @@ def test_flags_are_the_bits_of_the_wire() -> None:
         1,
         2,
     ]
+
+
+def test_what_is_shown_stays_on_its_line() -> None:
+    metadata = Metadata.of({"a\nb": "c\nd", "plain": 1})
+    assert shown(metadata) == r"'a\nb'='c\nd', plain=1"

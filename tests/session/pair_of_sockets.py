@@ -109,5 +109,11 @@ class SocketPair:
         return self
 
     async def __aexit__(self, *args: object) -> None:
-        await self.session.shutdown()
-        await self._nursery.__aexit__(None, None, None)
+        try:
+            await self.session.shutdown()
+        except BaseException as error:
+            # The nursery knows whose Cancelled it is.
+            if not await self._nursery.__aexit__(type(error), error, None):
+                raise
+        else:
+            await self._nursery.__aexit__(None, None, None)

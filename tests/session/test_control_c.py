@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from roam_trio import ConnectionLost, Handler
+from roam_trio import CallCancelled, ConnectionLost, Handler
 from roam_trio.session import Session, requests
 
 from .pair_of_sockets import SocketPair
@@ -66,7 +66,7 @@ def run_until_interrupted(
             try:
                 await work(pair.caller)
                 await trio.sleep(5)
-            except ConnectionLost:
+            except (ConnectionLost, CallCancelled):
                 pass
 
     with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)) as caught:
