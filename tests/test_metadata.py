@@ -203,8 +203,8 @@ class TestSecrets:
     def test_no_repr_shows_a_secret(self, secret: MetadataValue, flags: int) -> None:
         entry = MetadataEntry("token", secret, flags)
         metadata = Metadata([entry])
-        for shown in (entry, metadata, metadata[:1], RequestCancel(0, 1, metadata)):
-            for text in (repr(shown), str(shown), f"{shown}", "%r" % (shown,)):  # noqa: UP031
+        for hiding in (entry, metadata, metadata[:1], RequestCancel(0, 1, metadata)):
+            for text in (repr(hiding), str(hiding), f"{hiding}", "%r" % (hiding,)):  # noqa: UP031
                 assert not shows_a_secret(text)
                 assert "<sensitive>" in text
 
@@ -215,8 +215,12 @@ class TestSecrets:
     def test_pretty_printers_show_no_secret(self, secret: MetadataValue) -> None:
         pretty = pytest.importorskip("rich.pretty")
         entry = MetadataEntry("token", secret, SENSITIVE)
-        for shown in (entry, Metadata([entry]), RequestCancel(0, 1, Metadata([entry]))):
-            text = pretty.pretty_repr(shown)
+        for hiding in (
+            entry,
+            Metadata([entry]),
+            RequestCancel(0, 1, Metadata([entry])),
+        ):
+            text = pretty.pretty_repr(hiding)
             assert not shows_a_secret(text)
             assert "<sensitive>" in text
 
