@@ -10,7 +10,7 @@
 
 The names here are the public face. Below it, the way of a value: `schema` (codecs),
 `messages` and `envelope`, `conduits`, `links`; and above those `session`, `service`,
-`transports` and `endpoint`.
+`transports`, `connecting` and `serving`.
 """
 
 from . import errors, hash, links, schema, session, transports
@@ -52,7 +52,7 @@ from .conduits import (
     StableTxStatistics,
     prepare_acceptor_attachment,
 )
-from .endpoint import Connecting, Server, connect, serve
+from .connecting import Connecting, connect
 from .envelope import DynConduitTx, MessageFamily
 from .errors import (
     BareConduitError,
@@ -172,6 +172,7 @@ from .service import (
     service,
     with_metadata,
 )
+from .serving import Server, serve
 from .session import (
     AcceptedConnection,
     BoxSessionFuture,

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TypeVar, overload
 
 from .calls import Handler
-from .endpoint import Connecting
+from .connecting import Connecting
 from .limits import DEFAULT_LIMITS, Limits
 from .links.child import DEFAULT_GRACE, SpawnedLink, spawn_link
 from .metadata import MetadataLike

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ...endpoint import connect
+from ...connecting import connect
 from ...limits import Limits
 from .calls import call_at_once, call_one_by_one, cancel_calls, fail_calls
 from .display import Display

@@ -6,8 +6,8 @@ import os
 
 import trio
 
-from ...endpoint import Server, serve
 from ...service import dispatcher
+from ...serving import Server, serve
 from .handler import Counter
 from .service import WordCounter
 
