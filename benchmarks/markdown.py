@@ -46,10 +46,8 @@ def overview(results: Results) -> str:
         if adapter == FLOOR:
             adapter = "the floor"
         elif is_ours(adapter):
-            adapter, cells = (
-                f"**{adapter}**",
-                [c if c == "-" else f"**{c}**" for c in cells],
-            )
+            adapter = f"**{adapter}**"
+            cells = [cell if cell == "-" else f"**{cell}**" for cell in cells]
         rows.append([adapter, *cells])
     return table(["", *(title for _, _, title in columns)], rows)
 

@@ -123,11 +123,10 @@ def check_echo(answer: bytes | memoryview, block: bytes, turn: int) -> None:
 class Client(ABC):
     """A client that is connected to the server of its adapter.
 
-    What an implementation has nothing for is left as it is here; `Adapter.lacks` says
-    why.
+    What an implementation has nothing for is left as it is here, and never called:
+    `Adapter.lacks` and `Adapter.only` say so, and `Pair.does` asks them.
     """
 
-    @abstractmethod
     async def calls(self, count: int, *, can_wait: bool) -> None:
         """Have 0, 1, 2 … `count` - 1 each added to `ADDEND`, one call at a time.
 
@@ -136,6 +135,7 @@ class Client(ABC):
             can_wait: whether the function that adds must be one that could wait for
                 something, as most do, for implementations to which that matters.
         """
+        raise NotImplementedError
 
     async def calls_in_flight(self, count: int, *, can_wait: bool) -> None:
         """The same with `IN_FLIGHT` calls outstanding on one connection."""
@@ -170,10 +170,10 @@ class Client(ABC):
         """
         raise NotImplementedError
 
-    @abstractmethod
     async def echoes(self, blocks: Sequence[bytes], count: int) -> None:
         """Send `count` byte strings, taken from `blocks` in turn, and get each back
         before the next."""
+        raise NotImplementedError
 
     @abstractmethod
     def records_of(self, rows: Sequence[Row]) -> object:

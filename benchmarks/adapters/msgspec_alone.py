@@ -22,12 +22,6 @@ _decode = msgspec.msgpack.Decoder(list[Record]).decode
 class MsgspecClient(Client):
     """Does in one process what two do with records, and nothing else."""
 
-    async def calls(self, count: int, *, can_wait: bool) -> None:
-        raise NotImplementedError
-
-    async def echoes(self, blocks: Sequence[bytes], count: int) -> None:
-        raise NotImplementedError
-
     def records_of(self, rows: Sequence[Row]) -> list[Record]:
         return [record_of(row) for row in rows]
 

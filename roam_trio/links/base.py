@@ -13,7 +13,8 @@ Sending goes in three steps, so that waiting and publishing are apart:
 `LinkTxPermit.send` does steps 2 and 3 in one for a payload that lies ready in pieces.
 
 What was committed is carried to the transport by `LinkTx.pump`, which runs in a task
-of whoever uses the link; a session runs it in its nursery.
+of whoever uses the link; a session runs it in its nursery, and begins when the link
+needs it, if that can tell (`LinkTx.defer_pump`).
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ class WebSocketDecoder:
         return None
 
     def filled(self, count: int) -> None:
-        """Never called, as there is no `large_buffer`."""
-        raise NotImplementedError
+        """Never called: only what `large_buffer` has returned can be filled."""
+        raise AssertionError("there is no large_buffer to fill")
 
     def feed(self, chunk: bytes) -> None:
         """Take note of what was received.
@@ -123,7 +123,7 @@ class WebSocketDecoder:
         """
         if not self.at_end:
             self._unread += chunk
-            # Nothing counts after a failure: then the parser is at its end.
+            # Nothing counts after a failure, when the parser is at its end.
             next(self._parser, None)
 
     def ended(self) -> None:

@@ -280,20 +280,29 @@ class OpenSession:
             if group.split(trio.Cancelled)[1] is not None:
                 if exc is None:
                     raise
-                if is_fatal(group):
-                    both = [exc, group]
-                    raise BaseExceptionGroup(
-                        "a session failed, and the block it served", both
-                    ) from None
-                logger.exception("a session failed while the block it served did")
+                tell_beside(exc, group, "a session")
             elif exc is None:
                 await trio.lowlevel.checkpoint_if_cancelled()  # one Cancelled, no group
                 raise
 
 
-def is_fatal(group: BaseExceptionGroup[BaseException]) -> bool:
-    """Whether something in a group ends programs, such as KeyboardInterrupt."""
-    return group.split((Exception, trio.Cancelled))[1] is not None
+def tell_beside(
+    exc: BaseException, group: BaseExceptionGroup[BaseException], what: str
+) -> None:
+    """Tell how `what` failed while the block it served fails with `exc` by itself.
+
+    That is logged, as only one of them can come out. But if there is something among
+    it that ends programs, such as KeyboardInterrupt, both do.
+
+    Raises:
+        BaseExceptionGroup: of both.
+    """
+    if group.split((Exception, trio.Cancelled))[1] is not None:
+        both = [exc, group]
+        raise BaseExceptionGroup(
+            f"{what} failed, and the block it served", both
+        ) from None
+    logger.error("%s failed while the block it served did", what, exc_info=group)
 
 
 def _has_cancelled(exc: BaseException | None) -> bool:

@@ -665,6 +665,31 @@ async def close_carries_the_rest_itself_if_no_pump_runs(link: LinkUnderTest) -> 
     await _run(link, scenario, pumped=False)
 
 
+@_check("link.tx.commit")
+async def pump_that_is_deferred_begins_when_it_is_needed(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        starts = 0
+
+        def start() -> None:
+            nonlocal starts
+            starts += 1
+            nursery.start_soon(left.pump)
+
+        if not left.tx.defer_pump(start):
+            start()
+        payloads = [b"first", b"", b"m" * 200_000, b"last"]
+
+        async def send_and_close() -> None:
+            for payload in payloads:
+                await left.send(payload)
+            await left.tx.close()
+
+        nursery.start_soon(send_and_close)
+        _expect_equal((await right.receive_all(), starts), (payloads, 1))
+
+    await _run(link, scenario, pumped=False)
+
+
 async def _note_refusal(tx: LinkTx, noted: list[type[LinkError]]) -> None:
     try:
         await tx.reserve()

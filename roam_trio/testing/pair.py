@@ -22,7 +22,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..links import Link, memory_link_pair
 from ..service import client, describe, dispatcher
 from ..session import OpenSession, Session, acceptor, initiator
-from ..session.builders import is_fatal
+from ..session.builders import tell_beside
 
 __all__ = ["ConnectedPair", "connected_pair"]
 
@@ -147,12 +147,7 @@ class ConnectedPair(Generic[T]):
         except BaseExceptionGroup as group:
             if exc is None:
                 raise
-            if is_fatal(group):
-                both = [exc, group]
-                raise BaseExceptionGroup(
-                    "the server failed, and the block of its client", both
-                ) from None
-            logger.exception("the server failed while the block of its client did")
+            tell_beside(exc, group, "the server of a pair")
 
     def __repr__(self) -> str:
         states = [f"{name}: {each!r}" for name, each in self._sessions.items()]

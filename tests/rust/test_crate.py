@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,17 +31,14 @@ pytestmark = pytest.mark.interop
 ROOT = Path(__file__).parent.parent.parent
 
 
-def _is_service(found: Any) -> bool:
-    try:
-        describe(found)
-    except TypeError:
-        return False
-    return True
-
-
 def _services_of(example: str) -> list[str]:
     module = importlib.import_module(f"examples.{example}")
-    return [name for name, found in vars(module).items() if _is_service(found)]
+    names: list[str] = []
+    for name, found in vars(module).items():
+        with suppress(TypeError):
+            describe(found)
+            names.append(name)
+    return names
 
 
 EXAMPLES = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -83,25 +82,22 @@ async def add_in_a_task(caller: Streams) -> None:
 
 @pytest.mark.parametrize("handler", [add, add_later])
 @pytest.mark.parametrize("work", [lambda caller: caller.add(1, 2), add_in_a_task])
-class TestOutsideOfHandlers:
-    def test_as_a_message_is_dispatched(
-        self,
-        handler: Callable[..., Any],
-        work: Callable[[Streams], Awaitable[object]],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        dispatch = once(Session._dispatch_all)
-        monkeypatch.setattr(Session, "_dispatch_all", lambda *args: dispatch(*args))
-        run_until_interrupted(streams(add=handler), work)
-
-    def test_between_sending_a_call_and_waiting_for_its_answer(
-        self,
-        handler: Callable[..., Any],
-        work: Callable[[Streams], Awaitable[object]],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(requests, "partial", once(partial))
-        run_until_interrupted(streams(add=handler), work)
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        pytest.param(Session, "_dispatch_all", id="before a message is dispatched"),
+        pytest.param(requests, "partial", id="between sending a call and waiting"),
+    ],
+)
+def test_in_the_middle_of_a_session(
+    owner: Any,
+    name: str,
+    work: Callable[[Streams], Awaitable[object]],
+    handler: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owner, name, once(getattr(owner, name)))
+    run_until_interrupted(streams(add=handler), work)
 
 
 @pytest.mark.parametrize("handler", [be_struck, be_struck_later])

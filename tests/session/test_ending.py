@@ -845,10 +845,10 @@ class TestCrash:
             raise Mine("mine")
 
 
-async def test_control_c_is_not_hidden_by_what_it_has_left_half_done(
+async def test_what_ends_a_session_is_not_hidden_by_what_fails_as_it_closes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It may strike the reader between any two of its steps."""
+    """A link that was interrupted, for one, may not be fit to be read to its end."""
     link, peer = link_to_peer()
     await peer.say(HelloYourself(0, ConnectionSettings(Parity.EVEN, 64)))
     rx = link.split()[1]

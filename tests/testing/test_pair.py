@@ -79,6 +79,28 @@ async def test_the_exception_of_the_block_passes(error: BaseException) -> None:
     assert caught.value is error
 
 
+class Fatal(BaseException):
+    """What ends programs, as KeyboardInterrupt does."""
+
+
+async def test_what_ends_programs_comes_out_of_the_server_as_well() -> None:
+    class Ending(AdderImpl):
+        async def add(self, left: int, right: int) -> int:
+            raise Fatal
+
+    async def fail_after_a_call() -> None:
+        async with connected_pair(Adder, Ending()) as adder:
+            try:
+                await adder.add(1, 2)
+            finally:
+                raise Mine
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await fail_after_a_call()
+    assert caught.value.subgroup(Fatal) is not None
+    assert caught.value.subgroup(Mine) is not None
+
+
 async def test_the_server_can_call_the_client() -> None:
     answering = dispatcher(Adder, AdderImpl())
     pair = connected_pair(Adder, AdderImpl(), client_handler=answering)
