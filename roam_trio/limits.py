@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from .quantities import check_count, check_seconds
+from .quantities import check_count, check_rate, check_seconds
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
@@ -24,6 +24,10 @@ def _length(instance: object, attribute: attrs.Attribute[Any], value: object) ->
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     check_seconds(f"Limits.{attribute.name}", value)
+
+
+def _rate(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_rate(f"Limits.{attribute.name}", value)
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +69,13 @@ class Limits:
         handshake_seconds: how long the peer may take to complete the handshake.
         close_seconds: how long the end of a session may take to send what is left, and
             a proxy to deliver what came before the end of one side.
+        log_records: number of log records of one kind that a session may bring about
+            at once. More are counted, and the count is logged.
+        log_records_per_second: number of log records of one kind that it may bring
+            about in a second from then on.
+        server_log_records: as `log_records`, for all sessions of a server together.
+        server_log_records_per_second: as `log_records_per_second`, for all sessions of
+            a server together.
     """
 
     max_payload: int = attrs.field(default=16 * 1024 * 1024, validator=_length)
@@ -84,6 +95,10 @@ class Limits:
     lost_clients: int = attrs.field(default=256, validator=_count)
     handshake_seconds: float = attrs.field(default=10.0, validator=_seconds)
     close_seconds: float = attrs.field(default=5.0, validator=_seconds)
+    log_records: int = attrs.field(default=20, validator=_count)
+    log_records_per_second: float = attrs.field(default=0.5, validator=_rate)
+    server_log_records: int = attrs.field(default=100, validator=_count)
+    server_log_records_per_second: float = attrs.field(default=2.0, validator=_rate)
 
 
 DEFAULT_LIMITS = Limits()

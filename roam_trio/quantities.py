@@ -6,7 +6,7 @@ import math
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_count", "check_seconds"]
+__all__ = ["check_count", "check_rate", "check_seconds"]
 
 
 def check_count(name: str, value: Any, *, most: int | None = None) -> None:
@@ -34,6 +34,19 @@ def check_seconds(name: str, value: Any, *, may_be_zero: bool = False) -> None:
     expected = f"{name}: expected a finite number of seconds {least}, got {value!r}"
     _check_number(value, expected)
     if not 0 <= value < math.inf or (value == 0 and not may_be_zero):
+        raise ValueError(expected)
+
+
+def check_rate(name: str, value: Any) -> None:
+    """For how often something may happen.
+
+    Raises:
+        ValueError: it is infinite, negative or zero.
+        TypeError: it is no number.
+    """
+    expected = f"{name}: expected a finite number per second above 0, got {value!r}"
+    _check_number(value, expected)
+    if not 0 < value < math.inf:
         raise ValueError(expected)
 
 

@@ -8,7 +8,6 @@ How links are made for a URL is decided in `roam_trio.transports`.
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -26,6 +25,8 @@ from .envelope import MessageFamily
 from .errors import ConduitError, LinkError, SessionError, SessionIoError
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link
+from .log_budget import log_budget_of_server
+from .logs import Log
 from .messages import Message
 from .metadata import MetadataLike
 from .options import SessionOptions
@@ -41,7 +42,7 @@ from .transports import (
 
 __all__ = ["Server", "serve"]
 
-logger = logging.getLogger("roam_trio.serving")
+logger = Log("roam_trio.serving")
 
 
 class Server:
@@ -172,6 +173,7 @@ async def serve(
             for listener in await begin_one():
                 closing.callback(listener.close)
                 listeners.append(listener)
+        closing.enter_context(log_budget_of_server(limits))
         await _Serving(options, max_sessions, resume).run(listeners, task_status)
 
 

@@ -9,7 +9,6 @@ because nobody wants its items any more has not failed, and is not logged as if 
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar, cast
@@ -19,6 +18,7 @@ import trio
 from ..calls import ReplySink, bind_channels_callee_args, send_reply
 from ..columns_entry import said_in
 from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
+from ..logs import Log
 from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .call import Call, encode_value, set_current_call
@@ -31,7 +31,7 @@ __all__ = ["Dispatcher", "dispatcher"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("roam_trio.service")
+logger = Log("roam_trio.service")
 
 
 def dispatcher(service: Callable[..., Any], handler: object) -> Dispatcher:
@@ -215,13 +215,13 @@ class _Method:
                 self.descriptor,
             )
             return
-        _log_failure(
-            error,
+        logger.error(
             "%s: the handler raised %s, and the method declares %s; its caller %s",
             self.descriptor,
             _error_type(alone).__qualname__,
             self._declared_besides(alone),
             "has its answer" if call.is_replied else "gets Cancelled",
+            exc_info=error,
         )
 
     def _sends_items(self) -> bool:
@@ -264,21 +264,6 @@ def _may_be_meant_for_the_caller(error: Exception) -> bool:
 
 
 _NEVER_DECLARED = ("builtins", "roam_trio", "trio")
-
-
-def _log_failure(error: Exception, message: str, *args: object) -> None:
-    """Log an error with its traceback, as text: some logs keep what they are given, and
-    the frames of a traceback would keep the handler's channels open."""
-    if not logger.isEnabledFor(logging.ERROR):
-        return
-    raised = (type(error), error, error.__traceback__)
-    file, line, function, _ = logger.findCaller()
-    record = logger.makeRecord(
-        logger.name, logging.ERROR, file, line, message, args, raised, function
-    )
-    record.exc_text = logging.Formatter().formatException(raised)
-    logger.handle(record)
-    record.exc_info = (type(error), error, None)
 
 
 def _strip_tracebacks(error: BaseException) -> None:

@@ -10,7 +10,6 @@ or, with the nursery's work done by a context manager,
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, TypeAlias, cast
@@ -25,6 +24,7 @@ from ..envelope import MessageFamily
 from ..ids import Parity
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import Link
+from ..logs import Log
 from ..messages import ConnectionSettings, Message
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from . import handshake
@@ -42,7 +42,7 @@ __all__ = [
     "initiator",
 ]
 
-logger = logging.getLogger("roam_trio.session")
+logger = Log("roam_trio.session")
 
 
 IntoConduit: TypeAlias = Conduit[Message] | Link

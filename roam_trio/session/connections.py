@@ -10,7 +10,6 @@ What a message does is decided synchronously, in the reader of the session. Only
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, TypeVar
@@ -30,6 +29,7 @@ from ..errors import (
 )
 from ..ids import IdAllocator, Parity
 from ..limits import Limits
+from ..logs import Log
 from ..messages import (
     ConnectionAccept,
     ConnectionClose,
@@ -46,7 +46,7 @@ from .outbox import Outbox
 
 __all__ = ["AcceptedConnection", "ConnectionAcceptor", "Connections"]
 
-logger = logging.getLogger("roam_trio.session")
+logger = Log("roam_trio.session")
 
 T = TypeVar("T")
 
@@ -322,7 +322,8 @@ class Connections:
         try:
             with scope:
                 verdict = await _logged(
-                    f"deciding on connection {connection_id} failed",
+                    "deciding on",
+                    connection_id,
                     partial(_verdict, acceptor, message),
                 )
         finally:
@@ -352,8 +353,12 @@ class Connections:
         )
         if accepted.setup is not None:
             handle = ConnectionHandle(driver, message.metadata, self.close)
-            what = f"the setup of connection {message.connection_id} failed"
-            driver.start_soon(_logged, what, partial(accepted.setup, handle))
+            driver.start_soon(
+                _logged,
+                "the setup of",
+                message.connection_id,
+                partial(accepted.setup, handle),
+            )
 
     def on_accept(self, message: ConnectionAccept) -> None:
         """The peer has accepted a connection that this side asked for."""
@@ -494,17 +499,21 @@ async def _verdict(
     return Metadata.of(verdict)
 
 
-async def _logged(what: str, function: Callable[[], Awaitable[T]]) -> T | None:
+async def _logged(
+    what: str, connection_id: int, function: Callable[[], Awaitable[T]]
+) -> T | None:
     """Run what a user has written; if it fails, log that and return None."""
     try:
         return await function()
     except Exception:
-        logger.exception(what)
+        logger.exception("%s connection %d failed", what, connection_id)
     except BaseExceptionGroup as group:
         # Cancelled, and something of its own beside: each goes its own way.
         failures, rest = group.split(Exception)
         if failures is not None:
-            logger.error(what, exc_info=failures)
+            logger.error(
+                "%s connection %d failed", what, connection_id, exc_info=failures
+            )
         if rest is not None:
             raise rest from None
     return None

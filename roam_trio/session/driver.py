@@ -9,7 +9,6 @@ What the peer may do is decided here; a message that breaks the protocol raises
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -21,6 +20,7 @@ from ..conduits.base import ConduitTxPermit
 from ..errors import ConduitError, LimitExceeded, SessionProtocolError
 from ..ids import IdAllocator
 from ..limits import Limits
+from ..logs import Log
 from ..messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -59,7 +59,7 @@ class Relay(Protocol):
         ...
 
 
-logger = logging.getLogger("roam_trio.session")
+logger = Log("roam_trio.session")
 
 
 class Driver:

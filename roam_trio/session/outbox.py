@@ -11,7 +11,6 @@ end the session, and all other connections with it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import msgspec
@@ -25,12 +24,13 @@ from ..errors import (
     PayloadTooLarge,
     RoamTrioError,
 )
+from ..logs import Log
 from ..messages import Message
 from ..metadata import Metadata
 
 __all__ = ["Outbox"]
 
-logger = logging.getLogger("roam_trio.session")
+logger = Log("roam_trio.session")
 
 
 class Outbox:

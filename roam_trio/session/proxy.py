@@ -14,7 +14,6 @@ connections are closed, and all others go on.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from ..errors import (
     RoamTrioError,
     SessionRejected,
 )
+from ..logs import Log
 from ..messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ProxyAcceptor", "proxy_connections"]
 
-logger = logging.getLogger("roam_trio.session")
+logger = Log("roam_trio.session")
 
 
 async def proxy_connections(first: ConnectionHandle, second: ConnectionHandle) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import trio
 
 from ..calls import ChannelBinder, ReplySink
 from ..errors import ConduitError, LinkError
+from ..logs import Log
 from ..messages import Encoded, Message, RequestCall, RequestResponse
 from ..metadata import NO_METADATA, Metadata
 from ..schema import CANCELLED
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DriverReplySink"]
 
-logger = logging.getLogger("roam_trio.session")
+logger = Log("roam_trio.session")
 
 
 class DriverReplySink(ReplySink):

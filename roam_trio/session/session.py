@@ -15,7 +15,6 @@ for at most `Limits.close_seconds`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import copy_context
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -38,6 +37,8 @@ from ..errors import (
 )
 from ..ids import Parity
 from ..limits import Limits
+from ..log_budget import log_budget_of_session
+from ..logs import Log
 from ..messages import (
     ConnectionAccept,
     ConnectionClose,
@@ -65,7 +66,7 @@ from .statistics import SessionStatistics
 
 __all__ = ["BoxSessionFuture", "Session", "SessionHandle"]
 
-logger = logging.getLogger("roam_trio.session")
+logger = Log("roam_trio.session")
 
 T = TypeVar("T")
 
@@ -280,22 +281,24 @@ class Session:
         Raises:
             SessionError: it could not be set up.
         """
-        async with trio.open_nursery() as nursery:
-            context = copy_context()
+        with log_budget_of_session(self._limits):
+            async with trio.open_nursery() as nursery:
+                context = copy_context()
 
-            def start_pump() -> None:
-                # Not in the context of whoever needs it first, and may be gone soon.
-                context.run(nursery.start_soon, self._pump)
+                def start_pump() -> None:
+                    # Not in the context of whoever needs it first, and may be gone
+                    # soon.
+                    context.run(nursery.start_soon, self._pump)
 
-            if not self._tx.defer_pump(start_pump):
-                start_pump()
-            try:
-                await self._set_up_and_read(task_status)
-            finally:
-                self._end(SessionError("the session was cancelled"))
-                # A task of its own: what goes wrong there must not take the place of
-                # what has brought us here.
-                nursery.start_soon(self._close)
+                if not self._tx.defer_pump(start_pump):
+                    start_pump()
+                try:
+                    await self._set_up_and_read(task_status)
+                finally:
+                    self._end(SessionError("the session was cancelled"))
+                    # A task of its own: what goes wrong there must not take the place
+                    # of what has brought us here.
+                    nursery.start_soon(self._close)
         if self._root is None:
             assert self._ended_because is not None
             raise self._ended_because

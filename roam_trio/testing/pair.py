@@ -9,7 +9,6 @@ handler raises arrives as it would from another machine.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -20,13 +19,14 @@ from ..calls import Handler
 from ..errors import SessionError
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links import Link, memory_link_pair
+from ..logs import Log
 from ..service import client, describe, dispatcher
 from ..session import OpenSession, Session, acceptor, initiator
 from ..session.builders import tell_beside
 
 __all__ = ["ConnectedPair", "connected_pair"]
 
-logger = logging.getLogger("roam_trio.testing")
+logger = Log("roam_trio.testing")
 
 T = TypeVar("T")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Final, TypeVar
 import trio
 
 from ..links import Link
+from ..logs import Log
 from .base import LinkFactory, LinkListener
 from .hosts import HostAndPort
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 __all__ = ["StreamLinkListener", "accept_when_possible", "listen_on_tcp"]
 
-logger = logging.getLogger("roam_trio.transports")
+logger = Log("roam_trio.transports")
 
 _NO_MEANS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 """What accept fails with where it would succeed if other connections were closed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from trio.lowlevel import ParkingLot
 
 from ...errors import LinkDead
 from ...links.base import Link
+from ...logs import Log
 from ..base import ConduitAcceptor, MsgFamily
 from .conduit import StableConduit
 from .handshake import prepare_acceptor_attachment, refuse
@@ -21,7 +21,7 @@ from .source import Attachment, LinkSource
 
 __all__ = ["StableConduitAcceptor"]
 
-logger = logging.getLogger("roam_trio.conduits")
+logger = Log("roam_trio.conduits")
 
 M = TypeVar("M")
 

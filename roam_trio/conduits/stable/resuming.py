@@ -20,7 +20,6 @@ fails the conduit.
 from __future__ import annotations
 
 import enum
-import logging
 import math
 from collections.abc import Sequence
 from contextlib import suppress
@@ -43,6 +42,7 @@ from ...errors import (
 )
 from ...links.admission import AdmittedPermit, AdmittingTx
 from ...links.base import Buffer, LinkRx, LinkTx, RxStatistics, TxStatistics
+from ...logs import Log
 from .exchange import DUPLICATE, Exchange
 from .handshake import greet, refuse
 from .hello import ClientHello, ServerHello
@@ -53,7 +53,7 @@ from .source import Attachment, LinkSource
 
 __all__ = ["Phase", "Resuming", "ResumingRx", "ResumingTx", "StableTxStatistics"]
 
-logger = logging.getLogger("roam_trio.conduits")
+logger = Log("roam_trio.conduits")
 
 _GOODBYE = b""
 """The message of the last frame: nothing more comes."""

@@ -1,0 +1,115 @@
+"""Text of a peer in a form that people can read safely.
+
+A peer chooses its texts freely: names of services, keys of metadata, the description of
+a protocol error. Where such a text enters an error, a repr or a log, it goes through
+`legible`, so that it stays on its line, moves no cursor, reorders nothing, and is no
+longer than a reader wants it to be. `without_secrets` does the same for URLs, whose
+credentials and queries are nobody's business.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = [
+    "MOST_SHOWN",
+    "legible",
+    "legible_str",
+    "urls_without_secrets",
+    "without_secrets",
+]
+
+MOST_SHOWN: Final = 400
+"""Length, in characters, to which `legible` cuts by default."""
+
+# What str.isprintable lets through although nothing, or only blank space, is seen of
+# it: the code points that Unicode calls default ignorable, and Braille's blank.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+
+
+def legible(text: str, most: int = MOST_SHOWN) -> str:
+    """Return a text on one line, with everything escaped that cannot be seen as it is.
+
+    Control characters, line breaks, terminal escapes, marks that change the direction
+    of text or have no width, and surrogates become escapes such as ``\\x1b``. Applied
+    to its own result, it changes nothing.
+
+    Args:
+        text: any text.
+        most: the greatest length of the result, in characters. A longer text is cut,
+            and says how long it was.
+    """
+    if len(text) <= most:
+        whole = _escaped(text)
+        if len(whole) <= most:
+            return whole
+    rest = f"... ({len(text)} characters)"
+    room = max(most - len(rest), 0)
+    shown: list[str] = []
+    for char in text[:room]:
+        char = _escaped(char)
+        room -= len(char)
+        if room < 0:
+            break
+        shown.append(char)
+    return ("".join(shown) + rest)[:most]
+
+
+def _escaped(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    if text.isprintable() and not _INVISIBLE.search(text):
+        return text
+    return "".join(map(_escaped_char, text))
+
+
+def _escaped_char(char: str) -> str:
+    if char.isprintable() and not _INVISIBLE.match(char):
+        return char
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def legible_str(said: object, most: int = MOST_SHOWN) -> str:
+    """Return what `str` says of an object as `legible` does, without what URLs in it
+    keep secret. Never raises."""
+    try:
+        text = str(said)
+    except Exception:
+        text = f"<{type(said).__name__}, of which str() fails>"
+    return legible(urls_without_secrets(text), most)
+
+
+_HIDDEN = "***"
+
+_UP_TO_THE_HOST = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
+
+_URL_IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL with ``***`` in place of its credentials, query and fragment.
+
+    It need not be a URL that could be used: the text of an error is about those that
+    cannot. Where it is unclear what was meant as a password, more is hidden.
+    """
+    start = _UP_TO_THE_HOST.match(url)
+    prefix = start.group() if start else ""
+    rest = url[len(prefix) :]
+    before_query = re.split(r"[?#]", rest, maxsplit=1)[0]
+    # A password may contain any of the characters that should end it. If there is no
+    # colon, there is none, and the query may contain an address.
+    suspect = rest if ":" in before_query else before_query
+    if "@" in suspect and not prefix.endswith("///"):
+        rest = f"{_HIDDEN}{rest[suspect.rindex('@') :]}"
+    return prefix + re.sub(r"([?#]).+", rf"\1{_HIDDEN}", rest, count=1, flags=re.DOTALL)
+
+
+def urls_without_secrets(text: str) -> str:
+    """Return a text in which every URL is as `without_secrets` returns it."""
+    if "://" not in text:
+        return text
+    return _URL_IN_TEXT.sub(lambda found: without_secrets(found.group()), text)

@@ -1,0 +1,183 @@
+"""A bound on what a peer can make this side log: so many records at once, and so many a
+second.
+
+Each session has a `LogBudget`, and so has each server, above those of its sessions. It
+counts each kind of record by itself, so that a flood of one kind hides no other. What
+is left out is counted, and the count is logged as soon as there is room for a record,
+or when the session ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+
+from .limits import DEFAULT_LIMITS, Limits
+
+__all__ = [
+    "LogBudget",
+    "current_log_budget",
+    "log_budget_of_server",
+    "log_budget_of_session",
+]
+
+Report: TypeAlias = Callable[[int, str], None]
+"""Log that so many records were left out because of a limit. Never raises."""
+
+
+@attrs.define
+class _Kind:
+    """Records of one kind: a token bucket, and a count of what got no token.
+
+    Attributes:
+        name: what they have in common.
+        tokens: number of records that may be logged, as of `at`.
+        at: a time of trio's clock, in seconds.
+        report: logs how many were left out.
+        left_out: number of records left out since the last that was logged.
+        is_awaited: whether a task waits for the next token, to report.
+    """
+
+    name: str
+    tokens: float
+    at: float
+    report: Report
+    left_out: int = 0
+    is_awaited: bool = False
+
+
+class LogBudget:
+    """A bound on log records.
+
+    Args:
+        limit: the name of the field of `Limits` that bounds it.
+        at_once: number of records of a kind that may be logged without a pause.
+        per_second: number of records of a kind that may be logged in a second from
+            then on, on average.
+        above: for a session, the budget of its server. A record needs room in both.
+    """
+
+    __slots__ = ("_above", "_at_once", "_before", "_kinds", "_limit", "_per_second")
+
+    def __init__(
+        self,
+        limit: str,
+        at_once: int,
+        per_second: float,
+        above: LogBudget | None = None,
+    ) -> None:
+        self._limit = limit
+        self._at_once = at_once
+        self._per_second = per_second
+        self._above = above
+        self._kinds: dict[str, _Kind] = {}
+        self._before: Token[LogBudget] | None = None
+
+    def take(self, name: str, report: Report, records: int = 1) -> bool:
+        """Take room for one record. Return False if there is none, or if it has yet to
+        be told that others were left out: then this one is left out and counted, too.
+
+        Args:
+            name: the kind that it is counted as; there may be only a bounded number.
+            report: called later with a number of records, if this one is left out.
+            records: number of records that it stands for.
+        """
+        kind = self._kinds.get(name)
+        if kind is None:
+            kind = _Kind(name, self._at_once, trio.current_time(), report)
+            self._kinds[name] = kind
+        self._refill(kind)
+        if kind.left_out or kind.tokens < 1:
+            kind.left_out += records
+            kind.report = report
+            self._await_room(kind)
+            return False
+        kind.tokens -= 1
+        return self._above is None or self._above.take(name, report, records)
+
+    def _refill(self, kind: _Kind) -> None:
+        now = trio.current_time()
+        tokens = kind.tokens + (now - kind.at) * self._per_second
+        kind.tokens = min(tokens, self._at_once)
+        kind.at = now
+
+    def _await_room(self, kind: _Kind) -> None:
+        if not kind.is_awaited:
+            kind.is_awaited = True
+            # Not in a task of the session's: its end would have to wait for that.
+            trio.lowlevel.spawn_system_task(self._report_later, kind)
+
+    async def _report_later(self, kind: _Kind) -> None:
+        """Log what was left out as soon as there is room for that."""
+        while kind.left_out:
+            await trio.sleep(max(1 - kind.tokens, _LEAST) / self._per_second)
+            self._refill(kind)
+            if kind.tokens >= 1:
+                kind.tokens -= 1
+                self._report(kind)
+        kind.is_awaited = False
+
+    def _report(self, kind: _Kind) -> None:
+        left_out, kind.left_out = kind.left_out, 0
+        above = self._above
+        if left_out and (above is None or above.take(kind.name, kind.report, left_out)):
+            kind.report(left_out, self._limit)
+
+    def __enter__(self) -> None:
+        """Make it the budget of this task, and of those that are started from it."""
+        self._before = _current.set(self)
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Log what was left out, as what the budget is for has ended."""
+        assert self._before is not None
+        _current.reset(self._before)
+        self._before = None
+        for kind in self._kinds.values():
+            self._report(kind)
+
+
+_LEAST: Final = 0.01
+"""The least part of a token to wait for: rounding could make it less than a tick."""
+
+_current: ContextVar[LogBudget] = ContextVar("roam_trio_log_budget")
+
+_elsewhere: trio.lowlevel.RunVar[LogBudget] = trio.lowlevel.RunVar(
+    "roam_trio_log_budget"
+)
+
+
+def current_log_budget() -> LogBudget | None:
+    """Return the budget of the session or the server whose task this is.
+
+    Other tasks of a run share one. Outside of trio there is none.
+    """
+    budget = _current.get(None)
+    if budget is not None or not trio.lowlevel.in_trio_run():
+        return budget
+    try:
+        return _elsewhere.get()
+    except LookupError:
+        budget = log_budget_of_server(DEFAULT_LIMITS)
+        _elsewhere.set(budget)
+        return budget
+
+
+def log_budget_of_server(limits: Limits) -> LogBudget:
+    """Return a budget for all that the tasks log which are started in its block."""
+    return LogBudget(
+        "server_log_records",
+        limits.server_log_records,
+        limits.server_log_records_per_second,
+    )
+
+
+def log_budget_of_session(limits: Limits) -> LogBudget:
+    """Return a budget for a session, below that of the server whose task this is."""
+    above = current_log_budget()
+    return LogBudget(
+        "log_records", limits.log_records, limits.log_records_per_second, above
+    )

@@ -1,0 +1,153 @@
+"""How this package logs: safely, legibly, and within a budget.
+
+A peer can bring about most of what is logged, and can put texts of its own into it. So
+no other module uses `logging`. Each has ``logger = Log("roam_trio.session")``, which is
+used as a `logging.Logger` is, and sees to it that
+
+* what a peer has written stays on its line, and is cut (`roam_trio.legible`);
+* a flood of records becomes a few, and a number (`roam_trio.log_budget`);
+* a `logging.Handler` that raises harms nobody but itself.
+
+Tracebacks are logged as text: some logs keep what they are given, and the frames of a
+traceback would keep the channels of a handler open.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import trio
+
+from .legible import legible, legible_str
+from .log_budget import current_log_budget
+from .tracebacks import traceback_of
+
+__all__ = ["Log"]
+
+_MOST_OF_ONE: Final = 1000
+"""Length, in characters, to which each text in a message is cut."""
+
+_FRAMES_HERE: Final = 4
+"""Number of frames between the call of a method of `Log` and `findCaller`."""
+
+
+class Log:
+    """Logs for a module, under the name of a logger of `logging`.
+
+    The methods are those of `logging.Logger`. The message must be a literal: records
+    with the same one are of a kind, and share a budget. None of them raises an
+    exception of a handler's or a filter's, except KeyboardInterrupt, SystemExit and
+    `trio.Cancelled`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, message: str, *args: object) -> None:
+        """Log what is of use only to who looks for a fault."""
+        self._log(logging.DEBUG, message, args, None)
+
+    def info(self, message: str, *args: object) -> None:
+        """Log what happens now and then, and is in order."""
+        self._log(logging.INFO, message, args, None)
+
+    def warning(self, message: str, *args: object) -> None:
+        """Log what a peer has done wrong, or could not have."""
+        self._log(logging.WARNING, message, args, None)
+
+    def error(
+        self, message: str, *args: object, exc_info: BaseException | None = None
+    ) -> None:
+        """Log what is wrong on this side, with the traceback of an exception."""
+        self._log(logging.ERROR, message, args, exc_info)
+
+    def exception(self, message: str, *args: object) -> None:
+        """As `error`, with the exception that is being handled."""
+        self._log(logging.ERROR, message, args, sys.exception())
+
+    def _log(
+        self,
+        level: int,
+        message: str,
+        args: tuple[object, ...],
+        error: BaseException | None,
+    ) -> None:
+        try:
+            if self._logger.isEnabledFor(level):
+                self._log_in_budget(level, message, args, error)
+        except (KeyboardInterrupt, SystemExit, trio.Cancelled):
+            raise
+        except BaseException as failure:
+            _tell_of(failure)
+
+    def _log_in_budget(
+        self,
+        level: int,
+        message: str,
+        args: tuple[object, ...],
+        error: BaseException | None,
+    ) -> None:
+        args = tuple(map(_legible, args))
+        budget = current_log_budget()
+        if budget is not None:
+            report = partial(self._report, level, message, args)
+            if not budget.take(message, report):
+                return
+        file, line, function, _ = self._logger.findCaller(stacklevel=_FRAMES_HERE)
+        self._emit(level, (file, line, function), message, args, error)
+
+    def _report(
+        self,
+        level: int,
+        message: str,
+        args: tuple[object, ...],
+        left_out: int,
+        limit: str,
+    ) -> None:
+        try:
+            where = (__file__, 0, "_report")
+            told = f"%d more like this were not logged (limit: %s): {message}"
+            self._emit(level, where, told, (left_out, limit, *args), None)
+        except BaseException as failure:
+            # In a task of trio's own, anything that is raised would end the run.
+            _tell_of(failure)
+
+    def _emit(
+        self,
+        level: int,
+        where: tuple[str, int, str],
+        message: str,
+        args: tuple[object, ...],
+        error: BaseException | None,
+    ) -> None:
+        raised = None
+        if error is not None:
+            raised = (type(error), error, error.__traceback__)
+        file, line, function = where
+        record = self._logger.makeRecord(
+            self._logger.name, level, file, line, message, args, raised, function
+        )
+        if error is None:
+            self._logger.handle(record)
+            return
+        record.exc_text = traceback_of(error)
+        try:
+            self._logger.handle(record)
+        finally:
+            record.exc_info = (type(error), error, None)
+
+
+def _legible(arg: object) -> object:
+    return arg if isinstance(arg, int | float) else legible_str(arg, _MOST_OF_ONE)
+
+
+def _tell_of(failure: BaseException) -> None:
+    """Tell people that logging has failed, where `logging` itself tells it."""
+    if logging.raiseExceptions:
+        what = legible(f"{type(failure).__name__}: {failure}")
+        with suppress(Exception):
+            print(f"roam_trio could not log: {what}", file=sys.stderr)

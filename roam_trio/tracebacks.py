@@ -1,0 +1,92 @@
+"""The traceback of an exception as a text that people can read safely.
+
+As `traceback` prints it, except that what exceptions say stays on its line and is cut:
+the text of an exception often holds what a peer has sent. Also the whole is cut.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from typing import Final, cast
+
+from .legible import legible_str
+
+__all__ = ["traceback_of"]
+
+_MOST_OF_ONE: Final = 1000
+"""Length, in characters, to which the text of each exception is cut."""
+
+_MOST_EXCEPTIONS: Final = 20
+"""Number of exceptions of which one is shown, with its causes and its groups."""
+
+_MOST_FRAMES: Final = 30
+"""Number of frames shown of each exception."""
+
+_CAUSE = "The above exception was the direct cause of the following exception:"
+_CONTEXT = "During handling of the above exception, another exception occurred:"
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an exception, of its causes, and of those in its group.
+
+    The text has no line break at its end.
+    """
+    return "\n".join(_Report().lines(error))
+
+
+class _Report:
+    """One traceback that is being written."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def lines(self, error: BaseException, indent: str = "") -> Iterator[str]:
+        if id(error) in self._seen:
+            return
+        if len(self._seen) >= _MOST_EXCEPTIONS:
+            yield f"{indent}... (more exceptions)"
+            return
+        self._seen.add(id(error))
+        before = error.__cause__
+        link = _CAUSE
+        if before is None and not error.__suppress_context__:
+            before, link = error.__context__, _CONTEXT
+        if before is not None and id(before) not in self._seen:
+            yield from self.lines(before, indent)
+            yield from ("", f"{indent}{link}", "")
+        yield from (indent + line for line in _own_lines(error))
+        if isinstance(error, BaseExceptionGroup):
+            yield from self._lines_of_group(error, indent)
+
+    def _lines_of_group(
+        self, group: BaseExceptionGroup[BaseException], indent: str
+    ) -> Iterator[str]:
+        for number, each in enumerate(group.exceptions, 1):
+            yield f"{indent}  +---------------- {number} ----------------"
+            yield from self.lines(each, f"{indent}  | ")
+            if len(self._seen) >= _MOST_EXCEPTIONS:
+                break
+
+
+def _own_lines(error: BaseException) -> Iterator[str]:
+    if error.__traceback__ is not None:
+        yield "Traceback (most recent call last):"
+        frames = traceback.walk_tb(error.__traceback__)
+        summary = traceback.StackSummary.extract(frames, limit=-_MOST_FRAMES)
+        for entry in summary.format():
+            yield from entry.rstrip("\n").split("\n")
+    yield _headline(error)
+    notes: object = getattr(error, "__notes__", ())
+    if isinstance(notes, list):
+        for note in cast("list[object]", notes)[:_MOST_EXCEPTIONS]:
+            yield legible_str(note, _MOST_OF_ONE)
+
+
+def _headline(error: BaseException) -> str:
+    cls = type(error)
+    name = cls.__qualname__
+    if cls.__module__ not in ("builtins", "__main__"):
+        name = f"{cls.__module__}.{name}"
+    text = legible_str(error, _MOST_OF_ONE)
+    return f"{name}: {text}" if text else name

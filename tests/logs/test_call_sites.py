@@ -1,0 +1,94 @@
+"""Every module logs by `roam_trio.logs`, and puts no text into the message itself."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import roam_trio
+
+PACKAGE = Path(roam_trio.__file__).parent
+LOGS = PACKAGE / "logs.py"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != LOGS)
+METHODS = {"debug", "info", "warning", "error", "exception"}
+
+IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]
+
+
+def wrong(tree: ast.Module) -> Iterator[str]:
+    """What a module does about logging that it must not."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for name in names:
+                    if name.name.split(".")[0] in ("logging", "warnings"):
+                        yield f"{node.lineno}: imports {name.name}"
+            case ast.ImportFrom(module="logging" | "warnings" | "logging.handlers"):
+                yield f"{node.lineno}: imports from {node.module}"
+            case ast.Assign(targets=[ast.Name(id="logger")], value=value):
+                if not _is_log(value):
+                    yield f"{node.lineno}: logger is no Log"
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="logger"))):
+                yield from _wrong_call(node, node.func)
+            case ast.Name(id="logger", ctx=ast.Load()):
+                if not _is_called_on(tree, node):
+                    yield f"{node.lineno}: logger is handed on"
+
+
+def _is_log(value: ast.expr) -> bool:
+    match value:
+        case ast.Call(func=ast.Name(id="Log"), args=[ast.Constant(value=str())]):
+            return True
+    return False
+
+
+def _wrong_call(call: ast.Call, function: ast.Attribute) -> Iterator[str]:
+    if function.attr not in METHODS:
+        yield f"{call.lineno}: logger has no {function.attr}"
+        return
+    match call.args:
+        case [ast.Constant(value=str(message)), *args]:
+            if message.replace("%%", "").count("%") != len(args):
+                yield f"{call.lineno}: {len(args)} arguments for {message!r}"
+        case _:
+            yield f"{call.lineno}: the message is no literal"
+
+
+def _is_called_on(tree: ast.Module, name: ast.Name) -> bool:
+    return any(
+        isinstance(node, ast.Attribute) and node.value is name
+        for node in ast.walk(tree)
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_a_module_logs_by_log_alone(path: Path) -> None:
+    assert list(wrong(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import logging",
+        "import logging.handlers",
+        "from logging import getLogger",
+        "import warnings",
+        "logger = getLogger('x')",
+        "logger.warning(f'a client said {text}')",
+        "logger.warning('a client said ' + text)",
+        "logger.warning('a client said %s' % text)",
+        "logger.warning('a client said %s')",
+        "logger.log(30, 'it is late')",
+        "function(logger)",
+    ],
+)
+def test_what_goes_around_log_is_found(source: str) -> None:
+    assert list(wrong(ast.parse(source)))
+
+
+def test_what_goes_through_log_is_not_found() -> None:
+    source = "logger = Log('x')\nlogger.error('%s: 100%%', name, exc_info=error)"
+    assert list(wrong(ast.parse(source))) == []
