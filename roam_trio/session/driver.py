@@ -9,6 +9,7 @@ What the peer may do is decided here; a message that breaks the protocol raises
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -175,9 +176,13 @@ class Driver:
         async with trio.open_nursery() as self._nursery:
             if self.ended_because is not None:
                 self._nursery.cancel_scope.cancel()
-            for start in self._before_nursery:
-                start()  # even then: handlers are coroutines, which want to be closed
-            self._before_nursery.clear()
+            # Also when the connection has ended: handlers are coroutines, which have
+            # to be closed. This frame, which lives on, must keep none of them: in some
+            # releases of Python, one that never began holds its arguments after
+            # `close` too, and so keeps their channels open.
+            starts, self._before_nursery = deque(self._before_nursery), []
+            while starts:
+                starts.popleft()()
             try:
                 await trio.sleep_forever()
             finally:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import tracemalloc
-from collections.abc import Awaitable, Callable
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -208,6 +209,33 @@ async def test_cancel_before_the_handler_started_answers_without_running_it(
         assert await peer.hear(RequestResponse) == response(2, CANCELLED)
         assert started == []
         assert idle(session)
+
+
+@pytest.mark.rule("rpc.cancel", "rpc.response.one-per-request")
+@pytest.mark.parametrize("before", [0, 1, 3])
+async def test_coroutine_of_a_handler_that_never_began_is_let_go_of(
+    before: int,
+) -> None:
+    """What it holds, such as a channel, ends with it and before the response."""
+    coroutines: list[weakref.ref[object]] = []
+
+    async def answer(reply: ReplySink) -> None:
+        await reply.send(b"")
+
+    def handle(call: RequestCall, reply: ReplySink) -> Coroutine[Any, Any, None]:
+        coroutine = answer(reply)
+        coroutines.append(weakref.ref(coroutine))
+        return coroutine
+
+    async with WithPeer(Custom(handle)) as (_, peer):
+        for number in range(before):
+            await peer.say(call_of("add", 10 + 2 * number, 1, 2))
+            await peer.hear(RequestResponse)
+        coroutines.clear()
+        for message in (call_of("add", 2, 1, 2), RequestCancel(0, 2)):
+            peer.tx.reserve_nowait().send(list(encode_message(message)))
+        assert await peer.hear(RequestResponse) == response(2, CANCELLED)
+        assert [coroutine() for coroutine in coroutines] == [None]
 
 
 @pytest.mark.rule("rpc.cancel", "rpc.response.one-per-request")
