@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overloa
 from .calls import Handler
 from .conduits import Backoff, RedialingSource, StableConduit
 from .envelope import MessageFamily
-from .errors import LinkError, SessionIoError
+from .errors import (
+    ForeignProtocol,
+    LinkError,
+    SessionIoError,
+    SessionProtocolError,
+)
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link
 from .messages import Message
@@ -136,6 +141,8 @@ def connect(
     async def open_session() -> OpenSession:
         try:
             link = await dial()
+        except ForeignProtocol as error:
+            raise SessionProtocolError(str(error)) from error
         except LinkError as error:
             raise SessionIoError(str(error)) from error
         carrier = resuming(link) if resume else link

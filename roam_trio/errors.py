@@ -34,6 +34,7 @@ __all__ = [
     "ConnectionLost",
     "DecodeError",
     "EncodeError",
+    "ForeignProtocol",
     "InvalidPayload",
     "LimitExceeded",
     "LinkClosed",
@@ -262,6 +263,14 @@ class LinkClosed(LinkError):
     """
 
 
+class ForeignProtocol(LinkError):
+    """The peer speaks another protocol; the text names it if it is a known one.
+
+    No other link to the same place would help: a URL or a port is wrong, or something
+    in between is.
+    """
+
+
 class PayloadTooLarge(LinkError):
     """A payload is larger than the link's limit; nothing was sent or allocated for it.
 
@@ -295,7 +304,11 @@ class ConduitError(RoamTrioError):
 
 
 class BareConduitError(ConduitError):
-    """A payload is not a message; ``__cause__`` is the `DecodeError`."""
+    """A payload is not a message; ``__cause__`` is the `DecodeError`.
+
+    Of a peer that resumes sessions, or speaks another protocol, the text says that
+    instead, and there is no cause.
+    """
 
 
 class StableConduitError(ConduitError):
@@ -316,7 +329,8 @@ class LinkDead(StableConduitError):
 class SessionLost(StableConduitError):
     """The server does not know the session any more (`stable.reconnect.failure`).
 
-    It was started anew, has given the session up, or has ended it.
+    It was started anew, has given the session up, or has ended it. Or it is another
+    server: a balancer has to lead a client that comes back to the server it was at.
     """
 
 

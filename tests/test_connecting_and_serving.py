@@ -605,7 +605,7 @@ async def server_that_says(nursery: trio.Nursery, says: bytes) -> str:
     ("says", "kind", "problem"),
     [
         (b"", SessionIoError, "the peer closed the link; expected its HelloYourself"),
-        (b"SSH-2.0-OpenSSH\r\n", SessionProtocolError, "max_payload"),
+        (b"SSH-2.0-OpenSSH\r\n", SessionProtocolError, "the peer speaks SSH"),
         (b"\x03\0\0\0ab", SessionIoError, "2 of 3|middle|ended"),
         (b"\x04\0\0\0\xff\xff\xff\xff", SessionProtocolError, "not a message"),
         (b"\x03\0\0\0\x00\x09\x01", SessionProtocolError, "expected HelloYourself"),

@@ -191,18 +191,33 @@ async def test_client_that_does_not_resume_is_told_what_is_wrong(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await start(nursery, CounterImpl(), "tcp://127.0.0.1:0")
-    with caplog.at_level(logging.WARNING), pytest.raises(SessionProtocolError):
+    told = "the server serves with resume=True, and this client does not resume"
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(SessionProtocolError, match=told) as caught,
+    ):
         async with connect(server.url, Counter):
             pass
-    assert "Does it connect with resume=True?" in caplog.text
+    assert "give both sides resume=True, or neither" in str(caught.value)
+    assert "tag" not in str(caught.value)
+    assert "the client connects without resume=True, and this server" in caplog.text
 
 
-async def test_server_that_does_not_resume_is_told_of(nursery: trio.Nursery) -> None:
+async def test_server_that_does_not_resume_is_told_of(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
     handler = dispatcher(Counter, CounterImpl())
     server = await nursery.start(serve, "tcp://127.0.0.1:0", handler)
-    with pytest.raises(SessionProtocolError, match=r"serve with resume=True\?"):
+    told = "the server serves without resume=True, and this client connects with it"
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(SessionProtocolError, match=told),
+    ):
         async with connect(server.url, Counter, resume=True):
             pass
+    await wait_all_tasks_blocked()
+    assert "the client connects with resume=True, and this server" in caplog.text
+    assert "tag" not in caplog.text
 
 
 async def test_new_client_beyond_the_most_sessions_is_refused_but_not_a_returning_one(

@@ -14,6 +14,7 @@ from ..links.base import (
     RxStatistics,
     TxStatistics,
 )
+from ..links.foreign import advice_on_hello, named_payload
 from .base import (
     Conduit,
     ConduitAcceptor,
@@ -151,6 +152,9 @@ class BareConduitRx(ConduitRx[M]):
         try:
             return self._decode(payload)
         except DecodeError as exc:
+            told = advice_on_hello(payload) or named_payload(payload)
+            if told is not None:
+                raise BareConduitError(told) from None
             raise BareConduitError(
                 f"a payload of {len(payload)} bytes is not a message: {exc}"
             ) from exc

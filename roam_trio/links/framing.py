@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final, Protocol
 
-from ..errors import PayloadTooLarge, TruncatedPayload
+from ..errors import ForeignProtocol, PayloadTooLarge, TruncatedPayload
 from .base import Buffer
+from .foreign import NAMED_UP_TO, named, unmistakable
 from .storage import FillableBytes
 
 __all__ = [
@@ -52,6 +53,7 @@ class PayloadDecoder(Protocol):
     def filled(self, count: int) -> None: ...
     def feed(self, chunk: bytes) -> None: ...
     def ended(self) -> None: ...
+    def named(self) -> str | None: ...
 
 
 class FrameDecoder:
@@ -96,7 +98,11 @@ class FrameDecoder:
         return None if self._large is None else self._large.receive_buffer()
 
     def filled(self, count: int) -> None:
-        """Take note of `count` bytes at the start of `large_buffer`."""
+        """Take note of `count` bytes at the start of `large_buffer`.
+
+        Raises:
+            ForeignProtocol: the first bytes are of another protocol.
+        """
         large = self._large
         assert large is not None, "only what large_buffer has returned can be filled"
         if large.received(count):
@@ -104,12 +110,15 @@ class FrameDecoder:
             self.count += 1
             self.payload_bytes += large.length
             self._large = None
+        elif not self.count and unmistakable(first := self._first()):
+            _refuse_foreign(first)
 
     def feed(self, chunk: bytes) -> None:
         """Cut what was received into payloads.
 
         Raises:
             PayloadTooLarge: a length over `max_payload` was announced.
+            ForeignProtocol: the first bytes are of another protocol.
         """
         if self._start:
             chunk = self._start + chunk
@@ -119,9 +128,13 @@ class FrameDecoder:
         while (body := start + HEADER_LENGTH) <= end:
             length = _read_length(chunk, start)[0]
             if length > most:
+                if not start and not self.count:
+                    _refuse_foreign(chunk)
                 raise PayloadTooLarge(length, most, inbound=True)
             stop = body + length
             if stop > end:
+                if not start and not self.count and unmistakable(chunk):
+                    _refuse_foreign(chunk)
                 if stop - start > RECEIVE_AT_ONCE:
                     self._large = _LargePayload(length, memoryview(chunk)[body:])
                     end = start
@@ -138,7 +151,10 @@ class FrameDecoder:
 
         Raises:
             TruncatedPayload: it is not at the end of a payload.
+            ForeignProtocol: all that came is of another protocol.
         """
+        if (told := self.named()) is not None:
+            raise ForeignProtocol(told)
         come = len(self._start)
         if self._large is not None:
             raise _truncated_body(self._large.filled, self._large.length)
@@ -150,6 +166,24 @@ class FrameDecoder:
                 "the stream ended inside a length prefix: "
                 f"{come} of {HEADER_LENGTH} bytes had come"
             )
+
+    def named(self) -> str | None:
+        """Say which other protocol came, if no payload has come.
+
+        For the end of the stream and for a failure of it.
+        """
+        return None if self.count else named(self._first())
+
+    def _first(self) -> bytes:
+        """The start of what came, as long as no payload is complete."""
+        if self._large is None:
+            return self._start
+        return self._large.start()
+
+
+def _refuse_foreign(first: bytes) -> None:
+    if (told := named(first)) is not None:
+        raise ForeignProtocol(told)
 
 
 class _LargePayload:
@@ -166,6 +200,10 @@ class _LargePayload:
         self._storage = FillableBytes(min(length, _ALLOCATED_AHEAD))
         self._storage.view[: len(start)] = start
         self.filled = len(start)
+
+    def start(self) -> bytes:
+        header = self.length.to_bytes(HEADER_LENGTH, "little")
+        return header + self._storage.view[: min(self.filled, NAMED_UP_TO)]
 
     def receive_buffer(self) -> memoryview:
         return self._storage.view[self.filled :]

@@ -21,7 +21,7 @@ import attrs
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from ..errors import LinkClosed, LinkError, PayloadTooLarge
+from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooLarge
 from .admission import AdmittedPermit, AdmittingTx
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
 from .framing import (
@@ -439,7 +439,8 @@ class StreamLinkRx(LinkRx):
                 decoder.ended()
                 self._end(None)
         except _STREAM_ERRORS as exc:
-            error = _broken("receiving", exc)
+            told = decoder.named()
+            error = ForeignProtocol(told) if told else _broken("receiving", exc)
             error.__cause__ = exc
             self._end(error)
         except LinkError as exc:

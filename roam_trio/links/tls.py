@@ -16,7 +16,9 @@ from typing import Final, TypeVar, cast
 import trio
 from trio.lowlevel import checkpoint
 
+from ..errors import ForeignProtocol
 from .base import Buffer
+from .foreign import NAMED_UP_TO, Expected, named
 from .sockets import take_socket
 from .stream import StreamLimits, StreamLink
 from .transport import ByteTransport, SocketTransport
@@ -39,6 +41,11 @@ _MORE_HAS_TO_COME: Final = (
     ssl.SSLEOFError,
 )
 """What reading raises where there is nothing left to decrypt; it does so again."""
+
+_PROTOCOL_VERSION_ALERT: Final = b"\x15\x03\x03\x00\x02\x02\x46"
+
+_ENDS: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""What the handshake raises where the peer has closed the connection."""
 
 _WRITTEN_AT_ONCE: Final = 64 * 1024
 """How many bytes are encrypted before they are passed on."""
@@ -149,12 +156,15 @@ class TlsTransport(ByteTransport):
         self._read_into = cast("Callable[[int, memoryview], int]", self._tls.read)
         self._damage: ssl.SSLError | None = None
         self._kept = bytearray()  # decrypted, when sending ended
+        self._first: bytes | None = b""  # what came first, until the handshake is over
 
     async def shake_hands(self) -> None:
         """Do TLS's handshake, before anything else.
 
         Raises:
-            ssl.SSLError: the peer was not accepted, or did not accept this side.
+            ssl.SSLError: the peer was not accepted, or did not accept this side, or
+                closed the connection.
+            ForeignProtocol: the peer does not speak TLS.
             OSError, trio.BrokenResourceError: the transport below failed.
         """
         while True:
@@ -163,12 +173,40 @@ class TlsTransport(ByteTransport):
             except ssl.SSLWantReadError:
                 await self._flush()
                 await self._feed()
-            except ssl.SSLError:
+            except ssl.SSLError as error:
                 with suppress(OSError, trio.BrokenResourceError):
-                    await self._flush()  # tells the peer why
+                    await self._tell_peer()
+                self._explain(error)
                 raise
             else:
+                self._first = None
                 return await self._flush()
+
+    async def _tell_peer(self) -> None:
+        """Tell the peer why the handshake failed.
+
+        OpenSSL has nothing to say to a peer whose first bytes are not of TLS. Such a
+        one is told as well, as it may know an alert when it sees one.
+        """
+        if (
+            self._first
+            and self._tls.server_side
+            and not self._outgoing.pending
+            and named(self._first, Expected.TLS) is not None
+        ):
+            await self._below.send_all([_PROTOCOL_VERSION_ALERT])
+        await self._flush()
+
+    def _explain(self, error: ssl.SSLError) -> None:
+        """Say of a peer that speaks no TLS what it does, as OpenSSL does not."""
+        assert self._first is not None
+        if (told := named(self._first, Expected.TLS)) is not None:
+            raise ForeignProtocol(told) from error
+        if not self._first and isinstance(error, _ENDS):
+            error.strerror = (
+                "the peer closed the connection before it said anything; does it "
+                "speak TLS at this port? it has to have a URL with tls:// or wss:// too"
+            )
 
     async def receive_some(self, most: int) -> bytes:
         await checkpoint()
@@ -226,6 +264,8 @@ class TlsTransport(ByteTransport):
     async def _feed(self) -> None:
         received = await self._below.receive_some(_RECEIVED_AT_ONCE)
         if received:
+            if self._first is not None and len(self._first) < NAMED_UP_TO:
+                self._first += received[:NAMED_UP_TO]
             self._incoming.write(received)
         else:
             self._incoming.write_eof()

@@ -137,6 +137,10 @@ class WebSocketDecoder:
         if self._unread or self._inside_frame or self._fragments is not None:
             raise TruncatedPayload("the stream ended inside a WebSocket message")
 
+    def named(self) -> None:
+        """What came is WebSocket, as the handshake has shown."""
+        return None
+
     def _parse(self) -> Generator[None, None, None]:
         yield
         while not self.at_end:

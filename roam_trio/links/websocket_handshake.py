@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import http
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, cast
 
+import trio
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidOrigin, InvalidUpgrade
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Origin
 from websockets.uri import parse_uri
 
-from ..errors import LinkError
+from ..errors import ForeignProtocol, LinkError
+from .foreign import NAMED_UP_TO, Expected, named
 from .transport import ByteTransport
 
 __all__ = ["accept_handshake", "client_handshake"]
+
+_CLIENT: Final = "the client"
+_SERVER: Final = "the server"
+
+_REQUEST_STARTS: Final = re.compile(rb"[A-Z-]{1,20}(?:\Z| (?:\Z|[/*]|[\w.-]+[:/]))")
+_ANSWER_STARTS: Final = re.compile(rb"HTTP/1\.\d|(?:HTTP/1\.?|HTTP/?|HT?T?)\Z")
+
+_BAD_REQUEST: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
+_QUOTED: Final = 60
+_LONGEST_REASON: Final = 300
+"""How many characters that a peer has a part in go into an error."""
 
 _LONGEST_HEAD: Final = 16 * 1024
 """How many bytes a request or an answer may have."""
@@ -33,10 +52,14 @@ async def client_handshake(transport: ByteTransport, url: str) -> bytes:
     protocol = ClientProtocol(parse_uri(url))
     protocol.send_request(protocol.connect())
     await transport.send_all(protocol.data_to_send())
-    head, rest = await _receive_head(transport, "the server")
+    head, rest = await _receive_head(transport, _SERVER)
     status, _, _ = head.partition(b"\r\n")
     if status.split(b" ")[1:2] != [b"101"]:
-        raise _failed(f"the server answered {status.decode('ascii', 'replace')!r}")
+        raise _failed(
+            f"the server answered {status[:_QUOTED].decode('latin-1')!a}, where "
+            "101 was expected; check the port and the path, and for a 403 the server's "
+            "origins="
+        )
     protocol.receive_data(head)
     if protocol.handshake_exc is not None:
         raise _failed(str(protocol.handshake_exc)) from protocol.handshake_exc
@@ -53,7 +76,14 @@ async def accept_handshake(
         OSError, trio.BrokenResourceError: the connection broke.
     """
     protocol = ServerProtocol(origins=[None, *(Origin(each) for each in origins)])
-    head, rest = await _receive_head(transport, "the client")
+    try:
+        head, rest = await _receive_head(transport, _CLIENT)
+    except ForeignProtocol:
+        # HTTP's own way to say so; it also tells a peer that knows HTTP what is here.
+        with suppress(OSError, trio.BrokenResourceError):
+            await transport.send_all([_BAD_REQUEST])
+            await transport.end_sending()
+        raise
     protocol.receive_data(head)
     failure = protocol.handshake_exc
     if failure is None:
@@ -74,8 +104,31 @@ async def accept_handshake(
     await transport.send_all(answer)
     if failure is not None:
         await transport.end_sending()
-        raise _failed(str(failure)) from failure
+        raise _failed(_why_refused(failure)) from failure
     return rest
+
+
+def _why_refused(failure: Exception) -> str:
+    match failure:
+        case InvalidOrigin():
+            return (
+                f"{_cut(str(failure))}; to let pages of this origin connect, name it "
+                "in origins="
+            )
+        case InvalidUpgrade():
+            return (
+                f"the client asks by HTTP for something else than a WebSocket "
+                f"({_cut(str(failure))}); a browser's address line or a health check "
+                "does so"
+            )
+        case _:
+            return _cut(str(failure))
+
+
+def _cut(text: str) -> str:
+    """What a peer has a part in, in one line that is not too long."""
+    shown = ascii(text)[1:-1]
+    return shown if len(shown) <= _LONGEST_REASON else f"{shown[:_LONGEST_REASON]} …"
 
 
 async def _receive_head(transport: ByteTransport, of: str) -> tuple[bytes, bytes]:
@@ -86,10 +139,32 @@ async def _receive_head(transport: ByteTransport, of: str) -> tuple[bytes, bytes
             raise _failed(f"{of} sent more than {_LONGEST_HEAD} bytes of a header")
         chunk = await transport.receive_some(_LONGEST_HEAD)
         if not chunk:
-            raise _failed(f"{of} closed the connection after {len(received)} bytes")
+            raise _failed(
+                f"{of} closed the connection after {len(received)} bytes; does it "
+                "speak WebSocket at this port?"
+            )
         received += chunk
+        _check_speaks_http(received, of)
     end += len(_END_OF_HEAD)
     return bytes(received[:end]), bytes(received[end:])
+
+
+def _check_speaks_http(received: bytearray, of: str) -> None:
+    """Refuse a peer by its first bytes, as some wait for an answer to what is no HTTP.
+
+    Raises:
+        ForeignProtocol: it speaks something else.
+    """
+    first = bytes(received[:NAMED_UP_TO])
+    if (told := named(first, Expected.WEBSOCKET)) is not None:
+        raise ForeignProtocol(told)
+    starts = _REQUEST_STARTS if of == _CLIENT else _ANSWER_STARTS
+    if first and not starts.match(first):
+        what = "a request" if of == _CLIENT else "an answer"
+        raise ForeignProtocol(
+            f"expected {what} of WebSocket's handshake, but {of} speaks neither HTTP "
+            "nor another protocol that is known; check the port"
+        )
 
 
 def _failed(why: str) -> LinkError:

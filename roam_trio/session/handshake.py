@@ -119,7 +119,10 @@ def _instead_of(
     expected: str, message: Message | None
 ) -> SessionProtocolError | SessionIoError:
     if message is None:
-        return SessionIoError(f"the peer closed the link; expected its {expected}")
+        told = f"the peer closed the link; expected its {expected}"
+        if expected == "HelloYourself":
+            told += "; is it a server of roam, and with TLS, or without, as this side?"
+        return SessionIoError(told)
     if isinstance(message, ProtocolError):
         return SessionProtocolError(message.description, broken_by="us")
     return SessionProtocolError(

@@ -24,8 +24,10 @@ import trio
 from ..calls import Caller, Handler
 from ..conduits.base import Conduit, ConduitRx, ConduitTx
 from ..errors import (
+    BareConduitError,
     ConduitError,
     DecodeError,
+    ForeignProtocol,
     LimitExceeded,
     LinkError,
     PayloadTooLarge,
@@ -578,10 +580,12 @@ def _as_session_error(error: RoamTrioError) -> RoamTrioError:
     reason: SessionError
     if isinstance(error, PayloadTooLarge) and error.inbound:
         reason = LimitExceeded("max_payload", f"a payload of {error.size} bytes came")
-    elif isinstance(error, StableHandshakeError):
+    elif isinstance(error, StableHandshakeError | ForeignProtocol):
         reason = SessionProtocolError(str(error))
     elif isinstance(error.__cause__, DecodeError):
         reason = SessionProtocolError(f"not a message: {error.__cause__}")
+    elif isinstance(error, BareConduitError):
+        reason = SessionProtocolError(str(error))
     else:
         reason = SessionIoError(str(error))
     reason.__cause__ = error

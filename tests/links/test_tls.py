@@ -11,7 +11,7 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio.errors import LinkError
+from roam_trio.errors import ForeignProtocol, LinkError
 from roam_trio.links import (
     Link,
     StreamLimits,
@@ -264,10 +264,15 @@ async def test_certificate_for_another_name_is_refused() -> None:
         await each.end_receiving()
 
 
-async def test_client_that_speaks_no_tls_is_an_os_error(nursery: trio.Nursery) -> None:
+async def test_client_that_speaks_no_tls_is_an_error(nursery: trio.Nursery) -> None:
     stream, peer = await pairs.tcp_stream_pair()
     async with peer:
         await peer.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(ForeignProtocol, match="expected TLS, but the peer speaks"):
+            await accept_tls(stream, server_context())
+    stream, peer = await pairs.tcp_stream_pair()
+    async with peer:
+        await peer.send_all(b"\xff" * 64)
         with pytest.raises(ssl.SSLError):
             await accept_tls(stream, server_context())
     stream, peer = await pairs.tcp_stream_pair()

@@ -487,7 +487,16 @@ class TestOtherFailures:
 
     @both_ways
     @pytest.mark.parametrize(
-        ("role", "awaited"), [(initiator, "HelloYourself"), (acceptor, "Hello")]
+        ("role", "awaited"),
+        [
+            (
+                initiator,
+                "HelloYourself; is it a server of roam, and with TLS, or without, as "
+                "this side?",
+            ),
+            (acceptor, "Hello"),
+        ],
+        ids=["initiator", "acceptor"],
     )
     async def test_a_peer_that_closes_is_named(
         self, opener: Opener, role: Any, awaited: str

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import trio
 
-from ...errors import DecodeError, LinkError, StableHandshakeError
+from ...errors import (
+    DecodeError,
+    ForeignProtocol,
+    LinkError,
+    StableHandshakeError,
+)
 from ...links.base import Link, LinkRx, LinkTx
+from ...links.foreign import named_payload
 from .hello import ClientHello, ServerHello
 from .limits import DEFAULT_STABLE_LIMITS
 from .source import Attachment
@@ -51,8 +57,9 @@ async def _read_client_hello(rx: LinkRx, seconds: float) -> ClientHello:
             return ClientHello.decode(payload)
         except DecodeError as error:
             raise StableHandshakeError(
-                f"the client does not speak as for a stable conduit: {error}. Does it "
-                "connect with resume=True?"
+                named_payload(payload)
+                or "the client connects without resume=True, and this server serves "
+                f"with it; give both sides resume=True, or neither ({error})"
             ) from error
     raise StableHandshakeError(
         f"no ClientHello came within {seconds} s (limit: handshake_seconds)"
@@ -63,19 +70,26 @@ async def greet(tx: LinkTx, rx: LinkRx, hello: ClientHello) -> ServerHello:
     """Say hello, and wait for the answer. The link's pump has to run meanwhile.
 
     Raises:
-        StableHandshakeError: the answer is no ServerHello.
+        StableHandshakeError: the answer is no ServerHello, or, to a new client, of
+            another protocol.
         LinkError: the link failed, or the server has closed it.
     """
     (await tx.reserve()).send((hello.encode(),))
-    payload = await rx.recv()
+    try:
+        payload = await rx.recv()
+    except ForeignProtocol as error:
+        if hello.resume_key is not None:
+            raise  # as from a balancer, while the server is started anew
+        raise StableHandshakeError(str(error)) from error
     if payload is None:
         raise LinkError("the server has closed the link; expected its ServerHello")
     try:
         return ServerHello.decode(payload)
     except DecodeError as error:
         raise StableHandshakeError(
-            f"the server does not speak as for a stable conduit: {error}. Does it "
-            "serve with resume=True?"
+            named_payload(payload)
+            or "the server serves without resume=True, and this client connects with "
+            f"it; give both sides resume=True, or neither ({error})"
         ) from error
 
 

@@ -370,9 +370,11 @@ class Resuming:
         if answer.rejected:
             raise SessionLost(
                 "the server does not know the session any more: it was started anew, "
-                "or has given it up"
+                "or has given it up, or this is another server, as behind a balancer "
+                "that does not lead a client back to the same one"
                 if self._key
-                else "the server has rejected a new session"
+                else "the server has rejected a new session; it may have as many as it "
+                "accepts (limit: max_sessions)"
             )
         self._key = answer.resume_key
         if not self.exchange.can_resume(answer.last_received):

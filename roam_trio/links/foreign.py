@@ -1,0 +1,323 @@
+"""Other protocols, recognised by the first bytes that a peer sends.
+
+A peer that speaks something else is the most frequent mistake when two programs are
+joined: a wrong port, a URL with a wrong scheme, a balancer in between. Framing would
+take its first four bytes for a length, TLS for a damaged record. Here one table names
+what came, and says how to put it right. No I/O happens here.
+
+`named` is asked after something is wrong already, so it costs a good peer nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+__all__ = [
+    "NAMED_UP_TO",
+    "Expected",
+    "advice_on_hello",
+    "named",
+    "named_payload",
+    "unmistakable",
+]
+
+NAMED_UP_TO: Final = 256
+"""How many bytes from the start of a stream are enough to name what it carries."""
+
+_QUOTED: Final = 40
+"""How many characters of a text are quoted in an error."""
+
+
+class Expected(enum.Enum):
+    """What a peer is expected to speak at the layer that reads its first bytes."""
+
+    ROAM = "roam"
+    TLS = "TLS"
+    WEBSOCKET = "WebSocket"
+
+
+class _Kind(enum.Enum):
+    """Protocols that call for an advice of their own."""
+
+    ROAM = enum.auto()
+    TLS = enum.auto()
+    HTTP_REQUEST = enum.auto()
+    HTTP_ANSWER = enum.auto()
+    HTTP2 = enum.auto()
+    PROXY = enum.auto()
+    SUCCESSOR = enum.auto()
+    TEXT = enum.auto()
+    ELSE = enum.auto()
+
+
+@attrs.frozen
+class _Row:
+    """One protocol.
+
+    Attributes:
+        kind: which advice it calls for.
+        name: what to call it.
+        starts: what a stream of it begins with.
+        in_payload: whether a peer may also send this as the payload of a frame, or of
+            a WebSocket message.
+    """
+
+    kind: _Kind
+    name: str
+    starts: re.Pattern[bytes]
+    in_payload: bool = False
+
+
+def _row(kind: _Kind, name: str, starts: bytes, *, in_payload: bool = False) -> _Row:
+    return _Row(kind, name, re.compile(starts, re.DOTALL), in_payload)
+
+
+_HTTP_METHODS: Final = (
+    b"GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PROPFIND|PROPPATCH|MKCOL|"
+    b"COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|QUERY|PURGE|SUBSCRIBE|NOTIFY|M-SEARCH"
+)
+
+# The reader of frames decides as soon as four bytes are there.
+_CUT_SHORT: Final = b"|".join(
+    method[:4] for method in _HTTP_METHODS.split(b"|") if len(method) > 4
+)
+
+# Of two rows that match, the first counts.
+_TABLE: Final = (
+    _row(_Kind.HTTP2, "HTTP/2", rb"PRI \* ?"),
+    _row(_Kind.ELSE, "NATS", rb"INFO \{|CONNECT \{"),
+    _row(_Kind.HTTP_REQUEST, "HTTP", rb"(?:%b)(?: |\Z)" % _HTTP_METHODS),
+    _row(_Kind.HTTP_REQUEST, "HTTP", rb"(?:%b)\Z" % _CUT_SHORT),
+    _row(_Kind.HTTP_REQUEST, "HTTP", rb"[A-Z-]{3,20} [^\r\n]{1,200} HTTP/1\.\d"),
+    _row(_Kind.HTTP_ANSWER, "HTTP", rb"HTTP/?"),
+    # SETTINGS, GOAWAY: the first frames of a server, on stream 0.
+    _row(_Kind.HTTP2, "HTTP/2", rb"\x00..\x04[\x00\x01]\x00\x00\x00\x00"),
+    _row(_Kind.HTTP2, "HTTP/2", rb"\x00..\x07\x00\x00\x00\x00\x00"),
+    # A record of a handshake with ClientHello or ServerHello, or an alert.
+    _row(
+        _Kind.TLS, "TLS", rb"\x16\x03[\x00-\x04](?:..(?:[\x01\x02](?:\x00|\Z)|\Z)|.?\Z)"
+    ),
+    _row(
+        _Kind.TLS, "TLS", rb"\x15\x03[\x00-\x04](?:\x00\x02(?:[\x01\x02]|\Z)|\x00?\Z)"
+    ),
+    _row(_Kind.TLS, "TLS", rb"[\x14\x17]\x03[\x01-\x04]"),
+    _row(_Kind.PROXY, "the PROXY protocol, version 1", rb"PROXY?(?: |\Z)"),
+    _row(
+        _Kind.PROXY,
+        "the PROXY protocol, version 2",
+        rb"\r\n\r\n(?:\Z|\x00(?:\Z|\r\n(?:\Z|QUIT)))",
+    ),
+    _row(_Kind.SUCCESSOR, "vox", rb"VOXL|VOT[HAR]", in_payload=True),
+    _row(_Kind.ELSE, "SSH", rb"SSH-"),
+    _row(_Kind.ELSE, "Redis", rb"[*$]-?\d+\r|[*$]\d{1,3}\Z"),
+    _row(_Kind.ELSE, "Redis", rb"-(?:ERR|NOAU|NOPE|DENI|WRON|LOAD|MOVE)"),
+    _row(_Kind.ELSE, "Redis", rb"\+(?:OK\r|PON)|%\d+\r|PING(?:\r|\Z)|HELLO [23]"),
+    _row(_Kind.ELSE, "PostgreSQL", rb"\x00\x00\x00\x08\x04\xd2\x16[\x2e-\x30]"),
+    _row(_Kind.ELSE, "PostgreSQL", rb"\x00\x00..\x00\x03\x00[\x00-\x03][a-z]"),
+    _row(_Kind.ELSE, "MySQL", rb"..\x00\x00\x0a\d+\.\d+\.\d"),
+    _row(_Kind.ELSE, "MySQL", rb"\x0a\d+\.\d+\.\d", in_payload=True),
+    _row(_Kind.ELSE, "MQTT", rb"\x10..?.?\x00(?:\x04MQTT|\x06MQIsdp)"),
+    _row(_Kind.ELSE, "AMQP", rb"AMQP"),
+    _row(_Kind.ELSE, "RTSP", rb"RTSP/|DESCRIBE |ANNOUNCE |SETUP |TEARDOWN "),
+    _row(_Kind.ELSE, "SIP", rb"SIP/|INVITE |REGISTER "),
+    _row(_Kind.ELSE, "VNC", rb"RFB \d"),
+    _row(_Kind.ELSE, "RDP", rb"\x03\x00\x00[\x0b-\xff].\xe0"),
+    _row(_Kind.ELSE, "rsync", rb"@RSY"),
+    _row(_Kind.ELSE, "SMTP", rb"(?:EHLO|HELO|LHLO)(?: |\Z)"),
+    _row(_Kind.ELSE, "SMTP or FTP", rb"220[ -]|[45]\d\d[ -]"),
+    _row(_Kind.ELSE, "IMAP", rb"\* (?:OK|BYE|PREAUTH) ?"),
+    _row(_Kind.ELSE, "POP3", rb"\+OK "),
+    _row(_Kind.ELSE, "SOCKS, version 5", rb"\x05[\x01-\x04][\x00-\x03]{1,4}\Z"),
+    _row(_Kind.ELSE, "SOCKS, version 4", rb"\x04[\x01\x02]..[^\x00]...[^\r\n]*\x00"),
+)
+
+# The handshakes of a session, in its frame: Hello, its answer and ProtocolError on
+# connection 0, and the hellos of a stable conduit.
+_ROAM: Final = _row(
+    _Kind.ROAM,
+    "roam",
+    rb"..\x00\x00\x00[\x00-\x02]|\x19\x00\x00\x00RO[CS]H|.\x00\x00\x00\Z",
+)
+
+_RECORD: Final = re.compile(rb"[\x14-\x17](?:\x03|\Z)", re.DOTALL)
+"""What every record of TLS begins with."""
+
+_TEXT: Final = re.compile(rb"[\t\r\n\x20-\x7e\x80-\xf4]{4}")
+
+_OTHER_SCHEME: Final = {
+    (_Kind.TLS, Expected.ROAM): (
+        "give both sides a URL with the same scheme: tls:// with TLS, tcp:// without"
+    ),
+    (_Kind.TLS, Expected.WEBSOCKET): (
+        "give both sides a URL with the same scheme: wss:// with TLS, ws:// without"
+    ),
+    (_Kind.ROAM, Expected.TLS): (
+        "it speaks it without TLS; give both sides a URL with the same scheme: tls:// "
+        "with TLS, tcp:// without"
+    ),
+    (_Kind.ROAM, Expected.WEBSOCKET): (
+        "it speaks it without WebSocket; give both sides a URL with the same scheme, "
+        "tcp:// or ws://"
+    ),
+    (_Kind.HTTP_REQUEST, Expected.ROAM): (
+        "browsers and other clients of WebSocket need a server at ws:// or wss://, and "
+        "other requests of HTTP belong to another port"
+    ),
+    (_Kind.HTTP_REQUEST, Expected.TLS): (
+        "it speaks it without TLS; connect with wss:// to wss://, or go to the port "
+        "of the web server"
+    ),
+    (_Kind.HTTP_ANSWER, Expected.ROAM): (
+        "is the URL that of a web server? a server of WebSocket is at ws:// or wss://, "
+        "and any other has another port"
+    ),
+    (_Kind.HTTP_ANSWER, Expected.TLS): (
+        "it speaks it without TLS; use ws:// for a server of WebSocket without TLS, or "
+        "check the port"
+    ),
+}
+
+_ADVICE: Final = {
+    _Kind.HTTP2: (
+        "it may be gRPC or a web server; WebSocket goes over HTTP/1.1 here, so check "
+        "the port, and that a proxy in between speaks HTTP/1.1"
+    ),
+    _Kind.PROXY: (
+        "a balancer in between adds its header, which is not read here; switch that "
+        "off at the balancer"
+    ),
+    _Kind.SUCCESSOR: (
+        "that is roam's successor, with other bytes on the wire; build the peer with a "
+        "release of roam that speaks version 7 of its protocol"
+    ),
+    _Kind.TEXT: (
+        "a program that speaks on its standard output must print nothing there before "
+        'it serves "stdio:"; otherwise check the port'
+    ),
+    _Kind.ELSE: "check the host and the port",
+    _Kind.TLS: "check the host and the port",
+    _Kind.ROAM: "check the host and the port",
+    _Kind.HTTP_REQUEST: "check the host and the port",
+    _Kind.HTTP_ANSWER: "check the host and the port",
+}
+
+
+def named(first: bytes, expected: Expected = Expected.ROAM) -> str | None:
+    """Say which protocol a peer speaks, and how to put it right.
+
+    Args:
+        first: what came first: `NAMED_UP_TO` bytes of it are looked at.
+        expected: what should have come. If it came, there is nothing to say.
+
+    Returns:
+        The text for an error; None if the bytes are of no protocol that is known, or
+        of the one expected.
+    """
+    first = first[:NAMED_UP_TO]
+    if _is_expected(first, expected):
+        return None
+    row = _row_of(first, lambda row: row.starts)
+    if row is None and expected is not Expected.ROAM and _ROAM.starts.match(first):
+        row = _ROAM
+    if row is not None:
+        return _told(row.kind, f"{row.name}{_status(row, first)}", expected)
+    if _TEXT.match(first):
+        return _told(_Kind.TEXT, f"text, {_quoted(first)}", expected)
+    return None
+
+
+def named_payload(payload: bytes) -> str | None:
+    """Say which protocol a first payload is of, if it is no message of a session.
+
+    Framing alone cannot tell: what came had a length in front, or was a message of
+    WebSocket's. Returns None if it is of none that is known.
+    """
+    row = _row_of(
+        payload[:NAMED_UP_TO], lambda row: row.starts if row.in_payload else None
+    )
+    if row is None:
+        return None
+    return _told(row.kind, row.name, Expected.ROAM)
+
+
+def advice_on_hello(payload: bytes) -> str | None:
+    """Say what to do if only one side resumes sessions, and its hello has come here.
+
+    Returns None if the payload is no hello of a stable conduit.
+    """
+    hello = re.match(rb"RO[CS]H.{21}\Z", payload, re.DOTALL)
+    if hello is None:
+        return None
+    does, does_not = (
+        ("client connects", "server")
+        if payload.startswith(b"ROCH")
+        else ("server serves", "client")
+    )
+    return (
+        f"the {does} with resume=True, and this {does_not} does not resume sessions; "
+        "give both sides resume=True, or neither"
+    )
+
+
+def unmistakable(first: bytes) -> bool:
+    """Return True for the start of a ClientHello or ServerHello of TLS.
+
+    Its first four bytes may be a length that is allowed, and so the frame would be
+    waited for until the handshake's time is over. No payload agrees with all of it by
+    chance: the type, two lengths that have to fit each other, and two versions.
+    """
+    if len(first) < 11 or first[0] != 0x16 or first[1] != 3 or first[5] not in (1, 2):
+        return False
+    record = int.from_bytes(first[3:5], "big")
+    message = int.from_bytes(first[6:9], "big")
+    return record == message + 4 and first[9] == 3 and first[10] <= 4
+
+
+def _is_expected(first: bytes, expected: Expected) -> bool:
+    match expected:
+        case Expected.ROAM:
+            return False
+        case Expected.TLS:
+            return _RECORD.match(first) is not None
+        case Expected.WEBSOCKET:
+            row = _row_of(first, lambda row: row.starts)
+            return row is not None and row.kind in (
+                _Kind.HTTP_REQUEST,
+                _Kind.HTTP_ANSWER,
+            )
+
+
+def _row_of(
+    first: bytes, pattern_of: Callable[[_Row], re.Pattern[bytes] | None]
+) -> _Row | None:
+    for row in _TABLE:
+        pattern = pattern_of(row)
+        if pattern is not None and pattern.match(first):
+            return row
+    return None
+
+
+def _status(row: _Row, first: bytes) -> str:
+    """The status of an answer of HTTP: three digits, and nothing else of the peer's."""
+    found = re.match(rb"HTTP/\d(?:\.\d)? (\d{3})", first)
+    if row.kind is not _Kind.HTTP_ANSWER or found is None:
+        return ""
+    return f" (status {found[1].decode()})"
+
+
+def _quoted(first: bytes) -> str:
+    line = first.partition(b"\n")[0].decode("utf-8", "replace")
+    more = " …" if len(line) > _QUOTED else ""
+    return f"{line[:_QUOTED]!a}{more}"
+
+
+def _told(kind: _Kind, name: str, expected: Expected) -> str:
+    advice = _OTHER_SCHEME.get((kind, expected), _ADVICE[kind])
+    if kind is _Kind.TEXT:
+        return f"expected {expected.value}, but the peer sent {name}: {advice}"
+    return f"expected {expected.value}, but the peer speaks {name}: {advice}"
