@@ -42,7 +42,7 @@ from .shape import (
 
 __all__ = ["FALLIBLE_SIGNATURE", "kebab", "method_id", "signature_of"]
 
-# `signature.primitive`
+# The tags of the primitives (`signature.primitive`).
 _BOOL, _CHAR, _STR, _UNIT, _BYTES = b"\x01", b"\x0e", b"\x0f", b"\x10", b"\x11"
 _INTEGERS = {
     (False, 8): b"\x02",
@@ -57,7 +57,7 @@ _INTEGERS = {
     (True, 128): b"\x0b",
 }
 _FLOATS = {32: b"\x0c", 64: b"\x0d"}
-# `signature.container`
+# The tags of the containers (`signature.container`).
 _LIST, _OPTION, _ARRAY, _MAP, _SET, _TUPLE = (
     bytes((tag,)) for tag in range(0x20, 0x26)
 )
@@ -106,7 +106,7 @@ def _signature(shape: Shape, stack: list[str]) -> bytes:
         case UnitShape():
             return _UNIT
         case RefShape(name):
-            # `signature.recursive.stack`: 0 is the innermost level.
+            # 0 is the innermost level (`signature.recursive.stack`).
             return _BACK_REFERENCE + _varint(stack[::-1].index(name))
         case TransparentShape() | ConvertedShape():
             return _signature(shape.inner, stack)
@@ -135,7 +135,7 @@ def _container(
         case BytesShape():
             return _LIST + _INTEGERS[False, 8] if shape.slice else _BYTES
         case ListShape(item):
-            # `signature.bytes.equivalence`: a list of u8 is bytes, but a slice is not.
+            # A list of u8 is bytes, but a slice is not (`signature.bytes.equivalence`).
             encoded = _signature(item, stack)
             is_bytes = isinstance(item, IntShape) and encoded == _INTEGERS[False, 8]
             return _BYTES if is_bytes and not shape.slice else _LIST + encoded

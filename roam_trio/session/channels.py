@@ -159,7 +159,7 @@ class OutgoingChannel(ChannelSink):
     # ---- the peer's doing
 
     def on_credit(self, additional: int) -> None:
-        """`rpc.flow-control.credit.grant.additive`."""
+        """Add to the credit (`rpc.flow-control.credit.grant.additive`)."""
         self.credit += additional
         self._waiting.unpark()
 

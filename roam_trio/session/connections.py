@@ -66,7 +66,8 @@ class AcceptedConnection:
         metadata: sent along with the acceptance.
         setup: called with the connection once it is open, in a task of the
             connection's: to make calls on it, say. Whoever takes a caller of it keeps
-            one for as long as the connection is to live (`rpc.caller.liveness`).
+            one for as long as the connection is to live
+            (`rpc.caller.liveness.last-drop-closes-connection`).
     """
 
     handler: Handler | None = None

@@ -1,8 +1,9 @@
 """Whether anybody still needs a connection: its callers, and its open channels.
 
 A connection that was given callers and has lost the last of them is closed by the
-session, once no channel is open on it any more (`rpc.caller.liveness`). One that never
-had a caller stays until somebody closes it.
+session, once no channel is open on it any more
+(`rpc.caller.liveness.last-drop-closes-connection`). One that never had a caller stays
+until somebody closes it.
 """
 
 from __future__ import annotations

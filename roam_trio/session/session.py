@@ -339,10 +339,11 @@ class Session:
         self._quiet.unpark_all()
 
     def _on_unused(self, connection_id: int) -> None:
-        """Nobody needs a connection any more (`rpc.caller.liveness`).
+        """Nobody needs a connection any more.
 
         A virtual one is closed. The root is only noted as closed, and the session ends
-        when no virtual connection is left.
+        when no virtual connection is left
+        (`rpc.caller.liveness.root-teardown-condition`).
         """
         connections = self._connections
         assert connections is not None
