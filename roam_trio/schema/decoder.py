@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from time import perf_counter
 
-from . import primitives
+from . import filling, primitives
+from .filling import UNWATCHED, UNWATCHED_SETS
 from .fixed import fixed_format, runs, unpacker
+from .hashing import has_sets, is_seeded
 from .shape import (
     ArrayShape,
     BoolShape,
@@ -236,8 +239,7 @@ class DecoderSource:
                 if python == "tuple":
                     to.line(f"{target} = tuple({target})")
             case SetShape(item, frozen):
-                self._items(to, item, self._count(to, item), target)
-                to.line(f"{target} = {'frozenset' if frozen else 'set'}({target})")
+                self._set(to, item, "frozenset" if frozen else "set", target)
             case MapShape(key, item):
                 self._map(to, key, item, target)
 
@@ -303,14 +305,51 @@ class DecoderSource:
                 self._emit(to, item, each)
             to.line(f"{target}.append({each})")
 
+    def _set(self, to: Function, item: Shape, python: str, target: str) -> None:
+        count = self._count(to, item)
+        if is_seeded(item):
+            self._items(to, item, count, target)
+            to.line(f"{target} = {python}({target})")
+            return
+        few, started = self._watch(to, item, count)
+        self._items(to, item, count, target)
+        fill = self._filling(f"fill_{python}")
+        to.line(
+            f"{target} = {python}({target}) if {few} else {fill}({target}, {started})"
+        )
+
     def _map(self, to: Function, key: Shape, item: Shape, target: str) -> None:
         count = self._count(to, key, item)
         each_key, each = to.local("key"), to.local("item")
-        to.line(f"{target} = {{}}")
+        if is_seeded(key):
+            to.line(f"{target} = {{}}")
+            with to.block(f"for _ in range({count}):"):
+                self._emit(to, key, each_key)
+                self._emit(to, item, each)
+                to.line(f"{target}[{each_key}] = {each}")
+            return
+        few, started = self._watch(to, key, count)
+        keys = to.local("keys")
+        to.line(f"{keys} = []")
+        to.line(f"{target} = []")
         with to.block(f"for _ in range({count}):"):
             self._emit(to, key, each_key)
+            to.line(f"{keys}.append({each_key})")
             self._emit(to, item, each)
-            to.line(f"{target}[{each_key}] = {each}")
+            to.line(f"{target}.append({each})")
+        fill = self._filling("fill_dict")
+        to.line(
+            f"{target} = dict(zip({keys}, {target})) if {few} "
+            f"else {fill}({keys}, {target}, {started})"
+        )
+
+    def _watch(self, to: Function, key: Shape, count: str) -> tuple[str, str]:
+        """Note when keys begin, if there are many; the test for few, and the time."""
+        few = f"{count} <= {UNWATCHED_SETS if has_sets(key) else UNWATCHED}"
+        started = to.local("started")
+        clock = self._module.bind("clock", perf_counter)
+        to.line(f"{started} = 0.0 if {few} else {clock}()")
+        return few, started
 
     # ------------------------------------------------------------ classes
 
@@ -346,6 +385,9 @@ class DecoderSource:
 
     def _primitive(self, name: str) -> str:
         return self._module.bind(name, getattr(primitives, name))
+
+    def _filling(self, name: str) -> str:
+        return self._module.bind(name, getattr(filling, name))
 
     def _refuse(self, what: str) -> str:
         return f"{self._primitive('refuse')}({what!r})"

@@ -1,24 +1,31 @@
-"""Which values can be items of a set and keys of a dict."""
+"""Which values can be items of a set and keys of a dict, and how well they do it."""
 
 from __future__ import annotations
 
 from .shape import (
     ArrayShape,
+    BoolShape,
     BytesShape,
+    CharShape,
     ConvertedShape,
+    EnumShape,
+    IntShape,
     ListShape,
     MapShape,
     OptionShape,
     Record,
     SetShape,
     Shape,
+    StrShape,
     StructShape,
     TransparentShape,
     TupleShape,
     UnionShape,
+    UnitShape,
+    walked,
 )
 
-__all__ = ["why_unhashable"]
+__all__ = ["has_sets", "is_seeded", "why_unhashable"]
 
 
 def why_unhashable(shape: Shape) -> str | None:
@@ -55,3 +62,25 @@ def _why_record_unhashable(record: Record) -> str | None:
 
 def _has_hash(cls: type[object]) -> bool:
     return getattr(cls, "__hash__", None) is not None
+
+
+def is_seeded(shape: Shape) -> bool:
+    """Return True if a peer cannot choose values of a shape whose hashes collide.
+
+    The hashes of texts and bytes depend on a secret of the process; of some types there
+    are too few values.
+    """
+    match shape:
+        case StrShape() | CharShape() | BytesShape() | ArrayShape(python="bytes"):
+            return True
+        case UnitShape() | BoolShape() | EnumShape() | IntShape(bits=8):
+            return True
+        case OptionShape(inner):
+            return is_seeded(inner)
+        case _:
+            return False
+
+
+def has_sets(shape: Shape) -> bool:
+    """Return True if values of a shape have sets in them."""
+    return any(isinstance(each, SetShape) for each in walked(shape))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
+from .filling import CollidingKeys, fill_dict, fill_frozenset, fill_set
 from .shape import (
     ArrayShape,
     BoolShape,
@@ -202,9 +205,10 @@ class InterpretedDecoder(Walk):
                 items = self.items(item, length)
                 return tuple(items) if python == "tuple" else items
             case SetShape(item, frozen):
+                started = perf_counter()
                 items = self.items(item, self.count(item))
-                python_type: type[Any] = frozenset if frozen else set
-                return theirs("unhashable", python_type, items)
+                fill: Callable[..., Any] = fill_frozenset if frozen else fill_set
+                return self.filled(fill, items, started)
             case MapShape(key, value):
                 return self.map(key, value)
 
@@ -227,12 +231,24 @@ class InterpretedDecoder(Walk):
         return [self.within(f"[{index}]", self.decode, item) for index in range(count)]
 
     def map(self, key: Shape, value: Shape) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
+        keys: list[Any] = []
+        values: list[Any] = []
+        started = perf_counter()
         for index in range(self.count(key, value)):
             each = self.within(f".keys()[{index}]", self.decode, key)
-            what = self.within(f"[{text_of_key(each)}]", self.decode, value)
-            theirs("unhashable", found.__setitem__, each, what)
+            keys.append(each)
+            values.append(self.within(f"[{text_of_key(each)}]", self.decode, value))
+        found: dict[Any, Any] = self.filled(fill_dict, keys, values, started)
         return found
+
+    def filled(self, fill: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return theirs("unhashable", fill, *args)
+        except Problem as problem:
+            cause = problem.__cause__
+            if isinstance(cause, CollidingKeys):
+                raise Problem(str(cause)) from cause
+            raise
 
     # ------------------------------------------------------------ classes
 

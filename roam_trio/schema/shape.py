@@ -48,6 +48,7 @@ __all__ = [
     "has_channels",
     "is_flat",
     "levels",
+    "walked",
 ]
 
 
@@ -323,19 +324,28 @@ def children(shape: Shape) -> Iterator[Shape]:
             return
 
 
-def levels(root: Shape) -> dict[str, Level]:
-    """Every level of a shape by its name: what its references mean."""
-    found: dict[str, Level] = {}
+def walked(root: Shape) -> Iterator[Shape]:
+    """Every part of a shape, each level once, however often it stands there."""
+    seen: set[str] = set()
     left = [root]
     while left:
         shape = left.pop()
         if isinstance(shape, TupleShape | StructShape | EnumShape | UnionShape):
             # A type that stands in several places has one name and one meaning.
-            if shape.name in found:
+            if shape.name in seen:
                 continue
-            found[shape.name] = shape
+            seen.add(shape.name)
+        yield shape
         left.extend(children(shape))
-    return found
+
+
+def levels(root: Shape) -> dict[str, Level]:
+    """Every level of a shape by its name: what its references mean."""
+    return {
+        shape.name: shape
+        for shape in walked(root)
+        if isinstance(shape, TupleShape | StructShape | EnumShape | UnionShape)
+    }
 
 
 def is_flat(record: Record) -> bool:
@@ -360,4 +370,4 @@ def _has_no_parts(shape: Shape) -> bool:
 
 def has_channels(shape: Shape) -> bool:
     """Whether a channel is part of a shape."""
-    return isinstance(shape, ChannelShape) or any(map(has_channels, children(shape)))
+    return any(isinstance(each, ChannelShape) for each in walked(shape))

@@ -128,7 +128,7 @@ _BUILTINS: Final = frozenset(
     each.__name__
     for each in (
         *(bytes, dict, frozenset, list, memoryview, set, str, tuple),
-        *(id, len, range),
+        *(id, len, range, zip),
     )
 )
 

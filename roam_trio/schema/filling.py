@@ -1,0 +1,223 @@
+"""Sets and dicts of keys that a peer has chosen.
+
+Python seeds the hashes of texts and byte strings. Those of numbers, and of whatever is
+made of numbers, anybody can compute, and so find keys that all get in one another's way
+in a table: each then takes as long to add as there are keys before it.
+
+How many steps a key takes is known to the interpreter only. So keys are added in blocks
+under a clock, and what takes too long, compared with decoding the same keys, has its
+steps counted here. The clock decides when to count; the count alone decides to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from time import perf_counter
+from typing import Final, TypeVar
+
+__all__ = [
+    "UNWATCHED",
+    "UNWATCHED_SETS",
+    "CollidingKeys",
+    "count_steps",
+    "fill_dict",
+    "fill_frozenset",
+    "fill_set",
+]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+UNWATCHED: Final = 16
+"""So few keys cannot take long, and a look at the clock would be felt."""
+
+UNWATCHED_SETS: Final = 4
+"""The same for keys with sets in them, which take long to compare."""
+
+MOST_STEPS: Final = 64
+"""The most steps that a key may take to add, on average.
+
+Keys that nobody has crafted take less than one, and regular ones, such as multiples of
+a power of two, up to thirty.
+"""
+
+_BLOCK: Final = 64
+
+# A key may take twice as long to add as it took to decode, and this many seconds more,
+# before its steps are counted.
+_SHARE: Final = 2.0
+_SECONDS: Final = 0.5e-6
+
+# A step to a key of the same hash compares the two; one to any other compares hashes.
+_EQUAL_HASH: Final = 4
+
+_LINEAR_PROBES: Final = 9
+_PERTURB_SHIFT: Final = 5
+
+_clock = perf_counter
+
+
+class CollidingKeys(ValueError):
+    """The keys of a set or a dict take too long to add."""
+
+
+def fill_set(items: list[K], started: float) -> set[K]:
+    """Make a set of items.
+
+    Args:
+        items: what has been decoded.
+        started: when that began, by `perf_counter`.
+
+    Raises:
+        CollidingKeys: their hashes collide.
+    """
+    found: set[K] = set()
+    _fill(found, lambda start, end: found.update(items[start:end]), items, started)
+    return found
+
+
+def fill_frozenset(items: list[K], started: float) -> frozenset[K]:
+    """Make a frozenset of items, as `fill_set` does."""
+    return frozenset(fill_set(items, started))
+
+
+def fill_dict(keys: list[K], values: list[V], started: float) -> dict[K, V]:
+    """Make a dict of keys and their values, as `fill_set` does."""
+    found: dict[K, V] = {}
+
+    def add(start: int, end: int) -> None:
+        found.update(zip(keys[start:end], values[start:end], strict=True))
+
+    _fill(found, add, keys, started)
+    return found
+
+
+def _fill(
+    found: Collection[K],
+    add: Callable[[int, int], None],
+    keys: Sequence[K],
+    started: float,
+) -> None:
+    """Add keys block by block.
+
+    Args:
+        found: the set or the dict.
+        add: adds the keys from one index up to another.
+        keys: all of them.
+        started: when they began to be decoded.
+    """
+    count = len(keys)
+    since = _clock()
+    allowed = (since - started) * _SHARE / max(count, 1) + _SECONDS
+    for start in range(0, count, _BLOCK):
+        end = min(start + _BLOCK, count)
+        add(start, end)
+        # Compared with all keys so far: so to count them takes no longer than they did.
+        if _clock() - since > allowed * end:
+            _check(found, keys[:end])
+            since = _clock()
+
+
+def _check(found: Collection[K], keys: Sequence[K]) -> None:
+    if count_steps(found, keys) > MOST_STEPS * len(keys):
+        raise CollidingKeys(
+            f"the hashes of {len(found)} keys collide, which can hardly be by chance: "
+            f"to add one takes more than {MOST_STEPS} steps; send a list instead, or "
+            "keys that are texts or bytes"
+        )
+
+
+def count_steps(found: Collection[K], keys: Iterable[K]) -> int:
+    """Count the occupied places that were looked at when keys were added to a table.
+
+    A set looks at several neighbours at a time, which are one place here.
+
+    Args:
+        found: the set or the dict.
+        keys: what was added to it, in order; the same key may be among them twice.
+    """
+    table = _Table(len(found), is_set=isinstance(found, (set, frozenset)))
+    same: dict[bytes, int] = {}
+    for key in found:
+        hashed = _hashed(key)
+        same[hashed] = same.get(hashed, 0) + 1
+    steps_to: dict[bytes, int] = {}
+    total = 0
+    for key in keys:
+        hashed = _hashed(key)
+        steps = steps_to.get(hashed)
+        if steps is None:
+            steps = table.add(int.from_bytes(hashed, "little"))
+            steps += (same[hashed] - 1) * _EQUAL_HASH // 2
+            steps_to[hashed] = steps
+        total += steps
+    return total
+
+
+def _hashed(key: object) -> bytes:
+    # As bytes, since a table of hashes would be as slow as the one that is examined.
+    return hash(key).to_bytes(8, "little", signed=True)
+
+
+class _Table:
+    """The places of a set or a dict, which are taken as Python takes them.
+
+    In the end every key comes to one sequence through all places. Where a stretch of it
+    is taken, a step at a time would take as long here as there: so from each place of
+    that stretch it is known how far it is to its end.
+    """
+
+    def __init__(self, count: int, *, is_set: bool) -> None:
+        self._mask = _mask(count, is_set=is_set)
+        self._linear = _LINEAR_PROBES if is_set else 0
+        self._taken = bytearray(self._mask + 1)
+        self._next = [-1] * (self._mask + 1)
+        self._far = [1] * (self._mask + 1)
+
+    def add(self, hashed: int) -> int:
+        """Take a place for a hash; return how many were taken before it."""
+        mask, steps = self._mask, 0
+        at = hashed & mask
+        while (free := self._free(at)) < 0:
+            hashed >>= _PERTURB_SHIFT
+            if not hashed:
+                at, far = self._end(at)
+                free = self._free(at)
+                steps += far
+                break
+            at = (at * 5 + hashed + 1) & mask
+            steps += 1
+        self._taken[free] = 1
+        return steps
+
+    def _free(self, at: int) -> int:
+        """The free place that is found at a place, or -1."""
+        linear = self._linear
+        end = at + linear if at + linear <= self._mask else at
+        return self._taken.find(0, at, end + 1)
+
+    def _end(self, at: int) -> tuple[int, int]:
+        """The place at the end of the taken stretch of a place, and how far it is."""
+        passed: list[tuple[int, int]] = []
+        far = 0
+        while self._free(at) < 0:
+            passed.append((at, far))
+            far += self._far[at]
+            following = self._next[at]
+            at = following if following >= 0 else (at * 5 + 1) & self._mask
+        for place, before in passed:
+            self._next[place] = at
+            self._far[place] = far - before
+        return at, far
+
+
+def _mask(count: int, *, is_set: bool) -> int:
+    """Return the size of a table of keys that were added one by one, less one."""
+    size = 8
+    if not is_set:
+        while size * 2 // 3 < count:
+            size *= 2
+        return size - 1
+    while (filled := -(-(size - 1) * 3 // 5)) <= count:
+        size = 1 << (filled * (2 if filled > 50_000 else 4)).bit_length()
+    return size - 1
