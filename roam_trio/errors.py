@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .legible import legible
 from .metadata import Metadata, shown
 
 __all__ = [
@@ -68,8 +69,22 @@ __all__ = [
 ]
 
 
+_MOST_SAID = 2000
+"""Length, in characters, to which the text of an error is cut."""
+
+
 class RoamTrioError(Exception):
-    """The root of everything roam_trio raises."""
+    """The root of everything roam_trio raises.
+
+    Its text may contain what a peer has written. So it is on one line, with escapes for
+    what cannot be seen, and is cut; attributes have it as it came.
+    """
+
+    def __str__(self) -> str:
+        return legible(super().__str__(), _MOST_SAID)
+
+    def __repr__(self) -> str:
+        return legible(super().__repr__(), _MOST_SAID)
 
 
 # ---------------------------------------------------------------- calls
@@ -147,7 +162,7 @@ class SessionProtocolError(SessionError):
     Attributes:
         broken_by: ``"peer"`` if this side noticed that the peer broke the protocol,
             ``"us"`` if the peer says that we did.
-        description: what was violated.
+        description: what was violated, as the peer says it if it says so.
     """
 
     def __init__(self, description: str, *, broken_by: str = "peer") -> None:
@@ -156,7 +171,7 @@ class SessionProtocolError(SessionError):
             if broken_by == "peer"
             else ("the peer says that we broke the protocol")
         )
-        super().__init__(f"{who}: {description}")
+        super().__init__(f"{who}: {legible(description, _MOST_SAID // 2)}")
         self.broken_by = broken_by
         self.description = description
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from .ids import Parity
+from .legible import legible
 from .metadata import NO_METADATA, Metadata
 
 __all__ = [
@@ -67,6 +68,25 @@ def joined(value: Encoded) -> bytes | memoryview:
     return b"".join(value) if isinstance(value, list) else value
 
 
+def _repr(message: msgspec.Struct, **shown: str) -> str:
+    """As the repr of a Struct, except for fields of which something else is shown."""
+    fields = ", ".join(
+        f"{name}={shown.get(name) or repr(getattr(message, name))}"
+        for name in message.__struct_fields__
+    )
+    return f"{type(message).__name__}({fields})"
+
+
+def _start_of(value: Encoded) -> str:
+    # All of it could be large, and there may be a secret in it.
+    size = sum(map(len, value if isinstance(value, list) else [value]))
+    return repr(value) if size <= _MOST_SHOWN else f"<{size} bytes>"
+
+
+_MOST_SHOWN = 100
+"""Length, in bytes, up to which an encoded value is shown in the repr of a message."""
+
+
 # ------------------------------------------------------------ the session itself
 
 
@@ -92,6 +112,9 @@ class ProtocolError(msgspec.Struct, gc=False):
 
     connection_id: int
     description: str
+
+    def __repr__(self) -> str:
+        return _repr(self, description=legible(repr(self.description)))
 
 
 class Ping(msgspec.Struct, gc=False):
@@ -154,6 +177,9 @@ class RequestCall(msgspec.Struct, gc=False):
     metadata: Metadata
     args: Encoded
 
+    def __repr__(self) -> str:
+        return _repr(self, args=_start_of(self.args))
+
 
 class RequestResponse(msgspec.Struct, gc=False):
     """The one answer to a request (`rpc.response`)."""
@@ -163,6 +189,9 @@ class RequestResponse(msgspec.Struct, gc=False):
     channels: tuple[int, ...]
     metadata: Metadata
     ret: Encoded
+
+    def __repr__(self) -> str:
+        return _repr(self, ret=_start_of(self.ret))
 
 
 class RequestCancel(msgspec.Struct, gc=False):
@@ -182,6 +211,9 @@ class ChannelItem(msgspec.Struct, gc=False):
     connection_id: int
     channel_id: int
     item: Encoded
+
+    def __repr__(self) -> str:
+        return _repr(self, item=_start_of(self.item))
 
 
 class ChannelClose(msgspec.Struct, gc=False):

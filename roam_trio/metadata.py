@@ -12,6 +12,8 @@ from typing import Any, TypeAlias, overload
 
 import msgspec
 
+from .legible import MOST_SHOWN, legible
+
 __all__ = [
     "NO_METADATA",
     "Metadata",
@@ -54,8 +56,8 @@ class MetadataEntry(msgspec.Struct, frozen=True, gc=False):
     flags: int = 0
 
     def __repr__(self) -> str:
-        value = "<sensitive>" if self.flags & _SENSITIVE else repr(self.value)
-        return f"MetadataEntry({self.key!r}, {value}, flags={self.flags})"
+        value = "<sensitive>" if self.flags & _SENSITIVE else _repr(self.value)
+        return f"MetadataEntry({_repr(self.key)}, {value}, flags={self.flags})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """What rich shows, for example among the local variables of a traceback."""
@@ -130,7 +132,10 @@ class Metadata(tuple[MetadataEntry, ...]):
         return self
 
     def __repr__(self) -> str:
-        return f"Metadata([{', '.join(map(repr, self))}])"
+        entries = [*map(repr, self[:_MOST_ENTRIES])]
+        if len(self) > _MOST_ENTRIES:
+            entries.append(f"... ({len(self)} entries)")
+        return f"Metadata([{', '.join(entries)}])"
 
 
 MetadataLike: TypeAlias = (
@@ -143,11 +148,26 @@ NO_METADATA = Metadata()
 
 def shown(metadata: Metadata) -> str:
     """What metadata says to people, for the text of an error; nothing SENSITIVE."""
-    return ", ".join(
-        f"{entry.key if entry.key.isprintable() else repr(entry.key)}={entry.value!r}"
-        for entry in metadata
-        if not entry.flags & _SENSITIVE
-    )
+    said = [entry for entry in metadata[:_MOST_ENTRIES] if not entry.flags & _SENSITIVE]
+    texts = [f"{_shown_key(entry.key)}={_repr(entry.value)}" for entry in said]
+    if len(metadata) > _MOST_ENTRIES:
+        texts.append(f"... ({len(metadata)} entries)")
+    return ", ".join(texts)
+
+
+def _shown_key(key: str) -> str:
+    return legible(key if key.isprintable() else _repr(key), 100)
+
+
+_MOST_ENTRIES = 20
+"""Number of entries that are shown in the text of an error, or in a repr."""
+
+
+def _repr(value: MetadataValue) -> str:
+    """As `repr`, cut: a peer may send as much as fits into a payload."""
+    if isinstance(value, int) or len(value) <= MOST_SHOWN:
+        return legible(repr(value), 2 * MOST_SHOWN)
+    return f"{legible(repr(value[:MOST_SHOWN]), MOST_SHOWN)}... ({len(value)} long)"
 
 
 def _check(entry: MetadataEntry) -> None:

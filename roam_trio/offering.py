@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .calls import Handler
+from .legible import legible
 from .messages import ConnectionSettings
 from .metadata import Metadata, MetadataFlags
 from .session import SERVICE_KEY, AcceptedConnection
@@ -54,5 +55,5 @@ def _wanted(metadata: Metadata) -> str:
         if entry.key == SERVICE_KEY:
             if entry.flags & MetadataFlags.SENSITIVE:
                 return "the one named is none"
-            return f"{entry.value!r} is not one"
+            return f"{legible(repr(entry.value))} is not one"
     return f"none was named (metadata key: {SERVICE_KEY})"

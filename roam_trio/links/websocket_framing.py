@@ -13,6 +13,7 @@ from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Close, Frame, Opcode
 
 from ..errors import LinkError, PayloadTooLarge, TruncatedPayload
+from ..legible import legible
 from .base import Buffer
 from .framing import FrameEncoder
 
@@ -213,7 +214,8 @@ class WebSocketDecoder:
         except (ProtocolError, UnicodeDecodeError) as error:
             raise self._broken(str(error)) from error
         if close.code not in (NORMAL, _GOING_AWAY, _NO_STATUS):
-            raise LinkError(f"the peer has closed the WebSocket: {close}")
+            said = legible(str(close))
+            raise LinkError(f"the peer has closed the WebSocket: {said}")
         self.at_end = True
 
     def _too_large(self, size: int) -> LinkError:
@@ -222,7 +224,7 @@ class WebSocketDecoder:
 
     def _broken(self, how: str) -> LinkError:
         self.close_code = _PROTOCOL_ERROR
-        return LinkError(f"the peer broke the WebSocket protocol: {how}")
+        return LinkError(f"the peer broke the WebSocket protocol: {legible(how)}")
 
 
 _DATA: Final = (Opcode.BINARY, Opcode.CONT, Opcode.TEXT)

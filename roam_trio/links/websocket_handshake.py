@@ -17,6 +17,7 @@ from websockets.typing import Origin
 from websockets.uri import parse_uri
 
 from ..errors import ForeignProtocol, LinkError
+from ..legible import legible, without_secrets
 from .foreign import NAMED_UP_TO, Expected, named
 from .transport import ByteTransport
 
@@ -97,7 +98,7 @@ async def accept_handshake(
                 http.HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.\n"
             )
             failure = LookupError(
-                f"the client asked for {request.path!r}, not {path!r}"
+                f"the client asked for {without_secrets(request.path)!r}, not {path!r}"
             )
         protocol.send_response(response)
     answer = [data for data in protocol.data_to_send() if data]
@@ -168,4 +169,4 @@ def _check_speaks_http(received: bytearray, of: str) -> None:
 
 
 def _failed(why: str) -> LinkError:
-    return LinkError(f"the WebSocket handshake failed: {why}")
+    return LinkError(f"the WebSocket handshake failed: {legible(why)}")

@@ -127,6 +127,7 @@ class Session:
         self._pumping: trio.CancelScope | None = None
         self._finished = trio.Event()
         self._ended_because: RoamTrioError | None = None
+        self._peer_has_left = False
 
     # ------------------------------------------------------------ for its users
 
@@ -301,9 +302,21 @@ class Session:
                     # A task of its own: what goes wrong there must not take the place
                     # of what has brought us here.
                     nursery.start_soon(self._close)
+                    self._log_end()
         if self._root is None:
             assert self._ended_because is not None
             raise self._ended_because
+
+    def _log_end(self) -> None:
+        """Log how a session has ended that was set up, unless it is as it should be:
+        this side has ended it, or the peer has closed it."""
+        reason = self._ended_because
+        if (
+            self._root is not None
+            and isinstance(reason, SessionProtocolError | SessionIoError)
+            and not (self._peer_has_left and isinstance(reason, SessionIoError))
+        ):
+            logger.warning("a session has ended: %s", reason)
 
     async def _set_up_and_read(self, task_status: trio.TaskStatus[Session]) -> None:
         try:
@@ -432,6 +445,7 @@ class Session:
             self._tx.release(prompt=alone)
             self._last_message = message
         if not number:
+            self._peer_has_left = True
             raise SessionIoError("the peer has closed the link")
 
     def _end(self, because: RoamTrioError) -> None:

@@ -31,8 +31,8 @@ def wrong(tree: ast.Module) -> Iterator[str]:
             case ast.Assign(targets=[ast.Name(id="logger")], value=value):
                 if not _is_log(value):
                     yield f"{node.lineno}: logger is no Log"
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="logger"))):
-                yield from _wrong_call(node, node.func)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="logger")) as method):
+                yield from _wrong_call(node, method.attr)
             case ast.Name(id="logger", ctx=ast.Load()):
                 if not _is_called_on(tree, node):
                     yield f"{node.lineno}: logger is handed on"
@@ -45,9 +45,9 @@ def _is_log(value: ast.expr) -> bool:
     return False
 
 
-def _wrong_call(call: ast.Call, function: ast.Attribute) -> Iterator[str]:
-    if function.attr not in METHODS:
-        yield f"{call.lineno}: logger has no {function.attr}"
+def _wrong_call(call: ast.Call, method: str) -> Iterator[str]:
+    if method not in METHODS:
+        yield f"{call.lineno}: logger has no {method}"
         return
     match call.args:
         case [ast.Constant(value=str(message)), *args]:
