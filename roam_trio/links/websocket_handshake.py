@@ -169,4 +169,4 @@ def _check_speaks_http(received: bytearray, of: str) -> None:
 
 
 def _failed(why: str) -> LinkError:
-    return LinkError(f"the WebSocket handshake failed: {legible(why)}")
+    return LinkError(f"the WebSocket handshake failed: {legible(why, 1000)}")
