@@ -29,6 +29,7 @@ from .links import Link
 from .messages import Message
 from .metadata import MetadataLike
 from .options import SessionOptions
+from .running import check_trio_runs
 from .service import client, describe
 from .session import OpenSession, Session, SessionKeepaliveConfig, initiator
 from .transports import DEFAULT_CONNECT_TIMEOUT, LinkOptions, dialer
@@ -209,6 +210,7 @@ class Connecting(Generic[T]):
             raise RuntimeError(
                 "this connection is open already; call connect() for another"
             )
+        check_trio_runs("a connection")
         self._is_open = True
         try:
             self._session = await self._open_session()

@@ -31,6 +31,7 @@ from .messages import Message
 from .metadata import MetadataLike
 from .options import SessionOptions
 from .quantities import check_seconds
+from .running import check_trio_runs
 from .session import Session, SessionKeepaliveConfig, acceptor
 from .transports import (
     LinkFactory,
@@ -148,6 +149,7 @@ async def serve(
         TypeError: `handler` is not a `Handler`, `url` no text, or `origins` one.
         OSError: it cannot listen there.
     """
+    check_trio_runs("serve()")
     options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
     )

@@ -17,20 +17,26 @@ from roam_trio import (
     Backoff,
     ConnectionLost,
     Limits,
+    Link,
     LinkDead,
+    MessageFamily,
+    RedialingSource,
     Server,
     Session,
     SessionIoError,
     SessionKeepaliveConfig,
     SessionProtocolError,
+    StableConduit,
     StableTxStatistics,
     client,
     connect,
     dispatcher,
+    initiator,
     serve,
     service,
 )
 from roam_trio.conduits.stable.resuming import Resuming
+from roam_trio.transports import dialer
 
 from .schemes import SCHEMES, Scheme
 
@@ -234,6 +240,24 @@ async def test_new_client_beyond_the_most_sessions_is_refused_but_not_a_returnin
         assert await counter.count() == 1
     async with connect(server.url, Counter, resume=SOON) as another:
         assert await another.count() == 2
+
+
+async def test_client_that_is_led_to_another_server_is_told_of_the_balancer(
+    nursery: trio.Nursery,
+) -> None:
+    server = await start(nursery, CounterImpl(), "tcp://127.0.0.1:0")
+    other = await start(nursery, CounterImpl(), "tcp://127.0.0.1:0")
+    balanced = iter([server.url, other.url])
+
+    async def dial() -> Link:
+        return await dialer(next(balanced))()
+
+    conduit = StableConduit(RedialingSource(dial, SOON), MessageFamily())
+    async with initiator(conduit).open() as session:
+        assert await client(Counter, session.caller).count() == 1
+        cut_link(session)
+        with pytest.raises(ConnectionLost, match="or this is another server, as"):
+            await client(Counter, session.caller).count()
 
 
 async def test_keepalive_replaces_a_silent_link_instead_of_ending_the_session(

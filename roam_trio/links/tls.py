@@ -202,6 +202,11 @@ class TlsTransport(ByteTransport):
         assert self._first is not None
         if (told := named(self._first, Expected.TLS)) is not None:
             raise ForeignProtocol(told) from error
+        if self._tls.server_side and error.reason == "NO_SHARED_CIPHER":
+            error.strerror = (
+                f"{error.strerror}; the ssl_context may have no certificate: load one "
+                "with load_cert_chain()"
+            )
         if not self._first and isinstance(error, _ENDS):
             error.strerror = (
                 "the peer closed the connection before it said anything; does it "

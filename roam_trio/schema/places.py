@@ -84,6 +84,21 @@ def no_wire_form(closed: Any, place: Place) -> SchemaError:
         advice = "make it a msgspec Struct with array_like=True"
     elif isinstance(origin, type) and issubclass(origin, dict) and origin is not dict:
         advice = "make it a msgspec Struct"
+    elif isinstance(origin, type) and issubclass(origin, BaseException):
+        advice = _advice_on_exception(origin)
     else:
         advice = _ADVICE.get(origin, advice)
     return place.refuse(f"{type_name(annotation)} has no wire form; {advice}")
+
+
+def _advice_on_exception(cls: type[BaseException]) -> str:
+    """An exception cannot be a Struct, and its arguments have no types."""
+    if cls.__module__ == "builtins":
+        return (
+            "define an exception of your own, decorated with @attrs.define, whose "
+            "annotated fields tell the caller what it has to know"
+        )
+    return (
+        "decorate it with @attrs.define and annotate its fields, which are what "
+        "travels; an __init__ of its own has to go"
+    )

@@ -121,8 +121,10 @@ def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
         raise value if isinstance(value, Exception) else UserError(value)
     if kind is ResultKind.UNKNOWN_METHOD:
         raise UnknownMethod(
-            f"{method}: the peer serves no method of this id, {method.id:#018x}; "
-            "its service, its name or its types differ"
+            f"{method}: the peer serves no method of this id, {method.id:#018x}, on "
+            "this connection: its service, its name or its types differ, or it is one "
+            "of several by name, which are not on the root connection, but on "
+            "connections of their own: session.open(Service)"
         )
     if kind is ResultKind.INVALID_PAYLOAD:
         raise InvalidPayload(f"{method}: the peer could not decode the arguments")

@@ -27,6 +27,7 @@ from ..links.base import Link
 from ..logs import Log
 from ..messages import ConnectionSettings, Message
 from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..running import check_trio_runs
 from . import handshake
 from .connections import ConnectionAcceptor
 from .handshake import Agreed
@@ -240,6 +241,7 @@ class OpenSession:
     async def __aenter__(self) -> Session:
         if self._nursery_manager is not None:
             raise RuntimeError("this session is open already, or was; make another")
+        check_trio_runs("a session")
         self._nursery_manager = trio.open_nursery()
         nursery: trio.Nursery = await self._nursery_manager.__aenter__()
         try:

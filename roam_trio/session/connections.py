@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import attrs
 import trio
@@ -49,6 +49,13 @@ __all__ = ["AcceptedConnection", "ConnectionAcceptor", "Connections"]
 logger = Log("roam_trio.session")
 
 T = TypeVar("T")
+
+_NO_CONNECTIONS: Final = (
+    "this side offers no services by name, but one on the root connection at most: "
+    "connect(url, Service) gives a client of that; to offer several by name, "
+    "serve(url, {name: handler})"
+)
+"""Why an opening is rejected where nobody decides on connections; told to the peer."""
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:
@@ -291,7 +298,7 @@ class Connections:
         elif len(self._deciding) >= self._limits.pending_opens:
             self._reject(connection_id, "too many pending (limit: pending_opens)")
         elif self._acceptor is None:
-            self._outbox.push(ConnectionReject(connection_id))
+            self._reject(connection_id, _NO_CONNECTIONS)
         else:
             scope = self._deciding[connection_id] = trio.CancelScope()
             self._nursery.start_soon(self._decide, self._acceptor, message, scope)
@@ -381,7 +388,9 @@ class Connections:
             self._is_over(message.connection_id)
             return
         self._is_over(message.connection_id)
-        why = shown(message.metadata) or "it does not say why"
+        why = shown(message.metadata) or (
+            "it does not say why; it may offer no services by name, or not this one"
+        )
         opening.error = SessionRejected(
             f"the peer rejected the connection: {why}", message.metadata
         )

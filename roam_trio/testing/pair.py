@@ -20,6 +20,7 @@ from ..errors import SessionError
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links import Link, memory_link_pair
 from ..logs import Log
+from ..running import check_trio_runs
 from ..service import client, describe, dispatcher
 from ..session import OpenSession, Session, acceptor, initiator
 from ..session.builders import tell_beside
@@ -100,6 +101,7 @@ class ConnectedPair(Generic[T]):
     async def __aenter__(self) -> T:
         if self._nursery_manager is not None:
             raise RuntimeError("this pair is connected already, or was; make another")
+        check_trio_runs("connected_pair()")
         self._nursery_manager = trio.open_nursery()
         nursery: trio.Nursery = await self._nursery_manager.__aenter__()
         nursery.start_soon(self._serve)

@@ -14,6 +14,7 @@ import trio
 
 from ..errors import LinkError
 from ..links import Link
+from ..running import check_trio_runs
 from .base import LinkFactory, LinkOptions, urls_of
 from .registry import transports_for
 
@@ -97,6 +98,7 @@ class Dialer:
                 each address of a host.
             LinkError: whoever answered speaks something else.
         """
+        check_trio_runs("a connection")
         pauses = _pauses()
         give_up_at = trio.current_time() + self._wait_for
         while True:

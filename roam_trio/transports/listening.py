@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from ..legible import without_secrets
 from ..links import Link
 from ..logs import Log
 from .base import LinkFactory, LinkListener
@@ -76,13 +77,38 @@ async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> 
 
 
 async def listen_on_tcp(
-    address: HostAndPort,
+    address: HostAndPort, url: str | None = None
 ) -> tuple[HostAndPort, list[trio.SocketListener]]:
     """Listen at all addresses of a host, with one port, which is returned.
+
+    Args:
+        address: the host and the port.
+        url: what to name in errors; the address if None.
 
     Raises:
         OSError: it cannot listen there.
     """
+    try:
+        return await _listen_on_one_port(address)
+    except OSError as error:
+        _explain(error, without_secrets(url or str(address)))
+        raise
+
+
+def _explain(error: OSError, url: str) -> None:
+    """Let an error name the URL, and say how to put it right."""
+    told = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        told += "; another program listens at this port, and port 0 takes a free one"
+    if error.errno is None:
+        error.args = (f"{told}: {url!r}",)
+    else:
+        error.strerror, error.filename = told, url
+
+
+async def _listen_on_one_port(
+    address: HostAndPort,
+) -> tuple[HostAndPort, list[trio.SocketListener]]:
     for _ in range(_TRIES):
         listeners = await _listen_at(address)
         port: int = listeners[0].socket.getsockname()[1]

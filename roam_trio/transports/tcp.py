@@ -30,12 +30,14 @@ class TcpTransport(Transport):
         return partial(connect_tcp, address.host, address.port, limits=options.limits)
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
-        return partial(_listen, HostAndPort.of(url, self.example), options.limits)
+        return partial(_listen, HostAndPort.of(url, self.example), url, options.limits)
 
 
-async def _listen(address: HostAndPort, limits: StreamLimits) -> list[LinkListener]:
+async def _listen(
+    address: HostAndPort, url: str, limits: StreamLimits
+) -> list[LinkListener]:
     async def link_on(stream: trio.SocketStream) -> Link:
         return tcp_link(stream, limits=limits)
 
-    bound, listeners = await listen_on_tcp(address)
+    bound, listeners = await listen_on_tcp(address, url)
     return [StreamLinkListener(f"tcp://{bound}", each, link_on) for each in listeners]

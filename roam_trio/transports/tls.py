@@ -7,12 +7,13 @@ from functools import partial
 
 import trio
 
+from ..legible import without_secrets
 from ..links import Link, StreamLimits, accept_tls, connect_tls
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort
 from .listening import StreamLinkListener, listen_on_tcp
 
-__all__ = ["TlsTransport", "certificate_of"]
+__all__ = ["TlsTransport", "certificate_of", "trust_of"]
 
 
 class TlsTransport(Transport):
@@ -28,36 +29,53 @@ class TlsTransport(Transport):
             connect_tls,
             address.host,
             address.port,
-            ssl_context=options.ssl_context,
+            ssl_context=trust_of(url, options),
             limits=options.limits,
         )
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
         address = HostAndPort.of(url, self.example)
         context = certificate_of(url, options)
-        return partial(_listen, address, context, options.limits)
+        return partial(_listen, address, url, context, options.limits)
 
 
 def certificate_of(url: str, options: LinkOptions) -> ssl.SSLContext:
     """The context to listen with.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it is a client's.
     """
-    if options.ssl_context is None:
+    context = options.ssl_context
+    if context is None or context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        problem = "is needed" if context is None else "has to be a server's"
         raise ValueError(
-            f"to listen at {url!r}, ssl_context is needed: "
+            f"to listen at {without_secrets(url)!r}, ssl_context {problem}: "
             "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), "
             "with the server's certificate loaded into it"
         )
-    return options.ssl_context
+    return context
+
+
+def trust_of(url: str, options: LinkOptions) -> ssl.SSLContext | None:
+    """The context to connect with; None for the default one.
+
+    Raises:
+        ValueError: it is a server's.
+    """
+    context = options.ssl_context
+    if context is not None and context.protocol == ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError(
+            f"to connect to {without_secrets(url)!r}, ssl_context has to be a "
+            "client's: ssl.create_default_context(), or none at all"
+        )
+    return context
 
 
 async def _listen(
-    address: HostAndPort, context: ssl.SSLContext, limits: StreamLimits
+    address: HostAndPort, url: str, context: ssl.SSLContext, limits: StreamLimits
 ) -> list[LinkListener]:
     async def link_on(stream: trio.SocketStream) -> Link:
         return await accept_tls(stream, context, limits=limits)
 
-    bound, listeners = await listen_on_tcp(address)
+    bound, listeners = await listen_on_tcp(address, url)
     return [StreamLinkListener(f"tls://{bound}", each, link_on) for each in listeners]

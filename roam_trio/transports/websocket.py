@@ -21,7 +21,7 @@ from ..links.transport import ByteTransport, SocketTransport
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort
 from .listening import StreamLinkListener, listen_on_tcp
-from .tls import certificate_of
+from .tls import certificate_of, trust_of
 
 __all__ = ["SecureWebSocketTransport", "WebSocketTransport"]
 
@@ -36,7 +36,9 @@ class WebSocketTransport(Transport):
     def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
         place = self._read(url)
         place.address.check_for_connecting(url, self.example)
-        return partial(_connect, place, options.limits, self._tls_to_connect(options))
+        return partial(
+            _connect, place, options.limits, self._tls_to_connect(url, options)
+        )
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
         return partial(
@@ -52,7 +54,7 @@ class WebSocketTransport(Transport):
         query = f"?{parts.query}" if parts.query else ""
         return _Place(self._scheme, address, parts.path + query)
 
-    def _tls_to_connect(self, options: LinkOptions) -> ssl.SSLContext | None:
+    def _tls_to_connect(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
         return None
 
     def _tls_to_listen(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
@@ -67,8 +69,8 @@ class SecureWebSocketTransport(WebSocketTransport):
     _scheme = "wss"
     _port = 443
 
-    def _tls_to_connect(self, options: LinkOptions) -> ssl.SSLContext | None:
-        return options.ssl_context or ssl.create_default_context()
+    def _tls_to_connect(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
+        return trust_of(url, options) or ssl.create_default_context()
 
     def _tls_to_listen(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
         return certificate_of(url, options)
@@ -117,7 +119,7 @@ async def _listen(
             limits=options.limits,
         )
 
-    address, listeners = await listen_on_tcp(place.address)
+    address, listeners = await listen_on_tcp(place.address, str(place))
     url = str(attrs.evolve(place, address=address))
     return [StreamLinkListener(url, each, link_on) for each in listeners]
 

@@ -213,7 +213,7 @@ MaybeInt = NewType("MaybeInt", Optional[int])  # type: ignore[valid-newtype]  # 
         (Optional["Missing"], "Missing", "the name 'Missing' is open"),  # noqa: F821
         (complex, "complex", "give it a wire type with register_wire_type"),
         (Plain, "Plain", "make it a msgspec Struct, an attrs class or a dataclass"),
-        (Exception, "Exception", "make it a msgspec Struct, an attrs class"),
+        (Exception, "Exception", "define an exception of your own"),
         (Dictionary, "Dictionary", "make it a msgspec Struct"),
         (Named, "Named", "make it a msgspec Struct with array_like=True"),
         (enum.Enum, "Enum", "use an enum class of your own"),
