@@ -7,6 +7,19 @@ from io import BytesIO
 __all__ = ["FillableBytes"]
 
 
+class _Storage(BytesIO):
+    """A BytesIO that the garbage collector may find while it is being written to.
+
+    The collector closes files that it finds, which fails for a BytesIO with a view of
+    it, and some releases of Python report that.
+    """
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Do nothing: memory is all there is to let go of."""
+
+
 class FillableBytes:
     """A byte string under construction.
 
@@ -20,7 +33,7 @@ class FillableBytes:
     def __init__(self, length: int) -> None:
         # BytesIO takes over an initial value that nobody else refers to, and lets it
         # be written through getbuffer().
-        self._storage = BytesIO(bytes(length))
+        self._storage = _Storage(bytes(length))
         self.view = self._storage.getbuffer()
 
     def finish(self) -> bytes:
