@@ -11,6 +11,9 @@
 The names here are the public face. Below it, the way of a value: `schema` (codecs),
 `messages` and `envelope`, `conduits`, `links`; and above those `session`, `service`,
 `transports`, `connecting` and `serving`.
+
+Docstrings cite the rules of the protocol that they keep, in backticks and parentheses.
+docs/protocol.md explains each rule, at the anchor ``rule-`` followed by its id.
 """
 
 from . import errors, hash, links, schema, session, transports
