@@ -9,6 +9,7 @@ item) are read in place, and numbers below 128, which are one byte, are not a ca
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from struct import Struct
@@ -38,7 +39,7 @@ from .messages import (
     RequestCancel,
     RequestResponse,
 )
-from .metadata import NO_METADATA, Metadata, MetadataEntry
+from .metadata import NO_METADATA, Metadata, MetadataEntry, plain_value
 
 __all__ = ["DynConduitTx", "MessageFamily", "decode_message", "encode_message"]
 
@@ -211,25 +212,32 @@ def _write_metadata(out: _Pieces, metadata: Iterable[MetadataEntry]) -> None:
     entries = tuple(metadata)
     out.append(_varint(len(entries)))
     for index, entry in enumerate(entries):
-        value = entry.value
         _write_text(out, entry.key, index, "key")
-        if isinstance(value, str):
-            out.append(b"\0")
-            _write_text(out, value, index, "value")
-        elif isinstance(value, int):
-            if not 0 <= value <= _U64_MAX:  # which may be a secret, and is not told
-                where = f"$.metadata[{index}].value"
-                raise EncodeError("expected a number from 0 to 2**64 - 1", where)
-            out.append(b"\2" + _varint(value))
-        else:
-            out.append(b"\1")
-            _write_bytes(out, bytes(value))
-        out.append(_varint(entry.flags))
+        _write_value(out, entry.value, index)
+        out.append(_varint(operator.index(entry.flags)))
+
+
+def _write_value(out: _Pieces, given: object, index: int) -> None:
+    try:
+        value = plain_value(given)
+    except TypeError as error:
+        raise EncodeError(str(error), f"$.metadata[{index}].value") from None
+    if isinstance(value, str):
+        out.append(b"\0")
+        _write_text(out, value, index, "value")
+    elif isinstance(value, int):
+        if not 0 <= value <= _U64_MAX:  # which may be a secret, and is not told
+            where = f"$.metadata[{index}].value"
+            raise EncodeError("expected a number from 0 to 2**64 - 1", where)
+        out.append(b"\2" + _varint(value))
+    else:
+        out.append(b"\1")
+        _write_bytes(out, value)
 
 
 def _write_text(out: _Pieces, text: str, index: int, part: str) -> None:
     try:
-        data = text.encode()
+        data = str.encode(text)
     except UnicodeEncodeError as error:
         where = f"$.metadata[{index}].{part}"
         raise EncodeError(f"expected text for UTF-8: {error.reason}", where) from None
@@ -270,7 +278,7 @@ def _read_entry(payload: _Payload, pos: int, where: str) -> tuple[MetadataEntry,
 
 def _write_settings(out: _Pieces, settings: ConnectionSettings) -> None:
     out.append(b"\1" if settings.parity else b"\0")
-    out.append(_varint(settings.max_concurrent_requests, _U32_MAX))
+    out.append(_varint(operator.index(settings.max_concurrent_requests), _U32_MAX))
 
 
 def _read_settings(payload: _Payload, pos: int) -> tuple[ConnectionSettings, int]:

@@ -7,8 +7,9 @@ A list of entries, each a key, a value and flags. The order and duplicates are k
 from __future__ import annotations
 
 import enum
+import operator
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, overload
+from typing import Any, SupportsIndex, TypeAlias, cast, overload
 
 import msgspec
 
@@ -21,6 +22,7 @@ __all__ = [
     "MetadataFlags",
     "MetadataLike",
     "MetadataValue",
+    "plain_value",
     "shown",
 ]
 
@@ -90,7 +92,9 @@ class Metadata(tuple[MetadataEntry, ...]):
 
         Args:
             source: a mapping of keys to values, or entries, for keys that occur twice
-                and for flags. A `Metadata` is returned as it is.
+                and for flags. A `Metadata` is returned as it is. Values of classes
+                derived from the three, and whole numbers of other classes, such as
+                those of numpy, become a `str`, `bytes` or `int`.
 
         Raises:
             ValueError: a number outside 64 bits, a text that UTF-8 has no bytes for,
@@ -104,9 +108,7 @@ class Metadata(tuple[MetadataEntry, ...]):
             entries = [MetadataEntry(key, value) for key, value in source.items()]
         else:
             entries = list(source)
-        for entry in entries:
-            _check(entry)
-        return cls(entries)
+        return cls(map(_checked, entries))
 
     @overload
     def get(self, key: str) -> MetadataValue | None: ...
@@ -170,7 +172,29 @@ def _repr(value: MetadataValue) -> str:
     return f"{legible(repr(value[:MOST_SHOWN]), MOST_SHOWN)}... ({len(value)} long)"
 
 
-def _check(entry: MetadataEntry) -> None:
+def plain_value(value: object) -> MetadataValue:
+    """A value as what it is on the wire, for it may be of a class of the user's own.
+
+    Numbers of other classes wrap at their width when they are shifted, and a derived
+    class may say something else of itself than what it holds.
+
+    Raises:
+        TypeError: it is none of the three kinds.
+    """
+    if type(value) is str or type(value) is int or type(value) is bytes:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes):
+        return memoryview(value).tobytes()
+    try:
+        return operator.index(cast("SupportsIndex", value))
+    except TypeError:
+        name = type(value).__qualname__
+        raise TypeError(f"expected str, bytes or int, got {name}") from None
+
+
+def _checked(entry: MetadataEntry) -> MetadataEntry:
     given: Any = entry
     if not isinstance(given, MetadataEntry):
         raise TypeError(
@@ -180,28 +204,31 @@ def _check(entry: MetadataEntry) -> None:
     key: Any = entry.key
     if not isinstance(key, str):
         raise TypeError(f"metadata: expected a str as key, got {key!r}")
+    key = str.__str__(key)
     _check_text(key, key, "key")
-    if entry.flags & ~_KNOWN_FLAGS:
+    flags = operator.index(entry.flags)
+    if flags & ~_KNOWN_FLAGS:
         raise ValueError(
-            f"metadata {key!r}: flags {entry.flags:#x} have reserved bits set; "
+            f"metadata {key!r}: flags {flags:#x} have reserved bits set; "
             "only SENSITIVE and NO_PROPAGATE exist"
         )
-    _check_value(entry)
+    try:
+        value = plain_value(entry.value)
+    except TypeError as error:
+        raise TypeError(f"metadata {key!r}: {error}") from None
+    _check_value(key, value, is_secret=bool(flags & _SENSITIVE))
+    if value is entry.value and key is entry.key and flags is entry.flags:
+        return entry
+    return MetadataEntry(key, value, flags)
 
 
-def _check_value(entry: MetadataEntry) -> None:
-    key = entry.key
-    value: Any = entry.value
+def _check_value(key: str, value: MetadataValue, *, is_secret: bool) -> None:
     if isinstance(value, int):
         if not 0 <= value <= _U64_MAX:
-            got = "a number outside" if entry.flags & _SENSITIVE else str(value)
+            got = "a number outside" if is_secret else str(value)
             raise ValueError(f"metadata {key!r}: expected 0 to 2**64 - 1, got {got}")
     elif isinstance(value, str):
         _check_text(key, value, "value")
-    elif not isinstance(value, bytes):
-        raise TypeError(
-            f"metadata {key!r}: expected str, bytes or int, got {type(value).__name__}"
-        )
 
 
 def _check_text(key: str, text: str, part: str) -> None:

@@ -22,6 +22,8 @@ from roam_trio.metadata import (
     shown,
 )
 
+from .schema.numberlike import KINDS, fixed_width, number_of
+
 SENSITIVE = MetadataFlags.SENSITIVE
 NO_PROPAGATE = MetadataFlags.NO_PROPAGATE
 
@@ -73,6 +75,62 @@ class TestMaking:
     @pytest.mark.parametrize("value", [0, 127, 128, 2**64 - 1])
     def test_numbers_of_64_bits_are_taken(self, value: int) -> None:
         assert carried(Metadata.of({"k": value})).get("k") == value
+
+    @pytest.mark.rule("rpc.metadata.value")
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("number", [5, 100, 200, 40_000, 3_000_000_000, 2**63])
+    def test_numbers_of_other_classes_arrive_as_those_numbers(
+        self, kind: type[Any], number: int
+    ) -> None:
+        value = kind(number)
+        plain = number_of(value)
+        if plain < 0:
+            with pytest.raises(ValueError, match="expected 0 to"):
+                Metadata.of({"k": value})
+            with pytest.raises(EncodeError, match="expected a number from 0"):
+                carried(Metadata([MetadataEntry("k", value)]))
+            return
+        made = Metadata.of({"k": value})
+        assert type(made.get("k")) is int
+        assert carried(made).get("k") == plain
+        assert carried(Metadata([MetadataEntry("k", value)])).get("k") == plain
+
+    @pytest.mark.rule("rpc.metadata.flags")
+    @pytest.mark.parametrize("flags", [SENSITIVE, fixed_width(4, True)(3)])
+    def test_flags_of_other_classes_arrive_as_their_bits(self, flags: Any) -> None:
+        entry = MetadataEntry("k", "v", flags)
+        for metadata in (Metadata.of([entry]), Metadata([entry])):
+            (arrived,) = carried(metadata)
+            assert arrived.flags == number_of(flags)
+
+    def test_texts_and_bytes_of_derived_classes_arrive_as_what_they_hold(self) -> None:
+        class Text(str):
+            __slots__ = ()
+
+            def encode(self, *_: Any) -> bytes:  # type: ignore[override]
+                return b"other"
+
+        class Data(bytes):
+            def __bytes__(self) -> bytes:
+                return b"other"
+
+        for metadata in (
+            Metadata.of({Text("k"): Text("v"), "d": Data(b"abc")}),
+            Metadata(
+                [MetadataEntry(Text("k"), Text("v")), MetadataEntry("d", Data(b"abc"))]
+            ),
+        ):
+            arrived = carried(metadata)
+            assert arrived.get("k") == "v"
+            assert arrived.get("d") == b"abc"
+
+    @pytest.mark.parametrize("value", [1.5, None, bytearray(b"a"), memoryview(b"a")])
+    def test_unchecked_values_of_no_wire_kind_are_refused_by_their_class(
+        self, value: Any
+    ) -> None:
+        with pytest.raises(EncodeError, match=f"got {type(value).__name__}") as caught:
+            carried(Metadata([MetadataEntry("k", value)]))
+        assert caught.value.path == "$.metadata[0].value"
 
     @pytest.mark.rule("rpc.metadata.value")
     @pytest.mark.parametrize("value", [-1, 2**64])

@@ -8,12 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import repeat
-from operator import countOf
+from operator import countOf, index
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
-from .primitives import refuse
+from .primitives import check_record, refuse
 
 __all__ = [
     "TEXTS",
@@ -31,6 +31,7 @@ __all__ = [
     "check_instances",
     "check_kind",
     "check_kinds",
+    "check_records",
     "pack",
     "unpack",
 ]
@@ -118,6 +119,14 @@ def check_instances(values: Values, cls: type[Any]) -> None:
         refuse("of another class")
 
 
+def check_records(values: Values, cls: type[Any]) -> None:
+    """Require that values are of a class with fields, or of one derived from it that
+    has no more of them."""
+    if countOf(map(type, values), cls) != len(values):
+        for value in values:
+            check_record(value, cls)
+
+
 def check_count(column: Sequence[Any], count: int) -> None:
     if len(column) != count:
         refuse("another number of values")
@@ -145,7 +154,7 @@ class Numbers(Column):
     def take(self, values: Values) -> Any:
         for size, form in self._forms.items():
             # One that is large is mostly not the only one.
-            if values and abs(values[0]) >> size * 8:
+            if values and abs(index(values[0])) >> size * 8:
                 continue
             with suppress(struct.error):
                 return pack(form, values)

@@ -16,6 +16,7 @@ from .column_leaves import (
     check_instances,
     check_kind,
     check_kinds,
+    check_records,
     pack,
     unpack,
 )
@@ -126,7 +127,7 @@ class Transparent(Column):
         self.wire = inner.wire
 
     def take(self, values: Values) -> Any:
-        check_instances(values, self._record.cls)
+        check_records(values, self._record.cls)
         (inner,) = self._split(values)
         return self._inner.take(inner)
 
@@ -183,7 +184,7 @@ class Records(Column):
         self.wire = _tuple_of(*(column.wire for column in columns))
 
     def take(self, values: Values) -> Any:
-        check_instances(values, self._record.cls)
+        check_records(values, self._record.cls)
         split = self._split(values)
         return tuple(
             column.take(taken)

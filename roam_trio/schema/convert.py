@@ -7,8 +7,9 @@ addresses are registered here.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path, PurePath
@@ -44,7 +45,9 @@ def register_wire_type(
     Args:
         cls: the class.
         wire_type: an annotation that has a wire form.
-        unstructure: makes a value of `wire_type` from an instance.
+        unstructure: makes a value of `wire_type` from an instance, also from one of a
+            derived class. Of what `structure` would not give back it raises an
+            exception, which becomes the cause of an `EncodeError`.
         structure: makes an instance. Whatever it raises becomes the cause of a
             `DecodeError`.
     """
@@ -64,6 +67,40 @@ def _date_to_text(value: date) -> str:
     return value.isoformat()
 
 
+def _datetime_to_text(value: datetime) -> str:
+    if value.tzinfo is None:
+        if value.fold:
+            raise ValueError(
+                "fold=1 would be lost, and the value be another moment; give it a "
+                "zone, as in value.astimezone()"
+            )
+    elif value.utcoffset() is None:
+        raise ValueError(
+            f"the tzinfo {type(value.tzinfo).__qualname__} gives no offset, and would "
+            "be lost; give the value one that does, or none"
+        )
+    return datetime.isoformat(value)
+
+
+def _same_moment(one: datetime, other: datetime) -> bool:
+    if one.tzinfo is None:
+        return one == other
+    # In UTC, since in an hour that occurs twice nothing equals a time of a zone.
+    return one.astimezone(UTC) == other.astimezone(UTC)
+
+
+def _path_to_text(value: PurePath) -> str:
+    if not isinstance(value, _OWN_FLAVOUR):
+        raise TypeError(
+            f"a {type(value).__qualname__} would arrive as a {_OWN_FLAVOUR.__name__}; "
+            "send its text as a str"
+        )
+    return str(value)
+
+
+_OWN_FLAVOUR: type[PurePath] = type(PurePath())
+
+
 def _ipv6_to_bytes(value: IPv6Address) -> bytes:
     if value.scope_id is not None:
         raise ValueError(f"the scope of {value} cannot be sent")
@@ -74,43 +111,64 @@ def _timedelta_to_microseconds(value: timedelta) -> int:
     return value // timedelta(microseconds=1)
 
 
+def _register(
+    cls: type[T],
+    wire_type: Any,
+    unstructure: Callable[[T], Any],
+    structure: Callable[[Any], T],
+    *others: type[T],
+    same: Callable[[T, T], bool] = operator.eq,
+) -> None:
+    """Register a class of the standard library.
+
+    Derived classes may hold more (an `IPv4Interface` has a network, the timestamps of
+    pandas have nanoseconds), so what is made of their instances must equal them.
+
+    Args:
+        others: derived classes that hold no more.
+        same: whether two values are the same.
+    """
+    whole = {cls, *others}
+
+    def checked(value: T) -> Any:
+        wire = unstructure(value)
+        if type(value) not in whole and not same(structure(wire), value):
+            raise ValueError(
+                f"a part of the {type(value).__qualname__} would be lost; "
+                f"make it a {cls.__qualname__}"
+            )
+        return wire
+
+    register_wire_type(cls, wire_type, unstructure=checked, structure=structure)
+
+
 def _register_builtins() -> None:
-    register_wire_type(
+    _register(
         UUID,
         Annotated[bytes, Length(16)],
-        unstructure=lambda value: value.bytes,
-        structure=lambda octets: UUID(bytes=octets),
+        lambda value: value.bytes,
+        lambda octets: UUID(bytes=octets),
     )
-    register_wire_type(
-        datetime,
-        str,
-        unstructure=datetime.isoformat,
-        structure=datetime.fromisoformat,
+    _register(
+        datetime, str, _datetime_to_text, datetime.fromisoformat, same=_same_moment
     )
-    register_wire_type(
-        date, str, unstructure=_date_to_text, structure=date.fromisoformat
-    )
-    register_wire_type(
+    _register(date, str, _date_to_text, date.fromisoformat)
+    _register(
         timedelta,
         i64,
-        unstructure=_timedelta_to_microseconds,
-        structure=lambda microseconds: timedelta(microseconds=microseconds),
+        _timedelta_to_microseconds,
+        lambda microseconds: timedelta(microseconds=microseconds),
     )
-    register_wire_type(Decimal, str, unstructure=str, structure=Decimal)
-    register_wire_type(Path, str, unstructure=str, structure=Path)
-    register_wire_type(PurePath, str, unstructure=str, structure=PurePath)
-    register_wire_type(
+    _register(Decimal, str, Decimal.__str__, Decimal)
+    _register(Path, str, _path_to_text, Path, type(Path()))
+    _register(PurePath, str, _path_to_text, PurePath, _OWN_FLAVOUR, type(Path()))
+    _register(
         IPv4Address,
         Annotated[bytes, Length(4)],
-        unstructure=lambda value: value.packed,
-        structure=IPv4Address,
+        lambda value: value.packed,
+        IPv4Address,
     )
-    register_wire_type(
-        IPv6Address,
-        Annotated[bytes, Length(16)],
-        unstructure=_ipv6_to_bytes,
-        structure=IPv6Address,
-    )
+    _register(IPv6Address, Annotated[bytes, Length(16)], _ipv6_to_bytes, IPv6Address)
 
 
 _register_builtins()

@@ -80,7 +80,7 @@ class EncoderSource:
             case TupleShape():
                 self._tuple(to, shape, "value")
             case StructShape(_, record):
-                self._check_class(to, record.cls, "value")
+                self._check_record(to, record, "value")
                 self._record(to, record, "value")
                 if not record.fields:
                     to.line("return")
@@ -108,7 +108,7 @@ class EncoderSource:
             case ListShape() | SetShape() | MapShape() | ArrayShape():
                 self._collection(to, shape, value)
             case TransparentShape(record):
-                self._check_class(to, record.cls, value)
+                self._check_record(to, record, value)
                 self._record(to, record, value)
             case ConvertedShape():
                 self._converted(to, shape, value)
@@ -141,20 +141,24 @@ class EncoderSource:
                 return f"{index}[id({value})]"
 
     def _integer(self, shape: IntShape, value: str) -> str:
-        byte = self._primitive("BYTE")
-        if shape.bits == 8 and not shape.signed:
-            return f"{byte}[{value}] if {value} >= 0 else {self._refuse(shape.name)}"
-        if shape.bits == 8:
-            return (
-                f"{byte}[{value} & 255] if -128 <= {value} < 128 "
-                f"else {self._refuse(shape.name)}"
-            )
+        byte, zigzag = self._primitive("BYTE"), self._primitive("ZIGZAG")
+        # Two comparisons take less time than a chain of two.
+        match shape:
+            case IntShape(_, 8, False):
+                short = f"{byte}[{value}] if {value} >= 0"
+            case IntShape(_, 8, True):
+                short = f"{byte}[{value} & 255] if {value} >= -128 and {value} < 128"
+            case IntShape(_, _, False):
+                short = f"{byte}[{value}] if {value} >= 0 and {value} < 128"
+            case _:
+                short = f"{zigzag}[{value}] if {value} >= -64 and {value} < 64"
         write = self._writer(shape)
-        if shape.signed:
-            short = f"{self._primitive('ZIGZAG')}[{value}] if -64 <= {value} < 64"
-        else:
-            short = f"{byte}[{value}] if 0 <= {value} < 128"
-        return f"{short} else {write}({value})"
+        name, writer = f"write_other_{shape.name}", primitives.OTHER_WRITERS[shape.name]
+        # The class goes first, for only an `int` is sure to compare like one.
+        return (
+            f"({short} else {write}({value})) if {value}.__class__ is int "
+            f"else {self._module.bind(name, writer)}({value})"
+        )
 
     def _text(self, to: Function, value: str) -> None:
         data, length = to.local("data"), to.local("n")
@@ -204,21 +208,21 @@ class EncoderSource:
             case ArrayShape(item, length, "bytes" | "memoryview"):
                 self._byte_array(to, length, value)
             case ArrayShape(item, length, python):
-                self._check_kind(to, python, (list, tuple), value)
+                self._as_kind(to, python, "as_sequence", value)
                 wrong = self._refuse("length")
                 to.line(f"if len({value}) != {length!r}: {wrong}")
                 self._items(to, item, value)
             case ListShape(item, python):
-                self._check_kind(to, python, (list, tuple), value)
+                self._as_kind(to, python, "as_sequence", value)
                 self._counted(to, value, self._sizes.of(item))
                 self._items(to, item, value)
             case SetShape(item, frozen):
                 first = "frozenset" if frozen else "set"
-                self._check_kind(to, first, (set, frozenset), value)
+                self._as_kind(to, first, "as_items", value)
                 self._counted(to, value, self._sizes.of(item))
                 self._items(to, item, value)
             case MapShape(key, item):
-                self._check_kind(to, "dict", (dict,), value)
+                self._as_kind(to, "dict", "as_dict", value)
                 size = self._sizes.of(key) + self._sizes.of(item)
                 self._counted(to, value, size)
                 each_key, each = to.local("key"), to.local("item")
@@ -250,14 +254,15 @@ class EncoderSource:
                 pack = self._module.bind("pack", struct.pack)
                 form = fixed_format(item)
                 to.line(f'append({pack}(f"<{{len({value})}}{form}", *{value}))')
-            case IntShape(signed=False):
+            case IntShape():
                 each, short = to.local("item"), to.local("short")
                 encoded = self._expression(item, each)
-                to.line(f"{short} = {self._primitive('small_numbers')}({value})")
+                small = "small_signed_numbers" if item.signed else "small_numbers"
+                to.line(f"{short} = {self._primitive(small)}({value})")
                 to.line(f"if {short} is None:")
                 to.line(f'    {short} = b"".join([{encoded} for {each} in {value}])')
                 to.line(f"append({short})")
-            case BoolShape() | IntShape() | EnumShape() | CharShape():
+            case BoolShape() | EnumShape() | CharShape():
                 each = to.local("item")
                 encoded = self._expression(item, each)
                 to.line(f'append(b"".join([{encoded} for {each} in {value}]))')
@@ -265,7 +270,7 @@ class EncoderSource:
                 # In place, as a call for each would take a good part of the time.
                 each = to.local("item")
                 with to.block(f"for {each} in {value}:"):
-                    self._check_class(to, record.cls, each)
+                    self._check_record(to, record, each)
                     self._record(to, record, each)
             case _:
                 each = to.local("item")
@@ -275,7 +280,8 @@ class EncoderSource:
     # ------------------------------------------------------------ composites
 
     def _tuple(self, to: Function, shape: TupleShape, value: str) -> None:
-        self._check_kind(to, "tuple", (tuple,), value)
+        check = self._primitive("check_instance")
+        to.line(f"if {value}.__class__ is not tuple: {check}({value}, tuple)")
         labels = shape.labels or ["item"] * len(shape.items)
         names = [to.local(label) for label in labels]
         to.line(f"[{', '.join(names)}] = {value}")
@@ -328,12 +334,14 @@ class EncoderSource:
         check = self._primitive("check_instance")
         to.line(f"if {value}.__class__ is not {name}: {check}({value}, {name})")
 
-    def _check_kind(
-        self, to: Function, first: str, kinds: tuple[type[Any], ...], value: str
-    ) -> None:
-        check = self._primitive("check_instance")
-        names = ", ".join(kind.__name__ for kind in kinds)
-        to.line(f"if {value}.__class__ is not {first}: {check}({value}, ({names},))")
+    def _check_record(self, to: Function, record: Record, value: str) -> None:
+        name = self._module.bind(record.cls.__name__, record.cls)
+        check = self._primitive("check_record")
+        to.line(f"if {value}.__class__ is not {name}: {check}({value}, {name})")
+
+    def _as_kind(self, to: Function, first: str, convert: str, value: str) -> None:
+        as_kind = self._primitive(convert)
+        to.line(f"if {value}.__class__ is not {first}: {value} = {as_kind}({value})")
 
     def _primitive(self, name: str) -> str:
         return self._module.bind(name, getattr(primitives, name))

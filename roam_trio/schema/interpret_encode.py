@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from .primitives import as_bytes
+from .primitives import as_bytes, as_dict, as_items, as_sequence
 from .shape import (
     ArrayShape,
     BoolShape,
@@ -32,6 +32,7 @@ from .shape import (
     UnionShape,
     UnitShape,
 )
+from .subclasses import lost_fields, lost_text
 from .walk import (
     Problem,
     Walk,
@@ -43,6 +44,8 @@ from .walk import (
 )
 
 __all__ = ["InterpretedEncoder"]
+
+Kind = TypeVar("Kind")
 
 
 class InterpretedEncoder(Walk):
@@ -59,7 +62,7 @@ class InterpretedEncoder(Walk):
             case FloatShape(bits):
                 self.floating(bits, value)
             case CharShape():
-                if not isinstance(value, str) or len(value) != 1:
+                if not isinstance(value, str) or str.__len__(value) != 1:
                     raise expected("one character", value)
                 self.text(value)
             case StrShape():
@@ -101,10 +104,11 @@ class InterpretedEncoder(Walk):
                 self.tuple(shape, value)
             case StructShape(_, record) | TransparentShape(record):
                 self.instance(record.cls, value)
+                self.keeps_its_fields(record.cls, value)
                 self.record(record, value)
             case EnumShape(_, cls, members):
                 self.instance(cls, value)
-                self.varint(members.index(value))
+                self.varint([each is value for each in members].index(True))
             case UnionShape():
                 self.variant(shape, value)
             case ConvertedShape(cls, inner, unstructure):
@@ -123,7 +127,7 @@ class InterpretedEncoder(Walk):
         except TypeError:
             raise expected(range_of(shape), value) from None
         if not shape.minimum <= number <= shape.maximum:
-            raise expected(range_of(shape), number)
+            raise expected(range_of(shape), value)
         if shape.bits == 8:
             self.pieces.append(number.to_bytes(1, "little", signed=shape.signed))
         elif shape.signed:
@@ -165,36 +169,41 @@ class InterpretedEncoder(Walk):
         if not isinstance(value, cls):
             raise expected(cls.__qualname__, value)
 
+    def keeps_its_fields(self, cls: type[Any], value: Any) -> None:
+        lost = lost_fields(value, cls)
+        if lost:
+            raise Problem(lost_text(value, cls, lost))
+
     def collection(
         self, shape: ListShape | ArrayShape | SetShape | MapShape, value: Any
     ) -> None:
         match shape:
             case ListShape(item, python):
-                self.one_of((list, tuple), python, value)
-                self.counted(item, value)
+                self.counted(item, self.kind(python, as_sequence, value))
             case ArrayShape(item, length, "bytes" | "memoryview"):
                 data = self.data(value)
                 self.length("bytes", length, _data_length(data), value)
                 self.pieces.append(data)
             case ArrayShape(item, length, python):
-                self.one_of((list, tuple), python, value)
-                self.length("items", length, len(value), value)
-                self.items(item, value)
+                values = self.kind(python, as_sequence, value)
+                self.length("items", length, len(values), value)
+                self.items(item, values)
             case SetShape(item):
-                self.one_of((set, frozenset), "set", value)
-                self.counted(item, value)
+                self.counted(item, self.kind("set", as_items, value))
             case MapShape(key, item):
-                self.one_of((dict,), "dict", value)
+                entries = self.kind("dict", as_dict, value)
                 size = self.sizes.of(key) + self.sizes.of(item)
-                self.check_zero_sized(size, len(value))
-                self.varint(len(value))
-                for index, (each_key, each) in enumerate(value.items()):
+                self.check_zero_sized(size, len(entries))
+                self.varint(len(entries))
+                for index, (each_key, each) in enumerate(entries.items()):
                     self.within(f".keys()[{index}]", self.encode, key, each_key)
                     self.within(f"[{text_of_key(each_key)}]", self.encode, item, each)
 
-    def one_of(self, kinds: tuple[type[Any], ...], name: str, value: Any) -> None:
-        if not isinstance(value, kinds):
-            raise expected(name, value)
+    def kind(self, name: str, convert: Callable[[Any], Kind], value: Any) -> Kind:
+        try:
+            return convert(value)
+        except (TypeError, ValueError) as cause:
+            raise expected(name, value) from cause
 
     def length(self, what: str, length: int, actual: int, value: Any) -> None:
         if actual != length:
@@ -210,10 +219,12 @@ class InterpretedEncoder(Walk):
             self.within(f"[{index}]", self.encode, item, value)
 
     def tuple(self, shape: TupleShape, value: Any) -> None:
-        self.one_of((tuple,), "tuple", value)
-        self.length("items", len(shape.items), len(value), value)
+        if not isinstance(value, tuple):
+            raise expected("tuple", value)
+        values: list[Any] = list(value)
+        self.length("items", len(shape.items), len(values), value)
         for step, item, each in zip(
-            tuple_steps(shape), shape.items, value, strict=True
+            tuple_steps(shape), shape.items, values, strict=True
         ):
             self.within(step, self.encode, item, each)
 
@@ -231,6 +242,7 @@ class InterpretedEncoder(Walk):
         }
         for cls in type(value).__mro__:
             if cls in by_class:
+                self.keeps_its_fields(cls, value)
                 self.varint(by_class[cls])
                 self.record(shape.variants[by_class[cls]].record, value)
                 return

@@ -8,25 +8,33 @@ goes over the value again with the interpreter to say what is wrong and where.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeVar, cast
+from collections.abc import Callable, Collection
+from operator import index
+from typing import Any, Final, NoReturn, SupportsIndex, TypeVar, cast
 
 from .sizes import MAX_ZERO_SIZED
+from .subclasses import check_subclass
 
 __all__ = [
     "BOOL",
     "BYTE",
+    "OTHER_WRITERS",
     "READERS",
     "WRITERS",
     "ZIGZAG",
     "as_bytes",
+    "as_dict",
+    "as_items",
+    "as_sequence",
     "check_instance",
+    "check_record",
     "check_zero_sized",
     "index_by_class",
     "length_prefixed",
     "one_char",
     "refuse",
     "small_numbers",
+    "small_signed_numbers",
     "varint_reader",
     "varint_writer",
     "zigzag_writer",
@@ -80,7 +88,7 @@ def varint_writer(maximum: int) -> Callable[[int], bytes]:
     """A function that encodes integers from 0 to `maximum`."""
 
     def write(number: int) -> bytes:
-        if 0x80 <= number < 0x4000:
+        if number >= 0x80 and number < 0x4000:  # quicker than a chain
             return _MORE[number & 0x7F] + BYTE[number >> 7]
         if not 0 <= number <= maximum:
             refuse("out of range")
@@ -102,28 +110,72 @@ def zigzag_writer(maximum: int) -> Callable[[int], bytes]:
     return write
 
 
+def _write_u8(number: int) -> bytes:
+    return BYTE[number] if number >= 0 else refuse("out of range")
+
+
+def _write_i8(number: int) -> bytes:
+    return BYTE[number & 255] if -128 <= number < 128 else refuse("out of range")
+
+
 WRITERS: Final[dict[str, Callable[[int], bytes]]] = {
+    "u8": _write_u8,
     "u16": varint_writer(2**16 - 1),
     "u32": varint_writer(2**32 - 1),
     "u64": varint_writer(2**64 - 1),
     "u128": varint_writer(2**128 - 1),
     "usize": varint_writer(2**64 - 1),
+    "i8": _write_i8,
     "i16": zigzag_writer(2**15 - 1),
     "i32": zigzag_writer(2**31 - 1),
     "i64": zigzag_writer(2**63 - 1),
     "i128": zigzag_writer(2**127 - 1),
     "isize": zigzag_writer(2**63 - 1),
 }
-"""The encoders of integers wider than a byte, by the name of the type."""
+"""The encoders of integers, by the name of the type. They take exactly an `int`."""
 
 
-def small_numbers(values: list[int] | tuple[int, ...]) -> bytes | None:
+def _other_writer(write: Callable[[int], bytes]) -> Callable[[SupportsIndex], bytes]:
+    def write_other(number: SupportsIndex) -> bytes:
+        return write(index(number))
+
+    return write_other
+
+
+OTHER_WRITERS: Final[dict[str, Callable[[SupportsIndex], bytes]]] = {
+    name: _other_writer(write) for name, write in WRITERS.items()
+}
+"""The encoders of numbers of any other class, such as `numpy.uint32` or one derived
+from `int`. Such numbers calculate in their own way: they wrap at their width when they
+are shifted, and compare as they like. So each is made an `int` first."""
+
+
+def small_numbers(values: Collection[int]) -> bytes | None:
     """The encoding of numbers that are all below 128, or None if they are not."""
     try:
         encoded = bytes(values)
     except ValueError:
         return None
     return encoded if encoded.isascii() else None
+
+
+def small_signed_numbers(values: Collection[int]) -> bytes | None:
+    """The encoding of numbers that are all from -64 to 63, or None if they are not."""
+    first = next(iter(values), 0)
+    if type(first) is int and not -64 <= first < 64:
+        return None  # one that is large is mostly not the only one
+    try:
+        encoded = struct.pack(f"{len(values)}b", *values).translate(_ZIGZAG_OF_I8)
+    except struct.error:
+        return None
+    return encoded if encoded.isascii() else None
+
+
+_ZIGZAG_OF_I8: Final = bytes(
+    number << 1 & 255 if number < 128 else ~(number << 1) & 255 for number in range(256)
+)
+"""The signed varints of the numbers of one byte; 128 and more stands for longer ones.
+"""
 
 
 def length_prefixed(encoded: bytes) -> bytes:
@@ -134,18 +186,19 @@ def length_prefixed(encoded: bytes) -> bytes:
 def as_bytes(value: object) -> bytes | memoryview:
     """What stands for `bytes` in a payload.
 
-    What cannot be changed through it is passed along: bytes, and a memoryview that is
-    read-only. A `bytearray` and a view that can be written to are copied, since nobody
-    can tell when they have been sent.
+    What nobody can change is passed along: bytes, and a view of bytes. Everything else
+    is copied, since nobody can tell when it has been sent; that a view is read-only
+    says nothing about the memory behind it.
     """
-    if isinstance(value, bytes):
+    if type(value) is bytes:
         return value
-    if isinstance(value, bytearray):
-        return bytes(value)
+    if isinstance(value, bytes | bytearray):
+        # A derived class may say something else of itself.
+        return memoryview(value).tobytes()
     if not isinstance(value, memoryview):
         raise TypeError("expected bytes")
     view = cast("memoryview[int]", value)
-    if not view.readonly or not view.c_contiguous:
+    if type(view.obj) is not bytes or not view.c_contiguous or not view.nbytes:
         return view.tobytes()
     if view.ndim == 1 and view.format == "B":
         return view
@@ -155,14 +208,42 @@ def as_bytes(value: object) -> bytes | memoryview:
 def one_char(value: str) -> bytes:
     """The encoding of a `char`."""
     encoded = str.encode(value)
-    if len(value) != 1:
+    if str.__len__(value) != 1:
         refuse("expected one character")
     return BYTE[len(encoded)] + encoded
+
+
+def as_sequence(value: object) -> list[Any] | tuple[Any, ...]:
+    """A list or tuple as such; one of a derived class as a list of what it yields."""
+    check_instance(value, (list, tuple))
+    given = cast("list[Any] | tuple[Any, ...]", value)
+    return given if type(value) in (list, tuple) else list(given)
+
+
+def as_items(value: object) -> set[Any] | frozenset[Any] | list[Any]:
+    """A set as such; one of a derived class as a list of what it yields."""
+    check_instance(value, (set, frozenset))
+    given = cast("set[Any] | frozenset[Any]", value)
+    return given if type(value) in (set, frozenset) else list(given)
+
+
+def as_dict(value: object) -> dict[Any, Any]:
+    """A dict as such; one of a derived class as a dict of the items it yields."""
+    check_instance(value, dict)
+    given = cast("dict[Any, Any]", value)
+    return given if type(value) is dict else dict(given.items())
 
 
 def check_instance(value: object, kind: type[Any] | tuple[type[Any], ...]) -> None:
     if not isinstance(value, kind):
         raise TypeError("of another class")
+
+
+def check_record(value: object, cls: type[Any]) -> None:
+    """Require an instance of a class with fields, or of a derived class without more
+    of them."""
+    check_instance(value, cls)
+    check_subclass(value, cls)
 
 
 def check_zero_sized(count: int) -> None:
@@ -171,9 +252,11 @@ def check_zero_sized(count: int) -> None:
 
 
 def index_by_class(value: object, table: dict[type[Any], T]) -> T:
-    """What a table has for the class of a value, or for the nearest of its bases."""
+    """What a table has for the class of a value, or for the nearest of its bases, if
+    the class has no more fields than that."""
     for cls in type(value).__mro__:
         if cls in table:
+            check_subclass(value, cls)
             return table[cls]
     raise TypeError("of none of the classes")
 

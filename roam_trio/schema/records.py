@@ -21,7 +21,7 @@ import msgspec
 from ..errors import SchemaError
 from .annotations import field_types, normalise
 
-__all__ = ["Layout", "LayoutField", "layout_of"]
+__all__ = ["Layout", "LayoutField", "is_class_variable", "layout_of"]
 
 
 @attrs.frozen
@@ -142,7 +142,7 @@ def _require_own(cls: type[Any], mark: str, path: str) -> None:
     if mark in cls.__dict__:
         return
     for name, annotation in inspect.get_annotations(cls).items():
-        if not _is_class_variable(annotation):
+        if not is_class_variable(annotation):
             raise SchemaError(
                 f"{cls.__qualname__} declares the field {name!r} but is not decorated "
                 "as its base class is; decorate it too",
@@ -150,7 +150,7 @@ def _require_own(cls: type[Any], mark: str, path: str) -> None:
             )
 
 
-def _is_class_variable(annotation: object) -> bool:
+def is_class_variable(annotation: object) -> bool:
     if isinstance(annotation, str):
         return "ClassVar" in annotation
     return annotation is ClassVar or get_origin(annotation) is ClassVar

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 import pathlib
 import uuid
+import zoneinfo
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from roam_trio import DecodeError, EncodeError, SchemaError
 from roam_trio.schema import register_wire_type, rpc_plan, shape_of, u8
 from roam_trio.schema.convert import converter
+from roam_trio.schema.interpret import interpret_encode
 
 from .examples import Tx, hexed
 
@@ -32,6 +35,45 @@ class Celsius:
 
 
 register_wire_type(Celsius, float, unstructure=lambda c: c.degrees, structure=Celsius)
+
+
+class NoOffset(datetime.tzinfo):
+    """A zone that does not know its offset."""
+
+    def utcoffset(self, dt: datetime.datetime | None) -> None:
+        return None
+
+
+class Frozen(datetime.datetime):
+    """Holds no more than its base."""
+
+
+class Precise(datetime.datetime):
+    """Holds nanoseconds, as the timestamps of pandas do."""
+
+    nanosecond = 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Precise) and super().__eq__(other)
+
+    __hash__ = datetime.datetime.__hash__
+
+
+class PreciseDelta(datetime.timedelta):
+    """As `Precise`."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PreciseDelta) and super().__eq__(other)
+
+    __hash__ = datetime.timedelta.__hash__
+
+
+SECOND_TIME = datetime.datetime(2024, 10, 27, 2, 30, fold=1)
+FOREIGN_PATH = (
+    pathlib.PureWindowsPath("a\\b")
+    if os.name == "posix"
+    else pathlib.PurePosixPath("a\\b")
+)
 
 
 class Family:
@@ -146,10 +188,73 @@ def test_bytes_that_mean_nothing_are_refused(type_: Any, given: Any) -> None:
         (pathlib.Path, "a/b", "expected Path"),
         (pathlib.Path, pathlib.Path("\udc80"), "lone surrogates"),
         (Decimal, Fraction(1, 2), "expected Decimal"),
+        (datetime.datetime, SECOND_TIME, "fold=1 would be lost"),
+        (datetime.datetime, SECOND_TIME.replace(tzinfo=NoOffset()), "NoOffset gives"),
+        (datetime.datetime, Precise(2024, 1, 1), "part of the Precise would be lost"),
+        (datetime.timedelta, PreciseDelta(1), "part of the PreciseDelta would"),
+        (pathlib.PurePath, FOREIGN_PATH, f"{type(FOREIGN_PATH).__name__} would arrive"),
+        (pathlib.Path, FOREIGN_PATH, "expected Path"),
+        (ipaddress.IPv4Address, ipaddress.ip_interface("10.0.0.1/24"), "IPv4Interface"),
+        (ipaddress.IPv6Address, ipaddress.ip_interface("fe80::1/64"), "IPv6Interface"),
     ],
 )
 def test_what_would_not_come_back_is_not_sent(
     type_: Any, value: Any, problem: str
 ) -> None:
-    with pytest.raises(EncodeError, match=problem):
-        rpc_plan(type_).encode(value)
+    plan = rpc_plan(type_)
+    for encode in (plan.encode, lambda value: interpret_encode(plan.shape, value)):
+        with pytest.raises(EncodeError, match=problem):
+            encode(value)
+    columns = rpc_plan(list[tuple[type_, str]]).columns
+    assert columns is not None
+    assert columns.encode([(value, "")] * 20) is None
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_datetime_in_a_zone_is_the_same_moment_at_a_fixed_offset(fold: int) -> None:
+    berlin = zoneinfo.ZoneInfo("Europe/Berlin")
+    twice = datetime.datetime(2024, 10, 27, 2, 30, tzinfo=berlin, fold=fold)
+    plan = rpc_plan(datetime.datetime)
+    frozen = Frozen(2024, 10, 27, 2, 30, tzinfo=berlin, fold=fold)
+    for moment in (twice, frozen):
+        arrived = plan.decode(b"".join(plan.encode(moment)))
+        assert arrived.timestamp() == moment.timestamp()
+        assert arrived.utcoffset() == datetime.timedelta(hours=2 - fold)
+        assert type(arrived.tzinfo) is datetime.timezone
+
+
+@pytest.mark.parametrize(
+    "text", ["0.10", "-0", "1E+3", "NaN", "-Infinity", "sNaN123", "1e-1000"]
+)
+def test_a_decimal_keeps_its_digits_and_its_kind(text: str) -> None:
+    class Money(Decimal):
+        def __str__(self) -> str:
+            return f"${super().__str__()}"
+
+    plan = rpc_plan(Decimal)
+    value = Decimal(text)
+    assert str(plan.decode(b"".join(plan.encode(value)))) == str(value)
+    money = Money("0.10")
+    assert str(plan.decode(b"".join(plan.encode(money)))) == "0.10"
+
+
+def test_paths_of_this_system_arrive_as_such() -> None:
+    for type_ in (pathlib.PurePath, pathlib.Path):
+        plan = rpc_plan(type_)
+        path = pathlib.Path("a/b")
+        assert plan.decode(b"".join(plan.encode(path))) == path
+    pure = pathlib.PurePath("a/b")
+    plan = rpc_plan(pathlib.PurePath)
+    assert plan.decode(b"".join(plan.encode(pure))) == pure
+
+
+def test_a_derived_class_that_holds_no_more_is_sent_as_its_base() -> None:
+    class Id(uuid.UUID):
+        pass
+
+    for type_, value in [
+        (uuid.UUID, Id(int=7)),
+        (datetime.datetime, Frozen(2024, 1, 1)),
+    ]:
+        plan = rpc_plan(type_)
+        assert plan.decode(b"".join(plan.encode(value))) == value

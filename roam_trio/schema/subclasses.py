@@ -1,0 +1,121 @@
+"""Instances of derived classes, which may hold more than the declared class.
+
+On the wire a class is its declared fields, so what a derived class adds would be lost.
+An instance that has such fields is refused; one that has none is sent as its base.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any, cast
+
+import attrs
+import msgspec
+
+from .records import is_class_variable
+
+__all__ = ["check_subclass", "lost_fields", "lost_text"]
+
+
+def check_subclass(value: object, cls: type[Any]) -> None:
+    """Require that an instance of a class derived from `cls` has no fields of its own.
+
+    Raises:
+        TypeError: it has, and they would be lost.
+    """
+    lost = lost_fields(value, cls)
+    if lost:
+        raise TypeError(lost_text(value, cls, lost))
+
+
+def lost_text(value: object, cls: type[Any], lost: list[str]) -> str:
+    """The reason why a value is refused."""
+    name = type(value).__qualname__
+    fields = ", ".join(map(repr, lost))
+    return (
+        f"expected {cls.__qualname__}, got {name}, which has more fields ({fields}): "
+        f"they would be lost; declare {name}, or a union with it, or send a "
+        f"{cls.__qualname__}"
+    )
+
+
+def lost_fields(value: object, cls: type[Any]) -> list[str]:
+    """The fields of an instance that `cls`, a base of its class, does not have.
+
+    They are those that the classes in between declare: to attrs, dataclasses or
+    msgspec, by annotations, or in ``__slots__``. If one of these classes has a
+    constructor of its own, its public attributes count as well.
+    """
+    kind = type(value)
+    if kind is cls or cls not in kind.__mro__:
+        return []  # a proxy only says that it is an instance
+
+    own, writes_attributes = _own_fields(cast("Any", kind), cast("Any", cls))
+    if not writes_attributes:
+        return list(own)
+    known = {*_declared(cls), *own}
+    attributes = [
+        name
+        for name in getattr(value, "__dict__", ())
+        # A name that the class has, too, is that of a cached property.
+        if name not in known and name[:1] != "_" and not hasattr(kind, name)
+    ]
+    return [*own, *attributes]
+
+
+@lru_cache(maxsize=1024)
+def _own_fields(kind: type[Any], cls: type[Any]) -> tuple[tuple[str, ...], bool]:
+    """The fields that a class declares beyond those of its base `cls`, and whether
+    it may set attributes that nothing declares."""
+    between = [
+        each
+        for each in takewhile(lambda each: each is not cls, kind.__mro__)
+        if each not in cls.__mro__
+    ]
+    names = dict.fromkeys(_declared(kind))
+    for each in reversed(between):
+        names |= dict.fromkeys(_named(each))
+    for name in _declared(cls):
+        names.pop(name, None)
+    return tuple(names), any(map(_has_own_constructor, between))
+
+
+def _declared(cls: type[Any]) -> Iterator[str]:
+    if issubclass(cls, msgspec.Struct):
+        yield from cls.__struct_fields__
+    elif attrs.has(cls):
+        yield from (field.name for field in attrs.fields(cls))
+    elif dataclasses.is_dataclass(cls):
+        yield from (field.name for field in dataclasses.fields(cls))
+
+
+def _named(cls: type[Any]) -> Iterator[str]:
+    """The names that a class declares by itself."""
+    if _is_decorated(cls):
+        return
+    for name, annotation in inspect.get_annotations(cls).items():
+        if not is_class_variable(annotation):
+            yield name
+    slots = cls.__dict__.get("__slots__", ())
+    for name in (slots,) if isinstance(slots, str) else slots:
+        if not name.startswith("_"):
+            yield name
+
+
+def _has_own_constructor(cls: type[Any]) -> bool:
+    """Whether a class has an ``__init__`` that somebody wrote."""
+    return "__init__" in cls.__dict__ and not _is_decorated(cls)
+
+
+def _is_decorated(cls: type[Any]) -> bool:
+    """Whether attrs, dataclasses or msgspec know all fields of a class."""
+    own = cls.__dict__
+    return (
+        "__attrs_attrs__" in own
+        or "__dataclass_fields__" in own
+        or issubclass(cls, msgspec.Struct)
+    )
