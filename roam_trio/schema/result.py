@@ -13,8 +13,16 @@ from ..errors import DecodeError
 from .derive import shape_of
 from .plan import RpcPlan
 from .primitives import READERS
-from .shape import ConvertedShape, Shape, StructShape, TransparentShape, UnionShape
+from .shape import (
+    ConvertedShape,
+    Record,
+    Shape,
+    StructShape,
+    TransparentShape,
+    UnionShape,
+)
 from .signature import FALLIBLE_SIGNATURE
+from .subclasses import lost_fields
 
 __all__ = [
     "CANCELLED",
@@ -81,6 +89,7 @@ class ResultPlan:
         self.error = error
         self.signature = ok.signature if error is None else FALLIBLE_SIGNATURE
         self.exceptions = () if error is None else _exceptions(error.shape)
+        self._records = {} if error is None else _records(error.shape)
 
     def encode_ok(self, value: Any) -> list[bytes | memoryview]:
         """The response of a method that has returned.
@@ -104,6 +113,23 @@ class ResultPlan:
         pieces: list[bytes | memoryview] = [_USER_ERROR]
         self.error.encode_into(value, pieces)
         return pieces
+
+    def as_declared(self, error: Exception) -> tuple[Exception, list[str]]:
+        """An exception as an instance of the class that the method declares.
+
+        A handler may raise one of a derived class, for those who catch the declared one
+        catch that as well.
+
+        Returns:
+            The exception, which is another one if the derived class has more fields,
+            and the names of those.
+        """
+        for cls in type(error).__mro__:
+            record = self._records.get(cls)
+            if record is not None:
+                lost = lost_fields(error, cls)
+                return (_base_of(error, record) if lost else error), lost
+        return error, []
 
     def decode(self, buffer: bytes | memoryview, start: int = 0) -> Outcome:
         """Decode a response that extends from `start` to the end of a buffer.
@@ -143,16 +169,29 @@ def _tag(buffer: bytes | memoryview, pos: int) -> tuple[int, int]:
 
 
 def _exceptions(shape: Shape) -> tuple[type[Exception], ...]:
+    if isinstance(shape, ConvertedShape):
+        classes = [shape.cls]
+    else:
+        classes = list(_records(shape))
+    return tuple(cls for cls in classes if issubclass(cls, Exception))
+
+
+def _records(shape: Shape) -> dict[type[Any], Record]:
     match shape:
         case StructShape(_, record) | TransparentShape(record):
-            classes = [record.cls]
+            records = [record]
         case UnionShape(_, variants):
-            classes = [variant.record.cls for variant in variants]
-        case ConvertedShape(cls):
-            classes = [cls]
+            records = [variant.record for variant in variants]
         case _:
-            classes = []
-    return tuple(cls for cls in classes if issubclass(cls, Exception))
+            records = []
+    return {record.cls: record for record in records}
+
+
+def _base_of(error: Exception, record: Record) -> Exception:
+    """An instance of the class of `record` with the fields that `error` has."""
+    values = {field.keyword: getattr(error, field.attribute) for field in record.fields}
+    base: Exception = record.cls(**values)
+    return base
 
 
 def result_plan(ok: Any, error: Any | None, path: str = "") -> ResultPlan:

@@ -191,7 +191,7 @@ class _Method:
                 self._log(error, alone, call)
             elif not call.is_replied:
                 return self.descriptor.result_plan.encode_user_error(
-                    alone.error if isinstance(alone, UserError) else alone
+                    self._as_declared(alone)
                 )
         except EncodeError:
             logger.exception(
@@ -201,6 +201,23 @@ class _Method:
         finally:
             _strip_tracebacks(error)
         return CANCELLED
+
+    def _as_declared(self, error: Exception) -> Any:
+        """The error to send; that it is less than was raised is logged."""
+        given = error.error if isinstance(error, UserError) else error
+        if not isinstance(given, Exception):
+            return given
+        declared, lost = self.descriptor.result_plan.as_declared(given)
+        if lost:
+            logger.warning(
+                "%s: the handler raised %s, which is sent as %s: its fields %s are "
+                "lost; declare it to send them",
+                self.descriptor,
+                type(given).__qualname__,
+                type(declared).__qualname__,
+                ", ".join(map(repr, lost)),
+            )
+        return declared
 
     def _declares(self, error: Exception) -> bool:
         """Whether it stands for an error of the method's own."""

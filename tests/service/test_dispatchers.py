@@ -330,7 +330,9 @@ async def test_a_union_of_exception_classes_raises_the_one_that_was_meant(
         await store.by_union("c")
 
 
-async def test_a_subclass_arrives_as_the_declared_class(nursery: trio.Nursery) -> None:
+async def test_a_subclass_arrives_as_the_declared_class(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
     store = await connected(
         nursery,
         Store,
@@ -343,6 +345,12 @@ async def test_a_subclass_arrives_as_the_declared_class(nursery: trio.Nursery) -
     with pytest.raises(Locked) as caught:
         await store.by_union("u")
     assert (type(caught.value), caught.value.key) == (Locked, "u")
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 2
+    for warning in warnings:
+        assert "raised LockedByAdmin, which is sent as Locked" in warning
+        assert "its fields 'reason' are lost" in warning
+        assert "audit" not in warning
 
 
 async def test_an_exception_in_a_user_error_is_the_same_as_raising_it(
