@@ -45,19 +45,29 @@ class Limits:
         unsent_replies: how many messages of the kind that cannot wait (credit,
             cancellations, pongs) are held while the peer does not read; beyond, the
             session ends.
+        unsent_reply_bytes: the same in bytes of those that carry metadata, as those do
+            that accept, reject or close a connection.
+        request_bytes: how many bytes the peer's requests without a response may have on
+            one connection, together with the responses to them that a proxy holds;
+            beyond, the session ends. Requests shorter than 2 KiB do not count, since
+            `max_concurrent_requests` bounds their number.
         channels: how many channels that the peer's calls have brought may be open at a
             time on one connection.
         early_items: how many channel messages of one connection are kept for channels
             that no handler has taken up yet.
-        early_bytes: the same in bytes of items.
+        early_bytes: the same in bytes: those of each item, and of each message of
+            another kind that carries metadata.
         unread_bytes: how many bytes of items may wait on the channels of one
             connection until they are received. Credit bounds their number.
         proxied_items: how many channel messages a proxy holds for one connection, as
             the peer there does not take them; beyond, the two that it joins are closed.
-        proxied_bytes: the same in bytes of items.
+        proxied_bytes: the same in bytes, which count as those of `early_bytes` do.
         connections: how many virtual connections may be open, or about to be.
         pending_opens: how many virtual connections of the peer's may wait for the
             `ConnectionAcceptor` at a time; more are rejected.
+        connection_bytes: how many bytes the messages may have in all by which the peer
+            has opened or accepted the virtual connections that are open, or wait for
+            the `ConnectionAcceptor`; beyond, connections are rejected, or closed.
         unacknowledged_frames: with ``resume``, how many messages that the peer has not
             acknowledged are kept, to be sent again; beyond, senders wait. Nobody fails
             because of it.
@@ -81,6 +91,8 @@ class Limits:
     max_payload: int = attrs.field(default=16 * 1024 * 1024, validator=_length)
     max_unsent_bytes: int = attrs.field(default=1024 * 1024, validator=_count)
     unsent_replies: int = attrs.field(default=16_384, validator=_count)
+    unsent_reply_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
+    request_bytes: int = attrs.field(default=1024 * 1024 * 1024, validator=_count)
     channels: int = attrs.field(default=4096, validator=_count)
     early_items: int = attrs.field(default=4096, validator=_count)
     early_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
@@ -89,6 +101,7 @@ class Limits:
     proxied_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
     connections: int = attrs.field(default=4096, validator=_count)
     pending_opens: int = attrs.field(default=1024, validator=_count)
+    connection_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
     unacknowledged_frames: int = attrs.field(default=4096, validator=_count)
     unacknowledged_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_count)
     resume_seconds: float = attrs.field(default=60.0, validator=_seconds)

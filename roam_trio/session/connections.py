@@ -43,6 +43,7 @@ from .connection import ConnectionHandle
 from .driver import Driver
 from .handshake import Agreed
 from .outbox import Outbox
+from .weight import weight
 
 __all__ = ["AcceptedConnection", "ConnectionAcceptor", "Connections"]
 
@@ -165,6 +166,9 @@ class Connections:
         self._opening: dict[int, _Opening] = {}
         self._unsent = 0
         self._deciding: dict[int, trio.CancelScope] = {}
+        self._weights: dict[int, int] = {}
+        """What the metadata that a connection came with makes this side hold."""
+        self._bytes = 0
         self._last_asked_for = 0
         self._over: dict[int, None] = {}
         self._ended_because: RoamTrioError | None = None
@@ -266,6 +270,8 @@ class Connections:
         for scope in self._deciding.values():
             scope.cancel()
         self._over.clear()
+        self._weights.clear()
+        self._bytes = 0
         self._on_quiet()
 
     def refuse(self, because: str) -> None:
@@ -297,6 +303,8 @@ class Connections:
             self._reject(connection_id, "too many connections (limit: connections)")
         elif len(self._deciding) >= self._limits.pending_opens:
             self._reject(connection_id, "too many pending (limit: pending_opens)")
+        elif self._acceptor is not None and not self._hold(message):
+            self._reject(connection_id, _TOO_MUCH_METADATA)
         elif self._acceptor is None:
             self._reject(connection_id, _NO_CONNECTIONS)
         else:
@@ -347,6 +355,7 @@ class Connections:
             self._reject(connection_id, "the acceptor failed")
         else:
             self._outbox.push(ConnectionReject(connection_id, verdict))
+        self._let_go(connection_id)
         self._on_gone()
 
     def _accept(self, message: ConnectionOpen, accepted: AcceptedConnection) -> None:
@@ -373,6 +382,12 @@ class Connections:
         opening = self._opening.pop(message.connection_id, None)
         if opening is None:
             self._on_stray_answer(message)
+            return
+        if not self._hold(message):
+            self._outbox.push(ConnectionClose(message.connection_id))
+            opening.error = ConnectionLost(_TOO_MUCH_METADATA)
+            opening.answered.set()
+            self._on_gone()
             return
         driver = self._add(
             message.connection_id, opening.ours, message.settings, opening.handler
@@ -491,11 +506,31 @@ class Connections:
             driver.refuse(self.refusing)
         return driver
 
+    def _hold(self, message: ConnectionOpen | ConnectionAccept) -> bool:
+        """Count what comes with a connection; False if that is too much."""
+        if message.metadata:
+            size = weight(message)
+            if self._bytes + size > self._limits.connection_bytes:
+                return False
+            self._weights[message.connection_id] = size
+            self._bytes += size
+        return True
+
+    def _let_go(self, connection_id: int) -> None:
+        """A connection has ended, or will not be opened."""
+        self._bytes -= self._weights.pop(connection_id, 0)
+
     def _remove(self, driver: Driver, because: RoamTrioError) -> None:
         del self.drivers[driver.connection_id]
+        self._let_go(driver.connection_id)
         driver.end(because)
         self._on_quiet()
         self._on_gone()
+
+
+_TOO_MUCH_METADATA = (
+    "too much metadata has come with virtual connections (limit: connection_bytes)"
+)
 
 
 async def _verdict(

@@ -44,6 +44,7 @@ from .reply import DriverReplySink
 from .requests import Requests
 from .statistics import ChannelStatistics, ConnectionStatistics
 from .strays import Strays
+from .weight import payload_behind
 
 __all__ = ["ON_MESSAGE", "Driver", "Relay"]
 
@@ -93,6 +94,7 @@ class Driver:
         "_on_quiet",
         "_on_unused",
         "_relays",
+        "_request_bytes",
         "_reserving",
         "_start_in_session",
         "_strays",
@@ -157,6 +159,9 @@ class Driver:
         """Whether no task can be started any more."""
         self._binder = _Binder(self, IdAllocator(ours.parity))
         self._answering: dict[int, DriverReplySink] = {}
+        self._request_bytes = 0
+        """The length of all long requests of the peer's that are in flight, and of the
+        responses that a proxy holds."""
         self._strays = Strays(limits)
         self._announced: dict[int, None] = {}
         """The channels that the peer's calls have brought, as long as they are open."""
@@ -243,6 +248,8 @@ class Driver:
         if call.channels:
             self._check_channels(call.channels)
             self._announced.update(dict.fromkeys(call.channels))
+        if type(call.args) is memoryview:  # a long one
+            self.hold_for_request(payload_behind(call.args))
         sink = self._answering[call.request_id] = DriverReplySink(self, call)
         if self.refusing:
             logger.info(
@@ -281,6 +288,23 @@ class Driver:
                 f"{len(self._answering)} requests were in flight",
             )
 
+    def hold_for_request(self, size: int) -> None:
+        """Count bytes that are held for a request of the peer's.
+
+        Raises:
+            LimitExceeded: they are too many.
+        """
+        self._request_bytes += size
+        if self._request_bytes > self.limits.request_bytes:
+            raise LimitExceeded(
+                "request_bytes",
+                f"requests of {self._request_bytes} bytes are in flight",
+            )
+
+    def let_go_for_request(self, size: int) -> None:
+        """They are held no longer."""
+        self._request_bytes -= size
+
     def _check_channels(self, channels: tuple[int, ...]) -> None:
         if len(self._announced) + len(channels) > self.limits.channels:
             raise LimitExceeded("channels", "too many channels on one connection")
@@ -313,8 +337,11 @@ class Driver:
 
     def answered(self, sink: DriverReplySink) -> None:
         """A response was sent: the request is no longer in flight."""
-        self._answering.pop(sink.call.request_id, None)
-        for channel_id in sink.call.channels:
+        call = sink.call
+        self._answering.pop(call.request_id, None)
+        if type(call.args) is memoryview:
+            self.let_go_for_request(payload_behind(call.args))
+        for channel_id in call.channels:
             relay = self._relays.get(channel_id)
             if relay is not None:
                 relay.on_answered()

@@ -24,9 +24,11 @@ from ..errors import (
     PayloadTooLarge,
     RoamTrioError,
 )
+from ..limits import DEFAULT_LIMITS
 from ..logs import Log
 from ..messages import Message
 from ..metadata import Metadata
+from .weight import weight
 
 __all__ = ["Outbox"]
 
@@ -39,6 +41,7 @@ class Outbox:
     Args:
         tx: the conduit.
         most_kept: how many messages `push` keeps (`Limits.unsent_replies`).
+        most_bytes: how many bytes they may have (`Limits.unsent_reply_bytes`).
         fail: called with the reason when the conduit fails, or more would be kept.
         need_drain: called when a message is kept that `drain` has to send.
     """
@@ -49,13 +52,17 @@ class Outbox:
         most_kept: int,
         fail: Callable[[RoamTrioError], None],
         need_drain: Callable[[], None],
+        *,
+        most_bytes: int = DEFAULT_LIMITS.unsent_reply_bytes,
     ) -> None:
         self._tx = tx
         self._most_kept = most_kept
+        self._most_bytes = most_bytes
         self.fail = fail
         """Ends the session for a reason; see there."""
         self._need_drain = need_drain
-        self._kept: list[Message] = []
+        self._kept: list[tuple[Message, int]] = []  # and how long each is
+        self._kept_bytes = 0
 
     def has_room(self) -> bool:
         """Whether a message could be sent now, before which nothing else has to go."""
@@ -106,20 +113,30 @@ class Outbox:
                 except PayloadTooLarge as error:
                     self._tx.send_nowait(_without_metadata(message, error))
                 return
+            size = weight(message)
         except RoamTrioError as error:
             self.fail(error)
             return
-        if len(self._kept) >= self._most_kept and not last:
-            self.fail(
-                LimitExceeded(
-                    "unsent_replies",
-                    f"the peer does not read, and {len(self._kept)} messages wait",
-                )
-            )
-            return
-        self._kept.append(message)
+        if not last:
+            limit = self._limit_of_another(size)
+            if limit is not None:
+                self.fail(limit)
+                return
+        self._kept.append((message, size))
+        self._kept_bytes += size
         if len(self._kept) == 1:
             self._need_drain()
+
+    def _limit_of_another(self, size: int) -> LimitExceeded | None:
+        """What stands against keeping another message of so many bytes, if anything."""
+        if len(self._kept) >= self._most_kept:
+            limit = "unsent_replies"
+        elif self._kept and self._kept_bytes + size > self._most_bytes:
+            limit = "unsent_reply_bytes"
+        else:
+            return None
+        waiting = f"the peer does not read, and {len(self._kept)} messages wait"
+        return LimitExceeded(limit, waiting)
 
     def doubt(self) -> bool:
         """See `ConduitTx.doubt`."""
@@ -139,11 +156,15 @@ class Outbox:
                 permit.release()
 
     def _send_kept(self, permit: ConduitTxPermit[Message]) -> None:
-        message = self._kept.pop(0)
+        message, size = self._kept.pop(0)
+        self._kept_bytes -= size
         try:
             permit.send(message)
         except PayloadTooLarge as error:  # and the permit is used up
-            self._kept.insert(0, _without_metadata(message, error))
+            short = _without_metadata(message, error)
+            size = weight(short)
+            self._kept.insert(0, (short, size))
+            self._kept_bytes += size
 
     @property
     def kept(self) -> int:

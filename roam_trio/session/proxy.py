@@ -25,6 +25,7 @@ from ..columns_entry import is_marked
 from ..errors import (
     ConnectionClosed,
     ConnectionLost,
+    LimitExceeded,
     PayloadTooLarge,
     RoamTrioError,
     SessionRejected,
@@ -48,6 +49,7 @@ from .connection import ConnectionHandle, ConnectionState
 from .connections import AcceptedConnection
 from .driver import Driver
 from .until_served import UntilServed
+from .weight import payload_behind, weight
 
 if TYPE_CHECKING:
     from .session import Session
@@ -138,8 +140,8 @@ class _Proxy:
     def __init__(self, first: ConnectionHandle, second: ConnectionHandle) -> None:
         self._sides = (first, second)
         self._lanes = (
-            Lane(first.driver, self._fail),
-            Lane(second.driver, self._fail),
+            Lane(first.driver, self.fail),
+            Lane(second.driver, self.fail),
         )
         self._because: Metadata = NO_METADATA
         self._scope = trio.CancelScope()
@@ -181,7 +183,7 @@ class _Proxy:
         with trio.move_on_after(lane.driver.limits.close_seconds):
             await lane.delivered()
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
         """Close both sides, as soon as may be."""
         logger.warning("two proxied connections are closed: %s", why)
         self._because = Metadata.of({"error": why})
@@ -245,7 +247,7 @@ class Lane:
         if not self._is_open:
             return False
         self._count += 1
-        self._bytes += _size(message)
+        self._bytes += weight(message)
         limits = self.driver.limits
         if self._count > limits.proxied_items:
             self._fail(_too_much("messages", limits.proxied_items, "proxied_items"))
@@ -256,7 +258,7 @@ class Lane:
     def unweigh(self, message: ChannelMessage) -> None:
         """A message is held no longer."""
         self._count -= 1
-        self._bytes -= _size(message)
+        self._bytes -= weight(message)
 
     async def run(self) -> None:
         """Send what is held as room comes, until cancelled."""
@@ -337,10 +339,6 @@ class Lane:
         )
 
 
-def _size(message: ChannelMessage) -> int:
-    return len(joined(message.item)) if type(message) is ChannelItem else 0
-
-
 def _too_much(what: str, most: int, limit: str) -> str:
     return (
         f"one side does not take what the other sends, and more than {most} {what} "
@@ -394,12 +392,17 @@ class _Forwarder:
                 channels.part()
             raise
         self._back.begin_response()
+        near, size = self._back.driver, payload_behind(response.ret)
         try:
             if channels is not None and _was_never_handled(response.ret):
                 channels.part()
+            near.hold_for_request(size)
             await self._back.reached()
             await reply.send(response.ret, response.metadata.propagated())
+        except LimitExceeded as error:
+            self._proxy.fail(error.description)
         finally:
+            near.let_go_for_request(size)
             self._back.end_response()
 
 

@@ -108,7 +108,11 @@ class Session:
         self._limits = limits
         self._strict = strict
         self._outbox = Outbox(
-            self._tx, limits.unsent_replies, self._end, self._start_draining
+            self._tx,
+            limits.unsent_replies,
+            self._end,
+            self._start_draining,
+            most_bytes=limits.unsent_reply_bytes,
         )
         self._acceptor = acceptor
         self._keepalive_config = keepalive

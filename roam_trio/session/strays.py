@@ -12,7 +12,8 @@ from collections import deque
 
 from ..errors import LimitExceeded
 from ..limits import Limits
-from ..messages import ChannelItem, ChannelMessage
+from ..messages import ChannelMessage
+from .weight import weight
 
 __all__ = ["Strays"]
 
@@ -29,7 +30,7 @@ class Strays:
         self.count = 0
         """How many messages are kept."""
         self.bytes = 0
-        """How many bytes of items are kept."""
+        """How many bytes are kept; see `weight`."""
         self.late = 0
         """How many messages came too late."""
 
@@ -43,10 +44,10 @@ class Strays:
         if channel_id in self._ended:
             self.late += 1
             return
-        self.bytes += _size(message)
         self.count += 1
         if self.count > self._limits.early_items:
             raise LimitExceeded("early_items", _too_many(channel_id))
+        self.bytes += weight(message)
         if self.bytes > self._limits.early_bytes:
             raise LimitExceeded("early_bytes", _too_many(channel_id))
         self._early.setdefault(channel_id, deque()).append(message)
@@ -57,7 +58,7 @@ class Strays:
             return _NOTHING
         messages = self._early.pop(channel_id, _NOTHING)
         self.count -= len(messages)
-        self.bytes -= sum(map(_size, messages))
+        self.bytes -= sum(map(weight, messages))
         return messages
 
     def has_ended(self, channel_id: int) -> bool:
@@ -79,10 +80,6 @@ class Strays:
 
 
 _NOTHING: deque[ChannelMessage] = deque(maxlen=0)
-
-
-def _size(message: ChannelMessage) -> int:
-    return len(message.item) if type(message) is ChannelItem else 0
 
 
 def _too_many(channel_id: int) -> str:
