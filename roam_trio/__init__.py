@@ -16,7 +16,8 @@ Docstrings cite the rules of the protocol that they keep, in backticks and paren
 docs/protocol.md explains each rule, at the anchor ``rule-`` followed by its id.
 """
 
-from . import errors, hash, links, schema, session, transports
+from . import errors, links, schema, session, transports
+from . import hash as hash  # `import *` leaves it out, and so leaves the builtin be
 from .calls import (
     Backing,
     Caller,
@@ -360,7 +361,6 @@ __all__ = [
     "errors",
     "f32",
     "f64",
-    "hash",
     "i8",
     "i16",
     "i32",

@@ -132,11 +132,9 @@ def connect(
     link_options = LinkOptions(limits=options.stream_limits, ssl_context=ssl_context)
     dial = dialer(url, link_options, connect_timeout=connect_timeout, wait_for=wait_for)
 
-    redial = dialer(url, link_options, connect_timeout=connect_timeout)
-
     def resuming(first: Link) -> StableConduit[Message]:
         backoff = resume if isinstance(resume, Backoff) else None
-        source = RedialingSource(redial, backoff, first=first)
+        source = RedialingSource(dial.without_waiting(), backoff, first=first)
         return StableConduit(source, MessageFamily(), limits=options.stable_limits)
 
     async def open_session() -> OpenSession:

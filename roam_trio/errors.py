@@ -6,7 +6,8 @@ under a `LinkError`, say) stays chained as ``__cause__``.
 
 Others come as they are: a method's declared exceptions, `ValueError` and `TypeError`
 for wrong arguments, and `OSError` where nobody listens. So a loop that tries `connect`
-again catches ``(OSError, SessionError)``, and `ConnectionLost` for the calls inside it.
+again catches ``(OSError, SessionError)``, and for what it does on the connection
+`ConnectionLost`, of calls, and `TxConnectionLost` and `RxConnectionLost`, of channels.
 
     RoamTrioError
     ├── RoamError        a call did not return a value

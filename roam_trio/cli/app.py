@@ -28,6 +28,7 @@ app = typer.Typer(
     help="RPC with typed calls and channels for trio.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # it takes what is in brackets, as in #[roam::service], away
     pretty_exceptions_enable=False,
 )
 

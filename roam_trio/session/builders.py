@@ -293,8 +293,9 @@ def tell_beside(
 ) -> None:
     """Tell how `what` failed while the block it served fails with `exc` by itself.
 
-    That is logged, as only one of them can come out. But if there is something among
-    it that ends programs, such as KeyboardInterrupt, both do.
+    That is logged, as only one of them can come out; but not that it was cancelled,
+    which is no failure. If there is something among it that ends programs, such as
+    KeyboardInterrupt, both come out.
 
     Raises:
         BaseExceptionGroup: of both.
@@ -304,7 +305,9 @@ def tell_beside(
         raise BaseExceptionGroup(
             f"{what} failed, and the block it served", both
         ) from None
-    logger.error("%s failed while the block it served did", what, exc_info=group)
+    failures = group.split(trio.Cancelled)[1]
+    if failures is not None:
+        logger.error("%s failed while the block it served did", what, exc_info=failures)
 
 
 def _has_cancelled(exc: BaseException | None) -> bool:

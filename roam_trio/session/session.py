@@ -130,6 +130,7 @@ class Session:
         self._working: trio.CancelScope | None = None
         self._pumping: trio.CancelScope | None = None
         self._finished = trio.Event()
+        self._peer_is_silent = False
         self._ended_because: RoamTrioError | None = None
         self._peer_has_left = False
 
@@ -382,6 +383,7 @@ class Session:
         self._tx.release(prompt=True)
         with trio.move_on_after(seconds) as self._working:
             return await handshake(self._tx, self._rx)
+        self._peer_is_silent = True
         raise SessionIoError(
             f"the handshake took longer than {seconds} s (limit: handshake_seconds)"
         )
@@ -468,7 +470,10 @@ class Session:
     async def _close(self) -> None:
         """Send what is committed, within bounds, and let go of the conduit."""
         try:
-            await self._take_leave()
+            # A peer that has not said a word in all the time for the handshake would
+            # have to be waited for in vain.
+            if not self._peer_is_silent:
+                await self._take_leave()
         finally:
             with trio.CancelScope(shield=True):
                 await self._tx.abort()

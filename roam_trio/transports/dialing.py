@@ -90,6 +90,13 @@ class Dialer:
         self._connect_timeout = connect_timeout
         self._wait_for = wait_for
 
+    def without_waiting(self) -> Dialer:
+        """Return a dialer of the same URLs that does not wait for a server to come up.
+
+        For whoever tries again by a plan of its own.
+        """
+        return Dialer(self._ways, self._connect_timeout, 0.0)
+
     async def __call__(self) -> Link:
         """Connect. A checkpoint; cancelled, it leaves nothing open.
 

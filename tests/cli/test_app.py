@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from roam_trio import __main__ as program
@@ -81,6 +85,33 @@ def test_help_leaves_out_the_servers_command() -> None:
     assert result.exit_code == 0
     assert "demo" in result.stdout
     assert "demo-server" not in result.stdout
+
+
+def _texts_of(command: Any) -> Iterator[str]:
+    """Every text that the help of a command is made of."""
+    yield inspect.cleandoc(command.help or "")
+    for parameter in command.params:
+        if parameter.help:
+            yield parameter.help
+
+
+def _words(text: str) -> str:
+    """A text as it is whatever width it is broken to, with borders left out."""
+    return "".join(char for char in text if not char.isspace() and char not in "│|")
+
+
+@pytest.mark.parametrize("name", ["demo", "rust", "import"])
+def test_help_shows_its_texts_as_they_are_written(name: str) -> None:
+    command: Any = get_command(app)
+    shown = _words(invoke(name, "--help").stdout)
+    texts = list(_texts_of(command.commands[name]))
+    assert len(texts) >= 2
+    for text in texts:
+        assert _words(text) in shown
+
+
+def test_help_of_import_names_the_attribute() -> None:
+    assert "#[roam::service]" in invoke("import", "--help").stdout
 
 
 def test_program_is_the_command_line(

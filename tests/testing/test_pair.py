@@ -193,3 +193,24 @@ def test_the_fixture_connects_for_the_length_of_a_test(
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*assert 8 == 9*"])
+
+
+async def test_a_test_that_fails_leaves_nothing_of_its_cancelled_pair_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def keep_connected(task_status: trio.TaskStatus[None]) -> None:
+        async with connected_pair(Adder, AdderImpl()) as adder:
+            assert await adder.add(3, 5) == 8
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def fail() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(keep_connected)
+            raise Mine
+
+    with pytest.raises(ExceptionGroup):
+        await fail()
+    assert caplog.records == []

@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from roam_trio import connect
 from roam_trio.errors import LinkError
 from roam_trio.links import Link, memory_link_pair
 from roam_trio.transports import (
@@ -340,3 +341,28 @@ def test_tls_settings_that_would_not_be_used_are_refused() -> None:
     options = LinkOptions(ssl_context=ssl.create_default_context())
     with pytest.raises(ValueError, match="ssl_context was given, but no TLS is spoken"):
         dialer(["tcp://localhost:1", "memory://a"], options)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+async def test_connect_reads_its_urls_once(
+    resume: bool, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def to_connect(url: str, options: LinkOptions) -> LinkFactory:
+        read.append(url)
+        return Scripted.to_connect(scripted, url, options)
+
+    monkeypatch.setattr(scripted, "to_connect", to_connect)
+    connect(["scripted://a", "scripted://b"], resume=resume)
+    assert read == ["scripted://a", "scripted://b"]
+
+
+async def test_dialer_without_waiting_gives_up_at_once(
+    scripted: Scripted, autojump_clock: MockClock
+) -> None:
+    scripted.script["a"] = [refused()]
+    dial = dialer("scripted://a", wait_for=60).without_waiting()
+    with pytest.raises(OSError, match="refused"):
+        await dial()
+    assert trio.current_time() == scripted.attempts[0][1]
