@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from .failures import is_failure
+
 __all__ = [
     "MOST_SHOWN",
     "legible",
@@ -78,7 +80,9 @@ def legible_str(said: object, most: int = MOST_SHOWN) -> str:
     keep secret. Never raises."""
     try:
         text = str(said)
-    except Exception:
+    except BaseException as failure:
+        if not is_failure(failure):
+            raise
         text = f"<{type(said).__name__}, of which str() fails>"
     return legible(urls_without_secrets(text), most)
 

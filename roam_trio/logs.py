@@ -20,8 +20,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-import trio
-
+from .failures import is_failure, split_failure, text_of
 from .legible import legible, legible_str
 from .log_budget import current_log_budget
 from .tracebacks import traceback_of
@@ -69,6 +68,21 @@ class Log:
         """As `error`, with the exception that is being handled."""
         self._log(logging.ERROR, message, args, sys.exception())
 
+    def failure(self, error: BaseException, message: str, *args: object) -> None:
+        """Log what users' code has raised; for an ``except BaseException`` around it.
+
+        Raises:
+            BaseException: the part of `error` that is meant to end more, which is not
+                logged (`roam_trio.failures`).
+        """
+        failure, through = split_failure(error)
+        if failure is not None:
+            self._log(logging.ERROR, message, args, failure)
+        if through is error:
+            raise error
+        if through is not None:
+            raise through from None
+
     def _log(
         self,
         level: int,
@@ -79,9 +93,9 @@ class Log:
         try:
             if self._logger.isEnabledFor(level):
                 self._log_in_budget(level, message, args, error)
-        except (KeyboardInterrupt, SystemExit, trio.Cancelled):
-            raise
         except BaseException as failure:
+            if not is_failure(failure):
+                raise
             _tell_of(failure)
 
     def _log_in_budget(
@@ -148,6 +162,6 @@ def _legible(arg: object) -> object:
 def _tell_of(failure: BaseException) -> None:
     """Tell people that logging has failed, where `logging` itself tells it."""
     if logging.raiseExceptions:
-        what = legible(f"{type(failure).__name__}: {failure}")
+        what = legible(f"{type(failure).__name__}: {text_of(failure)}")
         with suppress(Exception):
             print(f"roam_trio could not log: {what}", file=sys.stderr)

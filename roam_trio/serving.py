@@ -11,6 +11,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import Final
 
 import trio
 
@@ -179,6 +180,17 @@ async def serve(
         await _Serving(options, max_sessions, resume).run(listeners, task_status)
 
 
+_ENDS_OF_CLIENTS: Final = (
+    SessionError,
+    LinkError,
+    ConduitError,
+    OSError,
+    trio.BrokenResourceError,
+)
+"""What a handshake fails with, of a session, a WebSocket or TLS, that its client has
+broken off, or has done wrong."""
+
+
 async def _let_go(conduit: Conduit[Message]) -> None:
     tx, rx = conduit.split()
     with trio.CancelScope(shield=True):
@@ -289,11 +301,11 @@ class _Serving:
                 await session.run(task_status=self._sessions)
             finally:
                 self._sessions.remove(session)
-        except (SessionError, LinkError, ConduitError, OSError) as error:
+        except _ENDS_OF_CLIENTS as error:
             if not self._listening.cancel_called:
                 logger.warning("a client could not set up a session: %s", error)
-        except Exception:
-            logger.exception("a session has failed; the others go on")
+        except BaseException as error:
+            logger.failure(error, "a session has failed; the others go on")
         finally:
             self._slots.release()
 

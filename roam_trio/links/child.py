@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
@@ -121,10 +122,11 @@ class SpawnedLink:
                 process.kill()
                 await process.wait()
             if exc is not None:
-                exc.add_note(
-                    f"{shlex.join(self._command)} has ended: exit code "
-                    f"{process.returncode}"
-                )
+                with suppress(Exception):  # frozen classes refuse notes
+                    exc.add_note(
+                        f"{shlex.join(self._command)} has ended: exit code "
+                        f"{process.returncode}"
+                    )
 
     async def _wait_for_end(self, process: trio.Process) -> None:
         with trio.move_on_after(self._grace):

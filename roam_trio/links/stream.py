@@ -22,6 +22,7 @@ import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooLarge
+from ..failures import text_of
 from .admission import AdmittedPermit, AdmittingTx
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
 from .framing import (
@@ -297,7 +298,8 @@ class StreamLinkTx(AdmittingTx):
                 raise self._failed(_broken("sending", exc), exc) from exc
         except BaseException as exc:
             # Nothing may follow what could be a part of a payload.
-            self._failed(LinkError(f"writing was cut short by {exc!r}"), exc)
+            by = f"{type(exc).__name__}: {text_of(exc)}"
+            self._failed(LinkError(f"writing was cut short by {by}"), exc)
             raise
         else:
             self._written(payloads, size)
@@ -484,4 +486,4 @@ _CLOSED_HERE = "this side has closed the sending half of the link"
 def _broken(doing: str, cause: Exception) -> LinkError:
     if isinstance(cause, trio.ClosedResourceError):
         return LinkClosed(f"{doing} failed: this side has closed the stream")
-    return LinkError(f"{doing} failed: {cause}")
+    return LinkError(f"{doing} failed: {text_of(cause)}")

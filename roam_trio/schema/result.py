@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import Any, Final, NamedTuple
 
-from ..errors import DecodeError
+from ..errors import DecodeError, SchemaError, UserError
 from .derive import shape_of
 from .plan import RpcPlan
 from .primitives import READERS
@@ -169,11 +169,13 @@ def _tag(buffer: bytes | memoryview, pos: int) -> tuple[int, int]:
 
 
 def _exceptions(shape: Shape) -> tuple[type[Exception], ...]:
+    return tuple(cls for cls in _classes(shape) if issubclass(cls, Exception))
+
+
+def _classes(shape: Shape) -> list[type[Any]]:
     if isinstance(shape, ConvertedShape):
-        classes = [shape.cls]
-    else:
-        classes = list(_records(shape))
-    return tuple(cls for cls in classes if issubclass(cls, Exception))
+        return [shape.cls]
+    return list(_records(shape))
 
 
 def _records(shape: Shape) -> dict[type[Any], Record]:
@@ -194,6 +196,34 @@ def _base_of(error: Exception, record: Record) -> Exception:
     return base
 
 
+def _check_errors(shape: Shape, path: str) -> None:
+    """Refuse exception classes that can never reach a caller as themselves.
+
+    Raises:
+        SchemaError: a class among the errors is of this kind.
+    """
+    for cls in _classes(shape):
+        why = _why_it_cannot_arrive(cls)
+        if why is not None:
+            raise SchemaError(
+                f"{cls.__qualname__} cannot be an error of a method: {why}; derive it "
+                "from Exception alone",
+                path,
+            )
+
+
+def _why_it_cannot_arrive(cls: type[Any]) -> str | None:
+    if issubclass(cls, StopIteration | StopAsyncIteration):
+        return "Python does not let one out of a coroutine as itself"
+    if issubclass(cls, BaseExceptionGroup):
+        return "a group is taken for the errors in it"
+    if issubclass(cls, UserError):
+        return "a UserError stands for the error that it carries"
+    if issubclass(cls, BaseException) and not issubclass(cls, Exception):
+        return "it is no Exception, and so does not end one call but what runs it"
+    return None
+
+
 def result_plan(ok: Any, error: Any | None, path: str = "") -> ResultPlan:
     """The plan of a method's responses.
 
@@ -204,11 +234,14 @@ def result_plan(ok: Any, error: Any | None, path: str = "") -> ResultPlan:
 
     Raises:
         SchemaError: one of the types cannot go on the wire, or holds channels
-            (`rpc.channel.placement`).
+            (`rpc.channel.placement`); or the error is an exception class that can never
+            reach a caller as itself.
     """
     ok_shape = shape_of(ok, f"{path} -> return", no_channels="in a return type")
     ok_plan: RpcPlan[Any] = RpcPlan(ok, ok_shape)
     if error is None:
         return ResultPlan(ok_plan, None)
-    error_shape = shape_of(error, f"{path} -> error", no_channels="in an error type")
+    error_path = f"{path} -> error"
+    error_shape = shape_of(error, error_path, no_channels="in an error type")
+    _check_errors(error_shape, error_path)
     return ResultPlan(ok_plan, RpcPlan(error, error_shape))

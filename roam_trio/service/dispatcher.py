@@ -18,6 +18,7 @@ import trio
 from ..calls import ReplySink, bind_channels_callee_args, send_reply
 from ..columns_entry import said_in
 from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
+from ..failures import is_failure
 from ..logs import Log
 from ..messages import Encoded, RequestCall, joined
 from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
@@ -25,7 +26,7 @@ from .call import Call, encode_value, set_current_call
 from .columns import ColumnsReply, MethodColumns, unmarked_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .signatures import show_annotation, show_signature
-from .waiting import can_wait
+from .waiting import can_wait, is_async
 
 __all__ = ["Dispatcher", "dispatcher"]
 
@@ -157,7 +158,9 @@ class _Method:
                 del args
             value = await running
             del running
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             return self._encode_error(error, call)
         return self._encode_value(value, call)
 
@@ -167,7 +170,9 @@ class _Method:
         set_current_call(call)
         try:
             value = _result_of(self._function(*args))
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             return self._encode_error(error, call)
         return self._encode_value(value, call)
 
@@ -184,7 +189,7 @@ class _Method:
             )
             return CANCELLED
 
-    def _encode_error(self, error: Exception, call: Call[Any, Any]) -> Encoded:
+    def _encode_error(self, error: BaseException, call: Call[Any, Any]) -> Encoded:
         try:
             alone = _alone(error)
             if not self._declares(alone):
@@ -199,10 +204,11 @@ class _Method:
                 self.descriptor,
             )
         finally:
-            _strip_tracebacks(error)
+            if self.descriptor.args_plan.has_channels:
+                _strip_tracebacks(error)
         return CANCELLED
 
-    def _as_declared(self, error: Exception) -> Any:
+    def _as_declared(self, error: BaseException) -> Any:
         """The error to send; that it is less than was raised is logged."""
         given = error.error if isinstance(error, UserError) else error
         if not isinstance(given, Exception):
@@ -219,13 +225,15 @@ class _Method:
             )
         return declared
 
-    def _declares(self, error: Exception) -> bool:
+    def _declares(self, error: BaseException) -> bool:
         """Whether it stands for an error of the method's own."""
         return self.descriptor.error_type is not None and isinstance(
             error, (UserError, *self.descriptor.result_plan.exceptions)
         )
 
-    def _log(self, error: Exception, alone: Exception, call: Call[Any, Any]) -> None:
+    def _log(
+        self, error: BaseException, alone: BaseException, call: Call[Any, Any]
+    ) -> None:
         if self._sends_items() and _is_only_reset(error):
             logger.debug(
                 "%s: the handler ended as the receiver of a channel wants no more",
@@ -245,37 +253,39 @@ class _Method:
         channels = self.descriptor.args_plan.channels
         return any(each.channel.direction == "tx" for each in channels)
 
-    def _declared_besides(self, error: Exception) -> str:
+    def _declared_besides(self, error: BaseException) -> str:
         if self.descriptor.error_type is not None:
             return show_annotation(self.descriptor.error_type)
-        if not _may_be_meant_for_the_caller(error):
+        if not isinstance(error, Exception) or not _may_be_for_the_caller(error):
             return "no error"
         ok = show_annotation(self.descriptor.return_type)
         wanted = _error_type(error).__qualname__
         return f"no error (write Fallible[{ok}, {wanted}] to send it)"
 
 
-def _alone(error: Exception) -> Exception:
+def _alone(error: BaseException) -> BaseException:
     """What a nursery of the handler's put into a group by itself, or `error`."""
-    if not isinstance(error, ExceptionGroup):
-        return error
-    first, *more = cast("ExceptionGroup[Exception]", error).exceptions
-    return cast("Exception", error) if more else _alone(first)
+    while isinstance(error, BaseExceptionGroup):
+        first, *more = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        if more:
+            break
+        error = first
+    return error
 
 
-def _is_only_reset(error: Exception) -> bool:
+def _is_only_reset(error: BaseException) -> bool:
     if isinstance(error, ExceptionGroup):
         return cast("ExceptionGroup[Exception]", error).split(TxReset)[1] is None
     return isinstance(error, TxReset)
 
 
-def _error_type(error: Exception) -> type[Any]:
+def _error_type(error: BaseException) -> type[Any]:
     """What a method declares that sends this error."""
     sent: object = error.error if isinstance(error, UserError) else error
     return type(sent)
 
 
-def _may_be_meant_for_the_caller(error: Exception) -> bool:
+def _may_be_for_the_caller(error: Exception) -> bool:
     package = type(error).__module__.partition(".")[0]
     return isinstance(error, UserError) or package not in _NEVER_DECLARED
 
@@ -284,10 +294,11 @@ _NEVER_DECLARED = ("builtins", "roam_trio", "trio")
 
 
 def _strip_tracebacks(error: BaseException) -> None:
-    """Let go of the frames that the error went through, and what they hold.
+    """Let go of the frames that the error went through, and the channels they hold.
 
     They are not cleared: an error that was raised somewhere else before has frames of
-    tasks that still run.
+    tasks that still run. Nothing else of the error changes, and no method of its class
+    is asked: that of a frozen class would refuse.
     """
     found: dict[int, BaseException] = {}
     left: list[BaseException | None] = [error]
@@ -296,7 +307,7 @@ def _strip_tracebacks(error: BaseException) -> None:
         if one is None or id(one) in found:
             continue
         found[id(one)] = one
-        one.__traceback__ = None
+        BaseException.with_traceback(one, None)
         left += (one.__cause__, one.__context__)
         if isinstance(one, BaseExceptionGroup):
             left += cast("BaseExceptionGroup[BaseException]", one).exceptions
@@ -339,7 +350,7 @@ def _find(
         signature.bind(*method.signature.parameters)
     except TypeError as error:
         raise SchemaError(f"{wanted}, got {got}: {error}", where) from None
-    if not _is_async(function):
+    if not is_async(function):
         raise SchemaError(f"{wanted}, got one that is not async: {got}", where)
     found: Callable[..., Coroutine[Any, Any, Any]] = function
     return found
@@ -352,10 +363,3 @@ def _is_stub(function: object, name: str, service: Callable[..., Any]) -> bool:
 
 
 _nothing = object()
-
-
-def _is_async(function: Any) -> bool:
-    """Whether calling it gives something to await. A decorator may be async itself, or
-    return what the function it wraps returns."""
-    functions = (function, inspect.unwrap(function), function.__call__)
-    return any(map(inspect.iscoroutinefunction, functions))

@@ -550,17 +550,8 @@ async def _logged(
     """Run what a user has written; if it fails, log that and return None."""
     try:
         return await function()
-    except Exception:
-        logger.exception("%s connection %d failed", what, connection_id)
-    except BaseExceptionGroup as group:
-        # Cancelled, and something of its own beside: each goes its own way.
-        failures, rest = group.split(Exception)
-        if failures is not None:
-            logger.error(
-                "%s connection %d failed", what, connection_id, exc_info=failures
-            )
-        if rest is not None:
-            raise rest from None
+    except BaseException as error:
+        logger.failure(error, "%s connection %d failed", what, connection_id)
     return None
 
 

@@ -262,8 +262,8 @@ class Driver:
             return
         try:
             coroutine = self.handler.handle(call, sink)
-        except Exception:
-            logger.exception("a handler failed before its request was taken up")
+        except BaseException as error:
+            logger.failure(error, "a handler failed before its request was taken up")
             coroutine = None  # and nothing holds its channels from here on
         if coroutine is None:
             sink.give_up()

@@ -23,7 +23,9 @@ from ..errors import (
     LinkError,
     PayloadTooLarge,
     RoamTrioError,
+    SessionIoError,
 )
+from ..failures import text_of
 from ..limits import DEFAULT_LIMITS
 from ..logs import Log
 from ..messages import Message
@@ -116,6 +118,10 @@ class Outbox:
             size = weight(message)
         except RoamTrioError as error:
             self.fail(error)
+            return
+        except BaseException as error:  # out of a link of somebody else's
+            logger.failure(error, "a link has failed otherwise than links do")
+            self.fail(SessionIoError(f"the link has failed: {text_of(error)}"))
             return
         if not last:
             limit = self._limit_of_another(size)

@@ -109,15 +109,10 @@ class DriverReplySink(ReplySink):
             else:
                 with trio.CancelScope() as self._scope:
                     await coroutine
-        except Exception:
-            logger.exception("a handler failed; its caller gets Cancelled")
-        except BaseExceptionGroup as group:
-            # Cancelled, and something of its own beside: each goes its own way.
-            failures, rest = group.split(Exception)
-            if failures is not None:
-                logger.error("a cancelled handler failed", exc_info=failures)
-            if rest is not None:
-                raise rest from None
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            logger.failure(error, "a handler failed; its caller gets Cancelled")
         finally:
             del coroutine
             self.give_up()

@@ -190,7 +190,7 @@ class Requests:
             self._give_slot()
             if _is_end(error):
                 # Whoever keeps the error is not to keep the arguments by its context.
-                error.__traceback__ = None
+                error.with_traceback(None)
                 because = driver.ended_because or error
                 raise _lost(because) from because
             raise

@@ -37,6 +37,7 @@ from ..errors import (
     SessionProtocolError,
     StableHandshakeError,
 )
+from ..failures import text_of
 from ..ids import Parity
 from ..limits import Limits
 from ..log_budget import log_budget_of_session
@@ -611,6 +612,6 @@ def _as_session_error(error: RoamTrioError) -> RoamTrioError:
     elif isinstance(error, BareConduitError):
         reason = SessionProtocolError(str(error))
     else:
-        reason = SessionIoError(str(error))
+        reason = SessionIoError(text_of(error))
     reason.__cause__ = error
     return reason

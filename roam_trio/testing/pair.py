@@ -21,7 +21,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..links import Link, memory_link_pair
 from ..logs import Log
 from ..running import check_trio_runs
-from ..service import client, describe, dispatcher
+from ..service import Dispatcher, client, describe, dispatcher
 from ..session import OpenSession, Session, acceptor, initiator
 from ..session.builders import tell_beside
 
@@ -48,8 +48,9 @@ def connected_pair(
 
     Args:
         service: the class of the service; the client is typed as it.
-        handler: an object with the methods of the service, or a `Handler`, such as
-            `dispatcher` makes.
+        handler: an object with the methods of the service, which may be a mock such as
+            ``AsyncMock()``; or a `Handler` without such methods, such as `dispatcher`
+            makes.
         client_handler: answers calls of the server's, if it makes any.
         links: the client's end and the server's of what joins the two; a pair of memory
             links if not given.
@@ -157,10 +158,16 @@ class ConnectedPair(Generic[T]):
 
 
 def _as_handler(service: Callable[..., Any], handler: object) -> Handler:
-    """A `Handler` as it is; anything else has to have the methods of the service."""
+    """A `Handler` as it is; anything else has to have the methods of the service.
+
+    The methods of the service decide: a mock has every attribute, ``handle`` included.
+    """
     answers: Any = handler
+    if isinstance(answers, Dispatcher):
+        return answers
     names = {method.name for method in describe(service).methods}
-    if "handle" not in names and callable(getattr(answers, "handle", None)):
+    has_methods = any(callable(getattr(answers, name, None)) for name in names)
+    if not has_methods and callable(getattr(answers, "handle", None)):
         checked: Handler = answers
         return checked
     return dispatcher(service, handler)

@@ -189,3 +189,15 @@ async def test_no_pipe_of_ours_is_inherited_by_another_program() -> None:
         payload = await link.split()[1].recv()
     assert payload is not None
     assert {int(fd) for fd in payload.split()} <= {0, 1, 2, 3}
+
+
+async def test_error_of_the_block_that_refuses_notes_comes_out_as_itself() -> None:
+    class Frozen(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(f"{name} was set")
+
+    error = Frozen("mine")
+    with pytest.raises(Frozen) as caught:
+        async with python("import os; os.read(0, 1)"):
+            raise error
+    assert caught.value is error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import types
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 import pytest
@@ -32,6 +33,7 @@ from roam_trio import (
     dispatcher,
     i32,
     initiator,
+    register_wire_type,
     service,
     u8,
 )
@@ -392,6 +394,110 @@ async def test_a_declared_error_of_a_wrapper_that_is_not_async_arrives(
         await caller.call(10)
     assert caught.value.code == 10
     assert await caller.call(3) == 3
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenData(Exception):
+    code: u8
+
+
+@attrs.frozen
+class FrozenSlots(Exception):
+    code: u8
+
+
+class Unchangeable(Exception):
+    """Refuses whatever is set, by every way that a class has a say in."""
+
+    code: u8
+
+    def __init__(self, code: int) -> None:
+        vars(self)["code"] = code
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} was set")
+
+    def with_traceback(self, tb: object) -> Any:
+        raise AttributeError("the traceback was set")
+
+
+FrozenErrors: TypeAlias = Frozen | FrozenData | FrozenSlots
+FROZEN: Any = (Frozen, FrozenData, FrozenSlots)
+
+register_wire_type(
+    Unchangeable, u8, unstructure=lambda error: error.code, structure=Unchangeable
+)
+
+
+@service
+class Refuses(Protocol):
+    """Methods that can wait, that cannot, and with channels."""
+
+    async def at_once(self, which: u8) -> Fallible[None, FrozenErrors]: ...
+    async def later(self, which: u8) -> Fallible[None, FrozenErrors]: ...
+    async def stream(self, which: u8, out: Tx[u8]) -> Fallible[None, FrozenErrors]: ...
+    async def simple(self, out: Tx[u8]) -> Fallible[None, Unchangeable]: ...
+    async def undeclared(self, out: Tx[u8]) -> None: ...
+
+
+class Refusing:
+    def __init__(self) -> None:
+        self.raised: list[Exception] = []
+
+    def fail(self, which: int) -> None:
+        error = FROZEN[which](7)
+        self.raised.append(error)
+        raise error from Frozen(1)
+
+    async def at_once(self, which: int) -> None:
+        self.fail(which)
+
+    async def later(self, which: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.fail(which)
+
+    async def stream(self, which: int, out: Tx[int]) -> None:
+        self.fail(which)
+
+    async def simple(self, out: Tx[int]) -> None:
+        raise Unchangeable(7)
+
+    async def undeclared(self, out: Tx[int]) -> None:
+        raise FrozenData(7)
+
+
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("how", ["at_once", "later", "stream"])
+async def test_a_declared_error_that_cannot_be_changed_arrives(
+    which: int, how: str, nursery: trio.Nursery
+) -> None:
+    refusing = Refusing()
+    refuses = await connected(nursery, Refuses, refusing)
+    ends = channel(int)
+    args = ends[:1] if how == "stream" else ()
+    with pytest.raises(FROZEN[which]) as caught:
+        await getattr(refuses, how)(which, *args)
+    assert caught.value.code == 7
+    (raised,) = refusing.raised
+    if how != "stream":  # where its traceback holds the end of a channel
+        assert raised.__traceback__ is not None
+    assert isinstance(raised.__cause__, Frozen)
+
+
+async def test_a_class_with_a_say_in_its_attributes_is_not_asked(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuses = await connected(nursery, Refuses, Refusing())
+    tx, rx = channel(int)
+    with pytest.raises(Unchangeable):
+        await refuses.simple(tx)
+    with pytest.raises(trio.EndOfChannel):
+        await rx.recv()
+    tx, rx = channel(int)
+    with pytest.raises(CallCancelled):
+        await refuses.undeclared(tx)
+    assert "the handler raised FrozenData" in caplog.text
+    assert "FrozenInstanceError" not in caplog.text
 
 
 def grouped(error: Exception) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Annotated, Any, Protocol
 
@@ -9,8 +10,19 @@ import attrs
 import msgspec
 import pytest
 
-from roam_trio import Fallible, Length, Rx, SchemaError, Tx, describe, service, u8, u32
-from tests.service.services import Point
+from roam_trio import (
+    Fallible,
+    Length,
+    Rx,
+    SchemaError,
+    Tx,
+    UserError,
+    describe,
+    service,
+    u8,
+    u32,
+)
+from tests.service.services import NotFound, Point
 
 
 def method(function: Any, **hints: Any) -> type[Any]:
@@ -31,6 +43,42 @@ async def one(self: Any, arg: Any) -> Any: ...
 
 def refused(argument: Any, result: Any = None) -> SchemaError:
     return refusal(method(one, arg=argument, **{"return": result}))
+
+
+class NoException(BaseException): ...
+
+
+class Stop(StopIteration): ...
+
+
+class Several(ExceptionGroup[Exception]): ...
+
+
+@pytest.mark.parametrize(
+    ("base", "why"),
+    [
+        (StopIteration, "out of a coroutine"),
+        (StopAsyncIteration, "out of a coroutine"),
+        (Stop, "out of a coroutine"),
+        (BaseException, "no Exception"),
+        (NoException, "no Exception"),
+        (GeneratorExit, "no Exception"),
+        (KeyboardInterrupt, "no Exception"),
+        (SystemExit, "no Exception"),
+        (asyncio.CancelledError, "no Exception"),
+        (BaseExceptionGroup, "the errors in it"),
+        (Several, "the errors in it"),
+        (UserError, "that it carries"),
+    ],
+)
+@pytest.mark.parametrize("in_union", [False, True])
+def test_an_error_that_cannot_arrive_is_refused(
+    base: type[Any], why: str, in_union: bool
+) -> None:
+    error = attrs.make_class("Error", {"code": attrs.field(type=u8)}, bases=(base,))
+    error = refused(u8, Fallible[u8, NotFound | error if in_union else error])
+    assert error.path == "Bad.call -> error"
+    assert re.search(f"Error cannot be an error of a method: .*{why}", error.problem)
 
 
 def test_a_method_that_is_not_async_is_refused() -> None:

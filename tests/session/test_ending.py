@@ -753,8 +753,8 @@ async def test_a_block_goes_on_when_its_session_has_ended() -> None:
 # ------------------------------------------------------------ a session that crashes
 
 
-class Fatal(BaseException):
-    """What a handler must not raise, and a Ctrl-C may: no Exception."""
+class Fatal(SystemExit):
+    """What a handler raises to end the program."""
 
 
 class Crashing(Worker):
@@ -772,7 +772,7 @@ class Crashing(Worker):
 
 
 class TestCrash:
-    """A BaseException in a handler comes out of the block as out of a nursery."""
+    """What ends programs comes out of the block as out of a nursery."""
 
     @pytest.fixture
     async def crash(self, nursery: Any) -> Callable[..., Awaitable[None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Protocol
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 import trio
@@ -79,8 +80,33 @@ async def test_the_exception_of_the_block_passes(error: BaseException) -> None:
     assert caught.value is error
 
 
-class Fatal(BaseException):
-    """What ends programs, as KeyboardInterrupt does."""
+async def test_a_mock_is_a_handler_with_every_method() -> None:
+    mock = AsyncMock()
+    mock.add.return_value = 8
+    async with connected_pair(Adder, mock) as adder:
+        assert await adder.add(3, 5) == 8
+    mock.add.assert_awaited_once_with(3, 5)
+    mock.handle.assert_not_called()
+
+
+async def test_a_mock_of_a_handler_is_taken_as_one() -> None:
+    mock = MagicMock(spec=Custom)
+    mock.handle.side_effect = dispatcher(Adder, AdderImpl()).handle
+    async with connected_pair(Adder, mock) as adder:
+        assert await adder.add(3, 5) == 8
+
+
+async def test_an_object_with_the_methods_may_have_one_called_handle_too() -> None:
+    class Both(AdderImpl):
+        def handle(self) -> None:
+            raise AssertionError("it is no method of the service")
+
+    async with connected_pair(Adder, Both()) as adder:
+        assert await adder.add(3, 5) == 8
+
+
+class Fatal(SystemExit):
+    """What ends programs."""
 
 
 async def test_what_ends_programs_comes_out_of_the_server_as_well() -> None:
