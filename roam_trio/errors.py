@@ -363,12 +363,17 @@ class CodecError(RoamTrioError):
     Attributes:
         path: where, from the outermost value ``$``: ``$.shapes[2].radius``.
         problem: what was expected, and what came.
+        without_values: the text without any part of the value, with types and positions
+            instead. This is what is logged.
     """
 
-    def __init__(self, problem: str, path: str = "$") -> None:
+    def __init__(
+        self, problem: str, path: str = "$", *, without_values: str | None = None
+    ) -> None:
         super().__init__(f"{problem} - at {path}")
         self.problem = problem
         self.path = path
+        self.without_values = str(self) if without_values is None else without_values
 
 
 class EncodeError(CodecError):

@@ -5,6 +5,7 @@ no other module uses `logging`. Each has ``logger = Log("roam_trio.session")``, 
 used as a `logging.Logger` is, and sees to it that
 
 * what a peer has written stays on its line, and is cut (`roam_trio.legible`);
+* an error of a codec is logged without the value it is about;
 * a flood of records becomes a few, and a number (`roam_trio.log_budget`);
 * a `logging.Handler` that raises harms nobody but itself.
 
@@ -20,6 +21,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from .errors import CodecError
 from .failures import is_failure, split_failure, text_of
 from .legible import legible, legible_str
 from .log_budget import current_log_budget
@@ -156,7 +158,11 @@ class Log:
 
 
 def _legible(arg: object) -> object:
-    return arg if isinstance(arg, int | float) else legible_str(arg, _MOST_OF_ONE)
+    if isinstance(arg, int | float):
+        return arg
+    if isinstance(arg, CodecError):
+        arg = arg.without_values
+    return legible_str(arg, _MOST_OF_ONE)
 
 
 def _tell_of(failure: BaseException) -> None:

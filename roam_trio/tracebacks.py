@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Final, cast
 
+from .errors import CodecError
 from .legible import legible_str
 
 __all__ = ["traceback_of"]
@@ -48,6 +49,10 @@ class _Report:
             yield f"{indent}... (more exceptions)"
             return
         self._seen.add(id(error))
+        if isinstance(error, CodecError):
+            # What it came of may quote the value.
+            yield from (indent + line for line in _own_lines(error))
+            return
         before = error.__cause__
         link = _CAUSE
         if before is None and not error.__suppress_context__:
@@ -88,5 +93,6 @@ def _headline(error: BaseException) -> str:
     name = cls.__qualname__
     if cls.__module__ not in ("builtins", "__main__"):
         name = f"{cls.__module__}.{name}"
-    text = legible_str(error, _MOST_OF_ONE)
+    said = error.without_values if isinstance(error, CodecError) else error
+    text = legible_str(said, _MOST_OF_ONE)
     return f"{name}: {text}" if text else name

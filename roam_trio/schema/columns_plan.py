@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from .shape import (
     TupleShape,
 )
 from .source import Module
-from .walk import raised
+from .walk import raised, raised_without_values
 
 __all__ = ["FEWEST", "ColumnsPlan", "columns_plan"]
 
@@ -67,7 +68,10 @@ class ColumnsPlan:
             raise
         except Exception as cause:
             what = f"expected {self._title} in columns"
-            raise DecodeError(f"{what}: {raised(cause)}") from cause
+            raise DecodeError(
+                f"{what}: {raised(cause)}",
+                without_values=f"{what}: {_without_values(cause)}",
+            ) from cause
         return value
 
     def __repr__(self) -> str:
@@ -105,6 +109,17 @@ def _lists(shape: Shape, value: str) -> Iterator[str]:
                 yield from _lists(field.shape, f"{value}.{field.attribute}")
         case _:
             return
+
+
+_OF_TYPES: Final = re.compile(r"Expected `[^`']*`, got `[^`']*`( - at `[$.\[\]0-9]*`)?")
+"""What msgspec says of a value of another type; of others it may quote a part."""
+
+
+def _without_values(cause: Exception) -> str:
+    """A cause without any part of the value, which is a peer's."""
+    if _OF_TYPES.fullmatch(str(cause)) or type(cause) is msgspec.DecodeError:
+        return raised(cause)
+    return raised_without_values(cause)
 
 
 def _is_worth_it(item: Shape) -> bool:

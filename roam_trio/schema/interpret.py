@@ -13,7 +13,7 @@ from ..errors import DecodeError, EncodeError
 from .interpret_decode import Buffer, InterpretedDecoder
 from .interpret_encode import InterpretedEncoder
 from .shape import Shape
-from .walk import explaining, raised
+from .walk import explaining, raised, raised_without_values
 
 __all__ = ["explain_decode", "explain_encode", "interpret_decode", "interpret_encode"]
 
@@ -45,7 +45,7 @@ def explain_encode(shape: Shape, value: Any, cause: Exception) -> EncodeError:
         interpret_encode(shape, value)
     except EncodeError as error:
         return error
-    return EncodeError(raised(cause))
+    return EncodeError(raised(cause), without_values=raised_without_values(cause))
 
 
 def explain_decode(
@@ -56,4 +56,4 @@ def explain_decode(
         interpret_decode(shape, buffer, start)
     except DecodeError as error:
         return error
-    return DecodeError(raised(cause))
+    return DecodeError(raised(cause), without_values=raised_without_values(cause))

@@ -33,11 +33,13 @@ from .shape import (
     UnitShape,
 )
 from .walk import (
+    KeyStep,
     Problem,
     Walk,
+    raised,
+    raised_without_values,
     range_of,
     text_of,
-    text_of_key,
     theirs,
     tuple_steps,
 )
@@ -117,8 +119,17 @@ class InterpretedDecoder(Walk):
                 return self.record(variants[self.index(len(variants), name)].record)
             case ConvertedShape(cls, inner, _, structure):
                 value = self.decode(inner)
-                what = f"{cls.__qualname__} was not structured from {text_of(value)}"
-                return theirs(what, structure, value, cls)
+                what = f"{cls.__qualname__} was not structured from"
+                try:
+                    return structure(value, cls)
+                except (MemoryError, RecursionError):
+                    raise
+                except Exception as cause:
+                    raise Problem(
+                        f"{what} {text_of(value)}: {raised(cause)}",
+                        f"{what} {type(value).__qualname__}: "
+                        f"{raised_without_values(cause)}",
+                    ) from cause
 
     # ------------------------------------------------------------ bytes
 
@@ -237,7 +248,7 @@ class InterpretedDecoder(Walk):
         for index in range(self.count(key, value)):
             each = self.within(f".keys()[{index}]", self.decode, key)
             keys.append(each)
-            values.append(self.within(f"[{text_of_key(each)}]", self.decode, value))
+            values.append(self.within(KeyStep.to(each, index), self.decode, value))
         found: dict[Any, Any] = self.filled(fill_dict, keys, values, started)
         return found
 

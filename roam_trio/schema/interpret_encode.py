@@ -34,11 +34,11 @@ from .shape import (
 )
 from .subclasses import lost_fields, lost_text
 from .walk import (
+    KeyStep,
     Problem,
     Walk,
     expected,
     range_of,
-    text_of_key,
     theirs,
     tuple_steps,
 )
@@ -197,7 +197,8 @@ class InterpretedEncoder(Walk):
                 self.varint(len(entries))
                 for index, (each_key, each) in enumerate(entries.items()):
                     self.within(f".keys()[{index}]", self.encode, key, each_key)
-                    self.within(f"[{text_of_key(each_key)}]", self.encode, item, each)
+                    step = KeyStep.to(each_key, index)
+                    self.within(step, self.encode, item, each)
 
     def kind(self, name: str, convert: Callable[[Any], Kind], value: Any) -> Kind:
         try:

@@ -10,14 +10,15 @@ from .shape import IntShape, Shape, TupleShape, levels
 from .sizes import MAX_ZERO_SIZED, Sizes
 
 __all__ = [
+    "KeyStep",
     "Problem",
     "Walk",
     "expected",
     "explaining",
     "raised",
+    "raised_without_values",
     "range_of",
     "text_of",
-    "text_of_key",
     "theirs",
     "tuple_steps",
 ]
@@ -30,7 +31,34 @@ MAX_STEPS = 24
 
 
 class Problem(Exception):
-    """What is wrong. Where it is, the walk knows."""
+    """What is wrong. Where it is, the walk knows.
+
+    Args:
+        text: the problem, for those whose value it is.
+        without_values: the same without any part of the value.
+    """
+
+    def __init__(self, text: str, without_values: str | None = None) -> None:
+        super().__init__(text)
+        self.without_values = text if without_values is None else without_values
+
+
+class KeyStep(str):
+    """The step to the value of a key, whose text has the key in it.
+
+    Attributes:
+        without_values: the step without the key.
+    """
+
+    __slots__ = ("without_values",)
+
+    without_values: str
+
+    @classmethod
+    def to(cls, key: object, index: int) -> KeyStep:
+        step = cls(f"[{text_of_key(key)}]")
+        step.without_values = f".values()[{index}]"
+        return step
 
 
 class Walk:
@@ -49,8 +77,10 @@ class Walk:
         self.steps.pop()
         return result
 
-    def path(self) -> str:
+    def path(self, *, values: bool = True) -> str:
         steps = self.steps
+        if not values:
+            steps = [getattr(step, "without_values", step) for step in steps]
         if len(steps) > MAX_STEPS:
             half = MAX_STEPS // 2
             steps = [*steps[:half], "…", *steps[-half:]]
@@ -76,17 +106,36 @@ def explaining(kind: type[Error], walk: Walk, run: Callable[[], T]) -> T:
     except MemoryError:
         raise
     except Problem as problem:
-        cause = problem.__cause__
-        raise kind(f"{walk.argument()}{problem}", walk.path()) from cause
+        raise _error(kind, walk, problem) from problem.__cause__
     except RecursionError as cause:
         deep = "nested too deeply for the recursion limit of the interpreter"
-        raise kind(f"{walk.argument()}{deep}", walk.path()) from cause
+        raise _error(kind, walk, Problem(deep)) from cause
     except Exception as cause:
-        raise kind(f"{walk.argument()}{raised(cause)}", walk.path()) from cause
+        unexpected = Problem(raised(cause), raised_without_values(cause))
+        raise _error(kind, walk, unexpected) from cause
+
+
+def _error(kind: type[Error], walk: Walk, problem: Problem) -> Error:
+    argument, place = walk.argument(), walk.path(values=False)
+    without_values = f"{argument}{problem.without_values} - at {place}"
+    return kind(f"{argument}{problem}", walk.path(), without_values=without_values)
 
 
 def raised(cause: Exception) -> str:
     return f"{type(cause).__name__}: {cause}"
+
+
+def raised_without_values(cause: BaseException) -> str:
+    """As `raised`, but with a text only if it stands in the program as it is: others
+    may quote the value."""
+    traceback = cause.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    texts = () if traceback is None else traceback.tb_frame.f_code.co_consts
+    text = str(cause)
+    name = type(cause).__name__
+    is_literal = any(each == text for each in texts)
+    return f"{name}: {text}" if text and is_literal else name
 
 
 def theirs(what: str, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -96,11 +145,15 @@ def theirs(what: str, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     except (MemoryError, RecursionError):
         raise
     except Exception as cause:
-        raise Problem(f"{what}: {raised(cause)}") from cause
+        without_values = f"{what}: {raised_without_values(cause)}"
+        raise Problem(f"{what}: {raised(cause)}", without_values) from cause
 
 
 def expected(what: str, value: object) -> Problem:
-    return Problem(f"expected {what}, got {text_of(value)}")
+    kind = "None" if value is None else type(value).__qualname__
+    return Problem(
+        f"expected {what}, got {text_of(value)}", f"expected {what}, got {kind}"
+    )
 
 
 def text_of(value: Any) -> str:

@@ -114,7 +114,7 @@ def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
             return method.result_plan.ok.decode(ret, 1)
         kind, value = (method.columns or method.result_plan).decode(ret)
     except DecodeError as error:
-        raise InvalidPayload(f"{method}: the answer: {error}") from error
+        raise InvalidPayload(f"{method}: the answer: {error.without_values}") from error
     if kind is ResultKind.OK:
         return value
     if kind is ResultKind.USER:

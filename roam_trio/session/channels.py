@@ -258,7 +258,7 @@ class IncomingChannel(ChannelSource):
         try:
             return self._decode(item)
         except DecodeError as error:
-            raise RxDecodeError(str(error)) from error
+            raise RxDecodeError(error.without_values) from error
 
     def _why_not(self) -> Exception:
         if self.state is ChannelState.CLOSED:
