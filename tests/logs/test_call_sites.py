@@ -13,7 +13,7 @@ import roam_trio
 PACKAGE = Path(roam_trio.__file__).parent
 LOGS = PACKAGE / "logs.py"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != LOGS)
-METHODS = {"debug", "info", "warning", "error", "exception"}
+METHODS = {"debug", "info", "warning", "error", "exception", "failure"}
 
 IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]
 
@@ -49,7 +49,8 @@ def _wrong_call(call: ast.Call, method: str) -> Iterator[str]:
     if method not in METHODS:
         yield f"{call.lineno}: logger has no {method}"
         return
-    match call.args:
+    # The first of `failure` is the exception.
+    match call.args[method == "failure" :]:
         case [ast.Constant(value=str(message)), *args]:
             if message.replace("%%", "").count("%") != len(args):
                 yield f"{call.lineno}: {len(args)} arguments for {message!r}"
@@ -81,6 +82,7 @@ def test_a_module_logs_by_log_alone(path: Path) -> None:
         "logger.warning('a client said ' + text)",
         "logger.warning('a client said %s' % text)",
         "logger.warning('a client said %s')",
+        "logger.failure(error, f'a client said {text}')",
         "logger.log(30, 'it is late')",
         "function(logger)",
     ],
@@ -91,4 +93,5 @@ def test_what_goes_around_log_is_found(source: str) -> None:
 
 def test_what_goes_through_log_is_not_found() -> None:
     source = "logger = Log('x')\nlogger.error('%s: 100%%', name, exc_info=error)"
+    source += "\nlogger.failure(error, '%s failed', name)"
     assert list(wrong(ast.parse(source))) == []
