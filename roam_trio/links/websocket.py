@@ -11,17 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 import trio
 from trio.lowlevel import checkpoint
 
 from .base import Buffer, Link
+from .framing import RECEIVE_AT_ONCE
 from .stream import StreamLimits, StreamLinkRx, StreamLinkTx
 from .transport import ByteTransport
-from .websocket_framing import WebSocketDecoder, WebSocketEncoder
+from .websocket_framing import NORMAL, WebSocketDecoder, WebSocketEncoder
 from .websocket_handshake import accept_handshake, client_handshake
 
 __all__ = ["WebSocketLink", "WebSocketLinkRx", "WebSocketLinkTx"]
+
+
+_STREAM_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+_DROPPING_SECONDS: Final = 2.0
+_DROPPED_BYTES: Final = 64 * 1024 * 1024
+"""How long, and how much, a peer is read that was refused and still sends."""
 
 
 class WebSocketLink(Link):
@@ -48,7 +57,10 @@ class WebSocketLink(Link):
         def close_frame() -> bytes:
             return encoder.close_frame(decoder.close_code)
 
-        closing = _ClosingTransport(transport, close_frame, received)
+        def refuses() -> bool:
+            return decoder.close_code != NORMAL
+
+        closing = _ClosingTransport(transport, close_frame, refuses, received)
         tx = WebSocketLinkTx(closing, limits, encoder)
         decoder = WebSocketDecoder(
             limits.max_payload, masked=not is_client, on_ping=tx.answer
@@ -161,11 +173,13 @@ class _ClosingTransport(ByteTransport):
         self,
         below: ByteTransport,
         close_frame: Callable[[], bytes],
+        refuses: Callable[[], bool],
         received: bytes,
     ) -> None:
         self._below = below
         self._received = received
         self._close_frame = close_frame
+        self._refuses = refuses
         self._sending_ended = False
         self._receiving_ended = False
 
@@ -189,6 +203,27 @@ class _ClosingTransport(ByteTransport):
         with suppress(OSError, trio.BrokenResourceError):  # nobody is left to be told
             await self._below.send_all([self._close_frame()])
         self._sending_ended = True
+        if self._refuses():
+            await self._drop_what_comes()
+        elif self._receiving_ended:
+            await self._below.end_sending()
+
+    async def _drop_what_comes(self) -> None:
+        """Read, for a while, what a peer sends that does not know yet it is refused.
+
+        A socket that is closed with data unread is reset, and the reset may take back
+        the Close frame, which has the reason.
+        """
+        if not self._receiving_ended:
+            # The peer need not wait for us to close once it has that frame.
+            await self._below.end_sending()
+        dropped = 0
+        with suppress(*_STREAM_ERRORS), trio.move_on_after(_DROPPING_SECONDS):
+            while dropped < _DROPPED_BYTES:
+                chunk = await self._below.receive_some(RECEIVE_AT_ONCE)
+                if not chunk:
+                    break
+                dropped += len(chunk)
         if self._receiving_ended:
             await self._below.end_sending()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -50,7 +51,10 @@ class HostAndPort:
         if _has_more(parts, may_have_path):
             most = "host, port and path" if may_have_path else "host and port"
             raise wrong_url(url, example, f"there is more than {most}")
-        return cls(parts.hostname or "", port)
+        host = parts.hostname or ""
+        if found := re.search(r"[\s\\%\"<>^`{|}]", host.partition("%")[0]):
+            raise wrong_url(url, example, f"there is {found[0]!r} in the host")
+        return cls(host, port)
 
     def check_for_connecting(self, url: str, example: str) -> None:
         """Refuse what can only be listened at.

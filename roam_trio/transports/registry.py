@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
+from urllib.parse import quote
 
 from .base import LinkOptions, Transport, wrong_url
 from .local import LocalTransport
@@ -35,6 +36,9 @@ __all__ = [
 ENTRY_POINTS: Final = "roam_trio.schemes"
 """The group of the entry points: each is named as its scheme, and is a `Transport` or
 a class of them that takes no arguments."""
+
+# What urlsplit takes out without a word, or what ends a line of a request of HTTP.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
@@ -84,6 +88,13 @@ def transport_for(url: str) -> Transport:
         ValueError: the URL has no scheme, or one that nobody has registered.
         TypeError: what a package has registered is not a `Transport`.
     """
+    if found := _CONTROL.search(url):
+        raise wrong_url(
+            url,
+            TcpTransport.example,
+            f"there is a control character, {found[0]!r}, at position {found.start()}; "
+            f"where it is meant, write {quote(found[0])}",
+        )
     scheme, colon, _ = url.partition(":")
     scheme = scheme.lower()
     if transport := _transports.get(scheme):

@@ -6,10 +6,11 @@ A server whose URL has a path grants WebSockets there and nowhere else.
 from __future__ import annotations
 
 import importlib.util
+import re
 import socket
 import ssl
 from functools import partial
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 import trio
@@ -51,8 +52,8 @@ class WebSocketTransport(Transport):
             url, self.example, default_port=self._port, may_have_path=True
         )
         parts = urlsplit(url)
-        query = f"?{parts.query}" if parts.query else ""
-        return _Place(self._scheme, address, parts.path + query)
+        query = f"?{_encoded(parts.query)}" if parts.query else ""
+        return _Place(self._scheme, address, _encoded(parts.path) + query)
 
     def _tls_to_connect(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
         return None
@@ -74,6 +75,15 @@ class SecureWebSocketTransport(WebSocketTransport):
 
     def _tls_to_listen(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
         return certificate_of(url, options)
+
+
+def _encoded(part: str) -> str:
+    """A part of a URL as it goes over the wire: percent-encoded, where it is not yet.
+
+    A space would end the target of the request, and HTTP knows ASCII only.
+    """
+    lone_percent = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", part)
+    return quote(lone_percent, safe="%/?:@!$&'()*+,;=~-._")
 
 
 @attrs.frozen

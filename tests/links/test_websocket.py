@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -17,7 +17,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError, PayloadTooLarge, TruncatedPayload
 from roam_trio.links import Link, LinkRx, LinkTx, StreamLimits
-from roam_trio.links.transport import SocketTransport
+from roam_trio.links.base import Buffer
+from roam_trio.links.sockets import take_socket
+from roam_trio.links.transport import ByteTransport, SocketTransport
 from roam_trio.links.websocket import WebSocketLink
 from roam_trio.links.websocket_framing import WebSocketDecoder
 
@@ -309,6 +311,7 @@ async def test_what_is_no_payload_is_an_error_for_ever_and_the_peer_is_told(
     for _ in range(2):
         with pytest.raises(kind, match=problem):
             await peer.rx.recv()
+    await peer.sock.send_eof()
     await peer.tx.close()
     await peer.rx.close()
     assert await peer.receive_all() == b"\x88\x02" + struct.pack(">H", code)
@@ -321,7 +324,83 @@ async def test_announced_length_is_refused_before_any_of_it_has_come() -> None:
     with pytest.raises(PayloadTooLarge) as caught:
         await peer.rx.recv()
     assert caught.value.size == 2**62
+    await peer.sock.send_eof()
     await peer.done()
+
+
+async def test_peer_that_still_sends_what_is_too_large_is_told_why() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        sock = await trio.testing.open_stream_to_socket_listener(listener)
+        stream = await listener.accept()
+    transport = SocketTransport(take_socket(stream))
+    limits = StreamLimits(max_payload=1000)
+    tx, rx = WebSocketLink(transport, is_client=False, limits=limits).split()
+
+    async def refuse() -> None:
+        with pytest.raises(PayloadTooLarge):
+            await rx.recv()
+        await tx.close()
+        await rx.close()
+
+    async with sock, trio.open_nursery() as nursery:
+        nursery.start_soon(refuse)
+        message = frame(BINARY, bytes(8_000_000))
+        for start in range(0, len(message), 500_000):
+            await sock.send_all(message[start : start + 500_000])
+            await wait_all_tasks_blocked()
+        await sock.send_eof()
+        assert await sock.receive_some() == b"\x88\x02" + struct.pack(">H", 1009)
+
+
+class _NeverSilent(ByteTransport):
+    """A peer that sends too much, and then goes on for ever, or says no more."""
+
+    def __init__(self, *, goes_on: bool) -> None:
+        self.goes_on = goes_on
+        self.received = 0
+        self.sent = b""
+        self.ended = False
+
+    async def receive_some(self, most: int) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if self.received and not self.goes_on:
+            await trio.sleep_forever()
+        chunk = bytes(most) if self.received else b"\x82\xff" + b"\0\0\0\xff" * 3
+        self.received += len(chunk)
+        return chunk
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        raise AssertionError("there is no large_buffer to fill")
+
+    async def send_all(self, buffers: Sequence[Buffer]) -> None:
+        self.sent += b"".join(buffers)
+
+    async def end_sending(self) -> None:
+        self.ended = True
+
+    async def abort_sending(self) -> None:
+        self.ended = True
+
+    async def end_receiving(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_refused_peer_is_read_for_a_bounded_time_and_amount(
+    goes_on: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    transport = _NeverSilent(goes_on=goes_on)
+    tx, rx = WebSocketLink(transport, is_client=False).split()
+    with pytest.raises(PayloadTooLarge):
+        await rx.recv()
+    begun = trio.current_time()
+    await tx.close()
+    assert transport.sent == b"\x88\x02" + struct.pack(">H", 1009)
+    assert transport.ended
+    assert trio.current_time() - begun == (0 if goes_on else 2)
+    assert transport.received < 65 * 1024 * 1024
+    await rx.close()
 
 
 async def test_fragments_are_refused_before_they_are_too_much() -> None:
@@ -330,6 +409,7 @@ async def test_fragments_are_refused_before_they_are_too_much() -> None:
     await peer.sock.send_all(frame(0, bytes(900), fin=False)[:8])
     with pytest.raises(PayloadTooLarge, match="1800 bytes"):
         await peer.rx.recv()
+    await peer.sock.send_eof()
     await peer.done()
 
 

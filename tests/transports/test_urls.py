@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from roam_trio.errors import LinkError
 from roam_trio.transports import LinkOptions, transport_for
 
 OPTIONS = LinkOptions()
@@ -133,3 +134,74 @@ async def test_client_in_memory_is_refused_when_the_listener_closes_before_it_ac
     listener.close()
     await trio.testing.wait_all_tasks_blocked()
     assert len(refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("/a b", "/a%20b"),
+        ("/a%20b", "/a%20b"),
+        ("/gr\u00fcn?q=\u00f6 \u00e4", "/gr%C3%BCn?q=%C3%B6%20%C3%A4"),
+        ("/100%", "/100%25"),
+        ("/a%2", "/a%252"),
+        ('/"<>[]{}|^`\\', "/%22%3C%3E%5B%5D%7B%7D%7C%5E%60%5C"),
+        ("/a;b=c,d/(e)*!'$&+~@:", "/a;b=c,d/(e)*!'$&+~@:"),
+        ("?q=a+b&c=%26", "?q=a+b&c=%26"),
+    ],
+)
+async def test_path_of_a_websocket_goes_percent_encoded(
+    written: str, sent: str, nursery: trio.Nursery
+) -> None:
+    requests: list[bytes] = []
+
+    async def note(stream: trio.SocketStream) -> None:
+        async with stream:
+            requests.append(await stream.receive_some())
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, note, [listener])
+    url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}{written}"
+    with pytest.raises(LinkError):
+        await transport_for(url).to_connect(url, OPTIONS)()
+    target = sent if sent.startswith("/") else f"/{sent}"
+    assert requests[0].startswith(f"GET {target} HTTP/1.1\r\n".encode())
+
+
+@pytest.mark.parametrize("path", ["/a b", "/gr\u00fcn", "/100%"])
+async def test_server_and_client_of_a_websocket_encode_alike(
+    path: str, nursery: trio.Nursery
+) -> None:
+    url = f"ws://127.0.0.1:0{path}"
+    (listener,) = await transport_for(url).to_listen(url, OPTIONS)()
+
+    async def accept() -> None:
+        link = await (await listener.accept())()
+        tx, rx = link.split()
+        await tx.abort()
+        await rx.close()
+
+    nursery.start_soon(accept)
+    port = listener.url.split(":")[2].split("/")[0]
+    link = await transport_for(url).to_connect(url.replace(":0", f":{port}"), OPTIONS)()
+    tx, rx = link.split()
+    await tx.abort()
+    await rx.close()
+    listener.close()
+
+
+@pytest.mark.parametrize("char", ["\n", "\r", "\t", "\0", "\x7f", "\x85", "\u2028"])
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss", "unix", "memory"])
+def test_control_character_in_a_url_is_refused(scheme: str, char: str) -> None:
+    for url in (f"{scheme}://127.0.0.1:1/a{char}X-Evil: 1", f"{scheme}://a{char}b:1"):
+        with pytest.raises(ValueError, match="there is a control character") as caught:
+            transport_for(url)
+        assert char not in str(caught.value)
+        assert f"at position {url.index(char)}" in str(caught.value)
+
+
+@pytest.mark.parametrize("char", [" ", "<", '"', "|", "\\"])
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
+def test_character_that_no_host_has_is_refused(scheme: str, char: str) -> None:
+    url = f"{scheme}://a{char}b:7000"
+    with pytest.raises(ValueError, match="in the host"):
+        transport_for(url).to_connect(url, OPTIONS)
