@@ -15,7 +15,16 @@ import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ForwardRef, TypeVar, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    ForwardRef,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from attrs import frozen
 
@@ -71,7 +80,9 @@ class _Normaliser:
             return type(None)
         if isinstance(annotation, Applied | Opaque):
             return annotation
-        if isinstance(annotation, TypeVar) or annotation is _SELF:
+        if isinstance(annotation, TypeVar):
+            return self.type_variable(annotation, scope)
+        if annotation is _SELF:
             return scope.get(annotation, annotation)
         if isinstance(annotation, typing.NewType):
             return self.reduce(annotation.__supertype__, scope)
@@ -79,24 +90,62 @@ class _Normaliser:
             return self.reduce(self.alias_value(annotation), {})
         origin = get_origin(annotation)
         if origin is None:
-            return annotation if _hashable(annotation) else Opaque(annotation)
+            return self.reduce_plain(annotation)
         return self.reduce_applied(annotation, origin, scope)
+
+    def reduce_plain(self, annotation: Any) -> Any:
+        """Reduce what is applied to nothing."""
+        if not _hashable(annotation):
+            return Opaque(annotation)
+        if not isinstance(annotation, type):
+            return annotation
+        # A class whose parameters all have defaults is the same type with them.
+        args = self.with_defaults(_parameters(annotation), ())
+        return Applied(annotation, args) if args else annotation
+
+    def type_variable(self, variable: Any, scope: Mapping[Any, Any]) -> Any:
+        if variable in scope or not _has_default(variable):
+            return scope.get(variable, variable)
+        self.count(variable)
+        names = _module_names(variable.__module__)
+        path = self.path or str(variable)
+        return self.reduce(_resolve(variable.__default__, names, path), scope)
+
+    def with_defaults(
+        self, parameters: Sequence[Any], args: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """Arguments for all parameters, or as they are if one has no default."""
+        missing = parameters[len(args) :]
+        if not all(map(_has_default, missing)):
+            return args
+        scope = dict(zip(parameters, args, strict=False))
+        for parameter in missing:
+            scope[parameter] = self.type_variable(parameter, scope)
+        return (*args, *(scope[parameter] for parameter in missing))
 
     def reduce_applied(
         self, annotation: Any, origin: Any, scope: Mapping[Any, Any]
     ) -> Any:
         if origin is Annotated:
             return self.reduce_annotated(annotation, scope)
-        args = tuple(self.reduce(arg, scope) for arg in get_args(annotation))
+        if _is_qualifier(origin):
+            return self.reduce(get_args(annotation)[0], scope)
+        if getattr(annotation, "__unpacked__", False):
+            # ``*tuple[str, ...]`` says of itself that it is a tuple.
+            packed = origin[get_args(annotation)]
+            return Applied(typing.Unpack, (self.reduce(packed, scope),))
+        given = _written(get_args(annotation), origin, scope)
+        args = tuple(self.reduce(arg, scope) for arg in given)
         if origin in (Union, types.UnionType):
             return _union(args)
         if _is_alias(origin):
             parameters = origin.__type_params__
+            args = self.with_defaults(parameters, args)
             if len(parameters) != len(args):
                 return Opaque(annotation)
             value = self.alias_value(origin)
             return self.reduce(value, dict(zip(parameters, args, strict=True)))
-        return Applied(origin, args)
+        return Applied(origin, self.with_defaults(_parameters(origin), args))
 
     def reduce_annotated(self, annotation: Any, scope: Mapping[Any, Any]) -> Any:
         inner, *metadata = get_args(annotation)
@@ -109,23 +158,66 @@ class _Normaliser:
 
     def alias_value(self, alias: Any) -> Any:
         path = self.path or str(alias)
-        self.aliases += 1
-        if self.aliases > MAX_ALIASES:
-            raise SchemaError(
-                f"the type alias {alias} refers to itself without a class in between; "
-                "make one of the types it goes through a class",
-                path,
-            )
+        self.count(alias)
         try:
             value = alias.__value__
         except NameError as error:
             raise unresolved(str(error), path) from error
         return _resolve(value, _module_names(alias.__module__), path)
 
+    def count(self, alias: Any) -> None:
+        """Bound the aliases and defaults that one annotation leads through."""
+        self.aliases += 1
+        if self.aliases > MAX_ALIASES:
+            raise SchemaError(
+                f"the type alias {alias} refers to itself without a class in between; "
+                "make one of the types it goes through a class",
+                self.path or str(alias),
+            )
+
 
 def _is_alias(annotation: Any) -> bool:
     # typing.TypeAliasType came with Python 3.12, typing_extensions has its own.
     return type(annotation).__name__ == "TypeAliasType"
+
+
+def _parameters(origin: Any) -> tuple[Any, ...]:
+    # A class of C code may have a descriptor of this name.
+    found: Any = getattr(origin, "__parameters__", ())
+    parameters: tuple[Any, ...] = found if hasattr(found, "__len__") else ()
+    return parameters
+
+
+def _written(
+    args: tuple[Any, ...], origin: Any, scope: Mapping[Any, Any]
+) -> tuple[Any, ...]:
+    """The arguments without those that `typing` has filled in.
+
+    For a parameter whose default is another one it fills in that type variable, which
+    then stands for an argument before it, and not for anything around the type.
+    """
+    parameters = _parameters(origin)
+    count = len(args)
+    while (
+        0 < count <= len(parameters)
+        and isinstance(args[count - 1], TypeVar)
+        and args[count - 1] not in scope
+        and getattr(parameters[count - 1], "__default__", None) is args[count - 1]
+    ):
+        count -= 1
+    return args[:count]
+
+
+def _is_qualifier(origin: Any) -> bool:
+    """Whether a form says something of a field, and nothing of its values."""
+    # typing.ReadOnly came with Python 3.13, typing_extensions has its own.
+    return origin is Final or getattr(origin, "_name", None) == "ReadOnly"
+
+
+def _has_default(parameter: Any) -> bool:
+    # Defaults came with Python 3.13, and earlier with typing_extensions.
+    has_default = getattr(parameter, "has_default", None)
+    return has_default is not None and bool(has_default())
 
 
 def _hashable(annotation: Any) -> bool:
@@ -162,6 +254,8 @@ def type_name(annotation: Any) -> str:
             return wire[-1] if wire else type_name(inner)
         case Applied(origin, args) if origin is Union:
             return " | ".join(map(type_name, args))
+        case Applied(origin, (packed,)) if origin is typing.Unpack:
+            return f"*{type_name(packed)}"
         case Applied(origin, args):
             return f"{type_name(origin)}[{', '.join(map(type_name, args))}]"
         case type():
@@ -227,13 +321,13 @@ def _scopes(cls: type[Any], args: Sequence[Any]) -> dict[type[Any], dict[Any, An
     scopes: dict[type[Any], dict[Any, Any]] = {}
 
     def visit(base: Any, base_args: Sequence[Any]) -> None:
-        parameters: Sequence[Any] = getattr(base, "__parameters__", ())
-        scopes[base] = scope = dict(zip(parameters, base_args, strict=False))
+        scopes[base] = scope = dict(zip(_parameters(base), base_args, strict=False))
         bases: Sequence[Any] = base.__dict__.get("__orig_bases__", base.__bases__)
         for each in bases:
             origin = get_origin(each) or each
             if isinstance(origin, type) and origin not in scopes:
-                visit(origin, [normalise(arg, scope) for arg in get_args(each)])
+                applied = normalise(each, scope)
+                visit(origin, applied.args if isinstance(applied, Applied) else ())
 
     visit(cls, args)
     return scopes
@@ -259,7 +353,8 @@ def _module_names(module: str | None) -> Mapping[str, Any]:
 def _resolve(annotation: Any, names: Mapping[str, Any], path: str) -> Any:
     """Put types for the names that are still text in an annotation."""
     names = dict(names)
-    holder = types.SimpleNamespace(__annotations__={"field": annotation})
+    # In a class, for there Final is allowed.
+    holder = type("holder", (), {"__annotations__": {"field": annotation}})
     try:
         return typing.get_type_hints(holder, names, names, include_extras=True)["field"]
     except (NameError, AttributeError, SyntaxError) as error:

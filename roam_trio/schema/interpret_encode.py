@@ -220,8 +220,7 @@ class InterpretedEncoder(Walk):
             self.within(f"[{index}]", self.encode, item, value)
 
     def tuple(self, shape: TupleShape, value: Any) -> None:
-        if not isinstance(value, tuple):
-            raise expected("tuple", value)
+        self.instance(tuple, value)
         values: list[Any] = list(value)
         self.length("items", len(shape.items), len(values), value)
         for step, item, each in zip(

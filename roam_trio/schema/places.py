@@ -27,6 +27,8 @@ _ADVICE: dict[Any, str] = {
     collections.abc.Iterable: "use list[T] or tuple[T, ...]",
     collections.abc.Mapping: "use dict[K, V]",
     collections.abc.Set: "use frozenset[T]",
+    typing.Unpack: "write the items of the tuple one by one, or put them in a tuple",
+    typing.Final: "write the type that is meant, as in Final[u32]",
     typing.get_origin(typing.Callable): "functions cannot be sent",
     Literal: "use an enum.Enum",
     enum.Enum: "use an enum class of your own",
