@@ -61,6 +61,7 @@ from .envelope import DynConduitTx, MessageFamily
 from .errors import (
     BareConduitError,
     CallCancelled,
+    CallRefused,
     ChannelError,
     CodecError,
     ConduitError,
@@ -222,6 +223,7 @@ __all__ = [
     "BoxSessionFuture",
     "Call",
     "CallCancelled",
+    "CallRefused",
     "Caller",
     "ChannelBinder",
     "ChannelError",

@@ -29,6 +29,7 @@ from .metadata import Metadata, shown
 __all__ = [
     "BareConduitError",
     "CallCancelled",
+    "CallRefused",
     "ChannelError",
     "CodecError",
     "ConduitError",
@@ -135,6 +136,13 @@ class CallCancelled(RoamError):
     Or it was not started, because the peer shuts down and refuses new calls. This is
     the remote side's word. A call cancelled on this side raises `trio.Cancelled`, as
     any other operation of trio's.
+    """
+
+
+class CallRefused(RoamError):
+    """The peer accepts no calls on this connection, and so none was sent.
+
+    It has told ``max_concurrent_requests=0`` when the connection was set up.
     """
 
 

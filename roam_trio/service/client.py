@@ -48,9 +48,9 @@ def client(service: Callable[..., T], caller: Caller) -> T:
         caller: makes the calls, on the connection it belongs to.
 
     Its methods raise, beside the method's own errors: `UnknownMethod`,
-    `InvalidPayload`, `CallCancelled` and `ConnectionLost`, for what became of the
-    call; `EncodeError` for an argument that is not of its type. Cancelling one tells
-    the peer, and does not wait for it. Each is a checkpoint.
+    `InvalidPayload`, `CallCancelled`, `CallRefused` and `ConnectionLost`, for what
+    became of the call; `EncodeError` for an argument that is not of its type.
+    Cancelling one tells the peer, and does not wait for it. Each is a checkpoint.
     """
     return cast(T, _client_class(describe(service))(caller))
 

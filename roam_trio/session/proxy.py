@@ -18,11 +18,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from ..calls import ChannelBinder, Payload, ReplySink, send_reply
 from ..columns_entry import is_marked
 from ..errors import (
+    CallRefused,
     ConnectionClosed,
     ConnectionLost,
     LimitExceeded,
@@ -44,7 +46,7 @@ from ..messages import (
     joined,
 )
 from ..metadata import NO_METADATA, Metadata
-from ..schema import INVALID_PAYLOAD, UNKNOWN_METHOD
+from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .connection import ConnectionHandle, ConnectionState
 from .connections import AcceptedConnection
 from .driver import Driver
@@ -91,6 +93,18 @@ async def proxy_connections(first: ConnectionHandle, second: ConnectionHandle) -
     await _Proxy(first, second).run()
 
 
+_MOST_CALLS = 65_536
+"""How many calls a proxy holds that the far side has not answered, even if the far side
+accepts more: each of them takes a task."""
+
+
+@attrs.frozen(kw_only=True)
+class _AcceptedByFarSide(AcceptedConnection):
+    """Not of this program's making: the far side may accept no calls at all."""
+
+    max_concurrent_requests: int
+
+
 class ProxyAcceptor:
     """A `ConnectionAcceptor` that opens what the peer opens on another session, and
     joins the two.
@@ -109,10 +123,11 @@ class ProxyAcceptor:
     ) -> AcceptedConnection | Metadata:
         """See `ConnectionAcceptor.accept`."""
         try:
-            far = await self._upstream.open_connection(
+            parity = self._upstream.root.settings.parity
+            far = await self._upstream.connections.open(
+                ConnectionSettings(parity, settings.max_concurrent_requests),
+                metadata.propagated(),
                 UntilServed(),
-                metadata=metadata.propagated(),
-                max_concurrent_requests=settings.max_concurrent_requests,
             )
         except SessionRejected as error:
             return error.metadata.propagated()
@@ -123,8 +138,10 @@ class ProxyAcceptor:
         async def join(near: ConnectionHandle) -> None:
             await proxy_connections(near, far)
 
-        return AcceptedConnection(
-            max_concurrent_requests=max(1, far.peer_settings.max_concurrent_requests),
+        return _AcceptedByFarSide(
+            max_concurrent_requests=min(
+                far.peer_settings.max_concurrent_requests, _MOST_CALLS
+            ),
             metadata=far.peer_metadata.propagated(),
             handler=UntilServed(),
             setup=join,
@@ -386,6 +403,13 @@ class _Forwarder:
                 # This side ends too, and its caller is to learn that, not that its
                 # request was cancelled.
                 await self._proxy.over.wait()
+            return
+        except CallRefused as error:
+            if channels is not None:
+                channels.part()
+            logger.warning("a proxy cannot make a call: %s", error)
+            why = Metadata.of({"error": f"on the far side of a proxy, {error}"})
+            await reply.send(CANCELLED, why)
             return
         except Exception:
             if channels is not None:

@@ -19,6 +19,7 @@ from trio.lowlevel import (
 from ..calls import Payload
 from ..conduits.base import ConduitTxPermit
 from ..errors import (
+    CallRefused,
     ConduitError,
     ConnectionLost,
     LinkError,
@@ -144,9 +145,21 @@ class Requests:
         return permit
 
     async def _take_slot(self) -> None:
-        """Callers are served in the order of their coming."""
+        """Callers are served in the order of their coming.
+
+        Raises:
+            CallRefused: the peer accepts no request at all, and nobody would ever wake
+                them.
+        """
+        driver = self._driver
         if self._free > 0:
             self._free -= 1
+        elif not driver.theirs.max_concurrent_requests:
+            raise CallRefused(
+                f"the peer accepts no calls on connection {driver.connection_id}: it "
+                "has told max_concurrent_requests=0; it has to tell 1 or more to be "
+                "called"
+            )
         else:
             if self._slots is None:
                 self._slots = ParkingLot()

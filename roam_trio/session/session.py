@@ -184,8 +184,6 @@ class Session:
             PayloadTooLarge: the metadata does not fit into a payload of the link.
             ValueError: `max_concurrent_requests` is out of range.
         """
-        connections = self._connections
-        assert connections is not None, "only sessions that run are handed out"
         if not 1 <= max_concurrent_requests < 2**32:
             raise ValueError(
                 "max_concurrent_requests: expected 1 to 2**32 - 1, "
@@ -195,7 +193,13 @@ class Session:
             self.root.settings.parity if parity is None else parity,
             max_concurrent_requests,
         )
-        return await connections.open(ours, Metadata.of(metadata), handler)
+        return await self.connections.open(ours, Metadata.of(metadata), handler)
+
+    @property
+    def connections(self) -> Connections:
+        """Its connections; for the session layer."""
+        assert self._connections is not None, "only sessions that run are handed out"
+        return self._connections
 
     def open(
         self,
