@@ -41,6 +41,7 @@ from .transports import (
     transports_for,
     urls_of,
 )
+from .transports.listening import accept_when_possible
 
 __all__ = ["Server", "serve"]
 
@@ -148,7 +149,7 @@ async def serve(
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
         TypeError: `handler` is not a `Handler`, `url` no text, or `origins` one.
-        OSError: it cannot listen there.
+        OSError: it cannot listen there, or a socket that it listens on has broken.
     """
     check_trio_runs("serve()")
     options = SessionOptions(
@@ -269,7 +270,7 @@ class _Serving:
         while True:
             await self._take_slot(listener)
             try:
-                make_link = await listener.accept()
+                make_link = await accept_when_possible(listener.accept, listener.url)
             except BaseException as error:
                 self._slots.release()
                 if isinstance(error, trio.EndOfChannel):

@@ -31,6 +31,10 @@ _FIRST_WAIT: Final = 0.001
 _LONGEST_WAIT: Final = 0.1
 """Seconds between two tries of what the system gives no other way to wait for."""
 
+_LOCKED_SECONDS: Final = 15
+"""How long to wait for a lock that another server needs for less than a millisecond;
+but whoever may read the directory can take it, and keep it."""
+
 _BACKLOG: Final = 1024
 
 
@@ -98,7 +102,8 @@ class LocalListener:
 
         Raises:
             OSError: a server listens there already, or a file is there that is no
-                socket, or none can be made there; or the system has no Unix sockets.
+                socket, or none can be made there; another process has locked the
+                directory for more than 15 seconds; or the system has no Unix sockets.
             ValueError: the address is none.
         """
         sock = _new_socket(address)
@@ -172,12 +177,25 @@ async def _connect(sock: socket.socket, address: str) -> None:
 async def _listen(sock: socket.socket, address: str, mode: int | None) -> None:
     await checkpoint()
     wait = _FIRST_WAIT
-    while True:
-        with _directory_locked(address) as locked:
-            if locked:
-                return _listen_now(sock, address, mode)
-        await trio.sleep(wait)  # whoever has locked it is about to unlock it
-        wait = min(2 * wait, _LONGEST_WAIT)
+    with trio.move_on_after(_LOCKED_SECONDS):
+        while True:
+            with _directory_locked(address) as locked:
+                if locked:
+                    return _listen_now(sock, address, mode)
+            await trio.sleep(wait)  # another server is about to unlock it
+            wait = min(2 * wait, _LONGEST_WAIT)
+    raise OSError(
+        errno.EBUSY,
+        f"another process has held a lock (flock) on {_directory(address)!r} for "
+        f"{_LOCKED_SECONDS} seconds; servers lock the directory of a socket for a "
+        "moment, to bind it. End that process (lslocks shows it), or use a directory "
+        "that belongs to the server alone",
+        address,
+    )
+
+
+def _directory(address: str) -> str:
+    return os.path.dirname(address) or "."
 
 
 @contextmanager
@@ -190,7 +208,7 @@ def _directory_locked(address: str) -> Generator[bool, None, None]:
     import fcntl  # not on Windows, nor are the sockets
 
     try:
-        directory = os.open(os.path.dirname(address) or ".", os.O_RDONLY)
+        directory = os.open(_directory(address), os.O_RDONLY)
     except OSError as error:
         raise _about(address, error) from error
     try:

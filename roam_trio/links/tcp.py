@@ -11,11 +11,9 @@ end after closing the sending half, and only then close the receiving half.
 
 from __future__ import annotations
 
-import socket
-
 import trio
 
-from .sockets import take_socket
+from .sockets import send_at_once, take_socket
 from .stream import StreamLimits, StreamLink
 from .transport import SocketTransport
 
@@ -50,5 +48,5 @@ def tcp_link(
         limits: what the link may hold.
     """
     sock = take_socket(stream)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    send_at_once(sock)
     return StreamLink.over(SocketTransport(sock), limits=limits)

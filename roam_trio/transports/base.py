@@ -90,7 +90,9 @@ class LinkListener(ABC):
 
         Raises:
             trio.EndOfChannel: there will never be another client.
-            OSError: the listener is broken.
+            OSError: this client is gone, or the system has no means for it, and the
+                next may be accepted; or, with an errno of EBADF, ENOTSOCK, EINVAL or
+                EFAULT or without any, the listener is broken.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from ..failures import text_of
 from ..legible import without_secrets
 from ..links import Link
 from ..logs import Log
@@ -25,7 +26,14 @@ logger = Log("roam_trio.transports")
 _NO_MEANS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 """What accept fails with where it would succeed if other connections were closed."""
 
-_SECONDS_WITHOUT_MEANS: Final = 0.1
+_NO_LISTENER: Final = {errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EFAULT}
+"""What accept fails with if there is no socket that listens. Whatever else it fails
+with, the network's errors among it, concerns one connection (accept(2))."""
+
+_FAILURES_IN_A_ROW: Final = 8
+"""Number of failures without a success between them after which there are pauses."""
+
+_SECONDS_OF_PAUSE: Final = 0.1
 
 _TRIES: Final = 10
 """How often to look for a port that is free on all addresses of a machine."""
@@ -55,25 +63,50 @@ class StreamLinkListener(LinkListener):
         return self._url
 
     async def accept(self) -> LinkFactory:
-        stream = await accept_when_possible(self._listener.accept, self._url)
-        return partial(self._link_on, stream)
+        return partial(self._link_on, await self._listener.accept())
 
     def close(self) -> None:
         self._listener.socket.close()
 
 
 async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> T:
-    """Accept a connection, as soon as the system has the means for it."""
+    """Accept a connection, and go on if that fails, as long as there is a listener.
+
+    A failure is most often that of one connection, which has ended before it was
+    accepted; accept(2) says to try again then. If the system lacks the means for one
+    more, or if several have failed in a row, there is a pause first.
+
+    Args:
+        accept: accepts a connection. It may be cancelled.
+        url: where it listens, for the log and for errors.
+
+    Raises:
+        OSError: the listener itself is closed or broken.
+    """
+    failures = 0
     while True:
         try:
             return await accept()
+        except trio.ClosedResourceError as error:
+            raise _no_more(errno.EBADF, "the listener is closed", url) from error
         except OSError as error:
-            if error.errno not in _NO_MEANS:
-                raise
-            logger.error(
-                "%s: cannot accept a connection now, and try again: %s", url, error
-            )
-            await trio.sleep(_SECONDS_WITHOUT_MEANS)
+            if error.errno is None or error.errno in _NO_LISTENER:
+                raise _no_more(error.errno, text_of(error), url) from error
+            failures += 1
+            has_means = error.errno not in _NO_MEANS
+            if has_means:
+                logger.warning("%s: a connection was not accepted: %s", url, error)
+            else:
+                logger.error(
+                    "%s: cannot accept a connection now, and try again: %s", url, error
+                )
+        if not has_means or failures >= _FAILURES_IN_A_ROW:
+            await trio.sleep(_SECONDS_OF_PAUSE)
+
+
+def _no_more(number: int | None, why: str, url: str) -> OSError:
+    problem = f"cannot accept connections any more: {why}"
+    return OSError(errno.EIO if number is None else number, problem, url)
 
 
 async def listen_on_tcp(

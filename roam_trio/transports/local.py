@@ -13,7 +13,6 @@ import attrs
 
 from ..links import Link, LocalLink, LocalListener, StreamLimits
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
-from .listening import accept_when_possible
 
 __all__ = ["LocalTransport"]
 
@@ -72,8 +71,7 @@ class _Listener(LinkListener):
         return f"unix://{path}" if path.startswith("/") else f"unix:{path}"
 
     async def accept(self) -> LinkFactory:
-        accept = partial(self._listener.accept, limits=self._limits)
-        link = await accept_when_possible(accept, self.url)
+        link = await self._listener.accept(limits=self._limits)
 
         async def accepted() -> Link:
             return link

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import socket
 import ssl
 from functools import partial
 from urllib.parse import quote, urlsplit
@@ -16,7 +15,7 @@ import attrs
 import trio
 
 from ..links import Link, StreamLimits
-from ..links.sockets import take_socket
+from ..links.sockets import send_at_once, take_socket
 from ..links.tls import tls_to_client, tls_to_server
 from ..links.transport import ByteTransport, SocketTransport
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
@@ -136,7 +135,7 @@ async def _listen(
 
 def _on_tcp(stream: trio.SocketStream) -> SocketTransport:
     sock = take_socket(stream)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    send_at_once(sock)
     return SocketTransport(sock)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -219,6 +220,25 @@ async def test_listener_waits_while_another_process_binds_there(
         os.close(directory)
     await trio.sleep(10)
     bound[0].close()
+
+
+async def test_a_directory_that_stays_locked_is_an_error_that_says_so(
+    address: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    import fcntl
+
+    directory = os.open(os.path.dirname(address), os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_SH)  # to read it is enough
+        with trio.fail_after(60), pytest.raises(OSError, match="flock") as caught:
+            await LocalListener.bind(address)
+    finally:
+        os.close(directory)
+    assert caught.value.errno == errno.EBUSY
+    assert caught.value.filename == address
+    assert os.path.dirname(address) in str(caught.value)
+    assert not exists(address)
+    (await LocalListener.bind(address)).close()
 
 
 async def test_nobody_can_connect_before_the_mode_is_set(
