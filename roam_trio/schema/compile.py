@@ -6,8 +6,9 @@ debugger like any other: ``linecache`` has it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .decoder import DecoderSource
 from .discovery import CollectorSource
@@ -24,7 +25,7 @@ from .shape import (
     StrShape,
     children,
 )
-from .source import Module
+from .source import Module, is_generated
 
 __all__ = [
     "Collector",
@@ -33,7 +34,10 @@ __all__ = [
     "compile_collector",
     "compile_decoder",
     "compile_encoder",
+    "where_it_stopped",
 ]
+
+_DECODER: Final = "decoder of"
 
 Encoder: TypeAlias = Callable[[Any, Callable[[bytes | memoryview], None]], None]
 """Takes a value and the `append` of a list of pieces."""
@@ -58,7 +62,7 @@ def compile_decoder(shape: Shape, title: str) -> Decoder:
     Of a view, it makes bytes first if there can be many texts, which are quicker to
     cut out of those.
     """
-    module = Module(f"decoder of {title}")
+    module = Module(f"{_DECODER} {title}")
     from_bytes = _has_many_texts(shape) and not _has_bytes(shape)
     source = DecoderSource(module, shape, from_bytes=from_bytes)
     decode: Decoder = module.compile(source.function(shape))
@@ -71,6 +75,30 @@ def compile_decoder(shape: Shape, title: str) -> Decoder:
         return decode(bytes(buffer), start, size)
 
     return decode_bytes
+
+
+def where_it_stopped(error: Exception, start: int) -> int:
+    """Return how far a decoder had come when it raised an error.
+
+    Decoders do not keep track for this, but their frames still know. What they had
+    decoded is let go of, as nobody needs it, and it can be large.
+
+    Args:
+        error: what the decoder raised.
+        start: where it began.
+    """
+    position = start
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if is_generated(frame.f_code, _DECODER):
+            seen = frame.f_locals
+            position = seen.get("pos", position)
+            if sys.version_info < (3, 13):  # a copy, not yet a view
+                seen.clear()
+            frame.clear()
+        traceback = traceback.tb_next
+    return position
 
 
 def _has_many_texts(shape: Shape) -> bool:

@@ -46,6 +46,7 @@ from .source import MAX_BLOCKS, Function, Module
 
 __all__ = ["DecoderSource"]
 
+_BLOCK = 4096
 _PARAMETERS = ("buf", "pos", "size")
 
 
@@ -282,20 +283,41 @@ class DecoderSource:
 
     def _integers(self, to: Function, item: IntShape, count: str, target: str) -> None:
         # As many bytes as items, all below 128, are the items themselves.
-        short = to.local("short")
+        short, left, block = to.local("short"), to.local("left"), to.local("block")
         to.line(f"{short} = bytes(buf[pos:pos + {count}])")
         with to.block(f"if {short}.isascii():"):
-            if item.signed:
-                each = to.local("item")
-                to.line(f"{target} = [{_zigzag(each)} for {each} in {short}]")
-            else:
-                to.line(f"{target} = list({short})")
+            to.line(f"{target} = {self._short_integers(to, item, short)}")
             to.line(f"pos += {count}")
         with to.block("else:"):
-            self._loop(to, item, count, target)
+            # The same block by block, so that a few large ones do not make all slow.
+            to.line(f"{target} = []")
+            to.line(f"{left} = {count}")
+            with to.block(f"while {left}:"):
+                to.line(f"{block} = {left} if {left} < {_BLOCK} else {_BLOCK}")
+                to.line(f"{left} -= {block}")
+                to.line(f"if {block} == {_BLOCK}:")
+                to.line(f"    {short} = bytes(buf[pos:pos + {_BLOCK}])")
+                with to.block(
+                    f"if {block} == {_BLOCK} == len({short}) and {short}.isascii():"
+                ):
+                    numbers = self._short_integers(to, item, short)
+                    # Extended by bytes, a list is quicker than by a list of them.
+                    to.line(f"{target} += {numbers if item.signed else short}")
+                    to.line(f"pos += {_BLOCK}")
+                    to.line("continue")
+                self._each(to, item, block, target)
+
+    def _short_integers(self, to: Function, item: IntShape, short: str) -> str:
+        if not item.signed:
+            return f"list({short})"
+        each = to.local("item")
+        return f"[{_zigzag(each)} for {each} in {short}]"
 
     def _loop(self, to: Function, item: Shape, count: str, target: str) -> None:
         to.line(f"{target} = []")
+        self._each(to, item, count, target)
+
+    def _each(self, to: Function, item: Shape, count: str, target: str) -> None:
         with to.block(f"for _ in range({count}):"):
             if isinstance(item, StructShape) and is_flat(item.record):
                 # In place, as a call for each would take a good part of the time.

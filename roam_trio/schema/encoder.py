@@ -258,10 +258,19 @@ class EncoderSource:
                 each, short = to.local("item"), to.local("short")
                 encoded = self._expression(item, each)
                 small = "small_signed_numbers" if item.signed else "small_numbers"
-                to.line(f"{short} = {self._primitive(small)}({value})")
-                to.line(f"if {short} is None:")
-                to.line(f'    {short} = b"".join([{encoded} for {each} in {value}])')
-                to.line(f"append({short})")
+                small, block = self._primitive(small), to.local("block")
+                to.line(f"{short} = {small}({value})")
+                to.line(f"if {short} is not None: append({short})")
+                blocks = self._primitive("blocks")
+                with to.block("else:"), to.block(f"for {block} in {blocks}({value}):"):
+                    # Of many, a few large ones do not make all slow.
+                    again = f"{small}({block}) if {block} is not {value} else None"
+                    to.line(f"{short} = {again}")
+                    to.line(f"if {short} is None:")
+                    to.line(
+                        f'    {short} = b"".join([{encoded} for {each} in {block}])'
+                    )
+                    to.line(f"append({short})")
             case BoolShape() | EnumShape() | CharShape():
                 each = to.local("item")
                 encoded = self._expression(item, each)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
 from .filling import CollidingKeys, fill_dict, fill_frozenset, fill_set
+from .fixed import fixed_format
 from .shape import (
     ArrayShape,
     BoolShape,
@@ -52,9 +54,16 @@ _U32 = IntShape("u32", 32, signed=False)
 _USIZE = IntShape("usize", 64, signed=False)
 
 
+_SHORT = bytes(range(128))
+_FLAGS = b"\x00\x01"
+_MOST_TOGETHER = 65536
+
+
 class InterpretedDecoder(Walk):
-    def __init__(self, root: Shape, buffer: Buffer, start: int) -> None:
-        super().__init__(root)
+    def __init__(
+        self, root: Shape, buffer: Buffer, start: int, visits: float = math.inf
+    ) -> None:
+        super().__init__(root, visits)
         self.buffer = buffer
         self.pos = start
         self.size = len(buffer)
@@ -67,6 +76,7 @@ class InterpretedDecoder(Walk):
         return value
 
     def decode(self, shape: Shape) -> Any:
+        self.visit()
         match shape:
             case BoolShape():
                 return self.flag("bool")
@@ -239,7 +249,40 @@ class InterpretedDecoder(Walk):
             )
 
     def items(self, item: Shape, count: int) -> list[Any]:
-        return [self.within(f"[{index}]", self.decode, item) for index in range(count)]
+        found: list[Any] = []
+        while len(found) < count:
+            if self.is_hurried and (run := self.run(item, count - len(found))):
+                found += run
+            else:
+                found.append(self.within(len(found), self.decode, item))
+        return found
+
+    def run(self, item: Shape, count: int) -> Sequence[Any]:
+        """The next items, as long as they are numbers that cannot be wrong.
+
+        A compiled decoder takes those many at a time, too, so that to visit each would
+        take much longer than to decode them all.
+        """
+        form = fixed_format(item)
+        if form:
+            self.visit()
+            form = f"<{count}{form}"
+            return struct.unpack(form, self.take(struct.calcsize(form), "numbers"))
+        if not isinstance(item, IntShape | BoolShape):
+            return ()
+        # Varints of one byte, or flags.
+        right = _FLAGS if isinstance(item, BoolShape) else _SHORT
+        if self.pos == self.size or self.buffer[self.pos] not in right:
+            return ()
+        self.visit()
+        size = min(count, _MOST_TOGETHER)
+        data = bytes(self.buffer[self.pos : self.pos + size])
+        if right is not _SHORT or not data.isascii():
+            data = data[: len(data) - len(data.lstrip(right))]
+        self.pos += len(data)
+        if isinstance(item, BoolShape):
+            return list(map(bool, data))
+        return [n >> 1 ^ -(n & 1) for n in data] if item.signed else data
 
     def map(self, key: Shape, value: Shape) -> dict[Any, Any]:
         keys: list[Any] = []
@@ -248,7 +291,7 @@ class InterpretedDecoder(Walk):
         for index in range(self.count(key, value)):
             each = self.within(f".keys()[{index}]", self.decode, key)
             keys.append(each)
-            values.append(self.within(KeyStep.to(each, index), self.decode, value))
+            values.append(self.within(KeyStep(each, index), self.decode, value))
         found: dict[Any, Any] = self.filled(fill_dict, keys, values, started)
         return found
 

@@ -102,7 +102,8 @@ class RpcPlan(Generic[T]):
         except MemoryError:
             raise
         except Exception as cause:
-            raise explain_encode(self.shape, value, cause) from cause
+            encoded = _size_of(pieces)
+            raise explain_encode(self.shape, value, cause, encoded) from cause
         return pieces
 
     def encode_into(self, value: T, pieces: list[bytes | memoryview]) -> None:
@@ -113,8 +114,9 @@ class RpcPlan(Generic[T]):
         except MemoryError:
             raise
         except Exception as cause:
+            encoded = _size_of(pieces[before:])
             del pieces[before:]
-            raise explain_encode(self.shape, value, cause) from cause
+            raise explain_encode(self.shape, value, cause, encoded) from cause
 
     def decode(self, buffer: bytes | memoryview, start: int = 0) -> T:
         """Decode a value that extends from `start` to the end of a buffer.
@@ -166,3 +168,7 @@ class RpcPlan(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<RpcPlan {self._title}>"
+
+
+def _size_of(pieces: list[bytes | memoryview]) -> int:
+    return sum(map(len, pieces))

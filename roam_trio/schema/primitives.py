@@ -8,7 +8,7 @@ goes over the value again with the interpreter to say what is wrong and where.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from operator import index
 from typing import Any, Final, NoReturn, SupportsIndex, TypeVar, cast
 
@@ -26,6 +26,7 @@ __all__ = [
     "as_dict",
     "as_items",
     "as_sequence",
+    "blocks",
     "check_instance",
     "check_record",
     "check_zero_sized",
@@ -47,6 +48,8 @@ BYTE: Final = tuple(bytes((number,)) for number in range(256))
 
 BOOL: Final = (False, True)
 """The bools by their byte."""
+
+_BLOCK: Final = 1024
 
 _MORE: Final = BYTE[128:]
 _pack_3: Final = struct.Struct("3B").pack
@@ -148,6 +151,14 @@ OTHER_WRITERS: Final[dict[str, Callable[[SupportsIndex], bytes]]] = {
 """The encoders of numbers of any other class, such as `numpy.uint32` or one derived
 from `int`. Such numbers calculate in their own way: they wrap at their width when they
 are shifted, and compare as they like. So each is made an `int` first."""
+
+
+def blocks(values: Collection[int]) -> Iterator[Collection[int]]:
+    """The values, a thousand at a time."""
+    if len(values) <= _BLOCK:
+        return iter((values,))
+    items = list(values)
+    return (items[at : at + _BLOCK] for at in range(0, len(items), _BLOCK))
 
 
 def small_numbers(values: Collection[int]) -> bytes | None:

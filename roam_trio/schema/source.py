@@ -8,14 +8,16 @@ import linecache
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from types import CodeType
 from typing import Any, Final
 
-__all__ = ["MAX_BLOCKS", "Function", "Module"]
+__all__ = ["MAX_BLOCKS", "Function", "Module", "is_generated"]
 
 MAX_BLOCKS: Final = 8
 """How deep blocks should be nested in a function; Python allows 20 loops."""
 
 _numbers: Final = itertools.count(1)
+_FILENAME: Final = "<roam_trio "
 
 
 class Module:
@@ -26,7 +28,7 @@ class Module:
     """
 
     def __init__(self, title: str) -> None:
-        self._filename = f"<roam_trio {title} #{next(_numbers)}>"
+        self._filename = f"{_FILENAME}{title} #{next(_numbers)}>"
         self._functions: list[Function] = []
         self._globals: dict[str, Any] = {}
         self._reserved: set[str] = set()
@@ -77,6 +79,11 @@ class Module:
         exec(code, self._globals)
         compiled: Callable[..., Any] = self._globals[name]
         return compiled
+
+
+def is_generated(code: CodeType, title: str) -> bool:
+    """Return True if code is of a module whose title begins with these words."""
+    return code.co_filename.startswith(f"{_FILENAME}{title} ")
 
 
 class Function:

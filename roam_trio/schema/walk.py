@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from ..errors import CodecError
 from .shape import IntShape, Shape, TupleShape, levels
 from .sizes import MAX_ZERO_SIZED, Sizes
 
 __all__ = [
+    "BYTES_A_VISIT",
+    "MAX_VISITS",
+    "MIN_VISITS",
+    "Exhausted",
     "KeyStep",
     "Problem",
     "Walk",
@@ -25,6 +30,19 @@ __all__ = [
 
 Error = TypeVar("Error", bound=CodecError)
 T = TypeVar("T")
+
+MAX_VISITS: Final = 10_000
+"""The most parts of a refused value that are looked at to find out what is wrong.
+
+A walk takes up to two hundred times as long as a compiled codec, and a peer would stop
+everybody else with a few wrong payloads if they were walked to their ends.
+"""
+
+MIN_VISITS: Final = 2000
+"""The same for small payloads. In between, it goes by their size."""
+
+BYTES_A_VISIT: Final = 12
+"""So many bytes take about as long to decode as a third of a visit."""
 
 MAX_TEXT = 60
 MAX_STEPS = 24
@@ -43,34 +61,55 @@ class Problem(Exception):
         self.without_values = text if without_values is None else without_values
 
 
-class KeyStep(str):
-    """The step to the value of a key, whose text has the key in it.
+class KeyStep(NamedTuple):
+    """The step to the value of a key.
 
     Attributes:
-        without_values: the step without the key.
+        key: the key, which is a part of the value.
+        place: how many keys are before it.
     """
 
-    __slots__ = ("without_values",)
+    key: object
+    place: int
 
-    without_values: str
 
-    @classmethod
-    def to(cls, key: object, index: int) -> KeyStep:
-        step = cls(f"[{text_of_key(key)}]")
-        step.without_values = f".values()[{index}]"
-        return step
+class Exhausted(Exception):
+    """As many parts were visited as may be."""
+
+
+Step: TypeAlias = str | int | KeyStep
+"""What leads to a part: as text, or the index of an item."""
 
 
 class Walk:
-    """A walk over a value, and the way to where it is."""
+    """A walk over a value, and the way to where it is.
 
-    def __init__(self, root: Shape) -> None:
+    Args:
+        root: the shape of the value.
+        visits: how many of its parts may be visited. If that is bounded, numbers that
+            are right are passed over many at a time.
+    """
+
+    def __init__(self, root: Shape, visits: float = math.inf) -> None:
         self.root = root
         self.levels = levels(root)
         self.sizes = Sizes(root)
-        self.steps: list[str] = []
+        # Written out only for an error, which takes longer than most visits.
+        self.steps: list[Step] = []
+        self.visits_left = visits
+        self.is_hurried = visits < math.inf
 
-    def within(self, step: str, visit: Callable[..., T], *args: Any) -> T:
+    def visit(self) -> None:
+        """Count a part.
+
+        Raises:
+            Exhausted: it is one too many.
+        """
+        self.visits_left -= 1
+        if self.visits_left < 0:
+            raise Exhausted
+
+    def within(self, step: Step, visit: Callable[..., T], *args: Any) -> T:
         # Not undone on an error: the steps then lead to where it happened.
         self.steps.append(step)
         result = visit(*args)
@@ -79,17 +118,15 @@ class Walk:
 
     def path(self, *, values: bool = True) -> str:
         steps = self.steps
-        if not values:
-            steps = [getattr(step, "without_values", step) for step in steps]
         if len(steps) > MAX_STEPS:
             half = MAX_STEPS // 2
             steps = [*steps[:half], "…", *steps[-half:]]
-        return "$" + "".join(steps)
+        return "$" + "".join(_text_of_step(step, values=values) for step in steps)
 
     def argument(self) -> str:
         """Which argument the walk is in, if the root is an argument tuple."""
         if isinstance(self.root, TupleShape) and self.root.labels and self.steps:
-            return f"argument {self.steps[0][1:]!r}: "
+            return f"argument {_text_of_step(self.steps[0], values=False)[1:]!r}: "
         return ""
 
     def check_zero_sized(self, item: float, count: int) -> None:
@@ -103,7 +140,7 @@ def explaining(kind: type[Error], walk: Walk, run: Callable[[], T]) -> T:
     """Run a walk; whatever it raises becomes the one error, with the place."""
     try:
         return run()
-    except MemoryError:
+    except (MemoryError, Exhausted):
         raise
     except Problem as problem:
         raise _error(kind, walk, problem) from problem.__cause__
@@ -179,6 +216,16 @@ def tuple_steps(shape: TupleShape) -> list[str]:
     if shape.labels is not None:
         return [f".{label}" for label in shape.labels]
     return [f"[{index}]" for index in range(len(shape.items))]
+
+
+def _text_of_step(step: Step, *, values: bool) -> str:
+    match step:
+        case str():
+            return step
+        case int():
+            return f"[{step}]"
+        case KeyStep(key, place):
+            return f"[{text_of_key(key)}]" if values else f".values()[{place}]"
 
 
 def text_of_key(key: object) -> str:
