@@ -91,14 +91,17 @@ _HIDDEN = "***"
 
 _UP_TO_THE_HOST = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
 
+_AFTER_PATH = re.compile(r"(\?|#(?=.*[@=])).+", re.DOTALL)
+
 _URL_IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 
 
 def without_secrets(url: str) -> str:
-    """Return a URL with ``***`` in place of its credentials, query and fragment.
+    """Return a URL with ``***`` in place of its credentials and its query.
 
-    It need not be a URL that could be used: the text of an error is about those that
-    cannot. Where it is unclear what was meant as a password, more is hidden.
+    So is a fragment that could hold any. It need not be a URL that could be used: the
+    text of an error is about those that cannot. Where it is unclear what was meant as
+    a password, more is hidden.
     """
     start = _UP_TO_THE_HOST.match(url)
     prefix = start.group() if start else ""
@@ -109,7 +112,7 @@ def without_secrets(url: str) -> str:
     suspect = rest if ":" in before_query else before_query
     if "@" in suspect and not prefix.endswith("///"):
         rest = f"{_HIDDEN}{rest[suspect.rindex('@') :]}"
-    return prefix + re.sub(r"([?#]).+", rf"\1{_HIDDEN}", rest, count=1, flags=re.DOTALL)
+    return prefix + _AFTER_PATH.sub(rf"\1{_HIDDEN}", rest, count=1)
 
 
 def urls_without_secrets(text: str) -> str:

@@ -27,13 +27,16 @@ from .legible import legible, legible_str
 from .log_budget import current_log_budget
 from .tracebacks import traceback_of
 
-__all__ = ["Log"]
+__all__ = ["SILENT", "Log"]
 
 _MOST_OF_ONE: Final = 1000
 """Length, in characters, to which each text in a message is cut."""
 
 _FRAMES_HERE: Final = 4
 """Number of frames between the call of a method of `Log` and `findCaller`."""
+
+SILENT: Final = logging.Logger("roam_trio.silent", level=logging.CRITICAL + 1)
+"""For libraries that would log, at level DEBUG, what a peer has sent as it came."""
 
 
 class Log:

@@ -24,6 +24,7 @@ from .conduits import (
 )
 from .envelope import MessageFamily
 from .errors import ConduitError, LinkError, SessionError, SessionIoError
+from .legible import without_secrets
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link
 from .log_budget import log_budget_of_server
@@ -99,7 +100,7 @@ class Server:
 
     def __repr__(self) -> str:
         ending = ", shutting down" if self._listening.cancel_called else ""
-        where = ", ".join(self._urls)
+        where = ", ".join(map(without_secrets, self._urls))
         return f"<Server {where}, {len(self.sessions)} sessions{ending}>"
 
 

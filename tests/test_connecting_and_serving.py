@@ -35,6 +35,7 @@ from roam_trio import (
     serve,
     service,
 )
+from roam_trio.legible import without_secrets
 from roam_trio.links import tcp_link
 
 from .schemes import server_context
@@ -498,7 +499,8 @@ async def test_a_client_sees_the_end_of_its_server() -> None:
     ],
 )
 async def test_a_wrong_url_is_refused_with_a_right_one(url: str, problem: str) -> None:
-    expected = f"expected a URL like tcp://127.0.0.1:7000, got {url!r}: "
+    got = without_secrets(url)
+    expected = f"expected a URL like tcp://127.0.0.1:7000, got {got!r}: "
     with pytest.raises(ValueError, match=problem) as caught:
         connect(url, Echo)
     assert str(caught.value).startswith(expected)

@@ -18,6 +18,7 @@ from websockets.uri import parse_uri
 
 from ..errors import ForeignProtocol, LinkError
 from ..legible import legible, without_secrets
+from ..logs import SILENT
 from .foreign import NAMED_UP_TO, Expected, named
 from .transport import ByteTransport
 
@@ -50,7 +51,7 @@ async def client_handshake(transport: ByteTransport, url: str) -> bytes:
         LinkError: the server refuses, or is none of WebSockets.
         OSError, trio.BrokenResourceError: the connection broke.
     """
-    protocol = ClientProtocol(parse_uri(url))
+    protocol = ClientProtocol(parse_uri(url), logger=SILENT)
     protocol.send_request(protocol.connect())
     await transport.send_all(protocol.data_to_send())
     head, rest = await _receive_head(transport, _SERVER)
@@ -76,7 +77,9 @@ async def accept_handshake(
         LinkError: the client was refused, or asks for something else.
         OSError, trio.BrokenResourceError: the connection broke.
     """
-    protocol = ServerProtocol(origins=[None, *(Origin(each) for each in origins)])
+    protocol = ServerProtocol(
+        origins=[None, *(Origin(each) for each in origins)], logger=SILENT
+    )
     try:
         head, rest = await _receive_head(transport, _CLIENT)
     except ForeignProtocol:
@@ -98,7 +101,8 @@ async def accept_handshake(
                 http.HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}.\n"
             )
             failure = LookupError(
-                f"the client asked for {without_secrets(request.path)!r}, not {path!r}"
+                f"the client asked for {without_secrets(request.path)!r}, "
+                f"not {without_secrets(path)!r}"
             )
         protocol.send_response(response)
     answer = [data for data in protocol.data_to_send() if data]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 import attrs
 
+from ..legible import urls_without_secrets, without_secrets
 from ..links import Link, StreamLimits
 
 __all__ = [
@@ -146,11 +147,12 @@ def urls_of(urls: object) -> tuple[str, ...]:
         if not isinstance(url, str):
             raise TypeError(
                 "expected a URL as a str, such as 'tcp://127.0.0.1:7000', or a list of "
-                f"them, got {url!r}"
+                f"them, got {urls_without_secrets(repr(url))}"
             )
     return cast("tuple[str, ...]", several)
 
 
 def wrong_url(url: str, example: str, problem: object) -> ValueError:
     """The error for a URL that is not as it should be."""
-    return ValueError(f"expected a URL like {example}, got {url!r}: {problem}")
+    got = without_secrets(url)
+    return ValueError(f"expected a URL like {example}, got {got!r}: {problem}")

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from ..errors import LinkError
+from ..legible import without_secrets
 from ..links import Link
 from ..running import check_trio_runs
 from .base import LinkFactory, LinkOptions, urls_of
@@ -130,14 +131,14 @@ class Dialer:
             failures.clear()  # else it and its traceback would hold each other
 
     def __repr__(self) -> str:
-        return f"<Dialer of {', '.join(way.url for way in self._ways)}>"
+        return f"<Dialer of {', '.join(way.shown for way in self._ways)}>"
 
 
 @attrs.frozen
 class _Way:
     """One of the URLs at which the server may be."""
 
-    url: str
+    shown: str = attrs.field(converter=without_secrets)
     _open: LinkFactory
 
     async def connect(self, seconds: float) -> Link:
@@ -146,15 +147,16 @@ class _Way:
         raise TimeoutError(
             errno.ETIMEDOUT,
             f"no answer in {seconds} seconds (connect_timeout)",
-            self.url,
+            self.shown,
         )
 
 
 def _what_became_of(ways: Sequence[_Way], failures: Sequence[Exception]) -> Exception:
     if len(failures) == 1:
-        return _naming(ways[0].url, failures[0])
+        return _naming(ways[0].shown, failures[0])
     told = "; ".join(
-        f"{way.url}: {_told(error)}" for way, error in zip(ways, failures, strict=True)
+        f"{way.shown}: {_told(error)}"
+        for way, error in zip(ways, failures, strict=True)
     )
     error = ConnectionError(f"none of {len(ways)} URLs could be connected to: {told}")
     error.__cause__ = ExceptionGroup("what became of each", failures)

@@ -43,7 +43,9 @@ class HostAndPort:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise wrong_url(url, example, error) from None
+            # Its text quotes a part, which is one of a password if that has a slash.
+            problem = "host or port are malformed" if "@" in url else error
+            raise wrong_url(url, example, problem) from None
         if port is None:
             port = default_port
         if port is None:

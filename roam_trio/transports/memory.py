@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import trio
 from trio.lowlevel import checkpoint
 
+from ..legible import without_secrets
 from ..links import Link, memory_link_pair
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 
@@ -48,7 +49,9 @@ class _Listener(LinkListener):
         self._names = _names()
         if name in self._names:
             raise OSError(
-                errno.EADDRINUSE, "somebody listens under this name already", self.url
+                errno.EADDRINUSE,
+                "somebody listens under this name already",
+                without_secrets(self.url),
             )
         self._names[name] = self
         # Without a buffer: a client waits until it is accepted, and so none is left

@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 from urllib.parse import quote
 
+from ..legible import without_secrets
 from .base import LinkOptions, Transport, wrong_url
 from .local import LocalTransport
 from .memory import MemoryTransport
@@ -114,8 +115,9 @@ def transports_for(urls: Sequence[str], options: LinkOptions) -> list[Transport]
     """
     transports = [transport_for(url) for url in urls]
     if options.ssl_context is not None and not any(t.uses_tls for t in transports):
+        where = ", ".join(map(without_secrets, urls))
         raise ValueError(
-            f"ssl_context was given, but no TLS is spoken at {', '.join(urls)}; leave "
+            f"ssl_context was given, but no TLS is spoken at {where}; leave "
             "it out, or take a URL with tls: or wss:"
         )
     return transports

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import attrs
 import trio
 
+from ..legible import without_secrets
 from ..links import Link, StreamLimits
 from ..links.sockets import send_at_once, take_socket
 from ..links.tls import tls_to_client, tls_to_server
@@ -142,6 +143,6 @@ def _on_tcp(stream: trio.SocketStream) -> SocketTransport:
 def _check_for_websockets(url: str) -> None:
     if importlib.util.find_spec("websockets") is None:
         raise ImportError(
-            f"for {url!r} the package websockets is needed: "
+            f"for {without_secrets(url)!r} the package websockets is needed: "
             "pip install 'roam-trio[websocket]'"
         )

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from roam_trio.errors import LinkError
+from roam_trio.legible import without_secrets
 from roam_trio.transports import LinkOptions, transport_for
 
 OPTIONS = LinkOptions()
@@ -44,7 +45,9 @@ def test_wrong_url_is_refused_with_a_right_one(url: str, problem: str) -> None:
     for use in (transport.to_connect, transport.to_listen):
         with pytest.raises(ValueError, match=problem) as caught:
             use(url, OPTIONS)
-        expected = f"expected a URL like {transport.example}, got {url!r}: "
+        expected = (
+            f"expected a URL like {transport.example}, got {without_secrets(url)!r}: "
+        )
         assert str(caught.value).startswith(expected)
 
 
