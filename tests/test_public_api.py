@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 import roam_trio
 
@@ -237,3 +239,40 @@ def test_the_code_in_the_documentation_runs(
     assert blocks
     for block in blocks:
         exec(compile(block, document.name, "exec"), module.__dict__)
+
+
+async def test_recipe_of_the_guide_connects_again_whatever_tells_of_the_loss(
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    guide = types.ModuleType("code_of_guide")
+    monkeypatch.setitem(sys.modules, guide.__name__, guide)
+    blocks = re.findall(
+        r"```python\n(.*?)```",
+        await trio.Path(ROOT / "docs/guide.md").read_text(),
+        re.S,
+    )
+    for block in blocks:
+        exec(compile(block, "guide.md", "exec"), guide.__dict__)
+    for name in roam_trio.errors.__all__:
+        if name.endswith("ConnectionLost"):
+            assert issubclass(getattr(roam_trio, name), guide.LOST), name
+    attempts = 0
+
+    class LosesTheFirst(guide.CalculatorImpl):  # type: ignore[misc, name-defined]
+        async def count(self, end: int, out: roam_trio.Tx[int]) -> None:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 1:
+                await out.send(0)
+                (session,) = server.sessions
+                await session.shutdown()
+            await super().count(end, out)
+
+    counting = roam_trio.dispatcher(guide.Calculator, LosesTheFirst())
+    server = await nursery.start(roam_trio.serve, "memory://recipe", counting)
+    assert await guide.read_always("memory://recipe", 3) == [0, 1, 2]
+    assert attempts == 2
+    assert "the connection was lost" in capsys.readouterr().out

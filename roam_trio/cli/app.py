@@ -153,7 +153,7 @@ def import_(
     and the same bytes on the wire.
     """
     try:
-        text, left_out = python_of(file)
+        text, left_out, notes = python_of(file)
         deliver(text, output)
     except GenerateError as error:
         for line in str(error).splitlines():
@@ -161,3 +161,5 @@ def import_(
         raise typer.Exit(1) from None
     for line in left_out:
         typer.echo(f"roam_trio import: left out: {line}", err=True)
+    for line in notes:
+        typer.echo(f"roam_trio import: note: {line}", err=True)

@@ -36,8 +36,8 @@ def rust_of(specifications: list[str]) -> str:
         raise GenerateError(str(error)) from error
 
 
-def python_of(path: Path) -> tuple[str, list[str]]:
-    """The Python source for a Rust source, and what it leaves out.
+def python_of(path: Path) -> tuple[str, list[str], list[str]]:
+    """The Python source for a Rust source, what it leaves out, and notes on it.
 
     Raises:
         GenerateError: the file cannot be read, or has no counterpart in Python.
@@ -58,7 +58,8 @@ def python_of(path: Path) -> tuple[str, list[str]]:
     except RustError as error:
         raise GenerateError(str(error)) from error
     left_out = [f"{path}:{each}" for each in reading.left_out]
-    return write_python(reading.interface), left_out
+    notes = [f"{path}:{each}" for each in reading.notes]
+    return write_python(reading.interface), left_out, notes
 
 
 def _service(specification: str) -> ServiceDescriptor:

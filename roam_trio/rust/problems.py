@@ -41,6 +41,10 @@ class RustError(RoamTrioError):
         self.name = name
         self.problems = tuple(problems)
 
+    def __str__(self) -> str:
+        # Each has a line of its own, as none of it is from a peer.
+        return "\n".join(f"{self.name}:{each}" for each in self.problems)
+
 
 class Unreadable(Exception):
     """Stops the reading of one definition or method."""

@@ -6,7 +6,7 @@ Python, and what has none is told by line and column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, Final, TypeVar
 
 from attrs import frozen
@@ -51,6 +51,10 @@ _HARMLESS: Final = words(
 )
 
 
+_RENAMING: Final = words("rename rename_all")
+"""Those of them that give names to other formats, such as JSON."""
+
+
 @frozen
 class Reading:
     """What was read.
@@ -58,10 +62,12 @@ class Reading:
     Attributes:
         interface: the services, and the types.
         left_out: the types that no service uses and that have no counterpart.
+        notes: attributes that seem to change names or values on the wire, and do not.
     """
 
     interface: Interface
     left_out: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
 
 
 def read_rust(source: str, name: str = "<source>") -> Reading:
@@ -113,7 +119,16 @@ class _Reader:
         names = sorted(self._types, key=lambda name: self._nodes[name].start_byte)
         types = {name: self._types[name] for name in names}
         left_out = tuple(sorted(set(self._problems)))
-        return Reading(Interface(tuple(services), types), left_out)
+        notes = tuple(sorted(set(self._notes(types))))
+        return Reading(Interface(tuple(services), types), left_out, notes)
+
+    def _notes(self, names: Container[str]) -> Iterator[Problem]:
+        """Notes on the definitions of these names, and on all that is inside them."""
+        left = [item for item, name in self._given.items() if name in names]
+        while left:
+            item = left.pop()
+            yield from _notes_on(item)
+            left.extend(_inside(item.node))
 
     def _attempt(self, read: Callable[..., T], *args: Any) -> list[T]:
         try:
@@ -193,14 +208,16 @@ class _Reader:
         args = [
             argument
             for each in given[1:]
-            for argument in self._attempt(self._argument, each.node, scope)
+            for argument in self._attempt(self._argument, each, scope)
         ]
         returned = node.child_by_field_name("return_type")
         for ok, error in self._attempt(self._result, returned, scope):
             return Method(name, tuple(args), ok, error, item.doc)
         return Method(name, tuple(args), Primitive("()"), None, item.doc)
 
-    def _argument(self, node: Node, scope: Scope) -> Argument:
+    def _argument(self, item: Item, scope: Scope) -> Argument:
+        _refuse_conditions(item)
+        node = item.node
         pattern = node.child_by_field_name("pattern")
         type = node.child_by_field_name("type")
         if pattern is None or type is None or pattern.type != "identifier":
@@ -408,6 +425,28 @@ def _refuse_conditions(item: Item) -> None:
                         f"what #[facet({argument})] does to the bytes is not known "
                         "here; leave it out of what is on the wire",
                     )
+
+
+def _notes_on(item: Item) -> Iterator[Problem]:
+    """Tell of attributes that other formats go by, and roam does not.
+
+    Whoever has written one expects it to count, and would look in vain for the name
+    that it gives.
+    """
+    for each in item.attributes:
+        if each.path == "serde":
+            problem = (
+                "no attribute of serde counts for roam: on the wire are the names and "
+                "the values that the source has"
+            )
+            yield refuse(each.node, problem).problem
+        elif each.path == "facet":
+            for argument in set(each.arguments) & _RENAMING:
+                problem = (
+                    f"#[facet({argument})] changes nothing on the wire of roam, which "
+                    "has the names of the source, and so has the class here"
+                )
+                yield refuse(each.node, problem).problem
 
 
 # ---------------------------------------------------------------- types

@@ -89,12 +89,12 @@ def transport_for(url: str) -> Transport:
         ValueError: the URL has no scheme, or one that nobody has registered.
         TypeError: what a package has registered is not a `Transport`.
     """
-    if found := _CONTROL.search(url):
+    if control := _CONTROL.search(url):
         raise wrong_url(
             url,
             TcpTransport.example,
-            f"there is a control character, {found[0]!r}, at position {found.start()}; "
-            f"where it is meant, write {quote(found[0])}",
+            f"there is a control character, {control[0]!r}, at position "
+            f"{control.start()}; where it is meant, write {quote(control[0])}",
         )
     scheme, colon, _ = url.partition(":")
     scheme = scheme.lower()

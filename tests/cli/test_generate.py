@@ -126,6 +126,24 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_attribute_that_renames_for_other_formats_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "adder.rs"
+    source.write_text(
+        f"{RUST}#[derive(Facet)]\n"
+        'struct A { #[facet(rename = "B")] a: u8, #[serde(skip)] c: u8 }\n'
+    )
+    result = invoke("import", source)
+    assert result.exit_code == 0
+    assert "a: u8" in result.stdout
+    renamed, skipped = result.stderr.splitlines()
+    assert renamed.startswith(
+        f"roam_trio import: note: {source}:6:12: #[facet(rename)]"
+    )
+    assert "which has the names of the source, and so has the class here" in renamed
+    assert skipped.startswith(f"roam_trio import: note: {source}:6:")
+    assert "no attribute of serde counts for roam" in skipped
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [(None, "No such file or directory"), (b"\xff", "not a text in UTF-8")],

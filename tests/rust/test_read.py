@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 
@@ -271,3 +273,62 @@ trait Probe { async fn größe(&self, größe: Größe); }
     fields = msgspec.structs.fields(module.Größe)
     assert [each.encode_name for each in fields] == ["straße", "ﬁx"]
     assert [each.name for each in fields] == ["straße", "fix"]
+
+
+SERVICE = """
+#[roam::service]
+trait Keeper { async fn keep(&self, kept: Kept); }
+"""
+
+REFUSED = [
+    *("skip", "skip_serializing", "skip_deserializing", "skip_serializing_if"),
+    *("skip_unless_truthy", "skip_all_unless_truthy", "flatten", "tag", "content"),
+    *("untagged", "opaque", "proxy", "other", "cow", "child", "trailing"),
+    *("metadata_container", "metadata", "alias", "is_numeric"),
+]
+
+
+@pytest.mark.parametrize("attribute", REFUSED)
+@pytest.mark.parametrize(
+    "item",
+    [
+        "#[derive(Facet)] #[facet({})] struct Kept {{ a: u8 }}",
+        "#[derive(Facet)] struct Kept {{ #[facet({})] a: u8 }}",
+        "#[derive(Facet)] enum Kept {{ #[facet({})] A, B }}",
+        "#[derive(Facet)] enum Kept {{ A {{ #[facet({})] a: u8 }}, B }}",
+    ],
+    ids=["struct", "field", "variant", "field of a variant"],
+)
+def test_attribute_that_may_change_the_bytes_is_refused(
+    attribute: str, item: str
+) -> None:
+    for written in (attribute, f'{attribute} = "x"', f"sensitive, {attribute}"):
+        with pytest.raises(RustError, match=rf"what #\[facet\({attribute}\)\] does"):
+            read_rust(SERVICE + item.format(written))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        '#[derive(Facet)] #[facet(rename_all = "camelCase")] struct Kept { a_b: u8 }',
+        '#[derive(Facet)] struct Kept { #[facet(default, rename = "b")] a_b: u8 }',
+        '#[derive(Facet)] enum Kept { #[facet(rename = "b")] First, Other }',
+        '#[derive(Facet)] enum Kept { A { #[facet(rename = "b")] first: u8 }, Other }',
+        '#[derive(Facet)] #[serde(rename = "b")] struct Kept { first_name: u8 }',
+        "#[derive(Facet)] struct Kept { #[serde(skip)] first_name: u8 }",
+    ],
+)
+def test_attribute_that_names_things_for_other_formats_is_noted(item: str) -> None:
+    reading = read_rust(SERVICE + item)
+    (note,) = reading.notes
+    assert "on the wire" in note.text
+    assert note.line == 4
+    without = re.sub(r"#\[(facet|serde)\(.*?\)\] ", "", item)
+    assert read_rust(SERVICE + without).interface == reading.interface
+    assert read_rust(SERVICE + without).notes == ()
+
+
+def test_condition_on_an_argument_is_refused() -> None:
+    source = "#[roam::service] trait A { async fn b(&self, #[cfg(unix)] c: u8); }"
+    with pytest.raises(RustError, match="depends on how the program is compiled"):
+        read_rust(source)
