@@ -278,7 +278,8 @@ class ReplySink(ABC):
         """Send the response, waiting for room.
 
         Args:
-            ret: an encoded ``Result<T, RoamError<E>>``.
+            ret: an encoded ``Result<T, RoamError<E>>``. The memory behind a view in it
+                must not change any more.
             metadata: goes with the response.
 
         Raises:

@@ -90,8 +90,8 @@ class RpcPlan(Generic[T]):
     def encode(self, value: T) -> list[bytes | memoryview]:
         """Encode a value as pieces that are to be joined (`zerocopy.scatter.plan`).
 
-        Large byte strings are among the pieces as they are, not copied; a buffer that
-        can change must not do so before the pieces are written.
+        Large byte strings, and views of them, are among the pieces as they are, not
+        copied. Of a buffer that can change, the pieces have a copy.
 
         Raises:
             EncodeError: the value is not of the type.

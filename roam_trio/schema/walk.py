@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -187,7 +188,7 @@ def theirs(what: str, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 
 def expected(what: str, value: object) -> Problem:
-    kind = "None" if value is None else type(value).__qualname__
+    kind = "None" if value is None else _class_name(type(value))
     return Problem(
         f"expected {what}, got {text_of(value)}", f"expected {what}, got {kind}"
     )
@@ -205,7 +206,15 @@ def text_of(value: Any) -> str:
         text = f"<repr raised {type(error).__name__}>"
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}…"
-    return text if type(value) is int else f"{text} ({type(value).__qualname__})"
+    return text if type(value) is int else f"{text} ({_class_name(type(value))})"
+
+
+def _class_name(cls: type[Any]) -> str:
+    """The name of a class, with its module if a built-in type has that name, too."""
+    name = cls.__qualname__
+    if cls.__module__ != "builtins" and hasattr(builtins, name):
+        return f"{cls.__module__}.{name}"
+    return name
 
 
 def range_of(shape: IntShape) -> str:

@@ -186,6 +186,12 @@ def test_a_bool_is_true_or_false_only(value: Any) -> None:
         assert type(value).__name__ in str(compiled)
 
 
+def test_a_class_with_the_name_of_a_built_in_one_is_told_apart() -> None:
+    namesake = type("bool", (Indexed,), {})
+    for text in encodings(bool, namesake(1)):
+        assert text == f"expected bool, got bool(1) ({__name__}.bool) - at $"
+
+
 class Yielding:
     """Says something else of its items than what it holds."""
 
