@@ -71,14 +71,14 @@ class _Report:
             yield f"{indent}  +---------------- {number} ----------------"
             yield from self.lines(each, f"{indent}  | ")
             if len(self._seen) >= _MOST_EXCEPTIONS:
+                yield f"{indent}  ... (more exceptions)"
                 break
 
 
 def _own_lines(error: BaseException) -> Iterator[str]:
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
-        frames = traceback.walk_tb(error.__traceback__)
-        summary = traceback.StackSummary.extract(frames, limit=-_MOST_FRAMES)
+        summary = traceback.extract_tb(error.__traceback__, limit=-_MOST_FRAMES)
         for entry in summary.format():
             yield from entry.rstrip("\n").split("\n")
     yield _headline(error)

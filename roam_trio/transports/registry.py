@@ -101,8 +101,8 @@ def transport_for(url: str) -> Transport:
     if transport := _transports.get(scheme):
         return transport
     if colon and _SCHEME.fullmatch(scheme):
-        for found in entry_points(group=ENTRY_POINTS, name=scheme):
-            return _transports.setdefault(scheme, _loaded(found))
+        for entry in entry_points(group=ENTRY_POINTS, name=scheme):
+            return _transports.setdefault(scheme, _loaded(entry))
     raise _unknown(url, scheme)
 
 
