@@ -145,11 +145,21 @@ def test_roam_is_named_where_something_is_expected_around_it() -> None:
 
 
 def test_text_is_quoted_in_one_line_that_is_short_and_escaped() -> None:
-    told = str(named(b"\x1b[31m" + b"x" * 10_000))
-    assert "text" not in told  # it starts with a control character
     told = str(named("grün\t".encode() + b"\x1b[31m" + b"x" * 10_000 + b"\nmore"))
     assert r"text, 'gr\xfcn\t\x1b[31m" in told
     assert len(told) < 300
+
+
+@pytest.mark.parametrize(
+    "came",
+    [bytes(range(0x80, 0xC0)), b"abc\0" + bytes(8), b"\xc3\xa4\xff\xff", b"ok\x01\x02"],
+)
+def test_bytes_that_are_no_text_are_not_quoted_as_one(came: bytes) -> None:
+    assert named(came) is None
+
+
+def test_text_that_is_cut_inside_a_character_is_a_text() -> None:
+    assert "the peer sent text" in str(named("Gr\u00fc\u00df".encode()[:5]))
 
 
 def test_no_message_of_a_session_is_taken_for_tls() -> None:

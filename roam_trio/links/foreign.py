@@ -10,6 +10,7 @@ what came, and says how to put it right. No I/O happens here.
 
 from __future__ import annotations
 
+import codecs
 import enum
 import re
 from collections.abc import Callable
@@ -147,7 +148,8 @@ _ROAM: Final = _row(
 _RECORD: Final = re.compile(rb"[\x14-\x17](?:\x03|\Z)", re.DOTALL)
 """What every record of TLS begins with."""
 
-_TEXT: Final = re.compile(rb"[\t\r\n\x20-\x7e\x80-\xf4]{4}")
+_LOOKED_AT: Final = 32
+"""How many bytes have to be of a text for it to be called one, if so many came."""
 
 _OTHER_SCHEME: Final = {
     (_Kind.TLS, Expected.ROAM): (
@@ -226,7 +228,7 @@ def named(first: bytes, expected: Expected = Expected.ROAM) -> str | None:
         row = _ROAM
     if row is not None:
         return _told(row.kind, f"{row.name}{_status(row, first)}", expected)
-    if _TEXT.match(first):
+    if _is_text(first[:_LOOKED_AT]):
         return _told(_Kind.TEXT, f"text, {_quoted(first)}", expected)
     return None
 
@@ -308,6 +310,18 @@ def _status(row: _Row, first: bytes) -> str:
     if row.kind is not _Kind.HTTP_ANSWER or found is None:
         return ""
     return f" (status {found[1].decode()})"
+
+
+def _is_text(first: bytes) -> bool:
+    """Return True for UTF-8 that a program may have printed, colours included."""
+    try:
+        # What is cut off in the middle of a character is no error.
+        text = codecs.getincrementaldecoder("utf-8")().decode(first)
+    except UnicodeDecodeError:
+        return False
+    return len(text) >= 3 and all(
+        char.isprintable() or char in "\t\r\n\x1b" for char in text
+    )
 
 
 def _quoted(first: bytes) -> str:
