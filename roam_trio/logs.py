@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Final
 
@@ -27,7 +28,7 @@ from .legible import legible, legible_str
 from .log_budget import current_log_budget
 from .tracebacks import traceback_of
 
-__all__ = ["SILENT", "Log"]
+__all__ = ["SILENT", "Log", "address_of_peer", "note_peer"]
 
 _MOST_OF_ONE: Final = 1000
 """Length, in characters, to which each text in a message is cut."""
@@ -37,6 +38,19 @@ _FRAMES_HERE: Final = 4
 
 SILENT: Final = logging.Logger("roam_trio.silent", level=logging.CRITICAL + 1)
 """For libraries that would log, at level DEBUG, what a peer has sent as it came."""
+
+_peer: ContextVar[str] = ContextVar("roam_trio_peer", default="")
+
+
+def note_peer(address: str) -> None:
+    """Say whom this task, and those that are started from it, have to do with."""
+    _peer.set(address)
+
+
+def address_of_peer() -> str:
+    """Return the address in brackets, or an empty text where none is at hand."""
+    address = _peer.get()
+    return address and f" ({address})"
 
 
 class Log:

@@ -28,7 +28,7 @@ from .legible import without_secrets
 from .limits import DEFAULT_LIMITS, Limits
 from .links import Link
 from .log_budget import log_budget_of_server
-from .logs import Log
+from .logs import Log, address_of_peer
 from .messages import Message
 from .metadata import MetadataLike
 from .options import SessionOptions
@@ -121,7 +121,8 @@ async def serve(
 ) -> None:
     """Listen, and serve whoever connects, until cancelled; for ``nursery.start``.
 
-    A session that fails is logged, and harms no other.
+    A session that could not be set up, or that ends for what its client did, leaves a
+    warning in the log, and harms no other.
 
     Args:
         url: ``tcp://host:port`` or another that the guide has in its table, or several.
@@ -305,7 +306,11 @@ class _Serving:
                 self._sessions.remove(session)
         except _ENDS_OF_CLIENTS as error:
             if not self._listening.cancel_called:
-                logger.warning("a client could not set up a session: %s", error)
+                logger.warning(
+                    "a client could not set up a session%s: %s",
+                    address_of_peer(),
+                    error,
+                )
         except BaseException as error:
             logger.failure(error, "a session has failed; the others go on")
         finally:

@@ -41,7 +41,7 @@ from ..failures import text_of
 from ..ids import Parity
 from ..limits import Limits
 from ..log_budget import log_budget_of_session
-from ..logs import Log
+from ..logs import Log, address_of_peer
 from ..messages import (
     ConnectionAccept,
     ConnectionClose,
@@ -326,7 +326,7 @@ class Session:
             and isinstance(reason, SessionProtocolError | SessionIoError)
             and not (self._peer_has_left and isinstance(reason, SessionIoError))
         ):
-            logger.warning("a session has ended: %s", reason)
+            logger.warning("a session has ended%s: %s", address_of_peer(), reason)
 
     async def _set_up_and_read(self, task_status: trio.TaskStatus[Session]) -> None:
         try:

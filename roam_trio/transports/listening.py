@@ -13,7 +13,7 @@ import trio
 from ..failures import text_of
 from ..legible import without_secrets
 from ..links import Link
-from ..logs import Log
+from ..logs import Log, note_peer
 from .base import LinkFactory, LinkListener
 from .hosts import HostAndPort
 
@@ -63,7 +63,14 @@ class StreamLinkListener(LinkListener):
         return self._url
 
     async def accept(self) -> LinkFactory:
-        return partial(self._link_on, await self._listener.accept())
+        return partial(self._make_link, await self._listener.accept())
+
+    def _make_link(self, stream: trio.SocketStream) -> Awaitable[Link]:
+        # In the task of the client, so that all that is logged there can name it.
+        with suppress(OSError):  # it is gone already
+            host, port, *_ = stream.socket.getpeername()
+            note_peer(str(HostAndPort(host, port)))
+        return self._link_on(stream)
 
     def close(self) -> None:
         self._listener.socket.close()
