@@ -101,12 +101,14 @@ def bind_channels_caller_args(
         The ids in the order in which they go into the message.
 
     Raises:
+        RuntimeError: tasks of another run of trio wait for a pair to be bound.
         ChannelError: an end is closed or bound already, or both ends of a pair, or one
             of them twice, are in the value; nothing was bound.
     """
     ends = plan.collect_channels(value)
     bindings = [end.binding for end, _ in ends]
     for place, (end, _) in enumerate(ends):
+        bindings[place].check_run()
         if not end.can_be_given or bindings[place] in bindings[:place]:
             raise ChannelError(
                 f"{end!r}: an end of a channel belongs to one call; "

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import trio
 
 from .errors import RxReset, RxUnbound, TxClosed, TxUnbound
+from .running import check_run
 
 if TYPE_CHECKING:
     from typing import Self
@@ -112,10 +113,19 @@ class Binding:
 
     async def wait(self) -> None:
         """Wait until there is something to know: bound, or an end gone."""
+        self.check_run()
         if self._waiting is None:
             self._waiting = trio.lowlevel.ParkingLot()
             self._token = trio.lowlevel.current_trio_token()
         await self._waiting.park()
+
+    def check_run(self) -> None:
+        """Refuse what is done in another run of trio than the one in which tasks wait.
+
+        Raises:
+            RuntimeError: this is another one.
+        """
+        check_run(self._token, "this channel")
 
     def lose_tx(self) -> None:
         """The `Tx` is gone. Safe from any thread, as it may be due to collection."""
@@ -215,6 +225,7 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
 
     async def _wait_for_sink(self) -> ChannelSink:
         binding = self._binding
+        binding.check_run()
         await trio.lowlevel.checkpoint_if_cancelled()
         while binding.is_pending:
             await binding.wait()
@@ -315,6 +326,7 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
 
     async def _wait_for_source(self) -> ChannelSource:
         binding = self._binding
+        binding.check_run()
         await trio.lowlevel.checkpoint_if_cancelled()
         while binding.is_pending:
             await binding.wait()

@@ -33,7 +33,7 @@ from .messages import Message
 from .metadata import MetadataLike
 from .options import SessionOptions
 from .quantities import check_seconds
-from .running import check_trio_runs
+from .running import check_run, check_trio_runs
 from .session import Session, SessionKeepaliveConfig, acceptor
 from .transports import (
     LinkFactory,
@@ -60,6 +60,7 @@ class Server:
         sessions: _Sessions,
     ) -> None:
         self._urls = tuple(urls)
+        self._token = trio.lowlevel.current_trio_token()
         self._listening = listening
         self._accepting = accepting
         self._sessions = sessions
@@ -91,6 +92,7 @@ class Server:
             TypeError: `grace` is no number.
         """
         check_seconds("grace", grace, may_be_zero=True)
+        check_run(self._token, "this server")
         self._listening.cancel()
         for scope in self._accepting:
             scope.cancel()

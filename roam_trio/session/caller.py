@@ -9,6 +9,7 @@ from ..calls import Caller, ChannelBinder, Payload
 from ..errors import ConnectionLost
 from ..messages import Encoded, RequestResponse
 from ..metadata import NO_METADATA, Metadata
+from ..running import check_run
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -47,6 +48,8 @@ class DriverCaller(Caller):
 
     def close(self) -> None:
         if self._is_open:
+            if self._driver.ended_because is None:
+                check_run(self._driver.token, "this caller")
             self._is_open = False
             self._driver.liveness.release()
 

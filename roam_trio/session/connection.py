@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..calls import Handler, NoService
 from ..messages import ConnectionSettings
 from ..metadata import Metadata, MetadataLike
+from ..running import check_run
 from .caller import DriverCaller
 from .driver import Driver
 from .until_served import UntilServed
@@ -111,6 +112,7 @@ class ConnectionHandle:
             raise ValueError("the root connection ends with its session: end that")
         checked = Metadata.of(metadata)
         if self._driver.ended_because is None:
+            check_run(self._driver.token, "this connection")
             self._close(self.connection_id, checked)
 
     def close_if_virtual(self) -> None:

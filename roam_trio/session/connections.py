@@ -39,6 +39,7 @@ from ..messages import (
     Message,
 )
 from ..metadata import NO_METADATA, Metadata, MetadataLike, shown
+from ..running import check_run
 from .connection import ConnectionHandle
 from .driver import Driver
 from .handshake import Agreed
@@ -153,6 +154,7 @@ class Connections:
         """Why new connections are refused, if they are."""
         self._outbox = outbox
         self._nursery = nursery
+        self._token = trio.lowlevel.current_trio_token()
         self.start_soon = nursery.start_soon
         """Runs something in a task of the session's."""
         self._limits = limits
@@ -193,6 +195,7 @@ class Connections:
         self, ours: ConnectionSettings, metadata: Metadata, handler: Handler | None
     ) -> ConnectionHandle:
         """Open a virtual connection; see `Session.open_connection`."""
+        check_run(self._token, "this session")
         await trio.lowlevel.checkpoint_if_cancelled()
         self._refuse_to_open()
         self._unsent += 1

@@ -8,7 +8,6 @@ What the peer may do is decided here; a message that breaks the protocol raises
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -36,6 +35,7 @@ from ..messages import (
     joined,
 )
 from ..method_names import method_name
+from ..running import check_run
 from ..schema import ChannelShape
 from .channels import IncomingChannel, OutgoingChannel
 from .liveness import Liveness
@@ -99,7 +99,6 @@ class Driver:
         "_start_in_session",
         "_strays",
         "_strict",
-        "_token",
         "connection_id",
         "dropped",
         "ended_because",
@@ -114,6 +113,7 @@ class Driver:
         "refusing",
         "requests",
         "theirs",
+        "token",
         "unread_bytes",
     )
 
@@ -170,7 +170,8 @@ class Driver:
         self._relays: dict[int, Relay] = {}
         self.dropped: list[Callable[[], None]] = []
         """Ends the channels whose handles were collected; see `end_dropped`."""
-        self._token = trio.lowlevel.current_trio_token()
+        self.token = trio.lowlevel.current_trio_token()
+        """The run of trio that it lives in."""
         self.ended_because: BaseException | None = None
 
     async def run(self) -> None:
@@ -488,8 +489,10 @@ class Driver:
         dropped is ended before the next response goes out, and soon in any case.
         """
         self.dropped.append(end)
-        with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self.end_dropped, idempotent=True)
+        try:
+            self.token.run_sync_soon(self.end_dropped, idempotent=True)
+        except trio.RunFinishedError:
+            self.dropped.clear()  # nobody is left to be told
 
     def end_dropped(self) -> None:
         """End the channels whose handles were collected."""
@@ -522,6 +525,8 @@ class Driver:
 
     async def closed(self) -> None:
         """Wait until the connection has ended."""
+        if self.ended_because is None:
+            check_run(self.token, "this connection")
         if self._closed is None:
             self._closed = trio.Event()
             if self.ended_because is not None:

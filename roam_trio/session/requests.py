@@ -37,6 +37,7 @@ from ..messages import (
     joined,
 )
 from ..metadata import Metadata
+from ..running import check_run
 from ..schema import INVALID_PAYLOAD, UNKNOWN_METHOD
 from .statistics import CallStatistics
 
@@ -101,10 +102,11 @@ class Requests:
     ) -> RequestResponse:
         """See `Caller.call`. The coroutine keeps its `holder`, the caller, alive: a
         call in flight needs its connection."""
+        driver = self._driver
+        check_run(driver.token, "this client")
         await checkpoint_if_cancelled()
         if self.refusing is not None:
             raise ConnectionLost(self.refusing)
-        driver = self._driver
         outbox = driver.outbox
         if self._free > 0 and outbox.has_room() and driver.ended_because is None:
             self._free -= 1

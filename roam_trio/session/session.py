@@ -58,6 +58,7 @@ from ..messages import (
 )
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..quantities import check_seconds
+from ..running import check_run
 from .connection import ConnectionHandle, ConnectionState
 from .connections import ConnectionAcceptor, Connections
 from .driver import ON_MESSAGE, Driver
@@ -131,6 +132,7 @@ class Session:
         self._working: trio.CancelScope | None = None
         self._pumping: trio.CancelScope | None = None
         self._finished = trio.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
         self._peer_is_silent = False
         self._ended_because: RoamTrioError | None = None
         self._peer_has_left = False
@@ -155,6 +157,8 @@ class Session:
 
     async def closed(self) -> None:
         """Wait until the session has ended and let go of its conduit."""
+        if not self._finished.is_set():
+            check_run(self._token, "this session")
         await self._finished.wait()
 
     async def open_connection(
@@ -234,6 +238,7 @@ class Session:
                 f"expected the number of an open virtual connection, "
                 f"got {connection_id}"
             )
+        check_run(self._token, "this session")
         assert self._connections is not None
         self._connections.close(connection_id, Metadata.of(metadata))
 
@@ -257,6 +262,8 @@ class Session:
             TypeError: `grace` is no number.
         """
         check_seconds("grace", grace, may_be_zero=True)
+        if not self._finished.is_set():
+            check_run(self._token, "this session")
         try:
             if grace > 0 and self._connections is not None:
                 await self._let_finish(self._connections, grace)
@@ -294,6 +301,7 @@ class Session:
         Raises:
             SessionError: it could not be set up.
         """
+        self._token = trio.lowlevel.current_trio_token()
         with log_budget_of_session(self._limits):
             async with trio.open_nursery() as nursery:
                 context = copy_context()
