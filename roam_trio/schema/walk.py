@@ -197,8 +197,8 @@ def expected(what: str, value: object) -> Problem:
 def text_of(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return repr(value)
-    kind = _class_name(type(value))
-    if type(value) in (str, bytes, bytearray, list, tuple):
+    cls: type[Any] = type(value)
+    if cls in (str, bytes, bytearray, list, tuple):
         # All of it could be large.
         value = value[: MAX_TEXT + 1]
     try:
@@ -207,7 +207,7 @@ def text_of(value: Any) -> str:
         text = f"<repr raised {type(error).__name__}>"
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}…"
-    return text if type(value) is int else f"{text} ({kind})"
+    return text if cls is int else f"{text} ({_class_name(cls)})"
 
 
 def _class_name(cls: type[Any]) -> str:
