@@ -188,7 +188,7 @@ def theirs(what: str, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 
 def expected(what: str, value: object) -> Problem:
-    kind = "None" if value is None else _class_name(type(value))
+    kind = "None" if value is None else _class_name(value)
     return Problem(
         f"expected {what}, got {text_of(value)}", f"expected {what}, got {kind}"
     )
@@ -197,8 +197,8 @@ def expected(what: str, value: object) -> Problem:
 def text_of(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return repr(value)
-    cls: type[Any] = type(value)
-    if cls in (str, bytes, bytearray, list, tuple):
+    kind = _class_name(value)
+    if type(value) in (str, bytes, bytearray, list, tuple):
         # All of it could be large.
         value = value[: MAX_TEXT + 1]
     try:
@@ -207,11 +207,12 @@ def text_of(value: Any) -> str:
         text = f"<repr raised {type(error).__name__}>"
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}…"
-    return text if cls is int else f"{text} ({_class_name(cls)})"
+    return text if type(value) is int else f"{text} ({kind})"
 
 
-def _class_name(cls: type[Any]) -> str:
-    """The name of a class, with its module if a built-in type has that name, too."""
+def _class_name(value: object) -> str:
+    """The class of a value, with its module if a built-in type has that name, too."""
+    cls = type(value)
     name = cls.__qualname__
     if cls.__module__ != "builtins" and hasattr(builtins, name):
         return f"{cls.__module__}.{name}"
