@@ -36,13 +36,11 @@ def split_failure(
     """Return the part of `error` that is a failure, and the part that goes through."""
     if is_failure(error):
         return error, None
-    if not isinstance(error, BaseExceptionGroup):
-        return None, error
-    # Not by its split(), which calls code of the group's class.
+    # Not by the group's split(), which calls code of its class.
     through: list[BaseException] = []
     failures: list[BaseException] = []
     for each in _leaves(error):
-        (through if _goes_through(each) else failures).append(each)
+        (through if not is_failure(each) else failures).append(each)
     if not failures:
         return None, error
     return (

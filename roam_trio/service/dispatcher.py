@@ -265,12 +265,13 @@ class _Method:
 
 def _alone(error: BaseException) -> BaseException:
     """What a nursery of the handler's put into a group by itself, or `error`."""
-    while isinstance(error, BaseExceptionGroup):
-        first, *more = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    alone = error
+    while isinstance(alone, BaseExceptionGroup):
+        first, *more = cast("BaseExceptionGroup[BaseException]", alone).exceptions
         if more:
-            break
-        error = first
-    return error
+            return cast("BaseException", alone)
+        alone = first
+    return alone
 
 
 def _is_only_reset(error: BaseException) -> bool:
