@@ -9,6 +9,7 @@ type on the wire; both the plan cache and the recursion check go by them.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import inspect
 import sys
@@ -26,7 +27,7 @@ from typing import (
     get_origin,
 )
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..errors import SchemaError
 from .types import Credit, ErrorType, Length, Slice, Wire
@@ -36,15 +37,25 @@ __all__ = ["Applied", "Opaque", "field_types", "normalise", "type_name"]
 Marker = Wire | Length | Slice | Credit | ErrorType
 MARKERS = (Wire, Length, Slice, Credit, ErrorType)
 MAX_ALIASES = 100
+MAX_SIZE = 4096
 _SELF: Any = typing.Self
 
 
-@frozen
+@frozen(cache_hash=True)
 class Applied:
-    """A generic with its arguments: a union, Annotated, a collection, a class."""
+    """A generic with its arguments: a union, Annotated, a collection, a class.
+
+    Attributes:
+        size: how many types it is made of, those that stand in it twice twice.
+    """
 
     origin: Any
     args: tuple[Any, ...]
+    size: int = field(init=False, eq=False, repr=False)
+
+    @size.default
+    def _size(self) -> int:
+        return 1 + sum(_size_of(arg) for arg in self.args)
 
 
 @frozen(eq=False)
@@ -52,6 +63,10 @@ class Opaque:
     """An annotation that cannot be hashed; nothing else equals it."""
 
     annotation: Any
+
+
+def _size_of(closed: Any) -> int:
+    return closed.size if isinstance(closed, Applied) else 1
 
 
 def normalise(
@@ -65,7 +80,7 @@ def normalise(
         path: where it stands, for errors.
 
     Raises:
-        SchemaError: an alias refers to itself.
+        SchemaError: an alias refers to itself, or it is made of too many types.
     """
     return _Normaliser(path).reduce(annotation, scope or {})
 
@@ -74,8 +89,20 @@ class _Normaliser:
     def __init__(self, path: str) -> None:
         self.path = path
         self.aliases = 0
+        # By what and where it is, both kept alive. What stands in an alias twice, and
+        # in that twice again, would be gone through once for each way to it.
+        self.reduced: dict[tuple[int, int], tuple[Any, Any, Any]] = {}
 
     def reduce(self, annotation: Any, scope: Mapping[Any, Any]) -> Any:
+        key = id(annotation), id(scope)
+        if key not in self.reduced:
+            closed = self.reduce_anew(annotation, scope)
+            if _size_of(closed) > MAX_SIZE:
+                raise too_large(closed.size, self.path or type_name(closed.origin))
+            self.reduced[key] = closed, annotation, scope
+        return self.reduced[key][0]
+
+    def reduce_anew(self, annotation: Any, scope: Mapping[Any, Any]) -> Any:
         if annotation is None:
             return type(None)
         if isinstance(annotation, Applied | Opaque):
@@ -272,6 +299,15 @@ def type_name(annotation: Any) -> str:
             return str(annotation).removeprefix("typing.")
 
 
+def too_large(size: int, path: str) -> SchemaError:
+    return SchemaError(
+        f"the type grows to {size} types, and at most {MAX_SIZE} may stand in one; a "
+        "generic class must not hold itself applied to ever larger types, and what an "
+        "alias repeats again and again can be a class",
+        path,
+    )
+
+
 def unresolved(what: str, path: str) -> SchemaError:
     return SchemaError(
         f"the annotation cannot be resolved: {what}; define the type at the top level "
@@ -352,6 +388,8 @@ def _module_names(module: str | None) -> Mapping[str, Any]:
 
 def _resolve(annotation: Any, names: Mapping[str, Any], path: str) -> Any:
     """Put types for the names that are still text in an annotation."""
+    for part in _named_in(annotation, names):
+        _check_size(part, path)
     names = dict(names)
     # In a class, for there Final is allowed.
     holder = type("holder", (), {"__annotations__": {"field": annotation}})
@@ -361,3 +399,29 @@ def _resolve(annotation: Any, names: Mapping[str, Any], path: str) -> Any:
         raise unresolved(str(error), path) from error
     except TypeError as error:
         raise SchemaError(f"not a type annotation: {error}", path) from error
+
+
+def _named_in(annotation: Any, names: Mapping[str, Any]) -> list[Any]:
+    """The annotation, or what the names in its text stand for."""
+    if not isinstance(annotation, str):
+        return [annotation]
+    try:
+        tree = ast.parse(annotation.strip(), mode="eval")
+    except SyntaxError:
+        return []  # which typing has words for
+    found = (each.id for each in ast.walk(tree) if isinstance(each, ast.Name))
+    return [names[name] for name in found if name in names]
+
+
+def _check_size(annotation: Any, path: str) -> None:
+    """Bound what `typing` goes through type by type, however often they repeat."""
+    sizes: dict[int, int] = {}
+
+    def size_of(part: Any) -> int:
+        if id(part) not in sizes:
+            sizes[id(part)] = 1  # as long as it is not known
+            sizes[id(part)] += sum(map(size_of, get_args(part)))
+        return sizes[id(part)]
+
+    if not isinstance(annotation, type) and size_of(annotation) > MAX_SIZE:
+        raise too_large(size_of(annotation), path)

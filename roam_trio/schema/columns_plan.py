@@ -17,6 +17,8 @@ from .shape import (
     StructShape,
     TransparentShape,
     TupleShape,
+    UnionShape,
+    children,
 )
 from .source import Module
 from .walk import raised, raised_without_values
@@ -25,6 +27,10 @@ __all__ = ["FEWEST", "ColumnsPlan", "columns_plan"]
 
 FEWEST: Final = 8
 """With fewer records than these, postcard is as quick."""
+
+
+MOST_PARTS: Final = 1000
+"""Of a type with more parts, there would be a column for each, mostly empty."""
 
 
 class ColumnsPlan:
@@ -85,6 +91,8 @@ def columns_plan(shape: Shape, title: str) -> ColumnsPlan | None:
         shape: what it is on the wire.
         title: the name of the type, for errors.
     """
+    if _count_parts(shape, {}) > MOST_PARTS:
+        return None
     lists = list(_lists(shape, "value"))
     column = column_of(shape) if lists else None
     if column is None:
@@ -93,6 +101,17 @@ def columns_plan(shape: Shape, title: str) -> ColumnsPlan | None:
     function = module.function("count", "value")
     function.line(f"return {' + '.join(f'len({each})' for each in lists)}")
     return ColumnsPlan(title, column, module.compile(function.name))
+
+
+def _count_parts(shape: Shape, known: dict[str, int]) -> int:
+    """How many types a type is made of, those that stand in it twice twice."""
+    if not isinstance(shape, TupleShape | StructShape | UnionShape):
+        return 1 + sum(_count_parts(each, known) for each in children(shape))
+    if shape.name not in known:
+        known[shape.name] = 1 + sum(
+            _count_parts(each, known) for each in children(shape)
+        )
+    return known[shape.name]
 
 
 def _lists(shape: Shape, value: str) -> Iterator[str]:

@@ -24,6 +24,7 @@ from .shape import (
     Shape,
     StrShape,
     children,
+    walked,
 )
 from .source import Module, is_generated
 
@@ -102,24 +103,26 @@ def where_it_stopped(error: Exception, start: int) -> int:
 
 
 def _has_many_texts(shape: Shape) -> bool:
-    if isinstance(shape, ListShape | ArrayShape | SetShape | MapShape):
-        return any(map(_has_texts, children(shape)))
-    return any(map(_has_many_texts, children(shape)))
+    kinds = ListShape | ArrayShape | SetShape | MapShape
+    return any(
+        _has_texts(child)
+        for part in walked(shape)
+        if isinstance(part, kinds)
+        for child in children(part)
+    )
 
 
 def _has_texts(shape: Shape) -> bool:
-    return isinstance(shape, StrShape | CharShape) or any(
-        map(_has_texts, children(shape))
-    )
+    return any(isinstance(part, StrShape | CharShape) for part in walked(shape))
 
 
 def _has_bytes(shape: Shape) -> bool:
     """Whether parts of a value are bytes, which should not be copied twice."""
-    match shape:
-        case BytesShape() | ArrayShape(python="bytes" | "memoryview"):
-            return True
-        case _:
-            return any(map(_has_bytes, children(shape)))
+    return any(
+        isinstance(part, BytesShape)
+        or (isinstance(part, ArrayShape) and part.python in ("bytes", "memoryview"))
+        for part in walked(shape)
+    )
 
 
 def compile_collector(shape: Shape, title: str) -> Collector:

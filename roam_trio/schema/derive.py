@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, ForwardRef, TypeVar, Union
 
 from attrs import evolve, frozen
 
+from ..errors import SchemaError
 from .annotations import Applied, normalise, type_name, unresolved
 from .convert import converter, wire_type_of
 from .hashing import why_unhashable
@@ -40,14 +42,18 @@ from .shape import (
     TupleShape,
     UnionShape,
     Variant,
+    count_channels,
     has_channels,
+    repeated_levels,
 )
+from .signature import signature_of
 from .sizes import MAX_ZERO_SIZED, Sizes
 from .types import DEFAULT_CREDIT, Credit, ErrorType, Length, Slice, Wire
 
 __all__ = ["arguments_shape", "shape_of"]
 
 MAX_DEPTH = 64
+MAX_CHANNELS = 4096
 
 
 def shape_of(
@@ -65,11 +71,11 @@ def shape_of(
     Raises:
         SchemaError: the type, or a part of it, cannot go on the wire.
     """
-    closed = normalise(annotation, path=path or str(annotation))
+    closed = normalise(annotation, path=path)
     place = Place(path or type_name(closed), no_channels)
     deriver = _Deriver()
     shape = deriver.shape(closed, place)
-    deriver.check_sizes(shape)
+    deriver.check(shape, place)
     return shape
 
 
@@ -97,8 +103,9 @@ def arguments_shape(
     name = deriver.enter(key, "arguments")
     items = tuple(map(deriver.shape, closed, places))
     shape = TupleShape(name, items, labels=tuple(names))
-    deriver.leave(key, shape, Place(path, None))
-    deriver.check_sizes(shape)
+    place = Place(path, None)
+    deriver.leave(key, shape, place)
+    deriver.check(shape, place)
     return shape
 
 
@@ -108,13 +115,13 @@ class _Collection:
 
     Attributes:
         length: how many items an array has.
-        enclosing: the levels around it.
+        level: the innermost level around it, if there is one.
     """
 
     items: tuple[Shape, ...]
     length: int
     place: Place
-    enclosing: frozenset[str]
+    level: str | None
 
 
 class _Deriver:
@@ -123,6 +130,8 @@ class _Deriver:
     def __init__(self) -> None:
         self._open: dict[Any, str] = {}
         self._names: dict[Any, str] = {}
+        self._same_label: dict[str, int] = {}
+        self._finished: dict[tuple[Any, bool, bool], Level] = {}
         self._referenced: set[str] = set()
         self._level_places: dict[str, Place] = {}
         self._collections: list[_Collection] = []
@@ -133,16 +142,16 @@ class _Deriver:
     def enter(self, key: Any, label: str) -> str:
         name = self._names.get(key)
         if name is None:
-            taken = set(self._names.values())
-            name, number = label, 2
-            while name in taken:
-                name, number = f"{label} #{number}", number + 1
+            number = self._same_label[label] = self._same_label.get(label, 0) + 1
+            # No type has a name with this mark in it.
+            name = label if number == 1 else f"{label} #{number}"
             self._names[key] = name
         self._open[key] = name
         return name
 
     def leave(self, key: Any, level: Level, place: Place) -> None:
         del self._open[key]
+        self._finished[_context(key, place)] = level
         self._level_places.setdefault(level.name, place)
         if level.name in self._referenced and has_channels(level):
             raise place.refuse(
@@ -150,14 +159,33 @@ class _Deriver:
                 "are found at its outermost occurrence only; move them out of it"
             )
 
-    def reference(self, key: Any) -> RefShape | None:
+    def known(self, key: Any, place: Place) -> Shape | None:
+        """The shape of a level that is around this place, or was derived before.
+
+        What a level refers to does not depend on where it stands, so that it is derived
+        once, however many ways lead to it; but whether it may stand there does.
+        """
         name = self._open.get(key)
         if name is None:
-            return None
+            return self._finished.get(_context(key, place))
         self._referenced.add(name)
         return RefShape(name)
 
-    def check_sizes(self, root: Shape) -> None:
+    def check(self, root: Shape, place: Place) -> None:
+        """Require that values of a shape end, and that it can be written out."""
+        try:
+            signature_of(root)
+        except SchemaError as error:
+            raise place.refuse(error.problem) from None
+        channels = count_channels(root)
+        if channels > MAX_CHANNELS:
+            raise place.refuse(
+                f"a value of it could hold {channels} channels, and at most "
+                f"{MAX_CHANNELS} may be in one call"
+            )
+        self._check_sizes(root)
+
+    def _check_sizes(self, root: Shape) -> None:
         sizes = Sizes(root)
         for name, place in self._level_places.items():
             if sizes.of(RefShape(name)) == math.inf:
@@ -165,15 +193,17 @@ class _Deriver:
                     "the type contains itself without end; make the inner one "
                     "optional, or put it in a list"
                 )
-        for each in self._collections:
-            if sum(map(sizes.of, each.items)) == 0:
-                self._check_zero_sized(each)
+        zero_sized = [
+            each for each in self._collections if sum(map(sizes.of, each.items)) == 0
+        ]
+        if zero_sized:
+            repeated = repeated_levels(root)
+            for each in zero_sized:
+                self._check_zero_sized(each, repeated)
 
-    def _check_zero_sized(self, collection: _Collection) -> None:
+    def _check_zero_sized(self, collection: _Collection, repeated: set[str]) -> None:
         """Bound what a few bytes can make the decoder build."""
-        if collection.place.repeated or not self._referenced.isdisjoint(
-            collection.enclosing
-        ):
+        if collection.place.repeated or collection.level in repeated:
             raise collection.place.refuse(
                 "items without bytes cannot be in a collection that is repeated: "
                 "nothing would bound their number; send their count instead"
@@ -184,8 +214,8 @@ class _Deriver:
             )
 
     def _collect(self, place: Place, *items: Shape, length: int = 0) -> None:
-        enclosing = frozenset(self._open.values())
-        self._collections.append(_Collection(items, length, place, enclosing))
+        level = next(reversed(self._open.values()), None)
+        self._collections.append(_Collection(items, length, place, level))
 
     # ------------------------------------------------------------ types
 
@@ -285,8 +315,8 @@ class _Deriver:
         return MapShape(key_shape, value_shape)
 
     def _tuple(self, closed: Applied, place: Place) -> Shape:
-        if reference := self.reference(closed):
-            return reference
+        if known := self.known(closed, place):
+            return known
         name = self.enter(closed, "tuple")
         items = tuple(
             self.shape(item, place.at(f"[{index}]"))
@@ -305,7 +335,7 @@ class _Deriver:
         # An item is a payload of its own: nothing around the channel is around it.
         deriver = _Deriver()
         shape = deriver.shape(item, place.at("[item]", "in the items of a channel"))
-        deriver.check_sizes(shape)
+        deriver.check(shape, place)
         return ChannelShape(
             handle.__roam_channel__, shape, DEFAULT_CREDIT, handle, RpcPlan(item, shape)
         )
@@ -320,8 +350,8 @@ class _Deriver:
         return OptionShape(self.shape(rest, place.at("")))
 
     def _enum_with_data(self, closed: Applied, place: Place) -> Shape:
-        if reference := self.reference(closed):
-            return reference
+        if known := self.known(closed, place):
+            return known
         name = self.enter(closed, type_name(closed))
         variants = tuple(self._variant(member, place) for member in closed.args)
         _require_distinct([each.name for each in variants], "variants", place)
@@ -360,8 +390,8 @@ class _Deriver:
             raise no_wire_form(key, place)
         if _is_transparent(cls, layout, place):
             return TransparentShape(self._record(cls, args, layout, place))
-        if reference := self.reference(key):
-            return reference
+        if known := self.known(key, place):
+            return known
         name = self.enter(key, type_name(key))
         shape = StructShape(name, self._record(cls, args, layout, place))
         self.leave(key, shape, place)
@@ -417,6 +447,10 @@ class _Deriver:
         return Record(cls, fields, layout.positional, layout.tuple_like, args)
 
 
+def _context(key: Any, place: Place) -> tuple[Any, bool, bool]:
+    return key, place.repeated, place.no_channels is None
+
+
 def _is_transparent(cls: type[Any], layout: Layout, place: Place) -> bool:
     if "__roam_transparent__" not in cls.__dict__:
         return False
@@ -429,8 +463,8 @@ def _is_transparent(cls: type[Any], layout: Layout, place: Place) -> bool:
 
 
 def _require_distinct(names: Sequence[str], what: str, place: Place) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise place.refuse(f"two {what} are named {name!r} on the wire")
 
 

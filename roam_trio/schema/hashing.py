@@ -30,6 +30,25 @@ __all__ = ["has_sets", "is_seeded", "why_unhashable"]
 
 def why_unhashable(shape: Shape) -> str | None:
     """Why values of a shape cannot be hashed, and what to do, or None if they can."""
+    # Not into classes, which say by themselves whether they can be.
+    left, seen = [shape], set[str]()
+    while left:
+        part = left.pop()
+        reason = _why_by_itself(part)
+        if reason is not None:
+            return reason
+        match part:
+            case OptionShape(inner) | ListShape(inner) | ArrayShape(inner):
+                left.append(inner)
+            case TupleShape(name, items) if name not in seen:
+                seen.add(name)
+                left.extend(reversed(items))
+            case _:
+                pass
+    return None
+
+
+def _why_by_itself(shape: Shape) -> str | None:
     match shape:
         case ListShape(_, "list") | ArrayShape(_, _, "list"):
             return "use a tuple[T, ...] instead of a list"
@@ -39,10 +58,6 @@ def why_unhashable(shape: Shape) -> str | None:
             return "a dict is not; use a tuple of pairs"
         case BytesShape(view=True) | ArrayShape(_, _, "memoryview"):
             return "use bytes instead of a memoryview"
-        case OptionShape(inner) | ListShape(inner) | ArrayShape(inner):
-            return why_unhashable(inner)
-        case TupleShape(_, items):
-            return next(filter(None, map(why_unhashable, items)), None)
         case StructShape(_, record) | TransparentShape(record):
             return _why_record_unhashable(record)
         case UnionShape(_, variants):

@@ -10,6 +10,7 @@ the levels around it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -45,9 +46,13 @@ __all__ = [
     "UnitShape",
     "Variant",
     "children",
+    "circles",
+    "count_channels",
     "has_channels",
     "is_flat",
     "levels",
+    "next_levels",
+    "repeated_levels",
     "walked",
 ]
 
@@ -371,3 +376,88 @@ def _has_no_parts(shape: Shape) -> bool:
 def has_channels(shape: Shape) -> bool:
     """Whether a channel is part of a shape."""
     return any(isinstance(each, ChannelShape) for each in walked(shape))
+
+
+def count_channels(shape: Shape) -> int:
+    """How many places of a value may hold a channel."""
+    if not has_channels(shape):
+        return 0
+    known: dict[str, int] = {}
+
+    def count(part: Shape) -> int:
+        if isinstance(part, ChannelShape):
+            return 1
+        if not isinstance(part, TupleShape | StructShape | UnionShape):
+            return sum(map(count, children(part)))
+        if part.name not in known:
+            known[part.name] = sum(map(count, children(part)))
+        return known[part.name]
+
+    return count(shape)
+
+
+def next_levels(shape: Shape) -> Iterator[str]:
+    """The names of the levels that stand in a level, and in no other level in it."""
+    left = list(children(shape))
+    while left:
+        part = left.pop()
+        if isinstance(
+            part, RefShape | TupleShape | StructShape | EnumShape | UnionShape
+        ):
+            yield part.name
+        else:
+            left.extend(children(part))
+
+
+def circles(root: Shape) -> dict[str, int]:
+    """A number for each level of a shape, the same for those that lead to each other.
+
+    Those after it in the order of the numbers do not lead to it (Kosaraju).
+    """
+    following = {name: set(next_levels(each)) for name, each in levels(root).items()}
+    before: dict[str, list[str]] = {name: [] for name in following}
+    for name, others in following.items():
+        for other in others:
+            before[other].append(name)
+    order: list[str] = []
+    seen: set[str] = set()
+    for start in following:
+        left = [] if start in seen else [(start, iter(following[start]))]
+        seen.add(start)
+        while left:
+            last, rest = left[-1]
+            unseen = next((each for each in rest if each not in seen), None)
+            if unseen is None:
+                order.append(last)
+                left.pop()
+            else:
+                seen.add(unseen)
+                left.append((unseen, iter(following[unseen])))
+    numbers: dict[str, int] = {}
+    for number, start in enumerate(reversed(order)):
+        again = [start]
+        while again:
+            name = again.pop()
+            if name not in numbers:
+                numbers[name] = number
+                again.extend(before[name])
+    return numbers
+
+
+def repeated_levels(root: Shape) -> set[str]:
+    """The levels that contain themselves, and those in them."""
+    following = {name: set(next_levels(each)) for name, each in levels(root).items()}
+    numbers = circles(root)
+    sizes = Counter(numbers.values())
+    left = [
+        name
+        for name, others in following.items()
+        if sizes[numbers[name]] > 1 or name in others
+    ]
+    found: set[str] = set()
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left.extend(following[name])
+    return found

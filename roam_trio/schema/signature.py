@@ -7,12 +7,15 @@ of its arguments and result agree; the id is a digest of the three
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Final
 
 from blake3 import blake3
 
+from ..errors import SchemaError
 from .shape import (
     ArrayShape,
     BoolShape,
@@ -38,6 +41,8 @@ from .shape import (
     TupleShape,
     UnionShape,
     UnitShape,
+    circles,
+    levels,
 )
 
 __all__ = ["FALLIBLE_SIGNATURE", "kebab", "method_id", "signature_of"]
@@ -65,13 +70,25 @@ _CHANNELS = {"tx": b"\x26", "rx": b"\x27"}
 _STRUCT, _ENUM, _BACK_REFERENCE = b"\x30", b"\x31", b"\x32"
 _UNIT_VARIANT, _NEWTYPE_VARIANT, _STRUCT_VARIANT = b"\x00", b"\x01", b"\x02"
 
+MAX_SIGNATURE: Final = 16 * 1024 * 1024
+"""The most bytes of a signature: far more than those of types that people have made."""
+
+MAX_LEVELS: Final = 200
+"""How deep levels may be nested in one another."""
+
+_MOST_NAMES: Final = 10
+
 FALLIBLE_SIGNATURE: Final = _UNIT
 """The result of a fallible method: neither its type nor its error takes part."""
 
 
 def signature_of(shape: Shape) -> bytes:
-    """The canonical bytes of a type (`signature.hash.algorithm`)."""
-    return _signature(shape, [])
+    """The canonical bytes of a type (`signature.hash.algorithm`).
+
+    Raises:
+        SchemaError: they are too many, or too deeply nested.
+    """
+    return _Writer(shape).written()
 
 
 def method_id(service: str, method: str, signature: bytes) -> int:
@@ -88,35 +105,137 @@ def method_id(service: str, method: str, signature: bytes) -> int:
     return int.from_bytes(identity.digest(length=8), "little")
 
 
+# ---------------------------------------------------------------- levels
+
+
+class _Writer:
+    """Writes the levels of a shape.
+
+    Each is written out anew wherever it is not within itself (`signature.recursive`),
+    so that the bytes can be far more than the types. What is written of a level depends
+    on those around it that it leads back to, and on no others.
+    """
+
+    def __init__(self, root: Shape) -> None:
+        self._levels = levels(root)
+        self._root = _joined(_parts(root))
+        self._programs: dict[str, list[bytes | str]] = {}
+        self._circles = circles(root)
+        self._open_in: Counter[int] = Counter()
+        self._open: dict[str, int] = {}
+        self._done: dict[str, tuple[int, int]] = {}
+        self._out = bytearray()
+
+    def written(self) -> bytes:
+        self._write_all(self._root)
+        self._check()
+        return bytes(self._out)
+
+    def _write_all(self, program: list[bytes | str]) -> None:
+        out, around = self._out, self._open
+        innermost = len(around) - 1
+        for part in program:
+            if isinstance(part, bytes):
+                out += part
+            elif (index := around.get(part)) is not None:
+                # `signature.recursive.stack`: 0 is the innermost level.
+                out += _BACK_REFERENCE + _varint(innermost - index)
+            else:
+                self._write(part)
+
+    def _write(self, name: str) -> None:
+        circle = self._circles[name]
+        is_alone = not self._open_in[circle]
+        if is_alone and name in self._done:
+            start, end = self._done[name]
+            self._out += self._out[start:end]
+            self._check()
+            return
+        start = len(self._out)
+        self._open[name] = len(self._open)
+        self._open_in[circle] += 1
+        self._write_all(self._program(name))
+        self._check()
+        self._open_in[circle] -= 1
+        del self._open[name]
+        if is_alone:
+            self._done[name] = start, len(self._out)
+
+    def _program(self, name: str) -> list[bytes | str]:
+        program = self._programs.get(name)
+        if program is None:
+            program = self._programs[name] = _joined(_level(self._levels[name]))
+        return program
+
+    def _check(self) -> None:
+        if len(self._open) > MAX_LEVELS:
+            raise SchemaError(f"types are nested more than {MAX_LEVELS} deep")
+        if len(self._out) > MAX_SIGNATURE:
+            raise SchemaError(self._what_grew())
+
+    def _what_grew(self) -> str:
+        too_long = (
+            f"its signature, in which each type is written out wherever it stands, has "
+            f"more than {MAX_SIGNATURE} bytes"
+        )
+        sizes = Counter(self._circles.values())
+        largest, size = max(sizes.items(), key=lambda item: item[1])
+        if size == 1:
+            return (
+                f"{too_long}: its types hold one another more than once, level by "
+                "level; make some of them hold another only once"
+            )
+        names = [name for name, number in self._circles.items() if number == largest]
+        shown = ", ".join(names[:_MOST_NAMES]) + (", …" if size > _MOST_NAMES else "")
+        return (
+            f"{too_long}: {size} types refer to one another ({shown}); let fewer of "
+            "them do so, for example by ids instead of values"
+        )
+
+
+def _joined(parts: Iterable[bytes | str]) -> list[bytes | str]:
+    """The parts, with neighbouring bytes together."""
+    found: list[bytes | str] = []
+    together = bytearray()
+    for part in parts:
+        if isinstance(part, bytes):
+            together += part
+        else:
+            found += [bytes(together), part]
+            together.clear()
+    return [*found, bytes(together)]
+
+
 # ---------------------------------------------------------------- types
 
 
-def _signature(shape: Shape, stack: list[str]) -> bytes:
+def _parts(shape: Shape) -> Iterator[bytes | str]:
+    """The bytes of a type, and the names of the levels between them."""
     match shape:
         case IntShape(_, bits, signed):
-            return _INTEGERS[signed, bits]
+            yield _INTEGERS[signed, bits]
         case FloatShape(bits):
-            return _FLOATS[bits]
+            yield _FLOATS[bits]
         case BoolShape():
-            return _BOOL
+            yield _BOOL
         case CharShape():
-            return _CHAR
+            yield _CHAR
         case StrShape():
-            return _STR
+            yield _STR
         case UnitShape():
-            return _UNIT
-        case RefShape(name):
-            # 0 is the innermost level (`signature.recursive.stack`).
-            return _BACK_REFERENCE + _varint(stack[::-1].index(name))
+            yield _UNIT
         case TransparentShape() | ConvertedShape():
-            return _signature(shape.inner, stack)
-        case TupleShape() | StructShape() | EnumShape() | UnionShape():
-            stack.append(shape.name)
-            encoded = _level(shape, stack)
-            stack.pop()
-            return encoded
+            yield from _parts(shape.inner)
+        case (
+            RefShape(name)
+            | TupleShape(name)
+            | StructShape(name)
+            | EnumShape(name)
+            | UnionShape(name)
+        ):
+            yield name
         case _:
-            return _container(shape, stack)
+            yield from _container(shape)
 
 
 def _container(
@@ -129,73 +248,88 @@ def _container(
         | SetShape
         | ChannelShape
     ),
-    stack: list[str],
-) -> bytes:
+) -> Iterator[bytes | str]:
     match shape:
         case BytesShape():
-            return _LIST + _INTEGERS[False, 8] if shape.slice else _BYTES
+            yield _LIST + _INTEGERS[False, 8] if shape.slice else _BYTES
+        case ListShape(IntShape(bits=8, signed=False)) if not shape.slice:
+            # `signature.bytes.equivalence`: a list of u8 is bytes, but a slice is not.
+            yield _BYTES
         case ListShape(item):
-            # A list of u8 is bytes, but a slice is not (`signature.bytes.equivalence`).
-            encoded = _signature(item, stack)
-            is_bytes = isinstance(item, IntShape) and encoded == _INTEGERS[False, 8]
-            return _BYTES if is_bytes and not shape.slice else _LIST + encoded
+            yield _LIST
+            yield from _parts(item)
         case OptionShape(inner):
-            return _OPTION + _signature(inner, stack)
+            yield _OPTION
+            yield from _parts(inner)
         case ArrayShape(item, length):
-            return _ARRAY + _varint(length) + _signature(item, stack)
+            yield _ARRAY + _varint(length)
+            yield from _parts(item)
         case MapShape(key, value):
-            return _MAP + _signature(key, stack) + _signature(value, stack)
+            yield _MAP
+            yield from _parts(key)
+            yield from _parts(value)
         case SetShape(item):
-            return _SET + _signature(item, stack)
+            yield _SET
+            yield from _parts(item)
         case ChannelShape(direction, item):
-            return _CHANNELS[direction] + _signature(item, stack)
+            # A payload of its own, which leads back to nothing around the channel.
+            yield _CHANNELS[direction] + signature_of(item)
 
 
-def _level(shape: Level, stack: list[str]) -> bytes:
+def _level(shape: Level) -> Iterator[bytes | str]:
     match shape:
         case TupleShape(_, items):
-            return _tuple(items, stack)
+            yield from _tuple(items)
         case StructShape(_, record):
             if not record.fields:
-                return _UNIT
-            if record.tuple_like:
-                return _tuple([each.shape for each in record.fields], stack)
-            return _STRUCT + _fields(record.fields, stack)
+                yield _UNIT
+            elif record.tuple_like:
+                yield from _tuple([each.shape for each in record.fields])
+            else:
+                yield _STRUCT
+                yield from _fields(record.fields)
         case EnumShape(_, _, _, variants):
-            units = b"".join(_name(name) + _UNIT_VARIANT for name in variants)
-            return _ENUM + _varint(len(variants)) + units
+            yield _ENUM + _varint(len(variants))
+            for name in variants:
+                yield _name(name) + _UNIT_VARIANT
         case UnionShape(_, variants):
-            payloads = [
-                _name(each.name) + _variant(each.record, stack) for each in variants
-            ]
-            return _ENUM + _varint(len(variants)) + b"".join(payloads)
+            yield _ENUM + _varint(len(variants))
+            for each in variants:
+                yield _name(each.name)
+                yield from _variant(each.record)
 
 
-def _tuple(items: Sequence[Shape], stack: list[str]) -> bytes:
+def _tuple(items: Sequence[Shape]) -> Iterator[bytes | str]:
     if not items:
-        return _UNIT
-    encoded = b"".join(_signature(item, stack) for item in items)
-    return _TUPLE + _varint(len(items)) + encoded
+        yield _UNIT
+        return
+    yield _TUPLE + _varint(len(items))
+    for item in items:
+        yield from _parts(item)
 
 
-def _fields(fields: Sequence[Field], stack: list[str]) -> bytes:
-    encoded = [_name(each.name) + _signature(each.shape, stack) for each in fields]
-    return _varint(len(fields)) + b"".join(encoded)
+def _fields(fields: Sequence[Field]) -> Iterator[bytes | str]:
+    yield _varint(len(fields))
+    for each in fields:
+        yield _name(each.name)
+        yield from _parts(each.shape)
 
 
-def _variant(record: Record, stack: list[str]) -> bytes:
-    if not record.fields:
-        return _UNIT_VARIANT
-    if not record.tuple_like:
-        return _STRUCT_VARIANT + _fields(record.fields, stack)
+def _variant(record: Record) -> Iterator[bytes | str]:
     shapes = [each.shape for each in record.fields]
-    if len(shapes) == 1:
-        return _NEWTYPE_VARIANT + _signature(shapes[0], stack)
-    encoded = [
-        _name(str(index)) + _signature(shape, stack)
-        for index, shape in enumerate(shapes)
-    ]
-    return _STRUCT_VARIANT + _varint(len(shapes)) + b"".join(encoded)
+    if not shapes:
+        yield _UNIT_VARIANT
+    elif not record.tuple_like:
+        yield _STRUCT_VARIANT
+        yield from _fields(record.fields)
+    elif len(shapes) == 1:
+        yield _NEWTYPE_VARIANT
+        yield from _parts(shapes[0])
+    else:
+        yield _STRUCT_VARIANT + _varint(len(shapes))
+        for index, shape in enumerate(shapes):
+            yield _name(str(index))
+            yield from _parts(shape)
 
 
 def _name(name: str) -> bytes:
@@ -203,6 +337,7 @@ def _name(name: str) -> bytes:
     return _varint(len(encoded)) + encoded
 
 
+@cache
 def _varint(number: int) -> bytes:
     encoded = bytearray()
     while number > 0x7F:

@@ -6,7 +6,7 @@ import itertools
 import keyword
 import linecache
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import CodeType
 from typing import Any, Final
@@ -31,22 +31,24 @@ class Module:
         self._filename = f"{_FILENAME}{title} #{next(_numbers)}>"
         self._functions: list[Function] = []
         self._globals: dict[str, Any] = {}
+        self._bound: dict[tuple[str, int], str] = {}
+        self._candidates = _Candidates()
         self._reserved: set[str] = set()
         self._local_names: set[str] = set()
 
     def bind(self, hint: str, value: Any) -> str:
         """A global name for an object; one object keeps its name."""
-        for name in _candidates(hint):
-            if self._globals.get(name, self) is value:
-                return name
-            if self._claim(name):
-                self._globals[name] = value
-                return name
-        raise AssertionError  # pragma: no cover - there is always another candidate
+        # The object is kept alive, and so its id is its own.
+        name = self._bound.get((hint, id(value)))
+        if name is None:
+            name = self._candidates.next(hint, self._claim)
+            self._bound[hint, id(value)] = name
+            self._globals[name] = value
+        return name
 
     def function(self, hint: str, *parameters: str) -> Function:
         """A new function, to be filled with lines."""
-        name = next(filter(self._claim, _candidates(hint)))
+        name = self._candidates.next(hint, self._claim)
         function = Function(self, name, parameters)
         self._functions.append(function)
         return function
@@ -93,6 +95,7 @@ class Function:
         self.module = module
         self.name = name
         self._locals = set(filter(module.claim_local, parameters))
+        self._candidates = _Candidates()
         self._lines = [f"def {name}({', '.join(parameters)}):"]
         self._depth = 1
 
@@ -114,10 +117,12 @@ class Function:
 
     def local(self, hint: str) -> str:
         """A new local variable, named as near to the hint as possible."""
-        free = (name for name in _candidates(hint) if name not in self._locals)
-        name = next(filter(self.module.claim_local, free))
+        name = self._candidates.next(hint, self._is_free)
         self._locals.add(name)
         return name
+
+    def _is_free(self, name: str) -> bool:
+        return name not in self._locals and self.module.claim_local(name)
 
     def __str__(self) -> str:
         return "\n".join(self._lines) + "\n"
@@ -140,8 +145,18 @@ _BUILTINS: Final = frozenset(
 )
 
 
-def _candidates(hint: str) -> Iterator[str]:
-    name = _identifier(hint)
-    yield name
-    for number in itertools.count(2):
-        yield f"{name}_{number}"
+class _Candidates:
+    """Names near to hints. Those tried once are not tried again, of thousands alike."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def next(self, hint: str, claim: Callable[[str], bool]) -> str:
+        """The next name for a hint that can be claimed."""
+        name = _identifier(hint)
+        for number in itertools.count(self._numbers.get(name, 1)):
+            candidate = name if number == 1 else f"{name}_{number}"
+            if claim(candidate):
+                self._numbers[name] = number + 1
+                return candidate
+        raise AssertionError  # pragma: no cover - there is always another candidate
