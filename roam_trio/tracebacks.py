@@ -62,7 +62,8 @@ class _Report:
             yield from ("", f"{indent}{link}", "")
         yield from (indent + line for line in _own_lines(error))
         if isinstance(error, BaseExceptionGroup):
-            yield from self._lines_of_group(error, indent)
+            group = cast("BaseExceptionGroup[BaseException]", error)
+            yield from self._lines_of_group(group, indent)
 
     def _lines_of_group(
         self, group: BaseExceptionGroup[BaseException], indent: str

@@ -15,6 +15,7 @@ for at most `Limits.close_seconds`.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import copy_context
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -327,14 +328,21 @@ class Session:
 
     def _log_end(self) -> None:
         """Log how a session has ended that was set up, unless it is as it should be:
-        this side has ended it, or the peer has closed it."""
+        this side has ended it, or the peer has closed it.
+
+        Of a process that is killed, the system closes or resets the connection, as it
+        comes. So a connection that breaks is not worth a warning either.
+        """
         reason = self._ended_because
         if (
             self._root is not None
             and isinstance(reason, SessionProtocolError | SessionIoError)
             and not (self._peer_has_left and isinstance(reason, SessionIoError))
         ):
-            logger.warning("a session has ended%s: %s", address_of_peer(), reason)
+            if _is_connection_lost(reason):
+                logger.info("a session was lost%s: %s", address_of_peer(), reason)
+            else:
+                logger.warning("a session has ended%s: %s", address_of_peer(), reason)
 
     async def _set_up_and_read(self, task_status: trio.TaskStatus[Session]) -> None:
         try:
@@ -627,3 +635,11 @@ def _as_session_error(error: RoamTrioError) -> RoamTrioError:
         reason = SessionIoError(text_of(error))
     reason.__cause__ = error
     return reason
+
+
+def _is_connection_lost(reason: BaseException) -> bool:
+    """Return True if the system has told that the connection is broken."""
+    cause: BaseException | None = reason
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    return cause is not None and not isinstance(cause, ssl.SSLError)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -11,9 +13,17 @@ import trio
 import trio.testing
 
 from roam_trio import Server, SessionKeepaliveConfig, serve
+from roam_trio.envelope import encode_message
+from roam_trio.ids import Parity
 from roam_trio.limits import Limits
 from roam_trio.links import tcp_link
-from roam_trio.messages import ConnectionClose, ProtocolError
+from roam_trio.messages import (
+    PROTOCOL_VERSION,
+    ConnectionClose,
+    ConnectionSettings,
+    Hello,
+    ProtocolError,
+)
 from roam_trio.session import Session
 from tests.peer import Peer
 
@@ -127,6 +137,7 @@ async def test_a_server_logs_once_how_a_session_has_ended(
     [session] = server.sessions
     tx, rx = peer.tx, peer.rx
     await peer.say(ConnectionClose(0))
+    await tx.close()
     with trio.fail_after(10):
         await session.closed()
     [message] = caplog.messages
@@ -135,3 +146,29 @@ async def test_a_server_logs_once_how_a_session_has_ended(
     await tx.abort()
     await rx.close()
     nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_is_reset_leaves_no_warning(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    server: Server = await nursery.start(serve, "tcp://127.0.0.1:0", streams())
+    port = int(server.url.rpartition(":")[2])
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
+    hello = b"".join(
+        encode_message(Hello(0, PROTOCOL_VERSION, ConnectionSettings(Parity.ODD, 64)))
+    )
+    await stream.send_all(len(hello).to_bytes(4, "little") + hello)
+    await stream.receive_some()
+    [session] = server.sessions
+    await stream.aclose()
+    with trio.fail_after(10):
+        await session.closed()
+    [record] = caplog.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage().startswith("a session was lost (127.0.0.1:")
+    nursery.cancel_scope.cancel()
+
+
+RESET_AT_ONCE = struct.pack("ii", 1, 0)
