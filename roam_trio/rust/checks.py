@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import frozen
 
 from .model import (
+    MAX_SIZE,
     Array,
     Boxed,
     Channel,
@@ -23,6 +24,7 @@ from .model import (
     Struct,
     Tuple,
     Type,
+    is_large,
     parts,
     substituted,
     types_of,
@@ -70,6 +72,12 @@ class _Walk:
             type, no_channels, ours = left.pop()
             if len(self._seen) > _MAX_USES:
                 yield "its generic types have other uses of themselves without end"
+                return
+            if isinstance(type, Named) and is_large(type):
+                yield (
+                    "its generic types have other uses of themselves without end: one "
+                    f"grows to more than {MAX_SIZE} types, or 64 deep"
+                )
                 return
             if ours:
                 yield from self._own_problems(type)
@@ -121,7 +129,7 @@ class _Walk:
             type = left.pop()
             yield type
             left.extend(parts(type))
-            if isinstance(type, Named) and type not in seen:
+            if isinstance(type, Named) and not is_large(type) and type not in seen:
                 seen.add(type)
                 left.extend(self._fields(type))
 

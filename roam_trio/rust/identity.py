@@ -7,14 +7,16 @@ other may not, so ids are compared, and not taken on trust.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+from ..schema.finished import FinishedLevels
 from ..schema.scalars import MARKED, PLAIN
 from ..schema.shape import (
     ArrayShape,
     ChannelShape,
     Field,
+    Level,
     ListShape,
     MapShape,
     OptionShape,
@@ -43,21 +45,32 @@ PRIMITIVES: Final[Mapping[str, Shape]] = {
 
 
 def rust_method_id(interface: Interface, service: Service, method: Method) -> int:
-    """The id of a method, as the crate computes it from what the Rust source says."""
-    walk = _Walk(interface)
+    """The id of a method, as the crate computes it from what the Rust source says.
+
+    Raises:
+        SchemaError: its types are too many, each written out wherever it stands.
+    """
+    walk = _Walk(interface.types)
     arguments = walk.items(tuple(argument.type for argument in method.args))
     result = FALLIBLE_SIGNATURE
     if method.error is None:
-        result = signature_of(walk.shape(method.ok))
+        # By itself: what is written out among the arguments is not around it.
+        result = signature_of(_Walk(interface.types).shape(method.ok))
     return method_id(service.name, method.name, signature_of(arguments) + result)
 
 
 class _Walk:
     """Makes shapes whose levels go by the types of Rust."""
 
-    def __init__(self, interface: Interface) -> None:
-        self._types = interface.types
-        self._open: list[str] = []
+    def __init__(
+        self,
+        types: Mapping[str, model.Definition],
+        around: frozenset[str] = frozenset(),
+    ) -> None:
+        self._types = types
+        self._around = around
+        self._open: set[str] = set()
+        self._finished = FinishedLevels()
 
     def shape(self, type: Type) -> Shape:
         match type:
@@ -79,7 +92,9 @@ class _Walk:
                 return self.shape(inner)
             case model.Channel(direction, item, credit):
                 plan = cast(Any, None)  # a signature needs none
-                return ChannelShape(direction, self.shape(item), credit, object, plan)
+                # A payload of its own, with a signature by itself.
+                walk = _Walk(self._types, self._around | self._open)
+                return ChannelShape(direction, walk.shape(item), credit, object, plan)
             case model.Tuple(items):
                 return self.items(items)
             case model.Named():
@@ -91,37 +106,47 @@ class _Walk:
         """The tuple of these items, as arguments are one too."""
         if not items:
             return PRIMITIVES["()"]
-        key = repr(items)
+        return self._level(
+            repr(items), lambda key: TupleShape(key, tuple(map(self.shape, items)))
+        )
+
+    def _level(self, key: str, make: Callable[[str], Level]) -> Shape:
+        if key in self._around:
+            return PRIMITIVES["()"]  # a channel in items of its own, which is refused
         if key in self._open:
+            self._finished.refer(key)
             return RefShape(key)
-        self._open.append(key)
-        shape = TupleShape(key, tuple(map(self.shape, items)))
-        self._open.pop()
-        return shape
+        level = self._finished.get(key)
+        if level is None:
+            self._open.add(key)
+            self._finished.enter(key)
+            level = make(key)
+            self._open.remove(key)
+            self._finished.leave(key, level)
+        return level
 
     def _named(self, type: model.Named) -> Shape:
         definition = self._types[type.name]
         given = dict(zip(definition.parameters, type.args, strict=True))
         if isinstance(definition, model.Struct) and definition.transparent:
             return self.shape(substituted(definition.fields[0].type, given))
-        key = repr(type)
-        if key in self._open:
-            return RefShape(key)
-        self._open.append(key)
-        shape: Shape
+        name = repr(type) if type.args else type.name
+        return self._level(name, lambda key: self._defined(key, definition, given))
+
+    def _defined(
+        self, key: str, definition: model.Definition, given: Mapping[str, Type]
+    ) -> Level:
         match definition:
             case model.Struct(_, style, fields):
-                shape = StructShape(key, self._record(style, fields, given))
+                return StructShape(key, self._record(style, fields, given))
             case model.Enum(_, variants):
-                shape = UnionShape(
+                return UnionShape(
                     key,
                     tuple(
                         Variant(each.name, self._record(each.style, each.fields, given))
                         for each in variants
                     ),
                 )
-        self._open.pop()
-        return shape
 
     def _record(
         self,

@@ -7,11 +7,14 @@ Rust, and Rust is read into an `Interface`, which is written as Python.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from attrs import evolve, frozen
 
+from ..schema.annotations import MAX_SIZE
+
 __all__ = [
+    "MAX_SIZE",
     "Argument",
     "Array",
     "Boxed",
@@ -35,12 +38,15 @@ __all__ = [
     "Tuple",
     "Type",
     "Variant",
+    "is_large",
     "parts",
     "rebuilt",
     "substituted",
     "types_of",
     "within",
 ]
+
+_MAX_DEPTH: Final = 64
 
 
 @frozen
@@ -284,6 +290,18 @@ def within(types: Iterable[Type]) -> Iterator[Type]:
         type = left.pop()
         yield type
         left.extend(parts(type))
+
+
+def is_large(type: Type) -> bool:
+    """Return True if a type is made of more types than `MAX_SIZE`, or too deeply."""
+    left, count = [(type, 0)], 0
+    while left:
+        part, depth = left.pop()
+        count += 1
+        if count > MAX_SIZE or depth > _MAX_DEPTH:
+            return True
+        left.extend((each, depth + 1) for each in parts(part))
+    return False
 
 
 def types_of(definition: Definition) -> Iterator[Type]:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
+from ..errors import SchemaError
 from .boxes import without_boxes
 from .checks import Root, check, endless
 from .identity import rust_method_id
@@ -250,9 +251,14 @@ class _Reader:
         for method, seen, node in zip(
             service.methods, python.services[0].methods, nodes, strict=True
         ):
-            if rust_method_id(rust, service, method) != rust_method_id(
-                python, service, seen
-            ):
+            try:
+                same = rust_method_id(rust, service, method) == rust_method_id(
+                    python, service, seen
+                )
+            except SchemaError as error:
+                self._problems.append(refuse(node, error.problem).problem)
+                continue
+            if not same:
                 problem = (
                     "its types come to themselves again by ways that Python cannot "
                     "tell apart, so that its id would be another; box what is in "

@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from ..schema.types import DEFAULT_CREDIT
 from .identity import PRIMITIVES
 from .model import (
+    MAX_SIZE,
     Array,
     Boxed,
     Channel,
@@ -91,13 +92,21 @@ class TypeReader:
 
     def __init__(self, defined: Callable[[Local, int, Node], str]) -> None:
         self._defined = defined
+        self._read = 0
 
     def read(self, node: Node, scope: Scope) -> Type:
         """The type at a node.
 
         Raises:
-            Unreadable: it, or a part of it, has no counterpart.
+            Unreadable: it, or a part of it, has no counterpart, or it is too large.
         """
+        self._read = 1 if scope.depth == 0 else self._read + 1
+        if self._read > MAX_SIZE:
+            raise refuse(
+                node,
+                f"its aliases make it grow to more than {MAX_SIZE} types; make what is "
+                "repeated again and again a struct",
+            )
         if scope.depth > MAX_DEPTH:
             raise refuse(node, f"types are nested more than {MAX_DEPTH} deep")
         scope = evolve(scope, depth=scope.depth + 1)

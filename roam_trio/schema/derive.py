@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from ..errors import SchemaError
 from .annotations import Applied, normalise, type_name, unresolved
 from .convert import converter, wire_type_of
+from .finished import FinishedLevels
 from .hashing import why_unhashable
 from .places import Place, class_and_args, no_wire_form
 from .plan import RpcPlan
@@ -131,7 +132,7 @@ class _Deriver:
         self._open: dict[Any, str] = {}
         self._names: dict[Any, str] = {}
         self._same_label: dict[str, int] = {}
-        self._finished: dict[tuple[Any, bool, bool], Level] = {}
+        self._finished = FinishedLevels()
         self._referenced: set[str] = set()
         self._level_places: dict[str, Place] = {}
         self._collections: list[_Collection] = []
@@ -147,11 +148,15 @@ class _Deriver:
             name = label if number == 1 else f"{label} #{number}"
             self._names[key] = name
         self._open[key] = name
+        self._finished.enter(name)
         return name
 
     def leave(self, key: Any, level: Level, place: Place) -> None:
         del self._open[key]
-        self._finished[_context(key, place)] = level
+        try:
+            self._finished.leave(_context(key, place), level)
+        except SchemaError as error:
+            raise place.refuse(error.problem) from None
         self._level_places.setdefault(level.name, place)
         if level.name in self._referenced and has_channels(level):
             raise place.refuse(
@@ -160,14 +165,11 @@ class _Deriver:
             )
 
     def known(self, key: Any, place: Place) -> Shape | None:
-        """The shape of a level that is around this place, or was derived before.
-
-        What a level refers to does not depend on where it stands, so that it is derived
-        once, however many ways lead to it; but whether it may stand there does.
-        """
+        """The shape of a level that is around this place, or was derived before."""
         name = self._open.get(key)
         if name is None:
             return self._finished.get(_context(key, place))
+        self._finished.refer(name)
         self._referenced.add(name)
         return RefShape(name)
 
@@ -448,6 +450,7 @@ class _Deriver:
 
 
 def _context(key: Any, place: Place) -> tuple[Any, bool, bool]:
+    """A type, with what else decides whether it may stand at a place."""
     return key, place.repeated, place.no_channels is None
 
 

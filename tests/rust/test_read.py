@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -332,3 +333,43 @@ def test_condition_on_an_argument_is_refused() -> None:
     source = "#[roam::service] trait A { async fn b(&self, #[cfg(unix)] c: u8); }"
     with pytest.raises(RustError, match="depends on how the program is compiled"):
         read_rust(source)
+
+
+def test_aliases_that_double_are_refused_where_they_grow_too_large() -> None:
+    for count in (18, 40):
+        aliases = [f"type A{n} = (A{n - 1}, A{n - 1});" for n in range(1, count + 1)]
+        problem = refused(f"A{count}", "type A0 = u8;", *aliases)
+        assert "grow to more than 4096 types" in problem or "64 deep" in problem
+    aliases = [f"type A{n} = (A{n - 1}, A{n - 1});" for n in range(1, 6)]
+    service = "#[roam::service] trait Probe { async fn probe(&self, argument: A5); }"
+    assert read_rust("\n".join([service, "type A0 = u8;", *aliases])).interface.services
+
+
+def structs(count: int, each: Callable[[int], str]) -> list[str]:
+    return [f"#[derive(Facet)] struct C{n} {{ {each(n)} }}" for n in range(count)]
+
+
+def test_structs_that_lead_to_one_another_take_no_longer_than_their_signature() -> None:
+    def ladder(n: int) -> str:
+        return f"a: C{n - 1}, b: C{n - 1}" if n else "a: u8"
+
+    service = "#[roam::service] trait Probe { async fn probe(&self, argument: C17); }"
+    read = read_rust("\n".join([service, *structs(18, ladder)]))
+    assert len(read.interface.types) == 18
+    assert "hold one another more than once" in refused("C39", *structs(40, ladder))
+    fields = ", ".join(f"f{n}: Option<Box<C{n}>>" for n in range(12))
+    problem = refused("C0", *structs(12, lambda _: fields))
+    assert "types refer to one another" in problem
+    service = service.replace("C17", "C0")
+    fields = ", ".join(f"f{n}: Option<Box<C{n}>>" for n in range(8))
+    assert read_rust("\n".join([service, *structs(8, lambda _: fields)]))
+
+
+def test_generics_that_grow_are_refused() -> None:
+    for inner in ("(T, T)", "Vec<T>", "Option<(T, T)>"):
+        definition = f"struct G<T> {{ x: T, next: Option<Box<G<{inner}>>> }}"
+        with pytest.raises(RustError, match="uses of themselves without end"):
+            read_rust(
+                "#[roam::service] trait Probe { async fn probe(&self, a: G<u8>); }"
+                f"#[derive(Facet)] {definition}"
+            )
