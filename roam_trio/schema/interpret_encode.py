@@ -280,10 +280,10 @@ def _data_length(data: bytes | memoryview) -> int:
 
 
 def _are_right(shape: IntShape, values: list[Any]) -> bool:
-    with suppress(ValueError, TypeError):
+    with suppress(struct.error):
         # The quickest way to find out, of small numbers.
-        encoded = bytes(values)
-        return shape.bits > 8 or not shape.signed or encoded.isascii()
+        struct.pack(f"{len(values)}{'b' if shape.signed else 'B'}", *values)
+        return True
     return (
         _INTS.issuperset(map(type, values))
         and min(values) >= shape.minimum
