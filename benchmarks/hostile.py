@@ -41,7 +41,7 @@ from roam_trio import (
     u64,
     u128,
 )
-from roam_trio.calls import Caller
+from roam_trio.rpc.caller import Caller
 from roam_trio.testing import connected_pair
 
 from .colliding import equal_hashes, one_probe_sequence

@@ -8,141 +8,79 @@
     async with connect(server.url, Adder) as adder:
         assert await adder.add(3, 5) == 8
 
-The names here are the public face. Below it, the way of a value: `schema` (codecs),
-`messages` and `envelope`, `conduits`, `links`; and above those `session`, `service`,
-`transports`, `connecting` and `serving`.
+The names here are those for writing services and clients. `roam_trio.lowlevel` has the
+layers below, for writing links, conduits, proxies or handlers by hand.
 
-Docstrings cite the rules of the protocol that they keep, in backticks and parentheses.
-docs/protocol.md explains each rule, at the anchor ``rule-`` followed by its id.
+Docstrings cite the rules of the protocol that they keep, by ids in parentheses:
+`docs/protocol.md` in the repository says what each of them demands.
 """
 
-from . import errors, links, schema, session, transports
-from . import hash as hash  # `import *` leaves it out, and so leaves the builtin be
-from .calls import (
-    Backing,
-    Caller,
-    ChannelBinder,
-    ErasedCaller,
-    Handler,
-    NoopCaller,
-    Payload,
-    ReplySink,
-    bind_channels_callee_args,
-    bind_channels_caller_args,
-)
-from .channel import Rx, Tx, channel
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors
 from .conduits import (
-    Attachment,
     Backoff,
-    BareConduit,
-    BareConduitAcceptor,
-    BareConduitPermit,
-    BareConduitRx,
-    BareConduitTx,
-    Conduit,
-    ConduitAcceptor,
-    ConduitRx,
-    ConduitTx,
-    ConduitTxPermit,
-    LinkSource,
-    MsgFamily,
-    RedialingSource,
-    StableConduit,
-    StableConduitAcceptor,
-    StableConduitPermit,
-    StableConduitRx,
-    StableConduitTx,
     StableLimits,
-    StableTxStatistics,
-    prepare_acceptor_attachment,
 )
-from .connecting import Connecting, connect
-from .envelope import DynConduitTx, MessageFamily
+from .endpoints.connect import (
+    connect,
+)
+from .endpoints.serve import (
+    Server,
+    serve,
+)
+from .endpoints.spawn import (
+    spawn,
+)
 from .errors import (
-    BareConduitError,
     CallCancelled,
     CallRefused,
     ChannelError,
-    CodecError,
-    ConduitError,
     ConnectionClosed,
     ConnectionLost,
     DecodeError,
+    Disconnected,
     EncodeError,
-    ForeignProtocol,
     InvalidPayload,
     LimitExceeded,
-    LinkClosed,
-    LinkDead,
-    LinkError,
-    MemoryLinkRxError,
     PayloadTooLarge,
     RoamError,
     RoamTrioError,
-    RxConnectionLost,
+    RxClosed,
     RxDecodeError,
     RxError,
     RxReset,
-    RxUnbound,
     SchemaError,
     SessionError,
-    SessionIoError,
     SessionLost,
-    SessionProtocolError,
     SessionRejected,
-    StableConduitError,
-    StableHandshakeError,
-    TruncatedPayload,
     TxClosed,
-    TxConnectionLost,
     TxError,
     TxReset,
-    TxUnbound,
     UnknownMethod,
     UserError,
 )
-from .ids import ChannelId, ConnectionId, MethodId, Parity, RequestId
-from .limits import Limits
-from .links import (
-    Link,
-    LinkRx,
-    LinkTx,
-    LinkTxPermit,
-    LocalLink,
-    LocalListener,
-    MemoryLink,
-    MemoryLinkRx,
-    MemoryLinkTx,
-    MemoryLinkTxPermit,
-    MemoryWriteSlot,
-    SplitLink,
-    StreamLimits,
-    StreamLink,
-    WriteSlot,
-    memory_link_pair,
-)
-from .messages import (
-    PROTOCOL_VERSION,
-    ConnectionSettings,
-    Message,
-    RequestCall,
-    RequestResponse,
+from .limits import (
+    Limits,
 )
 from .metadata import (
     Metadata,
-    MetadataEntry,
     MetadataFlags,
-    MetadataLike,
-    MetadataValue,
 )
-from .offering import OfferedServices
+from .rpc.channel import (
+    Rx,
+    Tx,
+    channel,
+)
+from .rpc.handler import (
+    Handler,
+)
 from .schema import (
     Array,
     Credit,
     Fallible,
     Length,
-    RpcPlan,
-    SelfRef,
     Slice,
     char,
     f32,
@@ -154,7 +92,6 @@ from .schema import (
     i128,
     isize,
     register_wire_type,
-    rpc_plan,
     transparent,
     u8,
     u16,
@@ -164,13 +101,7 @@ from .schema import (
     usize,
 )
 from .service import (
-    ArgDescriptor,
     Call,
-    Dispatcher,
-    MethodDescriptor,
-    ResponseParts,
-    ServiceDescriptor,
-    SinkCall,
     client,
     current_call,
     describe,
@@ -178,181 +109,68 @@ from .service import (
     service,
     with_metadata,
 )
-from .serving import Server, serve
 from .session import (
     AcceptedConnection,
-    BoxSessionFuture,
     ConnectionAcceptor,
     ConnectionHandle,
-    ConnectionState,
-    Driver,
-    DriverCaller,
-    DriverChannelSink,
-    DriverReplySink,
-    IntoConduit,
-    OpenConnection,
-    OpenSession,
     ProxyAcceptor,
     Session,
-    SessionAcceptorBuilder,
-    SessionHandle,
-    SessionInitiatorBuilder,
     SessionKeepaliveConfig,
-    SessionStatistics,
-    UntilServed,
-    acceptor,
-    initiator,
     proxy_connections,
 )
-from .spawning import spawn
+
+if TYPE_CHECKING:
+    from . import hash as hash
+    from .lowlevel import *
 
 __all__ = [
-    "PROTOCOL_VERSION",
     "AcceptedConnection",
-    "ArgDescriptor",
     "Array",
-    "Attachment",
-    "Backing",
     "Backoff",
-    "BareConduit",
-    "BareConduitAcceptor",
-    "BareConduitError",
-    "BareConduitPermit",
-    "BareConduitRx",
-    "BareConduitTx",
-    "BoxSessionFuture",
     "Call",
     "CallCancelled",
     "CallRefused",
-    "Caller",
-    "ChannelBinder",
     "ChannelError",
-    "ChannelId",
-    "CodecError",
-    "Conduit",
-    "ConduitAcceptor",
-    "ConduitError",
-    "ConduitRx",
-    "ConduitTx",
-    "ConduitTxPermit",
-    "Connecting",
     "ConnectionAcceptor",
     "ConnectionClosed",
     "ConnectionHandle",
-    "ConnectionId",
     "ConnectionLost",
-    "ConnectionSettings",
-    "ConnectionState",
     "Credit",
     "DecodeError",
-    "Dispatcher",
-    "Driver",
-    "DriverCaller",
-    "DriverChannelSink",
-    "DriverReplySink",
-    "DynConduitTx",
+    "Disconnected",
     "EncodeError",
-    "ErasedCaller",
     "Fallible",
-    "ForeignProtocol",
     "Handler",
-    "IntoConduit",
     "InvalidPayload",
     "Length",
     "LimitExceeded",
     "Limits",
-    "Link",
-    "LinkClosed",
-    "LinkDead",
-    "LinkError",
-    "LinkRx",
-    "LinkSource",
-    "LinkTx",
-    "LinkTxPermit",
-    "LocalLink",
-    "LocalListener",
-    "MemoryLink",
-    "MemoryLinkRx",
-    "MemoryLinkRxError",
-    "MemoryLinkTx",
-    "MemoryLinkTxPermit",
-    "MemoryWriteSlot",
-    "Message",
-    "MessageFamily",
     "Metadata",
-    "MetadataEntry",
     "MetadataFlags",
-    "MetadataLike",
-    "MetadataValue",
-    "MethodDescriptor",
-    "MethodId",
-    "MsgFamily",
-    "NoopCaller",
-    "OfferedServices",
-    "OpenConnection",
-    "OpenSession",
-    "Parity",
-    "Payload",
     "PayloadTooLarge",
     "ProxyAcceptor",
-    "RedialingSource",
-    "ReplySink",
-    "RequestCall",
-    "RequestId",
-    "RequestResponse",
-    "ResponseParts",
     "RoamError",
     "RoamTrioError",
-    "RpcPlan",
     "Rx",
-    "RxConnectionLost",
+    "RxClosed",
     "RxDecodeError",
     "RxError",
     "RxReset",
-    "RxUnbound",
     "SchemaError",
-    "SelfRef",
     "Server",
-    "ServiceDescriptor",
     "Session",
-    "SessionAcceptorBuilder",
     "SessionError",
-    "SessionHandle",
-    "SessionInitiatorBuilder",
-    "SessionIoError",
     "SessionKeepaliveConfig",
     "SessionLost",
-    "SessionProtocolError",
     "SessionRejected",
-    "SessionStatistics",
-    "SinkCall",
     "Slice",
-    "SplitLink",
-    "StableConduit",
-    "StableConduitAcceptor",
-    "StableConduitError",
-    "StableConduitPermit",
-    "StableConduitRx",
-    "StableConduitTx",
-    "StableHandshakeError",
     "StableLimits",
-    "StableTxStatistics",
-    "StreamLimits",
-    "StreamLink",
-    "TruncatedPayload",
     "Tx",
     "TxClosed",
-    "TxConnectionLost",
     "TxError",
     "TxReset",
-    "TxUnbound",
     "UnknownMethod",
-    "UntilServed",
     "UserError",
-    "WriteSlot",
-    "acceptor",
-    "bind_channels_callee_args",
-    "bind_channels_caller_args",
     "channel",
     "char",
     "client",
@@ -368,21 +186,13 @@ __all__ = [
     "i32",
     "i64",
     "i128",
-    "initiator",
     "isize",
-    "links",
-    "memory_link_pair",
-    "prepare_acceptor_attachment",
     "proxy_connections",
     "register_wire_type",
-    "rpc_plan",
-    "schema",
     "serve",
     "service",
-    "session",
     "spawn",
     "transparent",
-    "transports",
     "u8",
     "u16",
     "u32",
@@ -391,3 +201,18 @@ __all__ = [
     "usize",
     "with_metadata",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Find the names of `roam_trio.lowlevel` here, too, as in the Rust crate.
+
+        `dir()` and completion do not show them.
+        """
+        if name in ("hash", "lowlevel"):
+            return _import_module(f"{__name__}.{name}")
+        lowlevel = _import_module(f"{__name__}.lowlevel")
+        if name in lowlevel.__all__:
+            return getattr(lowlevel, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

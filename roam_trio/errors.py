@@ -6,27 +6,38 @@ under a `LinkError`, say) stays chained as ``__cause__``.
 
 Others come as they are: a method's declared exceptions, `ValueError` and `TypeError`
 for wrong arguments, and `OSError` where nobody listens. So a loop that tries `connect`
-again catches ``(OSError, SessionError)``, and for what it does on the connection
-`ConnectionLost`, of calls, and `TxConnectionLost` and `RxConnectionLost`, of channels.
+again catches ``(OSError, SessionError, Disconnected)``: `Disconnected` is the base of
+all that a lost peer can raise, in calls and on channels too.
 
     RoamTrioError
     ├── RoamError        a call did not return a value
+    ├── Disconnected     the peer, or the way to it, is gone: ConnectionLost,
+    │                    ConnectionClosed, TxConnectionLost, RxConnectionLost,
+    │                    SessionIoError, LinkDead, SessionLost
     ├── SessionError     a session could not be set up, or has ended
     ├── ChannelError     a channel could not carry an item (TxError, RxError)
     ├── LinkError        payloads could not be moved
     ├── ConduitError     messages could not be put on, or taken from, a link
+    ├── PayloadTooLarge  a value is too large for a payload; nothing has ended
     ├── CodecError       a value and its bytes do not fit its type
     └── SchemaError      a type has no wire form
+
+What a channel raises is an error of trio's channels, too: `trio.ClosedResourceError` if
+this side has closed or reset it, `trio.BrokenResourceError` if the other side has, or
+the connection is gone.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from .legible import legible
 from .metadata import Metadata, shown
 
 __all__ = [
+    "AnnouncedTooLarge",
     "BareConduitError",
     "CallCancelled",
     "CallRefused",
@@ -36,6 +47,7 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionLost",
     "DecodeError",
+    "Disconnected",
     "EncodeError",
     "ForeignProtocol",
     "InvalidPayload",
@@ -43,10 +55,13 @@ __all__ = [
     "LinkClosed",
     "LinkDead",
     "LinkError",
+    "LocalProtocolError",
     "MemoryLinkRxError",
     "PayloadTooLarge",
+    "RemoteProtocolError",
     "RoamError",
     "RoamTrioError",
+    "RxClosed",
     "RxConnectionLost",
     "RxDecodeError",
     "RxError",
@@ -87,6 +102,14 @@ class RoamTrioError(Exception):
 
     def __repr__(self) -> str:
         return legible(super().__repr__(), _MOST_SAID)
+
+
+class Disconnected(RoamTrioError):
+    """The peer, or the way to it, is gone.
+
+    The one thing to catch where a lost peer is expected: in a loop that connects again,
+    around calls and around channels.
+    """
 
 
 # ---------------------------------------------------------------- calls
@@ -146,7 +169,7 @@ class CallRefused(RoamError):
     """
 
 
-class ConnectionLost(RoamError):
+class ConnectionLost(RoamError, Disconnected):
     """The connection ended before the answer came.
 
     Whether the handler ran is not known. ``__cause__`` says why the connection ended
@@ -161,31 +184,39 @@ class SessionError(RoamTrioError):
     """A session could not be set up, or has ended."""
 
 
-class SessionIoError(SessionError):
+class SessionIoError(SessionError, Disconnected):
     """The conduit under the session failed or ended; ``__cause__`` says how."""
 
 
 class SessionProtocolError(SessionError):
     """The protocol was broken, and so the session ends (`session.protocol-error`).
 
+    It is a `RemoteProtocolError` or a `LocalProtocolError`, which say by whom.
+
     Attributes:
-        broken_by: ``"peer"`` if this side noticed that the peer broke the protocol,
-            ``"us"`` if the peer says that we did.
         description: what was violated, as the peer says it if it says so.
     """
 
-    def __init__(self, description: str, *, broken_by: str = "peer") -> None:
-        who = (
-            "the peer broke the protocol"
-            if broken_by == "peer"
-            else ("the peer says that we broke the protocol")
-        )
-        super().__init__(f"{who}: {legible(description, _MOST_SAID // 2)}")
-        self.broken_by = broken_by
+    _WHO = "the protocol was broken"
+
+    def __init__(self, description: str) -> None:
+        super().__init__(f"{self._WHO}: {legible(description, _MOST_SAID // 2)}")
         self.description = description
 
 
-class LimitExceeded(SessionProtocolError):
+class RemoteProtocolError(SessionProtocolError):
+    """The peer broke the protocol, as this side has noticed."""
+
+    _WHO = "the peer broke the protocol"
+
+
+class LocalProtocolError(SessionProtocolError):
+    """The peer says that this side broke the protocol."""
+
+    _WHO = "the peer says that we broke the protocol"
+
+
+class LimitExceeded(RemoteProtocolError):
     """The peer went over a limit of this side's.
 
     Attributes:
@@ -197,7 +228,7 @@ class LimitExceeded(SessionProtocolError):
         self.limit = limit
 
 
-class ConnectionClosed(SessionError):
+class ConnectionClosed(SessionError, Disconnected):
     """A virtual connection was closed.
 
     Attributes:
@@ -237,19 +268,19 @@ class TxError(ChannelError):
     """An item could not be sent."""
 
 
-class TxUnbound(TxError):
+class TxUnbound(TxError, trio.BrokenResourceError):
     """The channel belongs to no call, and can no longer come to belong to one."""
 
 
-class TxClosed(TxError):
+class TxClosed(TxError, trio.ClosedResourceError):
     """This side has closed the channel already: a mistake of this program's."""
 
 
-class TxReset(TxError):
+class TxReset(TxError, trio.BrokenResourceError):
     """The receiver wants no more items (`rpc.channel.reset`)."""
 
 
-class TxConnectionLost(TxError):
+class TxConnectionLost(TxError, Disconnected, trio.BrokenResourceError):
     """The connection ended, or the call of the channel failed, before the item went."""
 
 
@@ -257,7 +288,7 @@ class RxError(ChannelError):
     """An item could not be received."""
 
 
-class RxUnbound(RxError):
+class RxUnbound(RxError, trio.BrokenResourceError):
     """The channel belongs to no call, and can no longer come to belong to one."""
 
 
@@ -265,11 +296,15 @@ class RxDecodeError(RxError):
     """An item came that is not of the channel's type; ``__cause__`` says where."""
 
 
-class RxReset(RxError):
-    """The channel was reset; what it had not delivered yet is gone."""
+class RxClosed(RxError, trio.ClosedResourceError):
+    """This side has reset the channel already: a mistake of this program's."""
 
 
-class RxConnectionLost(RxError):
+class RxReset(RxError, trio.BrokenResourceError):
+    """The sender has reset the channel; what it had not delivered yet is gone."""
+
+
+class RxConnectionLost(RxError, Disconnected, trio.BrokenResourceError):
     """The connection ended, or the call failed, before the sender had closed."""
 
 
@@ -295,24 +330,31 @@ class ForeignProtocol(LinkError):
     """
 
 
-class PayloadTooLarge(LinkError):
+class PayloadTooLarge(RoamTrioError):
     """A payload is larger than the link's limit; nothing was sent or allocated for it.
+
+    The value is too large; the link goes on, unless it is an `AnnouncedTooLarge`.
 
     Attributes:
         size: its length in bytes.
         limit: the largest length in bytes.
-        inbound: whether the peer sent it.
     """
 
-    def __init__(self, size: int, limit: int, *, inbound: bool) -> None:
-        what = "the peer announced a payload" if inbound else "the payload"
+    _WHAT = "the payload"
+
+    def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"{what} of {size} bytes, and at most {limit} are allowed "
+            f"{self._WHAT} of {size} bytes, and at most {limit} are allowed "
             "(limit: max_payload)"
         )
         self.size = size
         self.limit = limit
-        self.inbound = inbound
+
+
+class AnnouncedTooLarge(PayloadTooLarge, LinkError):
+    """The peer announced a payload larger than the link's limit. The link is dead."""
+
+    _WHAT = "the peer announced a payload"
 
 
 class TruncatedPayload(LinkError):
@@ -343,14 +385,14 @@ class StableConduitError(ConduitError):
     """
 
 
-class LinkDead(StableConduitError):
+class LinkDead(StableConduitError, LinkError, Disconnected):
     """The link is gone, and there was no other in time; ``__cause__`` may say why.
 
     On a server: the client has not come back.
     """
 
 
-class SessionLost(StableConduitError):
+class SessionLost(StableConduitError, SessionError, Disconnected):
     """The server does not know the session any more (`stable.reconnect.failure`).
 
     It was started anew, has given the session up, or has ended it. Or it is another

@@ -12,20 +12,15 @@ import trio.abc
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx, channel
-from roam_trio.calls import (
+from roam_trio.codec import rpc_plan
+from roam_trio.errors import ChannelError, RxClosed, RxUnbound, TxClosed, TxUnbound
+from roam_trio.rpc.binding import (
     ChannelBinder,
     bind_channels_callee_args,
     bind_channels_caller_args,
 )
-from roam_trio.channel import ChannelSink, ChannelSource
-from roam_trio.errors import (
-    ChannelError,
-    RxReset,
-    RxUnbound,
-    TxClosed,
-    TxUnbound,
-)
-from roam_trio.schema import ChannelShape, i32, rpc_plan
+from roam_trio.rpc.channel import ChannelSink, ChannelSource
+from roam_trio.schema import ChannelShape, i32
 from tests.session.running import Task
 
 
@@ -264,9 +259,9 @@ async def test_rx_that_is_done_before_the_call_ends_the_channel_after_it(
     tx, rx = channel[int]()
     if how == "reset":
         rx.reset()
-        with pytest.raises(RxReset):
+        with pytest.raises(RxClosed):
             await rx.recv()
-        with pytest.raises(RxReset):
+        with pytest.raises(RxClosed):
             rx.recv_nowait()
     else:
         del rx

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from roam_trio.envelope import MessageFamily, decode_message, encode_message
 from roam_trio.errors import DecodeError, EncodeError
-from roam_trio.ids import Parity
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
+from roam_trio.wire.envelope import MessageFamily, decode_message, encode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
@@ -35,7 +36,6 @@ from roam_trio.messages import (
     RequestResponse,
     joined,
 )
-from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
 
 U32 = (1 << 32) - 1
 U64 = (1 << 64) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roam_trio.ids import IdAllocator, Parity
+from roam_trio.wire.ids import IdAllocator, Parity
 
 
 @pytest.mark.rule("session.parity")

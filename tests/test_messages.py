@@ -7,9 +7,10 @@ from typing import get_args
 import msgspec
 import pytest
 
-from roam_trio import messages
-from roam_trio.ids import Parity
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA
+from roam_trio.wire import messages
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     PROTOCOL_VERSION,
     ConnectionSettings,
     Hello,
@@ -17,7 +18,6 @@ from roam_trio.messages import (
     RequestCall,
     joined,
 )
-from roam_trio.metadata import NO_METADATA
 
 KINDS: tuple[type[msgspec.Struct], ...] = get_args(Message)
 

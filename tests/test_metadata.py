@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roam_trio.envelope import decode_message, encode_message
 from roam_trio.errors import DecodeError, EncodeError, SessionRejected
-from roam_trio.messages import ConnectionReject, RequestCancel
 from roam_trio.metadata import (
     NO_METADATA,
     Metadata,
@@ -21,6 +19,8 @@ from roam_trio.metadata import (
     MetadataValue,
     shown,
 )
+from roam_trio.wire.envelope import decode_message, encode_message
+from roam_trio.wire.messages import ConnectionReject, RequestCancel
 
 from .schema.numberlike import KINDS, fixed_width, number_of
 

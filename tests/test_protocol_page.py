@@ -9,8 +9,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from roam_trio import messages
-from roam_trio.envelope import decode_message, encode_message
+from roam_trio.wire import messages
+from roam_trio.wire.envelope import decode_message, encode_message
 from tests.rules_plugin import Rule, State, parse_rules
 
 ROOT = Path(__file__).parent.parent

@@ -19,6 +19,9 @@ import trio
 import trio.testing
 
 import roam_trio
+from roam_trio import lowlevel
+
+PUBLIC = [*roam_trio.__all__, *lowlevel.__all__]
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,28 +76,48 @@ def find(name: str) -> Any:
 
 @pytest.mark.parametrize("area", PARITY)
 def test_the_names_of_other_implementations_are_public(area: str) -> None:
-    names = PARITY[area].split()
-    tops = {name.partition(".")[0] for name in names}
-    assert sorted(tops - set(roam_trio.__all__) - {"hash"}) == []
-    for name in names:
+    for name in PARITY[area].split():
         find(name)
 
 
-def imported_names() -> list[str]:
-    """What the public face takes from the modules below."""
-    tree = ast.parse(Path(inspect.getfile(roam_trio)).read_text(encoding="utf-8"))
+def imported_names(module: types.ModuleType) -> list[str]:
+    """What a public module takes from the modules below."""
+    tree = ast.parse(Path(inspect.getfile(module)).read_text(encoding="utf-8"))
     return [
         alias.asname or alias.name
         for statement in tree.body
-        if isinstance(statement, ast.ImportFrom)
+        if isinstance(statement, ast.ImportFrom) and statement.level
         for alias in statement.names
     ]
 
 
-def test_all_is_exactly_what_is_imported() -> None:
-    # A module that `import *` does not put in place of Python's own function.
-    assert sorted([*roam_trio.__all__, "hash"]) == sorted(imported_names())
-    assert len(set(roam_trio.__all__)) == len(roam_trio.__all__)
+@pytest.mark.parametrize(
+    "module", [roam_trio, lowlevel], ids=lambda each: each.__name__
+)
+def test_all_is_exactly_what_is_imported(module: types.ModuleType) -> None:
+    assert sorted(module.__all__) == sorted(imported_names(module))
+    assert len(set(module.__all__)) == len(module.__all__)
+
+
+def test_a_name_is_shown_in_one_place() -> None:
+    assert set(roam_trio.__all__) & set(lowlevel.__all__) == set()
+
+
+def test_completion_shows_only_what_services_and_clients_need() -> None:
+    shown = {name for name in dir(roam_trio) if not name.startswith("_")}
+    assert set(roam_trio.__all__) <= shown
+    assert shown & set(lowlevel.__all__) == set()
+    assert len(roam_trio.__all__) <= 85
+
+
+@pytest.mark.parametrize("name", lowlevel.__all__)
+def test_what_is_below_can_be_imported_from_the_top_too(name: str) -> None:
+    assert getattr(roam_trio, name) is getattr(lowlevel, name)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'roam_trio' has no attribute 'x'"):
+        find("x")
 
 
 def test_import_of_everything_shadows_no_name_of_python() -> None:
@@ -166,7 +189,7 @@ def is_documented_itself(value: object) -> bool:
 def test_every_public_name_has_a_docstring() -> None:
     data = documented_data()
     wanting: list[str] = []
-    for name in set(roam_trio.__all__) - set(WIRE_TYPES):
+    for name in set(PUBLIC) - set(WIRE_TYPES):
         value = getattr(roam_trio, name)
         if is_documented_itself(value):
             # Not an inherited one, nor one that attrs or msgspec made up.
@@ -181,7 +204,7 @@ def test_every_public_name_has_a_docstring() -> None:
 
 def test_every_public_method_has_a_docstring() -> None:
     wanting: list[str] = []
-    for name in roam_trio.__all__:
+    for name in PUBLIC:
         cls = getattr(roam_trio, name)
         if not inspect.isclass(cls):
             continue

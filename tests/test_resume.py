@@ -25,6 +25,7 @@ from roam_trio import (
     Session,
     SessionIoError,
     SessionKeepaliveConfig,
+    SessionLost,
     SessionProtocolError,
     StableConduit,
     StableTxStatistics,
@@ -35,7 +36,7 @@ from roam_trio import (
     serve,
     service,
 )
-from roam_trio.conduits.stable.resuming import Resuming
+from roam_trio.links.resuming.resuming import Resuming
 from roam_trio.transports import dialer
 
 from .schemes import SCHEMES, Scheme
@@ -233,7 +234,7 @@ async def test_new_client_beyond_the_most_sessions_is_refused_but_not_a_returnin
     server = await start(nursery, impl, "tcp://127.0.0.1:0", max_sessions=1)
     async with connect(server.url, resume=SOON) as session:
         counter = client(Counter, session.caller)
-        with pytest.raises(SessionIoError, match="rejected a new session"):
+        with pytest.raises(SessionLost, match="rejected a new session"):
             async with connect(server.url, Counter, resume=SOON):
                 pass
         cut_link(session)

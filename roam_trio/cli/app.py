@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from .demo.display import Output, display_on, show
-from .demo.errors import DemoError, InputError
-from .demo.process import SERVE_COMMAND
-from .demo.report import report
-from .demo.run import Plan, run_demo
-from .demo.server import serve_until_stdin_ends
-from .demo.texts import check_text, shipped_texts
+from ..demo.display import Output, display_on, show
+from ..demo.errors import DemoError, InputError
+from ..demo.process import SERVE_COMMAND
+from ..demo.report import report
+from ..demo.run import Plan, run_demo
+from ..demo.server import serve_until_stdin_ends
+from ..demo.texts import check_text, shipped_texts
 from .generate import GenerateError, deliver, python_of, rust_of
 from .until_signal import run_until_signal
 

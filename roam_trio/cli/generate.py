@@ -10,8 +10,8 @@ from types import ModuleType
 
 import typer
 
+from ..codegen.rust import RustError, interface_of, write_python, write_rust
 from ..errors import SchemaError
-from ..rust import RustError, interface_of, write_python, write_rust
 from ..service import ServiceDescriptor, describe
 
 __all__ = ["GenerateError", "deliver", "python_of", "rust_of"]
@@ -47,7 +47,7 @@ def python_of(path: Path) -> tuple[str, list[str], list[str]]:
             "it needs what the extra 'rust' brings: "
             "python -m pip install 'roam-trio[cli,rust]'"
         )
-    from ..rust.read import read_rust
+    from ..codegen.rust.read import read_rust
 
     try:
         reading = read_rust(path.read_text("utf-8"), str(path))

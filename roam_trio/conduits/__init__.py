@@ -4,6 +4,10 @@
 that goes on when a link is lost.
 """
 
+from ..links.resuming.handshake import prepare_acceptor_attachment
+from ..links.resuming.limits import StableLimits
+from ..links.resuming.resuming import StableTxStatistics
+from ..links.resuming.source import Attachment, Backoff, LinkSource, RedialingSource
 from .bare import (
     BareConduit,
     BareConduitAcceptor,
@@ -11,27 +15,13 @@ from .bare import (
     BareConduitRx,
     BareConduitTx,
 )
-from .base import (
-    Conduit,
-    ConduitAcceptor,
-    ConduitRx,
-    ConduitTx,
-    ConduitTxPermit,
-    MsgFamily,
-)
+from .base import Conduit, ConduitAcceptor, ConduitRx, ConduitTx, ConduitTxPermit
 from .stable import (
-    Attachment,
-    Backoff,
-    LinkSource,
-    RedialingSource,
     StableConduit,
     StableConduitAcceptor,
     StableConduitPermit,
     StableConduitRx,
     StableConduitTx,
-    StableLimits,
-    StableTxStatistics,
-    prepare_acceptor_attachment,
 )
 
 __all__ = [
@@ -48,7 +38,6 @@ __all__ = [
     "ConduitTx",
     "ConduitTxPermit",
     "LinkSource",
-    "MsgFamily",
     "RedialingSource",
     "StableConduit",
     "StableConduitAcceptor",

@@ -6,23 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import BareConduitError, DecodeError
-from ..links.base import (
-    Link,
-    LinkRx,
-    LinkTx,
-    LinkTxPermit,
-    RxStatistics,
-    TxStatistics,
-)
+from ..links.base import Link, LinkRx, LinkTx, LinkTxPermit, RxStatistics, TxStatistics
 from ..links.foreign import advice_on_hello, named_payload
-from .base import (
-    Conduit,
-    ConduitAcceptor,
-    ConduitRx,
-    ConduitTx,
-    ConduitTxPermit,
-    MsgFamily,
-)
+from ..wire.family import MsgFamily
+from .base import Conduit, ConduitAcceptor, ConduitRx, ConduitTx, ConduitTxPermit
 
 __all__ = [
     "BareConduit",
@@ -73,11 +60,11 @@ class BareConduitTx(ConduitTx[M]):
     def send_nowait(self, message: M) -> None:
         self._tx.send_nowait(self._encode(message))
 
-    def hold(self) -> None:
-        self._tx.hold()
+    def cork(self) -> None:
+        self._tx.cork()
 
-    def release(self, *, prompt: bool = False) -> None:
-        self._tx.release(prompt=prompt)
+    def uncork(self, *, prompt: bool = False) -> None:
+        self._tx.uncork(prompt=prompt)
 
     def statistics(self) -> TxStatistics:
         return self._tx.statistics()

@@ -11,11 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 import trio
 
 from ..links.base import Link, RxStatistics, TxStatistics
+from ..wire.messages import Message
 
 if TYPE_CHECKING:
     from typing import Self
@@ -26,34 +27,10 @@ __all__ = [
     "ConduitRx",
     "ConduitTx",
     "ConduitTxPermit",
-    "MsgFamily",
+    "DynConduitTx",
 ]
 
 M = TypeVar("M")
-
-
-class MsgFamily(ABC, Generic[M]):
-    """A type of message together with its codec (`conduit.typeplan`)."""
-
-    @abstractmethod
-    def encode(self, message: M) -> list[bytes | memoryview]:
-        """The message's bytes, in pieces; large byte strings are not copied."""
-
-    @abstractmethod
-    def decode(self, payload: bytes | memoryview) -> M:
-        """The message that `payload` is the encoding of.
-
-        Raises:
-            DecodeError: it is none.
-        """
-
-    def filler(self) -> M | None:
-        """A message that means nothing to its receiver, and is never sent as a message.
-
-        For conduits that have something to say of their own, and can say it only in
-        front of a message. None, unless overridden: there is no such message.
-        """
-        return None
 
 
 class ConduitTxPermit(ABC, Generic[M]):
@@ -119,12 +96,12 @@ class ConduitTx(ABC, Generic[M]):
         """
         self.reserve_nowait().send(message)
 
-    def hold(self) -> None:
-        """Put off writing until `release`; see `LinkTx.hold`."""
+    def cork(self) -> None:
+        """Put off writing until `uncork`; see `LinkTx.cork`."""
         return
 
-    def release(self, *, prompt: bool = False) -> None:
-        """Write what was committed since `hold`, without waiting; see `LinkTx`."""
+    def uncork(self, *, prompt: bool = False) -> None:
+        """Write what was committed since `cork`, without waiting; see `LinkTx`."""
         return
 
     @abstractmethod
@@ -223,3 +200,7 @@ class ConduitAcceptor(ABC, Generic[M]):
             LinkError, ConduitError: the link failed, or what the client said on it is
                 wrong. It is closed.
         """
+
+
+DynConduitTx: TypeAlias = ConduitTx[Message]
+"""The sending half of a conduit of messages, whichever conduit's it is."""

@@ -205,16 +205,16 @@ class LinkTx(ABC):
         """
         self.reserve_nowait().send(pieces)
 
-    def hold(self) -> None:
-        """Put off writing until `release`, as more is about to be committed.
+    def cork(self) -> None:
+        """Put off writing until `uncork`, as more is about to be committed.
 
-        For whoever commits several payloads without waiting in between. Like `release`
+        For whoever commits several payloads without waiting in between. Like `uncork`
         it is about time alone, and does nothing unless a link has a use for it.
         """
         return
 
-    def release(self, *, prompt: bool = False) -> None:
-        """Write what was committed since `hold`, as far as that needs no waiting.
+    def uncork(self, *, prompt: bool = False) -> None:
+        """Write what was committed since `cork`, as far as that needs no waiting.
 
         What is left, or all of it on a link that cannot, is the task's that pumps.
 

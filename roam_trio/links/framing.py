@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final, Protocol
 
-from ..errors import ForeignProtocol, PayloadTooLarge, TruncatedPayload
+from ..errors import AnnouncedTooLarge, ForeignProtocol, TruncatedPayload
 from .base import Buffer
+from .fillable_bytes import FillableBytes
 from .foreign import NAMED_UP_TO, named, unmistakable
-from .storage import FillableBytes
 
 __all__ = [
     "HEADER_LENGTH",
@@ -130,7 +130,7 @@ class FrameDecoder:
             if length > most:
                 if not start and not self.count:
                     _refuse_foreign(chunk)
-                raise PayloadTooLarge(length, most, inbound=True)
+                raise AnnouncedTooLarge(length, most)
             stop = body + length
             if stop > end:
                 if not start and not self.count and unmistakable(chunk):

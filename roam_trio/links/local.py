@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import checkpoint
 
+from .byte_streams import SocketTransport
 from .sockets import take_socket
 from .stream import StreamLimits, StreamLink
-from .transport import SocketTransport
 
 if TYPE_CHECKING:
     from typing import Self

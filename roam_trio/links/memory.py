@@ -12,8 +12,8 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from ..errors import LinkClosed, LinkError
-from .admission import AdmittedPermit, AdmittedSlot, AdmittingTx
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics, WriteSlot
+from .permits import AdmittedPermit, AdmittedSlot, AdmittingTx
 
 __all__ = [
     "MemoryLink",

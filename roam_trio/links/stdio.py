@@ -15,8 +15,8 @@ from typing import Final
 
 import trio
 
+from .byte_streams import SocketTransport
 from .stream import StreamLimits, StreamLink
-from .transport import SocketTransport
 
 __all__ = ["stdio_link", "take_over"]
 

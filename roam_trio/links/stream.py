@@ -5,8 +5,8 @@ who is told when the stream breaks.
 
 On the way out, a commit copies the payload into the write buffer and wakes the pump,
 which writes everything committed since its last write at once. Whoever commits several
-payloads, or one that comes alone, can have them written without the pump: `hold` and
-`release`. On the way in, all payloads that one read of the stream completed are cut out
+payloads, or one that comes alone, can have them written without the pump: `cork` and
+`uncork`. On the way in, all payloads that one read of the stream completed are cut out
 together, and handed out one after the other without going back to the stream.
 """
 
@@ -23,8 +23,8 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooLarge
 from ..failures import text_of
-from .admission import AdmittedPermit, AdmittingTx
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
+from .byte_streams import ByteTransport, StreamTransport
 from .framing import (
     HEADER_LENGTH,
     LARGEST_LENGTH,
@@ -33,7 +33,8 @@ from .framing import (
     FrameEncoder,
     PayloadDecoder,
 )
-from .transport import ByteTransport, StreamTransport
+from .permits import AdmittedPermit, AdmittingTx
+from .write_policy import Mode, Write
 
 if TYPE_CHECKING:
     from trio.abc import ReceiveStream, SendStream, Stream
@@ -124,15 +125,7 @@ class _State(enum.Enum):
     FAILED = "failed"
 
 
-class _Writes(enum.Enum):
-    """Who writes what is committed next."""
-
-    PUMP = "the pump, with all that is committed before its turn"
-    RELEASE = "`release`"
-    COMMIT = "the commit itself"
-
-
-_PUMP, _RELEASE, _COMMIT = _Writes  # not looked up every time
+_WAKE, _NOW = Write.WAKE, Write.NOW  # not looked up every time
 
 
 class StreamLinkTx(AdmittingTx):
@@ -157,7 +150,7 @@ class StreamLinkTx(AdmittingTx):
         self._room_up_to_payloads = limits.max_unsent_payloads
         self._room_up_to_size = limits.max_unsent_bytes
         self._last_length = 0
-        self._next_writes = _Writes.PUMP
+        self._mode = Mode.PUMP
         self._carrying: trio.CancelScope | None = None
         self._carried: trio.Event | None = None
         self._wake: Callable[[], None] | None = None  # the pump, if it rests
@@ -176,7 +169,7 @@ class StreamLinkTx(AdmittingTx):
 
     def _check_length(self, length: int) -> None:
         if length > self._max_payload:
-            raise PayloadTooLarge(length, self._max_payload, inbound=False)
+            raise PayloadTooLarge(length, self._max_payload)
 
     def _publish(self, pieces: Sequence[Buffer]) -> None:
         length = sum(map(len, pieces))
@@ -186,22 +179,28 @@ class StreamLinkTx(AdmittingTx):
         self._last_length = length
         self._sent_payloads += 1
         self._sent_size += HEADER_LENGTH + length
-        if self._next_writes is _COMMIT:
-            self._next_writes = _PUMP
-            if self._wake is not None:
-                self._write_now()
-        elif self._wake is not None and self._next_writes is _PUMP:
-            self._wake_pump()
-
-    def hold(self) -> None:
-        self._next_writes = _RELEASE
-
-    def release(self, *, prompt: bool = False) -> None:
-        if self._sent_payloads == self._written_payloads:
-            self._next_writes = _COMMIT if prompt else _PUMP
-            return
-        self._next_writes = _PUMP
+        self._mode, write = self._mode.on_commit
+        # A pump that is at work finds what is committed by itself.
         if self._wake is not None:
+            self._do(write)
+
+    def cork(self) -> None:
+        self._mode, _ = self._mode.on_cork
+
+    def uncork(self, *, prompt: bool = False) -> None:
+        if self._sent_payloads != self._written_payloads:
+            self._mode, write = self._mode.on_uncork
+            if self._wake is not None:
+                self._do(write)
+        elif prompt:
+            self._mode, _ = self._mode.on_uncork_prompt
+        else:
+            self._mode, _ = self._mode.on_uncork_idle
+
+    def _do(self, write: Write) -> None:
+        if write is _WAKE:
+            self._wake_pump()
+        elif write is _NOW:
             self._write_now()
 
     @trio.lowlevel.enable_ki_protection

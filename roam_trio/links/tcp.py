@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import trio
 
+from .byte_streams import SocketTransport
 from .sockets import send_at_once, take_socket
 from .stream import StreamLimits, StreamLink
-from .transport import SocketTransport
 
 __all__ = ["connect_tcp", "tcp_link"]
 

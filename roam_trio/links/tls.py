@@ -18,10 +18,10 @@ from trio.lowlevel import checkpoint
 
 from ..errors import ForeignProtocol
 from .base import Buffer
+from .byte_streams import ByteTransport, SocketTransport
 from .foreign import NAMED_UP_TO, Expected, named
 from .sockets import take_socket
 from .stream import StreamLimits, StreamLink
-from .transport import ByteTransport, SocketTransport
 
 __all__ = [
     "TlsTransport",

@@ -17,9 +17,9 @@ import trio
 from trio.lowlevel import checkpoint
 
 from .base import Buffer, Link
+from .byte_streams import ByteTransport
 from .framing import RECEIVE_AT_ONCE
 from .stream import StreamLimits, StreamLinkRx, StreamLinkTx
-from .transport import ByteTransport
 from .websocket_framing import NORMAL, WebSocketDecoder, WebSocketEncoder
 from .websocket_handshake import accept_handshake, client_handshake
 

@@ -12,7 +12,7 @@ from typing import Final
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Close, Frame, Opcode
 
-from ..errors import LinkError, PayloadTooLarge, TruncatedPayload
+from ..errors import AnnouncedTooLarge, LinkError, TruncatedPayload
 from ..legible import legible
 from .base import Buffer
 from .framing import FrameEncoder
@@ -220,7 +220,7 @@ class WebSocketDecoder:
 
     def _too_large(self, size: int) -> LinkError:
         self.close_code = _TOO_BIG
-        return PayloadTooLarge(size, self._max_payload, inbound=True)
+        return AnnouncedTooLarge(size, self._max_payload)
 
     def _broken(self, how: str) -> LinkError:
         self.close_code = _PROTOCOL_ERROR

@@ -19,8 +19,8 @@ from websockets.uri import parse_uri
 from ..errors import ForeignProtocol, LinkError
 from ..legible import legible, without_secrets
 from ..logs import SILENT
+from .byte_streams import ByteTransport
 from .foreign import NAMED_UP_TO, Expected, named
-from .transport import ByteTransport
 
 __all__ = ["accept_handshake", "client_handshake"]
 

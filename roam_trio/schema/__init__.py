@@ -1,28 +1,13 @@
 """What Python types are on the wire.
 
-A type annotation gives one `Shape`; from the shape come the postcard codec, the
-signature and the channel locations, held together by an `RpcPlan`.
+A type annotation gives one `Shape`; from the shape come the signature of a method, and
+in `roam_trio.codec` the bytes of values. Nothing here knows bytes.
 
-    annotation --derive--> Shape --compile--> RpcPlan(encode, decode, collect_channels)
-                                 --signature--> canonical bytes --> method id
+    annotation --derive--> Shape --signature--> canonical bytes --> method id
 """
 
-from .columns_plan import ColumnsPlan
 from .convert import register_wire_type
 from .derive import shape_of
-from .discovery import ChannelLocation
-from .plan import RpcPlan, SelfRef
-from .plans import args_plan, rpc_plan
-from .result import (
-    CANCELLED,
-    INVALID_PAYLOAD,
-    OK,
-    UNKNOWN_METHOD,
-    Outcome,
-    ResultKind,
-    ResultPlan,
-    result_plan,
-)
 from .shape import (
     ArrayShape,
     BoolShape,
@@ -76,18 +61,12 @@ from .types import (
 )
 
 __all__ = [
-    "CANCELLED",
-    "INVALID_PAYLOAD",
-    "OK",
-    "UNKNOWN_METHOD",
     "Array",
     "ArrayShape",
     "BoolShape",
     "BytesShape",
-    "ChannelLocation",
     "ChannelShape",
     "CharShape",
-    "ColumnsPlan",
     "ConvertedShape",
     "Credit",
     "EnumShape",
@@ -99,13 +78,8 @@ __all__ = [
     "ListShape",
     "MapShape",
     "OptionShape",
-    "Outcome",
     "Record",
     "RefShape",
-    "ResultKind",
-    "ResultPlan",
-    "RpcPlan",
-    "SelfRef",
     "SetShape",
     "Shape",
     "Slice",
@@ -116,7 +90,6 @@ __all__ = [
     "UnionShape",
     "UnitShape",
     "Variant",
-    "args_plan",
     "char",
     "f32",
     "f64",
@@ -129,8 +102,6 @@ __all__ = [
     "kebab",
     "method_id",
     "register_wire_type",
-    "result_plan",
-    "rpc_plan",
     "shape_of",
     "signature_of",
     "split_fallible",

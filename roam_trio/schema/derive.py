@@ -20,7 +20,6 @@ from .convert import converter, wire_type_of
 from .finished import FinishedLevels
 from .hashing import why_unhashable
 from .places import Place, class_and_args, no_wire_form
-from .plan import RpcPlan
 from .records import Layout, layout_of
 from .scalars import MARKED, PLAIN, U8
 from .shape import (
@@ -339,7 +338,7 @@ class _Deriver:
         shape = deriver.shape(item, place.at("[item]", "in the items of a channel"))
         deriver.check(shape, place)
         return ChannelShape(
-            handle.__roam_channel__, shape, DEFAULT_CREDIT, handle, RpcPlan(item, shape)
+            handle.__roam_channel__, shape, DEFAULT_CREDIT, handle, item
         )
 
     # ------------------------------------------------------------ unions

@@ -13,12 +13,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
-
-if TYPE_CHECKING:
-    from .plan import RpcPlan
 
 __all__ = [
     "ArrayShape",
@@ -254,7 +251,7 @@ class ConvertedShape:
     structure: Callable[[Any, Any], Any] = field(eq=False)
 
 
-@frozen(unsafe_hash=True, cache_hash=True)
+@frozen(cache_hash=True)
 class ChannelShape:
     """A channel: no bytes; its id travels beside the payload.
 
@@ -262,14 +259,14 @@ class ChannelShape:
         direction: seen from whoever holds the handle (`rpc.channel.direction`).
         credit: how many items its sender may send before it is granted more.
         handle: the class of the handle.
-        item_plan: encodes and decodes the items.
+        item_type: the annotation of the items, which names them in errors.
     """
 
     direction: Literal["tx", "rx"]
     item: Shape
     credit: int
     handle: type[Any]
-    item_plan: RpcPlan[Any] = field(eq=False, repr=False)
+    item_type: Any = field(default=None, eq=False, repr=False)
 
 
 @frozen

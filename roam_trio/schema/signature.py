@@ -16,6 +16,7 @@ from typing import Final
 from blake3 import blake3
 
 from ..errors import SchemaError
+from ..wire.varint import varint
 from .shape import (
     ArrayShape,
     BoolShape,
@@ -139,7 +140,7 @@ class _Writer:
                 out += part
             elif (index := around.get(part)) is not None:
                 # `signature.recursive.stack`: 0 is the innermost level.
-                out += _BACK_REFERENCE + _varint(innermost - index)
+                out += _BACK_REFERENCE + varint(innermost - index)
             else:
                 self._write(part)
 
@@ -262,7 +263,7 @@ def _container(
             yield _OPTION
             yield from _parts(inner)
         case ArrayShape(item, length):
-            yield _ARRAY + _varint(length)
+            yield _ARRAY + varint(length)
             yield from _parts(item)
         case MapShape(key, value):
             yield _MAP
@@ -289,11 +290,11 @@ def _level(shape: Level) -> Iterator[bytes | str]:
                 yield _STRUCT
                 yield from _fields(record.fields)
         case EnumShape(_, _, _, variants):
-            yield _ENUM + _varint(len(variants))
+            yield _ENUM + varint(len(variants))
             for name in variants:
                 yield _name(name) + _UNIT_VARIANT
         case UnionShape(_, variants):
-            yield _ENUM + _varint(len(variants))
+            yield _ENUM + varint(len(variants))
             for each in variants:
                 yield _name(each.name)
                 yield from _variant(each.record)
@@ -303,13 +304,13 @@ def _tuple(items: Sequence[Shape]) -> Iterator[bytes | str]:
     if not items:
         yield _UNIT
         return
-    yield _TUPLE + _varint(len(items))
+    yield _TUPLE + varint(len(items))
     for item in items:
         yield from _parts(item)
 
 
 def _fields(fields: Sequence[Field]) -> Iterator[bytes | str]:
-    yield _varint(len(fields))
+    yield varint(len(fields))
     for each in fields:
         yield _name(each.name)
         yield from _parts(each.shape)
@@ -326,7 +327,7 @@ def _variant(record: Record) -> Iterator[bytes | str]:
         yield _NEWTYPE_VARIANT
         yield from _parts(shapes[0])
     else:
-        yield _STRUCT_VARIANT + _varint(len(shapes))
+        yield _STRUCT_VARIANT + varint(len(shapes))
         for index, shape in enumerate(shapes):
             yield _name(str(index))
             yield from _parts(shape)
@@ -334,19 +335,10 @@ def _variant(record: Record) -> Iterator[bytes | str]:
 
 def _name(name: str) -> bytes:
     encoded = name.encode()
-    return _varint(len(encoded)) + encoded
+    return varint(len(encoded)) + encoded
 
 
 @cache
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
 # ---------------------------------------------------------------- names
 
 

@@ -3,12 +3,7 @@
 from .call import Call, SinkCall, current_call
 from .client import ResponseParts, client, with_metadata
 from .decorator import service
-from .descriptor import (
-    ArgDescriptor,
-    MethodDescriptor,
-    ServiceDescriptor,
-    describe,
-)
+from .descriptor import ArgDescriptor, MethodDescriptor, ServiceDescriptor, describe
 from .dispatcher import Dispatcher, dispatcher
 
 __all__ = [

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
-from ..calls import ReplySink
 from ..errors import UserError
-from ..messages import Encoded, RequestCall
 from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..rpc.handler import ReplySink
+from ..wire.messages import Encoded, RequestCall
 from .descriptor import MethodDescriptor
 
 __all__ = ["Call", "SinkCall", "current_call"]

@@ -12,7 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 
-from ..calls import Caller, Payload
+from ..codec import OK, ResultKind
 from ..errors import (
     CallCancelled,
     DecodeError,
@@ -20,9 +20,10 @@ from ..errors import (
     UnknownMethod,
     UserError,
 )
-from ..messages import RequestResponse, joined
 from ..metadata import NO_METADATA, Metadata, MetadataLike
-from ..schema import OK, ResultKind
+from ..rpc.binding import Payload
+from ..rpc.caller import Caller
+from ..wire.messages import RequestResponse, joined
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .signatures import show_signature
 

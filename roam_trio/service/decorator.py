@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, overload
 
-from ..calls import ServiceClass, set_service_class
+from ..rpc.service_class import ServiceClass, set_service_class
 from .client import client
 from .descriptor import attach_descriptor
 

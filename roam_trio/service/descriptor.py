@@ -13,22 +13,12 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
+from ..codec import ResultPlan, RpcPlan, args_plan, result_plan
+from ..columns.method import MethodColumns, method_columns
 from ..errors import SchemaError
-from ..method_names import remember_method_name
-from ..schema import (
-    ArrayShape,
-    BytesShape,
-    ResultPlan,
-    RpcPlan,
-    Shape,
-    args_plan,
-    kebab,
-    method_id,
-    result_plan,
-    split_fallible,
-)
+from ..rpc.method_names import remember_method_name
+from ..schema import ArrayShape, BytesShape, Shape, kebab, method_id, split_fallible
 from ..schema.shape import children
-from .columns import MethodColumns, method_columns
 
 __all__ = [
     "ArgDescriptor",

@@ -15,15 +15,16 @@ from typing import Any, TypeVar, cast
 
 import trio
 
-from ..calls import ReplySink, bind_channels_callee_args, send_reply
-from ..columns_entry import said_in
+from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
+from ..columns.entry import said_in
+from ..columns.method import ColumnsReply, MethodColumns, unmarked_call
 from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
 from ..failures import is_failure
 from ..logs import Log
-from ..messages import Encoded, RequestCall, joined
-from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
+from ..rpc.binding import bind_channels_callee_args
+from ..rpc.handler import ReplySink, send_reply
+from ..wire.messages import Encoded, RequestCall, joined
 from .call import Call, encode_value, set_current_call
-from .columns import ColumnsReply, MethodColumns, unmarked_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .signatures import show_annotation, show_signature
 from .waiting import can_wait, is_async

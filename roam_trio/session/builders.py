@@ -17,17 +17,17 @@ from typing import Any, TypeAlias, cast
 import attrs
 import trio
 
-from ..calls import Handler, check_handler
 from ..conduits.bare import BareConduit
 from ..conduits.base import Conduit, ConduitRx, ConduitTx
-from ..envelope import MessageFamily
-from ..ids import Parity
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import Link
 from ..logs import Log
-from ..messages import ConnectionSettings, Message
 from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..rpc.handler import Handler, check_handler
 from ..running import check_trio_runs
+from ..wire.envelope import MessageFamily
+from ..wire.ids import Parity
+from ..wire.messages import ConnectionSettings, Message
 from . import handshake
 from .connections import ConnectionAcceptor
 from .handshake import Agreed

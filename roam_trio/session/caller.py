@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from ..calls import Caller, ChannelBinder, Payload
 from ..errors import ConnectionLost
-from ..messages import Encoded, RequestResponse
 from ..metadata import NO_METADATA, Metadata
+from ..rpc.binding import ChannelBinder, Payload
+from ..rpc.caller import Caller
 from ..running import check_run
+from ..wire.messages import Encoded, RequestResponse
 
 if TYPE_CHECKING:
     from .driver import Driver

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, current_trio_token
 
-from ..channel import ChannelSink, ChannelSource
+from ..codec import ChannelPlan
 from ..errors import (
     ConduitError,
     DecodeError,
     LinkError,
     PayloadTooLarge,
+    RemoteProtocolError,
+    RxClosed,
     RxConnectionLost,
     RxDecodeError,
     RxReset,
@@ -28,15 +30,15 @@ from ..errors import (
     TxConnectionLost,
     TxReset,
 )
-from ..messages import (
+from ..rpc.channel import ChannelSink, ChannelSource
+from ..running import check_run, in_another_run
+from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
     ChannelReset,
     Message,
 )
-from ..running import check_run, in_another_run
-from ..schema import ChannelShape
 from .statistics import ChannelStatistics
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class ChannelState(enum.Enum):
     """By its sender, who is done."""
     RESET = "reset"
     """By its receiver, who wants no more."""
+    RESET_BY_SENDER = "reset by its sender"
+    """Which some peers pass on when they are reset themselves."""
     LOST = "lost"
     """Its connection has ended, or its call has failed."""
 
@@ -79,14 +83,14 @@ class OutgoingChannel(ChannelSink):
         "state",
     )
 
-    def __init__(self, driver: Driver, channel_id: int, shape: ChannelShape) -> None:
+    def __init__(self, driver: Driver, channel_id: int, plan: ChannelPlan) -> None:
         self._driver = driver
         self._connection_id = driver.connection_id
         self._id = channel_id
-        self._encode = shape.item_plan.encode
+        self._encode = plan.items.encode
         self._waiting = ParkingLot()
         self._lost_because: BaseException | None = None
-        self.credit = shape.credit
+        self.credit = plan.shape.credit
         self.state = ChannelState.OPEN
 
     async def send(self, value: Any) -> None:
@@ -218,18 +222,18 @@ class IncomingChannel(ChannelSource):
         "state",
     )
 
-    def __init__(self, driver: Driver, channel_id: int, shape: ChannelShape) -> None:
+    def __init__(self, driver: Driver, channel_id: int, plan: ChannelPlan) -> None:
         self._driver = driver
         self._id = channel_id
-        self._decode = shape.item_plan.decode
+        self._decode = plan.items.decode
         self._queue: deque[bytes | memoryview] = deque()
         self._waiting = ParkingLot()
         self._some_wait = False  # if not, nobody does
         self._consumed = 0
         # Credit 0: no window to keep open, until `grant` makes one.
-        self._grant_at = max(1, shape.credit // 2) if shape.credit else None
+        self._grant_at = max(1, plan.shape.credit // 2) if plan.shape.credit else None
         self._lost_because: BaseException | None = None
-        self.allowance = shape.credit
+        self.allowance = plan.shape.credit
         """How many more items the peer may send."""
         self.state = ChannelState.OPEN
 
@@ -280,7 +284,9 @@ class IncomingChannel(ChannelSource):
         if self.state is ChannelState.CLOSED:
             return trio.EndOfChannel()
         if self.state is ChannelState.RESET:
-            return RxReset("this end of the channel has been reset")
+            return RxClosed("this end of the channel has been reset")
+        if self.state is ChannelState.RESET_BY_SENDER:
+            return RxReset("the sender has reset the channel")
         error = RxConnectionLost(f"the channel was lost: {self._lost_because}")
         error.__cause__ = self._lost_because
         return error
@@ -322,7 +328,7 @@ class IncomingChannel(ChannelSource):
     def on_item(self, item: bytes | memoryview) -> None:
         """The sender has used one credit."""
         if not self.allowance:
-            raise SessionProtocolError(
+            raise RemoteProtocolError(
                 f"channel {self._id}: an item came without credit"
             )
         self.allowance -= 1
@@ -346,7 +352,7 @@ class IncomingChannel(ChannelSource):
     def on_reset(self) -> None:
         """A reset by the sender, which some peers pass on."""
         self._forget_items()
-        self._end(ChannelState.RESET)
+        self._end(ChannelState.RESET_BY_SENDER)
 
     def on_lost(self, because: BaseException) -> None:
         if self._end(ChannelState.LOST):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from ..calls import Handler, NoService
-from ..messages import ConnectionSettings
 from ..metadata import Metadata, MetadataLike
+from ..rpc.handler import Handler, NoService
 from ..running import check_run
+from ..wire.messages import ConnectionSettings
 from .caller import DriverCaller
 from .driver import Driver
 from .until_served import UntilServed

@@ -17,20 +17,22 @@ from typing import Final, Protocol, TypeVar
 import attrs
 import trio
 
-from ..calls import Handler
 from ..errors import (
     ConduitError,
     ConnectionClosed,
     ConnectionLost,
     LinkError,
+    RemoteProtocolError,
     RoamTrioError,
-    SessionProtocolError,
     SessionRejected,
 )
-from ..ids import IdAllocator, Parity
 from ..limits import Limits
 from ..logs import Log
-from ..messages import (
+from ..metadata import NO_METADATA, Metadata, MetadataLike, shown
+from ..rpc.handler import Handler
+from ..running import check_run
+from ..wire.ids import IdAllocator, Parity
+from ..wire.messages import (
     ConnectionAccept,
     ConnectionClose,
     ConnectionOpen,
@@ -38,8 +40,6 @@ from ..messages import (
     ConnectionSettings,
     Message,
 )
-from ..metadata import NO_METADATA, Metadata, MetadataLike, shown
-from ..running import check_run
 from .connection import ConnectionHandle
 from .driver import Driver
 from .handshake import Agreed
@@ -296,7 +296,7 @@ class Connections:
         wrong = self._what_is_wrong(connection_id)
         if wrong is not None:
             if self._strict:
-                raise SessionProtocolError(wrong)
+                raise RemoteProtocolError(wrong)
             self._reject(connection_id, wrong)
             return
         self._last_asked_for = max(self._last_asked_for, connection_id)
@@ -419,7 +419,7 @@ class Connections:
         """The peer has closed a connection (`connection.close.semantics`)."""
         connection_id = message.connection_id
         if connection_id == 0:
-            raise SessionProtocolError("connection 0, the root, was closed")
+            raise RemoteProtocolError("connection 0, the root, was closed")
         driver = self.drivers.get(connection_id)
         opening = self._opening.pop(connection_id, None)
         deciding = self._deciding.get(connection_id)
@@ -476,7 +476,7 @@ class Connections:
 
     def _refuse_stray(self, message: Message, it: str) -> None:
         if self._strict:
-            raise SessionProtocolError(
+            raise RemoteProtocolError(
                 f"{type(message).__name__} came on connection {message.connection_id}, "
                 f"which {it}"
             )

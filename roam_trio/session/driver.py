@@ -15,13 +15,22 @@ from typing import Any, NoReturn, Protocol
 
 import trio
 
-from ..calls import ChannelBinder, Handler, NoService
+from ..codec import ChannelPlan
 from ..conduits.base import ConduitTxPermit
-from ..errors import ConduitError, LimitExceeded, SessionProtocolError
-from ..ids import IdAllocator
+from ..errors import (
+    ConduitError,
+    LimitExceeded,
+    RemoteProtocolError,
+    SessionProtocolError,
+)
 from ..limits import Limits
 from ..logs import Log
-from ..messages import (
+from ..rpc.binding import ChannelBinder
+from ..rpc.handler import Handler, NoService
+from ..rpc.method_names import method_name
+from ..running import check_run
+from ..wire.ids import IdAllocator
+from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
@@ -34,9 +43,6 @@ from ..messages import (
     RequestResponse,
     joined,
 )
-from ..method_names import method_name
-from ..running import check_run
-from ..schema import ChannelShape
 from .channels import IncomingChannel, OutgoingChannel
 from .liveness import Liveness
 from .outbox import Outbox
@@ -274,11 +280,11 @@ class Driver:
     def _check_call(self, call: RequestCall) -> None:
         request_id = call.request_id
         if request_id in self._answering:
-            raise SessionProtocolError(
+            raise RemoteProtocolError(
                 f"request {request_id} is in flight, and its id was used again"
             )
         if self._strict and not self.theirs.parity.owns(request_id):
-            raise SessionProtocolError(
+            raise RemoteProtocolError(
                 f"request {request_id} has not the parity of its sender, "
                 f"{self.theirs.parity.name.lower()}"
             )
@@ -317,11 +323,11 @@ class Driver:
                 or channel_id in self._relays
                 or self._channel(channel_id) is not None
             ):
-                raise SessionProtocolError(
+                raise RemoteProtocolError(
                     f"channel {channel_id} is open, and its id was used again"
                 )
             if self._strict and not self.theirs.parity.owns(channel_id):
-                raise SessionProtocolError(
+                raise RemoteProtocolError(
                     f"channel {channel_id} has not the parity of its caller"
                 )
             seen.add(channel_id)
@@ -433,7 +439,7 @@ class Driver:
             and not self._strays.has_ended(channel_id)
             and not self._is_awaited(channel_id)
         ):
-            raise SessionProtocolError(
+            raise RemoteProtocolError(
                 f"channel {channel_id}: an item came, and it is not open"
             )
         self._strays.add(message)
@@ -574,9 +580,9 @@ class _Binder(ChannelBinder):
     def allocate(self) -> int:
         return self._ids.allocate()
 
-    def sink(self, channel_id: int, shape: ChannelShape) -> OutgoingChannel:
+    def sink(self, channel_id: int, plan: ChannelPlan) -> OutgoingChannel:
         driver = self._driver
-        channel = OutgoingChannel(driver, channel_id, shape)
+        channel = OutgoingChannel(driver, channel_id, plan)
         if driver.ended_because is not None:
             channel.on_lost(driver.ended_because)
         else:
@@ -584,9 +590,9 @@ class _Binder(ChannelBinder):
             driver.bound(channel_id)
         return channel
 
-    def source(self, channel_id: int, shape: ChannelShape) -> IncomingChannel:
+    def source(self, channel_id: int, plan: ChannelPlan) -> IncomingChannel:
         driver = self._driver
-        channel = IncomingChannel(driver, channel_id, shape)
+        channel = IncomingChannel(driver, channel_id, plan)
         if driver.ended_because is not None:
             channel.on_lost(driver.ended_because)
         else:

@@ -9,8 +9,14 @@ from __future__ import annotations
 import attrs
 
 from ..conduits.base import ConduitRx, ConduitTx
-from ..errors import SessionIoError, SessionProtocolError
-from ..messages import (
+from ..errors import (
+    LocalProtocolError,
+    RemoteProtocolError,
+    SessionIoError,
+    SessionProtocolError,
+)
+from ..metadata import Metadata
+from ..wire.messages import (
     PROTOCOL_VERSION,
     ConnectionSettings,
     Hello,
@@ -18,7 +24,6 @@ from ..messages import (
     Message,
     ProtocolError,
 )
-from ..metadata import Metadata
 
 __all__ = ["Agreed", "accept", "check_hello", "check_hello_yourself", "initiate"]
 
@@ -81,7 +86,7 @@ def check_hello(message: Message | None, *, strict: bool) -> Hello:
     if not isinstance(message, Hello):
         raise _instead_of("Hello", message)
     if message.version != PROTOCOL_VERSION:
-        raise SessionProtocolError(
+        raise RemoteProtocolError(
             f"expected protocol version {PROTOCOL_VERSION}, got {message.version}"
         )
     _check_connection(message, strict=strict)
@@ -100,7 +105,7 @@ def check_hello_yourself(
         raise _instead_of("HelloYourself", message)
     _check_connection(message, strict=strict)
     if strict and message.settings.parity is not ours.parity.other():
-        raise SessionProtocolError(
+        raise RemoteProtocolError(
             f"expected HelloYourself with parity {ours.parity.other().name.lower()}, "
             f"got {message.settings.parity.name.lower()}"
         )
@@ -109,7 +114,7 @@ def check_hello_yourself(
 
 def _check_connection(message: Hello | HelloYourself, *, strict: bool) -> None:
     if strict and message.connection_id != 0:
-        raise SessionProtocolError(
+        raise RemoteProtocolError(
             f"expected {type(message).__name__} on connection 0, "
             f"got it on {message.connection_id}"
         )
@@ -124,7 +129,7 @@ def _instead_of(
             told += "; is it a server of roam, and with TLS, or without, as this side?"
         return SessionIoError(told)
     if isinstance(message, ProtocolError):
-        return SessionProtocolError(message.description, broken_by="us")
-    return SessionProtocolError(
+        return LocalProtocolError(message.description)
+    return RemoteProtocolError(
         f"expected {expected} as the first message, got {type(message).__name__}"
     )

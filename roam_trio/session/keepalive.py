@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from ..errors import RoamTrioError, SessionIoError
-from ..messages import Ping
+from ..wire.messages import Ping
 from .outbox import Outbox
 
 __all__ = ["Keepalive", "SessionKeepaliveConfig"]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
-from ..calls import Handler, ServiceClass, service_class
 from ..metadata import Metadata, MetadataEntry, MetadataLike
+from ..rpc.service_class import ServiceClass, service_class
 from ..schema import kebab
 from .connection import ConnectionHandle
-
-if TYPE_CHECKING:
-    from .session import Session
 
 __all__ = ["SERVICE_KEY", "OpenConnection"]
 
@@ -26,23 +23,19 @@ class OpenConnection(Generic[T]):
 
     def __init__(
         self,
-        session: Session,
+        open_connection: Callable[[Metadata], Awaitable[ConnectionHandle]],
         service: Callable[..., T],
         name: str | None,
         metadata: MetadataLike,
-        handler: Handler | None,
     ) -> None:
-        self._session = session
+        self._open_connection = open_connection
         self._service: ServiceClass[T] = service_class(service)
         entry = MetadataEntry(SERVICE_KEY, name or kebab(self._service.name))
         self._metadata = Metadata((entry, *Metadata.of(metadata)))
-        self._handler = handler
         self._connection: ConnectionHandle | None = None
 
     async def __aenter__(self) -> T:
-        self._connection = await self._session.open_connection(
-            self._handler, metadata=self._metadata
-        )
+        self._connection = await self._open_connection(self._metadata)
         return self._service.client(self._connection.caller)
 
     async def __aexit__(self, *args: object) -> None:

@@ -28,8 +28,8 @@ from ..errors import (
 from ..failures import text_of
 from ..limits import DEFAULT_LIMITS
 from ..logs import Log
-from ..messages import Message
 from ..metadata import Metadata
+from ..wire.messages import Message
 from .weight import weight
 
 __all__ = ["Outbox"]

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from ..calls import ChannelBinder, Payload, ReplySink, send_reply
-from ..columns_entry import is_marked
+from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
+from ..columns.entry import is_marked
 from ..errors import (
     CallRefused,
     ConnectionClosed,
@@ -33,7 +33,10 @@ from ..errors import (
     SessionRejected,
 )
 from ..logs import Log
-from ..messages import (
+from ..metadata import NO_METADATA, Metadata
+from ..rpc.binding import ChannelBinder, Payload
+from ..rpc.handler import ReplySink, send_reply
+from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
@@ -45,8 +48,6 @@ from ..messages import (
     RequestCall,
     joined,
 )
-from ..metadata import NO_METADATA, Metadata
-from ..schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from .connection import ConnectionHandle, ConnectionState
 from .connections import AcceptedConnection
 from .driver import Driver

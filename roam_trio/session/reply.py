@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..calls import ChannelBinder, ReplySink
+from ..codec import CANCELLED
 from ..errors import ConduitError, LinkError
 from ..logs import Log
-from ..messages import Encoded, Message, RequestCall, RequestResponse
 from ..metadata import NO_METADATA, Metadata
-from ..schema import CANCELLED
+from ..rpc.binding import ChannelBinder
+from ..rpc.handler import ReplySink
+from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
 from .statistics import CallStatistics
 
 if TYPE_CHECKING:

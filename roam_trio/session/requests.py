@@ -16,7 +16,7 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from ..calls import Payload
+from ..codec import INVALID_PAYLOAD, UNKNOWN_METHOD
 from ..conduits.base import ConduitTxPermit
 from ..errors import (
     CallRefused,
@@ -24,10 +24,13 @@ from ..errors import (
     ConnectionLost,
     LinkError,
     PayloadTooLarge,
-    SessionProtocolError,
+    RemoteProtocolError,
 )
-from ..ids import IdAllocator
-from ..messages import (
+from ..metadata import Metadata
+from ..rpc.binding import Payload
+from ..running import check_run
+from ..wire.ids import IdAllocator
+from ..wire.messages import (
     ConnectionSettings,
     Encoded,
     Message,
@@ -36,9 +39,6 @@ from ..messages import (
     RequestResponse,
     joined,
 )
-from ..metadata import Metadata
-from ..running import check_run
-from ..schema import INVALID_PAYLOAD, UNKNOWN_METHOD
 from .statistics import CallStatistics
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Requests:
         """Wake the task that waits for `response`."""
         waiting = self._waiting.pop(response.request_id, None)
         if waiting is None:
-            raise SessionProtocolError(
+            raise RemoteProtocolError(
                 f"a response came for request {response.request_id}, "
                 "which is not in flight"
             )

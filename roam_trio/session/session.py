@@ -22,28 +22,35 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import trio
 
-from ..calls import Caller, Handler
 from ..conduits.base import Conduit, ConduitRx, ConduitTx
 from ..errors import (
+    AnnouncedTooLarge,
     BareConduitError,
     ConduitError,
     DecodeError,
     ForeignProtocol,
     LimitExceeded,
     LinkError,
-    PayloadTooLarge,
+    LocalProtocolError,
+    RemoteProtocolError,
     RoamTrioError,
     SessionError,
     SessionIoError,
+    SessionLost,
     SessionProtocolError,
     StableHandshakeError,
 )
 from ..failures import text_of
-from ..ids import Parity
 from ..limits import Limits
 from ..log_budget import log_budget_of_session
 from ..logs import Log, address_of_peer
-from ..messages import (
+from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..quantities import check_seconds
+from ..rpc.caller import Caller
+from ..rpc.handler import Handler
+from ..running import check_run
+from ..wire.ids import Parity
+from ..wire.messages import (
     ConnectionAccept,
     ConnectionClose,
     ConnectionMessage,
@@ -57,9 +64,6 @@ from ..messages import (
     RequestCall,
     RequestResponse,
 )
-from ..metadata import NO_METADATA, Metadata, MetadataLike
-from ..quantities import check_seconds
-from ..running import check_run
 from .connection import ConnectionHandle, ConnectionState
 from .connections import ConnectionAcceptor, Connections
 from .driver import ON_MESSAGE, Driver
@@ -226,7 +230,11 @@ class Session:
             metadata: sent along beside it.
             handler: answers calls of the peer's on this connection.
         """
-        return OpenConnection(self, service, name, metadata, handler)
+
+        def open_connection(metadata: Metadata) -> Awaitable[ConnectionHandle]:
+            return self.open_connection(handler, metadata=metadata)
+
+        return OpenConnection(open_connection, service, name, metadata)
 
     def close_connection(self, connection_id: int, metadata: MetadataLike = ()) -> None:
         """Close a virtual connection by its number; see `ConnectionHandle.close`.
@@ -336,7 +344,7 @@ class Session:
         reason = self._ended_because
         if (
             self._root is not None
-            and isinstance(reason, SessionProtocolError | SessionIoError)
+            and isinstance(reason, SessionProtocolError | SessionIoError | SessionLost)
             and not (self._peer_has_left and isinstance(reason, SessionIoError))
         ):
             if _is_connection_lost(reason):
@@ -401,7 +409,7 @@ class Session:
         seconds = self._limits.handshake_seconds
         handshake, self._handshake = self._handshake, None
         assert handshake is not None, "a session runs once"
-        self._tx.release(prompt=True)
+        self._tx.uncork(prompt=True)
         with trio.move_on_after(seconds) as self._working:
             return await handshake(self._tx, self._rx)
         self._peer_is_silent = True
@@ -456,7 +464,7 @@ class Session:
         drivers = self._drivers
         number, message = 0, None
         self._last_message = None
-        self._tx.hold()
+        self._tx.cork()
         try:
             for number, message in enumerate(messages, 1):  # noqa: B007
                 act = ON_MESSAGE.get(type(message))
@@ -469,7 +477,7 @@ class Session:
                     return
         finally:
             alone = number == 1 and type(message) in _ANSWERED_BY_ONE
-            self._tx.release(prompt=alone)
+            self._tx.uncork(prompt=alone)
             self._last_message = message
         if not number:
             self._peer_has_left = True
@@ -480,7 +488,7 @@ class Session:
         if self._ended_because is not None:
             return
         reason = self._ended_because = _as_session_error(because)
-        if isinstance(reason, SessionProtocolError) and reason.broken_by == "peer":
+        if isinstance(reason, RemoteProtocolError):
             self._outbox.push(ProtocolError(0, reason.description), last=True)
         if self._connections is not None:
             self._connections.end(reason)
@@ -548,7 +556,7 @@ class Session:
             assert self._connections is not None
             self._connections.on_stray(message)
         elif self._strict:
-            raise SessionProtocolError(f"{type(message).__name__} came again")
+            raise RemoteProtocolError(f"{type(message).__name__} came again")
 
     def _on_ping(self, message: Ping) -> None:
         self._check_connection_0(message)
@@ -561,11 +569,11 @@ class Session:
 
     def _on_protocol_error(self, message: ProtocolError) -> None:
         self._check_connection_0(message)
-        raise SessionProtocolError(message.description, broken_by="us")
+        raise LocalProtocolError(message.description)
 
     def _check_connection_0(self, message: Ping | Pong | ProtocolError) -> None:
         if self._strict and message.connection_id != 0:
-            raise SessionProtocolError(
+            raise RemoteProtocolError(
                 f"expected {type(message).__name__} on connection 0, "
                 f"got it on {message.connection_id}"
             )
@@ -623,14 +631,14 @@ def _as_session_error(error: RoamTrioError) -> RoamTrioError:
     if isinstance(error, SessionError):
         return error
     reason: SessionError
-    if isinstance(error, PayloadTooLarge) and error.inbound:
+    if isinstance(error, AnnouncedTooLarge):
         reason = LimitExceeded("max_payload", f"a payload of {error.size} bytes came")
     elif isinstance(error, StableHandshakeError | ForeignProtocol):
-        reason = SessionProtocolError(str(error))
+        reason = RemoteProtocolError(str(error))
     elif isinstance(error.__cause__, DecodeError):
-        reason = SessionProtocolError(f"not a message: {error.__cause__}")
+        reason = RemoteProtocolError(f"not a message: {error.__cause__}")
     elif isinstance(error, BareConduitError):
-        reason = SessionProtocolError(str(error))
+        reason = RemoteProtocolError(str(error))
     else:
         reason = SessionIoError(text_of(error))
     reason.__cause__ = error

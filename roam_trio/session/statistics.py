@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ..links.base import RxStatistics, TxStatistics
-from ..method_names import method_name
+from ..rpc.method_names import method_name
 
 __all__ = [
     "CallStatistics",

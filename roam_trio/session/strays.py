@@ -12,7 +12,7 @@ from collections import deque
 
 from ..errors import LimitExceeded
 from ..limits import Limits
-from ..messages import ChannelMessage
+from ..wire.messages import ChannelMessage
 from .weight import weight
 
 __all__ = ["Strays"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from ..calls import Handler, ReplySink
-from ..messages import RequestCall
+from ..rpc.handler import Handler, ReplySink
+from ..wire.messages import RequestCall
 
 __all__ = ["UntilServed"]
 

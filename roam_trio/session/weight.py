@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..envelope import encode_message
-from ..messages import ChannelItem, Encoded, Message, joined
+from ..wire.envelope import encode_message
+from ..wire.messages import ChannelItem, Encoded, Message, joined
 
 __all__ = ["payload_behind", "weight"]
 

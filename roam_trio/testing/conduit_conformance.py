@@ -22,8 +22,9 @@ import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ..conduits.base import Conduit, ConduitRx, ConduitTx, ConduitTxPermit, MsgFamily
+from ..conduits.base import Conduit, ConduitRx, ConduitTx, ConduitTxPermit
 from ..errors import ConduitError, DecodeError, EncodeError, LinkClosed, LinkError
+from ..wire.family import MsgFamily
 
 __all__ = ["CHECKS", "Check", "ConduitUnderTest", "Texts"]
 
@@ -254,12 +255,12 @@ async def message_is_sent_without_a_permit_where_there_is_room(
 async def messages_held_back_go_out_together(
     left: _End, right: _End, nursery: trio.Nursery
 ) -> None:
-    left.tx.hold()
+    left.tx.cork()
     left.tx.send_nowait("one")
     left.tx.send_nowait("two")
-    left.tx.release()
-    left.tx.hold()
-    left.tx.release(prompt=True)
+    left.tx.uncork()
+    left.tx.cork()
+    left.tx.uncork(prompt=True)
     left.tx.send_nowait("three")
     await right.expect("one", "two", "three")
 

@@ -16,8 +16,8 @@ import trio
 from trio.lowlevel import ParkingLot, checkpoint, checkpoint_if_cancelled
 
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
-from ..links.admission import AdmittedPermit, AdmittingTx
 from ..links.base import Buffer, Link, LinkRx, LinkTx, RxStatistics, TxStatistics
+from ..links.permits import AdmittedPermit, AdmittingTx
 from .faults import NO_FAULTS, Faults, Way
 
 __all__ = ["FaultyLink", "FaultyLinkRx", "FaultyLinkTx"]
@@ -132,7 +132,7 @@ class FaultyLinkTx(AdmittingTx):
 
     def _check_length(self, length: int) -> None:
         if self._max_payload is not None and length > self._max_payload:
-            raise PayloadTooLarge(length, self._max_payload, inbound=False)
+            raise PayloadTooLarge(length, self._max_payload)
 
     def _publish(self, pieces: Sequence[Buffer]) -> None:
         payload = b"".join(pieces)

@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from ..calls import Handler
 from ..errors import SessionError
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links import Link, memory_link_pair
 from ..logs import Log
+from ..rpc.handler import Handler
 from ..running import check_trio_runs
 from ..service import Dispatcher, client, describe, dispatcher
 from ..session import OpenSession, Session, acceptor, initiator

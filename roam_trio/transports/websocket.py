@@ -16,9 +16,9 @@ import trio
 
 from ..legible import without_secrets
 from ..links import Link, StreamLimits
+from ..links.byte_streams import ByteTransport, SocketTransport
 from ..links.sockets import send_at_once, take_socket
 from ..links.tls import tls_to_client, tls_to_server
-from ..links.transport import ByteTransport, SocketTransport
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort
 from .listening import StreamLinkListener, listen_on_tcp

@@ -37,15 +37,7 @@ from benchmarks.adapters.roam import (
 )
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.works import SPEEDS, Connect, Work, find_work
-from roam_trio import (
-    Rx,
-    Tx,
-    acceptor,
-    client,
-    dispatcher,
-    initiator,
-    memory_link_pair,
-)
+from roam_trio import Rx, Tx, acceptor, client, dispatcher, initiator, memory_link_pair
 
 each_work = pytest.mark.parametrize("work", SPEEDS, ids=[work.name for work in SPEEDS])
 

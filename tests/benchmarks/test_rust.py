@@ -17,7 +17,7 @@ from benchmarks.command import Effort, compare
 from benchmarks.processes import Pair
 from benchmarks.works import find_work
 from roam_trio import describe
-from roam_trio.rust import interface_of, write_rust
+from roam_trio.codegen.rust import interface_of, write_rust
 
 PEER = Path(__file__).parent.parent / "interop" / "rust_peer"
 

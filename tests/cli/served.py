@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import trio
 
-from roam_trio import (
-    Rx,
-    Tx,
-    acceptor,
-    client,
-    dispatcher,
-    initiator,
-    memory_link_pair,
-)
-from roam_trio.cli.demo.handler import Counter
-from roam_trio.cli.demo.service import (
+from roam_trio import Rx, Tx, acceptor, client, dispatcher, initiator, memory_link_pair
+from roam_trio.demo.handler import Counter
+from roam_trio.demo.service import (
     Counted,
     Line,
     Lingered,

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from roam_trio import __main__ as program
 from roam_trio.cli.app import app
-from roam_trio.cli.demo import run
-from roam_trio.cli.demo.errors import WrongAnswer
+from roam_trio.demo import run
+from roam_trio.demo.errors import WrongAnswer
 
 
 def invoke(*args: str | Path) -> Result:
@@ -153,15 +153,18 @@ def test_program_without_the_extra_says_how_to_install_it(missing: str) -> None:
     ]
 
 
+NEED_THE_EXTRA = ("roam_trio.cli", "roam_trio.demo", "roam_trio.__main__")
+
+
 def test_library_does_without_the_extra() -> None:
-    code = """if True:
+    code = f"""if True:
         import importlib, pkgutil, sys
         sys.modules["typer"] = sys.modules["rich"] = None
         import roam_trio
         names = [
             module.name
             for module in pkgutil.walk_packages(roam_trio.__path__, "roam_trio.")
-            if not module.name.startswith(("roam_trio.cli", "roam_trio.__main__"))
+            if not module.name.startswith({NEED_THE_EXTRA!r})
         ]
         for name in names:
             importlib.import_module(name)

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from roam_trio import Tx
-from roam_trio.cli.demo.calls import (
+from roam_trio.demo.calls import (
     Called,
     CalledAtOnce,
     call_at_once,
@@ -15,9 +15,9 @@ from roam_trio.cli.demo.calls import (
     cancel_calls,
     fail_calls,
 )
-from roam_trio.cli.demo.errors import WrongAnswer
-from roam_trio.cli.demo.handler import Counter
-from roam_trio.cli.demo.service import Lingered, NoWords, Tallies
+from roam_trio.demo.errors import WrongAnswer
+from roam_trio.demo.handler import Counter
+from roam_trio.demo.service import Lingered, NoWords, Tallies
 
 from .served import Deviating, client_of, ignore
 

@@ -8,8 +8,8 @@ import os
 import pytest
 from rich.console import Console
 
-from roam_trio.cli.demo.display import Bars, Log, Output, display_on, show
-from roam_trio.cli.demo.errors import OutputFailed
+from roam_trio.demo.display import Bars, Log, Output, display_on, show
+from roam_trio.demo.errors import OutputFailed
 
 
 class Terminal(io.StringIO):

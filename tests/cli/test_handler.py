@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from roam_trio import channel
-from roam_trio.cli.demo.handler import Counter
-from roam_trio.cli.demo.service import (
+from roam_trio.demo.handler import Counter
+from roam_trio.demo.service import (
     Counted,
     Line,
     Lingered,

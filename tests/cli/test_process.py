@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from roam_trio import connect
-from roam_trio.cli.demo import process
-from roam_trio.cli.demo.errors import ServerFailed
-from roam_trio.cli.demo.process import ServerProcess
-from roam_trio.cli.demo.service import WordCounter
+from roam_trio.demo import process
+from roam_trio.demo.errors import ServerFailed
+from roam_trio.demo.process import ServerProcess
+from roam_trio.demo.service import WordCounter
 
 
 async def test_server_serves_for_the_length_of_the_block() -> None:

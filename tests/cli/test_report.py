@@ -7,11 +7,11 @@ import io
 import pytest
 from rich.console import Console
 
-from roam_trio.cli.demo.calls import Called, CalledAtOnce, CancelledCalls, FailedCalls
-from roam_trio.cli.demo.report import report
-from roam_trio.cli.demo.results import Results
-from roam_trio.cli.demo.service import NoWords, Tallies
-from roam_trio.cli.demo.streaming import Streamed
+from roam_trio.demo.calls import Called, CalledAtOnce, CancelledCalls, FailedCalls
+from roam_trio.demo.report import report
+from roam_trio.demo.results import Results
+from roam_trio.demo.service import NoWords, Tallies
+from roam_trio.demo.streaming import Streamed
 
 RESULTS = Results(
     start_seconds=0.25,

@@ -9,18 +9,18 @@ import pytest
 import trio
 from rich.console import Console
 
-from roam_trio.cli.demo.display import Log
-from roam_trio.cli.demo.errors import (
+from roam_trio.demo.display import Log
+from roam_trio.demo.errors import (
     DemoError,
     InputError,
     ServerFailed,
     WrongAnswer,
     root_cause,
 )
-from roam_trio.cli.demo.handler import Counter
-from roam_trio.cli.demo.run import Plan, run_demo, run_steps
-from roam_trio.cli.demo.service import Tallies
-from roam_trio.cli.demo.texts import Text, check_text
+from roam_trio.demo.handler import Counter
+from roam_trio.demo.run import Plan, run_demo, run_steps
+from roam_trio.demo.service import Tallies
+from roam_trio.demo.texts import Text, check_text
 from roam_trio.errors import ConnectionLost, RxConnectionLost
 
 from .served import Deviating, client_of

@@ -10,18 +10,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx
-from roam_trio.cli.demo.counting import count_line
-from roam_trio.cli.demo.errors import InputError, WrongAnswer
-from roam_trio.cli.demo.handler import Counter
-from roam_trio.cli.demo.service import (
-    WINDOW,
-    Counted,
-    Line,
-    Totals,
-    WordCounter,
-)
-from roam_trio.cli.demo.streaming import Checker, Streamed, stream_texts
-from roam_trio.cli.demo.texts import LONGEST_PIECE, Text, check_text, shipped_texts
+from roam_trio.demo.counting import count_line
+from roam_trio.demo.errors import InputError, WrongAnswer
+from roam_trio.demo.handler import Counter
+from roam_trio.demo.service import WINDOW, Counted, Line, Totals, WordCounter
+from roam_trio.demo.streaming import Checker, Streamed, stream_texts
+from roam_trio.demo.texts import LONGEST_PIECE, Text, check_text, shipped_texts
 
 from .served import Deviating, client_of, ignore
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio.cli.demo.errors import InputError
-from roam_trio.cli.demo.texts import (
+from roam_trio.demo.errors import InputError
+from roam_trio.demo.texts import (
     BLOCK,
     LONGEST_PIECE,
     LineSplitter,

@@ -7,13 +7,7 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio.conduits import (
-    BareConduit,
-    BareConduitRx,
-    BareConduitTx,
-    ConduitTx,
-    MsgFamily,
-)
+from roam_trio.conduits import BareConduit, BareConduitRx, BareConduitTx, ConduitTx
 from roam_trio.errors import (
     BareConduitError,
     DecodeError,
@@ -22,6 +16,7 @@ from roam_trio.errors import (
     PayloadTooLarge,
 )
 from roam_trio.links import StreamLimits, StreamLink, memory_link_pair
+from roam_trio.wire.family import MsgFamily
 
 
 class Words(MsgFamily[list[str]]):

@@ -17,7 +17,7 @@ from roam_trio import (
     UserError,
     dispatcher,
 )
-from roam_trio.calls import NoService
+from roam_trio.rpc.handler import NoService
 
 from .services import Faults, Streams, Values, Waiting
 from .wire_types import (

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roam_trio import (
-    CallCancelled,
-    UnknownMethod,
-    UserError,
-    client,
-    describe,
-)
-from roam_trio.messages import joined
-from roam_trio.schema import INVALID_PAYLOAD
+from roam_trio import CallCancelled, UnknownMethod, UserError, client, describe
+from roam_trio.codec import INVALID_PAYLOAD
+from roam_trio.wire.messages import joined
 
 from ..two_processes.processes import within
 from .handlers import Everything

@@ -22,8 +22,12 @@ from roam_trio.links import (
     memory_link_pair,
     tcp_link,
 )
+from roam_trio.links.byte_streams import (
+    ByteTransport,
+    SocketTransport,
+    StreamTransport,
+)
 from roam_trio.links.tls import TlsTransport
-from roam_trio.links.transport import ByteTransport, SocketTransport, StreamTransport
 from roam_trio.links.websocket import WebSocketLink
 
 from ..schemes import client_context, server_context

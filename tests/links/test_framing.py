@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from roam_trio.errors import PayloadTooLarge, TruncatedPayload
 from roam_trio.links.base import Buffer
+from roam_trio.links.fillable_bytes import FillableBytes
 from roam_trio.links.framing import RECEIVE_AT_ONCE, FrameDecoder, FrameEncoder
-from roam_trio.links.storage import FillableBytes
 
 MIB = 1024 * 1024
 
@@ -244,7 +244,7 @@ def test_unfinished_bytes_go_to_the_collector_without_a_complaint() -> None:
     program does then; the others report it in development mode."""
     program = """
 import gc
-from roam_trio.links.storage import FillableBytes
+from roam_trio.links.fillable_bytes import FillableBytes
 
 class Holder:
     pass

@@ -9,8 +9,8 @@ import trio
 import trio.testing
 
 from roam_trio.links import Link, MemoryLinkRx, MemoryLinkTx, SplitLink
-from roam_trio.links.admission import AdmittedPermit, AdmittedSlot, AdmittingTx
 from roam_trio.links.base import Buffer, LinkTxPermit, WriteSlot
+from roam_trio.links.permits import AdmittedPermit, AdmittedSlot, AdmittingTx
 from roam_trio.testing.link_conformance import CHECKS, LinkUnderTest
 
 BUFFER = 4

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError, TruncatedPayload
 from roam_trio.links import StreamLimits, StreamLink, connect_tcp, tcp_link
-from roam_trio.links.transport import SocketTransport
+from roam_trio.links.byte_streams import SocketTransport
 
 from . import pairs
 from .test_framing import frame
@@ -75,7 +75,7 @@ async def test_everything_arrives_through_a_narrow_socket(
 ) -> None:
     if gathers and not hasattr(socket.socket, "sendmsg"):
         pytest.skip("this system has no sendmsg")
-    monkeypatch.setattr("roam_trio.links.transport._has_sendmsg", gathers)
+    monkeypatch.setattr("roam_trio.links.byte_streams._has_sendmsg", gathers)
     link, peer = tight_link()
     tx, rx = link.split()
     payloads = [bytes([n]) * (40_000 if n % 2 else 10) for n in range(200)]

@@ -11,6 +11,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import (
+    AnnouncedTooLarge,
     LinkClosed,
     LinkError,
     PayloadTooLarge,
@@ -490,7 +491,7 @@ async def test_end_between_payloads_is_the_end_for_ever() -> None:
     [
         ([frame(b"ok") + b"\x01\0"], None, TruncatedPayload),
         ([frame(b"ok") + frame(b"torn")[:-1]], None, TruncatedPayload),
-        ([frame(b"ok") + frame(bytes(101)) + frame(b"more")], None, PayloadTooLarge),
+        ([frame(b"ok") + frame(bytes(101)) + frame(b"more")], None, AnnouncedTooLarge),
         ([frame(b"ok")], OSError("reset"), LinkError),
         ([frame(b"ok")], trio.BrokenResourceError("reset"), LinkError),
         ([frame(b"ok")], trio.ClosedResourceError("here"), LinkClosed),

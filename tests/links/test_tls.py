@@ -11,7 +11,7 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio.errors import ForeignProtocol, LinkError
+from roam_trio.errors import ForeignProtocol, LinkError, PayloadTooLarge
 from roam_trio.links import (
     Link,
     StreamLimits,
@@ -20,8 +20,8 @@ from roam_trio.links import (
     connect_tls,
     tls,
 )
+from roam_trio.links.byte_streams import SocketTransport
 from roam_trio.links.tls import TlsTransport
-from roam_trio.links.transport import SocketTransport
 
 from ..schemes import authority, client_context, server_context
 from . import pairs
@@ -303,7 +303,7 @@ async def test_limits_hold(nursery: trio.Nursery) -> None:
     left, right = await pairs.tls_pair()
     (tx, rx), (peer_tx, peer_rx) = left.split(), right.split()
     assert StreamLimits().max_payload > pairs.MAX_PAYLOAD
-    with pytest.raises(LinkError, match="max_payload"):
+    with pytest.raises(PayloadTooLarge, match="max_payload"):
         tx.send_nowait((bytes(pairs.MAX_PAYLOAD + 1),))
     for half in (tx, peer_tx):
         await half.abort()

@@ -10,17 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from roam_trio import (
-    Server,
-    connect,
-    dispatcher,
-    serve,
-    service,
-    u8,
-)
+from roam_trio import Server, connect, dispatcher, serve, service, u8
 from roam_trio.limits import Limits
-from roam_trio.messages import ConnectionClose
 from roam_trio.service import describe
+from roam_trio.wire.messages import ConnectionClose
 
 LIMITS = Limits(log_records=5, server_log_records=8)
 CALLS = 300

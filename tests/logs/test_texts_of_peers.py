@@ -12,16 +12,20 @@ import trio.testing
 from websockets.frames import Close
 
 from roam_trio import serve
+from roam_trio.endpoints.offering import OfferedServices
 from roam_trio.errors import (
     ConnectionClosed,
     LinkError,
+    LocalProtocolError,
+    RemoteProtocolError,
     RoamTrioError,
-    SessionProtocolError,
     SessionRejected,
     UserError,
 )
 from roam_trio.links.websocket_framing import WebSocketDecoder
-from roam_trio.messages import (
+from roam_trio.metadata import Metadata, MetadataEntry
+from roam_trio.transports import LinkOptions, transport_for
+from roam_trio.wire.messages import (
     ChannelItem,
     ConnectionOpen,
     ConnectionReject,
@@ -29,9 +33,6 @@ from roam_trio.messages import (
     ProtocolError,
     RequestCall,
 )
-from roam_trio.metadata import Metadata, MetadataEntry
-from roam_trio.offering import OfferedServices
-from roam_trio.transports import LinkOptions, transport_for
 from tests.peer import Peer
 from tests.session.connecting import ODD
 from tests.session.running import Task, WithPeer, streams
@@ -48,7 +49,7 @@ def is_legible(text: str) -> bool:
 
 
 ERRORS: list[Callable[[str], RoamTrioError]] = [
-    lambda text: SessionProtocolError(text, broken_by="us"),
+    lambda text: LocalProtocolError(text),
     lambda text: ConnectionClosed("peer", Metadata([MetadataEntry(text, text)])),
     lambda text: ConnectionClosed("peer", Metadata([MetadataEntry("a", text)] * 999)),
     lambda text: SessionRejected(text, Metadata()),
@@ -69,7 +70,7 @@ def test_an_error_says_it_on_one_line(
 
 @TEXTS
 def test_the_attributes_of_an_error_have_it_as_it_came(text: str) -> None:
-    assert SessionProtocolError(text).description == text
+    assert RemoteProtocolError(text).description == text
 
 
 REPRS: list[Callable[[str], Any]] = [

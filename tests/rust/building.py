@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.cargo import build
-from roam_trio.rust.names import snake
+from roam_trio.codegen.rust.names import snake
 
 __all__ = ["Question", "Source", "ask", "program_of"]
 

@@ -7,8 +7,8 @@ import sys
 import types
 from typing import Any
 
-from roam_trio.rust import write_python
-from roam_trio.rust.read import read_rust
+from roam_trio.codegen.rust import write_python
+from roam_trio.codegen.rust.read import read_rust
 
 __all__ = ["module_of", "python_of", "services_of"]
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from roam_trio import Credit, Fallible, Rx, SchemaError, Tx, describe, service
-from roam_trio.rust import interface_of
+from roam_trio.codegen.rust import interface_of
 from tests.schema.strategies import Spec, restart_numbers, specs
 
 METHODS = [

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from benchmarks.cargo import CannotBuild
 from roam_trio import MethodDescriptor, describe, rpc_plan
 from roam_trio.cli.app import app
-from roam_trio.rust import interface_of, write_rust
-from roam_trio.rust.names import snake
+from roam_trio.codegen.rust import interface_of, write_rust
+from roam_trio.codegen.rust.names import snake
 
 from .building import Question, Source, ask, program_of
 from .importing import services_of

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from roam_trio import RoamTrioError, describe, u8
-from roam_trio.rust import RustError
-from roam_trio.rust.read import read_rust
+from roam_trio.codegen.rust import RustError
+from roam_trio.codegen.rust.read import read_rust
 
 from .importing import module_of, python_of, services_of
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from roam_trio import Fallible, SchemaError, describe, service, u8
-from roam_trio.rust import interface_of
+from roam_trio.codegen.rust import interface_of
 
 from .strategies import service_of
 

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 
 from roam_trio import describe
-from roam_trio.rust import interface_of, write_rust
-from roam_trio.rust.read import read_rust
+from roam_trio.codegen.rust import interface_of, write_rust
+from roam_trio.codegen.rust.read import read_rust
 
 from .importing import services_of
 from .services import SERVICES

@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from roam_trio import Credit, Length, Rx, Slice, Tx, describe, service, u8
-from roam_trio.rust import interface_of, write_rust
+from roam_trio.codegen.rust import interface_of, write_rust
 
 from .services import (
     SERVICES,

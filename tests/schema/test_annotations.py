@@ -13,7 +13,8 @@ import typing_extensions
 from typing_extensions import ReadOnly, TypeAliasType
 
 from roam_trio import Rx, SchemaError, describe, service
-from roam_trio.schema import Length, rpc_plan, shape_of, u8, u16, u32
+from roam_trio.codec import rpc_plan
+from roam_trio.schema import Length, shape_of, u8, u16, u32
 
 from .examples import hexed
 

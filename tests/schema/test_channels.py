@@ -8,16 +8,8 @@ import attrs
 import msgspec
 import pytest
 
-from roam_trio.schema import (
-    ChannelShape,
-    Credit,
-    args_plan,
-    rpc_plan,
-    shape_of,
-    transparent,
-    u8,
-    u32,
-)
+from roam_trio.codec import args_plan, rpc_plan
+from roam_trio.schema import ChannelShape, Credit, shape_of, transparent, u8, u32
 
 from .examples import Inner, Point, Rx, Streams, Tree, Tx, hexed
 
@@ -76,14 +68,14 @@ def test_channels_are_listed_in_the_order_of_declaration() -> None:
     found = plan.collect_channels(value)
     assert [handle for handle, _ in found] == [first, maybe, inner]
     assert all(a is b for (a, _), b in zip(found, [first, maybe, inner], strict=True))
-    assert [shape.direction for _, shape in found] == ["tx", "rx", "tx"]
+    assert [plan.shape.direction for _, plan in found] == ["tx", "rx", "tx"]
     assert [str(location.path) for location in plan.channels] == [
         "$.first",
         "$.maybe",
         "$.inner.tx",
     ]
     assert [location.channel for location in plan.channels] == [
-        shape for _, shape in found
+        plan.shape for _, plan in found
     ]
 
 
@@ -163,9 +155,8 @@ def test_the_credit_is_part_of_the_type() -> None:
 
 
 def test_a_channel_has_the_plan_of_its_items() -> None:
-    shape = shape_of(Tx[Point])
-    assert isinstance(shape, ChannelShape)
-    assert shape.handle is Tx
-    assert shape.item == shape_of(Point)
-    assert hexed(shape.item_plan.encode(Point(1, 2))) == "02 04"
-    assert shape.item_plan.decode(b"\x02\x04") == Point(1, 2)
+    ((_, channel),) = rpc_plan(Tx[Point]).collect_channels(tx())
+    assert channel.shape.handle is Tx
+    assert channel.shape.item == shape_of(Point)
+    assert hexed(channel.items.encode(Point(1, 2))) == "02 04"
+    assert channel.items.decode(b"\x02\x04") == Point(1, 2)

@@ -16,10 +16,11 @@ import pytest
 
 from benchmarks.colliding import equal_hashes, one_probe_sequence
 from roam_trio import DecodeError, register_wire_type
-from roam_trio.schema import char, filling, rpc_plan, u8, u64, u128
+from roam_trio.codec import rpc_plan
+from roam_trio.codec.interpret import interpret_decode
+from roam_trio.schema import char, filling, u8, u64, u128
 from roam_trio.schema.filling import MOST_STEPS, CollidingKeys, count_steps
 from roam_trio.schema.hashing import is_seeded
-from roam_trio.schema.interpret import interpret_decode
 
 
 @attrs.frozen

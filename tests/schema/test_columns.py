@@ -18,17 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roam_trio import DecodeError, EncodeError
+from roam_trio.codec import RpcPlan, args_plan, rpc_plan
+from roam_trio.columns import plan as columns_plan
+from roam_trio.columns.derive import column_of
+from roam_trio.columns.plan import FEWEST, ColumnsPlan
 from roam_trio.schema import (
     Array,
-    ColumnsPlan,
     Length,
-    RpcPlan,
     Slice,
-    args_plan,
     char,
     f32,
     i32,
-    rpc_plan,
     shape_of,
     transparent,
     u8,
@@ -37,8 +37,6 @@ from roam_trio.schema import (
     u64,
     u128,
 )
-from roam_trio.schema.columns import column_of
-from roam_trio.schema.columns_plan import FEWEST
 
 from .examples import AttrsPage, Expr, Tree, Tx
 from .strategies import LEAVES, Spec, classes, enums, list_of, many_of, option_of
@@ -97,8 +95,9 @@ ROWS = [Row(**fields(number)) for number in range(FEWEST)]
 
 
 def columns_of(plan: RpcPlan[Any]) -> ColumnsPlan:
-    assert plan.columns is not None
-    return plan.columns
+    columns = columns_plan.columns_of(plan)
+    assert columns is not None
+    return columns
 
 
 def in_columns(plan: RpcPlan[Any], value: Any) -> bytes:
@@ -134,7 +133,7 @@ def lists_of_records(leaves: list[Spec]) -> st.SearchStrategy[Spec]:
 
 def with_columns() -> st.SearchStrategy[Spec]:
     return lists_of_records(KNOWN).filter(
-        lambda spec: rpc_plan(spec.annotation).columns is not None
+        lambda spec: columns_plan.columns_of(rpc_plan(spec.annotation)) is not None
     )
 
 
@@ -323,7 +322,7 @@ def test_what_is_in_records_may_be_nested() -> None:
 
 def test_a_page_of_records_goes_in_columns() -> None:
     page = rpc_plan(AttrsPage[Row])
-    assert page.columns is None  # it refers to itself
+    assert columns_plan.columns_of(page) is None  # it refers to itself
 
 
 @dataclasses.dataclass
@@ -405,7 +404,7 @@ class WithMany(msgspec.Struct):
     ],
 )
 def test_other_types_have_no_columns(type_: Any) -> None:
-    assert rpc_plan(list[type_]).columns is None
+    assert columns_plan.columns_of(rpc_plan(list[type_])) is None
 
 
 @pytest.mark.parametrize(
@@ -413,11 +412,14 @@ def test_other_types_have_no_columns(type_: Any) -> None:
     [u32, Row, list[u32], list[float], list[bool], list[list[Row]], list[Row] | None],
 )
 def test_what_postcard_does_well_or_may_be_short_has_no_columns(type_: Any) -> None:
-    assert rpc_plan(type_).columns is None
+    assert columns_plan.columns_of(rpc_plan(type_)) is None
 
 
 def test_arguments_with_a_channel_have_no_columns() -> None:
-    assert args_plan([list[Row], Tx[u8]], ["rows", "tx"], "").columns is None
+    assert (
+        columns_plan.columns_of(args_plan([list[Row], Tx[u8]], ["rows", "tx"], ""))
+        is None
+    )
 
 
 # ---------------------------------------------------------------- what is refused
@@ -481,7 +483,7 @@ def test_a_wrong_value_is_left_to_postcard_which_says_where(
     changes: dict[str, Any],
 ) -> None:
     plan = rpc_plan(list[Row])
-    assert columns_of(plan).encode(replaced(**changes)) is None
+    assert columns_plan.columns_of(plan).encode(replaced(**changes)) is None
     with pytest.raises(EncodeError) as caught:
         plan.encode(replaced(**changes))
     assert caught.value.path == f"$[{FEWEST - 1}].{next(iter(changes))}"
@@ -491,7 +493,7 @@ def test_a_wrong_value_is_left_to_postcard_which_says_where(
     "value", [None, 1, "text" * 3, [1] * FEWEST, dict.fromkeys(range(FEWEST))]
 )
 def test_something_else_is_left_to_postcard(value: Any) -> None:
-    assert columns_of(rpc_plan(list[Row])).encode(value) is None
+    assert columns_plan.columns_of(rpc_plan(list[Row])).encode(value) is None
 
 
 @pytest.mark.parametrize(

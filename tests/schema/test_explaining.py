@@ -12,8 +12,10 @@ import attrs
 import pytest
 
 from roam_trio import CodecError, DecodeError, EncodeError, rpc_plan
-from roam_trio.schema import args_plan, char, i64, result_plan, u8, u32, u64
-from roam_trio.schema.walk import MAX_VISITS, MIN_VISITS, Walk
+from roam_trio.codec import ChannelPlan, args_plan, result_plan
+from roam_trio.codec.walk import MAX_VISITS, MIN_VISITS, Walk
+from roam_trio.columns.plan import columns_of
+from roam_trio.schema import char, i64, u8, u32, u64
 
 from .examples import Rx
 
@@ -202,19 +204,20 @@ def test_calls_answers_and_items_are_explained_within_the_bound(
         assert 0 < len(visits) <= MAX_VISITS + 1
     visits.clear()
     (channel,) = args_plan([Rx[list[Record]]], ["items"], "S.take").channels
-    _refuse(channel.channel.item_plan.decode, wrong)
+    _refuse(ChannelPlan.of(channel.channel).items.decode, wrong)
     assert 0 < len(visits) <= MAX_VISITS + 1
 
 
 def test_columns_are_refused_without_a_walk(visits: list[Walk]) -> None:
     plan = rpc_plan(list[Record])
-    assert plan.columns is not None
+    columns = columns_of(plan)
+    assert columns is not None
     records = [Record(1, "a", None)] * N
-    encoded = plan.columns.encode(records)
+    encoded = columns.encode(records)
     assert encoded is not None
-    assert plan.columns.decode(encoded) == records
+    assert columns.decode(encoded) == records
     with pytest.raises(DecodeError):
-        plan.columns.decode(encoded[:-1])
+        columns.decode(encoded[:-1])
     wrong: Any = object()
-    assert plan.columns.encode([*records, wrong]) is None
+    assert columns.encode([*records, wrong]) is None
     assert not visits

@@ -7,25 +7,16 @@ from typing import Any
 
 import pytest
 
-from roam_trio.schema import (
+from roam_trio.codec import (
     CANCELLED,
     INVALID_PAYLOAD,
     UNKNOWN_METHOD,
     ResultKind,
-    f32,
-    f64,
-    i8,
-    i16,
-    i32,
-    i64,
     result_plan,
     rpc_plan,
-    u8,
-    u16,
-    u32,
-    u64,
 )
-from roam_trio.schema.interpret import interpret_decode, interpret_encode
+from roam_trio.codec.interpret import interpret_decode, interpret_encode
+from roam_trio.schema import f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 
 VECTORS = Path(__file__).parent.parent / "data" / "golden-vectors"
 

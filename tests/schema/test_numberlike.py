@@ -12,6 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roam_trio import EncodeError
+from roam_trio.codec import rpc_plan
+from roam_trio.codec.interpret import interpret_encode
+from roam_trio.columns.plan import columns_of
 from roam_trio.schema import (
     Length,
     f32,
@@ -21,7 +24,6 @@ from roam_trio.schema import (
     i64,
     i128,
     isize,
-    rpc_plan,
     transparent,
     u8,
     u16,
@@ -30,7 +32,6 @@ from roam_trio.schema import (
     u128,
     usize,
 )
-from roam_trio.schema.interpret import interpret_encode
 
 from .numberlike import KINDS, Indexed, Symbol, fixed_width, number_of
 
@@ -137,7 +138,7 @@ def test_numbers_in_columns_arrive_as_those_numbers(
     type_: Any, kind: type[Any], given_: list[int]
 ) -> None:
     plan = rpc_plan(list[tuple[type_, str]])
-    columns = plan.columns
+    columns = columns_of(plan)
     assert columns is not None
     each = [(kind(number), "") for number in given_]
     plain = [(number_of(value), "") for value, _ in each]

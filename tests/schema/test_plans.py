@@ -15,24 +15,16 @@ import msgspec
 import pytest
 
 from roam_trio import CodecError, DecodeError, EncodeError
-from roam_trio.schema import (
-    Array,
-    Length,
-    RpcPlan,
-    args_plan,
-    rpc_plan,
-    u8,
-    u16,
-    u32,
-)
-from roam_trio.schema.compile import compile_encoder
-from roam_trio.schema.interpret import (
+from roam_trio.codec import RpcPlan, args_plan, rpc_plan
+from roam_trio.codec.compile import compile_encoder
+from roam_trio.codec.interpret import (
     explain_decode,
     explain_encode,
     interpret_decode,
     interpret_encode,
 )
-from roam_trio.schema.source import Module
+from roam_trio.codec.source import Module
+from roam_trio.schema import Array, Length, u8, u16, u32
 
 from .examples import Circle, Drawing, Point, Square, Tree, hexed
 

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from roam_trio import DecodeError, EncodeError
+from roam_trio.codec import RpcPlan, rpc_plan
+from roam_trio.codec.interpret import interpret_decode, interpret_encode
 from roam_trio.schema import (
     Array,
     Length,
-    RpcPlan,
     Slice,
     char,
     f32,
@@ -26,7 +27,6 @@ from roam_trio.schema import (
     i64,
     i128,
     isize,
-    rpc_plan,
     u8,
     u16,
     u32,
@@ -34,7 +34,6 @@ from roam_trio.schema import (
     u128,
     usize,
 )
-from roam_trio.schema.interpret import interpret_decode, interpret_encode
 
 from .examples import (
     A,

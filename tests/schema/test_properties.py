@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roam_trio import DecodeError
-from roam_trio.schema import RpcPlan, rpc_plan
-from roam_trio.schema.interpret import interpret_decode, interpret_encode
+from roam_trio.codec import RpcPlan, rpc_plan
+from roam_trio.codec.interpret import interpret_decode, interpret_encode
 
 from .examples import (
     AttrsPage,

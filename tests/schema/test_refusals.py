@@ -25,6 +25,7 @@ import pytest
 from typing_extensions import TypeAliasType
 
 from roam_trio import SchemaError
+from roam_trio.codec import args_plan, result_plan, rpc_plan
 from roam_trio.schema import (
     Array,
     Credit,
@@ -33,11 +34,8 @@ from roam_trio.schema import (
     OptionShape,
     Slice,
     UnitShape,
-    args_plan,
     char,
     f32,
-    result_plan,
-    rpc_plan,
     shape_of,
     split_fallible,
     transparent,

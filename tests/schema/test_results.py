@@ -8,14 +8,8 @@ import attrs
 import pytest
 
 from roam_trio import DecodeError, EncodeError
-from roam_trio.schema import (
-    ResultKind,
-    register_wire_type,
-    result_plan,
-    transparent,
-    u8,
-    u32,
-)
+from roam_trio.codec import ResultKind, result_plan
+from roam_trio.schema import register_wire_type, transparent, u8, u32
 
 from .examples import Color, Drawing, MathError, Point, hexed
 

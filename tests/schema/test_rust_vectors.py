@@ -27,8 +27,8 @@ from roam_trio import (
     u128,
     usize,
 )
-from roam_trio.schema import ResultKind, result_plan, rpc_plan
-from roam_trio.schema.interpret import interpret_decode, interpret_encode
+from roam_trio.codec import ResultKind, result_plan, rpc_plan
+from roam_trio.codec.interpret import interpret_decode, interpret_encode
 
 from ..interop import services, signatures
 from ..interop.vectors import kept

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from roam_trio import DecodeError, Rx, Tx, channel, rpc_plan, u32
-from roam_trio.schema import args_plan
+from roam_trio.codec import args_plan
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ import pytest
 from typing_extensions import TypeAliasType
 
 from roam_trio import SchemaError
+from roam_trio.codec import args_plan, rpc_plan
 from roam_trio.schema import (
     ArrayShape,
     Credit,
@@ -22,9 +23,7 @@ from roam_trio.schema import (
     StrShape,
     StructShape,
     UnionShape,
-    args_plan,
     i64,
-    rpc_plan,
     shape_of,
     u8,
     u16,

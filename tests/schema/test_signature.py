@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from blake3 import blake3
 
+from roam_trio.codec import args_plan, result_plan, rpc_plan
 from roam_trio.hash import kebab, method_id, signature_of
 from roam_trio.schema import (
     Array,
     Credit,
     Length,
     Slice,
-    args_plan,
     char,
     f32,
     f64,
@@ -28,8 +28,6 @@ from roam_trio.schema import (
     i64,
     i128,
     isize,
-    result_plan,
-    rpc_plan,
     shape_of,
     transparent,
     u8,

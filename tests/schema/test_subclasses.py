@@ -12,8 +12,10 @@ import msgspec
 import pytest
 
 from roam_trio import EncodeError
-from roam_trio.schema import RpcPlan, rpc_plan, transparent, u8
-from roam_trio.schema.interpret import interpret_encode
+from roam_trio.codec import RpcPlan, rpc_plan
+from roam_trio.codec.interpret import interpret_encode
+from roam_trio.columns.plan import columns_of
+from roam_trio.schema import transparent, u8
 
 from .examples import hexed
 
@@ -168,8 +170,9 @@ def test_columns_leave_an_instance_with_more_fields_to_be_refused(
     type_: Any, value: Any
 ) -> None:
     plan: RpcPlan[Any] = rpc_plan(list[tuple[type_, str]])
-    assert plan.columns is not None
-    assert plan.columns.encode([(value, "")] * 20) is None
+    columns = columns_of(plan)
+    assert columns is not None
+    assert columns.encode([(value, "")] * 20) is None
 
 
 class Plain(AttrsBase):

@@ -42,7 +42,7 @@ from roam_trio import (
     u32,
     with_metadata,
 )
-from roam_trio.messages import RequestCall, RequestResponse, joined
+from roam_trio.wire.messages import RequestCall, RequestResponse, joined
 from tests.peer import Peer, link_to_peer
 from tests.service.services import (
     BedHandler,

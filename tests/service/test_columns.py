@@ -41,9 +41,9 @@ from roam_trio import (
     u64,
     with_metadata,
 )
-from roam_trio.calls import ReplySink
-from roam_trio.messages import Encoded, RequestCall, RequestResponse, joined
 from roam_trio.metadata import NO_METADATA
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.wire.messages import Encoded, RequestCall, RequestResponse, joined
 from tests.peer import link_to_peer
 from tests.service.services import Denied, connected, sessions
 from tests.session.running import join

@@ -37,16 +37,16 @@ from roam_trio import (
     service,
     u8,
 )
-from roam_trio.calls import Payload
-from roam_trio.messages import (
+from roam_trio.codec import rpc_plan
+from roam_trio.metadata import NO_METADATA
+from roam_trio.rpc.binding import Payload
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelItem,
     RequestCall,
     RequestResponse,
     joined,
 )
-from roam_trio.metadata import NO_METADATA
-from roam_trio.schema import rpc_plan
 from tests.peer import link_to_peer
 from tests.service.services import (
     BedHandler,

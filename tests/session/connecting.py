@@ -10,20 +10,16 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import client
-from roam_trio.calls import Handler
-from roam_trio.envelope import encode_message
-from roam_trio.ids import Parity
-from roam_trio.messages import (
+from roam_trio.metadata import Metadata
+from roam_trio.rpc.handler import Handler
+from roam_trio.session import AcceptedConnection, ConnectionHandle, Session
+from roam_trio.wire.envelope import encode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ConnectionAccept,
     ConnectionOpen,
     ConnectionSettings,
     Message,
-)
-from roam_trio.metadata import Metadata
-from roam_trio.session import (
-    AcceptedConnection,
-    ConnectionHandle,
-    Session,
 )
 from tests.peer import Peer
 

@@ -9,8 +9,17 @@ import attrs
 import trio
 import trio.testing
 
-from roam_trio.ids import Parity
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA, Metadata
+from roam_trio.session import (
+    AcceptedConnection,
+    ConnectionAcceptor,
+    ProxyAcceptor,
+    Session,
+)
+from roam_trio.session import acceptor as accepting
+from roam_trio.session import initiator as initiating
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
@@ -22,15 +31,6 @@ from roam_trio.messages import (
     RequestCancel,
     RequestResponse,
 )
-from roam_trio.metadata import NO_METADATA, Metadata
-from roam_trio.session import (
-    AcceptedConnection,
-    ConnectionAcceptor,
-    ProxyAcceptor,
-    Session,
-)
-from roam_trio.session import acceptor as accepting
-from roam_trio.session import initiator as initiating
 from tests.peer import Peer, link_to_peer
 
 METHOD = 0xFEDC_BA98_7654_3210

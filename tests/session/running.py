@@ -9,10 +9,14 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 import trio
 
 from roam_trio import Rx, Tx, channel, client, dispatcher, service
-from roam_trio.calls import Handler, ReplySink
-from roam_trio.ids import Parity
 from roam_trio.links import Link, memory_link_pair
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA
+from roam_trio.rpc.handler import Handler, ReplySink
+from roam_trio.schema import Credit, i32, i64, u8, u32
+from roam_trio.service import Dispatcher, MethodDescriptor, describe
+from roam_trio.session import Driver, Session, acceptor, initiator
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelItem,
     ConnectionSettings,
     Encoded,
@@ -22,10 +26,6 @@ from roam_trio.messages import (
     RequestResponse,
     joined,
 )
-from roam_trio.metadata import NO_METADATA
-from roam_trio.schema import Credit, i32, i64, u8, u32
-from roam_trio.service import Dispatcher, MethodDescriptor, describe
-from roam_trio.session import Driver, Session, acceptor, initiator
 from tests.peer import Peer, link_to_peer
 
 T = TypeVar("T")

@@ -19,18 +19,23 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, client, dispatcher, service
-from roam_trio.envelope import encode_message
 from roam_trio.errors import (
     ConnectionLost,
     LimitExceeded,
+    LocalProtocolError,
+    RemoteProtocolError,
     SessionIoError,
-    SessionProtocolError,
     TruncatedPayload,
 )
-from roam_trio.ids import Parity
 from roam_trio.limits import Limits
 from roam_trio.links import SplitLink, StreamLimits, StreamLink, memory_link_pair
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA
+from roam_trio.schema import i32
+from roam_trio.service import describe
+from roam_trio.session import Session, acceptor, initiator
+from roam_trio.wire.envelope import encode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
@@ -50,10 +55,6 @@ from roam_trio.messages import (
     RequestCancel,
     RequestResponse,
 )
-from roam_trio.metadata import NO_METADATA
-from roam_trio.schema import i32
-from roam_trio.service import describe
-from roam_trio.session import Session, acceptor, initiator
 from tests.peer import Peer, link_to_peer
 
 SETTINGS = ConnectionSettings(Parity.ODD, 64)
@@ -173,11 +174,10 @@ class Running:
         await self.session.closed()
         await wait_all_tasks_blocked()
         reason = self.session.ended_because
-        assert isinstance(reason, SessionProtocolError)
-        assert reason.broken_by == "peer"
+        assert isinstance(reason, RemoteProtocolError)
         assert reason.description == description
         if limit is None:
-            assert type(reason) is SessionProtocolError
+            assert type(reason) is RemoteProtocolError
         else:
             assert isinstance(reason, LimitExceeded)
             assert reason.limit == limit
@@ -562,8 +562,7 @@ class TestTheEndOverAFault:
             await running.peer.leave()
             await running.session.closed()
             reason = running.session.ended_because
-            assert isinstance(reason, SessionProtocolError)
-            assert reason.broken_by == "us"
+            assert isinstance(reason, LocalProtocolError)
             assert reason.description == "too many bananas"
             await wait_all_tasks_blocked()
             for outcome in running.outcomes.values():

@@ -7,9 +7,14 @@ import trio
 import trio.testing
 
 from roam_trio import DecodeError, LimitExceeded, Limits, channel
-from roam_trio.envelope import decode_message, encode_message
-from roam_trio.messages import ChannelItem, ConnectionClose, ProtocolError, RequestCall
 from roam_trio.metadata import Metadata, MetadataEntry
+from roam_trio.wire.envelope import decode_message, encode_message
+from roam_trio.wire.messages import (
+    ChannelItem,
+    ConnectionClose,
+    ProtocolError,
+    RequestCall,
+)
 from tests.session.running import Task, WithPeer, caller_of
 
 

@@ -12,8 +12,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import channel
-from roam_trio.calls import ErasedCaller, NoopCaller, Payload, ReplySink
-from roam_trio.envelope import encode_message
+from roam_trio.codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from roam_trio.errors import (
     CallCancelled,
     ChannelError,
@@ -28,9 +27,16 @@ from roam_trio.errors import (
     TxConnectionLost,
     UnknownMethod,
 )
-from roam_trio.ids import Parity
 from roam_trio.links import StreamLimits, StreamLink
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA, Metadata
+from roam_trio.rpc.binding import Payload
+from roam_trio.rpc.caller import ErasedCaller, NoopCaller
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.service import current_call
+from roam_trio.session import acceptor, initiator
+from roam_trio.wire.envelope import encode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ConnectionSettings,
     Hello,
@@ -40,10 +46,6 @@ from roam_trio.messages import (
     RequestResponse,
     joined,
 )
-from roam_trio.metadata import NO_METADATA, Metadata
-from roam_trio.schema import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
-from roam_trio.service import current_call
-from roam_trio.session import acceptor, initiator
 from tests.peer import link_to_peer
 
 from .running import (

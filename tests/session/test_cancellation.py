@@ -14,11 +14,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx, channel
-from roam_trio.calls import ReplySink
-from roam_trio.envelope import encode_message
+from roam_trio.codec import CANCELLED, ChannelPlan
 from roam_trio.errors import CallCancelled, RoamError
 from roam_trio.links import memory_link_pair
-from roam_trio.messages import (
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.session import Session
+from roam_trio.wire.envelope import encode_message
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelItem,
     ChannelReset,
@@ -26,8 +28,6 @@ from roam_trio.messages import (
     RequestCancel,
     RequestResponse,
 )
-from roam_trio.schema import CANCELLED
-from roam_trio.session import Session
 
 from .running import (
     METHODS,
@@ -44,7 +44,7 @@ from .running import (
     streams,
 )
 
-CHANNEL = METHODS["take"].args_plan.channels[0].channel
+CHANNEL = ChannelPlan.of(METHODS["take"].args_plan.channels[0].channel)
 
 # ------------------------------------------------------------ the caller's side
 

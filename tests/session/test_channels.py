@@ -13,11 +13,13 @@ from hypothesis import given
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx, channel, client, dispatcher, service
+from roam_trio.codec import INVALID_PAYLOAD, UNKNOWN_METHOD
 from roam_trio.errors import (
     ChannelError,
     ConnectionLost,
     EncodeError,
     PayloadTooLarge,
+    RxClosed,
     RxConnectionLost,
     RxDecodeError,
     RxReset,
@@ -26,7 +28,8 @@ from roam_trio.errors import (
     TxReset,
 )
 from roam_trio.links import StreamLimits, StreamLink
-from roam_trio.messages import (
+from roam_trio.schema import i32
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
@@ -35,7 +38,6 @@ from roam_trio.messages import (
     RequestResponse,
     joined,
 )
-from roam_trio.schema import INVALID_PAYLOAD, UNKNOWN_METHOD, i32
 
 from .running import (
     Task,
@@ -320,7 +322,7 @@ async def test_all_items_come_before_the_end_of_the_channel(
             with pytest.raises(trio.EndOfChannel):
                 await rx.recv()
         rx.reset()
-        with pytest.raises(RxReset):
+        with pytest.raises(RxClosed):
             await rx.recv()
         assert await peer.heard_nothing_more()
 
@@ -359,9 +361,9 @@ async def test_reset_drops_what_has_come_and_is_sent_once(
         await wait_all_tasks_blocked()
         rx.reset()
         rx.reset()
-        with pytest.raises(RxReset, match="has been reset"):
+        with pytest.raises(RxClosed, match="has been reset"):
             await rx.recv()
-        with pytest.raises(RxReset):
+        with pytest.raises(RxClosed):
             rx.recv_nowait()
         assert await peer.hear(ChannelReset) == ChannelReset(0, 1)
         assert await peer.heard_nothing_more()

@@ -12,16 +12,18 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx, channel
-from roam_trio.calls import ReplySink
 from roam_trio.errors import (
     ConnectionClosed,
     ConnectionLost,
     RxConnectionLost,
     TxConnectionLost,
 )
-from roam_trio.ids import Parity
 from roam_trio.limits import Limits
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFlags
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.session import ConnectionState
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
@@ -34,10 +36,6 @@ from roam_trio.messages import (
     RequestCall,
     RequestCancel,
     RequestResponse,
-)
-from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFlags
-from roam_trio.session import (
-    ConnectionState,
 )
 
 from .connecting import (

@@ -18,10 +18,12 @@ from roam_trio.errors import (
     SessionRejected,
     UnknownMethod,
 )
-from roam_trio.ids import Parity
 from roam_trio.limits import Limits
 from roam_trio.links import StreamLimits, StreamLink
-from roam_trio.messages import (
+from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
+from roam_trio.session import AcceptedConnection, ConnectionHandle, ConnectionState
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ConnectionAccept,
     ConnectionClose,
@@ -35,12 +37,6 @@ from roam_trio.messages import (
     RequestCall,
     RequestCancel,
     RequestResponse,
-)
-from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
-from roam_trio.session import (
-    AcceptedConnection,
-    ConnectionHandle,
-    ConnectionState,
 )
 from tests.peer import Peer
 

@@ -16,7 +16,7 @@ from roam_trio.errors import (
     SessionProtocolError,
     TxReset,
 )
-from roam_trio.messages import (
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,

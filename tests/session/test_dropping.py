@@ -12,16 +12,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx, channel
-from roam_trio.calls import ReplySink, bind_channels_callee_args
+from roam_trio.codec import CANCELLED
 from roam_trio.errors import CallCancelled, EncodeError, TxReset, TxUnbound
-from roam_trio.messages import (
+from roam_trio.rpc.binding import bind_channels_callee_args
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelItem,
     ChannelReset,
     RequestCall,
     RequestResponse,
 )
-from roam_trio.schema import CANCELLED
 
 from .running import (
     METHODS,

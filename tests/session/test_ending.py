@@ -23,11 +23,15 @@ from roam_trio.errors import (
     SessionIoError,
     TxConnectionLost,
 )
-from roam_trio.ids import Parity
 from roam_trio.limits import Limits
 from roam_trio.links import Link, MemoryLink, StreamLink, memory_link_pair
-from roam_trio.links.transport import SocketTransport
-from roam_trio.messages import (
+from roam_trio.links.byte_streams import SocketTransport
+from roam_trio.metadata import NO_METADATA
+from roam_trio.schema import i32, i64
+from roam_trio.service import describe
+from roam_trio.session import ConnectionState, Session, acceptor, initiator
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelItem,
     ConnectionSettings,
@@ -39,10 +43,6 @@ from roam_trio.messages import (
     RequestCancel,
     joined,
 )
-from roam_trio.metadata import NO_METADATA
-from roam_trio.schema import i32, i64
-from roam_trio.service import describe
-from roam_trio.session import ConnectionState, Session, acceptor, initiator
 from tests.peer import Peer, link_to_peer
 
 

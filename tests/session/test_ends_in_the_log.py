@@ -13,18 +13,18 @@ import trio
 import trio.testing
 
 from roam_trio import Server, SessionKeepaliveConfig, serve
-from roam_trio.envelope import encode_message
-from roam_trio.ids import Parity
 from roam_trio.limits import Limits
 from roam_trio.links import tcp_link
-from roam_trio.messages import (
+from roam_trio.session import Session
+from roam_trio.wire.envelope import encode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     PROTOCOL_VERSION,
     ConnectionClose,
     ConnectionSettings,
     Hello,
     ProtocolError,
 )
-from roam_trio.session import Session
 from tests.peer import Peer
 
 from .running import WithPeer, call_of, streams

@@ -21,11 +21,10 @@ from trio.testing import wait_all_tasks_blocked
 import roam_trio
 from roam_trio import Fallible, Rx, Tx, channel, client, dispatcher, u32
 from roam_trio import with_metadata as with_metadata_of
-from roam_trio.calls import ErasedCaller, NoopCaller
 from roam_trio.errors import SessionError, UserError
 from roam_trio.links import memory_link_pair
-from roam_trio.messages import ConnectionSettings
 from roam_trio.metadata import Metadata
+from roam_trio.rpc.caller import ErasedCaller, NoopCaller
 from roam_trio.service import current_call, service
 from roam_trio.service.waiting import can_wait
 from roam_trio.session import (
@@ -40,6 +39,7 @@ from roam_trio.session import (
     proxy_connections,
 )
 from roam_trio.session.opening import SERVICE_KEY
+from roam_trio.wire.messages import ConnectionSettings
 
 from .connecting import has_only_the_root
 from .running import Streams, caller_of, idle, join, streams

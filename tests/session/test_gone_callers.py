@@ -10,8 +10,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx, channel
-from roam_trio.messages import ChannelGrantCredit, Message, RequestCall
 from roam_trio.session import Session
+from roam_trio.wire.messages import ChannelGrantCredit, Message, RequestCall
 
 from .running import WithPeer, call_of, caller_of, item, streams
 

@@ -10,19 +10,30 @@ import trio
 import trio.testing
 
 from roam_trio.conduits import BareConduit
-from roam_trio.envelope import MessageFamily, encode_message
 from roam_trio.errors import (
     LimitExceeded,
     LinkClosed,
+    LocalProtocolError,
+    RemoteProtocolError,
     SessionError,
     SessionIoError,
     SessionProtocolError,
     TruncatedPayload,
 )
-from roam_trio.ids import Parity
 from roam_trio.limits import Limits
 from roam_trio.links import MemoryLink, StreamLimits, StreamLink, memory_link_pair
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
+from roam_trio.session import (
+    ConnectionHandle,
+    ConnectionState,
+    SessionAcceptorBuilder,
+    SessionInitiatorBuilder,
+    acceptor,
+    initiator,
+)
+from roam_trio.wire.envelope import MessageFamily, encode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ConnectionAccept,
     ConnectionSettings,
     Hello,
@@ -32,15 +43,6 @@ from roam_trio.messages import (
     ProtocolError,
     RequestCall,
     RequestResponse,
-)
-from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
-from roam_trio.session import (
-    ConnectionHandle,
-    ConnectionState,
-    SessionAcceptorBuilder,
-    SessionInitiatorBuilder,
-    acceptor,
-    initiator,
 )
 from tests.peer import Peer, link_to_peer
 
@@ -421,7 +423,7 @@ class TestFaultsOfThePeer:
 
             with pytest.raises(SessionProtocolError) as caught:
                 await opener(role(link, strict=strict))
-        assert caught.value.broken_by == "peer"
+        assert isinstance(caught.value, RemoteProtocolError)
         assert caught.value.description == told
         assert str(caught.value) == f"the peer broke the protocol: {told}"
         assert heard == [ProtocolError(0, told)]
@@ -479,7 +481,7 @@ class TestOtherFailures:
 
             with pytest.raises(SessionProtocolError) as caught:
                 await opener(role(link))
-        assert caught.value.broken_by == "us"
+        assert isinstance(caught.value, LocalProtocolError)
         assert str(caught.value) == (
             "the peer says that we broke the protocol: no version like yours"
         )

@@ -10,10 +10,10 @@ import trio
 import trio.testing
 
 from roam_trio import ConnectionLost, Limits, RxConnectionLost, Tx, channel, client
-from roam_trio.envelope import decode_message
 from roam_trio.errors import SessionIoError
-from roam_trio.messages import Ping, Pong, RequestCall
 from roam_trio.session import SessionKeepaliveConfig
+from roam_trio.wire.envelope import decode_message
+from roam_trio.wire.messages import Ping, Pong, RequestCall
 from tests.peer import Peer
 from tests.session.running import (
     OK,

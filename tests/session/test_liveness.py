@@ -10,16 +10,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, channel, client
-from roam_trio.calls import Caller, ErasedCaller, NoopCaller, ReplySink
 from roam_trio.errors import ConnectionClosed, ConnectionLost
-from roam_trio.messages import (
+from roam_trio.rpc.caller import Caller, ErasedCaller, NoopCaller
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.session import ConnectionHandle, Session
+from roam_trio.wire.messages import (
     ChannelClose,
     ConnectionClose,
     ConnectionOpen,
     RequestCall,
     RequestResponse,
 )
-from roam_trio.session import ConnectionHandle, Session
 
 from .connecting import (
     EVEN,

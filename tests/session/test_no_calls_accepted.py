@@ -9,10 +9,19 @@ import trio
 import trio.testing
 
 from roam_trio import CallRefused, acceptor, channel, client, connect, initiator
-from roam_trio.envelope import decode_message
-from roam_trio.ids import Parity
+from roam_trio.codec import CANCELLED
 from roam_trio.links import Link, memory_link_pair, tcp_link
-from roam_trio.messages import (
+from roam_trio.metadata import Metadata
+from roam_trio.session import (
+    AcceptedConnection,
+    ConnectionHandle,
+    ProxyAcceptor,
+    Session,
+    proxy_connections,
+)
+from roam_trio.wire.envelope import decode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ConnectionAccept,
     ConnectionClose,
@@ -21,15 +30,6 @@ from roam_trio.messages import (
     Message,
     RequestCall,
     RequestResponse,
-)
-from roam_trio.metadata import Metadata
-from roam_trio.schema import CANCELLED
-from roam_trio.session import (
-    AcceptedConnection,
-    ConnectionHandle,
-    ProxyAcceptor,
-    Session,
-    proxy_connections,
 )
 from tests.peer import Peer, link_to_peer
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.conduits import BareConduit
-from roam_trio.envelope import MessageFamily
 from roam_trio.errors import (
     LimitExceeded,
     LinkClosed,
@@ -21,9 +20,10 @@ from roam_trio.errors import (
     RoamTrioError,
 )
 from roam_trio.links import StreamLimits, StreamLink, memory_link_pair
-from roam_trio.messages import ConnectionClose, Ping, ProtocolError
 from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
 from roam_trio.session.outbox import Outbox
+from roam_trio.wire.envelope import MessageFamily
+from roam_trio.wire.messages import ConnectionClose, Ping, ProtocolError
 
 
 class Bench:

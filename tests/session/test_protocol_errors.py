@@ -20,13 +20,17 @@ from roam_trio.errors import (
     ConnectionClosed,
     ConnectionLost,
     LimitExceeded,
+    LocalProtocolError,
+    RemoteProtocolError,
     RxConnectionLost,
     SessionProtocolError,
     SessionRejected,
     TxConnectionLost,
 )
 from roam_trio.limits import Limits
-from roam_trio.messages import (
+from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
+from roam_trio.session import ConnectionHandle
+from roam_trio.wire.messages import (
     ConnectionAccept,
     ConnectionClose,
     ConnectionOpen,
@@ -39,8 +43,6 @@ from roam_trio.messages import (
     RequestCall,
     RequestResponse,
 )
-from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
-from roam_trio.session import ConnectionHandle
 from tests.peer import Peer
 
 from .connecting import (
@@ -247,7 +249,7 @@ async def test_what_the_peer_does_wrong_is_told_to_it_and_to_everybody(
         await peer.hear_end()  # of the link, and nothing of any connection before
         await everywhere.everybody_knows(f"the peer broke the protocol: {description}")
         reason = everywhere.session.ended_because
-        assert reason.broken_by == "peer"
+        assert isinstance(reason, RemoteProtocolError)
         assert reason.description == description
         if "(limit: " in description:
             assert isinstance(reason, LimitExceeded)
@@ -316,7 +318,8 @@ async def test_a_protocol_error_of_the_peer_ends_everything(
             "the peer says that we broke the protocol: that was wrong"
         )
         reason = everywhere.session.ended_because
-        assert (reason.broken_by, reason.description) == ("us", "that was wrong")
+        assert isinstance(reason, LocalProtocolError)
+        assert reason.description == "that was wrong"
 
 
 @pytest.mark.rule("session.protocol-error")

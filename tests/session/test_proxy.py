@@ -28,9 +28,10 @@ from roam_trio import (
     client,
     proxy_connections,
 )
-from roam_trio.envelope import decode_message
-from roam_trio.ids import Parity
-from roam_trio.messages import (
+from roam_trio.session import ConnectionHandle, Session
+from roam_trio.wire.envelope import decode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ConnectionAccept,
     ConnectionClose,
     ConnectionOpen,
@@ -41,7 +42,6 @@ from roam_trio.messages import (
     Pong,
     RequestCall,
 )
-from roam_trio.session import ConnectionHandle, Session
 from tests.peer import link_to_peer
 from tests.session.joined import METHOD, Joined, Side
 from tests.session.running import Streams, Task, join, streams

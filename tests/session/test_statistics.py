@@ -9,8 +9,7 @@ import trio
 import trio.testing
 
 from roam_trio import Rx, Tx, channel, describe
-from roam_trio.messages import RequestCall
-from roam_trio.method_names import method_name, remember_method_name
+from roam_trio.rpc.method_names import method_name, remember_method_name
 from roam_trio.session import (
     AcceptedConnection,
     CallStatistics,
@@ -18,6 +17,7 @@ from roam_trio.session import (
     ConnectionStatistics,
     Session,
 )
+from roam_trio.wire.messages import RequestCall
 from tests.session.running import (
     METHODS,
     Streams,

@@ -9,9 +9,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Limits, Rx, Tx, channel
-from roam_trio.calls import ReplySink, bind_channels_callee_args
 from roam_trio.errors import LimitExceeded, SessionProtocolError, TxReset
-from roam_trio.messages import (
+from roam_trio.rpc.binding import bind_channels_callee_args
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.session.strays import Strays
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
@@ -20,7 +22,6 @@ from roam_trio.messages import (
     RequestCall,
     RequestResponse,
 )
-from roam_trio.session.strays import Strays
 
 from .running import (
     METHODS,

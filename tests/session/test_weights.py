@@ -9,11 +9,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Limits
-from roam_trio.calls import ReplySink
-from roam_trio.envelope import decode_message
 from roam_trio.errors import ConnectionLost, LimitExceeded
-from roam_trio.ids import Parity
-from roam_trio.messages import (
+from roam_trio.metadata import Metadata
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.session import AcceptedConnection
+from roam_trio.session.weight import weight
+from roam_trio.wire.envelope import decode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelItem,
     ChannelMessage,
@@ -30,9 +33,6 @@ from roam_trio.messages import (
     RequestCall,
     RequestResponse,
 )
-from roam_trio.metadata import Metadata
-from roam_trio.session import AcceptedConnection
-from roam_trio.session.weight import weight
 from tests.peer import Peer
 
 from .joined import METHOD, Joined

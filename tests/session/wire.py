@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import attrs
 import trio
 
-from roam_trio.envelope import decode_message
 from roam_trio.errors import LinkError
-from roam_trio.ids import Parity
 from roam_trio.links import Link, memory_link_pair
-from roam_trio.messages import (
+from roam_trio.wire.envelope import decode_message
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
     ChannelItem,

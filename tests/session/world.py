@@ -27,6 +27,7 @@ from roam_trio import (
     Metadata,
     Parity,
     Rx,
+    RxClosed,
     RxConnectionLost,
     RxReset,
     RxUnbound,
@@ -217,7 +218,7 @@ class End:
         """Receive what has come."""
         assert isinstance(self.end, Rx)
         with (
-            contextlib.suppress(trio.WouldBlock, *LOST, RxReset, RxUnbound),
+            contextlib.suppress(trio.WouldBlock, *LOST, RxClosed, RxReset, RxUnbound),
             self._complete_at_the_end(),
         ):
             while True:
@@ -258,7 +259,7 @@ class Operation:
     def check(self) -> None:
         """It has failed only as it may."""
         match self.task.error:
-            case None | TxClosed() | TxReset() | RxReset():
+            case None | TxClosed() | TxReset() | RxClosed() | RxReset():
                 pass
             case TxConnectionLost() | RxConnectionLost() as error:
                 assert self.open.was_disturbed, error

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from roam_trio.connecting import Connecting, connect
+from roam_trio.endpoints.connect import Connecting, connect
 
 from ..schemes import Scheme, own_certificate, trusted_certificates
 from .processes import NO_LIMIT, ClientProcess, ServerProcess

@@ -27,8 +27,8 @@ from roam_trio import (
     describe,
     with_metadata,
 )
-from roam_trio.messages import joined
-from roam_trio.schema import INVALID_PAYLOAD
+from roam_trio.codec import INVALID_PAYLOAD
+from roam_trio.wire.messages import joined
 
 from .chain import Judge, Refusal
 from .processes import ListeningProcess, within

@@ -196,7 +196,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 def has_lost(session: Session) -> bool:
     because = session.ended_because
-    return because is not None and isinstance(because.__cause__, SessionLost)
+    return isinstance(because, SessionLost)
 
 
 @within(60)

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from roam_trio import ConnectionLost, spawn
-from roam_trio.connecting import Connecting
+from roam_trio.endpoints.connect import Connecting
 
 from .processes import within
 from .test_ends import ALL_LOST, Start, at_work

@@ -31,16 +31,16 @@ from roam_trio import (
     describe,
     initiator,
 )
-from roam_trio.envelope import encode_message
 from roam_trio.links import connect_tcp
-from roam_trio.messages import (
+from roam_trio.metadata import NO_METADATA
+from roam_trio.wire.envelope import encode_message
+from roam_trio.wire.messages import (
     PROTOCOL_VERSION,
     ChannelGrantCredit,
     Hello,
     HelloYourself,
     RequestCall,
 )
-from roam_trio.metadata import NO_METADATA
 
 from .memory import KIB, MIB
 from .processes import ServerProcess, within

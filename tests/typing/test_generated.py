@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from roam_trio import describe
-from roam_trio.rust import interface_of, write_python, write_rust
-from roam_trio.rust.read import read_rust
+from roam_trio.codegen.rust import interface_of, write_python, write_rust
+from roam_trio.codegen.rust.read import read_rust
 from tests.rust.services import SERVICES
 
 from .checkers import MISSING, ROOT, Errors, mypy_errors, pyright_errors

@@ -9,17 +9,17 @@ import trio
 from roam_trio.conduits import (
     Attachment,
     LinkSource,
-    MsgFamily,
     StableConduit,
     StableConduitRx,
     StableConduitTx,
     StableLimits,
 )
-from roam_trio.conduits.stable.hello import ClientHello, ServerHello
-from roam_trio.conduits.stable.sequence import read_header, write_header
 from roam_trio.errors import DecodeError
 from roam_trio.links import memory_link_pair
 from roam_trio.links.base import Link, LinkRx, LinkTx
+from roam_trio.links.resuming.hello import ClientHello, ServerHello
+from roam_trio.links.resuming.sequence import read_header, write_header
+from roam_trio.wire.family import MsgFamily
 
 __all__ = ["FILLER", "KEY", "Line", "Lines", "Texts"]
 

@@ -21,8 +21,8 @@ from roam_trio import (
     StableLimits,
     prepare_acceptor_attachment,
 )
-from roam_trio.conduits.stable.hello import ClientHello, ServerHello
 from roam_trio.links import memory_link_pair
+from roam_trio.links.resuming.hello import ClientHello, ServerHello
 
 from .lines import Line, Texts
 

@@ -14,8 +14,8 @@ from hypothesis.stateful import (
 )
 
 from roam_trio import DecodeError
-from roam_trio.conduits.stable.exchange import DUPLICATE, Exchange
-from roam_trio.conduits.stable.sequence import MASK, read_header, write_header
+from roam_trio.links.resuming.exchange import DUPLICATE, Exchange
+from roam_trio.links.resuming.sequence import MASK, read_header, write_header
 
 LAST = 2**32 - 1
 

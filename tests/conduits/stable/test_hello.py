@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roam_trio import DecodeError
-from roam_trio.conduits.stable.hello import ClientHello, ServerHello
+from roam_trio.links.resuming.hello import ClientHello, ServerHello
 
 KEY = bytes(range(16))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roam_trio.conduits.stable.keys import MOST_KEYS, KeyRing, new_key
+from roam_trio.links.resuming.keys import MOST_KEYS, KeyRing, new_key
 
 
 def ring_of(index: dict[bytes, str], owner: str = "session") -> KeyRing[str]:

@@ -18,7 +18,7 @@ from roam_trio import (
     StableLimits,
     StableTxStatistics,
 )
-from roam_trio.conduits.stable.hello import ClientHello, ServerHello
+from roam_trio.links.resuming.hello import ClientHello, ServerHello
 
 from .lines import FILLER, KEY, Lines, TextsWithoutFiller
 

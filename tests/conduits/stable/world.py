@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import trio
 
 from roam_trio import Session, acceptor
-from roam_trio.calls import Handler
 from roam_trio.conduits import (
     Backoff,
     RedialingSource,
@@ -19,11 +18,12 @@ from roam_trio.conduits import (
     StableConduitAcceptor,
     StableLimits,
 )
-from roam_trio.envelope import MessageFamily
 from roam_trio.errors import ConduitError, LinkError
 from roam_trio.links import Link, StreamLink
-from roam_trio.messages import Message
+from roam_trio.rpc.handler import Handler
 from roam_trio.testing import Faults, FaultyStream, faulty_stream_pair
+from roam_trio.wire.envelope import MessageFamily
+from roam_trio.wire.messages import Message
 
 __all__ = ["World"]
 

@@ -1,0 +1,187 @@
+"""`RpcPlan`: all that is known of a type, prepared once (`conduit.typeplan`)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from attrs import field, frozen
+
+from ..errors import DecodeError
+from ..schema.annotations import type_name
+from ..schema.shape import ChannelShape, Shape, has_channels
+from ..schema.signature import signature_of
+from .compile import (
+    Collector,
+    Decoder,
+    Encoder,
+    compile_collector,
+    compile_decoder,
+    compile_encoder,
+)
+from .discovery import ChannelLocation, channel_locations
+from .interpret import explain_decode, explain_encode
+
+__all__ = ["ChannelPlan", "RpcPlan", "SelfRef"]
+
+T = TypeVar("T")
+
+
+@frozen
+class SelfRef(Generic[T]):
+    """A decoded value, and the buffer that its `memoryview` fields borrow from.
+
+    A memoryview keeps its buffer alive by itself; this is for whoever wants to hand
+    both on, or to measure what a value holds on to.
+    """
+
+    value: T
+    backing: bytes
+
+
+@frozen(eq=False)
+class ChannelPlan:
+    """A channel among some values: its shape, and the plan of its items.
+
+    Attributes:
+        shape: its direction and credit.
+        items: encodes and decodes the items.
+    """
+
+    shape: ChannelShape
+    items: RpcPlan[Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, shape: ChannelShape) -> ChannelPlan:
+        """Make the plan of a channel."""
+        return cls(shape, RpcPlan(shape.item_type, shape.item))
+
+
+class RpcPlan(Generic[T]):
+    """Encodes and decodes values of one type, and knows where its channels are.
+
+    `rpc_plan` makes plans. The codec is compiled when it is first used.
+
+    Attributes:
+        type: the type, as it was annotated.
+        shape: what it is on the wire.
+        signature: its part in the signature of a method.
+        has_channels: whether values of it can hold channels.
+    """
+
+    def __init__(self, type: Any, shape: Shape) -> None:
+        self.type = type
+        self.shape = shape
+        self.has_channels = has_channels(shape)
+
+    @cached_property
+    def signature(self) -> bytes:
+        return signature_of(self.shape)
+
+    @cached_property
+    def channels(self) -> tuple[ChannelLocation, ...]:
+        """The places where channels may be, in the order of the wire."""
+        return tuple(channel_locations(self.shape))
+
+    @cached_property
+    def title(self) -> str:
+        """The name of the type, for errors."""
+        return type_name(self.type)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return compile_encoder(self.shape, self.title)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return compile_decoder(self.shape, self.title)
+
+    @cached_property
+    def _collector(self) -> Collector:
+        return compile_collector(self.shape, self.title, ChannelPlan.of)
+
+    def encode(self, value: T) -> list[bytes | memoryview]:
+        """Encode a value as pieces that are to be joined (`zerocopy.scatter.plan`).
+
+        Large byte strings, and views of them, are among the pieces as they are, not
+        copied. Of a buffer that can change, the pieces have a copy.
+
+        Raises:
+            EncodeError: the value is not of the type.
+        """
+        pieces: list[bytes | memoryview] = []
+        try:
+            self._encoder(value, pieces.append)
+        except MemoryError:
+            raise
+        except Exception as cause:
+            encoded = _size_of(pieces)
+            raise explain_encode(self.shape, value, cause, encoded) from cause
+        return pieces
+
+    def encode_into(self, value: T, pieces: list[bytes | memoryview]) -> None:
+        """Like `encode`, at the end of a list, which is as before on an error."""
+        before = len(pieces)
+        try:
+            self._encoder(value, pieces.append)
+        except MemoryError:
+            raise
+        except Exception as cause:
+            encoded = _size_of(pieces[before:])
+            del pieces[before:]
+            raise explain_encode(self.shape, value, cause, encoded) from cause
+
+    def decode(self, buffer: bytes | memoryview, start: int = 0) -> T:
+        """Decode a value that extends from `start` to the end of a buffer.
+
+        A field annotated as `memoryview` borrows from the buffer and keeps it alive;
+        everything else is copied.
+
+        Args:
+            buffer: the bytes; a view must be one of bytes.
+            start: the position of the first byte.
+
+        Raises:
+            DecodeError: the bytes are not the encoding of a value of the type.
+        """
+        size = len(buffer)
+        try:
+            value, end = self._decoder(buffer, start, size)
+        except MemoryError:
+            raise
+        except Exception as cause:
+            raise explain_decode(self.shape, buffer, start, cause) from cause
+        if end != size:
+            raise DecodeError(f"{size - end} bytes are left after the value")
+        result: T = value
+        return result
+
+    def borrow(self, backing: bytes) -> SelfRef[T]:
+        """Decode a value that may borrow from the whole buffer `backing`.
+
+        Raises:
+            DecodeError: as `decode`.
+        """
+        return SelfRef(self.decode(backing), backing)
+
+    def collect_channels(self, value: T) -> list[tuple[Any, ChannelPlan]]:
+        """The channels in a value, in the order of the wire (`rpc.channel.discovery`).
+
+        Args:
+            value: a value that this plan has encoded or decoded.
+
+        Returns:
+            Each handle with the plan of the place it is in.
+        """
+        if not self.has_channels:
+            return []
+        found: list[tuple[Any, ChannelPlan]] = []
+        self._collector(value, found.append)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<RpcPlan {self.title}>"
+
+
+def _size_of(pieces: list[bytes | memoryview]) -> int:
+    return sum(map(len, pieces))

@@ -1,0 +1,52 @@
+"""Where plans come from, for a type and for the arguments of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar, overload
+
+from ..schema.annotations import Applied, normalise
+from ..schema.derive import arguments_shape, shape_of
+from .plan import RpcPlan
+
+__all__ = ["args_plan", "rpc_plan"]
+
+T = TypeVar("T")
+
+_plans: Final[dict[Any, RpcPlan[Any]]] = {}
+
+
+@overload
+def rpc_plan(annotation: type[T]) -> RpcPlan[T]: ...
+@overload
+def rpc_plan(annotation: Any) -> RpcPlan[Any]: ...
+def rpc_plan(annotation: Any) -> RpcPlan[Any]:
+    """The plan of a type, the same one for each time it is asked for.
+
+    Raises:
+        SchemaError: the type, or a part of it, cannot go on the wire.
+    """
+    # Types that are equal to Python can differ on the wire, as A | B and B | A do;
+    # their normal forms do not. A plain class is its own.
+    key = annotation if isinstance(annotation, type) else normalise(annotation)
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _plans[key] = RpcPlan(annotation, shape_of(annotation))
+    return plan
+
+
+def args_plan(
+    types: Sequence[Any], names: Sequence[str], path: str
+) -> RpcPlan[tuple[Any, ...]]:
+    """The plan of a method's argument tuple; its errors name the argument.
+
+    Args:
+        types: the annotations of the arguments.
+        names: their names.
+        path: the method, to begin the paths of errors with: ``Adder.add``.
+
+    Raises:
+        SchemaError: an argument cannot go on the wire.
+    """
+    shape = arguments_shape(types, names, path)
+    return RpcPlan(Applied(tuple, tuple(map(normalise, types))), shape)

@@ -1,0 +1,247 @@
+"""The payload of a response: ``Result<T, RoamError<E>>``.
+
+A method's value, an error of its own, or what became of the call instead
+(`rpc.fallible.roam-error`).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, NamedTuple
+
+from ..errors import DecodeError, SchemaError, UserError
+from ..schema.derive import shape_of
+from ..schema.shape import (
+    ConvertedShape,
+    Record,
+    Shape,
+    StructShape,
+    TransparentShape,
+    UnionShape,
+)
+from ..schema.signature import FALLIBLE_SIGNATURE
+from ..schema.subclasses import lost_fields
+from .plan import RpcPlan
+from .primitives import READERS
+
+__all__ = [
+    "CANCELLED",
+    "INVALID_PAYLOAD",
+    "OK",
+    "UNKNOWN_METHOD",
+    "Outcome",
+    "ResultKind",
+    "ResultPlan",
+    "result_plan",
+]
+
+UNKNOWN_METHOD: Final = b"\x01\x01"
+INVALID_PAYLOAD: Final = b"\x01\x02"
+CANCELLED: Final = b"\x01\x03"
+
+OK: Final = b"\x00"
+"""What the response of a method that has returned begins with; its value follows."""
+
+_USER_ERROR: Final = b"\x01\x00"
+
+
+class ResultKind(enum.Enum):
+    """What a response says."""
+
+    OK = "ok"
+    USER = "user error"
+    UNKNOWN_METHOD = "unknown method"
+    INVALID_PAYLOAD = "invalid payload"
+    CANCELLED = "cancelled"
+
+
+class Outcome(NamedTuple):
+    """A decoded response.
+
+    Attributes:
+        kind: what it says.
+        value: the method's value or its own error; None for the other kinds.
+    """
+
+    kind: ResultKind
+    value: Any
+
+
+_PROTOCOL_ERRORS: Final = {
+    UNKNOWN_METHOD[1]: Outcome(ResultKind.UNKNOWN_METHOD, None),
+    INVALID_PAYLOAD[1]: Outcome(ResultKind.INVALID_PAYLOAD, None),
+    CANCELLED[1]: Outcome(ResultKind.CANCELLED, None),
+}
+
+
+class ResultPlan:
+    """Encodes and decodes the responses of one method.
+
+    Attributes:
+        ok: the plan of the success type.
+        error: the plan of the method's own error type, or None if it cannot fail.
+        signature: the result's part in the signature of the method.
+        exceptions: the exception classes that are errors of the method's own.
+    """
+
+    def __init__(self, ok: RpcPlan[Any], error: RpcPlan[Any] | None) -> None:
+        self.ok = ok
+        self.error = error
+        self.signature = ok.signature if error is None else FALLIBLE_SIGNATURE
+        self.exceptions = () if error is None else _exceptions(error.shape)
+        self._records = {} if error is None else _records(error.shape)
+
+    def encode_ok(self, value: Any) -> list[bytes | memoryview]:
+        """The response of a method that has returned.
+
+        Raises:
+            EncodeError: the value is not of the declared type.
+        """
+        pieces: list[bytes | memoryview] = [OK]
+        self.ok.encode_into(value, pieces)
+        return pieces
+
+    def encode_user_error(self, value: Any) -> list[bytes | memoryview]:
+        """The response of a method that has failed with an error of its own.
+
+        Raises:
+            EncodeError: the error is not of the declared type.
+            TypeError: the method has no error type.
+        """
+        if self.error is None:
+            raise TypeError("the method declares no error type")
+        pieces: list[bytes | memoryview] = [_USER_ERROR]
+        self.error.encode_into(value, pieces)
+        return pieces
+
+    def as_declared(self, error: Exception) -> tuple[Exception, list[str]]:
+        """An exception as an instance of the class that the method declares.
+
+        A handler may raise one of a derived class, for those who catch the declared one
+        catch that as well.
+
+        Returns:
+            The exception, which is another one if the derived class has more fields,
+            and the names of those.
+        """
+        for cls in type(error).__mro__:
+            record = self._records.get(cls)
+            if record is not None:
+                lost = lost_fields(error, cls)
+                return (_base_of(error, record) if lost else error), lost
+        return error, []
+
+    def decode(self, buffer: bytes | memoryview, start: int = 0) -> Outcome:
+        """Decode a response that extends from `start` to the end of a buffer.
+
+        Raises:
+            DecodeError: the bytes are no response of this method.
+        """
+        tag, pos = _tag(buffer, start)
+        if tag == 0:
+            return Outcome(ResultKind.OK, self.ok.decode(buffer, pos))
+        if tag != 1:
+            raise DecodeError(f"expected a result (00 or 01), got {tag}")
+        tag, pos = _tag(buffer, pos)
+        if tag == 0:
+            return Outcome(ResultKind.USER, self._user_error(buffer, pos))
+        if tag not in _PROTOCOL_ERRORS:
+            raise DecodeError(f"expected an error of a call (00 to 03), got {tag}")
+        if pos < len(buffer):
+            raise DecodeError(f"{len(buffer) - pos} bytes are left after the error")
+        return _PROTOCOL_ERRORS[tag]
+
+    def _user_error(self, buffer: bytes | memoryview, pos: int) -> Any:
+        if self.error is None:
+            raise DecodeError(
+                "got an error of the method's own, but it declares no error type"
+            )
+        return self.error.decode(buffer, pos)
+
+
+def _tag(buffer: bytes | memoryview, pos: int) -> tuple[int, int]:
+    """The tag at a position, and the position after it."""
+    try:
+        tag = buffer[pos]
+        return (tag, pos + 1) if tag < 0x80 else READERS[32](buffer, pos + 1, tag)
+    except (IndexError, ValueError) as cause:
+        raise DecodeError("expected the tag of a result") from cause
+
+
+def _exceptions(shape: Shape) -> tuple[type[Exception], ...]:
+    return tuple(cls for cls in _classes(shape) if issubclass(cls, Exception))
+
+
+def _classes(shape: Shape) -> list[type[Any]]:
+    if isinstance(shape, ConvertedShape):
+        return [shape.cls]
+    return list(_records(shape))
+
+
+def _records(shape: Shape) -> dict[type[Any], Record]:
+    match shape:
+        case StructShape(_, record) | TransparentShape(record):
+            records = [record]
+        case UnionShape(_, variants):
+            records = [variant.record for variant in variants]
+        case _:
+            records = []
+    return {record.cls: record for record in records}
+
+
+def _base_of(error: Exception, record: Record) -> Exception:
+    """An instance of the class of `record` with the fields that `error` has."""
+    values = {field.keyword: getattr(error, field.attribute) for field in record.fields}
+    base: Exception = record.cls(**values)
+    return base
+
+
+def _check_errors(shape: Shape, path: str) -> None:
+    """Refuse exception classes that can never reach a caller as themselves.
+
+    Raises:
+        SchemaError: a class among the errors is of this kind.
+    """
+    for cls in _classes(shape):
+        why = _why_it_cannot_arrive(cls)
+        if why is not None:
+            raise SchemaError(
+                f"{cls.__qualname__} cannot be an error of a method: {why}; derive it "
+                "from Exception alone",
+                path,
+            )
+
+
+def _why_it_cannot_arrive(cls: type[Any]) -> str | None:
+    if issubclass(cls, StopIteration | StopAsyncIteration):
+        return "Python does not let one out of a coroutine as itself"
+    if issubclass(cls, BaseExceptionGroup):
+        return "a group is taken for the errors in it"
+    if issubclass(cls, UserError):
+        return "a UserError stands for the error that it carries"
+    if issubclass(cls, BaseException) and not issubclass(cls, Exception):
+        return "it is no Exception, and so does not end one call but what runs it"
+    return None
+
+
+def result_plan(ok: Any, error: Any | None, path: str = "") -> ResultPlan:
+    """The plan of a method's responses.
+
+    Args:
+        ok: the success type; None for a method that returns nothing.
+        error: the method's own error type, or None if it cannot fail.
+        path: the method, to begin the paths of errors with: ``Adder.add``.
+
+    Raises:
+        SchemaError: one of the types cannot go on the wire, or holds channels
+            (`rpc.channel.placement`); or the error is an exception class that can never
+            reach a caller as itself.
+    """
+    ok_shape = shape_of(ok, f"{path} -> return", no_channels="in a return type")
+    ok_plan: RpcPlan[Any] = RpcPlan(ok, ok_shape)
+    if error is None:
+        return ResultPlan(ok_plan, None)
+    error_path = f"{path} -> error"
+    error_shape = shape_of(error, error_path, no_channels="in an error type")
+    _check_errors(error_shape, error_path)
+    return ResultPlan(ok_plan, RpcPlan(error, error_shape))

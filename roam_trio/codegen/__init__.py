@@ -1,0 +1,1 @@
+"""Source in other languages, from and for services."""

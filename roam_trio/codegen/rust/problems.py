@@ -1,0 +1,54 @@
+"""What in a Rust source has no counterpart in Python, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from ...errors import RoamTrioError
+
+__all__ = ["Problem", "RustError", "Unreadable"]
+
+
+@frozen(order=True)
+class Problem:
+    """One thing that cannot be read.
+
+    Attributes:
+        line, column: where it begins, both counted from 1.
+        text: what is wrong, and how to put it right.
+    """
+
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.text}"
+
+
+class RustError(RoamTrioError):
+    """A Rust source has no counterpart in Python.
+
+    Attributes:
+        name: the name of the source, for people.
+        problems: everything that was found, in the order of the source.
+    """
+
+    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(f"{name}:{each}" for each in problems))
+        self.name = name
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        # Each has a line of its own, as none of it is from a peer.
+        return "\n".join(f"{self.name}:{each}" for each in self.problems)
+
+
+class Unreadable(Exception):
+    """Stops the reading of one definition or method."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.text)
+        self.problem = problem

@@ -1,0 +1,116 @@
+"""Columns: many values of one type at once, field by field instead of one by one.
+
+A *column* holds what stands in one place of every record. Numbers become one byte
+string, little-endian and of one size; texts become a list; a list of lists becomes its
+lengths, and one column of all items. What results is a handful of objects, however many
+records there are, and msgspec turns them into MessagePack and back.
+
+    [Point(x=1, y="a"), Point(x=2, y="b")]  ->  [01 02, ["a", "b"]]
+
+The form follows from the wire types alone: a class and a tuple of the same fields, or
+a class under another name, have the same columns. A column accepts no value that
+postcard would not encode; it may refuse some that postcard would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ..schema.shape import (
+    ArrayShape,
+    BoolShape,
+    BytesShape,
+    ConvertedShape,
+    EnumShape,
+    FloatShape,
+    IntShape,
+    ListShape,
+    OptionShape,
+    Shape,
+    StrShape,
+    StructShape,
+    TransparentShape,
+    TupleShape,
+)
+from .leaves import (
+    TEXTS,
+    Bools,
+    ByteArrays,
+    ByteStrings,
+    Column,
+    Floats,
+    Members,
+    Numbers,
+    Texts,
+)
+from .parts import (
+    Converted,
+    Lists,
+    OptionalTexts,
+    Options,
+    Records,
+    Transparent,
+    Tuples,
+)
+
+__all__ = ["Column", "column_of"]
+
+_MOST_MEMBERS: Final = 256
+_U8: Final = IntShape("u8", 8, signed=False)
+
+
+def column_of(shape: Shape) -> Column | None:
+    """The column of a shape, or None if it has no such form."""
+    match shape:
+        case BoolShape():
+            return Bools()
+        case IntShape(_, bits, signed) if bits <= 64:
+            return Numbers(bits, signed=signed)
+        case FloatShape(bits):
+            return Floats(bits)
+        case StrShape():
+            return Texts()
+        case BytesShape(view=False, slice=False):
+            return ByteStrings()
+        case ArrayShape(_, length, "bytes") if length:
+            return ByteArrays(length)
+        case EnumShape(members=members) if len(members) <= _MOST_MEMBERS:
+            return Members(members)
+        case OptionShape() | ListShape() | TransparentShape() | ConvertedShape():
+            return _around(shape)
+        case TupleShape(_, items):
+            columns = _columns_of(items)
+            return None if columns is None else Tuples(columns)
+        case StructShape(_, record):
+            columns = _columns_of([each.shape for each in record.fields])
+            return None if columns is None else Records(record, columns)
+        case _:
+            return None
+
+
+def _around(
+    shape: OptionShape | ListShape | TransparentShape | ConvertedShape,
+) -> Column | None:
+    inner_shape = shape.item if isinstance(shape, ListShape) else shape.inner
+    inner = column_of(inner_shape)
+    if inner is None:
+        return None
+    match shape:
+        case OptionShape():
+            return OptionalTexts(inner) if inner.wire == TEXTS else Options(inner)
+        case ListShape():
+            # A list of u8 is bytes to a peer that says so.
+            is_bytes = shape.item == _U8
+            return None if is_bytes or shape.slice else Lists(shape.python, inner)
+        case TransparentShape(record):
+            return Transparent(record, inner)
+        case ConvertedShape():
+            return Converted(shape, inner)
+
+
+def _columns_of(shapes: Sequence[Shape]) -> list[Column] | None:
+    """A column for each, or None: also if there are none, for they would not tell how
+    many values there are."""
+    columns = [column for shape in shapes if (column := column_of(shape)) is not None]
+    return columns if columns and len(columns) == len(shapes) else None

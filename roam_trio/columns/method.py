@@ -1,0 +1,239 @@
+"""Lists of records in columns, where both peers of a call know them.
+
+Columns are quicker than postcard for long lists of records, and nobody but roam_trio
+knows them. So each method for whose types they pay finds out by itself, in the metadata
+of its calls (`columns_entry`):
+
+    request   "the result may be in columns"
+    response  "the arguments may be in columns, next time"
+
+A result in columns begins with a byte that no result in postcard begins with. Arguments
+that may be in columns have a byte in front. For each value its sender decides, and
+falls back on postcard for what is short or unusual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from ..codec import INVALID_PAYLOAD, Outcome, ResultKind, ResultPlan, RpcPlan
+from ..errors import DecodeError, PayloadTooLarge
+from ..metadata import NO_METADATA, Metadata
+from ..rpc.binding import ChannelBinder, Payload
+from ..rpc.caller import Caller
+from ..rpc.handler import ReplySink
+from ..wire.messages import Encoded, RequestCall, RequestResponse, joined
+from .entry import (
+    MARKED,
+    READS_ARGUMENTS,
+    READS_RESULT,
+    said_in,
+    with_entry,
+    without_entry,
+)
+from .plan import ColumnsPlan, columns_of
+
+__all__ = ["ColumnsReply", "MethodColumns", "method_columns", "unmarked_call"]
+
+_ARGS_IN_POSTCARD, _ARGS_IN_COLUMNS = b"\x00", b"\x01"
+_RESULT_IN_COLUMNS = b"\x02"
+
+
+@attrs.frozen(eq=False)
+class MethodColumns:
+    """How the arguments and the result of one method go in columns.
+
+    Attributes:
+        args_plan: the plan of its arguments, in postcard.
+        result_plan: the same of its result.
+        args: how its arguments go in columns; None if they never do.
+        result: the same of its result.
+    """
+
+    args_plan: RpcPlan[tuple[Any, ...]]
+    result_plan: ResultPlan
+    args: ColumnsPlan | None
+    result: ColumnsPlan | None
+
+    # ------------------------------------------------------------ the caller
+
+    async def call(
+        self,
+        caller: Caller,
+        method_id: int,
+        args: tuple[Any, ...],
+        metadata: Metadata,
+        readers: set[int],
+    ) -> RequestResponse:
+        """Make a call; see `Caller.call`.
+
+        Args:
+            caller: makes it.
+            method_id: the method's identity.
+            args: its arguments.
+            metadata: goes with the request.
+            readers: the methods whose arguments the peer is known to read in columns;
+                this one is added or taken out as its answer says.
+        """
+        says = 0 if self.result is None else READS_RESULT
+        if self.args is not None and method_id in readers:
+            payload = _MarkedArguments(self.args_plan, self.args, args)
+            marked = with_entry(metadata, says | MARKED)
+            try:
+                response = await caller.call(method_id, payload, metadata=marked)
+            except PayloadTooLarge:
+                pass  # postcard may be shorter
+            else:
+                if joined(response.ret) != INVALID_PAYLOAD:
+                    return _unmarked_response(response)
+                # No handler has seen the call, which may have got to somebody else.
+                readers.discard(method_id)
+        response = await caller.call(
+            method_id,
+            Payload(self.args_plan, args),
+            metadata=with_entry(metadata, says),
+        )
+        said = said_in(response.metadata)
+        if said is None:
+            return response
+        if said & READS_ARGUMENTS:
+            readers.add(method_id)
+        return _unmarked_response(response)
+
+    def decode(self, ret: bytes | memoryview) -> Outcome:
+        """As `ResultPlan.decode`, of a response to `call`."""
+        if self.result is not None and ret[:1] == _RESULT_IN_COLUMNS:
+            return Outcome(ResultKind.OK, self.result.decode(ret, 1))
+        return self.result_plan.decode(ret)
+
+    # ------------------------------------------------------------ the handler
+
+    def decoder(self, said: int) -> Callable[[bytes | memoryview], tuple[Any, ...]]:
+        """What decodes the arguments of a request that says `said`."""
+        return self._decode_marked if said & MARKED else self.args_plan.decode
+
+    def _decode_marked(self, args: bytes | memoryview) -> tuple[Any, ...]:
+        if args[:1] == _ARGS_IN_POSTCARD:
+            return self.args_plan.decode(args, 1)
+        if args[:1] != _ARGS_IN_COLUMNS or self.args is None:
+            raise DecodeError(
+                "expected 00 (postcard) or 01 (columns) in front of the arguments"
+            )
+        decoded: tuple[Any, ...] = self.args.decode(args, 1)
+        return decoded
+
+
+def method_columns(
+    args_plan: RpcPlan[tuple[Any, ...]], result_plan: ResultPlan
+) -> MethodColumns | None:
+    """The columns of a method, or None if neither arguments nor result go in any."""
+    args, result = columns_of(args_plan), columns_of(result_plan.ok)
+    if args is None and result is None:
+        return None
+    return MethodColumns(args_plan, result_plan, args, result)
+
+
+class _MarkedArguments(Payload):
+    """Arguments with a byte in front that says what they are in."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(
+        self, plan: RpcPlan[Any], columns: ColumnsPlan, value: tuple[Any, ...]
+    ) -> None:
+        super().__init__(plan, value)
+        self._columns = columns
+
+    def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
+        encoded = self._columns.encode(self.value)
+        if encoded is not None:
+            return (), [_ARGS_IN_COLUMNS, encoded]
+        pieces: list[bytes | memoryview] = [_ARGS_IN_POSTCARD]
+        self.plan.encode_into(self.value, pieces)
+        return (), pieces
+
+
+def _unmarked_response(response: RequestResponse) -> RequestResponse:
+    response.metadata = without_entry(response.metadata)
+    return response
+
+
+def unmarked_call(call: RequestCall) -> RequestCall:
+    """A request as its handler is to see it."""
+    return RequestCall(
+        call.connection_id,
+        call.request_id,
+        call.method_id,
+        call.channels,
+        without_entry(call.metadata),
+        call.args,
+    )
+
+
+class ColumnsReply(ReplySink):
+    """The reply to a request that has the entry: its result may go in columns.
+
+    It tells the caller as well whether its arguments may, next time.
+
+    Args:
+        columns: those of the method.
+        said: what the request says.
+        reply: where the response goes.
+    """
+
+    __slots__ = ("_columns", "_in_columns", "_reads_result", "_reply", "_value")
+
+    def __init__(self, columns: MethodColumns, said: int, reply: ReplySink) -> None:
+        self._columns = columns
+        self._reads_result = bool(said & READS_RESULT)
+        self._reply = reply
+        self._in_columns: Encoded | None = None
+        self._value: Any = None
+
+    def encode_ok(self, value: Any) -> Encoded:
+        """As `ResultPlan.encode_ok`, in what is best for the caller."""
+        plan = self._columns.result if self._reads_result else None
+        encoded = None if plan is None else plan.encode(value)
+        if encoded is None:
+            return self._columns.result_plan.encode_ok(value)
+        self._value = value
+        self._in_columns = [_RESULT_IN_COLUMNS, encoded]
+        return self._in_columns
+
+    async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
+        metadata = self._answering(metadata)
+        try:
+            await self._reply.send(ret, metadata)
+        except PayloadTooLarge:
+            if ret is not self._in_columns:
+                raise
+            await self._reply.send(self._in_postcard(), metadata)
+
+    def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
+        metadata = self._answering(metadata)
+        try:
+            self._reply.send_nowait(ret, metadata)
+        except PayloadTooLarge:
+            if ret is not self._in_columns:
+                raise
+            self._reply.send_nowait(self._in_postcard(), metadata)
+
+    def _in_postcard(self) -> Encoded:
+        """The result that was in columns, which may be shorter like this."""
+        return self._columns.result_plan.encode_ok(self._value)
+
+    def _answering(self, metadata: Metadata) -> Metadata:
+        if self._columns.args is None:
+            return metadata
+        return with_entry(metadata, READS_ARGUMENTS)
+
+    @property
+    def is_sent(self) -> bool:
+        return self._reply.is_sent
+
+    @property
+    def channel_binder(self) -> ChannelBinder:
+        return self._reply.channel_binder

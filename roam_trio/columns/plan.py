@@ -1,0 +1,152 @@
+"""`ColumnsPlan`: encodes and decodes what holds lists of records in columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from ..codec.plan import RpcPlan
+from ..codec.source import Module
+from ..codec.walk import raised, raised_without_values
+from ..errors import DecodeError
+from ..schema.shape import (
+    ListShape,
+    Shape,
+    StrShape,
+    StructShape,
+    TransparentShape,
+    TupleShape,
+    UnionShape,
+    children,
+)
+from .derive import Column, column_of
+
+__all__ = ["FEWEST", "ColumnsPlan", "columns_of"]
+
+FEWEST: Final = 8
+"""With fewer records than these, postcard is as quick."""
+
+
+MOST_PARTS: Final = 1000
+"""Of a type with more parts, there would be a column for each, mostly empty."""
+
+
+class ColumnsPlan:
+    """Encodes and decodes values of one type in columns (`columns`).
+
+    `columns_of` makes them, for types that hold a list of records or texts.
+    """
+
+    def __init__(self, title: str, column: Column, count: Callable[[Any], int]) -> None:
+        self._title = title
+        self._column = column
+        self._count = count
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(column.wire).decode
+
+    def encode(self, value: Any) -> bytes | None:
+        """Encode a value, or return None if postcard is to: there are few records, or
+        something in it is not of its type, or not quite.
+
+        Postcard then says what is wrong, if anything is.
+        """
+        try:
+            if self._count(value) < FEWEST:
+                return None
+            return self._encode(self._column.take([value]))
+        except MemoryError:
+            raise
+        except Exception:
+            return None
+
+    def decode(self, buffer: bytes | memoryview, start: int = 0) -> Any:
+        """Decode a value that extends from `start` to the end of a buffer.
+
+        Raises:
+            DecodeError: the bytes are no value of the type in columns.
+        """
+        try:
+            column = self._decode(memoryview(buffer)[start:])
+            (value,) = self._column.build(column, 1)
+        except MemoryError:
+            raise
+        except Exception as cause:
+            what = f"expected {self._title} in columns"
+            raise DecodeError(
+                f"{what}: {raised(cause)}",
+                without_values=f"{what}: {_without_values(cause)}",
+            ) from cause
+        return value
+
+    def __repr__(self) -> str:
+        return f"<ColumnsPlan {self._title}>"
+
+
+def columns_of(plan: RpcPlan[Any]) -> ColumnsPlan | None:
+    """Make the columns of a type, or None if they would not be quicker, or cannot be.
+
+    Args:
+        plan: of the type.
+    """
+    shape, title = plan.shape, plan.title
+    if _count_parts(shape, {}) > MOST_PARTS:
+        return None
+    lists = list(_lists(shape, "value"))
+    column = column_of(shape) if lists else None
+    if column is None:
+        return None
+    module = Module(f"counter of {title}")
+    function = module.function("count", "value")
+    function.line(f"return {' + '.join(f'len({each})' for each in lists)}")
+    return ColumnsPlan(title, column, module.compile(function.name))
+
+
+def _count_parts(shape: Shape, known: dict[str, int]) -> int:
+    """How many types a type is made of, those that stand in it twice twice."""
+    if not isinstance(shape, TupleShape | StructShape | UnionShape):
+        return 1 + sum(_count_parts(each, known) for each in children(shape))
+    if shape.name not in known:
+        known[shape.name] = 1 + sum(
+            _count_parts(each, known) for each in children(shape)
+        )
+    return known[shape.name]
+
+
+def _lists(shape: Shape, value: str) -> Iterator[str]:
+    """Expressions for the lists in a value that can be long, and are quicker in
+    columns: not those within lists, nor those that may be missing."""
+    match shape:
+        case ListShape(item) if _is_worth_it(item):
+            yield value
+        case TupleShape(_, items):
+            for index, item in enumerate(items):
+                yield from _lists(item, f"{value}[{index}]")
+        case StructShape(_, record) | TransparentShape(record):
+            for field in record.fields:
+                yield from _lists(field.shape, f"{value}.{field.attribute}")
+        case _:
+            return
+
+
+_OF_TYPES: Final = re.compile(r"Expected `[^`']*`, got `[^`']*`( - at `[$.\[\]0-9]*`)?")
+"""What msgspec says of a value of another type; of others it may quote a part."""
+
+
+def _without_values(cause: Exception) -> str:
+    """A cause without any part of the value, which is a peer's."""
+    if _OF_TYPES.fullmatch(str(cause)) or type(cause) is msgspec.DecodeError:
+        return raised(cause)
+    return raised_without_values(cause)
+
+
+def _is_worth_it(item: Shape) -> bool:
+    match item:
+        case StructShape() | TupleShape() | StrShape():
+            return True
+        case TransparentShape():
+            return _is_worth_it(item.inner)
+        case _:
+            return False

@@ -1,0 +1,53 @@
+"""The process that serves the demo, seen from within."""
+
+from __future__ import annotations
+
+import os
+
+import trio
+
+from ..endpoints.serve import Server, serve
+from ..service import dispatcher
+from .handler import Counter
+from .service import WordCounter
+
+__all__ = ["serve_until_stdin_ends"]
+
+URL = "tcp://127.0.0.1:0"
+
+
+async def serve_until_stdin_ends() -> int:
+    """Print where it listens, and serve until standard input ends.
+
+    Whoever starts this process holds the other end of its standard input, and so it
+    does not outlive them, however they end.
+
+    Returns:
+        The exit code of the process, 0.
+    """
+    async with trio.open_nursery() as nursery:
+        handler = dispatcher(WordCounter, Counter())
+        server: Server = await nursery.start(serve, URL, handler)
+        if _print(server.url):
+            await _stdin_ends()
+        nursery.cancel_scope.cancel()
+    return 0
+
+
+def _print(line: str) -> bool:
+    """Whether there is still somebody to read it."""
+    try:
+        os.write(1, line.encode() + b"\n")
+    except BrokenPipeError:
+        return False
+    return True
+
+
+async def _stdin_ends() -> None:
+    # A read that waits cannot be cut short, so the thread is left behind when cancelled
+    # and ends with the process. `os.read`, as `sys.stdin` would hold a lock meanwhile.
+    def read_to_the_end() -> None:
+        while os.read(0, 4096):
+            pass
+
+    await trio.to_thread.run_sync(read_to_the_end, abandon_on_cancel=True)

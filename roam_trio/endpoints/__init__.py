@@ -1,0 +1,1 @@
+"""Sessions by URL: `connect`, `serve`, `spawn`."""

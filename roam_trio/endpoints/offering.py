@@ -1,0 +1,59 @@
+"""Services by name: which service a virtual connection is for.
+
+The opener says so in the metadata entry with the key ``service``, as `Session.open`
+does; a name that is not offered is a rejection that lists those that are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..legible import legible
+from ..metadata import Metadata, MetadataFlags
+from ..rpc.handler import Handler
+from ..session import SERVICE_KEY, AcceptedConnection
+from ..wire.messages import ConnectionSettings
+
+__all__ = ["OfferedServices"]
+
+
+class OfferedServices:
+    """A `ConnectionAcceptor` that chooses a handler by name.
+
+    Args:
+        handlers: the handlers by the names of their services.
+        max_concurrent_requests: how many requests in flight each connection accepts.
+    """
+
+    def __init__(
+        self, handlers: Mapping[str, Handler], *, max_concurrent_requests: int = 64
+    ) -> None:
+        self._handlers = dict(handlers)
+        self._max_concurrent_requests = max_concurrent_requests
+
+    async def accept(
+        self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
+    ) -> AcceptedConnection | Metadata:
+        """See `ConnectionAcceptor.accept`."""
+        name = metadata.get(SERVICE_KEY)
+        handler = self._handlers.get(name) if isinstance(name, str) else None
+        if handler is None:
+            names = ", ".join(sorted(self._handlers))
+            return Metadata.of(
+                {"error": f"{_wanted(metadata)} of the services: {names}"}
+            )
+        return AcceptedConnection(
+            handler=handler, max_concurrent_requests=self._max_concurrent_requests
+        )
+
+    def __repr__(self) -> str:
+        return f"<OfferedServices {', '.join(sorted(self._handlers))}>"
+
+
+def _wanted(metadata: Metadata) -> str:
+    for entry in metadata:
+        if entry.key == SERVICE_KEY:
+            if entry.flags & MetadataFlags.SENSITIVE:
+                return "the one named is none"
+            return f"{legible(repr(entry.value))} is not one"
+    return f"none was named (metadata key: {SERVICE_KEY})"

@@ -1,0 +1,104 @@
+"""What sessions are set up with by those who make them from URLs or commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+import attrs
+
+from ..conduits import StableLimits
+from ..limits import Limits
+from ..links import StreamLimits
+from ..metadata import Metadata, MetadataLike
+from ..rpc.handler import Handler, check_handler
+from ..session import ConnectionAcceptor, SessionKeepaliveConfig
+from .offering import OfferedServices
+
+__all__ = ["BuilderOptions", "SessionOptions"]
+
+
+def _as_metadata(source: MetadataLike) -> Metadata:
+    return Metadata.of(source)
+
+
+def _check_handlers(
+    instance: object,
+    attribute: object,
+    value: Handler | Mapping[str, Handler] | None,
+) -> None:
+    if isinstance(value, Mapping):
+        for handler in value.values():
+            check_handler(handler)
+    elif value is not None:
+        check_handler(value)
+
+
+class BuilderOptions(TypedDict):
+    """The arguments of `initiator` and `acceptor`."""
+
+    max_concurrent_requests: int
+    on_connection: ConnectionAcceptor | None
+    keepalive: SessionKeepaliveConfig | None
+    metadata: Metadata
+    limits: Limits
+    strict: bool
+
+
+@attrs.frozen
+class SessionOptions:
+    """What sessions are set up with, checked before there is a connection."""
+
+    handler: Handler | Mapping[str, Handler] | None = attrs.field(
+        validator=_check_handlers
+    )
+    max_concurrent_requests: int = attrs.field(
+        validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
+    )
+    metadata: Metadata = attrs.field(converter=_as_metadata)
+    keepalive: SessionKeepaliveConfig | None
+    limits: Limits
+    strict: bool
+
+    @property
+    def root_handler(self) -> Handler | None:
+        """What answers on the root connection."""
+        return None if isinstance(self.handler, Mapping) else self.handler
+
+    @property
+    def for_builder(self) -> BuilderOptions:
+        """What `initiator` and `acceptor` take."""
+        offered = None
+        if isinstance(self.handler, Mapping):
+            offered = OfferedServices(
+                self.handler, max_concurrent_requests=self.max_concurrent_requests
+            )
+        return {
+            "max_concurrent_requests": self.max_concurrent_requests,
+            "on_connection": offered,
+            "keepalive": self.keepalive,
+            "metadata": self.metadata,
+            "limits": self.limits,
+            "strict": self.strict,
+        }
+
+    @property
+    def stream_limits(self) -> StreamLimits:
+        """What the links below the sessions may hold."""
+        return StreamLimits(
+            max_payload=self.limits.max_payload,
+            max_unsent_bytes=self.limits.max_unsent_bytes,
+        )
+
+    @property
+    def stable_limits(self) -> StableLimits:
+        """What the conduits of sessions that resume may hold."""
+        limits = self.limits
+        return StableLimits(
+            max_payload=limits.max_payload,
+            unacknowledged_frames=limits.unacknowledged_frames,
+            unacknowledged_bytes=limits.unacknowledged_bytes,
+            handshake_seconds=limits.handshake_seconds,
+            resume_seconds=limits.resume_seconds,
+            lost_clients=limits.lost_clients,
+        )

@@ -1,0 +1,350 @@
+"""`serve` by URL: the short way to a server.
+
+server = await nursery.start(serve, "tcp://127.0.0.1:0", dispatcher(Adder, Impl()))
+print(server.url)
+
+How links are made for a URL is decided in `roam_trio.transports`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import trio
+
+from ..conduits import (
+    BareConduitAcceptor,
+    Conduit,
+    ConduitAcceptor,
+    StableConduitAcceptor,
+)
+from ..errors import ConduitError, LinkError, SessionError, SessionIoError
+from ..legible import without_secrets
+from ..limits import DEFAULT_LIMITS, Limits
+from ..links import Link
+from ..log_budget import log_budget_of_server
+from ..logs import Log, address_of_peer
+from ..metadata import MetadataLike
+from ..quantities import check_seconds
+from ..rpc.handler import Handler, check_handler
+from ..running import check_run, check_trio_runs
+from ..session import Session, SessionKeepaliveConfig, acceptor
+from ..transports import (
+    LinkFactory,
+    LinkListener,
+    LinkOptions,
+    transports_for,
+    urls_of,
+)
+from ..transports.listening import accept_when_possible
+from ..wire.envelope import MessageFamily
+from ..wire.messages import Message
+from .options import SessionOptions
+
+__all__ = ["Server", "serve"]
+
+logger = Log("roam_trio.endpoints.serve")
+
+
+class Server:
+    """A running server, as `serve` reports it."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        listening: trio.CancelScope,
+        accepting: dict[trio.CancelScope, None],
+        sessions: _Sessions,
+    ) -> None:
+        self._urls = tuple(urls)
+        self._token = trio.lowlevel.current_trio_token()
+        self._listening = listening
+        self._accepting = accepting
+        self._sessions = sessions
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with the port it really has; the first of several."""
+        return self._urls[0]
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Everywhere it listens, in the order in which `serve` was told."""
+        return self._urls
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The sessions that are open now."""
+        return self._sessions.open
+
+    async def shutdown(self, grace: float = 0.0) -> None:
+        """Stop listening, and end every session; `serve` returns then.
+
+        For `grace` seconds, calls in flight and open channels may finish, while new
+        calls and connections are refused; see `Session.shutdown`. Handshakes that are
+        not complete are given up.
+
+        Raises:
+            ValueError: `grace` is negative or infinite; the server goes on.
+            TypeError: `grace` is no number.
+        """
+        check_seconds("grace", grace, may_be_zero=True)
+        check_run(self._token, "this server")
+        self._listening.cancel()
+        for scope in self._accepting:
+            scope.cancel()
+        async with trio.open_nursery() as nursery:
+            for session in self._sessions.all:
+                nursery.start_soon(session.shutdown, grace)
+
+    def __repr__(self) -> str:
+        ending = ", shutting down" if self._listening.cancel_called else ""
+        where = ", ".join(map(without_secrets, self._urls))
+        return f"<Server {where}, {len(self.sessions)} sessions{ending}>"
+
+
+async def serve(
+    url: str | Sequence[str],
+    handler: Handler | Mapping[str, Handler],
+    *,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    origins: Sequence[str] = (),
+    max_sessions: int = 1024,
+    resume: bool = False,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listen, and serve whoever connects, until cancelled; for ``nursery.start``.
+
+    A session that could not be set up, or that ends for what its client did, leaves a
+    warning in the log, and harms no other.
+
+    Args:
+        url: ``tcp://host:port`` or another that the guide has in its table, or several.
+            Port 0 takes a free one, see `Server.url`. Without a host it listens on
+            every address of the machine.
+        handler: answers the calls of every client; `dispatcher` makes one. Or handlers
+            by name, ``{"counter": dispatcher(Counter, CounterImpl())}``: a client opens
+            a connection for each service that it uses, with `Session.open`.
+        max_concurrent_requests: how many calls each client may have in flight on each
+            of its connections.
+        metadata: sent along with every handshake.
+        keepalive: when to ping clients; None for never.
+        limits: what each client can make this side hold.
+        strict: see `connect`.
+        ssl_context: for URLs with TLS: one with the server's certificate.
+        origins: the web pages that may connect over WebSocket, such as
+            ``"https://example.org"``. Pages of other origins are refused, and programs
+            that are no browsers have none.
+        max_sessions: how many sessions there may be at a time, those included that
+            are being set up. Who connects beyond that waits until another has left;
+            with `resume`, a new client is refused.
+        resume: keep the session of a client that has lost its link, and go on when the
+            client comes back, from whatever address; see `Limits.resume_seconds`. All
+            clients have to connect with ``resume=True`` then.
+
+    Raises:
+        ValueError: a URL is wrong, or an option is out of range.
+        TypeError: `handler` is not a `Handler`, `url` no text, or `origins` one.
+        OSError: it cannot listen there, or a socket that it listens on has broken.
+    """
+    check_trio_runs("serve()")
+    options = SessionOptions(
+        handler, max_concurrent_requests, metadata, keepalive, limits, strict
+    )
+    if not isinstance(handler, Mapping):
+        check_handler(handler)  # and None is none of a server's
+    if max_sessions < 1:
+        raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
+    link_options = LinkOptions(
+        limits=options.stream_limits, ssl_context=ssl_context, origins=origins
+    )
+    urls = urls_of(url)
+    if not urls:
+        raise ValueError("expected at least one URL to listen at, got none")
+    begin = [
+        transport.to_listen(each, link_options)
+        for each, transport in zip(
+            urls, transports_for(urls, link_options), strict=True
+        )
+    ]
+    with ExitStack() as closing:
+        listeners: list[LinkListener] = []
+        for begin_one in begin:
+            for listener in await begin_one():
+                closing.callback(listener.close)
+                listeners.append(listener)
+        closing.enter_context(log_budget_of_server(limits))
+        await _Serving(options, max_sessions, resume).run(listeners, task_status)
+
+
+_ENDS_OF_CLIENTS: Final = (
+    SessionError,
+    LinkError,
+    ConduitError,
+    OSError,
+    trio.BrokenResourceError,
+)
+"""What a handshake fails with, of a session, a WebSocket or TLS, that its client has
+broken off, or has done wrong."""
+
+
+async def _let_go(conduit: Conduit[Message]) -> None:
+    tx, rx = conduit.split()
+    with trio.CancelScope(shield=True):
+        await tx.abort()
+        await rx.close()
+
+
+class _Sessions(trio.TaskStatus[Session]):
+    """The sessions of a server, which are told to it as they start."""
+
+    def __init__(self) -> None:
+        self._are_open: dict[Session, bool] = {}
+
+    def add(self, session: Session) -> None:
+        """Take note of a session that is about to be set up."""
+        self._are_open[session] = False
+
+    def started(self, value: Session) -> None:
+        self._are_open[value] = True
+
+    def remove(self, session: Session) -> None:
+        """Forget a session that has ended, or could not be set up."""
+        del self._are_open[session]
+
+    @property
+    def all(self) -> tuple[Session, ...]:
+        """All of them."""
+        return tuple(self._are_open)
+
+    @property
+    def open(self) -> tuple[Session, ...]:
+        """Those that are set up."""
+        return tuple(each for each, is_open in self._are_open.items() if is_open)
+
+
+class _Serving:
+    """What `serve` does once it listens."""
+
+    def __init__(
+        self, options: SessionOptions, max_sessions: int, resume: bool
+    ) -> None:
+        self._options = options
+        self._max_sessions = max_sessions
+        self._conduits: ConduitAcceptor[Message] = BareConduitAcceptor(MessageFamily())
+        if resume:
+            self._conduits = StableConduitAcceptor(
+                MessageFamily(), limits=options.stable_limits, max_sessions=max_sessions
+            )
+        # A client that comes back has to get in although all sessions are taken.
+        self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
+        self._listening = trio.CancelScope()
+        self._accepting: dict[trio.CancelScope, None] = {}
+        self._sessions = _Sessions()
+
+    async def run(
+        self, listeners: Sequence[LinkListener], task_status: trio.TaskStatus[Server]
+    ) -> None:
+        if len(listeners) > self._max_sessions:
+            raise ValueError(
+                f"max_sessions: expected at least {len(listeners)}, as so many sockets "
+                f"are listened on, got {self._max_sessions}"
+            )
+        urls = dict.fromkeys(listener.url for listener in listeners)
+        server = Server(list(urls), self._listening, self._accepting, self._sessions)
+        async with trio.open_nursery() as clients:
+            with self._listening:
+                task_status.started(server)
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept_all, listener, clients)
+            # Nobody may connect to what will not answer.
+            for listener in listeners:
+                listener.close()
+
+    async def _accept_all(self, listener: LinkListener, clients: trio.Nursery) -> None:
+        while True:
+            await self._take_slot(listener)
+            try:
+                make_link = await accept_when_possible(listener.accept, listener.url)
+            except BaseException as error:
+                self._slots.release()
+                if isinstance(error, trio.EndOfChannel):
+                    return
+                raise
+            clients.start_soon(self._serve_client, make_link)
+
+    async def _take_slot(self, listener: LinkListener) -> None:
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            logger.warning(
+                "%s: there are %d sessions, and others have to wait "
+                "(limit: max_sessions)",
+                listener.url,
+                self._max_sessions,
+            )
+            await self._slots.acquire()
+
+    async def _serve_client(self, make_link: LinkFactory) -> None:
+        # The session runs in this very task, with as little around it as can be: each
+        # scope, and each coroutine, is memory that an idle session holds.
+        try:
+            session = await self._accept(make_link)
+            if session is None:
+                return
+            self._sessions.add(session)
+            try:
+                await session.run(task_status=self._sessions)
+            finally:
+                self._sessions.remove(session)
+        except _ENDS_OF_CLIENTS as error:
+            if not self._listening.cancel_called:
+                logger.warning(
+                    "a client could not set up a session%s: %s",
+                    address_of_peer(),
+                    error,
+                )
+        except BaseException as error:
+            logger.failure(error, "a session has failed; the others go on")
+        finally:
+            self._slots.release()
+
+    async def _accept(self, make_link: LinkFactory) -> Session | None:
+        """A session that is to be set up; None if there is none to be."""
+        options = self._options
+        with trio.CancelScope() as scope:
+            self._accepting[scope] = None
+            if self._listening.cancel_called:
+                scope.cancel()
+            try:
+                conduit = await self._conduits.accept(
+                    await self._link_in_time(make_link)
+                )
+            finally:
+                del self._accepting[scope]
+            if conduit is None:
+                return None
+            if not scope.cancel_called:
+                builder = acceptor(conduit, **options.for_builder)
+                return builder.session(options.root_handler)
+            # It came in the moment in which the server began to shut down.
+            await _let_go(conduit)
+        return None
+
+    async def _link_in_time(self, make_link: LinkFactory) -> Link:
+        seconds = self._options.limits.handshake_seconds
+        with trio.move_on_after(seconds):
+            return await make_link()
+        raise SessionIoError(
+            f"the handshake of the link took more than {seconds} seconds "
+            "(limit: handshake_seconds)"
+        )

@@ -1,0 +1,157 @@
+"""`spawn`: a client of a program that is started for it.
+
+async with spawn(["adder-server"], Adder) as adder:
+    assert await adder.add(3, 5) == 8
+
+The program serves ``stdio:``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TypeVar, overload
+
+from ..limits import DEFAULT_LIMITS, Limits
+from ..links.child import DEFAULT_GRACE, SpawnedLink, spawn_link
+from ..metadata import MetadataLike
+from ..rpc.handler import Handler
+from ..session import OpenSession, Session, SessionKeepaliveConfig, initiator
+from .connect import Connecting
+from .options import SessionOptions
+
+__all__ = ["spawn"]
+
+T = TypeVar("T")
+
+
+@overload
+def spawn(
+    command: Sequence[str | os.PathLike[str]],
+    service: None = None,
+    handler: Handler | Mapping[str, Handler] | None = None,
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stderr: int | None = None,
+    grace: float = DEFAULT_GRACE,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+) -> Connecting[Session]: ...
+@overload
+def spawn(
+    command: Sequence[str | os.PathLike[str]],
+    service: Callable[..., T],
+    handler: Handler | Mapping[str, Handler] | None = None,
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stderr: int | None = None,
+    grace: float = DEFAULT_GRACE,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+) -> Connecting[T]: ...
+def spawn(
+    command: Sequence[str | os.PathLike[str]],
+    service: Callable[..., T] | None = None,
+    handler: Handler | Mapping[str, Handler] | None = None,
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stderr: int | None = None,
+    grace: float = DEFAULT_GRACE,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+) -> Connecting[T] | Connecting[Session]:
+    """Start a program that serves ``stdio:``, for the length of a block.
+
+    As with `connect`, the block gets a client of a service, or the `Session`. The end
+    of the program ends the session, and the end of the block ends the program: its
+    input is closed, and it is terminated, then killed, if that is not enough. That is
+    the program itself: what it starts in turn is its own affair to end, so have a shell
+    script ``exec`` its server. What it writes to standard error passes through.
+
+    Args:
+        command: the program and its arguments; no shell is involved.
+        service: the class of the service; the client is typed as it.
+        handler: answers calls of the program's, if it makes any.
+        cwd: the directory it starts in; this process's if None.
+        env: its environment; this process's if None.
+        stderr: where its standard error goes, as for `subprocess.Popen`.
+        grace: how many seconds it may take to end after its input was closed, and
+            again after it was asked to terminate.
+        max_concurrent_requests: see `connect`, as for all that follow.
+        metadata: sent along with the handshake.
+        keepalive: when to ping the program; None for never.
+        limits: what the program can make this side hold.
+        strict: see `connect`.
+
+    Raises:
+        ValueError: an option is out of range, or there is no command.
+        TypeError: `command` is no list, `service` no service, or `handler` no
+            `Handler`.
+        OSError: (on entering) the program cannot be started.
+        SessionError: (on entering) the handshake failed. A note tells the exit code.
+    """
+    options = SessionOptions(
+        handler, max_concurrent_requests, metadata, keepalive, limits, strict
+    )
+
+    def program() -> SpawnedLink:
+        return spawn_link(
+            command,
+            cwd=cwd,
+            env=env,
+            stderr=stderr,
+            grace=grace,
+            limits=options.stream_limits,
+        )
+
+    program()  # raises what is wrong with the arguments
+
+    async def open_session() -> _SessionWithProgram:
+        return _SessionWithProgram(program(), options)
+
+    return Connecting.to(open_session, service)
+
+
+class _SessionWithProgram:
+    """A session with a program that runs as long as it does."""
+
+    def __init__(self, program: SpawnedLink, options: SessionOptions) -> None:
+        self._program = program
+        self._options = options
+        self._session: OpenSession | None = None
+
+    async def __aenter__(self) -> Session:
+        link = await self._program.__aenter__()
+        options = self._options
+        try:
+            builder = initiator(link, **options.for_builder)
+            self._session = builder.open(options.root_handler)
+            return await self._session.__aenter__()
+        except BaseException as error:
+            await self._program.__aexit__(type(error), error, error.__traceback__)
+            raise
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._session is not None
+        try:
+            await self._session.__aexit__(exc_type, exc, traceback)
+        finally:
+            await self._program.__aexit__(exc_type, exc, traceback)

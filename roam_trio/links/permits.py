@@ -1,0 +1,211 @@
+"""Who may send next: permits, slots, and the queue of those who wait for room.
+
+What the sending halves of all links have in common. A half says whether it has room
+and what publishing means; that reservers are served in order, that no permit is lost,
+and that all are woken at the end is decided here, for all.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import attrs
+import trio
+from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
+
+from ..errors import PayloadTooLarge, RoamTrioError
+from .base import Buffer, LinkTx, LinkTxPermit, WriteSlot
+from .fillable_bytes import FillableBytes
+
+__all__ = ["AdmittedPermit", "AdmittedSlot", "AdmittingTx"]
+
+
+class AdmittingTx(LinkTx):
+    """A sending half that serves those who reserve in order of their coming.
+
+    A subclass says whether there is room, and calls `_admit` whenever room came. So
+    nobody waits while there is any.
+    """
+
+    def __init__(self) -> None:
+        self._permits = 0
+        self._sent_payloads: int = 0
+        self._sent_bytes: int = 0
+        self._waiting = ParkingLot()
+        self._ending: _Ending | None = None
+
+    # ------------------------------------------------ what a subclass decides
+
+    @abstractmethod
+    def _has_room(self) -> bool:
+        """Whether one permit more may be given out."""
+
+    @abstractmethod
+    def _new_permit(self) -> LinkTxPermit: ...
+
+    @abstractmethod
+    def _check_length(self, length: int) -> None:
+        """Raise PayloadTooLarge if no payload may be as long as this."""
+
+    @abstractmethod
+    def _publish(self, pieces: Sequence[Buffer]) -> None:
+        """Publish one payload; raises PayloadTooLarge or LinkError if it cannot."""
+
+    # ------------------------------------------------ reserving
+
+    async def reserve(self) -> LinkTxPermit:
+        await checkpoint_if_cancelled()
+        if self._ending is not None:
+            raise self._ending.as_error()
+        if not self._has_room():
+            # Whoever wakes us has counted our permit already: between there and here
+            # nobody can take it, and a cancellation can no longer reach us.
+            await self._waiting.park()
+            try:
+                self._refuse_if_ended()
+            except BaseException:
+                self._permits -= 1
+                raise
+        else:
+            self._permits += 1
+        return self._new_permit()
+
+    def reserve_nowait(self) -> LinkTxPermit:
+        self._refuse_if_ended()
+        if not self._has_room():
+            raise trio.WouldBlock
+        self._permits += 1
+        return self._new_permit()
+
+    def has_room(self) -> bool:
+        return self._has_room() or self._ending is not None
+
+    def send_nowait(self, pieces: Sequence[Buffer]) -> None:
+        if self._ending is not None:
+            raise self._ending.as_error()
+        if not self._has_room():
+            raise trio.WouldBlock
+        self._publish(pieces)
+
+    def _admit(self) -> None:
+        """Wake those who wait, as far as there is room."""
+        while self._waiting and self._has_room():
+            self._permits += 1
+            self._waiting.unpark()
+
+    # ------------------------------------------------ permits and slots
+
+    def use_permit(self, pieces: Sequence[Buffer]) -> None:
+        """Turn a permit into a payload. The permit is gone even if that fails."""
+        self._permits -= 1
+        try:
+            if self._ending is not None:
+                raise self._ending.as_error()
+            self._publish(pieces)
+        finally:
+            if self._waiting:
+                self._admit()
+
+    def give_back_permit(self) -> None:
+        """Take a permit back that was not used."""
+        self._permits -= 1
+        self._admit()
+
+    def check_slot(self, length: int) -> None:
+        """Check a slot's length; a permit that asks for too much is given back."""
+        try:
+            self._check_length(length)
+        except PayloadTooLarge:
+            self.give_back_permit()
+            raise
+
+    # ------------------------------------------------ the end
+
+    def _end(
+        self, error: type[RoamTrioError], why: str, cause: BaseException | None = None
+    ) -> None:
+        """Refuse every payload from now on, and say why."""
+        self._ending = _Ending(error, why, cause)
+        self._permits += len(self._waiting)  # they give them back as they are refused
+        self._waiting.unpark_all()
+
+    def _refuse_if_ended(self) -> None:
+        if self._ending is not None:
+            raise self._ending.as_error()
+
+
+@attrs.frozen
+class _Ending:
+    """Why no more can be sent.
+
+    Several tasks are told, so each gets an exception of its own.
+    """
+
+    error: type[RoamTrioError]
+    why: str
+    cause: BaseException | None
+
+    def as_error(self) -> RoamTrioError:
+        error = self.error(self.why)
+        error.__cause__ = self.cause
+        return error
+
+
+class AdmittedPermit(LinkTxPermit):
+    """A permit of an `AdmittingTx`."""
+
+    __slots__ = ("_tx",)
+
+    def __init__(self, tx: AdmittingTx) -> None:
+        self._tx: AdmittingTx | None = tx
+
+    def send(self, pieces: Sequence[Buffer]) -> None:
+        self._take().use_permit(pieces)
+
+    def alloc(self, length: int) -> WriteSlot:
+        tx = self._take()
+        tx.check_slot(length)
+        return self._new_slot(tx, length)
+
+    def release(self) -> None:
+        if self._tx is not None:
+            self._take().give_back_permit()
+
+    def _new_slot(self, tx: AdmittingTx, length: int) -> WriteSlot:
+        return AdmittedSlot(tx, length)
+
+    def _take(self) -> AdmittingTx:
+        tx = self._tx
+        if tx is None:
+            raise RuntimeError("this permit is used up; reserve() another one")
+        self._tx = None
+        return tx
+
+
+class AdmittedSlot(WriteSlot):
+    """A slot of an `AdmittingTx`; it holds on to its permit's room."""
+
+    __slots__ = ("_storage", "_tx")
+
+    def __init__(self, tx: AdmittingTx, length: int) -> None:
+        self._tx: AdmittingTx | None = tx
+        self._storage = FillableBytes(length)
+
+    @property
+    def buffer(self) -> memoryview:
+        return self._storage.view
+
+    def commit(self) -> None:
+        if self._tx is None:
+            raise RuntimeError(
+                "this slot is used up; reserve() and alloc() another one"
+            )
+        tx, self._tx = self._tx, None
+        tx.use_permit((self._storage.finish(),))
+
+    def discard(self) -> None:
+        if self._tx is not None:
+            tx, self._tx = self._tx, None
+            self._storage.view.release()
+            tx.give_back_permit()

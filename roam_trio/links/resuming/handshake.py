@@ -1,0 +1,103 @@
+"""The hellos on a fresh link, from either side; `hello` has their bytes."""
+
+from __future__ import annotations
+
+import trio
+
+from ...errors import DecodeError, ForeignProtocol, LinkError, StableHandshakeError
+from ..base import Link, LinkRx, LinkTx
+from ..foreign import named_payload
+from .hello import ClientHello, ServerHello
+from .limits import DEFAULT_STABLE_LIMITS
+from .source import Attachment
+
+__all__ = ["greet", "prepare_acceptor_attachment", "refuse"]
+
+
+async def prepare_acceptor_attachment(
+    link: Link, *, seconds: float = DEFAULT_STABLE_LIMITS.handshake_seconds
+) -> Attachment:
+    """Read the hello of a client on a link that it has opened.
+
+    The link is taken over, and closed if anything goes wrong. A client that says
+    something else than a hello is told so by a rejection.
+
+    Args:
+        link: the link.
+        seconds: how long the client may take.
+
+    Raises:
+        StableHandshakeError: the client said something else, or nothing in time.
+        LinkError: the link failed.
+    """
+    tx, rx = link.split()
+    attachment = Attachment(tx, rx)
+    try:
+        hello = await _read_client_hello(rx, seconds)
+    except StableHandshakeError:
+        await refuse(attachment, seconds=seconds)
+        raise
+    except BaseException:
+        await attachment.close()
+        raise
+    return Attachment(tx, rx, hello)
+
+
+async def _read_client_hello(rx: LinkRx, seconds: float) -> ClientHello:
+    with trio.move_on_after(seconds):
+        payload = await rx.recv()
+        if payload is None:
+            raise LinkError("the client has closed the link; expected its ClientHello")
+        try:
+            return ClientHello.decode(payload)
+        except DecodeError as error:
+            raise StableHandshakeError(
+                named_payload(payload)
+                or "the client connects without resume=True, and this server serves "
+                f"with it; give both sides resume=True, or neither ({error})"
+            ) from error
+    raise StableHandshakeError(
+        f"no ClientHello came within {seconds} s (limit: handshake_seconds)"
+    )
+
+
+async def greet(tx: LinkTx, rx: LinkRx, hello: ClientHello) -> ServerHello:
+    """Say hello, and wait for the answer. The link's pump has to run meanwhile.
+
+    Raises:
+        StableHandshakeError: the answer is no ServerHello, or, to a new client, of
+            another protocol.
+        LinkError: the link failed, or the server has closed it.
+    """
+    (await tx.reserve()).send((hello.encode(),))
+    try:
+        payload = await rx.recv()
+    except ForeignProtocol as error:
+        if hello.resume_key is not None:
+            raise  # as from a balancer, while the server is started anew
+        raise StableHandshakeError(str(error)) from error
+    if payload is None:
+        raise LinkError("the server has closed the link; expected its ServerHello")
+    try:
+        return ServerHello.decode(payload)
+    except DecodeError as error:
+        raise StableHandshakeError(
+            named_payload(payload)
+            or "the server serves without resume=True, and this client connects with "
+            f"it; give both sides resume=True, or neither ({error})"
+        ) from error
+
+
+async def refuse(attachment: Attachment, *, seconds: float) -> None:
+    """Tell a client that its session is not known, and close the link.
+
+    Waits for as long as the client takes to read that, but no longer than `seconds`.
+    """
+    try:
+        with trio.move_on_after(seconds):
+            attachment.tx.reserve_nowait().send((ServerHello(rejected=True).encode(),))
+            await attachment.tx.close()
+    except (LinkError, trio.WouldBlock):
+        pass  # nobody is left to be told
+    finally:
+        await attachment.close()

@@ -1,0 +1,65 @@
+"""Sequence numbers, and the header that carries them in front of every message.
+
+    frame = seq, 00 | 01 ack, the message's own bytes
+
+Both numbers are 32 bits as varints. They wrap, and so one of them is *ahead* of another
+if the way up to it is the shorter one (`stable.seq`, `stable.seq.monotonic`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...errors import DecodeError
+from ...wire.varint import read_varint, varint
+
+__all__ = ["HALF", "LONGEST_HEADER", "MASK", "read_header", "write_header"]
+
+MASK: Final = 0xFFFF_FFFF
+"""A number plus or minus something, and'ed with this, is a number again."""
+
+HALF: Final = 0x8000_0000
+"""A number minus another is below this, masked, if it is not behind the other."""
+
+LONGEST_HEADER: Final = 11
+"""In bytes: two varints of five, and the byte between them."""
+
+
+def write_header(seq: int, ack: int | None) -> bytes:
+    """The bytes in front of a message.
+
+    Args:
+        seq: the number of the frame.
+        ack: the number of the last frame received, if one was.
+    """
+    if ack is None:
+        return varint(seq) + b"\0"
+    return b"%b\1%b" % (varint(seq), varint(ack))
+
+
+def read_header(payload: bytes) -> tuple[int, int | None, int]:
+    """The two numbers of a frame, and where its message begins.
+
+    Raises:
+        DecodeError: it does not begin as a frame does.
+    """
+    try:
+        seq = payload[0]
+        pos = 1
+        if seq > 127:
+            seq, pos = read_varint(payload, 0, MASK, "$.seq")
+        has_ack = payload[pos]
+        pos += 1
+        if has_ack == 0:
+            return seq, None, pos
+        if has_ack != 1:
+            raise DecodeError(f"expected 0 or 1, got {has_ack}", "$.ack")
+        ack = payload[pos]
+        pos += 1
+        if ack > 127:
+            ack, pos = read_varint(payload, pos - 1, MASK, "$.ack")
+    except IndexError:
+        raise DecodeError(
+            f"expected a whole frame, but it ends after {len(payload)} bytes"
+        ) from None
+    return seq, ack, pos

@@ -1,0 +1,205 @@
+"""Where a stable conduit gets its links from."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from ...errors import LinkDead, LinkError
+from ..base import Link, LinkRx, LinkTx
+from .hello import ClientHello
+
+__all__ = ["Attachment", "Backoff", "LinkSource", "RedialingSource"]
+
+
+@attrs.frozen
+class Attachment:
+    """A link that is ready to carry a conduit, and who speaks first on it.
+
+    Attributes:
+        tx: its sending half.
+        rx: its receiving half.
+        client_hello: what the peer that opened the link has said; None if it was
+            this side that opened it, and has to speak first.
+    """
+
+    tx: LinkTx
+    rx: LinkRx
+    client_hello: ClientHello | None = None
+
+    @classmethod
+    def to_server(cls, link: Link) -> Attachment:
+        """For a link that this side has opened."""
+        return cls(*link.split())
+
+    async def close(self) -> None:
+        """Let go of the link at once. Does not wait."""
+        with trio.CancelScope(shield=True):
+            await self.tx.abort()
+            await self.rx.close()
+
+
+class LinkSource(ABC):
+    """Supplies one link after the other (`stable.link-source`).
+
+    The conduit asks for a link when it begins, and whenever it has lost the one before.
+    """
+
+    @abstractmethod
+    async def next_link(self) -> Attachment:
+        """Wait for a link. Cancelled, it leaves none behind.
+
+        Raises:
+            ConduitError, LinkError, OSError: there will be none; the conduit fails.
+        """
+
+    def established(self) -> None:
+        """The hellos on the last link went well. Does nothing unless overridden."""
+        return
+
+    async def superseded(self) -> None:
+        """Wait until there is a link that is better than the last, which is dropped
+        then. For servers, whose clients may be the first to notice that a link has
+        died. Waits for ever unless overridden.
+        """
+        await trio.sleep_forever()
+
+    async def close(self) -> None:
+        """Let go of links that nobody has taken; the conduit has ended.
+
+        Does nothing unless overridden. Does not wait.
+        """
+        return
+
+
+@attrs.frozen(kw_only=True)
+class Backoff:
+    """How to go about getting through to a server again, in seconds.
+
+    The first try comes at once, the second after about `initial`, and every further
+    one after a pause that is `factor` times as long, up to `longest`.
+
+    Attributes:
+        initial: the first pause.
+        factor: by how much pauses grow.
+        longest: the longest pause.
+        jitter: how much of a pause is left to chance, from 0 to 1, so that clients
+            which have lost one server together do not all come back together.
+        give_up_after: how long to try, counted from the loss of the link; then the
+            conduit fails with `LinkDead`.
+        chance: returns a number from 0 to 1; other than `random.random` for tests.
+    """
+
+    initial: float = attrs.field(default=0.1, validator=attrs.validators.gt(0))
+    factor: float = attrs.field(default=2.0, validator=attrs.validators.ge(1))
+    longest: float = attrs.field(default=10.0, validator=attrs.validators.gt(0))
+    jitter: float = attrs.field(
+        default=0.5, validator=[attrs.validators.ge(0), attrs.validators.le(1)]
+    )
+    give_up_after: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
+    chance: Callable[[], float] = attrs.field(default=random.random, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.longest < self.initial:
+            raise ValueError(
+                "Backoff.longest: expected no less than the first pause "
+                f"(initial={self.initial!r}), got {self.longest!r}"
+            )
+
+    def pause(self, failures: int) -> float:
+        """How long to wait after so many failures in a row, in seconds."""
+        if failures == 0:
+            return 0.0
+        # The exponent has a bound, as the power would grow beyond all floats.
+        pause = min(self.longest, self.initial * self.factor ** min(failures - 1, 64))
+        return pause * (1 - self.jitter * self.chance())
+
+
+class RedialingSource(LinkSource):
+    """Opens links to a server, again and again.
+
+    A link that does not last for longer than the pause before it, or than the first
+    pause, counts as a failure, like one that could not be opened: a server that drops
+    every link at once is not flooded with them.
+
+    Args:
+        dial: opens a link, as `connect_tcp` does.
+        backoff: how to go about it.
+        first: a link that is open already, to begin with.
+    """
+
+    def __init__(
+        self,
+        dial: Callable[[], Awaitable[Link]],
+        backoff: Backoff | None = None,
+        *,
+        first: Link | None = None,
+    ) -> None:
+        self._dial = dial
+        self._backoff = backoff or Backoff()
+        self._first = first
+        self._failures = 0
+        self._pause = 0.0
+        self._established_at: float | None = None
+        self._trying_since: float | None = None
+
+    async def next_link(self) -> Attachment:
+        """Open a link; as often as it takes, for `Backoff.give_up_after` seconds.
+
+        Raises:
+            LinkDead: no link could be opened; the last reason is the cause.
+        """
+        if self._first is not None:
+            first, self._first = self._first, None
+            return Attachment.to_server(first)
+        self._look_back()
+        last: Exception | None = None
+        with trio.CancelScope(deadline=self._deadline()) as scope:
+            while True:
+                await trio.sleep(self._next_pause())
+                try:
+                    return Attachment.to_server(await self._dial())
+                except (OSError, LinkError) as error:
+                    last = error
+        assert scope.cancelled_caught
+        seconds = self._backoff.give_up_after
+        raise LinkDead(
+            f"no link to the server could be had for {seconds} s, and it is given up "
+            f"(backoff: give_up_after)"
+        ) from last
+
+    def _look_back(self) -> None:
+        """Judge the link before."""
+        now = trio.current_time()
+        at, self._established_at = self._established_at, None
+        if at is not None:
+            self._trying_since = None
+            if now - at > max(self._pause, self._backoff.initial):
+                self._failures = 0
+        if self._trying_since is None:
+            self._trying_since = now
+
+    def _deadline(self) -> float:
+        assert self._trying_since is not None
+        return self._trying_since + self._backoff.give_up_after
+
+    def _next_pause(self) -> float:
+        self._pause = self._backoff.pause(self._failures)
+        self._failures += 1
+        return self._pause
+
+    def established(self) -> None:
+        self._established_at = trio.current_time()
+
+    async def close(self) -> None:
+        """Let go of the link to begin with, if it was never asked for."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            await Attachment.to_server(first).close()
+
+    def __repr__(self) -> str:
+        return f"<RedialingSource, {self._failures} failures in a row>"

@@ -1,0 +1,131 @@
+"""Channels in arguments: made when a message is sent, bound when one has come."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from ..codec import ChannelPlan, RpcPlan
+from ..errors import ChannelError
+from ..wire.messages import Encoded
+from .channel import ChannelSink, ChannelSource, Rx, Tx
+
+__all__ = [
+    "Backing",
+    "ChannelBinder",
+    "Payload",
+    "bind_channels_callee_args",
+    "bind_channels_caller_args",
+]
+
+
+Backing: TypeAlias = bytes
+"""The buffer a payload was received in; views into it keep it alive."""
+
+
+class ChannelBinder(ABC):
+    """Makes the ends of channels of one connection."""
+
+    @abstractmethod
+    def allocate(self) -> int:
+        """A new channel id of this side's parity."""
+
+    @abstractmethod
+    def sink(self, channel_id: int, plan: ChannelPlan) -> ChannelSink:
+        """Start to send on a channel whose id is known to the peer, or about to be."""
+
+    @abstractmethod
+    def source(self, channel_id: int, plan: ChannelPlan) -> ChannelSource:
+        """Start to receive on a channel."""
+
+
+class Payload:
+    """A value that is not encoded yet, with its plan (`zerocopy.payload`).
+
+    It is encoded when its message is sent, after the wait for room, and its channels
+    are bound at that same moment: not an item can overtake the call.
+    """
+
+    __slots__ = ("plan", "value")
+
+    def __init__(self, plan: RpcPlan[Any], value: Any) -> None:
+        self.plan = plan
+        self.value = value
+
+    def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
+        """The ids of the channels in the value, now bound, and its bytes.
+
+        Raises:
+            EncodeError: the value is not of its type; nothing was bound.
+            ChannelError: an end in it is bound already; nothing was bound.
+        """
+        encoded = self.plan.encode(self.value)
+        if not self.plan.has_channels:
+            return (), encoded
+        return bind_channels_caller_args(self.plan, self.value, binder), encoded
+
+
+def bind_channels_caller_args(
+    plan: RpcPlan[Any], value: Any, binder: ChannelBinder
+) -> tuple[int, ...]:
+    """Bind the channel ends in arguments that are about to be sent.
+
+    Each gets a new id. The end in the arguments is the handler's: for an `Rx` this
+    side sends, for a `Tx` it receives (`rpc.channel.binding.caller-args`), through the
+    other end of the pair. If that is closed or gone, the channel ends right after the
+    call.
+
+    Returns:
+        The ids in the order in which they go into the message.
+
+    Raises:
+        RuntimeError: tasks of another run of trio wait for a pair to be bound.
+        ChannelError: an end is closed or bound already, or both ends of a pair, or one
+            of them twice, are in the value; nothing was bound.
+    """
+    ends = plan.collect_channels(value)
+    bindings = [end.binding for end, _ in ends]
+    for place, (end, _) in enumerate(ends):
+        bindings[place].check_run()
+        if not end.can_be_given or bindings[place] in bindings[:place]:
+            raise ChannelError(
+                f"{end!r}: an end of a channel belongs to one call; "
+                "make a new pair with channel()"
+            )
+    ids: list[int] = []
+    for end, channel_plan in ends:
+        channel_id = binder.allocate()
+        ids.append(channel_id)
+        if isinstance(end, Rx):
+            sink = binder.sink(channel_id, channel_plan)
+            end.binding.bind(sink=sink)
+            if end.binding.tx_gone:
+                sink.drop()
+        else:
+            source = binder.source(channel_id, channel_plan)
+            end.binding.bind(source=source)
+            if end.binding.rx_gone:
+                source.drop()
+    return tuple(ids)
+
+
+def bind_channels_callee_args(
+    plan: RpcPlan[Any], value: Any, channels: Sequence[int], binder: ChannelBinder
+) -> None:
+    """Bind the channel ends in arguments that were received, to the ids sent along.
+
+    An end beyond the last id stays unbound for good; ids beyond the last end are
+    ignored (`rpc.channel.binding.callee-args`).
+    """
+    ends = plan.collect_channels(value)
+    for (end, channel_plan), channel_id in zip(ends, channels, strict=False):
+        if isinstance(end, Tx):
+            end.binding.bind(sink=binder.sink(channel_id, channel_plan))
+        else:
+            end.binding.bind(source=binder.source(channel_id, channel_plan))
+    for end, _ in ends[len(channels) :]:
+        if isinstance(end, Tx):
+            end.binding.lose_rx()
+        else:
+            end.binding.lose_tx()

@@ -1,0 +1,107 @@
+"""How calls are answered: all that a session knows of a service."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+import trio
+
+from ..codec import UNKNOWN_METHOD
+from ..metadata import NO_METADATA, Metadata
+from ..wire.messages import Encoded, RequestCall
+from .binding import ChannelBinder
+
+__all__ = ["Handler", "NoService", "ReplySink", "check_handler", "send_reply"]
+
+
+class ReplySink(ABC):
+    """Where the one response to one request goes (`rpc.response.one-per-request`)."""
+
+    @abstractmethod
+    async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
+        """Send the response, waiting for room.
+
+        Args:
+            ret: an encoded ``Result<T, RoamError<E>>``. The memory behind a view in it
+                must not change any more.
+            metadata: goes with the response.
+
+        Raises:
+            RuntimeError: a response was sent already: a mistake of this program's.
+        """
+
+    @abstractmethod
+    def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
+        """As `send`, without waiting.
+
+        Raises:
+            trio.WouldBlock: there is no room now, and nothing was sent.
+        """
+
+    @property
+    @abstractmethod
+    def is_sent(self) -> bool:
+        """Whether the response was sent, or can no longer be."""
+
+    @property
+    @abstractmethod
+    def channel_binder(self) -> ChannelBinder:
+        """Makes the channels of the request's arguments."""
+
+
+def send_reply(
+    reply: ReplySink, ret: Encoded, metadata: Metadata = NO_METADATA
+) -> Coroutine[Any, Any, None] | None:
+    """Send a response at once, or return what will, for `Handler.handle` to return."""
+    try:
+        reply.send_nowait(ret, metadata)
+    except trio.WouldBlock:
+        return reply.send(ret, metadata)
+    return None
+
+
+class Handler(Protocol):
+    """Answers the requests of a connection.
+
+    A dispatcher made from a service is one; so is anything with such a method.
+    """
+
+    def handle(
+        self, call: RequestCall, reply: ReplySink
+    ) -> Coroutine[Any, Any, None] | None:
+        """Answer `call` through `reply`.
+
+        May be an ``async def``. It is called synchronously when the request arrives,
+        and the coroutine it returns runs in a task of the connection's; None means
+        that all is done. Channels that are bound before it returns miss no item; for
+        those bound later, items are kept up to `Limits.early_items`.
+
+        A handler that ends without a reply is answered for with Cancelled; an
+        exception out of it is logged, and harms no other request.
+        """
+        ...
+
+
+def check_handler(handler: object) -> None:
+    """For whoever is given a handler long before the first request reaches it.
+
+    Raises:
+        TypeError: `handler` is not a `Handler`.
+    """
+    if isinstance(handler, type) or not callable(getattr(handler, "handle", None)):
+        raise TypeError(
+            f"expected a Handler, got {handler!r}; dispatcher(Adder, AdderImpl()) "
+            "makes one of a service and an object with its methods"
+        )
+
+
+class NoService:
+    """The `Handler` of a connection on which nothing is served."""
+
+    def handle(
+        self, call: RequestCall, reply: ReplySink
+    ) -> Coroutine[Any, Any, None] | None:
+        """Every method is unknown."""
+        return send_reply(reply, UNKNOWN_METHOD)

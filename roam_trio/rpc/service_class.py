@@ -1,0 +1,52 @@
+"""What sessions need to know of the class of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
+
+import attrs
+
+from .caller import Caller
+
+__all__ = ["ServiceClass", "service_class", "set_service_class"]
+
+
+T = TypeVar("T")
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@attrs.frozen
+class ServiceClass(Generic[T_co]):
+    """What sessions need to know of the class of a service.
+
+    Attributes:
+        name: the name of the service.
+        client: makes a client of it.
+    """
+
+    name: str
+    client: Callable[[Caller], T_co]
+
+
+_SERVICE_CLASS = "__roam_service_class__"
+
+
+def service_class(service: Callable[..., T]) -> ServiceClass[T]:
+    """What a class that is a service has told of itself.
+
+    Raises:
+        TypeError: it is none.
+    """
+    found = getattr(service, "__dict__", {}).get(_SERVICE_CLASS)
+    if not isinstance(found, ServiceClass):
+        raise TypeError(
+            f"expected a class decorated with @roam_trio.service, got {service!r}"
+        )
+    return cast("ServiceClass[T]", found)
+
+
+def set_service_class(service: type[Any], known: ServiceClass[Any]) -> None:
+    """For the decorator that makes a class a service."""
+    setattr(service, _SERVICE_CLASS, known)
