@@ -21,7 +21,8 @@ from roam_trio.schema.shape import (
     children,
     levels,
 )
-from roam_trio.schema.signature import _level, _parts, _varint
+from roam_trio.schema.signature import _level, _parts
+from roam_trio.wire.varint import varint
 
 from .graphs import complete, graph, ladder
 
@@ -50,7 +51,7 @@ def plainly(type_: Any) -> bytes:
             if isinstance(part, bytes):
                 out += part
             elif part in around:
-                out += b"\x32" + _varint(around[::-1].index(part))
+                out += b"\x32" + varint(around[::-1].index(part))
             else:
                 out += write(_level(known[part]), [*around, part])
         return out
