@@ -192,7 +192,7 @@ class StableConduitAcceptor(ConduitAcceptor[M]):
             LinkError: the link failed.
         """
         resuming = await self._links.accept(link)
-        return None if resuming is None else StableConduit.on(resuming, self._family)
+        return None if resuming is None else StableConduit[M].on(resuming, self._family)
 
     @property
     def is_idle(self) -> bool:

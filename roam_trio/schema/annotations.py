@@ -27,7 +27,7 @@ from typing import (
     get_origin,
 )
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from ..errors import SchemaError
 from .types import Credit, ErrorType, Length, Slice, Wire
@@ -41,6 +41,12 @@ MAX_SIZE = 4096
 _SELF: Any = typing.Self
 
 
+def _count_parts(applied: Applied) -> int:
+    return 1 + sum(
+        part.size if isinstance(part, Applied) else 1 for part in applied.args
+    )
+
+
 @frozen(cache_hash=True)
 class Applied:
     """A generic with its arguments: a union, Annotated, a collection, a class.
@@ -51,11 +57,12 @@ class Applied:
 
     origin: Any
     args: tuple[Any, ...]
-    size: int = field(init=False, eq=False, repr=False)
-
-    @size.default
-    def _size(self) -> int:
-        return 1 + sum(_size_of(arg) for arg in self.args)
+    size: int = field(
+        init=False,
+        eq=False,
+        repr=False,
+        default=Factory(_count_parts, takes_self=True),
+    )
 
 
 @frozen(eq=False)

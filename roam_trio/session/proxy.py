@@ -103,7 +103,7 @@ accepts more: each of them takes a task."""
 class _AcceptedByFarSide(AcceptedConnection):
     """Not of this program's making: the far side may accept no calls at all."""
 
-    max_concurrent_requests: int
+    max_concurrent_requests: int = 0
 
 
 class ProxyAcceptor:
