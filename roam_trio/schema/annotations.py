@@ -27,7 +27,7 @@ from typing import (
     get_origin,
 )
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from ..errors import SchemaError
 from .types import Credit, ErrorType, Length, Slice, Wire
@@ -51,11 +51,12 @@ class Applied:
 
     origin: Any
     args: tuple[Any, ...]
-    size: int = field(init=False, eq=False, repr=False)
-
-    @size.default
-    def _size(self) -> int:
-        return 1 + sum(_size_of(arg) for arg in self.args)
+    size: int = field(
+        init=False,
+        eq=False,
+        repr=False,
+        default=Factory(lambda self: _size_of_args(self.args), takes_self=True),
+    )
 
 
 @frozen(eq=False)
@@ -63,6 +64,10 @@ class Opaque:
     """An annotation that cannot be hashed; nothing else equals it."""
 
     annotation: Any
+
+
+def _size_of_args(args: tuple[Any, ...]) -> int:
+    return 1 + sum(map(_size_of, args))
 
 
 def _size_of(closed: Any) -> int:

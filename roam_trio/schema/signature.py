@@ -138,7 +138,7 @@ class _Writer:
             if isinstance(part, bytes):
                 out += part
             elif (index := around.get(part)) is not None:
-                # `signature.recursive.stack`: 0 is the innermost level.
+                # 0 is the innermost level (`signature.recursive.stack`).
                 out += _BACK_REFERENCE + _varint(innermost - index)
             else:
                 self._write(part)
@@ -253,7 +253,7 @@ def _container(
         case BytesShape():
             yield _LIST + _INTEGERS[False, 8] if shape.slice else _BYTES
         case ListShape(IntShape(bits=8, signed=False)) if not shape.slice:
-            # `signature.bytes.equivalence`: a list of u8 is bytes, but a slice is not.
+            # A list of u8 is bytes, but a slice is not (`signature.bytes.equivalence`).
             yield _BYTES
         case ListShape(item):
             yield _LIST
