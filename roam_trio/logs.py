@@ -97,10 +97,14 @@ class Log:
         failure, through = split_failure(error)
         if failure is not None:
             self._log(logging.ERROR, message, args, failure)
-        if through is error:
-            raise error
-        if through is not None:
-            raise through from None
+        try:
+            if through is error:
+                raise error
+            if through is not None:
+                raise through from None
+        finally:
+            # Or else what is raised would hold this frame, and this frame it.
+            del error, failure, through
 
     def _log(
         self,

@@ -15,6 +15,7 @@ import trio
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
 
 from ..errors import PayloadTooLarge, RoamTrioError
+from ..kept_errors import strip_tracebacks
 from .base import Buffer, LinkTx, LinkTxPermit, WriteSlot
 from .fillable_bytes import FillableBytes
 
@@ -126,6 +127,8 @@ class AdmittingTx(LinkTx):
         self, error: type[RoamTrioError], why: str, cause: BaseException | None = None
     ) -> None:
         """Refuse every payload from now on, and say why."""
+        if cause is not None:
+            strip_tracebacks(cause)  # in whose frames is the link
         self._ending = _Ending(error, why, cause)
         self._permits += len(self._waiting)  # they give them back as they are refused
         self._waiting.unpark_all()

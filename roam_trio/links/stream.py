@@ -23,6 +23,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooLarge
 from ..failures import text_of
+from ..kept_errors import strip_tracebacks
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
 from .byte_streams import ByteTransport, StreamTransport
 from .framing import (
@@ -344,6 +345,8 @@ class StreamLinkTx(AdmittingTx):
         self._state = _State.CLOSED
         self._end(LinkClosed, _CLOSED_HERE)
         self._frames.take()
+        if self._carrying is None:
+            self._wake = None  # the pump has not been needed, and whose it is may go
         self._written(self._sent_payloads, self._sent_size)
         if self._carrying is not None:
             self._carrying.cancel()
@@ -454,6 +457,8 @@ class StreamLinkRx(LinkRx):
     def _end(self, failure: LinkError | None) -> None:
         if not self._at_end:
             self._at_end = True
+            if failure is not None:
+                strip_tracebacks(failure)  # in whose frames is the link
             self._failure = failure
 
     def statistics(self) -> RxStatistics:

@@ -155,6 +155,10 @@ class WebSocketLinkRx(StreamLinkRx):
         super().__init__(transport, decoder)
         self._messages = decoder
 
+    async def close(self) -> None:
+        await super().close()
+        self._messages.stop()
+
     async def _read(self) -> list[bytes]:
         payloads = await super()._read()
         if self._messages.at_end:

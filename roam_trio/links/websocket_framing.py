@@ -127,6 +127,11 @@ class WebSocketDecoder:
             # Nothing counts after a failure, when the parser is at its end.
             next(self._parser, None)
 
+    def stop(self) -> None:
+        """Take note of nothing any more, and let go of whom it would tell."""
+        self._on_ping = _ignore
+        self._parser.close()
+
     def ended(self) -> None:
         """Take note of the end of the stream.
 
@@ -228,3 +233,7 @@ class WebSocketDecoder:
 
 
 _DATA: Final = (Opcode.BINARY, Opcode.CONT, Opcode.TEXT)
+
+
+def _ignore(ping: bytes) -> None:
+    pass

@@ -41,12 +41,6 @@ MAX_SIZE = 4096
 _SELF: Any = typing.Self
 
 
-def _count_parts(applied: Applied) -> int:
-    return 1 + sum(
-        part.size if isinstance(part, Applied) else 1 for part in applied.args
-    )
-
-
 @frozen(cache_hash=True)
 class Applied:
     """A generic with its arguments: a union, Annotated, a collection, a class.
@@ -61,7 +55,7 @@ class Applied:
         init=False,
         eq=False,
         repr=False,
-        default=Factory(_count_parts, takes_self=True),
+        default=Factory(lambda self: _size_of_args(self.args), takes_self=True),
     )
 
 
@@ -70,6 +64,10 @@ class Opaque:
     """An annotation that cannot be hashed; nothing else equals it."""
 
     annotation: Any
+
+
+def _size_of_args(args: tuple[Any, ...]) -> int:
+    return 1 + sum(map(_size_of, args))
 
 
 def _size_of(closed: Any) -> int:

@@ -28,7 +28,7 @@ __all__ = [
 K = TypeVar("K")
 V = TypeVar("V")
 
-UNWATCHED: Final = 16
+UNWATCHED: Final = 32
 """So few keys cannot take long, and a look at the clock would be felt."""
 
 UNWATCHED_SETS: Final = 4

@@ -20,6 +20,7 @@ from ..columns.entry import said_in
 from ..columns.method import ColumnsReply, MethodColumns, unmarked_call
 from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
 from ..failures import is_failure
+from ..kept_errors import strip_tracebacks
 from ..logs import Log
 from ..rpc.binding import bind_channels_callee_args
 from ..rpc.handler import ReplySink, send_reply
@@ -206,7 +207,7 @@ class _Method:
             )
         finally:
             if self.descriptor.args_plan.has_channels:
-                _strip_tracebacks(error)
+                strip_tracebacks(error)
         return CANCELLED
 
     def _as_declared(self, error: BaseException) -> Any:
@@ -293,26 +294,6 @@ def _may_be_for_the_caller(error: Exception) -> bool:
 
 
 _NEVER_DECLARED = ("builtins", "roam_trio", "trio")
-
-
-def _strip_tracebacks(error: BaseException) -> None:
-    """Let go of the frames that the error went through, and the channels they hold.
-
-    They are not cleared: an error that was raised somewhere else before has frames of
-    tasks that still run. Nothing else of the error changes, and no method of its class
-    is asked: that of a frozen class would refuse.
-    """
-    found: dict[int, BaseException] = {}
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop()
-        if one is None or id(one) in found:
-            continue
-        found[id(one)] = one
-        BaseException.with_traceback(one, None)
-        left += (one.__cause__, one.__context__)
-        if isinstance(one, BaseExceptionGroup):
-            left += cast("BaseExceptionGroup[BaseException]", one).exceptions
 
 
 def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:

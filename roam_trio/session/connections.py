@@ -212,8 +212,13 @@ class Connections:
             self._give_up(connection_id, opening)
             raise
         if opening.handle is None:
-            assert opening.error is not None
-            raise opening.error
+            error = opening.error
+            assert error is not None
+            try:
+                raise error
+            finally:
+                # Or else the error would hold this frame, and this frame the error.
+                del error, opening
         return opening.handle
 
     async def _send_open(
@@ -276,6 +281,7 @@ class Connections:
         self._weights.clear()
         self._bytes = 0
         self._on_quiet()
+        self._on_gone = self._on_quiet = self._on_unused = _do_nothing
 
     def refuse(self, because: str) -> None:
         """Refuse new calls and connections, on both sides, from now on."""
@@ -529,6 +535,10 @@ class Connections:
         driver.end(because)
         self._on_quiet()
         self._on_gone()
+
+
+def _do_nothing(*args: object) -> None:
+    pass
 
 
 _TOO_MUCH_METADATA = (

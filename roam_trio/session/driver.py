@@ -47,7 +47,7 @@ from .channels import IncomingChannel, OutgoingChannel
 from .liveness import Liveness
 from .outbox import Outbox
 from .reply import DriverReplySink
-from .requests import Requests
+from .requests import EndedRequests, Requests
 from .statistics import ChannelStatistics, ConnectionStatistics
 from .strays import Strays
 from .weight import payload_behind
@@ -63,7 +63,7 @@ class Relay(Protocol):
         ...
 
     def on_answered(self) -> None:
-        """The request that has brought the channel has its response."""
+        """The request that has brought the channel has its response, or needs none."""
         ...
 
 
@@ -163,7 +163,7 @@ class Driver:
         self._reserving: dict[trio.CancelScope, None] = {}
         self._is_over = False
         """Whether no task can be started any more."""
-        self._binder = _Binder(self, IdAllocator(ours.parity))
+        self._binder: _Binder | None = _Binder(self, IdAllocator(ours.parity))
         self._answering: dict[int, DriverReplySink] = {}
         self._request_bytes = 0
         """The length of all long requests of the peer's that are in flight, and of the
@@ -215,7 +215,8 @@ class Driver:
     @property
     def binder(self) -> ChannelBinder:
         """Makes the channels of this connection."""
-        return self._binder
+        # What comes to an end with the connection gets no numbers that matter.
+        return self._binder or _Binder(self, IdAllocator(self.ours.parity))
 
     async def reserve(self) -> ConduitTxPermit[Message]:
         """As `Outbox.reserve`, but only until the connection ends.
@@ -523,11 +524,20 @@ class Driver:
         self.lose_channels((*self.outgoing, *self.incoming), because)
         self._announced.clear()
         self._strays.clear()
+        for relay in tuple(self._relays.values()):
+            relay.on_answered()
         self._relays.clear()
         for scope in self._reserving:
             scope.cancel()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+        # What holds the connection lets go of it: once nobody else holds it, it is
+        # gone at once, and has not to wait for the garbage collector.
+        self.requests = EndedRequests(because, self.requests.refusing, self.token)
+        self.liveness.end()
+        self._binder = None
+        self.handler = _NO_SERVICE
+        self._on_quiet = self._on_unused = _do_nothing
 
     async def closed(self) -> None:
         """Wait until the connection has ended."""
@@ -568,6 +578,13 @@ class Driver:
             f"{len(self._answering)} answering, {self.requests.in_flight} calling, "
             f"{len(self.outgoing)} channels out, {len(self.incoming)} in{joined}>"
         )
+
+
+_NO_SERVICE = NoService()
+
+
+def _do_nothing(*args: object) -> None:
+    pass
 
 
 class _Binder(ChannelBinder):

@@ -46,8 +46,21 @@ class Liveness:
         self._callers -= 1
         self.check()
 
+    def end(self) -> None:
+        """The connection has ended: what becomes of its callers is of no concern."""
+        self._has_channels = _yes
+        self._on_unused = _do_nothing
+
     def check(self) -> None:
         """A channel has ended, or a caller has: is anybody left?"""
         if self._was_held and not self._callers and not self._has_channels():
             self._was_held = False
             self._on_unused()
+
+
+def _yes() -> bool:
+    return True
+
+
+def _do_nothing() -> None:
+    pass

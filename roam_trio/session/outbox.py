@@ -26,6 +26,7 @@ from ..errors import (
     SessionIoError,
 )
 from ..failures import text_of
+from ..kept_errors import copy_of
 from ..limits import DEFAULT_LIMITS
 from ..logs import Log
 from ..metadata import Metadata
@@ -81,7 +82,7 @@ class Outbox:
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:
-            self.fail(_without_frames(error))  # it may be the first to notice
+            self.fail(copy_of(error))  # it may be the first to notice
             raise
 
     async def reserve(self) -> ConduitTxPermit[Message]:
@@ -95,7 +96,7 @@ class Outbox:
                 permit = await self._tx.reserve()
             except (LinkError, ConduitError) as error:
                 # This cancels handlers: they have no caller now.
-                self.fail(_without_frames(error))
+                self.fail(copy_of(error))
                 await trio.lowlevel.checkpoint_if_cancelled()
                 raise
             if not self._kept:
@@ -144,6 +145,10 @@ class Outbox:
         waiting = f"the peer does not read, and {len(self._kept)} messages wait"
         return LimitExceeded(limit, waiting)
 
+    def end(self) -> None:
+        """The session has ended, and need not be told any more."""
+        self.fail = self._need_drain = _do_nothing
+
     def doubt(self) -> bool:
         """See `ConduitTx.doubt`."""
         return self._tx.doubt()
@@ -181,15 +186,8 @@ class Outbox:
         return f"<Outbox {len(self._kept)} kept>"
 
 
-def _without_frames(error: RoamTrioError) -> RoamTrioError:
-    """The same error for the session to keep: the one that is raised here comes to have
-    a traceback, and in its frames is what was to be sent, with the ends of channels
-    that nobody else may hold."""
-    kept = type(error).__new__(type(error))
-    kept.args = error.args
-    vars(kept).update(vars(error))
-    kept.__cause__ = error.__cause__
-    return kept
+def _do_nothing(*args: object) -> None:
+    pass
 
 
 def _without_metadata(message: Message, error: PayloadTooLarge) -> Message:

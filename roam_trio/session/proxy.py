@@ -349,12 +349,17 @@ class Lane:
             if isinstance(held, trio.Event):
                 held.set()
         self._held.clear()
+        self._fail = _ignore  # the proxy holds this, and is to be gone at once
 
     def __repr__(self) -> str:
         return (
             f"<Lane to connection {self.driver.connection_id}: "
             f"{self._count} messages held, of {self._bytes} bytes>"
         )
+
+
+def _ignore(why: str) -> None:
+    pass
 
 
 def _too_much(what: str, most: int, limit: str) -> str:
@@ -453,7 +458,8 @@ class _JoinedChannels(Payload):
     def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
         numbers = tuple(binder.allocate() for _ in self._ends)
         for near, number in zip(self._ends, numbers, strict=True):
-            near.join(_End(number, self._there, self._back, self))
+            near.join(number)
+            _End(number, self._there, self._back).join(near.number)
         for near, message in self._early:
             self._there.hold(near.translated(message))  # the request goes before it
         self._early.clear()
@@ -480,48 +486,54 @@ class _End:
         number: the channel's on this side.
         lane: the lane to this side.
         there: the lane to the other.
-        request: what it came with.
+        request: what it came with, until that is sent; None for the end that is made
+            then.
     """
 
-    __slots__ = ("_lane", "_number", "_other", "_request", "_there")
+    __slots__ = ("_lane", "_other", "_request", "_there", "number")
 
     def __init__(
-        self, number: int, lane: Lane, there: Lane, request: _JoinedChannels
+        self,
+        number: int,
+        lane: Lane,
+        there: Lane,
+        request: _JoinedChannels | None = None,
     ) -> None:
-        self._number = number
+        self.number = number
         self._lane = lane
         self._there = there
         self._request = request
-        self._other: _End | None = None
+        self._other: int | None = None
         lane.driver.add_relay(number, self)
 
-    def join(self, other: _End) -> None:
-        """The request is about to be sent."""
-        self._other, other._other = other, self
+    def join(self, other: int) -> None:
+        """The request is about to be sent, and `other` is the number there."""
+        self._other = other
+        self._request = None
 
     def part(self) -> None:
         """Relay nothing more, either way."""
-        self._lane.driver.remove_relay(self._number)
+        self._request = None
+        self._lane.driver.remove_relay(self.number)
         if self._other is not None:
-            self._there.driver.remove_relay(self._other._number)
+            self._there.driver.remove_relay(self._other)
 
     def on_message(self, message: ChannelMessage) -> None:
         """See `Relay`."""
-        if self._other is None:
+        if self._request is not None:
             self._request.keep(self, message)
-        else:
+        elif self._other is not None:
             self._there.forward(self.translated(message))
 
     def on_answered(self) -> None:
         """See `Relay`."""
-        if self._other is None:
+        if self._request is not None:
             self._request.part()
 
     def translated(self, message: ChannelMessage) -> ChannelMessage:
         """`message` as the other side is to get it. A last one ends this side."""
-        assert self._other is not None
-        connection_id = self._there.driver.connection_id
-        number = self._other._number
+        connection_id, number = self._there.driver.connection_id, self._other
+        assert number is not None
         match message:
             case ChannelItem():
                 return ChannelItem(connection_id, number, message.item)
@@ -531,5 +543,5 @@ class _End:
                 kind: type[ChannelClose | ChannelReset] = ChannelClose
             case ChannelReset():
                 kind = ChannelReset
-        self._lane.driver.remove_relay(self._number)
+        self._lane.driver.remove_relay(self.number)
         return kind(connection_id, number, message.metadata.propagated())

@@ -44,7 +44,7 @@ from .statistics import CallStatistics
 if TYPE_CHECKING:
     from .driver import Driver
 
-__all__ = ["Requests"]
+__all__ = ["EndedRequests", "Requests"]
 
 
 class _Waiting(msgspec.Struct, eq=False):
@@ -123,7 +123,11 @@ class Requests:
             return answer
         assert answer is not None
         await checkpoint_if_cancelled()
-        raise answer
+        try:
+            raise answer
+        finally:
+            # Or else the error would hold this frame, and this frame the error.
+            del answer, waiting
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         """Take a slot below the peer's limit, and then a permit."""
@@ -268,6 +272,44 @@ class Requests:
     def in_flight(self) -> int:
         """How many requests have no response yet, abandoned ones included."""
         return len(self._waiting)
+
+
+class EndedRequests(Requests):
+    """Those of a connection that has ended: there are none, and none can be made."""
+
+    def __init__(
+        self,
+        because: BaseException,
+        refusing: str | None,
+        token: trio.lowlevel.TrioToken,
+    ) -> None:
+        self._because = because
+        self._token = token
+        self._waiting = {}
+        self.refusing = refusing
+
+    async def call(
+        self,
+        method_id: int,
+        args: Payload | Encoded,
+        channels: tuple[int, ...],
+        metadata: Metadata,
+        holder: object,
+    ) -> RequestResponse:
+        """See `Caller.call`.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+        """
+        check_run(self._token, "this client")
+        await checkpoint_if_cancelled()
+        if self.refusing is not None:
+            raise ConnectionLost(self.refusing)
+        raise _lost(self._because) from self._because
+
+    @property
+    def is_idle(self) -> bool:
+        return True
 
 
 def _lost(because: BaseException) -> ConnectionLost:

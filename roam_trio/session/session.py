@@ -41,6 +41,7 @@ from ..errors import (
     StableHandshakeError,
 )
 from ..failures import text_of
+from ..kept_errors import copy_of, strip_tracebacks
 from ..limits import Limits
 from ..log_budget import log_budget_of_session
 from ..logs import Log, address_of_peer
@@ -332,7 +333,7 @@ class Session:
                     self._log_end()
         if self._root is None:
             assert self._ended_because is not None
-            raise self._ended_because
+            raise copy_of(self._ended_because)
 
     def _log_end(self) -> None:
         """Log how a session has ended that was set up, unless it is as it should be:
@@ -485,6 +486,7 @@ class Session:
 
     def _end(self, because: RoamTrioError) -> None:
         """End the session, for the first reason that is given. Never waits."""
+        strip_tracebacks(because)  # in whose frames is the session; a link may keep it
         if self._ended_because is not None:
             return
         reason = self._ended_because = _as_session_error(because)
@@ -509,7 +511,14 @@ class Session:
                 await self._rx.close()
             if self._pumping is not None:
                 self._pumping.cancel()
+            self._let_go()
             self._finished.set()
+
+    def _let_go(self) -> None:
+        """Let go of what holds the session: once nobody else does, it is gone at once,
+        and has not to wait for the garbage collector."""
+        self._outbox.end()
+        self._keepalive = None
 
     async def _take_leave(self) -> None:
         with trio.CancelScope(shield=True) as scope:
@@ -537,7 +546,8 @@ class Session:
             try:
                 if await self._rx.recv() is None:
                     return
-            except LinkError:
+            except LinkError as error:
+                strip_tracebacks(error)
                 return
             except ConduitError as error:
                 if not isinstance(error.__cause__, DecodeError):

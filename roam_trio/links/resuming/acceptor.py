@@ -181,8 +181,11 @@ class _Returns(LinkSource):
 
     async def close(self) -> None:
         """The conduit has ended: let go of a link that it has not taken."""
+        if self._is_closed:
+            return
         self._is_closed = True
         self._on_closed(self)
+        del self.resuming  # which holds this
         arrived, self._arrived = self._arrived, None
         if arrived is not None:
             await arrived.close()

@@ -40,6 +40,7 @@ from ...errors import (
     SessionLost,
     StableConduitError,
 )
+from ...kept_errors import strip_tracebacks
 from ...logs import Log
 from ..base import Buffer, LinkRx, LinkTx, RxStatistics, TxStatistics
 from ..permits import AdmittedPermit, AdmittingTx
@@ -465,6 +466,7 @@ class Resuming:
             self.tx.end(type(error), str(error), error.__cause__)
         if self.phase in (Phase.OPEN, Phase.CLOSING):
             self.phase = Phase.FAILED
+            strip_tracebacks(error)  # in whose frames is the conduit
             self.failure = error
             self.changed.unpark_all()
 
@@ -491,6 +493,11 @@ class Resuming:
         """Let go of everything that would bring a link. Does not wait."""
         self._keys.clear()
         await self._source.close()
+        if self._pump is None and self.phase in (Phase.CLOSED, Phase.FAILED):
+            # Nothing is sent or received any more. The halves hold this; it lets go of
+            # them, or they would have to wait for the garbage collector.
+            with suppress(AttributeError):  # the second time
+                del self.tx, self.rx
 
 
 class ResumingTx(AdmittingTx):
