@@ -158,6 +158,12 @@ def test_bytes_that_are_no_text_are_not_quoted_as_one(came: bytes) -> None:
     assert named(came) is None
 
 
+def test_a_line_is_a_text_whatever_follows_it() -> None:
+    told = named(b"Reading the configuration\n" + bytes(range(128, 160)))
+    assert told is not None
+    assert "'Reading the configuration'" in told
+
+
 def test_text_that_is_cut_inside_a_character_is_a_text() -> None:
     assert "the peer sent text" in str(named("Gr\u00fc\u00df".encode()[:5]))
 

@@ -151,6 +151,9 @@ _RECORD: Final = re.compile(rb"[\x14-\x17](?:\x03|\Z)", re.DOTALL)
 _LOOKED_AT: Final = 32
 """How many bytes have to be of a text for it to be called one, if so many came."""
 
+_SHORTEST_LINE: Final = 8
+"""How many bytes of a line are enough to call it a text, whatever follows it."""
+
 _OTHER_SCHEME: Final = {
     (_Kind.TLS, Expected.ROAM): (
         "give both sides a URL with the same scheme: tls:// with TLS, tcp:// without"
@@ -228,7 +231,9 @@ def named(first: bytes, expected: Expected = Expected.ROAM) -> str | None:
         row = _ROAM
     if row is not None:
         return _told(row.kind, f"{row.name}{_status(row, first)}", expected)
-    if _is_text(first[:_LOOKED_AT]):
+    # A program that prints a line may go on with what it is expected to say.
+    line = first[:_LOOKED_AT].partition(b"\n")[0]
+    if _is_text(line if len(line) >= _SHORTEST_LINE else first[:_LOOKED_AT]):
         return _told(_Kind.TEXT, f"text, {_quoted(first)}", expected)
     return None
 
