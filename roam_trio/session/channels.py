@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, current_trio_token
 
 from ..codec import ChannelPlan
+from ..conduits.base import ConduitTxPermit
 from ..errors import (
     ConduitError,
     DecodeError,
@@ -39,11 +40,8 @@ from ..wire.messages import (
     ChannelReset,
     Message,
 )
+from .port import ChannelPort
 from .statistics import ChannelStatistics
-
-if TYPE_CHECKING:
-    from ..conduits.base import ConduitTxPermit
-    from .driver import Driver
 
 __all__ = ["ChannelState", "DriverChannelSink", "IncomingChannel", "OutgoingChannel"]
 
@@ -74,18 +72,18 @@ class OutgoingChannel(ChannelSink):
 
     __slots__ = (
         "_connection_id",
-        "_driver",
         "_encode",
         "_id",
         "_lost_because",
+        "_port",
         "_waiting",
         "credit",
         "state",
     )
 
-    def __init__(self, driver: Driver, channel_id: int, plan: ChannelPlan) -> None:
-        self._driver = driver
-        self._connection_id = driver.connection_id
+    def __init__(self, port: ChannelPort, channel_id: int, plan: ChannelPlan) -> None:
+        self._port = port
+        self._connection_id = port.connection_id
         self._id = channel_id
         self._encode = plan.items.encode
         self._waiting = ParkingLot()
@@ -95,13 +93,13 @@ class OutgoingChannel(ChannelSink):
 
     async def send(self, value: Any) -> None:
         try:  # as `check_run` does, and a call less for each item
-            is_here = current_trio_token() is self._driver.token
+            is_here = current_trio_token() is self._port.token
         except RuntimeError:
             is_here = False
         if not is_here:
-            raise in_another_run(self._driver.token, "this Tx")
+            raise in_another_run(self._port.token, "this Tx")
         await checkpoint_if_cancelled()
-        outbox = self._driver.outbox
+        outbox = self._port.outbox
         try:
             if self.credit and self.state is _OPEN and outbox.has_room():
                 outbox.send_nowait(self._item(value))
@@ -140,7 +138,7 @@ class OutgoingChannel(ChannelSink):
                 await self._waiting.park()
                 continue
             try:
-                permit = await self._driver.reserve()
+                permit = await self._port.reserve()
             except BaseException:
                 self._pass_on()
                 raise
@@ -159,15 +157,15 @@ class OutgoingChannel(ChannelSink):
 
     def close(self) -> None:
         if self.state is _OPEN:
-            check_run(self._driver.token, "this Tx")
+            check_run(self._port.token, "this Tx")
         if self._end(ChannelState.CLOSED):
             # First, since the connection may end with its last channel.
-            self._driver.outbox.push(ChannelClose(self._driver.connection_id, self._id))
-            self._driver.ended(self._id)
+            self._port.outbox.push(ChannelClose(self._port.connection_id, self._id))
+            self._port.ended(self._id)
 
     def drop(self) -> None:
         if self.state is ChannelState.OPEN:
-            self._driver.drop_later(self.close)
+            self._port.drop_later(self.close)
 
     # ---- the peer's doing
 
@@ -211,10 +209,10 @@ class IncomingChannel(ChannelSource):
     __slots__ = (
         "_consumed",
         "_decode",
-        "_driver",
         "_grant_at",
         "_id",
         "_lost_because",
+        "_port",
         "_queue",
         "_some_wait",
         "_waiting",
@@ -222,8 +220,8 @@ class IncomingChannel(ChannelSource):
         "state",
     )
 
-    def __init__(self, driver: Driver, channel_id: int, plan: ChannelPlan) -> None:
-        self._driver = driver
+    def __init__(self, port: ChannelPort, channel_id: int, plan: ChannelPlan) -> None:
+        self._port = port
         self._id = channel_id
         self._decode = plan.items.decode
         self._queue: deque[bytes | memoryview] = deque()
@@ -239,11 +237,11 @@ class IncomingChannel(ChannelSource):
 
     async def receive(self) -> Any:
         try:  # as `check_run` does, and a call less for each item
-            is_here = current_trio_token() is self._driver.token
+            is_here = current_trio_token() is self._port.token
         except RuntimeError:
             is_here = False
         if not is_here:
-            raise in_another_run(self._driver.token, "this Rx")
+            raise in_another_run(self._port.token, "this Rx")
         await checkpoint_if_cancelled()
         while not self._queue:
             if self.state is not ChannelState.OPEN:
@@ -260,7 +258,7 @@ class IncomingChannel(ChannelSource):
         return self._take()
 
     def receive_nowait(self) -> Any:
-        check_run(self._driver.token, "this Rx")
+        check_run(self._port.token, "this Rx")
         if self._queue:
             return self._take()
         if self.state is not ChannelState.OPEN:
@@ -269,7 +267,7 @@ class IncomingChannel(ChannelSource):
 
     def _take(self) -> Any:
         item = self._queue.popleft()
-        self._driver.unread_bytes -= len(item)
+        self._port.unread_bytes -= len(item)
         if self._grant_at is not None:
             self._consumed += 1
             if self._consumed >= self._grant_at and self.state is _OPEN:
@@ -295,33 +293,33 @@ class IncomingChannel(ChannelSource):
         if not 1 <= count <= _MOST_CREDIT:
             raise ValueError(f"grant: expected 1 to {_MOST_CREDIT} items, got {count}")
         if self.state is ChannelState.OPEN:
-            check_run(self._driver.token, "this Rx")
+            check_run(self._port.token, "this Rx")
             if self._grant_at is None:
                 self._grant_at = 1
             self._grant(count)
 
     def _grant(self, count: int) -> None:
         self.allowance += count
-        driver = self._driver
-        driver.outbox.push(ChannelGrantCredit(driver.connection_id, self._id, count))
+        port = self._port
+        port.outbox.push(ChannelGrantCredit(port.connection_id, self._id, count))
 
     def reset(self) -> None:
         if self.state is _OPEN:
-            check_run(self._driver.token, "this Rx")
+            check_run(self._port.token, "this Rx")
         self._forget_items()
         if self._end(ChannelState.RESET):
-            self._driver.outbox.push(ChannelReset(self._driver.connection_id, self._id))
-            self._driver.ended(self._id)
+            self._port.outbox.push(ChannelReset(self._port.connection_id, self._id))
+            self._port.ended(self._id)
         elif self.state is ChannelState.CLOSED:
             self.state = ChannelState.RESET
 
     def _forget_items(self) -> None:
-        self._driver.unread_bytes -= sum(map(len, self._queue))
+        self._port.unread_bytes -= sum(map(len, self._queue))
         self._queue.clear()
 
     def drop(self) -> None:
         if self._queue or self.state is ChannelState.OPEN:
-            self._driver.drop_later(self.reset)
+            self._port.drop_later(self.reset)
 
     # ---- the peer's doing
 
@@ -332,13 +330,13 @@ class IncomingChannel(ChannelSource):
                 f"channel {self._id}: an item came without credit"
             )
         self.allowance -= 1
-        driver = self._driver
+        port = self._port
         self._queue.append(item)
         if self._some_wait:
             self._wake_one()
-        driver.unread_bytes += len(item)
-        if driver.unread_bytes > driver.limits.unread_bytes:
-            driver.refuse_unread()
+        port.unread_bytes += len(item)
+        if port.unread_bytes > port.limits.unread_bytes:
+            port.refuse_unread()
 
     def _wake_one(self) -> None:
         if self._waiting:

@@ -343,9 +343,8 @@ class Driver:
         """How many channels are open, joined ones included."""
         return len(self.incoming) + len(self.outgoing) + len(self._relays)
 
-    def answered(self, sink: DriverReplySink) -> None:
+    def answered(self, call: RequestCall) -> None:
         """A response was sent: the request is no longer in flight."""
-        call = sink.call
         self._answering.pop(call.request_id, None)
         if type(call.args) is memoryview:
             self.let_go_for_request(payload_behind(call.args))

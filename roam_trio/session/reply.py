@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from ..codec import CANCELLED
+from ..conduits.base import ConduitTxPermit
 from ..errors import ConduitError, LinkError
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.binding import ChannelBinder
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
+from .port import AnsweringPort
 from .statistics import CallStatistics
-
-if TYPE_CHECKING:
-    from ..conduits.base import ConduitTxPermit
-    from .driver import Driver
 
 __all__ = ["DriverReplySink"]
 
@@ -29,12 +27,12 @@ logger = Log("roam_trio.session")
 class DriverReplySink(ReplySink):
     """Where the response to one request goes, and the task that makes it."""
 
-    __slots__ = ("_began", "_cancelled", "_driver", "_scope", "_sent", "call")
+    __slots__ = ("_began", "_cancelled", "_port", "_scope", "_sent", "call")
 
-    def __init__(self, driver: Driver, call: RequestCall) -> None:
+    def __init__(self, port: AnsweringPort, call: RequestCall) -> None:
         self.call = call
-        self._driver = driver
-        self._began = driver.now()
+        self._port = port
+        self._began = port.now()
         self._sent = False
         self._cancelled = False
         self._scope: trio.CancelScope | None = None
@@ -45,41 +43,41 @@ class DriverReplySink(ReplySink):
 
     @property
     def channel_binder(self) -> ChannelBinder:
-        return self._driver.binder
+        return self._port.binder
 
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         with suppress(trio.WouldBlock):
             self.send_nowait(ret, metadata)
-            if self._driver.ended_because is not None:
+            if self._port.ended_because is not None:
                 await trio.lowlevel.checkpoint_if_cancelled()
             return
         with await self._reserve() as permit:
-            if self._driver.ended_because is None:  # in the moment there was room
+            if self._port.ended_because is None:  # in the moment there was room
                 permit.send(self._response(ret, metadata))
                 self._close()
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
-        driver = self._driver
+        port = self._port
         while True:
-            permit = await driver.outbox.reserve()
-            if not driver.dropped:
+            permit = await port.outbox.reserve()
+            if not port.dropped:
                 return permit
             permit.release()
-            driver.end_dropped()
+            port.end_dropped()
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
-        driver = self._driver
-        if driver.dropped:
-            driver.end_dropped()  # closes go before the response
-        if driver.ended_because is not None:
+        port = self._port
+        if port.dropped:
+            port.end_dropped()  # closes go before the response
+        if port.ended_because is not None:
             return  # nobody is left to get it
-        outbox = driver.outbox
+        outbox = port.outbox
         if not outbox.has_room():
             raise trio.WouldBlock
         try:
             outbox.send_nowait(self._response(ret, metadata))
         except (LinkError, ConduitError):
-            if driver.ended_because is None:
+            if port.ended_because is None:
                 raise  # it is too large
         self._close()
 
@@ -90,7 +88,7 @@ class DriverReplySink(ReplySink):
                 "and every request gets exactly one"
             )
         return RequestResponse(
-            self._driver.connection_id, self.call.request_id, (), metadata, ret
+            self._port.connection_id, self.call.request_id, (), metadata, ret
         )
 
     def statistics(self, now: float) -> CallStatistics:
@@ -100,7 +98,7 @@ class DriverReplySink(ReplySink):
 
     def _close(self) -> None:
         self._sent = True
-        self._driver.answered(self)
+        self._port.answered(self.call)
 
     async def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the handler of this request; exactly one response is sent in the end."""
@@ -122,9 +120,9 @@ class DriverReplySink(ReplySink):
         """Answer Cancelled if nothing else was answered."""
         if self._sent:
             return
-        self._driver.end_dropped()
+        self._port.end_dropped()
         if not self._sent:  # as it is when nobody needs the connection any more
-            self._driver.outbox.push(self._response(CANCELLED, NO_METADATA))
+            self._port.outbox.push(self._response(CANCELLED, NO_METADATA))
             self._close()
 
     def cancel(self) -> None:

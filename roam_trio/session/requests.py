@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -39,10 +38,8 @@ from ..wire.messages import (
     RequestResponse,
     joined,
 )
+from .port import CallingPort
 from .statistics import CallStatistics
-
-if TYPE_CHECKING:
-    from .driver import Driver
 
 __all__ = ["EndedRequests", "Requests"]
 
@@ -79,9 +76,9 @@ class Requests:
     """The requests of this side's on one connection, until they are answered."""
 
     def __init__(
-        self, driver: Driver, ours: ConnectionSettings, theirs: ConnectionSettings
+        self, port: CallingPort, ours: ConnectionSettings, theirs: ConnectionSettings
     ) -> None:
-        self._driver = driver
+        self._port = port
         self._ids = IdAllocator(ours.parity)
         self._free = theirs.max_concurrent_requests
         """How many requests more the peer accepts, and nobody waits to make."""
@@ -102,13 +99,13 @@ class Requests:
     ) -> RequestResponse:
         """See `Caller.call`. The coroutine keeps its `holder`, the caller, alive: a
         call in flight needs its connection."""
-        driver = self._driver
-        check_run(driver.token, "this client")
+        port = self._port
+        check_run(port.token, "this client")
         await checkpoint_if_cancelled()
         if self.refusing is not None:
             raise ConnectionLost(self.refusing)
-        outbox = driver.outbox
-        if self._free > 0 and outbox.has_room() and driver.ended_because is None:
+        outbox = port.outbox
+        if self._free > 0 and outbox.has_room() and port.ended_because is None:
             self._free -= 1
             waiting = self._send(
                 outbox.send_nowait, method_id, args, channels, metadata
@@ -131,12 +128,12 @@ class Requests:
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         """Take a slot below the peer's limit, and then a permit."""
-        driver = self._driver
+        port = self._port
         self._refuse_if_ended()
         await self._take_slot()
         try:
             self._refuse_if_ended()
-            permit = await driver.reserve()
+            permit = await port.reserve()
             try:
                 self._refuse_if_ended()
             except ConnectionLost:
@@ -145,7 +142,7 @@ class Requests:
         except BaseException as error:
             self._give_slot()
             if _is_end(error):
-                because = driver.ended_because or error
+                because = port.ended_because or error
                 raise _lost(because) from because
             raise
         return permit
@@ -157,12 +154,12 @@ class Requests:
             CallRefused: the peer accepts no request at all, and nobody would ever wake
                 them.
         """
-        driver = self._driver
+        port = self._port
         if self._free > 0:
             self._free -= 1
-        elif not driver.theirs.max_concurrent_requests:
+        elif not port.theirs.max_concurrent_requests:
             raise CallRefused(
-                f"the peer accepts no calls on connection {driver.connection_id}: it "
+                f"the peer accepts no calls on connection {port.connection_id}: it "
                 "has told max_concurrent_requests=0; it has to tell 1 or more to be "
                 "called"
             )
@@ -177,10 +174,10 @@ class Requests:
         else:
             self._free += 1
             if self.refusing is not None:
-                self._driver.check_quiet()
+                self._port.check_quiet()
 
     def _refuse_if_ended(self) -> None:
-        because = self._driver.ended_because
+        because = self._port.ended_because
         if because is not None:
             raise _lost(because) from because
 
@@ -193,37 +190,37 @@ class Requests:
         metadata: Metadata,
     ) -> _Waiting:
         """Encode, bind and send, at one moment; on an error nothing has happened."""
-        driver = self._driver
+        port = self._port
         try:
             if isinstance(args, Payload):
-                channels, args = args.encode(driver.binder)
+                channels, args = args.encode(port.binder)
             request_id = self._ids.allocate()
-            connection_id = driver.connection_id
+            connection_id = port.connection_id
             send(
                 RequestCall(
                     connection_id, request_id, method_id, channels, metadata, args
                 )
             )
         except BaseException as error:
-            driver.lose_channels(channels, error)
+            port.lose_channels(channels, error)
             self._give_slot()
             if _is_end(error):
                 # Whoever keeps the error is not to keep the arguments by its context.
                 error.with_traceback(None)
-                because = driver.ended_because or error
+                because = port.ended_because or error
                 raise _lost(because) from because
             raise
         waiting = self._waiting[request_id] = _Waiting(
-            request_id, method_id, channels, driver.now(), current_task()
+            request_id, method_id, channels, port.now(), current_task()
         )
         return waiting
 
     def _abandon(self, waiting: _Waiting, _: object) -> trio.lowlevel.Abort:
         """The caller was cancelled. Its id stays in use until the response comes."""
         waiting.task = None
-        driver = self._driver
-        if driver.ended_because is None:  # else no response will come
-            driver.outbox.push(RequestCancel(driver.connection_id, waiting.request_id))
+        port = self._port
+        if port.ended_because is None:  # else no response will come
+            port.outbox.push(RequestCancel(port.connection_id, waiting.request_id))
         return trio.lowlevel.Abort.SUCCEEDED
 
     def on_response(self, response: RequestResponse) -> None:
@@ -245,7 +242,7 @@ class Requests:
         if bytes(joined(response.ret)) in (UNKNOWN_METHOD, INVALID_PAYLOAD):
             # No handler ever saw them, and some peers end the session when a message
             # comes for a channel they do not know.
-            self._driver.lose_channels(
+            self._port.lose_channels(
                 waiting.channels, ConnectionLost("the call of the channel failed")
             )
 
@@ -266,7 +263,7 @@ class Requests:
     def is_idle(self) -> bool:
         """Whether no request is in flight, or about to be: those that wait for a slot
         or for room were made before any that is refused."""
-        return self._free == self._driver.theirs.max_concurrent_requests
+        return self._free == self._port.theirs.max_concurrent_requests
 
     @property
     def in_flight(self) -> int:
