@@ -211,6 +211,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     strict = bool(config.getoption("rules_strict"))
     printed = strict or bool(config.getoption("rules"))
+    if printed and hasattr(config.option, "dist"):
+        config.option.dist = "no"  # pytest-xdist collects in processes of its own
     table = RuleTable(read_rules(config.getini("rules_file")), printed, strict)
     config.pluginmanager.register(table, "rule-table")
 

@@ -98,6 +98,21 @@ def test_deselected_tests_still_verify(suite: pytest.Pytester) -> None:
     assert suite.runpytest("--rules-strict", "-k", "quick").ret == pytest.ExitCode.OK
 
 
+def test_tests_are_found_where_they_would_run_in_several_processes(
+    suite: pytest.Pytester,
+) -> None:
+    suite.makepyfile(
+        """
+        import pytest
+        @pytest.mark.rule("link", "link.order")
+        def test_a(): pass
+        """
+    )
+    result = suite.runpytest("--rules-strict", "-n", "2")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines("*verified * link *")
+
+
 @pytest.mark.parametrize("mark", ["skip", "xfail"])
 def test_skipped_and_failing_tests_verify_nothing(
     suite: pytest.Pytester, mark: str
