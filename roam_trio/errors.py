@@ -401,7 +401,7 @@ class SessionLost(StableConduitError, SessionError, Disconnected):
 
 
 class StableHandshakeError(StableConduitError):
-    """What the peer said first on a link is no hello of a stable conduit's."""
+    """The peer's first message on a link is not the hello of a stable conduit."""
 
 
 # ---------------------------------------------------------------- codecs and schemas

@@ -1,4 +1,4 @@
-"""What of an exception of users' code is a failure, and what is meant to end more.
+"""Exceptions of users' code: which are failures, and which are meant to end more.
 
 Sessions run code that they did not write: handlers, acceptors of connections, hooks of
 wire types, handlers of the log. Whatever such code raises ends at most its own session.

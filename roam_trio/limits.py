@@ -1,4 +1,4 @@
-"""What a peer can make this side hold, and for how long: one object, all of it finite.
+"""Finite bounds on what a peer can make this side hold, and for how long.
 
 The error that ends a session because of a limit names the field.
 """

@@ -1,4 +1,4 @@
-"""How this package logs: safely, legibly, and within a budget.
+"""Logging of this package: safe, legible, and within a budget.
 
 A peer can bring about most of what is logged, and can put texts of its own into it. So
 no other module uses `logging`. Each has ``logger = Log("roam_trio.session")``, which is

@@ -31,7 +31,7 @@ MetadataValue: TypeAlias = str | bytes | int
 
 
 class MetadataFlags(enum.IntFlag):
-    """What may be done with an entry (`rpc.metadata.flags`)."""
+    """Flags of an entry: what may be done with it (`rpc.metadata.flags`)."""
 
     NONE = 0
     SENSITIVE = 1
@@ -62,7 +62,7 @@ class MetadataEntry(msgspec.Struct, frozen=True, gc=False):
         return f"MetadataEntry({_repr(self.key)}, {value}, flags={self.flags})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """What rich shows, for example among the local variables of a traceback."""
+        """Return what rich shows, for example as a local variable in a traceback."""
         value = _HIDDEN if self.flags & _SENSITIVE else self.value
         return [("key", self.key), ("value", value), ("flags", self.flags)]
 
@@ -128,7 +128,7 @@ class Metadata(tuple[MetadataEntry, ...]):
         return [entry.value for entry in self if entry.key == key]
 
     def propagated(self) -> Metadata:
-        """What may travel on: everything but NO_PROPAGATE, flags untouched."""
+        """Return what may travel on: everything but NO_PROPAGATE, flags untouched."""
         if any(entry.flags & _NO_PROPAGATE for entry in self):
             return Metadata(e for e in self if not e.flags & _NO_PROPAGATE)
         return self
@@ -143,13 +143,13 @@ class Metadata(tuple[MetadataEntry, ...]):
 MetadataLike: TypeAlias = (
     Mapping[str, MetadataValue] | Sequence[MetadataEntry] | Iterator[MetadataEntry]
 )
-"""What `Metadata.of` takes: a mapping, or entries."""
+"""The argument of `Metadata.of`: a mapping, or entries."""
 
 NO_METADATA = Metadata()
 
 
 def shown(metadata: Metadata) -> str:
-    """What metadata says to people, for the text of an error; nothing SENSITIVE."""
+    """Return metadata as text for people, in an error; nothing SENSITIVE is in it."""
     said = [entry for entry in metadata[:_MOST_ENTRIES] if not entry.flags & _SENSITIVE]
     texts = [f"{_shown_key(entry.key)}={_repr(entry.value)}" for entry in said]
     if len(metadata) > _MOST_ENTRIES:

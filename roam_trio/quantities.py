@@ -1,4 +1,4 @@
-"""Whether a number is one that an option can have; the error names the option."""
+"""Checks that a number is one that an option can have; the error names the option."""
 
 from __future__ import annotations
 

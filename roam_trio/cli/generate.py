@@ -1,4 +1,4 @@
-"""What the commands `rust` and `import` read, and where they write."""
+"""Input and output of the commands `rust` and `import`."""
 
 from __future__ import annotations
 

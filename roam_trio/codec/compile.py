@@ -117,7 +117,7 @@ def _has_texts(shape: Shape) -> bool:
 
 
 def _has_bytes(shape: Shape) -> bool:
-    """Whether parts of a value are bytes, which should not be copied twice."""
+    """Return True if parts of a value are bytes, which should not be copied twice."""
     return any(
         isinstance(part, BytesShape)
         or (isinstance(part, ArrayShape) and part.python in ("bytes", "memoryview"))

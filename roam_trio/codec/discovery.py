@@ -1,4 +1,4 @@
-"""Where the channels of a type are, and a function that finds those of a value.
+"""Places of the channels in a type, and a function that finds those of a value.
 
 The order is the wire's: fields in the order of declaration, items of a tuple in turn.
 A channel behind None, or in a variant that the value is not, is passed over

@@ -94,7 +94,7 @@ def explain_decode(
 
 
 def _visits(size: int) -> int:
-    """How many parts of a value of so many bytes may be visited."""
+    """Return the number of parts of a value of `size` bytes that may be visited."""
     return min(max(size // BYTES_A_VISIT, MIN_VISITS), MAX_VISITS)
 
 

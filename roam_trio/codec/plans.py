@@ -1,4 +1,4 @@
-"""Where plans come from, for a type and for the arguments of a method."""
+"""Plans for a type, and for the arguments of a method."""
 
 from __future__ import annotations
 

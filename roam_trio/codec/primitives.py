@@ -1,4 +1,4 @@
-"""What generated codecs call: tables of short encodings, varints, checks.
+"""Helpers of generated codecs: tables of short encodings, varints, checks.
 
 A codec handles the short form of a varint inline and comes here for the others. The
 functions raise whatever is at hand (`ValueError`, `TypeError`, `IndexError`): the plan
@@ -173,7 +173,7 @@ def length_prefixed(encoded: bytes) -> bytes:
 
 
 def as_bytes(value: object) -> bytes | memoryview:
-    """What stands for `bytes` in a payload.
+    """Return what stands for `bytes` in a payload.
 
     What nobody can change is passed along: bytes, and a view of bytes. Everything else
     is copied, since nobody can tell when it has been sent; that a view is read-only
@@ -241,8 +241,8 @@ def check_zero_sized(count: int) -> None:
 
 
 def index_by_class(value: object, table: dict[type[Any], T]) -> T:
-    """What a table has for the class of a value, or for the nearest of its bases, if
-    the class has no more fields than that."""
+    """Return a table's entry for the class of a value, or for the nearest of its bases
+    if the class has no more fields than that."""
     for cls in type(value).__mro__:
         if cls in table:
             check_subclass(value, cls)

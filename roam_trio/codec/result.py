@@ -40,13 +40,13 @@ INVALID_PAYLOAD: Final = b"\x01\x02"
 CANCELLED: Final = b"\x01\x03"
 
 OK: Final = b"\x00"
-"""What the response of a method that has returned begins with; its value follows."""
+"""First byte of the response of a method that has returned; its value follows."""
 
 _USER_ERROR: Final = b"\x01\x00"
 
 
 class ResultKind(enum.Enum):
-    """What a response says."""
+    """Kinds of response."""
 
     OK = "ok"
     USER = "user error"

@@ -14,7 +14,7 @@ from typing import Any, Final
 __all__ = ["MAX_BLOCKS", "Function", "Module", "is_generated"]
 
 MAX_BLOCKS: Final = 8
-"""How deep blocks should be nested in a function; Python allows 20 loops."""
+"""Depth to which blocks should be nested in a function; Python allows 20 loops."""
 
 _numbers: Final = itertools.count(1)
 _FILENAME: Final = "<roam_trio "
@@ -54,7 +54,7 @@ class Module:
         return function
 
     def claim_local(self, name: str) -> bool:
-        """Whether a function may use the name for a local variable."""
+        """Return True if a function may use the name for a local variable."""
         if name in self._reserved:
             return False
         self._local_names.add(name)
@@ -112,7 +112,7 @@ class Function:
 
     @property
     def depth(self) -> int:
-        """How many blocks enclose the next line."""
+        """Number of blocks that enclose the next line."""
         return self._depth
 
     def local(self, hint: str) -> str:

@@ -50,7 +50,7 @@ MAX_STEPS = 24
 
 
 class Problem(Exception):
-    """What is wrong. Where it is, the walk knows.
+    """A fault of a value. The walk knows its place.
 
     Args:
         text: the problem, for those whose value it is.
@@ -79,7 +79,7 @@ class Exhausted(Exception):
 
 
 Step: TypeAlias = str | int | KeyStep
-"""What leads to a part: as text, or the index of an item."""
+"""A step to a part: a text, or the index of an item."""
 
 
 class Walk:
@@ -125,7 +125,7 @@ class Walk:
         return "$" + "".join(_text_of_step(step, values=values) for step in steps)
 
     def argument(self) -> str:
-        """Which argument the walk is in, if the root is an argument tuple."""
+        """Return the argument that the walk is in, if the root is an argument tuple."""
         if isinstance(self.root, TupleShape) and self.root.labels and self.steps:
             return f"argument {_text_of_step(self.steps[0], values=False)[1:]!r}: "
         return ""

@@ -44,7 +44,7 @@ def with_entry(metadata: Metadata, says: int) -> Metadata:
 
 
 def said_in(metadata: Metadata) -> int | None:
-    """What the entry in some metadata says; None if it is not there.
+    """Return the value of the entry in some metadata; None if it is not there.
 
     What a later version may say beside is not looked at.
     """
@@ -63,6 +63,6 @@ def without_entry(metadata: Metadata) -> Metadata:
 
 
 def is_marked(metadata: Metadata) -> bool:
-    """Whether a request's arguments are not plain postcard."""
+    """Return True if a request's arguments are not plain postcard."""
     said = said_in(metadata)
     return said is not None and bool(said & MARKED)

@@ -45,7 +45,7 @@ _FLAGS: Final = b"\x00\x01"
 
 
 class Column(ABC):
-    """How the values in one place go together.
+    """The format of all values in one place together.
 
     Attributes:
         wire: the type of a column that msgspec is to decode.

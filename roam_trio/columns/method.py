@@ -44,7 +44,7 @@ _RESULT_IN_COLUMNS = b"\x02"
 
 @attrs.frozen(eq=False)
 class MethodColumns:
-    """How the arguments and the result of one method go in columns.
+    """Plans for the arguments and the result of one method in columns.
 
     Attributes:
         args_plan: the plan of its arguments, in postcard.
@@ -112,7 +112,7 @@ class MethodColumns:
     # ------------------------------------------------------------ the handler
 
     def decoder(self, said: int) -> Callable[[bytes | memoryview], tuple[Any, ...]]:
-        """What decodes the arguments of a request that says `said`."""
+        """Return the decoder of the arguments of a request that says `said`."""
         return self._decode_marked if said & MARKED else self.args_plan.decode
 
     def _decode_marked(self, args: bytes | memoryview) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ __all__ = [
 
 
 class Options(Column):
-    """Which values are there, and a column of those."""
+    """Presence of each value, and a column of those that are there."""
 
     def __init__(self, inner: Column) -> None:
         self._inner = inner
@@ -118,7 +118,7 @@ class Lists(Column):
 
 
 class Transparent(Column):
-    """What goes on the wire as its only field: a column of those."""
+    """Values that go on the wire as their only field: a column of those."""
 
     def __init__(self, record: Record, inner: Column) -> None:
         self._record = record
@@ -136,7 +136,7 @@ class Transparent(Column):
 
 
 class Converted(Column):
-    """What goes on the wire as another type: a column of that."""
+    """Values that go on the wire as another type: a column of that."""
 
     def __init__(self, shape: ConvertedShape, inner: Column) -> None:
         self._cls = shape.cls
@@ -209,7 +209,8 @@ def _build_all(columns: Sequence[Column], taken: Any, count: int) -> list[Values
 def _functions(
     record: Record,
 ) -> tuple[Callable[[Values], tuple[Values, ...]], Callable[..., Any]]:
-    """What takes the fields of records apart, and what makes a record of its fields."""
+    """Return a function that takes records apart into fields, and one that makes
+    records of their fields."""
     module = Module(f"columns of {record.cls.__name__}")
     split = module.function("split", "records")
     lists = [f"[each.{field.attribute} for each in records]" for field in record.fields]

@@ -105,7 +105,7 @@ def columns_of(plan: RpcPlan[Any]) -> ColumnsPlan | None:
 
 
 def _count_parts(shape: Shape, known: dict[str, int]) -> int:
-    """How many types a type is made of, those that stand in it twice twice."""
+    """Count the types that a type is made of; one that occurs twice counts twice."""
     if not isinstance(shape, TupleShape | StructShape | UnionShape):
         return 1 + sum(_count_parts(each, known) for each in children(shape))
     if shape.name not in known:
@@ -132,7 +132,7 @@ def _lists(shape: Shape, value: str) -> Iterator[str]:
 
 
 _OF_TYPES: Final = re.compile(r"Expected `[^`']*`, got `[^`']*`( - at `[$.\[\]0-9]*`)?")
-"""What msgspec says of a value of another type; of others it may quote a part."""
+"""Error texts of msgspec about a value of another type. Others may quote the value."""
 
 
 def _without_values(cause: Exception) -> str:

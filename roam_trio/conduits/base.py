@@ -1,4 +1,4 @@
-"""What a conduit is: messages on a link.
+"""The interface of conduits: messages on a link.
 
 A conduit encodes messages into payloads and decodes payloads into messages; a session
 is its only caller. It sends through permits, as a link does. `BareConduit` adds
@@ -82,7 +82,7 @@ class ConduitTx(ABC, Generic[M]):
 
     @abstractmethod
     def has_room(self) -> bool:
-        """Whether a message could be sent now, without waiting.
+        """Return True if a message could be sent now, without waiting.
 
         True also when the conduit has ended, as sending then fails at once.
         """
@@ -106,7 +106,7 @@ class ConduitTx(ABC, Generic[M]):
 
     @abstractmethod
     def statistics(self) -> TxStatistics:
-        """What the link under it has sent, and how full it is."""
+        """Return what the link under it has sent, and how full it is."""
 
     @abstractmethod
     async def pump(self) -> None:
@@ -171,7 +171,7 @@ class ConduitRx(ABC, Generic[M]):
 
     @abstractmethod
     def statistics(self) -> RxStatistics:
-        """What the link under it has received."""
+        """Return what the link under it has received."""
 
     @abstractmethod
     async def close(self) -> None:

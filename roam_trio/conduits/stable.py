@@ -81,7 +81,7 @@ class StableConduit(Conduit[M]):
 
     @property
     def resuming(self) -> Resuming:
-        """What is behind both halves; for whoever brings links to it."""
+        """The state behind both halves, for code that brings links to it."""
         return self._resuming
 
     def split(self) -> tuple[StableConduitTx[M], StableConduitRx[M]]:
@@ -196,7 +196,7 @@ class StableConduitAcceptor(ConduitAcceptor[M]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is no client, and none that could come back."""
+        """True if there is no client, and none that could come back."""
         return self._links.is_idle
 
     def __repr__(self) -> str:

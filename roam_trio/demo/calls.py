@@ -40,12 +40,12 @@ REPORTED_EVERY = 50
 """After how many calls progress is shown, so that showing it is no part of them."""
 
 NOTICE_SECONDS = 10.0
-"""How long the server may take to notice that a call was cancelled."""
+"""Time, in seconds, that the server may take to notice that a call was cancelled."""
 
 
 @attrs.frozen
 class Called:
-    """What came of calls made one at a time.
+    """Results of calls made one at a time.
 
     Attributes:
         latencies: how long each call took, in seconds, the shortest first.
@@ -90,7 +90,7 @@ async def call_one_by_one(
 
 @attrs.frozen
 class CalledAtOnce:
-    """What came of calls made side by side.
+    """Results of calls made side by side.
 
     Attributes:
         calls: how many in all.
@@ -130,7 +130,7 @@ async def call_at_once(
 
 @attrs.frozen
 class FailedCalls:
-    """What came of calls that failed, as they should.
+    """Results of calls that failed, as they should.
 
     Attributes:
         error: what the last one raised here.
@@ -173,7 +173,7 @@ async def _fail_one(client: WordCounter) -> NoWords:
 
 @attrs.frozen
 class CancelledCalls:
-    """What came of calls that were cancelled.
+    """Results of calls that were cancelled.
 
     Attributes:
         latencies: how long it took, in seconds, from cancelling each to the server's

@@ -1,4 +1,4 @@
-"""How words are counted: by the server, and by the client to check on it."""
+"""Counting of words, by the server, and by the client to check on it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["Tally", "count_line", "count_words"]
 
 
 def count_words(text: str) -> int:
-    """How many words `text` has."""
+    """Return the number of words in `text`."""
     return len(text.split())
 
 
 def count_line(line: Line) -> Counted:
-    """What is to be counted in one line."""
+    """Count the words and characters of one line."""
     return Counted(line.number, count_words(line.text), len(line.text))
 
 

@@ -1,4 +1,4 @@
-"""What is shown while the demo works: a progress bar, or a log where none can be."""
+"""Display of the demo's progress: a bar, or a log where none can be shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .errors import OutputFailed
 __all__ = ["Bars", "Display", "Log", "Output", "display_on", "show"]
 
 LOG_SECONDS = 2.0
-"""How long a step may go on before the log says how far it is, and then again."""
+"""Seconds after which the log says how far a step has come, and then again."""
 
 
 class Output(Console):

@@ -1,4 +1,4 @@
-"""What can go wrong with the demo, each with the exit code it leads to."""
+"""Errors of the demo, each with the exit code it leads to."""
 
 from __future__ import annotations
 

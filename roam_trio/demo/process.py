@@ -16,10 +16,10 @@ SERVE_COMMAND = "demo-server"
 """The command of this program's that the process runs."""
 
 START_SECONDS = 60.0
-"""How long it may take to say where it listens; it has Python to start first."""
+"""Time, in seconds, to say where it listens; it has Python to start first."""
 
 END_SECONDS = 2.0
-"""How long it may take to end when asked to, before it is killed."""
+"""Time, in seconds, to end when asked to, before it is killed."""
 
 LONGEST_URL = 200
 

@@ -1,4 +1,4 @@
-"""What the demo has measured in the end."""
+"""Results of the whole demo."""
 
 from __future__ import annotations
 

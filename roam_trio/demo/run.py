@@ -26,7 +26,7 @@ LIMITS = Limits(close_seconds=1.0)
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What the demo is to do.
+    """Plan of the demo.
 
     Attributes:
         texts: what to stream, in this order.
@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def bytes(self) -> int | None:
-        """How much there is to stream, if that is known."""
+        """Number of bytes to stream, if that is known."""
         total = 0
         for text in self.texts:
             if text.size is None:

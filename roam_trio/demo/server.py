@@ -35,7 +35,7 @@ async def serve_until_stdin_ends() -> int:
 
 
 def _print(line: str) -> bool:
-    """Whether there is still somebody to read it."""
+    """Print a line. Return True if there is still somebody to read it."""
     try:
         os.write(1, line.encode() + b"\n")
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""What the two processes of the demo speak about."""
+"""The service that the two processes of the demo share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..service import service
 __all__ = ["Counted", "Line", "Lingered", "NoWords", "Tallies", "Totals", "WordCounter"]
 
 WINDOW = 64
-"""How many items a sender may be ahead of its receiver, in either direction."""
+"""Number of items a sender may be ahead of its receiver, in either direction."""
 
 
 @attrs.frozen
@@ -26,7 +26,7 @@ class Line:
 
 @attrs.frozen
 class Counted:
-    """What was counted in the line of this number."""
+    """Counts for the line of this number."""
 
     number: u64
     words: u32
@@ -35,7 +35,7 @@ class Counted:
 
 @attrs.frozen
 class Totals:
-    """What was counted in a whole stream."""
+    """Counts for a whole stream."""
 
     lines: u64
     words: u64
@@ -44,7 +44,7 @@ class Totals:
 
 @attrs.frozen
 class Lingered:
-    """How a call of `WordCounter.linger` ended, and after how many seconds."""
+    """The end of a call of `WordCounter.linger`, and the seconds until then."""
 
     cancelled: bool
     seconds: f64
@@ -52,7 +52,7 @@ class Lingered:
 
 @attrs.frozen
 class Tallies:
-    """What a server has answered so far.
+    """Counts of what a server has answered so far.
 
     Attributes:
         calls: the calls whose handlers were started.
@@ -99,5 +99,5 @@ class WordCounter(Protocol):
         ...
 
     async def tallies(self) -> Tallies:
-        """What this server has answered so far, this call not included."""
+        """Return what this server has answered so far, this call not included."""
         ...

@@ -20,7 +20,7 @@ __all__ = ["Checker", "Streamed", "stream_texts"]
 
 @attrs.frozen
 class Streamed:
-    """What came of streaming.
+    """Results of streaming.
 
     Attributes:
         lines: the lines of the texts; a long one goes in several items.

@@ -22,10 +22,10 @@ __all__ = ["Batch", "LineSplitter", "Text", "TextReader", "check_text", "shipped
 T = TypeVar("T")
 
 BLOCK = 64 * 1024
-"""How many bytes are read at a time."""
+"""Number of bytes read at a time."""
 
 LONGEST_PIECE = 16 * 1024
-"""How many characters go in one piece; a longer line makes several."""
+"""Number of characters in one piece; a longer line makes several."""
 
 
 def shipped_texts() -> Sequence[Path]:
@@ -65,7 +65,7 @@ def check_text(path: Path) -> Text:
 
 @attrs.frozen
 class Batch:
-    """What one read gave.
+    """Result of one read.
 
     Attributes:
         pieces: the lines that are complete; long ones in several pieces.

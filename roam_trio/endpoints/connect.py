@@ -161,7 +161,7 @@ _OpenSession: TypeAlias = Callable[[], Awaitable[AbstractAsyncContextManager[Ses
 
 
 class Connecting(Generic[T]):
-    """What `connect` and `spawn` return: to be entered with ``async with``.
+    """The result of `connect` and `spawn`, to be entered with ``async with``.
 
     Once left, it can be entered again, for a new connection.
     """

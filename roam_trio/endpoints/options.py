@@ -1,4 +1,4 @@
-"""What sessions are set up with by those who make them from URLs or commands."""
+"""Options of sessions that are made from URLs or commands."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class BuilderOptions(TypedDict):
 
 @attrs.frozen
 class SessionOptions:
-    """What sessions are set up with, checked before there is a connection."""
+    """Options of sessions, checked before there is a connection."""
 
     handler: Handler | Mapping[str, Handler] | None = attrs.field(
         validator=_check_handlers
@@ -62,12 +62,12 @@ class SessionOptions:
 
     @property
     def root_handler(self) -> Handler | None:
-        """What answers on the root connection."""
+        """The handler of the root connection."""
         return None if isinstance(self.handler, Mapping) else self.handler
 
     @property
     def for_builder(self) -> BuilderOptions:
-        """What `initiator` and `acceptor` take."""
+        """The options that `initiator` and `acceptor` take."""
         offered = None
         if isinstance(self.handler, Mapping):
             offered = OfferedServices(
@@ -84,7 +84,7 @@ class SessionOptions:
 
     @property
     def stream_limits(self) -> StreamLimits:
-        """What the links below the sessions may hold."""
+        """Bounds on the links below the sessions."""
         return StreamLimits(
             max_payload=self.limits.max_payload,
             max_unsent_bytes=self.limits.max_unsent_bytes,
@@ -92,7 +92,7 @@ class SessionOptions:
 
     @property
     def stable_limits(self) -> StableLimits:
-        """What the conduits of sessions that resume may hold."""
+        """Bounds on the conduits of sessions that resume."""
         limits = self.limits
         return StableLimits(
             max_payload=limits.max_payload,

@@ -67,7 +67,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens, with the port it really has; the first of several."""
+        """The URL it listens at, with the port it really has; the first of several."""
         return self._urls[0]
 
     @property
@@ -192,8 +192,8 @@ _ENDS_OF_CLIENTS: Final = (
     OSError,
     trio.BrokenResourceError,
 )
-"""What a handshake fails with, of a session, a WebSocket or TLS, that its client has
-broken off, or has done wrong."""
+"""Errors of a handshake, of a session, a WebSocket or TLS, that its client has broken
+off or has done wrong."""
 
 
 async def _let_go(conduit: Conduit[Message]) -> None:
@@ -232,7 +232,7 @@ class _Sessions(trio.TaskStatus[Session]):
 
 
 class _Serving:
-    """What `serve` does once it listens."""
+    """The work of `serve` once it listens."""
 
     def __init__(
         self, options: SessionOptions, max_sessions: int, resume: bool

@@ -1,4 +1,4 @@
-"""What a link is: the lowest layer, which moves payloads both ways between two peers.
+"""The interface of links: the lowest layer, which moves payloads between two peers.
 
 A payload is a byte string, the empty one included. One send becomes exactly one
 receive; payloads arrive in the order in which they were committed, each once.
@@ -46,12 +46,12 @@ __all__ = [
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-"""What a payload is made of; a memoryview is one-dimensional and of bytes."""
+"""Types of a payload's parts; a memoryview is one-dimensional and of bytes."""
 
 
 @attrs.frozen
 class TxStatistics:
-    """What the sending half of a link has sent, and how full it is.
+    """Statistics of the sending half of a link: what it has sent, and how full it is.
 
     Attributes:
         payloads: payloads committed so far.
@@ -72,7 +72,7 @@ class TxStatistics:
 
 @attrs.frozen
 class RxStatistics:
-    """What the receiving half of a link has received.
+    """Statistics of the receiving half of a link.
 
     Attributes:
         payloads: payloads received so far.
@@ -191,7 +191,7 @@ class LinkTx(ABC):
 
     @abstractmethod
     def has_room(self) -> bool:
-        """Whether a payload could be sent now, without waiting.
+        """Return True if a payload could be sent now, without waiting.
 
         True also when the link has ended, as sending then fails at once.
         """
@@ -227,7 +227,7 @@ class LinkTx(ABC):
 
     @abstractmethod
     def statistics(self) -> TxStatistics:
-        """What it has sent, and how full it is."""
+        """Return what it has sent, and how full it is."""
 
     @abstractmethod
     async def pump(self) -> None:
@@ -317,7 +317,7 @@ class LinkRx(ABC):
 
     @abstractmethod
     def statistics(self) -> RxStatistics:
-        """What it has received."""
+        """Return what it has received."""
 
     @abstractmethod
     async def close(self) -> None:

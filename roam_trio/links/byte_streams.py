@@ -1,4 +1,4 @@
-"""Where the bytes of a `StreamLink` go: any trio stream, or a socket directly.
+"""Byte streams below a `StreamLink`: any trio stream, or a socket directly.
 
 A `ByteTransport` moves bytes and knows no payloads. `StreamTransport` makes one of any
 trio stream. `SocketTransport` drives a non-blocking socket of the standard library and
@@ -140,7 +140,7 @@ class StreamTransport(ByteTransport):
 
 
 _MOST_BUFFERS: Final = 64
-"""How many buffers one sendmsg takes; every system allows at least 1024 or so."""
+"""Number of buffers that one sendmsg takes; every system allows at least 1024 or so."""
 
 _has_sendmsg: Final = hasattr(socket.socket, "sendmsg")  # not on Windows
 

@@ -88,7 +88,8 @@ class SpawnedLink:
 
     @property
     def returncode(self) -> int | None:
-        """How the program has ended, as `subprocess.Popen` has it; None before."""
+        """The program's exit code, as `subprocess.Popen` has it; None before its
+        end."""
         return None if self._process is None else self._process.returncode
 
     async def __aenter__(self) -> Link:

@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 NAMED_UP_TO: Final = 256
-"""How many bytes from the start of a stream are enough to name what it carries."""
+"""Number of bytes at the start of a stream that are enough to name what it carries."""
 
 _QUOTED: Final = 40
-"""How many characters of a text are quoted in an error."""
+"""Number of characters of a text that are quoted in an error."""
 
 
 class Expected(enum.Enum):
-    """What a peer is expected to speak at the layer that reads its first bytes."""
+    """Protocols expected of a peer by the layer that reads its first bytes."""
 
     ROAM = "roam"
     TLS = "TLS"
@@ -146,13 +146,14 @@ _ROAM: Final = _row(
 )
 
 _RECORD: Final = re.compile(rb"[\x14-\x17](?:\x03|\Z)", re.DOTALL)
-"""What every record of TLS begins with."""
+"""The start of every record of TLS."""
 
 _LOOKED_AT: Final = 32
-"""How many bytes have to be of a text for it to be called one, if so many came."""
+"""Number of bytes that have to be text, if so many came, for a stream to be called
+so."""
 
 _SHORTEST_LINE: Final = 8
-"""How many bytes of a line are enough to call it a text, whatever follows it."""
+"""Number of bytes of a line that are enough to call it text, whatever follows it."""
 
 _OTHER_SCHEME: Final = {
     (_Kind.TLS, Expected.ROAM): (

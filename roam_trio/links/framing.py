@@ -31,18 +31,18 @@ LARGEST_LENGTH: Final = 2**32 - 1
 _read_length = Struct("<I").unpack_from
 
 RECEIVE_AT_ONCE: Final = 64 * 1024
-"""How much to receive in one chunk. Longer frames, prefix included, are large."""
+"""Number of bytes to receive at a time. Longer frames, prefix included, are large."""
 
 # A byte string of 1 MiB, with what is around it, is received without a copy.
 _ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
-"""How much memory an announced length alone can make us allocate, in bytes."""
+"""Number of bytes that an announced length alone can make us allocate."""
 
 _PASSED_BY_REFERENCE: Final = 32 * 1024
 """From this length on a piece is passed to the writer as it is, and not copied."""
 
 
 class PayloadDecoder(Protocol):
-    """What a receiving half cuts payloads out of bytes with; see `FrameDecoder`."""
+    """Cuts payloads out of bytes for a receiving half; see `FrameDecoder`."""
 
     payloads: list[bytes]
     count: int
@@ -85,7 +85,7 @@ class FrameDecoder:
     def __init__(self, max_payload: int) -> None:
         self.payloads: list[bytes] = []
         self.count = 0
-        """How many payloads have come so far."""
+        """Number of payloads that have come so far."""
         self.payload_bytes = 0
         """Their length in all."""
         self._max_payload = max_payload
@@ -94,7 +94,7 @@ class FrameDecoder:
 
     @property
     def large_buffer(self) -> memoryview | None:
-        """Where the next bytes belong, if they are of a large payload; never empty."""
+        """Buffer for the next bytes, if they are of a large payload; never empty."""
         return None if self._large is None else self._large.receive_buffer()
 
     def filled(self, count: int) -> None:
@@ -209,7 +209,7 @@ class _LargePayload:
         return self._storage.view[self.filled :]
 
     def received(self, count: int) -> bool:
-        """Whether the payload is complete."""
+        """Note that bytes were received. Return True if the payload is complete."""
         self.filled += count
         if self.filled == self.length:
             return True
@@ -273,5 +273,5 @@ class FrameEncoder:
         return taken
 
     def give_back(self, buffers: list[Buffer]) -> None:
-        """What `take` returned last and could not be written, the end of it maybe."""
+        """Put back the unwritten end, or all, of what `take` returned last."""
         self._complete = buffers

@@ -32,8 +32,8 @@ _LONGEST_WAIT: Final = 0.1
 """Seconds between two tries of what the system gives no other way to wait for."""
 
 _LOCKED_SECONDS: Final = 15
-"""How long to wait for a lock that another server needs for less than a millisecond;
-but whoever may read the directory can take it, and keep it."""
+"""Time, in seconds, to wait for a lock that another server needs for less than a
+millisecond; but whoever may read the directory can take it, and keep it."""
 
 _BACKLOG: Final = 1024
 
@@ -200,7 +200,7 @@ def _directory(address: str) -> str:
 
 @contextmanager
 def _directory_locked(address: str) -> Generator[bool, None, None]:
-    """Whether nobody else binds sockets in the directory of `address` meanwhile.
+    """Lock the directory of `address`. Yield True if nobody else binds sockets there.
 
     From a socket that is bound and does not listen yet, a server's that has died is not
     to be told.

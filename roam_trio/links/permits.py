@@ -1,4 +1,4 @@
-"""Who may send next: permits, slots, and the queue of those who wait for room.
+"""The order of senders: permits, slots, and the queue of those who wait for room.
 
 What the sending halves of all links have in common. A half says whether it has room
 and what publishing means; that reservers are served in order, that no permit is lost,
@@ -40,7 +40,7 @@ class AdmittingTx(LinkTx):
 
     @abstractmethod
     def _has_room(self) -> bool:
-        """Whether one permit more may be given out."""
+        """Return True if one more permit may be given out."""
 
     @abstractmethod
     def _new_permit(self) -> LinkTxPermit: ...
@@ -140,7 +140,7 @@ class AdmittingTx(LinkTx):
 
 @attrs.frozen
 class _Ending:
-    """Why no more can be sent.
+    """The reason why no more can be sent.
 
     Several tasks are told, so each gets an exception of its own.
     """

@@ -1,4 +1,4 @@
-"""What all links on sockets have in common: the socket is driven directly."""
+"""Common parts of all links on sockets, which drive the socket directly."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ __all__ = ["StreamLimits", "StreamLink", "StreamLinkRx", "StreamLinkTx"]
 
 @attrs.frozen(kw_only=True)
 class StreamLimits:
-    """What a stream link may hold.
+    """Bounds on what a stream link may hold.
 
     Attributes:
         max_payload: the longest payload in bytes, both ways. A longer one is refused

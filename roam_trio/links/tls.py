@@ -40,15 +40,15 @@ _MORE_HAS_TO_COME: Final = (
     ssl.SSLZeroReturnError,
     ssl.SSLEOFError,
 )
-"""What reading raises where there is nothing left to decrypt; it does so again."""
+"""Errors of reading if there is nothing left to decrypt; reading again repeats them."""
 
 _PROTOCOL_VERSION_ALERT: Final = b"\x15\x03\x03\x00\x02\x02\x46"
 
 _ENDS: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-"""What the handshake raises where the peer has closed the connection."""
+"""Errors of the handshake where the peer has closed the connection."""
 
 _WRITTEN_AT_ONCE: Final = 64 * 1024
-"""How many bytes are encrypted before they are passed on."""
+"""Number of bytes that are encrypted before they are passed on."""
 
 
 async def connect_tls(

@@ -30,7 +30,7 @@ _STREAM_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceE
 
 _DROPPING_SECONDS: Final = 2.0
 _DROPPED_BYTES: Final = 64 * 1024 * 1024
-"""How long, and how much, a peer is read that was refused and still sends."""
+"""Seconds for which, and bytes up to which, a refused peer that still sends is read."""
 
 
 class WebSocketLink(Link):

@@ -25,10 +25,10 @@ _PROTOCOL_ERROR: Final = 1002
 _UNSUPPORTED_DATA: Final = 1003
 _NO_STATUS: Final = 1005
 _TOO_BIG: Final = 1009
-"""Why a WebSocket is closed, as its protocol has it."""
+"""Close codes of the WebSocket protocol."""
 
 _LARGEST_CONTROL: Final = 125
-"""How long a ping may be. It does not count as a payload."""
+"""Length of the longest ping. It does not count as a payload."""
 
 
 class WebSocketEncoder(FrameEncoder):
@@ -56,7 +56,7 @@ class WebSocketEncoder(FrameEncoder):
 
     @property
     def answer_length(self) -> int:
-        """How long the answer is that waits to be written, if any."""
+        """Length of the answer that waits to be written, if any."""
         return len(self._pong)
 
     def close_frame(self, code: int) -> bytes:
@@ -89,13 +89,13 @@ class WebSocketDecoder:
     ) -> None:
         self.payloads: list[bytes] = []
         self.count = 0
-        """How many payloads have come so far."""
+        """Number of payloads that have come so far."""
         self.payload_bytes = 0
         """Their length in all."""
         self.at_end = False
-        """Whether the peer has said that it sends no more."""
+        """True if the peer has said that it sends no more."""
         self.close_code = NORMAL
-        """What this side has to say when it closes."""
+        """Close code that this side has to send when it closes."""
         self._max_payload = max_payload
         self._masked = masked
         self._on_ping = on_ping
@@ -144,7 +144,7 @@ class WebSocketDecoder:
             raise TruncatedPayload("the stream ended inside a WebSocket message")
 
     def named(self) -> None:
-        """What came is WebSocket, as the handshake has shown."""
+        """Return None: what came is WebSocket, as the handshake has shown."""
         return None
 
     def _parse(self) -> Generator[None, None, None]:

@@ -36,10 +36,10 @@ _BAD_REQUEST: Final = (
 
 _QUOTED: Final = 60
 _LONGEST_REASON: Final = 300
-"""How many characters that a peer has a part in go into an error."""
+"""Number of characters that a peer has a part in and that go into an error."""
 
 _LONGEST_HEAD: Final = 16 * 1024
-"""How many bytes a request or an answer may have."""
+"""Greatest number of bytes of a request or an answer."""
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
@@ -131,7 +131,7 @@ def _why_refused(failure: Exception) -> str:
 
 
 def _cut(text: str) -> str:
-    """What a peer has a part in, in one line that is not too long."""
+    """Return a text that a peer has a part in, on one line that is not too long."""
     shown = ascii(text)[1:-1]
     return shown if len(shown) <= _LONGEST_REASON else f"{shown[:_LONGEST_REASON]} …"
 

@@ -1,4 +1,4 @@
-"""Who writes what is committed to a link on a stream, and when: one table.
+"""The table of who writes what is committed to a link on a stream, and when.
 
 A payload that is committed alone waits for the pump, which runs after all tasks that
 are ready now and so writes together whatever they commit. Two cases need no pump. The
@@ -17,7 +17,7 @@ __all__ = ["TABLE", "Event", "Mode", "Write"]
 
 
 class Write(enum.Enum):
-    """What a link does at once, as far as its pump is at rest."""
+    """Actions that a link takes at once, as far as its pump is at rest."""
 
     NOTHING = "leave it to what comes next"
     WAKE = "wake the pump"
@@ -25,7 +25,7 @@ class Write(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What happens to a link."""
+    """Events of a link."""
 
     COMMIT = "a payload was committed"
     CORK = "more is about to be committed"
@@ -35,7 +35,7 @@ class Event(enum.Enum):
 
 
 class Mode(enum.Enum):
-    """Who writes what is committed next.
+    """Writers of what is committed next.
 
     Attributes:
         on_commit, on_cork, on_uncork, on_uncork_prompt, on_uncork_idle: the row of

@@ -1,4 +1,4 @@
-"""How calls are made: all that a client knows of a session."""
+"""Making calls: all that a client knows of a session."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Caller(ABC):
     @property
     @abstractmethod
     def is_connected(self) -> bool:
-        """Whether calls can still be made."""
+        """True if calls can still be made."""
 
     @property
     @abstractmethod
@@ -129,5 +129,5 @@ class NoopCaller:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection is up."""
+        """True if the connection is up."""
         return self._caller.is_connected

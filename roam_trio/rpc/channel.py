@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class ChannelSink(ABC):
-    """What a bound `Tx` sends through."""
+    """Sends for a bound `Tx`."""
 
     @abstractmethod
     async def send(self, value: Any) -> None:
@@ -50,7 +50,7 @@ class ChannelSink(ABC):
 
 
 class ChannelSource(ABC):
-    """What a bound `Rx` receives from."""
+    """Receives for a bound `Rx`."""
 
     @abstractmethod
     async def receive(self) -> Any:
@@ -74,7 +74,7 @@ class ChannelSource(ABC):
 
 
 class Binding:
-    """What the two ends of a pair share: at most one sink or one source, never both.
+    """State that the two ends of a pair share: a sink or a source, never both.
 
     An end that was decoded from a call has a binding of its own (`rpc.channel.pair`).
     A pair one end of which is gone can still be bound through the other: to a channel
@@ -87,20 +87,20 @@ class Binding:
         self.sink: ChannelSink | None = None
         self.source: ChannelSource | None = None
         self.tx_gone = False
-        """Whether the `Tx` was closed or dropped before anything was bound."""
+        """True if the `Tx` was closed or dropped before anything was bound."""
         self.rx_gone = False
-        """Whether the `Rx` was reset or dropped before anything was bound."""
+        """True if the `Rx` was reset or dropped before anything was bound."""
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self._token: trio.lowlevel.TrioToken | None = None
 
     @property
     def is_bound(self) -> bool:
-        """Whether it belongs to a call."""
+        """True if it belongs to a call."""
         return self.sink is not None or self.source is not None
 
     @property
     def is_pending(self) -> bool:
-        """Whether both ends are there, and one can still come to be bound."""
+        """True if both ends are there, and one can still come to be bound."""
         return not (self.is_bound or self.tx_gone or self.rx_gone)
 
     def bind(
@@ -148,7 +148,7 @@ class Binding:
 
 
 class _End:
-    """What both ends have in common."""
+    """The base of both ends."""
 
     __slots__ = ("__weakref__", "_binding")
 
@@ -186,7 +186,7 @@ class _End:
     @property
     @abstractmethod
     def can_be_given(self) -> bool:
-        """Whether this end can be an argument of a call that is about to be sent."""
+        """True if this end can be an argument of a call that is about to be sent."""
 
 
 class Tx(_End, trio.abc.SendChannel[T], Generic[T]):

@@ -1,4 +1,4 @@
-"""How calls are answered: all that a session knows of a service."""
+"""Answering calls: all that a session knows of a service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Handler", "NoService", "ReplySink", "check_handler", "send_reply"]
 
 
 class ReplySink(ABC):
-    """Where the one response to one request goes (`rpc.response.one-per-request`)."""
+    """Sends the one response to one request (`rpc.response.one-per-request`)."""
 
     @abstractmethod
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
@@ -43,7 +43,7 @@ class ReplySink(ABC):
     @property
     @abstractmethod
     def is_sent(self) -> bool:
-        """Whether the response was sent, or can no longer be."""
+        """True if the response was sent, or can no longer be."""
 
     @property
     @abstractmethod

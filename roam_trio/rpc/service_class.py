@@ -1,4 +1,4 @@
-"""What sessions need to know of the class of a service."""
+"""Facts about the class of a service, for sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @attrs.frozen
 class ServiceClass(Generic[T_co]):
-    """What sessions need to know of the class of a service.
+    """Facts about the class of a service, for sessions.
 
     Attributes:
         name: the name of the service.
@@ -34,7 +34,7 @@ _SERVICE_CLASS = "__roam_service_class__"
 
 
 def service_class(service: Callable[..., T]) -> ServiceClass[T]:
-    """What a class that is a service has told of itself.
+    """Return what a class that is a service has told of itself.
 
     Raises:
         TypeError: it is none.

@@ -1,4 +1,4 @@
-"""What Python types are on the wire.
+"""Wire types of Python types.
 
 A type annotation gives one `Shape`; from the shape come the signature of a method, and
 in `roam_trio.codec` the bytes of values. Nothing here knows bytes.

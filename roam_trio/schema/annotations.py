@@ -241,7 +241,7 @@ def _written(
 
 
 def _is_qualifier(origin: Any) -> bool:
-    """Whether a form says something of a field, and nothing of its values."""
+    """Return True if a form says something of a field, and nothing of its values."""
     # typing.ReadOnly came with Python 3.13, typing_extensions has its own.
     return origin is Final or getattr(origin, "_name", None) == "ReadOnly"
 
@@ -358,7 +358,7 @@ def _own_annotations(cls: type[Any], path: str) -> Mapping[str, Any]:
 
 
 def _scopes(cls: type[Any], args: Sequence[Any]) -> dict[type[Any], dict[Any, Any]]:
-    """What the type variables of each base class stand for."""
+    """Return what the type variables of each base class stand for."""
     scopes: dict[type[Any], dict[Any, Any]] = {}
 
     def visit(base: Any, base_args: Sequence[Any]) -> None:

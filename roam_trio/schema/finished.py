@@ -16,7 +16,7 @@ from .shape import Level
 __all__ = ["MAX_AGAIN", "FinishedLevels"]
 
 MAX_AGAIN: Final = 10_000
-"""How often levels may be made that were made before, among others."""
+"""Number of levels that may be made beside others that were made of the same."""
 
 
 class FinishedLevels:
@@ -68,7 +68,7 @@ class FinishedLevels:
         self._met[-1] |= self._bits[name]
 
     def get(self, key: Hashable) -> Level | None:
-        """What would be made of `key` here, if it has been made already."""
+        """Return what would be made of `key` here, if it has been made already."""
         for met, by_open in self._found.get(key, {}).items():
             level = by_open.get(self._open & met)
             if level is not None:

@@ -1,4 +1,4 @@
-"""Which values can be items of a set and keys of a dict, and how well they do it."""
+"""Checks of whether values can be items of a set and keys of a dict, and how well."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["has_sets", "is_seeded", "why_unhashable"]
 
 
 def why_unhashable(shape: Shape) -> str | None:
-    """Why values of a shape cannot be hashed, and what to do, or None if they can."""
+    """Return why values of a shape cannot be hashed, and a remedy; None if they can."""
     # Not into classes, which say by themselves whether they can be.
     left, seen = [shape], set[str]()
     while left:

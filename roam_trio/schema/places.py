@@ -1,4 +1,4 @@
-"""Where a type stands in another, and how it is refused there."""
+"""Places of types in other types, and refusals that name them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LAST_ADVICE = (
 
 @frozen
 class Place:
-    """Where a type stands.
+    """Place of a type.
 
     Attributes:
         path: the way to it.

@@ -177,7 +177,7 @@ class Field:
 
 @frozen
 class Record:
-    """How values of a class are taken apart and built.
+    """Fields of a class, and the way to build its values.
 
     Attributes:
         positional: the constructor takes all fields by position, in this order.
@@ -351,7 +351,7 @@ def levels(root: Shape) -> dict[str, Level]:
 
 
 def is_flat(record: Record) -> bool:
-    """Whether the fields of a class are of types without parts, or options of those."""
+    """Return True if all fields are of types without parts, or options of those."""
     return all(_has_no_parts(field.shape) for field in record.fields)
 
 
@@ -371,12 +371,12 @@ def _has_no_parts(shape: Shape) -> bool:
 
 
 def has_channels(shape: Shape) -> bool:
-    """Whether a channel is part of a shape."""
+    """Return True if a channel is part of a shape."""
     return any(isinstance(each, ChannelShape) for each in walked(shape))
 
 
 def count_channels(shape: Shape) -> int:
-    """How many places of a value may hold a channel."""
+    """Count the places of a value that may hold a channel."""
     if not has_channels(shape):
         return 0
     known: dict[str, int] = {}

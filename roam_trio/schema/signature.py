@@ -75,7 +75,7 @@ MAX_SIGNATURE: Final = 16 * 1024 * 1024
 """The most bytes of a signature: far more than those of types that people have made."""
 
 MAX_LEVELS: Final = 200
-"""How deep levels may be nested in one another."""
+"""Depth to which levels may be nested in one another."""
 
 _MOST_NAMES: Final = 10
 

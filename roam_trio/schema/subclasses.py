@@ -107,12 +107,12 @@ def _named(cls: type[Any]) -> Iterator[str]:
 
 
 def _has_own_constructor(cls: type[Any]) -> bool:
-    """Whether a class has an ``__init__`` that somebody wrote."""
+    """Return True if a class has an ``__init__`` that somebody wrote."""
     return "__init__" in cls.__dict__ and not _is_decorated(cls)
 
 
 def _is_decorated(cls: type[Any]) -> bool:
-    """Whether attrs, dataclasses or msgspec know all fields of a class."""
+    """Return True if attrs, dataclasses or msgspec know all fields of a class."""
     own = cls.__dict__
     return (
         "__attrs_attrs__" in own

@@ -1,4 +1,4 @@
-"""What users write in annotations to say which wire type they mean.
+"""Annotations with which users say which wire type they mean.
 
 Type checkers see plain Python types: `u32` is `int` to them, ``Fallible[T, E]`` is
 ``T``, ``Array[T, Literal[4]]`` is ``list[T]``. The schema reads the markers behind.
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 DEFAULT_CREDIT: Final = 16
-"""How many items a channel's sender may send at first, unless declared otherwise."""
+"""Number of items a channel's sender may send at first, unless declared otherwise."""
 
 _U32_MAX = 2**32 - 1
 _USIZE_MAX = 2**64 - 1

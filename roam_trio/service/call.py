@@ -49,7 +49,7 @@ class Call(Generic[T, E]):
 
     @property
     def metadata(self) -> Metadata:
-        """What the caller sent along."""
+        """The metadata that the caller sent along."""
         return self._request.metadata
 
     @property
@@ -64,7 +64,7 @@ class Call(Generic[T, E]):
 
     @property
     def response_metadata(self) -> Metadata:
-        """What goes with the response; to be set before it is made."""
+        """The metadata that goes with the response; to be set before it is made."""
         return self._response_metadata
 
     @response_metadata.setter
@@ -73,7 +73,7 @@ class Call(Generic[T, E]):
 
     @property
     def is_replied(self) -> bool:
-        """Whether the response was sent, or can no longer be."""
+        """True if the response was sent, or can no longer be."""
         return self._reply.is_sent
 
     async def ok(self, value: T) -> T:

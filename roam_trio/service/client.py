@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class ResponseParts(Generic[T]):
-    """What a call returned, and the metadata that came with it."""
+    """The result of a call, and the metadata that came with it."""
 
     value: T
     metadata: Metadata
@@ -82,7 +82,7 @@ def with_metadata(
 
 
 class _Client:
-    """What clients of every service have in common.
+    """The base of the clients of every service.
 
     Its own names begin with an underscore, as no method's of a service does.
     """

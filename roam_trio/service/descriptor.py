@@ -1,4 +1,4 @@
-"""What a service is, as data: made from a class of annotated async methods.
+"""Services as data: made from a class of annotated async methods.
 
 The decorator `service` leaves the class as it is, and attaches a `ServiceDescriptor`,
 from which clients and dispatchers are made.

@@ -38,7 +38,7 @@ logger = Log("roam_trio.service")
 
 
 def dispatcher(service: Callable[..., Any], handler: object) -> Dispatcher:
-    """What answers the calls of `service` with the methods of `handler`.
+    """Return a handler of the calls of `service` that uses the methods of `handler`.
 
     Args:
         service: the class of the service.
@@ -228,7 +228,7 @@ class _Method:
         return declared
 
     def _declares(self, error: BaseException) -> bool:
-        """Whether it stands for an error of the method's own."""
+        """Return True if it stands for an error of the method's own."""
         return self.descriptor.error_type is not None and isinstance(
             error, (UserError, *self.descriptor.result_plan.exceptions)
         )
@@ -266,7 +266,7 @@ class _Method:
 
 
 def _alone(error: BaseException) -> BaseException:
-    """What a nursery of the handler's put into a group by itself, or `error`."""
+    """Return what a nursery of the handler's put into a group by itself, or `error`."""
     alone = error
     while isinstance(alone, BaseExceptionGroup):
         first, *more = cast("BaseExceptionGroup[BaseException]", alone).exceptions
@@ -283,7 +283,7 @@ def _is_only_reset(error: BaseException) -> bool:
 
 
 def _error_type(error: BaseException) -> type[Any]:
-    """What a method declares that sends this error."""
+    """Return the type that a method declares to send this error."""
     sent: object = error.error if isinstance(error, UserError) else error
     return type(sent)
 
@@ -297,7 +297,7 @@ _NEVER_DECLARED = ("builtins", "roam_trio", "trio")
 
 
 def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns that does not wait."""
+    """Return the result of a coroutine that does not wait."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
@@ -340,7 +340,7 @@ def _find(
 
 
 def _is_stub(function: object, name: str, service: Callable[..., Any]) -> bool:
-    """Whether `function` is of the service, or of one that it extends."""
+    """Return True if `function` is of the service, or of one that it extends."""
     classes: tuple[type[Any], ...] = getattr(service, "__mro__", ())
     return any(vars(cls).get(name, _nothing) is function for cls in classes)
 

@@ -45,7 +45,7 @@ def _shown(annotation: Any) -> Any:
 
 
 class _Shown:
-    """What `inspect` shows as its text."""
+    """An annotation that `inspect` shows as its text."""
 
     def __init__(self, text: str) -> None:
         self._text = text

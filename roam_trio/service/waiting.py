@@ -1,4 +1,4 @@
-"""Which handlers can wait, and so need a task of their own.
+"""Detection of handlers that can wait, and so need a task of their own.
 
 A coroutine function without an await in it runs from its start to its end in one go,
 whoever runs it: nobody can cancel it on the way, and nothing can come between. Such a
@@ -46,7 +46,7 @@ def _is_marked_for_asyncio(function: object) -> bool:
 
 
 def can_wait(function: Callable[..., Any]) -> bool:
-    """Whether calls of an async function can ever wait, as far as can be known.
+    """Return True if calls of an async function can ever wait, as far as can be known.
 
     False only for a function or method written in Python with ``async def``, none of
     whose instructions hands over to something awaited. The code object decides, and not

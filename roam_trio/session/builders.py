@@ -47,7 +47,7 @@ logger = Log("roam_trio.session")
 
 
 IntoConduit: TypeAlias = Conduit[Message] | Link
-"""What `initiator` and `acceptor` take: a link becomes a bare conduit."""
+"""The argument of `initiator` and `acceptor`: a link becomes a bare conduit."""
 
 
 def _as_conduit(carrier: IntoConduit) -> Conduit[Message]:
@@ -63,7 +63,7 @@ def _as_metadata(source: MetadataLike) -> Metadata:
 
 @attrs.frozen(kw_only=True)
 class _Builder(ABC):
-    """What both roles are configured with.
+    """The configuration of both roles.
 
     Attributes:
         conduit: carries the session.

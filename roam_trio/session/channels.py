@@ -51,7 +51,7 @@ _MOST_CREDIT = 2**32 - 1
 
 
 class ChannelState(enum.Enum):
-    """How far a channel is."""
+    """States of a channel."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -59,7 +59,7 @@ class ChannelState(enum.Enum):
     RESET = "reset"
     """By its receiver, who wants no more."""
     RESET_BY_SENDER = "reset by its sender"
-    """Which some peers pass on when they are reset themselves."""
+    """By its sender, as some peers do when they are reset themselves."""
     LOST = "lost"
     """Its connection has ended, or its call has failed."""
 
@@ -232,7 +232,7 @@ class IncomingChannel(ChannelSource):
         self._grant_at = max(1, plan.shape.credit // 2) if plan.shape.credit else None
         self._lost_because: BaseException | None = None
         self.allowance = plan.shape.credit
-        """How many more items the peer may send."""
+        """Number of items the peer may still send."""
         self.state = ChannelState.OPEN
 
     async def receive(self) -> Any:

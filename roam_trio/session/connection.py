@@ -1,4 +1,4 @@
-"""What a program holds of one connection."""
+"""The handle of one connection, for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ConnectionHandle", "ConnectionState"]
 
 
 class ConnectionState(enum.Enum):
-    """How far a connection is."""
+    """States of a connection."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -47,17 +47,17 @@ class ConnectionHandle:
 
     @property
     def settings(self) -> ConnectionSettings:
-        """What this side has told the peer."""
+        """The settings that this side has told the peer."""
         return self._driver.ours
 
     @property
     def peer_settings(self) -> ConnectionSettings:
-        """What the peer has told this side."""
+        """The settings that the peer has told this side."""
         return self._driver.theirs
 
     @property
     def peer_metadata(self) -> Metadata:
-        """What the peer sent along when the connection was set up."""
+        """The metadata that the peer sent along when the connection was set up."""
         return self._metadata
 
     @property
@@ -72,19 +72,19 @@ class ConnectionHandle:
 
     @property
     def state(self) -> ConnectionState:
-        """Whether it is open."""
+        """The state it is in."""
         if self._driver.ended_because is None:
             return ConnectionState.OPEN
         return ConnectionState.CLOSED
 
     @property
     def ended_because(self) -> BaseException | None:
-        """Why it has ended; None while it is open."""
+        """The reason why it has ended; None while it is open."""
         return self._driver.ended_because
 
     @property
     def driver(self) -> Driver:
-        """What runs it; for the session layer."""
+        """The driver that runs it; for the session layer."""
         return self._driver
 
     def serve(self, handler: Handler | None) -> None:

@@ -57,7 +57,7 @@ _NO_CONNECTIONS: Final = (
     "connect(url, Service) gives a client of that; to offer several by name, "
     "serve(url, {name: handler})"
 )
-"""Why an opening is rejected where nobody decides on connections; told to the peer."""
+"""Reason to reject an opening where nobody decides on connections; told to the peer."""
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:
@@ -66,7 +66,7 @@ def _as_metadata(source: MetadataLike) -> Metadata:
 
 @attrs.frozen(kw_only=True)
 class AcceptedConnection:
-    """How an inbound virtual connection is accepted.
+    """Settings of an inbound virtual connection that is accepted.
 
     Attributes:
         handler: answers the peer's requests on it; without one, every method is
@@ -151,7 +151,7 @@ class Connections:
     ) -> None:
         self.drivers: dict[int, Driver] = {}
         self.refusing: str | None = None
-        """Why new connections are refused, if they are."""
+        """The reason why new connections are refused, if they are."""
         self._outbox = outbox
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
@@ -169,7 +169,7 @@ class Connections:
         self._unsent = 0
         self._deciding: dict[int, trio.CancelScope] = {}
         self._weights: dict[int, int] = {}
-        """What the metadata that a connection came with makes this side hold."""
+        """Number of bytes that the metadata of each connection makes this side hold."""
         self._bytes = 0
         self._last_asked_for = 0
         self._over: dict[int, None] = {}
@@ -177,7 +177,7 @@ class Connections:
 
     @property
     def has_virtual(self) -> bool:
-        """Whether virtual connections are open, or about to be."""
+        """True if virtual connections are open, or about to be."""
         return bool(
             self._unsent
             or self._opening
@@ -291,7 +291,7 @@ class Connections:
 
     @property
     def are_quiet(self) -> bool:
-        """Whether no call is in flight anywhere, and no channel open."""
+        """True if no call is in flight anywhere, and no channel is open."""
         return all(driver.is_quiet for driver in self.drivers.values())
 
     # ------------------------------------------------------------ messages
@@ -467,8 +467,8 @@ class Connections:
             self._refuse_stray(message, "is not open")
 
     def _was_asked_for(self, connection_id: int) -> bool:
-        """Whether either side has ever, as far as can be told without remembering
-        every number."""
+        """Return True if either side has ever asked for it, as far as can be told
+        without remembering every number."""
         if self._parity.owns(connection_id):
             return self._ids.has_allocated(connection_id)
         return 0 < connection_id <= self._last_asked_for

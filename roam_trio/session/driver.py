@@ -150,7 +150,7 @@ class Driver:
         )
         self._on_unused = on_unused
         self.refusing = False
-        """Whether new requests of the peer's are answered with Cancelled."""
+        """True if new requests of the peer's are answered with Cancelled."""
         self.ours = ours
         self.theirs = theirs
         self.limits = limits
@@ -162,7 +162,7 @@ class Driver:
         self._start_in_session = start_soon
         self._reserving: dict[trio.CancelScope, None] = {}
         self._is_over = False
-        """Whether no task can be started any more."""
+        """True if no task can be started any more."""
         self._binder: _Binder | None = _Binder(self, IdAllocator(ours.parity))
         self._answering: dict[int, DriverReplySink] = {}
         self._request_bytes = 0
@@ -335,12 +335,12 @@ class Driver:
 
     @property
     def answering(self) -> int:
-        """How many requests of the peer's have no response yet."""
+        """Number of the peer's requests without a response yet."""
         return len(self._answering)
 
     @property
     def channels(self) -> int:
-        """How many channels are open, joined ones included."""
+        """Number of channels that are open, joined ones included."""
         return len(self.incoming) + len(self.outgoing) + len(self._relays)
 
     def answered(self, call: RequestCall) -> None:
@@ -418,11 +418,11 @@ class Driver:
             self.ended(channel_id)
 
     def has_relay(self, channel_id: int) -> bool:
-        """Whether the channel is joined to one of another connection's."""
+        """Return True if the channel is joined to one of another connection's."""
         return channel_id in self._relays
 
     def reset_relays(self) -> None:
-        """What the channels were joined to is gone, and the connection goes on."""
+        """Reset the joined channels, as what they were joined to is gone."""
         for channel_id in list(self._relays):
             self.remove_relay(channel_id)
             self.outbox.push(ChannelReset(self.connection_id, channel_id))
@@ -445,7 +445,7 @@ class Driver:
         self._strays.add(message)
 
     def _is_awaited(self, channel_id: int) -> bool:
-        """Whether a request has brought a channel that is not bound yet."""
+        """Return True if a request has brought a channel that is not bound yet."""
         return channel_id in self._announced
 
     def bound(self, channel_id: int) -> None:
@@ -474,7 +474,7 @@ class Driver:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no call is in flight, either way, and no channel open."""
+        """True if no call is in flight in either direction, and no channel is open."""
         return not (
             self._answering
             or not self.requests.is_idle
@@ -557,7 +557,7 @@ class Driver:
                 channel.on_lost(because)
 
     def statistics(self) -> ConnectionStatistics:
-        """What is in flight and open on the connection now."""
+        """Return what is in flight and open on the connection now."""
         now = self.now()
         outgoing = (channel.statistics() for channel in self.outgoing.values())
         incoming = (channel.statistics() for channel in self.incoming.values())
@@ -626,4 +626,4 @@ ON_MESSAGE: dict[type[Message], Callable[[Driver, Any], None]] = {
     ChannelClose: Driver.on_close,
     ChannelReset: Driver.on_reset,
 }
-"""What a connection does with the messages that are its own."""
+"""Methods of a connection for the messages that are its own."""

@@ -30,7 +30,7 @@ __all__ = ["Agreed", "accept", "check_hello", "check_hello_yourself", "initiate"
 
 @attrs.frozen
 class Agreed:
-    """What a handshake has settled about the root connection.
+    """Outcome of a handshake for the root connection.
 
     Attributes:
         ours: the settings this side has told.
@@ -96,7 +96,7 @@ def check_hello(message: Message | None, *, strict: bool) -> Hello:
 def check_hello_yourself(
     message: Message | None, ours: ConnectionSettings, *, strict: bool
 ) -> Agreed:
-    """What the acceptor's first message settles.
+    """Return what the acceptor's first message settles.
 
     Some acceptors always say Even, so the parity is checked only if `strict`: each
     side then allocates from a half of its own all the same if this side said Odd.

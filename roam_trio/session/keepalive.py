@@ -16,7 +16,7 @@ __all__ = ["Keepalive", "SessionKeepaliveConfig"]
 
 @attrs.frozen(kw_only=True)
 class SessionKeepaliveConfig:
-    """When to ping, in seconds.
+    """Times of Pings and Pongs, in seconds.
 
     Attributes:
         ping_interval: how long after the handshake, or after the last Pong, a Ping is

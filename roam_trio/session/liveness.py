@@ -1,4 +1,4 @@
-"""Whether anybody still needs a connection: its callers, and its open channels.
+"""Count of those who still need a connection: its callers, and its open channels.
 
 A connection that was given callers and has lost the last of them is closed by the
 session, once no channel is open on it any more
@@ -33,7 +33,7 @@ class Liveness:
 
     @property
     def callers(self) -> int:
-        """How many callers there are."""
+        """Number of callers."""
         return self._callers
 
     def hold(self) -> None:

@@ -1,4 +1,4 @@
-"""What a session sends, in one order: the way from its connections to the conduit.
+"""Messages of a session in one order, on the way from its connections to the conduit.
 
 Two kinds of messages go through here. Calls, responses and items wait until there is
 room: `has_room` and `send_nowait` if it is there already, `reserve` if not. Credit,
@@ -68,7 +68,7 @@ class Outbox:
         self._kept_bytes = 0
 
     def has_room(self) -> bool:
-        """Whether a message could be sent now, before which nothing else has to go."""
+        """Return True if a message could be sent now, and nothing has to go first."""
         return not self._kept and self._tx.has_room()
 
     def send_nowait(self, message: Message) -> None:
@@ -135,7 +135,7 @@ class Outbox:
             self._need_drain()
 
     def _limit_of_another(self, size: int) -> LimitExceeded | None:
-        """What stands against keeping another message of so many bytes, if anything."""
+        """Return the limit that keeping another `size` bytes would exceed, if any."""
         if len(self._kept) >= self._most_kept:
             limit = "unsent_replies"
         elif self._kept and self._kept_bytes + size > self._most_bytes:
@@ -179,7 +179,7 @@ class Outbox:
 
     @property
     def kept(self) -> int:
-        """How many messages wait for room."""
+        """Number of messages that wait for room."""
         return len(self._kept)
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
-"""What a connection offers to its requests and channels: no more than they use.
+"""Interfaces of a connection for its requests and channels: no more than they use.
 
-They know the connection by these faces alone, so each can be tested with a stand-in,
+They know the connection by these interfaces alone, so each can be tested with a
+stand-in,
 and none of them imports the `Driver`, which is above them.
 """
 
@@ -21,7 +22,7 @@ __all__ = ["AnsweringPort", "CallingPort", "ChannelPort", "Port"]
 
 
 class Port(Protocol):
-    """What every part of a connection needs.
+    """The interface of a connection for each of its parts.
 
     Attributes:
         connection_id: its number.
@@ -39,7 +40,7 @@ class Port(Protocol):
 
 
 class ChannelPort(Port, Protocol):
-    """What a channel needs.
+    """The interface of a connection for a channel.
 
     Attributes:
         limits: what the peer can make this side hold.
@@ -67,7 +68,7 @@ class ChannelPort(Port, Protocol):
 
 
 class CallingPort(Port, Protocol):
-    """What the requests of this side's need.
+    """The interface of a connection for the requests of this side.
 
     Attributes:
         theirs: the settings the peer has told this side.
@@ -94,7 +95,7 @@ class CallingPort(Port, Protocol):
 
 
 class AnsweringPort(Port, Protocol):
-    """What the answer to a request of the peer's needs.
+    """The interface of a connection for the answer to a request of the peer.
 
     Attributes:
         dropped: ends the channels whose handles were collected.

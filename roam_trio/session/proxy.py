@@ -95,8 +95,8 @@ async def proxy_connections(first: ConnectionHandle, second: ConnectionHandle) -
 
 
 _MOST_CALLS = 65_536
-"""How many calls a proxy holds that the far side has not answered, even if the far side
-accepts more: each of them takes a task."""
+"""Number of calls a proxy holds that the far side has not answered, even if the far
+side accepts more: each of them takes a task."""
 
 
 @attrs.frozen(kw_only=True)
@@ -222,14 +222,14 @@ class _Proxy:
 
 
 def _passed_on(because: BaseException | None) -> Metadata:
-    """What the other side is told when one has ended."""
+    """Return the metadata for the other side when one has ended."""
     if isinstance(because, ConnectionClosed):
         return because.metadata.propagated()
     return Metadata.of({"error": "the session on the far side of a proxy has ended"})
 
 
 class Lane:
-    """What is on its way to one side: messages of channels, in order.
+    """Messages of channels on their way to one side, in order.
 
     A message goes only as long as its channel is joined to something there: what is
     held for a channel that has been reset, or whose request failed, is dropped.

@@ -25,7 +25,7 @@ logger = Log("roam_trio.session")
 
 
 class DriverReplySink(ReplySink):
-    """Where the response to one request goes, and the task that makes it."""
+    """Sends the response to one request, and knows the task that makes it."""
 
     __slots__ = ("_began", "_cancelled", "_port", "_scope", "_sent", "call")
 
@@ -92,7 +92,7 @@ class DriverReplySink(ReplySink):
         )
 
     def statistics(self, now: float) -> CallStatistics:
-        """How long it has been answering."""
+        """Return which call it answers, and for how long it has been doing so."""
         call = self.call
         return CallStatistics(call.request_id, call.method_id, now - self._began)
 

@@ -68,7 +68,7 @@ class _Waiting(msgspec.Struct, eq=False):
             trio.lowlevel.reschedule(task)
 
     def statistics(self, now: float) -> CallStatistics:
-        """How long it has been waiting."""
+        """Return which call it is, and how long it has been waiting."""
         return CallStatistics(self.request_id, self.method_id, now - self.began)
 
 
@@ -81,11 +81,11 @@ class Requests:
         self._port = port
         self._ids = IdAllocator(ours.parity)
         self._free = theirs.max_concurrent_requests
-        """How many requests more the peer accepts, and nobody waits to make."""
+        """Number of requests that the peer still accepts, and nobody waits to make."""
         self._waiting: dict[int, _Waiting] = {}
         self._slots: ParkingLot | None = None
         self.refusing: str | None = None
-        """Why no new requests are made, if they are not."""
+        """The reason why no new requests are made, if they are not."""
 
     # Control-C in between would leave a task to be woken that does not wait.
     @enable_ki_protection
@@ -261,13 +261,13 @@ class Requests:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is in flight, or about to be: those that wait for a slot
-        or for room were made before any that is refused."""
+        """True if no request is in flight or about to be. Those that wait for a slot or
+        for room were made before any that is refused."""
         return self._free == self._port.theirs.max_concurrent_requests
 
     @property
     def in_flight(self) -> int:
-        """How many requests have no response yet, abandoned ones included."""
+        """Number of requests without a response yet, abandoned ones included."""
         return len(self._waiting)
 
 
@@ -316,7 +316,7 @@ def _lost(because: BaseException) -> ConnectionLost:
 
 
 def _is_end(error: BaseException) -> bool:
-    """Whether `error` says that nothing can be sent any more."""
+    """Return True if `error` says that nothing can be sent any more."""
     return isinstance(error, LinkError | ConduitError) and not isinstance(
         error, PayloadTooLarge
     )

@@ -81,7 +81,7 @@ logger = Log("roam_trio.session")
 T = TypeVar("T")
 
 _ANSWERED_BY_ONE = frozenset({RequestCall, RequestResponse})
-"""What sets off one message: the response, or the next call of who got this one."""
+"""Messages that set off one message: a response, or the next call of who got this."""
 
 Handshake = Callable[[ConduitTx[Message], ConduitRx[Message]], Awaitable[Agreed]]
 
@@ -158,7 +158,7 @@ class Session:
 
     @property
     def ended_because(self) -> RoamTrioError | None:
-        """Why the session has ended; None while it runs."""
+        """The reason why the session has ended; None while it runs."""
         return self._ended_because
 
     async def closed(self) -> None:
@@ -288,7 +288,7 @@ class Session:
                 await self._quiet.park()
 
     def statistics(self) -> SessionStatistics:
-        """What the session does and holds now; never waits."""
+        """Return what the session does and holds now; never waits."""
         return SessionStatistics(
             tuple(driver.statistics() for driver in self._drivers.values()),
             self._tx.statistics(),
@@ -610,7 +610,7 @@ class Session:
         ConnectionReject: _on_connection,
         ConnectionClose: _on_connection,
     }
-    """What a session does with the messages that belong to no connection's driver."""
+    """Methods of a session for the messages that belong to no connection's driver."""
 
     def __repr__(self) -> str:
         if self._root is None:
@@ -629,7 +629,7 @@ class Session:
 
 
 SessionHandle = Session
-"""What a program holds of a session is the session itself."""
+"""The handle of a session is the session itself."""
 
 BoxSessionFuture: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 """The coroutine function of a session's background task, as `Session.run` is."""

@@ -1,4 +1,4 @@
-"""What `Session.statistics` tells: plain data, as of the moment it was asked for."""
+"""Results of `Session.statistics`: plain data, as of the moment it was asked for."""
 
 from __future__ import annotations
 

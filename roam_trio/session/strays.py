@@ -19,7 +19,8 @@ __all__ = ["Strays"]
 
 
 class Strays:
-    """What one connection keeps, and remembers, of channels that are not bound."""
+    """Messages of one connection for channels that are not bound, kept or
+    remembered."""
 
     __slots__ = ("_early", "_ended", "_limits", "bytes", "count", "late")
 
@@ -28,11 +29,11 @@ class Strays:
         self._early: dict[int, deque[ChannelMessage]] = {}
         self._ended: dict[int, None] = {}
         self.count = 0
-        """How many messages are kept."""
+        """Number of messages that are kept."""
         self.bytes = 0
-        """How many bytes are kept; see `weight`."""
+        """Number of bytes that are kept; see `weight`."""
         self.late = 0
-        """How many messages came too late."""
+        """Number of messages that came too late."""
 
     def add(self, message: ChannelMessage) -> None:
         """Keep `message` if it is early.
@@ -53,7 +54,7 @@ class Strays:
         self._early.setdefault(channel_id, deque()).append(message)
 
     def take(self, channel_id: int) -> deque[ChannelMessage]:
-        """What came early for a channel that is bound now, in order."""
+        """Return what came early for a channel that is bound now, in order."""
         if not self._early:
             return _NOTHING
         messages = self._early.pop(channel_id, _NOTHING)
@@ -62,7 +63,7 @@ class Strays:
         return messages
 
     def has_ended(self, channel_id: int) -> bool:
-        """Whether messages for this channel are late ones, and not early."""
+        """Return True if messages for this channel are late ones, and not early."""
         return channel_id in self._ended
 
     def end(self, channel_id: int) -> None:

@@ -1,4 +1,4 @@
-"""How many bytes a peer's message makes this side hold."""
+"""The number of bytes that a peer's message makes this side hold."""
 
 from __future__ import annotations
 

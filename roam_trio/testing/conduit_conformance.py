@@ -1,4 +1,4 @@
-"""What every conduit must pass.
+"""Checks that every conduit must pass.
 
 Say how to make a connected pair of conduits that carry texts, and run all of `CHECKS`:
 
@@ -29,7 +29,7 @@ from ..wire.family import MsgFamily
 __all__ = ["CHECKS", "Check", "ConduitUnderTest", "Texts"]
 
 _TIME_LIMIT: Final = 20.0
-"""How many seconds a check may take: far more than any does that gets through."""
+"""Seconds that a check may take: far more than any that gets through needs."""
 
 _MOST_MESSAGES: Final = 100_000
 """A conduit on which this many messages have room has no backpressure."""
@@ -62,7 +62,7 @@ class Texts(MsgFamily[str]):
 
 @attrs.frozen
 class ConduitUnderTest:
-    """How to make the conduits to check.
+    """Makes the conduits to check.
 
     Attributes:
         make_pair: makes two conduits of `Texts`, each the peer of the other; called

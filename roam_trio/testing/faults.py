@@ -1,4 +1,4 @@
-"""What goes wrong on a connection, and after how much.
+"""Faults of a connection, and the amount of data before them.
 
 It is up to a count and to trio's clock, never to chance: a test that fails does so
 again.
@@ -16,7 +16,7 @@ __all__ = ["NO_FAULTS", "Faults", "Way"]
 
 @attrs.frozen(kw_only=True)
 class Faults:
-    """What happens to what passes in one direction.
+    """Faults of the data that passes in one direction.
 
     It is counted in bytes on a `FaultyStream`, and in payloads on a `FaultyLink`.
 
@@ -54,16 +54,17 @@ class Way:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the connection breaks here."""
+        """True if the connection breaks here."""
         return self.passed >= self.cut_at
 
     @property
     def is_lost(self) -> bool:
-        """Whether what comes next vanishes."""
+        """True if what comes next vanishes."""
         return self.passed >= self.lose_at
 
     def until_next_fault(self) -> float:
-        """How much passes before the next fault; 0 if there is one now."""
+        """Return the amount that passes before the next fault; 0 if there is one
+        now."""
         next_at = min(at for at in (self.cut_at, self.stall_at, self.lose_at))
         return max(next_at - self.passed, 0)
 

@@ -23,7 +23,7 @@ from .faults import NO_FAULTS, Faults, Way
 __all__ = ["FaultyLink", "FaultyLinkRx", "FaultyLinkTx"]
 
 _MOST_WAITING: Final = 8
-"""How many payloads may wait here to be carried to the link."""
+"""Number of payloads that may wait here to be carried to the link."""
 
 
 class FaultyLink(Link):
@@ -60,12 +60,12 @@ class FaultyLink(Link):
 
     @property
     def sent(self) -> int:
-        """How many payloads have been sent, those lost not included."""
+        """Number of payloads that have been sent, those lost not included."""
         return self._tx.way.passed
 
     @property
     def received(self) -> int:
-        """How many payloads have been received, those lost not included."""
+        """Number of payloads that have been received, those lost not included."""
         return self._rx.way.passed
 
     async def cut(self) -> None:

@@ -51,12 +51,12 @@ class FaultyStream(HalfCloseableStream):
 
     @property
     def sent(self) -> int:
-        """How many bytes have been sent, those lost not included."""
+        """Number of bytes that have been sent, those lost not included."""
         return self._sending.passed
 
     @property
     def received(self) -> int:
-        """How many bytes have been received, those lost not included."""
+        """Number of bytes that have been received, those lost not included."""
         return self._receiving.passed
 
     async def cut(self) -> None:

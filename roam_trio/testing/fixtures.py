@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class ConnectService(Protocol):
-    """What the fixture `connect_service` is: the type of its argument in a test."""
+    """The type of the fixture `connect_service`, for the argument of a test."""
 
     async def __call__(
         self, service: Callable[..., T], handler: object, **options: Any

@@ -1,4 +1,4 @@
-"""What every link must pass.
+"""Checks that every link must pass.
 
 Say how to make a connected pair of links, and run all of `CHECKS` on it:
 
@@ -28,7 +28,7 @@ from ..links.base import Link, LinkRx, LinkTx, LinkTxPermit
 __all__ = ["CHECKS", "Check", "LinkUnderTest", "carry"]
 
 _TIME_LIMIT: Final = 20.0
-"""How many seconds a check may take: far more than any does that gets through."""
+"""Seconds that a check may take: far more than any that gets through needs."""
 
 _MOST_PAYLOADS: Final = 100_000
 """A link on which this many payloads have room has no backpressure."""
@@ -36,7 +36,7 @@ _MOST_PAYLOADS: Final = 100_000
 
 @attrs.frozen
 class LinkUnderTest:
-    """How to make the links to check.
+    """Makes the links to check.
 
     Attributes:
         make_pair: makes two links, each the peer of the other; called once per check.

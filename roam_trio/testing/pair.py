@@ -32,7 +32,8 @@ logger = Log("roam_trio.testing")
 T = TypeVar("T")
 
 _BUFFER = 16
-"""How many payloads each direction holds: few, so that senders do have to wait."""
+"""Number of payloads that each direction holds: few, so that senders do have to
+wait."""
 
 
 def connected_pair(
@@ -74,7 +75,7 @@ def connected_pair(
 
 
 class ConnectedPair(Generic[T]):
-    """What `connected_pair` returns; entered once."""
+    """The result of `connected_pair`; entered once."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a transport is: how links are made for the URLs of one scheme.
+"""The interface of transports, which make links for the URLs of one scheme.
 
 A transport reads a URL at once, so that a wrong one is refused before anything is
 opened, and gives a factory: of links, to connect; of listeners, to serve. Factories can
@@ -55,7 +55,7 @@ def _check_several(
 
 @attrs.frozen(kw_only=True)
 class LinkOptions:
-    """What links are made with, whatever their transport.
+    """Options of links, whatever their transport.
 
     Attributes:
         limits: what a link may hold.
@@ -79,7 +79,7 @@ class LinkListener(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where it listens: as it was asked to, with the port it really has."""
+        """The URL it listens at: as it was asked to, with the port it really has."""
 
     @abstractmethod
     async def accept(self) -> LinkFactory:
@@ -114,7 +114,7 @@ class Transport(ABC):
 
     @abstractmethod
     def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
-        """What connects to a URL.
+        """Return a factory of links to a URL.
 
         Raises:
             ValueError: the URL is none to connect to; see `wrong_url`.
@@ -122,7 +122,7 @@ class Transport(ABC):
 
     @abstractmethod
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
-        """What listens at a URL.
+        """Return a factory of listeners at a URL.
 
         Raises:
             ValueError: the URL is none to listen at, or an option is missing.

@@ -48,7 +48,7 @@ def dialer(
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
 ) -> Dialer:
-    """What makes a fresh link to a server each time that it is called.
+    """Return a dialer, which makes a fresh link to a server at each call.
 
     Args:
         urls: where the server is. Of several, each call tries one after the other, in
@@ -178,7 +178,7 @@ def _naming(url: str, error: Exception) -> Exception:
 
 
 def _told(error: BaseException) -> str:
-    """What an error says, and what each of those says that it stands for."""
+    """Return the text of an error, and of each of those that it stands for."""
     each_of = error.__cause__
     if _stands_for_others(error) and isinstance(each_of, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", each_of)
@@ -188,7 +188,7 @@ def _told(error: BaseException) -> str:
 
 
 def _stands_for_others(error: BaseException) -> bool:
-    """Whether it is trio's for a host none of whose addresses has answered."""
+    """Return True if it is trio's for a host none of whose addresses has answered."""
     return isinstance(error, OSError) and error.errno is None
 
 
@@ -200,7 +200,8 @@ def _pauses() -> Iterator[float]:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether it can be different next time, without anybody's correcting anything."""
+    """Return True if the next try can go otherwise without anybody's correcting
+    anything."""
     if isinstance(error, ssl.SSLError):
         return False
     if isinstance(error, socket.gaierror):

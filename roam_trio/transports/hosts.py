@@ -14,7 +14,7 @@ __all__ = ["HostAndPort"]
 
 @attrs.frozen
 class HostAndPort:
-    """Where to connect to, or to listen; without a host, on every address there is."""
+    """A host and port to connect to, or to listen at; without a host, every address."""
 
     host: str
     port: int

@@ -24,11 +24,11 @@ __all__ = ["StreamLinkListener", "accept_when_possible", "listen_on_tcp"]
 logger = Log("roam_trio.transports")
 
 _NO_MEANS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
-"""What accept fails with where it would succeed if other connections were closed."""
+"""Errors of accept that would not occur if other connections were closed."""
 
 _NO_LISTENER: Final = {errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EFAULT}
-"""What accept fails with if there is no socket that listens. Whatever else it fails
-with, the network's errors among it, concerns one connection (accept(2))."""
+"""Errors of accept if there is no socket that listens. All other errors, those of the
+network among them, concern one connection (accept(2))."""
 
 _FAILURES_IN_A_ROW: Final = 8
 """Number of failures without a success between them after which there are pauses."""
@@ -36,7 +36,7 @@ _FAILURES_IN_A_ROW: Final = 8
 _SECONDS_OF_PAUSE: Final = 0.1
 
 _TRIES: Final = 10
-"""How often to look for a port that is free on all addresses of a machine."""
+"""Number of tries to find a port that is free on all addresses of a machine."""
 
 
 class StreamLinkListener(LinkListener):

@@ -20,7 +20,7 @@ from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Trans
 __all__ = ["MemoryTransport"]
 
 _BUFFER: Final = 64
-"""How many payloads a link holds each way, until its senders wait."""
+"""Number of payloads a link holds each way, until its senders wait."""
 
 
 class MemoryTransport(Transport):
@@ -105,7 +105,7 @@ _names_of_run = trio.lowlevel.RunVar[dict[str, _Listener]]("listeners in memory"
 
 
 def _names() -> dict[str, _Listener]:
-    """Who listens in this run of trio, by name."""
+    """Return the listeners in this run of trio, by name."""
     try:
         return _names_of_run.get()
     except LookupError:

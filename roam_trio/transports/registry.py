@@ -1,4 +1,4 @@
-"""Which transport a URL asks for: those of this package, and those that others add.
+"""Transports by the scheme of a URL: those of this package, and those that others add.
 
 Another package names its own in its ``pyproject.toml``,
 

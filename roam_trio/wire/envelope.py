@@ -48,8 +48,8 @@ _Payload: TypeAlias = bytes | memoryview
 
 _MOST_ENTRIES = 4096
 _MOST_CHANNELS = 65_536
-"""What a message may carry beside its value, since each costs far more than its bytes.
-How many channels a connection takes is up to `Limits.channels`."""
+"""Bounds on the entries and channel ids of a message, since each costs far more than
+its bytes. The number of channels on a connection is bounded by `Limits.channels`."""
 
 _BORROW_FROM = 2048
 """Values are not copied out of a payload of this size or more."""

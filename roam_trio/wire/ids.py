@@ -28,7 +28,7 @@ MethodId = NewType("MethodId", int)
 
 
 class Parity(enum.IntEnum):
-    """Which half of a number space a peer allocates from (`session.parity`)."""
+    """The half of a number space that a peer allocates from (`session.parity`)."""
 
     ODD = 0
     EVEN = 1
@@ -38,7 +38,7 @@ class Parity(enum.IntEnum):
         return Parity.EVEN if self is Parity.ODD else Parity.ODD
 
     def owns(self, number: int) -> bool:
-        """Whether a peer of this parity may allocate `number`."""
+        """Return True if a peer of this parity may allocate `number`."""
         return number > 0 and number % 2 == (1 if self is Parity.ODD else 0)
 
 
@@ -57,7 +57,7 @@ class IdAllocator:
         return number
 
     def has_allocated(self, number: int) -> bool:
-        """Whether it was handed out already."""
+        """Return True if it was handed out already."""
         return 0 < number < self._next and number % 2 == self._next % 2
 
     def __repr__(self) -> str:

@@ -52,7 +52,7 @@ is sent. It stands last in its message, with no length in front."""
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True, gc=False):
-    """What a peer says about its side of a connection.
+    """Settings of a peer for its side of a connection.
 
     Attributes:
         parity: the half of the request and channel numbers it allocates from.

@@ -1,4 +1,4 @@
-"""Which types have to be boxed in Rust, so that no value contains itself.
+"""Choice of the types that have to be boxed in Rust, so that no value contains itself.
 
 A reference from one definition to another is boxed if the latter leads back to the
 former without a collection in between. In a tuple, which has no definition of its own,
@@ -120,7 +120,8 @@ class _Boxer:
                 return rebuilt(type, lambda part: self.boxed(part, None))
 
     def _leads(self, start: str, goal: str) -> bool:
-        """Whether a value of a definition can hold one of another, not on the heap."""
+        """Return True if values of `start` can hold those of `goal` outside the
+        heap."""
         left, seen = [start], set[str]()
         while left:
             for name in _held(self.types[left.pop()]):

@@ -1,4 +1,4 @@
-"""What Python cannot say of types that are each fine by themselves."""
+"""Checks for combinations of types that Python cannot express."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Root:
 
 
 def check(roots: Iterable[Root], types: Mapping[str, Definition]) -> list[Problem]:
-    """What is wrong with types; that of definitions without parameters is their own."""
+    """Return the problems of types; a definition without parameters has its own."""
     return [
         refuse(root.node, problem).problem
         for root in roots
@@ -57,7 +57,7 @@ def check(roots: Iterable[Root], types: Mapping[str, Definition]) -> list[Proble
 
 
 def unboxed(type: Type) -> Type:
-    """What pointers point to."""
+    """Return the type that pointers point to."""
     return unboxed(type.inner) if isinstance(type, Boxed) else type
 
 

@@ -512,7 +512,7 @@ def _doc(cls: type[Any]) -> str:
 
 
 def _is_made_up(cls: type[Any], doc: str) -> bool:
-    """Whether a docstring is one that Python has written."""
+    """Return True if a docstring is one that Python has written."""
     if issubclass(cls, PythonEnum):
         return doc == "An enumeration."
     return dataclasses.is_dataclass(cls) and bool(

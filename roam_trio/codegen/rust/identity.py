@@ -41,7 +41,7 @@ PRIMITIVES: Final[Mapping[str, Shape]] = {
     "String": PLAIN[str],
     "()": PLAIN[type(None)],
 }
-"""What the primitives of the model are on the wire."""
+"""Shapes of the model's primitives."""
 
 
 def rust_method_id(interface: Interface, service: Service, method: Method) -> int:

@@ -42,7 +42,7 @@ PYTHON_BUILTINS = words(
     "bool bytes dict float frozenset int list memoryview object set str tuple type "
     "property staticmethod classmethod Exception"
 )
-"""What stands in annotations and must not be hidden by a name of ours."""
+"""Names that stand in annotations and must not be hidden by a name of ours."""
 
 
 def snake(name: str) -> str:
@@ -57,7 +57,7 @@ def camel(name: str) -> str:
 
 
 def is_rust_name(name: str) -> bool:
-    """Whether Rust takes a name as it is: an identifier, and no keyword."""
+    """Return True if Rust takes a name as it is: an identifier that is no keyword."""
     return (
         name.isidentifier()
         and unicodedata.is_normalized("NFC", name)

@@ -1,4 +1,4 @@
-"""What in a Rust source has no counterpart in Python, and where it stands."""
+"""Parts of a Rust source without a counterpart in Python, and their places."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ _RENAMING: Final = words("rename rename_all")
 
 @frozen
 class Reading:
-    """What was read.
+    """Result of reading a Rust source.
 
     Attributes:
         interface: the services, and the types.
@@ -139,7 +139,7 @@ class _Reader:
             return []
 
     def _problems_of(self, name: str) -> list[Problem]:
-        """What is wrong with a definition as a whole."""
+        """Return the problems of a definition as a whole."""
         if name in endless(self._types):
             problem = (
                 f"{name} contains itself without end; make the inner one an Option, or "

@@ -67,7 +67,7 @@ _NO_SIGNATURE: Final = words(
 
 @frozen
 class Scope:
-    """Where a type stands.
+    """Place of a type, and the names that are known there.
 
     Attributes:
         module: the module whose names are known there.
@@ -254,7 +254,7 @@ class TypeReader:
 
 
 def _pointer(inner: Type) -> Type:
-    """What points to a slice owns or borrows it; what points to a text is a text."""
+    """Return a pointer to a type: a slice or a text as it is, anything else boxed."""
     if isinstance(inner, Slice) or inner == Primitive("String"):
         return inner
     return Boxed(inner)

@@ -1,4 +1,4 @@
-"""Which item of a Rust source a path means: modules, ``use``, and what is elsewhere."""
+"""Paths of a Rust source and the items they mean: modules, ``use``, other crates."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Item:
     name: str = field(default="")
 
     def has(self, path: str, argument: str) -> bool:
-        """Whether an attribute of this path has this argument, by its last word."""
+        """Return True if an attribute of `path` has this argument, by its last word."""
         return any(
             each.path == path and given.rpartition("::")[2] == argument
             for each in self.attributes

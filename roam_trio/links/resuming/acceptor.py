@@ -91,7 +91,7 @@ class ResumingAcceptor:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is no client, and none that could come back."""
+        """True if there is no client, and none that could come back."""
         return not self._all
 
     @property
@@ -109,7 +109,7 @@ class ResumingAcceptor:
 
 
 class _Returns(LinkSource):
-    """Where the links come from with which one client comes back."""
+    """The source of the links with which one client comes back."""
 
     resuming: Resuming
 

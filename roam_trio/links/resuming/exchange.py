@@ -1,4 +1,4 @@
-"""What goes back and forth between two peers, whatever link it takes: the numbers.
+"""The numbers that two peers exchange, whatever link they take.
 
 No I/O happens here, and nothing waits. `Exchange` says what a frame that came means,
 what has to be sent on a new link, and whether a peer can have got what it says.
@@ -13,7 +13,7 @@ from .sequence import HALF, MASK, read_header, write_header
 __all__ = ["DUPLICATE", "Exchange"]
 
 DUPLICATE = -1
-"""Where the message of a frame begins that is to be ignored."""
+"""The start of the message in a frame that is to be ignored."""
 
 
 class Exchange:
@@ -28,11 +28,11 @@ class Exchange:
 
     def __init__(self, *, first_sent: int = 0, first_received: int = 0) -> None:
         self.replay = ReplayBuffer(first_sent)
-        """What was sent and is not acknowledged, and what is still to be sent."""
+        """Messages that are sent and not acknowledged, and those still to be sent."""
         self._expected = first_received
         self.has_received = False
         self.owed = 0
-        """How many frames have come since the last that could acknowledge them."""
+        """Number of frames received since the last that could acknowledge them."""
         self.owed_bytes = 0
         """The same in bytes."""
 
@@ -92,7 +92,7 @@ class Exchange:
     # ------------------------------------------------ another link
 
     def can_resume(self, last_received: int | None) -> bool:
-        """Whether the peer can have got this number last, and can be sent the rest."""
+        """Return True if the peer can have got this last, and can be sent the rest."""
         return self.replay.can_replay_after(last_received)
 
     def resume(self, last_received: int | None) -> None:

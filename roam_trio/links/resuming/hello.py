@@ -36,7 +36,7 @@ _LAST_RECEIVED_PRESENT: Final = 2
 
 @attrs.frozen
 class ClientHello:
-    """What a client says first (`stable.handshake.client-hello`).
+    """First message of a client (`stable.handshake.client-hello`).
 
     Attributes:
         resume_key: of the session that it wants to go on with; None for a new one.
@@ -69,7 +69,7 @@ class ClientHello:
 
 @attrs.frozen
 class ServerHello:
-    """What a server answers (`stable.handshake.server-hello`).
+    """Answer of a server (`stable.handshake.server-hello`).
 
     Attributes:
         resume_key: what the client has to show next time.

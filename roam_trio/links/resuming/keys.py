@@ -20,7 +20,7 @@ __all__ = ["MOST_KEYS", "KeyRing", "new_key"]
 T = TypeVar("T")
 
 MOST_KEYS: Final = 8
-"""How many keys of one session are good at a time."""
+"""Number of keys of one session that are good at a time."""
 
 
 def new_key() -> bytes:

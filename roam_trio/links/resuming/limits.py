@@ -1,4 +1,4 @@
-"""What a stable conduit may hold, and for how long it waits."""
+"""Bounds on what a stable conduit holds, and on how long it waits."""
 
 from __future__ import annotations
 

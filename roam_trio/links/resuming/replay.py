@@ -1,4 +1,4 @@
-"""What was sent and may have to be sent again."""
+"""Messages that were sent and may have to be sent again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReplayBuffer:
         self._handed = 0
         self._has_trimmed = False
         self.size = 0
-        """How many bytes they are in all."""
+        """Number of bytes in all of them."""
 
     @property
     def next_seq(self) -> int:
@@ -41,7 +41,7 @@ class ReplayBuffer:
 
     @property
     def backlog(self) -> int:
-        """How many have not been given to the present link."""
+        """Number of messages that have not been given to the present link."""
         return len(self.bodies) - self._taken
 
     @property
@@ -67,12 +67,12 @@ class ReplayBuffer:
         self._taken = 0
 
     def can_be_acknowledged(self, seq: int) -> bool:
-        """Whether the peer can have got the message of this number, and said so."""
+        """Return True if a peer can have got, and acknowledged, this message."""
         ahead = (seq - self._first) & MASK
         return ahead < self._handed or (self._has_trimmed and ahead >= HALF)
 
     def can_replay_after(self, seq: int | None) -> bool:
-        """Whether a peer can have got this number as its last, by what it has said.
+        """Return True if this can be the last number that a peer has got.
 
         None stands for a peer that has got nothing. A peer that has got less than it
         acknowledged once has lost something that is kept no more.

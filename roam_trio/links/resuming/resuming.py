@@ -65,7 +65,7 @@ _BORROW_FROM = 2048
 
 @attrs.frozen
 class StableTxStatistics(TxStatistics):
-    """What a stable conduit has sent, and how full it is.
+    """Statistics of the sending half of a stable conduit.
 
     Unsent is here what the present link has not carried yet.
 
@@ -85,7 +85,7 @@ class StableTxStatistics(TxStatistics):
 
 
 class Phase(enum.Enum):
-    """Where a conduit is in its life."""
+    """Phases in the life of a conduit."""
 
     OPEN = "open"
     CLOSING = "closing"  # this side has said goodbye
@@ -107,7 +107,7 @@ class _Line:
 
 
 class Resuming:
-    """What outlives the links: the numbers, the phase, and the present link if any.
+    """State that outlives the links: the numbers, the phase, and any present link.
 
     Args:
         source: where links come from.
@@ -264,7 +264,7 @@ class Resuming:
 
     @property
     def is_pumped(self) -> bool:
-        """Whether a task runs the pump."""
+        """True if a task runs the pump."""
         return self._pump is not None
 
     async def pump(self) -> None:
@@ -400,7 +400,7 @@ class Resuming:
         return True
 
     def reason_to_refuse(self, hello: ClientHello) -> str:
-        """Why a client with this hello cannot be let in; empty if it can."""
+        """Return why a client with this hello cannot be let in; empty if it can."""
         if hello.resume_key is None:
             if self._keys:
                 return "it wants a new session on a conduit that is in use"
@@ -446,7 +446,7 @@ class Resuming:
 
     @property
     def is_goodbye_acknowledged(self) -> bool:
-        """Whether everything has arrived, the goodbye too, which is the last."""
+        """True if everything has arrived, including the goodbye, which is the last."""
         return self._has_said_goodbye and not self.exchange.replay.bodies
 
     @property
@@ -654,11 +654,11 @@ class ResumingRx:
         self._payloads = 0
         self._payload_bytes = 0
         self.is_at_end = False
-        """Whether the peer has said goodbye."""
+        """True if the peer has said goodbye."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody will receive any more."""
+        """True if nobody will receive any more."""
         return self.is_at_end or self._is_closed
 
     async def recv(self) -> bytes | memoryview | None:
@@ -724,7 +724,7 @@ class ResumingRx:
         return message
 
     def statistics(self) -> RxStatistics:
-        """What it has received: messages, without what numbers them."""
+        """Return what it has received: messages, without what numbers them."""
         return RxStatistics(self._payloads, self._payload_bytes)
 
     async def close(self) -> None:

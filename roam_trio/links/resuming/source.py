@@ -1,4 +1,4 @@
-"""Where a stable conduit gets its links from."""
+"""Sources of the links of a stable conduit."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class LinkSource(ABC):
 
 @attrs.frozen(kw_only=True)
 class Backoff:
-    """How to go about getting through to a server again, in seconds.
+    """Timing of the attempts to reach a server again, in seconds.
 
     The first try comes at once, the second after about `initial`, and every further
     one after a pause that is `factor` times as long, up to `longest`.
@@ -111,7 +111,7 @@ class Backoff:
             )
 
     def pause(self, failures: int) -> float:
-        """How long to wait after so many failures in a row, in seconds."""
+        """Return the seconds to wait after `failures` failures in a row."""
         if failures == 0:
             return 0.0
         # The exponent has a bound, as the power would grow beyond all floats.
