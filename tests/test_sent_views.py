@@ -45,6 +45,7 @@ class Store(Protocol):
     async def put(self, frame: Frame) -> int: ...
     async def get(self) -> Frame: ...
     async def put_all(self, frames: Rx[Frame]) -> int: ...
+    async def count(self, views: Rx[bytes]) -> int: ...
 
 
 class Storing:
@@ -55,6 +56,9 @@ class Storing:
 
     async def get(self) -> Frame:
         return Frame()
+
+    async def count(self, views: Rx[bytes]) -> int:
+        return sum([len(view) async for view in views])
 
     async def put_all(self, frames: Rx[Frame]) -> int:
         return sum([frame.memory.count(b"o") async for frame in frames])
@@ -90,3 +94,19 @@ async def test_an_item_arrives_as_it_was_when_it_was_sent(url: str) -> None:
     async with connect(url, Store) as store, trio.open_nursery() as nursery:
         nursery.start_soon(produce)
         assert await store.put_all(rx) == SIZE
+
+
+async def test_views_arrive_that_are_released_as_soon_as_they_were_sent(
+    url: str,
+) -> None:
+    tx, rx = channel[bytes]()
+
+    async def produce() -> None:
+        async with tx:
+            for _ in range(2):
+                with memoryview(OLD) as view:
+                    await tx.send(view)
+
+    async with connect(url, Store) as store, trio.open_nursery() as nursery:
+        nursery.start_soon(produce)
+        assert await store.count(rx) == 2 * SIZE

@@ -232,7 +232,10 @@ class EncoderSource:
 
     def _byte_array(self, to: Function, length: int, value: str) -> None:
         data = to.local("data")
-        to.line(f"{data} = {self._primitive('as_bytes')}({value})")
+        as_bytes = self._primitive("as_bytes")
+        to.line(
+            f"{data} = {value} if {value}.__class__ is bytes else {as_bytes}({value})"
+        )
         to.line(f"if len({data}) != {length!r}: {self._refuse('length')}")
         to.line(f"append({data})")
 

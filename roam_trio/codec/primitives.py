@@ -190,7 +190,7 @@ def as_bytes(value: object) -> bytes | memoryview:
     if type(view.obj) is not bytes or not view.c_contiguous or not view.nbytes:
         return view.tobytes()
     if view.ndim == 1 and view.format == "B":
-        return view
+        return memoryview(view)  # for whose it is may release it before it is sent
     return view.cast("B")
 
 

@@ -128,11 +128,12 @@ def _register(
         others: derived classes that hold no more.
         same: whether two values are the same.
     """
-    whole = {cls, *others}
 
     def checked(value: T) -> Any:
         wire = unstructure(value)
-        if type(value) not in whole and not same(structure(wire), value):
+        if type(value) is cls:
+            return wire
+        if type(value) not in others and not same(structure(wire), value):
             raise ValueError(
                 f"a part of the {type(value).__qualname__} would be lost; "
                 f"make it a {cls.__qualname__}"
@@ -146,7 +147,7 @@ def _register_builtins() -> None:
     _register(
         UUID,
         Annotated[bytes, Length(16)],
-        lambda value: value.bytes,
+        lambda value: value.int.to_bytes(16, "big"),
         lambda octets: UUID(bytes=octets),
     )
     _register(
