@@ -225,16 +225,15 @@ def _written(
 ) -> tuple[Any, ...]:
     """The arguments without those that `typing` has filled in.
 
-    For a parameter whose default is another one it fills in that type variable, which
-    then stands for an argument before it, and not for anything around the type.
+    For a parameter whose default has type variables it fills in that default as it is.
+    They then stand for arguments before it, and not for anything around the type.
     """
     parameters = _parameters(origin)
     count = len(args)
     while (
         0 < count <= len(parameters)
-        and isinstance(args[count - 1], TypeVar)
-        and args[count - 1] not in scope
         and getattr(parameters[count - 1], "__default__", None) is args[count - 1]
+        and not (isinstance(args[count - 1], TypeVar) and args[count - 1] in scope)
     ):
         count -= 1
     return args[:count]

@@ -20,6 +20,7 @@ from .examples import hexed
 
 T = typing_extensions.TypeVar("T", default=u8)
 U = typing_extensions.TypeVar("U", default=T)
+L = typing_extensions.TypeVar("L", default=list[T])
 N = typing_extensions.TypeVar("N", default="Named")
 R = typing_extensions.TypeVar("R", default="Endless")
 K = TypeVar("K")
@@ -171,6 +172,26 @@ def test_a_default_may_be_another_parameter() -> None:
     assert signature(pair[u16]) != signature(pair[u16, u8])
     keyed: Any = Keyed
     assert shape_of(keyed[str]) == shape_of(keyed[str, u8])
+
+
+@attrs.frozen
+class Listed(Generic[T, L]):
+    first: T
+    others: L
+
+
+@attrs.frozen
+class Around(Generic[T]):
+    own: T
+    listed: Listed[str]
+
+
+def test_a_default_may_be_made_of_another_parameter() -> None:
+    listed: Any = Listed
+    assert shape_of(listed) == shape_of(listed[u8, list[u8]])
+    assert shape_of(listed[str]) == shape_of(listed[str, list[str]])
+    around: Any = Around
+    assert record(around[u16])[1].shape == shape_of(listed[str, list[str]])
 
 
 def test_a_base_class_has_the_defaults_of_its_parameters() -> None:
