@@ -64,7 +64,7 @@ def _goes_through(error: BaseException) -> bool:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group and in the groups in it; an error itself if it is none."""
+    """Yield the errors in a group and in the groups in it, or an error that is none."""
     left = [error]  # and no recursion: a group may be nested as deep as it likes
     while left:
         one = left.pop()

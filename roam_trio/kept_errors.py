@@ -31,8 +31,8 @@ def strip_tracebacks(error: BaseException) -> None:
 
 
 def copy_of(error: E) -> E:
-    """The same error without a traceback: to keep while the other is raised, or to
-    raise while the other is kept."""
+    """Return a copy of an error without its traceback, so that one of the two can be
+    kept while the other is raised."""
     copy = type(error).__new__(type(error))
     copy.args = error.args
     vars(copy).update(vars(error))

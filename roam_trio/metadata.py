@@ -88,7 +88,7 @@ class Metadata(tuple[MetadataEntry, ...]):
 
     @classmethod
     def of(cls, source: MetadataLike) -> Metadata:
-        """Metadata of this program's own, checked.
+        """Return metadata of this program's own, checked.
 
         Args:
             source: a mapping of keys to values, or entries, for keys that occur twice
@@ -117,14 +117,15 @@ class Metadata(tuple[MetadataEntry, ...]):
     def get(
         self, key: str, default: MetadataValue | None = None
     ) -> MetadataValue | None:
-        """The first value of `key`; keys are compared exactly (`rpc.metadata.keys`)."""
+        """Return the first value of `key`; keys are compared exactly
+        (`rpc.metadata.keys`)."""
         for entry in self:
             if entry.key == key:
                 return entry.value
         return default
 
     def get_all(self, key: str) -> list[MetadataValue]:
-        """Every value of `key`, in order."""
+        """Return every value of `key`, in order."""
         return [entry.value for entry in self if entry.key == key]
 
     def propagated(self) -> Metadata:
@@ -173,7 +174,7 @@ def _repr(value: MetadataValue) -> str:
 
 
 def plain_value(value: object) -> MetadataValue:
-    """A value as what it is on the wire, for it may be of a class of the user's own.
+    """Return a value as what it is on the wire, as it may be of a class of the user's.
 
     Numbers of other classes wrap at their width when they are shifted, and a derived
     class may say something else of itself than what it holds.

@@ -10,7 +10,7 @@ __all__ = ["check_count", "check_rate", "check_seconds"]
 
 
 def check_count(name: str, value: Any, *, most: int | None = None) -> None:
-    """For how many of something there may be.
+    """Check a number that bounds how many of something there may be.
 
     Raises:
         ValueError: it is not a whole number from 1 to `most`.
@@ -24,7 +24,7 @@ def check_count(name: str, value: Any, *, most: int | None = None) -> None:
 
 
 def check_seconds(name: str, value: Any, *, may_be_zero: bool = False) -> None:
-    """For how long something may take.
+    """Check a number of seconds that something may take.
 
     Raises:
         ValueError: it is infinite, negative, or zero where it may not be.
@@ -38,7 +38,7 @@ def check_seconds(name: str, value: Any, *, may_be_zero: bool = False) -> None:
 
 
 def check_rate(name: str, value: Any) -> None:
-    """For how often something may happen.
+    """Check how often, per second, something may happen.
 
     Raises:
         ValueError: it is infinite, negative or zero.

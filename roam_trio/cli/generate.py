@@ -24,7 +24,7 @@ class GenerateError(Exception):
 
 
 def rust_of(specifications: list[str]) -> str:
-    """The Rust source of services, each given as ``module:Service``.
+    """Return the Rust source of services, each given as ``module:Service``.
 
     Raises:
         GenerateError: one is not to be found, or has no counterpart in Rust.
@@ -37,7 +37,7 @@ def rust_of(specifications: list[str]) -> str:
 
 
 def python_of(path: Path) -> tuple[str, list[str], list[str]]:
-    """The Python source for a Rust source, what it leaves out, and notes on it.
+    """Return the Python source for a Rust source, what it leaves out, and notes on it.
 
     Raises:
         GenerateError: the file cannot be read, or has no counterpart in Python.

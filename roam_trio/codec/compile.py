@@ -52,13 +52,14 @@ Collector: TypeAlias = Callable[[Any, Callable[[tuple[Any, Any]], None]], None]
 
 
 def compile_encoder(shape: Shape, title: str) -> Encoder:
-    """The encoder of a shape; raises any exception on a value that does not fit."""
+    """Return the encoder of a shape; it raises any exception on a value that does not
+    fit."""
     module = Module(f"encoder of {title}")
     return module.compile(EncoderSource(module, shape).function(shape))
 
 
 def compile_decoder(shape: Shape, title: str) -> Decoder:
-    """The decoder of a shape; raises any exception on bytes that do not fit.
+    """Return the decoder of a shape; raises any exception on bytes that do not fit.
 
     Of a view, it makes bytes first if there can be many texts, which are quicker to
     cut out of those.

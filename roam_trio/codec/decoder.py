@@ -68,7 +68,7 @@ class DecoderSource:
         self._functions: dict[str, str] = {}
 
     def function(self, shape: Shape) -> str:
-        """The name of the function ``decode(buf, pos, size)`` of a shape."""
+        """Return the name of the function ``decode(buf, pos, size)`` of a shape."""
         if isinstance(shape, RefShape):
             shape = self._levels[shape.name]
         if not isinstance(shape, TupleShape | StructShape | UnionShape):

@@ -43,7 +43,7 @@ class ChannelLocation:
 
 
 def channel_locations(shape: Shape, path: str = "$") -> Iterator[ChannelLocation]:
-    """Every place of a shape where a channel may be, in the order of the wire."""
+    """Yield every place of a shape where a channel may be, in the order of the wire."""
     match shape:
         case ChannelShape():
             yield ChannelLocation(path, shape)
@@ -79,7 +79,7 @@ class CollectorSource:
         self._plan_of = plan_of
 
     def function(self, shape: Shape) -> str:
-        """The name of the collector of a shape that has channels."""
+        """Return the name of the collector of a shape that has channels."""
         function = self._module.function("collect", "value", "found")
         self._emit(function, shape, "value")
         return function.name

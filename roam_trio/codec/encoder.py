@@ -58,7 +58,7 @@ class EncoderSource:
         self._functions: dict[str, str] = {}
 
     def function(self, shape: Shape) -> str:
-        """The name of the function ``encode(value, append)`` of a shape."""
+        """Return the name of the function ``encode(value, append)`` of a shape."""
         if isinstance(shape, RefShape):
             shape = self._levels[shape.name]
         if not isinstance(shape, TupleShape | StructShape | UnionShape):
@@ -122,7 +122,8 @@ class EncoderSource:
         shape: BoolShape | IntShape | FloatShape | CharShape | EnumShape,
         value: str,
     ) -> str:
-        """The expression for the bytes of a variable, of what is always short."""
+        """Return the expression for the bytes of a variable, of what is always
+        short."""
         match shape:
             case BoolShape():
                 otherwise = self._refuse("bool")
@@ -316,7 +317,7 @@ class EncoderSource:
                 self._emit(to, shapes[run[0]], self._variable(to, values[run[0]]))
 
     def _variable(self, to: Function, value: str) -> str:
-        """A variable for an expression; attributes are read only once."""
+        """Return a variable for an expression; attributes are read only once."""
         if "." not in value:
             return value
         name = to.local(value.rpartition(".")[2])

@@ -25,7 +25,8 @@ def unpacker(form: str) -> Callable[..., tuple[Any, ...]]:
 
 
 def fixed_format(shape: Shape) -> str:
-    """The format of `struct` for what always takes the same bytes, else ``""``."""
+    """Return the format of `struct` for what always takes the same bytes, else
+    ``""``."""
     match shape:
         case FloatShape(32):
             return "f"
@@ -38,7 +39,7 @@ def fixed_format(shape: Shape) -> str:
 
 
 def runs(shapes: Sequence[Shape]) -> list[list[int]]:
-    """The indices of shapes, those together that are better packed together.
+    """Return the indices of shapes, those together that are better packed together.
 
     A single byte is cheaper to handle on its own, so a longer run has a float in it.
     """

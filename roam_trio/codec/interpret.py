@@ -55,7 +55,7 @@ def interpret_decode(shape: Shape, buffer: Buffer, start: int = 0) -> Any:
 def explain_encode(
     shape: Shape, value: Any, cause: Exception, encoded: int = 0
 ) -> EncodeError:
-    """The error for a value that a compiled encoder refused.
+    """Return the error for a value that a compiled encoder refused.
 
     Args:
         shape: what the value should be.
@@ -78,7 +78,7 @@ def explain_encode(
 def explain_decode(
     shape: Shape, buffer: Buffer, start: int, cause: Exception
 ) -> DecodeError:
-    """The error for bytes that a compiled decoder refused with `cause`."""
+    """Return the error for bytes that a compiled decoder refused with `cause`."""
     size = len(buffer)
     stopped = where_it_stopped(cause, start)
     visits = _visits(size)

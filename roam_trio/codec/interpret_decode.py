@@ -258,7 +258,7 @@ class InterpretedDecoder(Walk):
         return found
 
     def run(self, item: Shape, count: int) -> Sequence[Any]:
-        """The next items, as long as they are numbers that cannot be wrong.
+        """Return the next items, as long as they are numbers that cannot be wrong.
 
         A compiled decoder takes those many at a time, too, so that to visit each would
         take much longer than to decode them all.

@@ -165,7 +165,8 @@ class RpcPlan(Generic[T]):
         return SelfRef(self.decode(backing), backing)
 
     def collect_channels(self, value: T) -> list[tuple[Any, ChannelPlan]]:
-        """The channels in a value, in the order of the wire (`rpc.channel.discovery`).
+        """Return a value's channels, in the order of the wire
+        (`rpc.channel.discovery`).
 
         Args:
             value: a value that this plan has encoded or decoded.

@@ -21,7 +21,7 @@ def rpc_plan(annotation: type[T]) -> RpcPlan[T]: ...
 @overload
 def rpc_plan(annotation: Any) -> RpcPlan[Any]: ...
 def rpc_plan(annotation: Any) -> RpcPlan[Any]:
-    """The plan of a type, the same one for each time it is asked for.
+    """Return the plan of a type, the same one for each time it is asked for.
 
     Raises:
         SchemaError: the type, or a part of it, cannot go on the wire.
@@ -38,7 +38,7 @@ def rpc_plan(annotation: Any) -> RpcPlan[Any]:
 def args_plan(
     types: Sequence[Any], names: Sequence[str], path: str
 ) -> RpcPlan[tuple[Any, ...]]:
-    """The plan of a method's argument tuple; its errors name the argument.
+    """Return the plan of a method's argument tuple; its errors name the argument.
 
     Args:
         types: the annotations of the arguments.

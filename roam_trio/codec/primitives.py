@@ -66,7 +66,7 @@ def refuse(problem: str) -> NoReturn:
 
 
 def varint_writer(maximum: int) -> Callable[[int], bytes]:
-    """A function that encodes integers from 0 to `maximum`."""
+    """Return a function that encodes integers from 0 to `maximum`."""
 
     def write(number: int) -> bytes:
         if number >= 0x80 and number < 0x4000:  # quicker than a chain
@@ -79,7 +79,7 @@ def varint_writer(maximum: int) -> Callable[[int], bytes]:
 
 
 def zigzag_writer(maximum: int) -> Callable[[int], bytes]:
-    """A function that encodes integers from ``-maximum - 1`` to `maximum`."""
+    """Return a function that encodes integers from ``-maximum - 1`` to `maximum`."""
     minimum = ~maximum
 
     def write(number: int) -> bytes:
@@ -132,7 +132,7 @@ are shifted, and compare as they like. So each is made an `int` first."""
 
 
 def blocks(values: Collection[int]) -> Iterator[Collection[int]]:
-    """The values, a thousand at a time."""
+    """Return the values, a thousand at a time."""
     if len(values) <= _BLOCK:
         return iter((values,))
     items = list(values)
@@ -140,7 +140,7 @@ def blocks(values: Collection[int]) -> Iterator[Collection[int]]:
 
 
 def small_numbers(values: Collection[int]) -> bytes | None:
-    """The encoding of numbers that are all below 128, or None if they are not."""
+    """Return the encoding of numbers if all are below 128, or else None."""
     try:
         encoded = bytes(values)
     except ValueError:
@@ -149,7 +149,7 @@ def small_numbers(values: Collection[int]) -> bytes | None:
 
 
 def small_signed_numbers(values: Collection[int]) -> bytes | None:
-    """The encoding of numbers that are all from -64 to 63, or None if they are not."""
+    """Return the encoding of numbers if all are from -64 to 63, or else None."""
     first = next(iter(values), 0)
     if type(first) is int and not -64 <= first < 64:
         return None  # one that is large is mostly not the only one
@@ -195,7 +195,7 @@ def as_bytes(value: object) -> bytes | memoryview:
 
 
 def one_char(value: str) -> bytes:
-    """The encoding of a `char`."""
+    """Return the encoding of a `char`."""
     encoded = str.encode(value)
     if str.__len__(value) != 1:
         refuse("expected one character")
@@ -203,21 +203,21 @@ def one_char(value: str) -> bytes:
 
 
 def as_sequence(value: object) -> list[Any] | tuple[Any, ...]:
-    """A list or tuple as such; one of a derived class as a list of what it yields."""
+    """Return a list or tuple; for one of a derived class, a list of what it yields."""
     check_instance(value, (list, tuple))
     given = cast("list[Any] | tuple[Any, ...]", value)
     return given if type(value) in (list, tuple) else list(given)
 
 
 def as_items(value: object) -> set[Any] | frozenset[Any] | list[Any]:
-    """A set as such; one of a derived class as a list of what it yields."""
+    """Return a set; for one of a derived class, a list of what it yields."""
     check_instance(value, (set, frozenset))
     given = cast("set[Any] | frozenset[Any]", value)
     return given if type(value) in (set, frozenset) else list(given)
 
 
 def as_dict(value: object) -> dict[Any, Any]:
-    """A dict as such; one of a derived class as a dict of the items it yields."""
+    """Return a dict; for one of a derived class, a dict of the items it yields."""
     check_instance(value, dict)
     given = cast("dict[Any, Any]", value)
     return given if type(value) is dict else dict(given.items())
@@ -254,7 +254,7 @@ def index_by_class(value: object, table: dict[type[Any], T]) -> T:
 
 
 def varint_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
-    """A function that reads on in a varint whose first byte has its high bit set.
+    """Return a function that reads the rest of a varint of more than one byte.
 
     It takes the buffer, the position after that byte, and the byte, and returns the
     number and the position after it.
@@ -263,7 +263,7 @@ def varint_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
 
 
 def _narrow_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
-    """For numbers of up to three bytes."""
+    """Return a reader of numbers of up to three bytes."""
     too_large = 1 << bits
 
     def read(buf: bytes | memoryview, pos: int, first: int) -> tuple[int, int]:
@@ -280,8 +280,8 @@ def _narrow_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
 
 
 def _wide_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
-    """For numbers of five bytes and more, the first four of which come one by one, as a
-    loop takes longer."""
+    """Return a reader of numbers of five bytes and more. It reads the first four bytes
+    one by one, as a loop takes longer."""
     shifts = tuple(range(28, bits, 7))
     too_large = 1 << bits
 

@@ -92,7 +92,7 @@ class ResultPlan:
         self._records = {} if error is None else _records(error.shape)
 
     def encode_ok(self, value: Any) -> list[bytes | memoryview]:
-        """The response of a method that has returned.
+        """Return the response of a method that has returned.
 
         Raises:
             EncodeError: the value is not of the declared type.
@@ -102,7 +102,7 @@ class ResultPlan:
         return pieces
 
     def encode_user_error(self, value: Any) -> list[bytes | memoryview]:
-        """The response of a method that has failed with an error of its own.
+        """Return the response of a method that has failed with an error of its own.
 
         Raises:
             EncodeError: the error is not of the declared type.
@@ -115,7 +115,7 @@ class ResultPlan:
         return pieces
 
     def as_declared(self, error: Exception) -> tuple[Exception, list[str]]:
-        """An exception as an instance of the class that the method declares.
+        """Return an exception as an instance of the class that the method declares.
 
         A handler may raise one of a derived class, for those who catch the declared one
         catch that as well.
@@ -160,7 +160,7 @@ class ResultPlan:
 
 
 def _tag(buffer: bytes | memoryview, pos: int) -> tuple[int, int]:
-    """The tag at a position, and the position after it."""
+    """Return the tag at a position, and the position after it."""
     try:
         tag = buffer[pos]
         return (tag, pos + 1) if tag < 0x80 else READERS[32](buffer, pos + 1, tag)
@@ -190,7 +190,7 @@ def _records(shape: Shape) -> dict[type[Any], Record]:
 
 
 def _base_of(error: Exception, record: Record) -> Exception:
-    """An instance of the class of `record` with the fields that `error` has."""
+    """Return an instance of the class of `record` with the fields that `error` has."""
     values = {field.keyword: getattr(error, field.attribute) for field in record.fields}
     base: Exception = record.cls(**values)
     return base
@@ -225,7 +225,7 @@ def _why_it_cannot_arrive(cls: type[Any]) -> str | None:
 
 
 def result_plan(ok: Any, error: Any | None, path: str = "") -> ResultPlan:
-    """The plan of a method's responses.
+    """Return the plan of a method's responses.
 
     Args:
         ok: the success type; None for a method that returns nothing.

@@ -37,7 +37,7 @@ class Module:
         self._local_names: set[str] = set()
 
     def bind(self, hint: str, value: Any) -> str:
-        """A global name for an object; one object keeps its name."""
+        """Return a global name for an object; one object keeps its name."""
         # The object is kept alive, and so its id is its own.
         name = self._bound.get((hint, id(value)))
         if name is None:
@@ -47,7 +47,7 @@ class Module:
         return name
 
     def function(self, hint: str, *parameters: str) -> Function:
-        """A new function, to be filled with lines."""
+        """Return a new function, to be filled with lines."""
         name = self._candidates.next(hint, self._claim)
         function = Function(self, name, parameters)
         self._functions.append(function)
@@ -116,7 +116,7 @@ class Function:
         return self._depth
 
     def local(self, hint: str) -> str:
-        """A new local variable, named as near to the hint as possible."""
+        """Return a new local variable, named as near to the hint as possible."""
         name = self._candidates.next(hint, self._is_free)
         self._locals.add(name)
         return name
@@ -152,7 +152,7 @@ class _Candidates:
         self._numbers: dict[str, int] = {}
 
     def next(self, hint: str, claim: Callable[[str], bool]) -> str:
-        """The next name for a hint that can be claimed."""
+        """Return the next name for a hint that can be claimed."""
         name = _identifier(hint)
         for number in itertools.count(self._numbers.get(name, 1)):
             candidate = name if number == 1 else f"{name}_{number}"

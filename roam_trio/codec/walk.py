@@ -75,7 +75,7 @@ class KeyStep(NamedTuple):
 
 
 class Exhausted(Exception):
-    """As many parts were visited as may be."""
+    """The greatest number of parts was visited."""
 
 
 Step: TypeAlias = str | int | KeyStep
@@ -211,7 +211,7 @@ def text_of(value: Any) -> str:
 
 
 def _class_name(value: object) -> str:
-    """The class of a value, with its module if a built-in type has that name, too."""
+    """Return the class of a value, with its module if it has a built-in type's name."""
     cls = type(value)
     name = cls.__qualname__
     if cls.__module__ != "builtins" and hasattr(builtins, name):

@@ -61,7 +61,7 @@ _U8: Final = IntShape("u8", 8, signed=False)
 
 
 def column_of(shape: Shape) -> Column | None:
-    """The column of a shape, or None if it has no such form."""
+    """Return the column of a shape, or None if it has no such form."""
     match shape:
         case BoolShape():
             return Bools()

@@ -38,7 +38,8 @@ _ENTRIES: Final = tuple(
 
 
 def with_entry(metadata: Metadata, says: int) -> Metadata:
-    """Metadata with the entry. One that says nothing asks what the peer knows."""
+    """Return metadata with the entry. One that says nothing asks what the peer
+    knows."""
     entry = _ENTRIES[says]
     return Metadata((*metadata, *entry)) if metadata else entry
 
@@ -56,7 +57,7 @@ def said_in(metadata: Metadata) -> int | None:
 
 
 def without_entry(metadata: Metadata) -> Metadata:
-    """Metadata as its user has sent it."""
+    """Return metadata as its user has sent it."""
     if len(metadata) == 1 and metadata[0].key == _KEY:
         return NO_METADATA
     return Metadata([entry for entry in metadata if entry.key != _KEY])

@@ -55,7 +55,7 @@ class Column(ABC):
 
     @abstractmethod
     def take(self, values: Values) -> Any:
-        """The column of some values.
+        """Return the column of some values.
 
         Raises:
             Exception: any, if a value is not of the type, or only almost.
@@ -63,7 +63,7 @@ class Column(ABC):
 
     @abstractmethod
     def build(self, column: Any, count: int) -> Values:
-        """The values in a column of the type `wire`.
+        """Return the values in a column of the type `wire`.
 
         Args:
             column: the column.

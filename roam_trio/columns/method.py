@@ -129,7 +129,7 @@ class MethodColumns:
 def method_columns(
     args_plan: RpcPlan[tuple[Any, ...]], result_plan: ResultPlan
 ) -> MethodColumns | None:
-    """The columns of a method, or None if neither arguments nor result go in any."""
+    """Return the columns of a method, or None if it has none either way."""
     args, result = columns_of(args_plan), columns_of(result_plan.ok)
     if args is None and result is None:
         return None
@@ -162,7 +162,7 @@ def _unmarked_response(response: RequestResponse) -> RequestResponse:
 
 
 def unmarked_call(call: RequestCall) -> RequestCall:
-    """A request as its handler is to see it."""
+    """Return a request as its handler is to see it."""
     return RequestCall(
         call.connection_id,
         call.request_id,
@@ -222,7 +222,7 @@ class ColumnsReply(ReplySink):
             self._reply.send_nowait(self._in_postcard(), metadata)
 
     def _in_postcard(self) -> Encoded:
-        """The result that was in columns, which may be shorter like this."""
+        """Return the result that was in columns, which may be shorter like this."""
         return self._columns.result_plan.encode_ok(self._value)
 
     def _answering(self, metadata: Metadata) -> Metadata:

@@ -136,7 +136,7 @@ _OF_TYPES: Final = re.compile(r"Expected `[^`']*`, got `[^`']*`( - at `[$.\[\]0-
 
 
 def _without_values(cause: Exception) -> str:
-    """A cause without any part of the value, which is a peer's."""
+    """Return a cause without any part of the value, which is a peer's."""
     if _OF_TYPES.fullmatch(str(cause)) or type(cause) is msgspec.DecodeError:
         return raised(cause)
     return raised_without_values(cause)

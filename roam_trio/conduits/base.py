@@ -183,7 +183,7 @@ class Conduit(ABC, Generic[M]):
 
     @abstractmethod
     def split(self) -> tuple[ConduitTx[M], ConduitRx[M]]:
-        """The two halves."""
+        """Return the two halves."""
 
 
 class ConduitAcceptor(ABC, Generic[M]):
@@ -191,7 +191,7 @@ class ConduitAcceptor(ABC, Generic[M]):
 
     @abstractmethod
     async def accept(self, link: Link) -> Conduit[M] | None:
-        """The conduit of a client that has opened `link`, which is taken over.
+        """Return the conduit of a client that has opened `link`, which is taken over.
 
         None if there is no new conduit: the link went to one that was there already,
         or the client was refused. Cancelled, it closes the link.

@@ -210,7 +210,7 @@ async def _cancel_one(client: WordCounter) -> float:
 
 
 def _sentences(calls: int, advance: Callable[[int], None]) -> Iterator[str]:
-    """A sentence for each call; reports progress as they are taken."""
+    """Yield a sentence for each call; reports progress as they are taken."""
     endless = itertools.cycle(SENTENCES)
     for number in range(calls):
         yield next(endless)

@@ -44,7 +44,7 @@ class WrongAnswer(DemoError):
 
 
 def root_cause(error: Exception) -> DemoError | None:
-    """The one thing to tell, of all that went wrong at the same time.
+    """Return the one thing to tell, of all that went wrong at the same time.
 
     A server that is lost fails every task that was speaking with it.
 

@@ -97,7 +97,7 @@ async def _start() -> trio.Process:
 
 
 async def _read_url(process: trio.Process) -> str:
-    """The line that the process prints when it listens."""
+    """Return the line that the process prints when it listens."""
     assert process.stdout is not None
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < LONGEST_URL:

@@ -13,7 +13,7 @@ __all__ = ["report"]
 
 
 def report(results: Results) -> Table:
-    """A table of what was measured."""
+    """Return a table of what was measured."""
     table = Table(title="roam_trio demo", title_justify="left")
     table.add_column("what")
     table.add_column("measured", overflow="fold")

@@ -87,7 +87,7 @@ class WordCounter(Protocol):
         ...
 
     async def mean_word_length(self, text: str) -> Fallible[f64, NoWords]:
-        """The mean length of the words of a text, in characters."""
+        """Return the mean length of the words of a text, in characters."""
         ...
 
     async def linger(self, begun: Tx[bool]) -> None:

@@ -112,7 +112,7 @@ class Checker:
         self._tally = Tally()
 
     def expect(self, text: str) -> Line:
-        """The next line to send, whose answer is expected from now on."""
+        """Return the next line to send, whose answer is expected from now on."""
         self._sent += 1
         line = Line(self._sent, text)
         self._expected.append(count_line(line))

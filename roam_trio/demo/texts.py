@@ -29,7 +29,7 @@ LONGEST_PIECE = 16 * 1024
 
 
 def shipped_texts() -> Sequence[Path]:
-    """The texts that come with the package."""
+    """Return the texts that come with the package."""
     return sorted(Path(__file__).with_name("shipped").glob("*.txt"))
 
 
@@ -112,7 +112,8 @@ class TextReader:
             self._file.close()
 
     async def read(self) -> Batch | None:
-        """The next lines, or None at the end. Memory does not grow with the file.
+        """Return the next lines, or None at the end; memory does not grow with the
+        file.
 
         Raises:
             InputError: the file cannot be read on, or is no text.
@@ -146,7 +147,7 @@ class LineSplitter:
         return self._split(self._decode(data, final=False), len(data))
 
     def finish(self) -> Batch:
-        """The last line, if the text does not end with a line feed."""
+        """Return the last line, if the text does not end with a line feed."""
         batch = self._split(self._decode(b"", final=True), 0)
         last, self._rest = self._rest, ""
         return attrs.evolve(
@@ -214,5 +215,5 @@ class _Explaining:
 
 
 def printable(path: Path) -> str:
-    """The name of a file for one line of any terminal."""
+    """Return the name of a file for one line of any terminal."""
     return "".join(c if c.isprintable() else "?" for c in os.fspath(path))

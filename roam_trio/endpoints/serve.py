@@ -319,7 +319,7 @@ class _Serving:
             self._slots.release()
 
     async def _accept(self, make_link: LinkFactory) -> Session | None:
-        """A session that is to be set up; None if there is none to be."""
+        """Return a session that is to be set up; None if there is none to be."""
         options = self._options
         with trio.CancelScope() as scope:
             self._accepting[scope] = None

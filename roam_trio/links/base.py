@@ -332,7 +332,7 @@ class Link(ABC):
 
     @abstractmethod
     def split(self) -> tuple[LinkTx, LinkRx]:
-        """The two halves, each for a task of its own (`link.split`)."""
+        """Return the two halves, each for a task of its own (`link.split`)."""
 
 
 class SplitLink(Link):

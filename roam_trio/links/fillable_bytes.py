@@ -37,6 +37,6 @@ class FillableBytes:
         self.view = self._storage.getbuffer()
 
     def finish(self) -> bytes:
-        """The bytes as they are now. `view` is of no use afterwards."""
+        """Return the bytes as they are now. `view` is of no use afterwards."""
         self.view.release()
         return self._storage.getvalue()

@@ -311,7 +311,7 @@ def _row_of(
 
 
 def _status(row: _Row, first: bytes) -> str:
-    """The status of an answer of HTTP: three digits, and nothing else of the peer's."""
+    """Return the status of an HTTP answer: three digits, and no more of the peer's."""
     found = re.match(rb"HTTP/\d(?:\.\d)? (\d{3})", first)
     if row.kind is not _Kind.HTTP_ANSWER or found is None:
         return ""

@@ -175,7 +175,7 @@ class FrameDecoder:
         return None if self.count else named(self._first())
 
     def _first(self) -> bytes:
-        """The start of what came, as long as no payload is complete."""
+        """Return the start of what came, as long as no payload is complete."""
         if self._large is None:
             return self._start
         return self._large.start()

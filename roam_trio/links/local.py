@@ -74,7 +74,7 @@ class LocalLink(StreamLink):
     def on(
         cls, sock: socket.socket, *, limits: StreamLimits | None = None
     ) -> LocalLink:
-        """A link on a connected socket, which it takes over."""
+        """Return a link on a connected socket, which it takes over."""
         link = cls.__new__(cls)
         link._set_up(SocketTransport(sock), limits)
         return link
@@ -268,7 +268,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _about(address: str, error: OSError) -> OSError:
-    """The same error, which names the address; the system's own seldom does."""
+    """Return the same error, which names the address; the system's own seldom does."""
     if error.errno is None:  # the path is longer than such an address can be
         return OSError(errno.ENAMETOOLONG, str(error), address)
     return OSError(error.errno, error.strerror or str(error), address)

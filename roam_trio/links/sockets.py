@@ -11,7 +11,7 @@ __all__ = ["send_at_once", "take_socket"]
 
 
 def take_socket(stream: trio.SocketStream) -> socket.socket:
-    """The socket of a connection, taken out of its stream, which is of no use then."""
+    """Take the socket of a connection out of its stream, which is of no use then."""
     taken = stream.socket
     # All is said, so that the system is not asked: it refuses to tell of a socket whose
     # peer is gone already, on macOS for one.

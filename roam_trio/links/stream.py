@@ -103,7 +103,7 @@ class StreamLink(Link):
     def over(
         cls, transport: ByteTransport, *, limits: StreamLimits | None = None
     ) -> StreamLink:
-        """A link that moves its bytes through `transport`."""
+        """Return a link that moves its bytes through `transport`."""
         link = cls.__new__(cls)
         link._set_up(transport, limits)
         return link

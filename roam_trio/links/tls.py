@@ -100,7 +100,7 @@ async def accept_tls(
 async def tls_to_server(
     host: str, port: int, ssl_context: ssl.SSLContext | None
 ) -> TlsTransport:
-    """The transport of `connect_tls`."""
+    """Return the transport of `connect_tls`."""
     context = ssl_context or ssl.create_default_context()
     stream = await trio.open_tcp_stream(host, port)
     below = SocketTransport(take_socket(stream))
@@ -110,7 +110,7 @@ async def tls_to_server(
 async def tls_to_client(
     stream: trio.SocketStream, ssl_context: ssl.SSLContext
 ) -> TlsTransport:
-    """The transport of `accept_tls`."""
+    """Return the transport of `accept_tls`."""
     below = SocketTransport(take_socket(stream))
     return await _shake_hands(TlsTransport(below, ssl_context, server_side=True))
 

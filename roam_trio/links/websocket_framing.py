@@ -60,7 +60,7 @@ class WebSocketEncoder(FrameEncoder):
         return len(self._pong)
 
     def close_frame(self, code: int) -> bytes:
-        """The frame that ends all sending."""
+        """Return the frame that ends all sending."""
         return self._frame(Opcode.CLOSE, Close(code, "").serialize())
 
     def take(self) -> list[Buffer]:

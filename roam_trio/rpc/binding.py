@@ -29,7 +29,7 @@ class ChannelBinder(ABC):
 
     @abstractmethod
     def allocate(self) -> int:
-        """A new channel id of this side's parity."""
+        """Return a new channel id of this side's parity."""
 
     @abstractmethod
     def sink(self, channel_id: int, plan: ChannelPlan) -> ChannelSink:
@@ -54,7 +54,7 @@ class Payload:
         self.value = value
 
     def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
-        """The ids of the channels in the value, now bound, and its bytes.
+        """Return the ids of the channels in the value, now bound, and its bytes.
 
         Raises:
             EncodeError: the value is not of its type; nothing was bound.

@@ -44,7 +44,7 @@ class Caller(ABC):
 
     @abstractmethod
     def clone(self) -> Caller:
-        """Another caller of the same connection, which keeps it alive as well.
+        """Return another caller of the same connection, which keeps it alive as well.
 
         Raises:
             ConnectionLost: this one has been closed.

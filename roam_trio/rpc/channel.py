@@ -46,7 +46,7 @@ class ChannelSink(ABC):
 
     @abstractmethod
     def drop(self) -> None:
-        """Nobody holds the `Tx` any more. Safe at any moment and from any thread."""
+        """Note that nobody holds the `Tx`. Safe at any moment and from any thread."""
 
 
 class ChannelSource(ABC):
@@ -70,7 +70,7 @@ class ChannelSource(ABC):
 
     @abstractmethod
     def drop(self) -> None:
-        """Nobody holds the `Rx` any more. Safe at any moment and from any thread."""
+        """Note that nobody holds the `Rx`. Safe at any moment and from any thread."""
 
 
 class Binding:
@@ -112,7 +112,7 @@ class Binding:
         self._wake()
 
     async def wait(self) -> None:
-        """Wait until there is something to know: bound, or an end gone."""
+        """Wait until the pair is bound, or an end is gone."""
         self.check_run()
         if self._waiting is None:
             self._waiting = trio.lowlevel.ParkingLot()
@@ -120,7 +120,7 @@ class Binding:
         await self._waiting.park()
 
     def check_run(self) -> None:
-        """Refuse what is done in another run of trio than the one in which tasks wait.
+        """Refuse use in another run of trio than the one in which tasks wait.
 
         Raises:
             RuntimeError: this is another one.
@@ -128,12 +128,14 @@ class Binding:
         check_run(self._token, "this channel")
 
     def lose_tx(self) -> None:
-        """The `Tx` is gone. Safe from any thread, as it may be due to collection."""
+        """Note that the `Tx` is gone. Safe from any thread: it may be due to
+        collection."""
         self.tx_gone = True
         self._wake_soon()
 
     def lose_rx(self) -> None:
-        """The `Rx` is gone. Safe from any thread, as it may be due to collection."""
+        """Note that the `Rx` is gone. Safe from any thread: it may be due to
+        collection."""
         self.rx_gone = True
         self._wake_soon()
 
@@ -168,19 +170,19 @@ class _End:
 
     @classmethod
     def __roam_unbound__(cls) -> Self:
-        """An end by itself, for the decoder, to be bound to a channel id."""
+        """Return an end by itself, for the decoder, to be bound to a channel id."""
         return cls.on(Binding())
 
     @classmethod
     def on(cls, binding: Binding) -> Self:
-        """An end of the pair that shares `binding`."""
+        """Return an end of the pair that shares `binding`."""
         end = cls.__new__(cls)
         end._binding = binding
         return end
 
     @property
     def binding(self) -> Binding:
-        """For the session layer, which binds."""
+        """The binding, for the session layer."""
         return self._binding
 
     @property

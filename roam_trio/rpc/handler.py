@@ -85,7 +85,7 @@ class Handler(Protocol):
 
 
 def check_handler(handler: object) -> None:
-    """For whoever is given a handler long before the first request reaches it.
+    """Check a handler that is given long before the first request reaches it.
 
     Raises:
         TypeError: `handler` is not a `Handler`.
@@ -103,5 +103,5 @@ class NoService:
     def handle(
         self, call: RequestCall, reply: ReplySink
     ) -> Coroutine[Any, Any, None] | None:
-        """Every method is unknown."""
+        """Answer that the method is unknown."""
         return send_reply(reply, UNKNOWN_METHOD)

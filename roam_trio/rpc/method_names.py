@@ -12,10 +12,10 @@ _names: dict[int, str] = {}
 
 
 def remember_method_name(method_id: int, name: str) -> None:
-    """`name` is what people call the method; the last one told counts."""
+    """Remember the name that people call a method by; the last one counts."""
     _names[method_id] = name
 
 
 def method_name(method_id: int) -> str:
-    """The name of a method, or its identity in hexadecimal if nobody has told it."""
+    """Return the name of a method, or its identity in hexadecimal if it is unknown."""
     return _names.get(method_id) or f"0x{method_id:016x}"

@@ -48,5 +48,5 @@ def service_class(service: Callable[..., T]) -> ServiceClass[T]:
 
 
 def set_service_class(service: type[Any], known: ServiceClass[Any]) -> None:
-    """For the decorator that makes a class a service."""
+    """Note that a class is a service; for the decorator that makes it one."""
     setattr(service, _SERVICE_CLASS, known)

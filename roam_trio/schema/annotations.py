@@ -223,7 +223,7 @@ def _parameters(origin: Any) -> tuple[Any, ...]:
 def _written(
     args: tuple[Any, ...], origin: Any, scope: Mapping[Any, Any]
 ) -> tuple[Any, ...]:
-    """The arguments without those that `typing` has filled in.
+    """Return the arguments without those that `typing` has filled in.
 
     For a parameter whose default has type variables it fills in that default as it is.
     They then stand for arguments before it, and not for anything around the type.
@@ -276,7 +276,7 @@ def _union(args: Sequence[Any]) -> Any:
 
 
 def type_name(annotation: Any) -> str:
-    """The name of a type in errors, near to how it was written."""
+    """Return the name of a type in errors, near to how it was written."""
     match annotation:
         case Opaque(inner):
             return str(inner).removeprefix("typing.")
@@ -324,7 +324,7 @@ def unresolved(what: str, path: str) -> SchemaError:
 def field_types(
     cls: type[Any], args: Sequence[Any], names: Sequence[str], path: str
 ) -> dict[str, Any]:
-    """The normal forms of a class's field annotations, in the order of declaration.
+    """Return the normal forms of a class's field annotations, as they are declared.
 
     Args:
         cls: a class, generic or not.
@@ -406,7 +406,7 @@ def _resolve(annotation: Any, names: Mapping[str, Any], path: str) -> Any:
 
 
 def _named_in(annotation: Any, names: Mapping[str, Any]) -> list[Any]:
-    """The annotation, or what the names in its text stand for."""
+    """Return the annotation, or what the names in its text stand for."""
     if not isinstance(annotation, str):
         return [annotation]
     try:

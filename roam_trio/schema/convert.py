@@ -57,7 +57,7 @@ def register_wire_type(
 
 
 def wire_type_of(cls: object) -> Any | None:
-    """The wire type registered for a class, or None."""
+    """Return the wire type registered for a class, or None."""
     return _wire_types.get(cls) if isinstance(cls, type) else None
 
 

@@ -59,7 +59,7 @@ MAX_CHANNELS = 4096
 def shape_of(
     annotation: Any, path: str = "", *, no_channels: str | None = None
 ) -> Shape:
-    """The shape of a type.
+    """Return the shape of a type.
 
     Args:
         annotation: the type, as it stands in an annotation.
@@ -82,7 +82,7 @@ def shape_of(
 def arguments_shape(
     annotations: Sequence[Any], names: Sequence[str], path: str
 ) -> TupleShape:
-    """The shape of a method's argument tuple.
+    """Return the shape of a method's argument tuple.
 
     Args:
         annotations: the types of the arguments.
@@ -164,7 +164,7 @@ class _Deriver:
             )
 
     def known(self, key: Any, place: Place) -> Shape | None:
-        """The shape of a level that is around this place, or was derived before."""
+        """Return the shape of a level around this place, or of one derived before."""
         name = self._open.get(key)
         if name is None:
             return self._finished.get(_context(key, place))
@@ -449,7 +449,7 @@ class _Deriver:
 
 
 def _context(key: Any, place: Place) -> tuple[Any, bool, bool]:
-    """A type, with what else decides whether it may stand at a place."""
+    """Return a type, with what else decides whether it may stand at a place."""
     return key, place.repeated, place.no_channels is None
 
 

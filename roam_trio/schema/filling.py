@@ -191,13 +191,14 @@ class _Table:
         return steps
 
     def _free(self, at: int) -> int:
-        """The free place that is found at a place, or -1."""
+        """Return the free place that is found at a place, or -1."""
         linear = self._linear
         end = at + linear if at + linear <= self._mask else at
         return self._taken.find(0, at, end + 1)
 
     def _end(self, at: int) -> tuple[int, int]:
-        """The place at the end of the taken stretch of a place, and how far it is."""
+        """Return the place at the end of the taken stretch of a place, and how far it
+        is."""
         passed: list[tuple[int, int]] = []
         far = 0
         while self._free(at) < 0:

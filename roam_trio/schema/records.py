@@ -61,7 +61,7 @@ class _Names:
 
 
 def layout_of(cls: type[Any], args: Sequence[Any], path: str) -> Layout | None:
-    """The layout of a class, or None if it is not of a kind with declared fields.
+    """Return the layout of a class, or None if its kind has no declared fields.
 
     Args:
         cls: any class.

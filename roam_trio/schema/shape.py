@@ -303,7 +303,7 @@ Level: TypeAlias = TupleShape | StructShape | EnumShape | UnionShape
 
 
 def children(shape: Shape) -> Iterator[Shape]:
-    """The shapes that values of `shape` are made of, in the order of the wire.
+    """Yield the shapes that values of `shape` are made of, in the order of the wire.
 
     The items of a channel are not: they travel on their own.
     """
@@ -327,7 +327,7 @@ def children(shape: Shape) -> Iterator[Shape]:
 
 
 def walked(root: Shape) -> Iterator[Shape]:
-    """Every part of a shape, each level once, however often it stands there."""
+    """Yield every part of a shape, each level once, however often it stands there."""
     seen: set[str] = set()
     left = [root]
     while left:
@@ -342,7 +342,7 @@ def walked(root: Shape) -> Iterator[Shape]:
 
 
 def levels(root: Shape) -> dict[str, Level]:
-    """Every level of a shape by its name: what its references mean."""
+    """Return every level of a shape by its name: what its references mean."""
     return {
         shape.name: shape
         for shape in walked(root)
@@ -394,7 +394,7 @@ def count_channels(shape: Shape) -> int:
 
 
 def next_levels(shape: Shape) -> Iterator[str]:
-    """The names of the levels that stand in a level, and in no other level in it."""
+    """Yield the names of the levels in a level that stand in no other level in it."""
     left = list(children(shape))
     while left:
         part = left.pop()
@@ -407,7 +407,7 @@ def next_levels(shape: Shape) -> Iterator[str]:
 
 
 def circles(root: Shape) -> dict[str, int]:
-    """A number for each level of a shape, the same for those that lead to each other.
+    """Return a number for each level, the same for those that lead to each other.
 
     Those after it in the order of the numbers do not lead to it (Kosaraju).
     """
@@ -442,7 +442,7 @@ def circles(root: Shape) -> dict[str, int]:
 
 
 def repeated_levels(root: Shape) -> set[str]:
-    """The levels that contain themselves, and those in them."""
+    """Return the levels that contain themselves, and those in them."""
     following = {name: set(next_levels(each)) for name, each in levels(root).items()}
     numbers = circles(root)
     sizes = Counter(numbers.values())

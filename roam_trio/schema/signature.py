@@ -84,7 +84,7 @@ FALLIBLE_SIGNATURE: Final = _UNIT
 
 
 def signature_of(shape: Shape) -> bytes:
-    """The canonical bytes of a type (`signature.hash.algorithm`).
+    """Return the canonical bytes of a type (`signature.hash.algorithm`).
 
     Raises:
         SchemaError: they are too many, or too deeply nested.
@@ -93,7 +93,7 @@ def signature_of(shape: Shape) -> bytes:
 
 
 def method_id(service: str, method: str, signature: bytes) -> int:
-    """The id by which requests name a method (`rpc.method-id.algorithm`).
+    """Return the id by which requests name a method (`rpc.method-id.algorithm`).
 
     Args:
         service: the name of the service, in any case.
@@ -195,7 +195,7 @@ class _Writer:
 
 
 def _joined(parts: Iterable[bytes | str]) -> list[bytes | str]:
-    """The parts, with neighbouring bytes together."""
+    """Return the parts, with neighbouring bytes together."""
     found: list[bytes | str] = []
     together = bytearray()
     for part in parts:
@@ -211,7 +211,7 @@ def _joined(parts: Iterable[bytes | str]) -> list[bytes | str]:
 
 
 def _parts(shape: Shape) -> Iterator[bytes | str]:
-    """The bytes of a type, and the names of the levels between them."""
+    """Yield the bytes of a type, and the names of the levels between them."""
     match shape:
         case IntShape(_, bits, signed):
             yield _INTEGERS[signed, bits]
@@ -343,7 +343,7 @@ def _name(name: str) -> bytes:
 
 
 def kebab(name: str) -> str:
-    """A name in kebab-case, split into words as Rust's ``heck`` does it.
+    """Return a name in kebab-case, split into words as Rust's ``heck`` does it.
 
     >>> kebab("TemplateHost"), kebab("getHTTPSUrl"), kebab("V2Api")
     ('template-host', 'get-https-url', 'v2-api')

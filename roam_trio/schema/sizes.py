@@ -47,7 +47,7 @@ class Sizes:
             self._levels = sizes
 
     def of(self, shape: Shape) -> int | float:
-        """The least size of a part, infinite if it contains itself without end."""
+        """Return the least size of a part; infinite if its values would be infinite."""
         match shape:
             case RefShape(name) | TupleShape(name) | StructShape(name):
                 return self._levels[name]

@@ -33,7 +33,7 @@ def check_subclass(value: object, cls: type[Any]) -> None:
 
 
 def lost_text(value: object, cls: type[Any], lost: list[str]) -> str:
-    """The reason why a value is refused."""
+    """Return the reason why a value is refused."""
     name = type(value).__qualname__
     fields = ", ".join(map(repr, lost))
     return (
@@ -44,7 +44,7 @@ def lost_text(value: object, cls: type[Any], lost: list[str]) -> str:
 
 
 def lost_fields(value: object, cls: type[Any]) -> list[str]:
-    """The fields of an instance that `cls`, a base of its class, does not have.
+    """Return the fields of an instance that `cls`, a base of its class, does not have.
 
     They are those that the classes in between declare: to attrs, dataclasses or
     msgspec, by annotations, or in ``__slots__``. If one of these classes has a
@@ -69,8 +69,8 @@ def lost_fields(value: object, cls: type[Any]) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _own_fields(kind: type[Any], cls: type[Any]) -> tuple[tuple[str, ...], bool]:
-    """The fields that a class declares beyond those of its base `cls`, and whether
-    it may set attributes that nothing declares."""
+    """Return the fields that a class declares beyond those of its base `cls`, and
+    whether it may set attributes that nothing declares."""
     between = [
         each
         for each in takewhile(lambda each: each is not cls, kind.__mro__)
@@ -94,7 +94,7 @@ def _declared(cls: type[Any]) -> Iterator[str]:
 
 
 def _named(cls: type[Any]) -> Iterator[str]:
-    """The names that a class declares by itself."""
+    """Yield the names that a class declares by itself."""
     if _is_decorated(cls):
         return
     for name, annotation in inspect.get_annotations(cls).items():

@@ -112,7 +112,7 @@ SinkCall = Call
 
 
 def current_call() -> Call[Any, Any]:
-    """The call that this task, or the task that started it, is answering.
+    """Return the call that this task, or the task that started it, is answering.
 
     Annotate what it is assigned to with the types of the method, so that they are
     checked: ``call: Call[int, MathError] = current_call()``.
@@ -137,5 +137,5 @@ def encode_value(call: Call[T, Any], value: T) -> Encoded:
 
 
 def set_current_call(call: Call[Any, Any]) -> None:
-    """For the dispatcher, at the start of a handler's task."""
+    """Note the call of a handler's task at its start; for the dispatcher."""
     _current.set(call)

@@ -42,7 +42,7 @@ class ResponseParts(Generic[T]):
 
 
 def client(service: Callable[..., T], caller: Caller) -> T:
-    """A client: an object with the methods of `service`, which makes calls of them.
+    """Return a client: an object whose methods make calls of those of `service`.
 
     Args:
         service: the class of the service; the client is typed as it.
@@ -59,7 +59,7 @@ def client(service: Callable[..., T], caller: Caller) -> T:
 def with_metadata(
     method: Callable[P, Coroutine[Any, Any, T]], metadata: MetadataLike = ()
 ) -> Callable[P, Coroutine[Any, Any, ResponseParts[T]]]:
-    """A client's method, with metadata both ways.
+    """Return a client's method, with metadata both ways.
 
     ``parts = await with_metadata(adder.add, {"trace-id": "abc"})(3, 5)`` sends the
     metadata with the request; ``parts.value`` is the result and ``parts.metadata``
@@ -144,7 +144,7 @@ def _client_class(service: ServiceDescriptor) -> Callable[[Caller], Any]:
 
 
 def _client_method(method: MethodDescriptor) -> Any:
-    """A function that calls `method`."""
+    """Return a function that calls `method`."""
     count = len(method.args)
 
     async def call(self: _Client, /, *args: Any, **kwargs: Any) -> Any:
@@ -163,7 +163,7 @@ def _client_method(method: MethodDescriptor) -> Any:
 def _arguments(
     method: MethodDescriptor, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, ...]:
-    """All arguments by position, defaults filled in.
+    """Return all arguments by position, defaults filled in.
 
     Raises:
         TypeError: they do not fit the method's parameters.

@@ -92,7 +92,7 @@ class ServiceDescriptor:
     """A service without methods."""
 
     def by_id(self, id: int) -> MethodDescriptor | None:
-        """The method of this identity, if it is one of the service's."""
+        """Return the method of this identity, if it is one of the service's."""
         return next((method for method in self.methods if method.id == id), None)
 
 
@@ -109,7 +109,7 @@ def attach_descriptor(cls: type[Any], name: str, *, columns: bool) -> ServiceDes
 
 
 def describe(service: Callable[..., Any]) -> ServiceDescriptor:
-    """The descriptor of a class that `service` has decorated.
+    """Return the descriptor of a class that `service` has decorated.
 
     Raises:
         TypeError: it has not.

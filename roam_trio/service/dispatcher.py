@@ -211,7 +211,7 @@ class _Method:
         return CANCELLED
 
     def _as_declared(self, error: BaseException) -> Any:
-        """The error to send; that it is less than was raised is logged."""
+        """Return the error to send; that it is less than was raised is logged."""
         given = error.error if isinstance(error, UserError) else error
         if not isinstance(given, Exception):
             return given
@@ -309,7 +309,7 @@ def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:
 def _find(
     method: MethodDescriptor, service: Callable[..., Any], handler: object
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """The handler's method for `method`, checked."""
+    """Return the handler's method for `method`, checked."""
     if isinstance(handler, type) and inspect.isfunction(
         inspect.getattr_static(handler, method.name, None)
     ):

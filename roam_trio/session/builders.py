@@ -114,7 +114,7 @@ class _Builder(ABC):
         await self.session(handler).run(task_status=task_status)
 
     def session(self, handler: Handler | None = None) -> Session:
-        """The session, for whoever calls its `Session.run`.
+        """Return the session, for whoever calls its `Session.run`.
 
         Raises:
             TypeError: `handler` is not a `Handler`.
@@ -183,7 +183,7 @@ def initiator(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
 ) -> SessionInitiatorBuilder:
-    """The side that speaks first, on a conduit or a link.
+    """Return the side that speaks first, on a conduit or a link.
 
     The arguments are the attributes of `SessionInitiatorBuilder`.
     """
@@ -209,7 +209,7 @@ def acceptor(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
 ) -> SessionAcceptorBuilder:
-    """The side that is spoken to, on a conduit or a link.
+    """Return the side that is spoken to, on a conduit or a link.
 
     The arguments are the attributes of `SessionAcceptorBuilder`.
     """

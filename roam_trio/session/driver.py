@@ -484,7 +484,7 @@ class Driver:
         )
 
     def check_quiet(self) -> None:
-        """If nothing is going on any more, say so."""
+        """Report that nothing is going on any more, if that is so."""
         if self.is_quiet:
             self._on_quiet()
 

@@ -82,7 +82,7 @@ async def accept(
 
 
 def check_hello(message: Message | None, *, strict: bool) -> Hello:
-    """The initiator's first message, if it is a good one."""
+    """Return the initiator's first message, if it is a good one."""
     if not isinstance(message, Hello):
         raise _instead_of("Hello", message)
     if message.version != PROTOCOL_VERSION:

@@ -191,7 +191,7 @@ def _do_nothing(*args: object) -> None:
 
 
 def _without_metadata(message: Message, error: PayloadTooLarge) -> Message:
-    """The message in a form that fits.
+    """Return the message in a form that fits.
 
     Raises:
         PayloadTooLarge: it has no metadata to leave out.

@@ -1,8 +1,7 @@
 """Interfaces of a connection for its requests and channels: no more than they use.
 
 They know the connection by these interfaces alone, so each can be tested with a
-stand-in,
-and none of them imports the `Driver`, which is above them.
+stand-in, and none of them imports the `Driver`, which is above them.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class ChannelPort(Port, Protocol):
         ...
 
     def refuse_unread(self) -> NoReturn:
-        """Raise that more waits to be received than may."""
+        """Raise because more waits to be received than is allowed."""
         ...
 
     def drop_later(self, end: Callable[[], None]) -> None:
@@ -90,7 +89,7 @@ class CallingPort(Port, Protocol):
         ...
 
     def check_quiet(self) -> None:
-        """If nothing is going on any more, say so."""
+        """Report that nothing is going on any more, if that is so."""
         ...
 
 

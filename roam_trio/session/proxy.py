@@ -292,7 +292,7 @@ class Lane:
                 return  # the session ends, and with it this side of the proxy
 
     def _next(self) -> ChannelMessage | None:
-        """The first message that is held and still wanted."""
+        """Return the first message that is held and still wanted."""
         while self._held:
             first = self._held.popleft()
             if isinstance(first, trio.Event):

@@ -256,7 +256,7 @@ class Requests:
             self._slots.unpark_all()
 
     def statistics(self, now: float) -> tuple[CallStatistics, ...]:
-        """The requests without a response."""
+        """Return the requests without a response."""
         return tuple(one.statistics(now) for one in self._waiting.values())
 
     @property

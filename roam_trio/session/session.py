@@ -219,7 +219,7 @@ class Session:
         metadata: MetadataLike = (),
         handler: Handler | None = None,
     ) -> OpenConnection[T]:
-        """A client of `service` on a connection of its own.
+        """Return a client of `service` on a connection of its own.
 
         ``async with session.open(Counter) as counter:`` opens a virtual connection for
         the length of the block.
@@ -636,8 +636,8 @@ BoxSessionFuture: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
 def _as_session_error(error: RoamTrioError) -> RoamTrioError:
-    """The reason of an end in a session's terms: undecodable bytes are the peer's
-    fault, and whatever else a conduit or link reports is the world's."""
+    """Return the reason of an end in a session's terms: undecodable bytes are the
+    peer's fault, and whatever else a conduit or link reports is the world's."""
     if isinstance(error, SessionError):
         return error
     reason: SessionError

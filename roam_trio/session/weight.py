@@ -9,7 +9,7 @@ __all__ = ["payload_behind", "weight"]
 
 
 def weight(message: Message) -> int:
-    """The length of an item, or of a whole encoded message if it carries metadata.
+    """Return the length of an item, or of an encoded message if it carries metadata.
 
     What else is in a message is a few bytes, of which a limit on the number of messages
     takes care.
@@ -22,6 +22,6 @@ def weight(message: Message) -> int:
 
 
 def payload_behind(value: Encoded) -> int:
-    """The length of the payload that a received value keeps in memory, with everything
-    else in it; 0 for one of less than 2 KiB, whose value is a copy."""
+    """Return the length of the payload that a received value keeps in memory. It is 0
+    for one of less than 2 KiB, whose value is a copy."""
     return memoryview(value.obj).nbytes if isinstance(value, memoryview) else 0

@@ -137,14 +137,14 @@ class _End:
         return self.got.popleft()
 
     async def expect(self, *messages: str | None) -> None:
-        """That these come next."""
+        """Check that these come next."""
         for message in messages:
             come = await self.receive()
             if come != message:
                 raise AssertionError(f"expected {message!r}, and got {come!r}")
 
     def fill(self) -> list[ConduitTxPermit[str]]:
-        """All permits there are."""
+        """Return all permits there are."""
         permits: list[ConduitTxPermit[str]] = []
         while len(permits) < _MOST_MESSAGES:
             try:

@@ -180,7 +180,7 @@ def faulty_stream_pair(
     receiving: Faults = NO_FAULTS,
     cleanly: bool = False,
 ) -> tuple[FaultyStream, HalfCloseableStream]:
-    """The two ends of a connection in memory, of which the first goes wrong.
+    """Return the two ends of a connection in memory, of which the first goes wrong.
 
     The arguments are those of `FaultyStream`.
     """

@@ -30,7 +30,7 @@ class ConnectService(Protocol):
     async def __call__(
         self, service: Callable[..., T], handler: object, **options: Any
     ) -> T:
-        """A client of `service`, answered by `handler` until the end of the test.
+        """Return a client of `service`, which `handler` answers until the test ends.
 
         The options are those of `connected_pair`.
         """

@@ -45,7 +45,7 @@ def connected_pair(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = True,
 ) -> ConnectedPair[T]:
-    """A client of `service`, answered by `handler`, for an ``async with`` block.
+    """Return a client of `service`, answered by `handler`, for an ``async with`` block.
 
     Args:
         service: the class of the service; the client is typed as it.
@@ -159,7 +159,7 @@ class ConnectedPair(Generic[T]):
 
 
 def _as_handler(service: Callable[..., Any], handler: object) -> Handler:
-    """A `Handler` as it is; anything else has to have the methods of the service.
+    """Return a `Handler` as it is, and anything else with the service's methods as one.
 
     The methods of the service decide: a mock has every attribute, ``handle`` included.
     """

@@ -133,7 +133,7 @@ class Transport(ABC):
 
 
 def urls_of(urls: object) -> tuple[str, ...]:
-    """Each of the URLs that somebody was given: one, or several.
+    """Return each of the URLs that somebody was given: one, or several.
 
     Raises:
         TypeError: something else was given.
@@ -153,6 +153,6 @@ def urls_of(urls: object) -> tuple[str, ...]:
 
 
 def wrong_url(url: str, example: str, problem: object) -> ValueError:
-    """The error for a URL that is not as it should be."""
+    """Return the error for a URL that is not as it should be."""
     got = without_secrets(url)
     return ValueError(f"expected a URL like {example}, got {got!r}: {problem}")

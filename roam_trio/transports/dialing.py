@@ -164,7 +164,7 @@ def _what_became_of(ways: Sequence[_Way], failures: Sequence[Exception]) -> Exce
 
 
 def _naming(url: str, error: Exception) -> Exception:
-    """An error that tells which URL it is about: the same, for those who tell kinds."""
+    """Return an error of the same kind that tells which URL it is about."""
     if not isinstance(error, OSError) or error.filename is not None:
         return error  # the path of a socket says enough
     told = f"{_told(error)}: {url!r}"

@@ -74,7 +74,7 @@ class HostAndPort:
             )
 
     def with_port(self, port: int) -> HostAndPort:
-        """The same host, and the port that was found to be free there."""
+        """Return the same host, and the port that was found to be free there."""
         return HostAndPort(self.host, port)
 
     def __str__(self) -> str:

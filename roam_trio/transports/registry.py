@@ -78,12 +78,12 @@ def register_transport(scheme: str, transport: Transport) -> None:
 
 
 def known_schemes() -> list[str]:
-    """All schemes there are, sorted."""
+    """Return all schemes there are, sorted."""
     return sorted({*_transports, *entry_points(group=ENTRY_POINTS).names})
 
 
 def transport_for(url: str) -> Transport:
-    """The transport of a URL.
+    """Return the transport of a URL.
 
     Raises:
         ValueError: the URL has no scheme, or one that nobody has registered.
@@ -107,7 +107,7 @@ def transport_for(url: str) -> Transport:
 
 
 def transports_for(urls: Sequence[str], options: LinkOptions) -> list[Transport]:
-    """The transports of several URLs, at least one of which uses TLS if it is set up.
+    """Return the transports of several URLs; at least one uses TLS if that is set up.
 
     Raises:
         ValueError: no URL makes use of the `ssl_context`; or see `transport_for`.

@@ -40,7 +40,7 @@ class TlsTransport(Transport):
 
 
 def certificate_of(url: str, options: LinkOptions) -> ssl.SSLContext:
-    """The context to listen with.
+    """Return the context to listen with.
 
     Raises:
         ValueError: there is none, or it is a client's.
@@ -57,7 +57,7 @@ def certificate_of(url: str, options: LinkOptions) -> ssl.SSLContext:
 
 
 def trust_of(url: str, options: LinkOptions) -> ssl.SSLContext | None:
-    """The context to connect with; None for the default one.
+    """Return the context to connect with; None for the default one.
 
     Raises:
         ValueError: it is a server's.

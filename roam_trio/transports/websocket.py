@@ -78,7 +78,7 @@ class SecureWebSocketTransport(WebSocketTransport):
 
 
 def _encoded(part: str) -> str:
-    """A part of a URL as it goes over the wire: percent-encoded, where it is not yet.
+    """Return a part of a URL percent-encoded, where it is not yet so.
 
     A space would end the target of the request, and HTTP knows ASCII only.
     """

@@ -66,12 +66,12 @@ class MessageFamily(MsgFamily[Message]):
         return decode_message(payload)
 
     def filler(self) -> Message:
-        """The answer to a Ping that nobody sends: peers take no notice of it."""
+        """Return the answer to a Ping that nobody sends: peers take no notice of it."""
         return Pong(0, U64_MAX)
 
 
 def encode_message(message: Message) -> _Pieces:
-    """The bytes of `message` in pieces, the encoded value it carries uncopied.
+    """Return the bytes of `message` in pieces, the encoded value it carries uncopied.
 
     Raises:
         EncodeError: a number does not fit its field.
@@ -80,7 +80,7 @@ def encode_message(message: Message) -> _Pieces:
 
 
 def decode_message(payload: _Payload) -> Message:
-    """The message of which `payload` is the whole encoding.
+    """Return the message of which `payload` is the whole encoding.
 
     Raises:
         DecodeError: it is not the encoding of a message.
@@ -362,7 +362,7 @@ def _read_method_id(payload: _Payload, pos: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _known_method_id(varint: bytes) -> int | None:
-    """The number, if `varint` is the whole encoding of one."""
+    """Return the number, if `varint` is the whole encoding of one."""
     try:
         number, end = _read_u64(varint, 0, "$.request.method_id")
     except (DecodeError, IndexError):
@@ -375,7 +375,7 @@ def _known_method_id(varint: bytes) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _channel_head(connection_id: int, channel_id: int, tag: bytes) -> bytes:
-    """The start of a message; a channel carries many."""
+    """Return the start of a message; a channel carries many."""
     return _number(connection_id) + b"\x08" + _number(channel_id) + tag
 
 

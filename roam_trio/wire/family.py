@@ -15,18 +15,19 @@ class MsgFamily(ABC, Generic[M]):
 
     @abstractmethod
     def encode(self, message: M) -> list[bytes | memoryview]:
-        """The message's bytes, in pieces; large byte strings are not copied."""
+        """Return the message's bytes, in pieces; large byte strings are not copied."""
 
     @abstractmethod
     def decode(self, payload: bytes | memoryview) -> M:
-        """The message that `payload` is the encoding of.
+        """Return the message that `payload` is the encoding of.
 
         Raises:
             DecodeError: it is none.
         """
 
     def filler(self) -> M | None:
-        """A message that means nothing to its receiver, and is never sent as a message.
+        """Return a message that means nothing to its receiver and is never sent
+        otherwise.
 
         For conduits that have something to say of their own, and can say it only in
         front of a message. None, unless overridden: there is no such message.

@@ -34,7 +34,7 @@ class Parity(enum.IntEnum):
     EVEN = 1
 
     def other(self) -> Parity:
-        """The parity of the counterpart."""
+        """Return the parity of the counterpart."""
         return Parity.EVEN if self is Parity.ODD else Parity.ODD
 
     def owns(self, number: int) -> bool:
@@ -51,7 +51,7 @@ class IdAllocator:
         self._next = 1 if parity is Parity.ODD else 2
 
     def allocate(self) -> int:
-        """The next number; never the same twice."""
+        """Return the next number; never the same twice."""
         number = self._next
         self._next = number + 2
         return number

@@ -64,7 +64,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True, gc=False):
 
 
 def joined(value: Encoded) -> bytes | memoryview:
-    """An encoded value in one piece."""
+    """Return an encoded value in one piece."""
     return b"".join(value) if isinstance(value, list) else value
 
 

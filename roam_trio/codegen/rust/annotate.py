@@ -51,7 +51,7 @@ class Annotator:
         self.roam: set[str] = set()
 
     def text(self, type: Type, *, hashable: bool = False) -> str:
-        """The annotation of a type.
+        """Return the annotation of a type.
 
         Args:
             type: the type.

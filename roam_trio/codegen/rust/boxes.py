@@ -34,13 +34,13 @@ __all__ = ["with_boxes", "without_boxes"]
 
 
 def with_boxes(interface: Interface) -> Interface:
-    """The interface, with boxes where Rust needs them."""
+    """Return the interface, with boxes where Rust needs them."""
     changer = _Changer(_Boxer(interface.types).boxed)
     return changer.interface(interface)
 
 
 def without_boxes(interface: Interface) -> Interface:
-    """The interface as Python has it, without pointers."""
+    """Return the interface as Python has it, without pointers."""
     changer = _Changer(lambda type, _: _opened(type))
     return changer.interface(interface)
 

@@ -135,7 +135,7 @@ class _Walk:
 
 
 def endless(types: Mapping[str, Definition]) -> set[str]:
-    """The definitions whose every value would contain another one of them."""
+    """Return the definitions whose every value would contain another one of them."""
     found = set(types)
     while True:
         ended = {name for name in found if _ends(types[name], found)}

@@ -98,7 +98,7 @@ _NOT_ARGUMENTS: Final = words("method_id reply")
 
 
 def interface_of(services: Sequence[ServiceDescriptor]) -> Interface:
-    """The interface that serves as these services do, with the same ids and bytes.
+    """Return the interface of these services, with the same ids and bytes.
 
     Args:
         services: descriptors, from `roam_trio.describe`.
@@ -396,7 +396,7 @@ class _Maker:
 
 
 def _closure(root: Type, types: Mapping[str, Definition]) -> Iterable[Type]:
-    """A type, and every type that values of it hold."""
+    """Yield a type, and every type that values of it hold."""
     left, seen = [root], set[str]()
     while left:
         type = left.pop()
@@ -411,7 +411,7 @@ def _closure(root: Type, types: Mapping[str, Definition]) -> Iterable[Type]:
 
 
 def _trait_name(name: str) -> str:
-    """A name of a trait that is the service's on the wire."""
+    """Return a name of a trait that is the service's on the wire."""
     words = camel(kebab(name))
     for wish in (name, words, f"{words}_"):
         if is_rust_name(wish) and wish not in _TAKEN and kebab(wish) == kebab(name):

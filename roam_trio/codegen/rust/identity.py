@@ -45,7 +45,7 @@ PRIMITIVES: Final[Mapping[str, Shape]] = {
 
 
 def rust_method_id(interface: Interface, service: Service, method: Method) -> int:
-    """The id of a method, as the crate computes it from what the Rust source says.
+    """Return the id of a method, as the crate computes it from the Rust source.
 
     Raises:
         SchemaError: its types are too many, each written out wherever it stands.
@@ -102,7 +102,7 @@ class _Walk:
                 raise AssertionError(f"{name} stands for no type")
 
     def items(self, items: tuple[Type, ...]) -> Shape:
-        """The tuple of these items, as arguments are one too."""
+        """Return the tuple of these items, as arguments are one too."""
         if not items:
             return PRIMITIVES["()"]
         return self._level(

@@ -35,7 +35,7 @@ def bracketed(
 
 
 def import_of(module: str, names: Sequence[str]) -> list[str]:
-    """An import of names, which are in order already."""
+    """Return an import of names, which are in order already."""
     line = f"from {module} import {', '.join(names)}"
     if len(line) <= WIDTH:
         return [line]
@@ -43,7 +43,7 @@ def import_of(module: str, names: Sequence[str]) -> list[str]:
 
 
 def docstring(doc: str, indent: str) -> list[str]:
-    """A docstring; lines that are too long are broken."""
+    """Return a docstring; lines that are too long are broken."""
     if not doc:
         return []
     lines: list[str] = []

@@ -236,7 +236,7 @@ class Interface:
     types: dict[str, Definition]
 
     def all_types(self) -> Iterator[Type]:
-        """Every type that stands anywhere in it, and every type in those."""
+        """Yield every type that stands anywhere in it, and every type in those."""
         for service in self.services:
             for method in service.methods:
                 yield from within(each.type for each in method.args)
@@ -246,8 +246,8 @@ class Interface:
             yield from within(types_of(definition))
 
     def keys(self) -> set[str]:
-        """The definitions whose values are keys of maps or items of sets, or parts of
-        those: they have to be hashable."""
+        """Return the definitions whose values are keys of maps or items of sets, or
+        parts of those: they have to be hashable."""
         left: list[Type] = []
         for each in self.all_types():
             match each:
@@ -267,7 +267,8 @@ class Interface:
 
 
 def parts(type: Type) -> tuple[Type, ...]:
-    """The types that a type is directly made of; those of a definition are not."""
+    """Return the types that a type is directly made of, without those of
+    definitions."""
     match type:
         case Option(inner) | Boxed(inner):
             return (inner,)
@@ -305,7 +306,7 @@ def is_large(type: Type) -> bool:
 
 
 def types_of(definition: Definition) -> Iterator[Type]:
-    """The types of the fields of a definition."""
+    """Yield the types of the fields of a definition."""
     match definition:
         case Struct():
             groups = [definition.fields]
@@ -316,7 +317,7 @@ def types_of(definition: Definition) -> Iterator[Type]:
 
 
 def rebuilt(type: Type, change: Callable[[Type], Type]) -> Type:
-    """A type with each of the types that it is directly made of changed."""
+    """Return a type with each of the types that it is directly made of changed."""
     match type:
         case Option(inner) | Boxed(inner):
             return evolve(type, inner=change(inner))
@@ -333,7 +334,7 @@ def rebuilt(type: Type, change: Callable[[Type], Type]) -> Type:
 
 
 def substituted(type: Type, given: Mapping[str, Type]) -> Type:
-    """A type with types put for the type parameters in it."""
+    """Return a type with types put for the type parameters in it."""
     if isinstance(type, Parameter):
         return given.get(type.name, type)
     return rebuilt(type, lambda part: substituted(part, given))

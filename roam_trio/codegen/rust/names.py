@@ -26,7 +26,7 @@ __all__ = [
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text: a set of names that is easy to read."""
+    """Return the words of a text: a set of names that is easy to read."""
     return frozenset(text.split())
 
 
@@ -46,12 +46,12 @@ PYTHON_BUILTINS = words(
 
 
 def snake(name: str) -> str:
-    """A name in snake_case: the words of its kebab-case."""
+    """Return a name in snake_case: the words of its kebab-case."""
     return kebab(name).replace("-", "_")
 
 
 def camel(name: str) -> str:
-    """A name in CamelCase; capitals and digits within its words stay."""
+    """Return a name in CamelCase; capitals and digits within its words stay."""
     words = re.split(r"[\W_]+", name)
     return "".join(word[:1].upper() + word[1:] for word in words)
 
@@ -67,7 +67,7 @@ def is_rust_name(name: str) -> bool:
 
 
 def rust_identifier(name: str) -> str | None:
-    """A name on the wire as an identifier of Rust, ``r#type``; None if it cannot be."""
+    """Return a name on the wire as an identifier of Rust, ``r#type``, if possible."""
     if is_rust_name(name):
         return name
     if name in _RUST_KEYWORDS and name not in _NEVER_RAW:
@@ -76,7 +76,7 @@ def rust_identifier(name: str) -> str | None:
 
 
 def python_name(name: str, avoid: Container[str] = ()) -> str:
-    """A name near to one of Rust's that Python takes, and that hides nothing.
+    """Return a name near to one of Rust's that Python takes, and that hides nothing.
 
     Args:
         name: an identifier of Rust, without ``r#``.
@@ -103,7 +103,7 @@ class Names:
         self._taken: set[str] = set()
 
     def give(self, *wishes: str) -> str:
-        """The first of the wishes that is free, or the last one with a number."""
+        """Return the first free one of the wishes, or the last one with a number."""
         for wish in wishes:
             if self._is_free(wish):
                 return self.take(wish)

@@ -269,7 +269,7 @@ class _Reader:
     # ------------------------------------------------------------ definitions
 
     def _defined(self, local: Local, count: int, node: Node) -> str:
-        """The name of a struct or an enum that is applied to so many types."""
+        """Return the name of a struct or an enum that is applied to so many types."""
         expected = len(_parameters(local.item.node))
         if count != expected:
             name = local.item.name
@@ -389,7 +389,7 @@ def _result_parts(node: Node) -> tuple[Node, Node] | None:
 
 
 def _parameters(node: Node) -> tuple[str, ...]:
-    """The type parameters of a definition; lifetimes do not matter."""
+    """Return the type parameters of a definition; lifetimes do not matter."""
     found: list[str] = []
     given = node.child_by_field_name("type_parameters")
     for each in [] if given is None else given.named_children:

@@ -95,7 +95,7 @@ class TypeReader:
         self._read = 0
 
     def read(self, node: Node, scope: Scope) -> Type:
-        """The type at a node.
+        """Return the type at a node.
 
         Raises:
             Unreadable: it, or a part of it, has no counterpart, or it is too large.
@@ -275,7 +275,7 @@ def _unknown(name: str) -> str:
 
 
 def _number(node: Node, module: Module, what: str, most: int) -> int:
-    """A whole number: written out, or a constant of the source."""
+    """Return a whole number: written out, or a constant of the source."""
     for _ in range(MAX_DEPTH):
         if node.type == "block" and len(node.named_children) == 1:
             node = node.named_children[0]

@@ -41,7 +41,7 @@ class Module:
         return self if self.parent is None else self.parent.root
 
     def find(self, path: Sequence[str]) -> Found:
-        """The item that a path means here, or the path by which it is elsewhere."""
+        """Return the item that a path means here, or the path to it elsewhere."""
         return self._find(tuple(path), 0)
 
     def _find(self, path: tuple[str, ...], uses: int) -> Found:
@@ -102,7 +102,7 @@ Found: TypeAlias = Local | Elsewhere
 
 
 def read_module(body: Node, name: str = "", parent: Module | None = None) -> Module:
-    """The module with this body: a source file, or what is between the braces."""
+    """Return the module with this body: a source file, or the part between braces."""
     module = Module(name, parent)
     for item in items(body):
         match item.node.type:
@@ -127,7 +127,7 @@ def read_module(body: Node, name: str = "", parent: Module | None = None) -> Mod
 
 
 def modules(module: Module) -> Iterator[Module]:
-    """A module, and all modules in it."""
+    """Yield a module, and all modules in it."""
     yield module
     for each in module.modules.values():
         yield from modules(each)

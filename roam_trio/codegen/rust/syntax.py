@@ -53,7 +53,7 @@ class Item:
 
 
 def parse(source: str, name: str) -> Node:
-    """The root of the syntax tree.
+    """Return the root of the syntax tree.
 
     Args:
         source: the text.
@@ -81,13 +81,13 @@ def _errors(node: Node) -> Iterator[Node]:
 
 
 def text(node: Node) -> str:
-    """The source of a node."""
+    """Return the source of a node."""
     assert node.text is not None
     return node.text.decode()
 
 
 def refuse(node: Node, problem: str) -> Unreadable:
-    """The error that something at this node has no counterpart."""
+    """Return the error that something at this node has no counterpart."""
     return Unreadable(_problem(node, problem))
 
 
@@ -104,7 +104,7 @@ def _problem(node: Node, problem: str) -> Problem:
 
 
 def items(body: Node) -> Iterator[Item]:
-    """The children of a body that mean something, with what belongs to each."""
+    """Yield the children of a body that mean something, with what belongs to each."""
     attributes: list[Attribute] = []
     docs: list[str] = []
     for node in body.named_children:
@@ -146,7 +146,7 @@ def _attribute(node: Node) -> Attribute:
 
 
 def _arguments(tokens: Node) -> Iterator[str]:
-    """The path that each argument begins with."""
+    """Yield the path that each argument begins with."""
     word, complete = "", False
     for token in tokens.children[1:-1]:
         if token.type == ",":

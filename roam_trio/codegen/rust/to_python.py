@@ -53,7 +53,7 @@ _OF_EXCEPTIONS: Final = words("add_note args with_traceback")
 
 
 def write_python(interface: Interface) -> str:
-    """The source of a Python module with the services and types of an interface.
+    """Return the source of a Python module with the services and types of an interface.
 
     It needs no more than roam_trio does, passes strict type checkers, and is formatted
     as ruff does it.
@@ -112,7 +112,8 @@ class _Writer:
                     self._variants[key] = self._names.give(plain, longer)
 
     def _find_exceptions(self) -> Iterator[str]:
-        """The definitions that are raised as they are, being what methods fail with."""
+        """Yield the definitions that are raised as they are, as methods fail with
+        them."""
         for service in self._interface.services:
             for method in service.methods:
                 if isinstance(method.error, Named):
@@ -321,7 +322,7 @@ class _Writer:
     def _fit(
         self, type: Type, room: int, context: str, *, hashable: bool = False
     ) -> str:
-        """An annotation that fits, if need be with aliases for what is within it."""
+        """Return an annotation that fits, if need be with aliases for its parts."""
         while len(text := self._annotator.text(type, hashable=hashable)) > room:
             wide = [
                 each for each in parts(type) if len(self._annotator.text(each)) > 20
@@ -336,7 +337,7 @@ class _Writer:
     def _with_alias(
         self, type: Type, widest: Type, context: str, hashable: bool
     ) -> Type:
-        """The type with an alias in the place of one of its parts."""
+        """Return the type with an alias in the place of one of its parts."""
         in_key = hashable or (
             isinstance(type, Set) or (isinstance(type, Map) and type.key == widest)
         )
@@ -402,7 +403,7 @@ def _has_data(definition: Definition) -> TypeGuard[Enum]:
 
 
 def _parameters_of(variant: Variant, enum: Enum) -> tuple[str, ...]:
-    """The type parameters of the class of a variant.
+    """Return the type parameters of the class of a variant.
 
     Those that it makes use of, unless a union of such classes would take its parameters
     in another order than the enum.
@@ -424,7 +425,7 @@ def _used_by(variant: Variant, enum: Enum) -> tuple[str, ...]:
 
 
 def _variables(type: Type) -> Iterator[Parameter]:
-    """The type parameters in a type, as they come in its annotation."""
+    """Yield the type parameters in a type, as they come in its annotation."""
     if isinstance(type, Parameter):
         yield type
     for each in parts(type):
@@ -447,7 +448,7 @@ def _class_name(name: str) -> str:
 
 
 def _literal(name: str) -> str:
-    """A text as a literal, in the quotes that ruff prefers."""
+    """Return a text as a literal, in the quotes that ruff prefers."""
     return json.dumps(name, ensure_ascii=False)
 
 

@@ -57,7 +57,8 @@ _SHORT_VARIANT: Final = 35
 
 
 def write_rust(interface: Interface) -> str:
-    """The source of a Rust module with the traits and the types of an interface."""
+    """Return the source of a Rust module with the traits and the types of an
+    interface."""
     return _Writer(interface).module()
 
 
@@ -215,7 +216,7 @@ _FLOATS: Final = (Primitive("f32"), Primitive("f64"))
 
 
 def _text(type: Type) -> str:
-    """A type, as any place but a signature has it."""
+    """Return a type, as any place but a signature has it."""
     match type:
         case Primitive(name) | Parameter(name):
             return name
@@ -341,7 +342,7 @@ def _has_channels(type: Named, types: Mapping[str, Definition]) -> bool:
 
 
 def _fields(style: Style, fields: Sequence[Field], visibility: str) -> list[str]:
-    """The lines from the bracket after a name to its counterpart."""
+    """Return the lines from the bracket after a name to its counterpart."""
     if style == "unit":
         return [""]
     if style == "tuple":
@@ -355,7 +356,7 @@ def _fields(style: Style, fields: Sequence[Field], visibility: str) -> list[str]
 
 
 def _one_line(variant: Variant) -> str | None:
-    """A variant on a line of its own, or None if it is too long for one."""
+    """Return a variant on a line of its own, or None if it is too long for one."""
     name = rust_identifier(variant.name)
     if variant.style != "named":
         return f"{name}{_fields(variant.style, variant.fields, '')[0]},"

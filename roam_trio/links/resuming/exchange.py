@@ -44,7 +44,7 @@ class Exchange:
     # ------------------------------------------------ sending
 
     def next_frame(self) -> tuple[bytes, bytes]:
-        """The next frame for the present link: its header and the message.
+        """Return the next frame for the present link: its header and the message.
 
         The header is made now, and so it acknowledges everything that has come, also
         in front of a message that is sent again (`stable.replay-buffer`).

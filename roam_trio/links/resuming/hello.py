@@ -48,14 +48,14 @@ class ClientHello:
     last_received: int | None = None
 
     def encode(self) -> bytes:
-        """The payload that says so."""
+        """Return the payload that says so."""
         key = self.resume_key
         flags = 0 if key is None else _KEY_PRESENT
         return _encode(_CLIENT_MAGIC, flags, key or _NO_KEY, self.last_received)
 
     @classmethod
     def decode(cls, payload: bytes) -> ClientHello:
-        """The hello of which `payload` is the encoding.
+        """Return the hello of which `payload` is the encoding.
 
         Raises:
             DecodeError: it is none.
@@ -84,13 +84,13 @@ class ServerHello:
     rejected: bool = False
 
     def encode(self) -> bytes:
-        """The payload that says so."""
+        """Return the payload that says so."""
         flags = _REJECTED if self.rejected else 0
         return _encode(_SERVER_MAGIC, flags, self.resume_key, self.last_received)
 
     @classmethod
     def decode(cls, payload: bytes) -> ServerHello:
-        """The hello of which `payload` is the encoding.
+        """Return the hello of which `payload` is the encoding.
 
         Raises:
             DecodeError: it is none.

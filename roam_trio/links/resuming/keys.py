@@ -24,7 +24,7 @@ MOST_KEYS: Final = 8
 
 
 def new_key() -> bytes:
-    """A key that nobody can guess (`stable.resume-key`)."""
+    """Return a key that nobody can guess (`stable.resume-key`)."""
     return secrets.token_bytes(KEY_LENGTH)
 
 
@@ -55,7 +55,7 @@ class KeyRing(Generic[T]):
         return key in self._keys
 
     def issue(self, shown: bytes | None) -> bytes:
-        """A new key, for a client that has shown `shown`.
+        """Return a new key, for a client that has shown `shown`.
 
         Args:
             shown: one of the keys; None if there are none yet.

@@ -55,7 +55,8 @@ class ReplayBuffer:
         self.size += len(body)
 
     def take(self) -> tuple[int, bytes]:
-        """The oldest message of the backlog with its number, for the present link."""
+        """Take the oldest message of the backlog, with its number, for the present
+        link."""
         index = self._taken
         self._taken = taken = index + 1
         if taken > self._handed:

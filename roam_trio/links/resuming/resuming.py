@@ -186,7 +186,7 @@ class Resuming:
     # ------------------------------------------------ receiving
 
     def receive(self, line: _Line, payload: bytes) -> bytes | memoryview | None:
-        """The message that a frame has brought, or None if it has brought none.
+        """Return the message that a frame has brought, or None if it has brought none.
 
         Raises:
             StableConduitError: it is not a frame.

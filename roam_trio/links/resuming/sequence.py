@@ -26,7 +26,7 @@ LONGEST_HEADER: Final = 11
 
 
 def write_header(seq: int, ack: int | None) -> bytes:
-    """The bytes in front of a message.
+    """Return the bytes in front of a message.
 
     Args:
         seq: the number of the frame.
@@ -38,7 +38,7 @@ def write_header(seq: int, ack: int | None) -> bytes:
 
 
 def read_header(payload: bytes) -> tuple[int, int | None, int]:
-    """The two numbers of a frame, and where its message begins.
+    """Return the two numbers of a frame, and where its message begins.
 
     Raises:
         DecodeError: it does not begin as a frame does.

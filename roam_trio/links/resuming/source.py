@@ -33,7 +33,7 @@ class Attachment:
 
     @classmethod
     def to_server(cls, link: Link) -> Attachment:
-        """For a link that this side has opened."""
+        """Make an attachment for a link that this side has opened."""
         return cls(*link.split())
 
     async def close(self) -> None:
