@@ -20,6 +20,7 @@ from .walk import (
     BYTES_A_VISIT,
     MAX_VISITS,
     MIN_VISITS,
+    SMALL,
     Exhausted,
     explaining,
     raised,
@@ -95,7 +96,7 @@ def explain_decode(
 
 def _visits(size: int) -> int:
     """Return the number of parts of a value of `size` bytes that may be visited."""
-    return min(max(size // BYTES_A_VISIT, MIN_VISITS), MAX_VISITS)
+    return MIN_VISITS if size < SMALL else min(size // BYTES_A_VISIT, MAX_VISITS)
 
 
 def _not_found(visits: int) -> str:

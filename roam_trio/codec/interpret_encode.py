@@ -7,7 +7,7 @@ import operator
 import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..schema.shape import (
     ArrayShape,
@@ -34,6 +34,7 @@ from ..schema.shape import (
     UnitShape,
 )
 from ..schema.subclasses import lost_fields, lost_text
+from .fixed import fixed_format
 from .primitives import as_bytes, as_dict, as_items, as_sequence
 from .walk import KeyStep, Problem, Walk, expected, range_of, theirs, tuple_steps
 
@@ -215,18 +216,19 @@ class InterpretedEncoder(Walk):
         self.items(item, values)
 
     def items(self, item: Shape, values: Iterable[Any]) -> None:
-        if self.is_hurried and isinstance(item, IntShape):
-            self.integers(item, list(values))
+        if self.is_hurried and isinstance(item, IntShape | FloatShape):
+            given = cast("list[Any]", values)
+            self.numbers(item, given if type(values) is list else list(values))
             return
         for index, value in enumerate(values):
             self.within(index, self.encode, item, value)
 
-    def integers(self, item: IntShape, values: list[Any]) -> None:
-        """Pass over plain numbers that are in range, many at a time."""
+    def numbers(self, item: IntShape | FloatShape, values: list[Any]) -> None:
+        """Pass over numbers that are right, many at a time."""
         for start in range(0, len(values), _TOGETHER):
             self.block(item, start, values[start : start + _TOGETHER])
 
-    def block(self, item: IntShape, start: int, values: list[Any]) -> None:
+    def block(self, item: IntShape | FloatShape, start: int, values: list[Any]) -> None:
         if _are_right(item, values):
             self.visit()
         elif len(values) > 1:
@@ -271,10 +273,18 @@ def _data_length(data: bytes | memoryview) -> int:
     return data.nbytes if isinstance(data, memoryview) else len(data)
 
 
-def _are_right(shape: IntShape, values: list[Any]) -> bool:
-    with suppress(struct.error):
+def _are_right(shape: IntShape | FloatShape, values: list[Any]) -> bool:
+    if isinstance(shape, FloatShape):
+        with suppress(Exception):
+            struct.pack(f"<{len(values)}{fixed_format(shape)}", *values)
+            return True
+        return False
+    with suppress(struct.error, ValueError):
         # The quickest way to find out, of small numbers.
-        struct.pack(f"{len(values)}{'b' if shape.signed else 'B'}", *values)
+        if shape.signed:
+            struct.pack(f"{len(values)}b", *values)
+        else:
+            bytes(values)
         return True
     return (
         _INTS.issuperset(map(type, values))

@@ -15,6 +15,7 @@ __all__ = [
     "BYTES_A_VISIT",
     "MAX_VISITS",
     "MIN_VISITS",
+    "SMALL",
     "Exhausted",
     "KeyStep",
     "Problem",
@@ -40,10 +41,15 @@ everybody else with a few wrong payloads if they were walked to their ends.
 """
 
 MIN_VISITS: Final = 2000
-"""The same for small payloads. In between, it goes by their size."""
+"""The same for payloads of less than `SMALL` bytes. From there on, it goes by their
+size."""
 
-BYTES_A_VISIT: Final = 12
-"""So many bytes take about as long to decode as a third of a visit."""
+SMALL: Final = 12 * 1024
+"""Payloads of fewer bytes take no longer to walk than others to decode."""
+
+BYTES_A_VISIT: Final = 100
+"""So many bytes of what is quickest to decode, such as lists of texts, take about half
+as long as a visit."""
 
 MAX_TEXT = 60
 MAX_STEPS = 24

@@ -13,9 +13,15 @@ import pytest
 
 from roam_trio import CodecError, DecodeError, EncodeError, rpc_plan
 from roam_trio.codec import ChannelPlan, args_plan, result_plan
-from roam_trio.codec.walk import MAX_VISITS, MIN_VISITS, Walk
+from roam_trio.codec.walk import (
+    BYTES_A_VISIT,
+    MAX_VISITS,
+    MIN_VISITS,
+    SMALL,
+    Walk,
+)
 from roam_trio.columns.plan import columns_of
-from roam_trio.schema import char, i64, u8, u32, u64
+from roam_trio.schema import char, f32, f64, i64, u8, u32, u64
 
 from .examples import Rx
 
@@ -90,7 +96,7 @@ def test_a_long_payload_is_refused_after_so_many_parts(
         plan.decode(wrong)
     # As many as its size allows, which is at most so many.
     allowed = len(visits) - 1
-    assert MIN_VISITS < allowed <= MAX_VISITS
+    assert allowed == min(len(wrong) // BYTES_A_VISIT, MAX_VISITS)
     text = str(caught.value)
     assert type(caught.value.__cause__).__name__ in text
     assert f"the first {allowed} parts" in text
@@ -123,7 +129,7 @@ def test_a_long_value_is_refused_after_so_many_parts(
 
 def test_an_encoder_says_after_how_many_bytes_it_stopped() -> None:
     wrong: Any = object()
-    with pytest.raises(EncodeError, match="after 200003 bytes; the first 10000 parts"):
+    with pytest.raises(EncodeError, match="after 200003 bytes; the first 2000 parts"):
         rpc_plan(list[str]).encode(["abcd"] * N + [wrong])
 
 
@@ -135,6 +141,8 @@ def test_an_encoder_says_after_how_many_bytes_it_stopped() -> None:
         (tuple[i64, ...], -3, 2**63),
         (list[i64], 5, "a"),
         (list[u8], 5, 256),
+        (list[f64], 1.5, "a"),
+        (list[f32], 1.5, 1e300),
         (set[u64], None, -1),
     ],
 )
@@ -182,6 +190,17 @@ def test_small_payloads_are_explained_to_their_ends(visits: list[Walk]) -> None:
         plan.decode(good[:-1] + b"\x07")
     assert caught.value.path == f"$[{MIN_VISITS // 5 - 1}].maybe"
     assert len(visits) < MIN_VISITS
+
+
+@pytest.mark.parametrize("size", [SMALL, 16 * 1024, 64 * 1024, 256 * 1024])
+def test_larger_payloads_are_explained_in_parts_by_their_size(
+    size: int, visits: list[Walk]
+) -> None:
+    plan = rpc_plan(list[list[u64]])
+    good = b"".join(plan.encode([[1] * 49] * (size // 50 + 1)))
+    with pytest.raises(DecodeError):
+        plan.decode(good[:-1] + b"\xff")
+    assert len(visits) - 1 == len(good) // BYTES_A_VISIT
 
 
 def _refuse(decode: Callable[[bytes], Any], payload: bytes) -> None:
