@@ -91,7 +91,10 @@ _HIDDEN = "***"
 
 _UP_TO_THE_HOST = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
 
-_AFTER_PATH = re.compile(r"(\?|#(?=.*[@=])).+", re.DOTALL)
+# A query, also one that was percent-encoded or follows something else than its "?".
+_AFTER_PATH = re.compile(r"(\?|(?:#|;|&|%3f)(?=.*[@=])).+", re.DOTALL | re.IGNORECASE)
+
+_ENCODED_CREDENTIALS = re.compile(r"\A[^/?#@]*(?=%40)", re.IGNORECASE)
 
 _URL_IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 
@@ -110,8 +113,11 @@ def without_secrets(url: str) -> str:
     # A password may contain any of the characters that should end it. If there is no
     # colon, there is none, and the query may contain an address.
     suspect = rest if ":" in before_query else before_query
-    if "@" in suspect and not prefix.endswith("///"):
+    if "@" in suspect and prefix.lower() != "unix:///":
         rest = f"{_HIDDEN}{rest[suspect.rindex('@') :]}"
+    elif not prefix.endswith("///"):
+        # They cannot be used like this, but were meant to be.
+        rest = _ENCODED_CREDENTIALS.sub(_HIDDEN, rest, count=1)
     return prefix + _AFTER_PATH.sub(rf"\1{_HIDDEN}", rest, count=1)
 
 

@@ -289,7 +289,7 @@ class _Serving:
             logger.warning(
                 "%s: there are %d sessions, and others have to wait "
                 "(limit: max_sessions)",
-                listener.url,
+                without_secrets(listener.url),
                 self._max_sessions,
             )
             await self._slots.acquire()

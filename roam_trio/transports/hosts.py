@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
+from ..legible import without_secrets
 from .base import wrong_url
 
 __all__ = ["HostAndPort"]
@@ -43,8 +44,9 @@ class HostAndPort:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            # Its text quotes a part, which is one of a password if that has a slash.
-            problem = "host or port are malformed" if "@" in url else error
+            # Its text quotes a part, which may be one of a password or a token.
+            is_harmless = without_secrets(url) == url
+            problem = error if is_harmless else "host or port are malformed"
             raise wrong_url(url, example, problem) from None
         if port is None:
             port = default_port

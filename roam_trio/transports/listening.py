@@ -90,6 +90,7 @@ async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> 
     Raises:
         OSError: the listener itself is closed or broken.
     """
+    url = without_secrets(url)
     failures = 0
     while True:
         try:

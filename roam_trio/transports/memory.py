@@ -96,7 +96,9 @@ async def _connect(name: str) -> Link:
         await _names()[name].hand_over(far)
     except (KeyError, trio.BrokenResourceError):
         raise ConnectionRefusedError(
-            errno.ECONNREFUSED, "nobody listens under this name", f"memory://{name}"
+            errno.ECONNREFUSED,
+            "nobody listens under this name",
+            without_secrets(f"memory://{name}"),
         ) from None
     return near
 

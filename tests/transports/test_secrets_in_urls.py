@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import ssl
@@ -15,6 +16,7 @@ import trio.testing
 
 from roam_trio import connect, dispatcher, serve, service
 from roam_trio.transports import LinkOptions, dialer
+from roam_trio.transports.listening import accept_when_possible
 from tests.schemes import server_context
 
 SECRET = "hunter2"
@@ -42,6 +44,11 @@ WRONG = [
     "tcp://me:hunter2 x@127.0.0.1:7000",
     "tcp://me:hunter2\u2100@127.0.0.1:7000",
     "tcp://127.0.0.1:7000?token=hunter2",
+    "tcp://127.0.0.1:7000;token=hunter2",
+    "tcp://127.0.0.1:7000&token=hunter2",
+    "tcp://127.0.0.1:7000/%3Ftoken=hunter2",
+    "tcp://me:hunter2%40127.0.0.1:7000",
+    "tcp:///me:hunter2@127.0.0.1:7000",
     "tls://me:hunter2@127.0.0.1:7000",
     "tls://127.0.0.1:7000?token=hunter2",
     "ws://me:hunter2@127.0.0.1:7000/",
@@ -136,6 +143,29 @@ async def test_a_port_that_is_taken_is_told_without_secrets(
         await serving(server.url)
     assert SECRET not in text_of(caught.value)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("name", ["me:hunter2@adder", "hunter2%40adder"])
+async def test_a_name_in_memory_is_told_without_secrets(name: str) -> None:
+    with pytest.raises(ConnectionRefusedError, match="adder") as caught:
+        await connecting(f"memory://{name}")
+    assert SECRET not in text_of(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.EPROTO, errno.EBADF])
+async def test_a_failed_accept_is_told_without_secrets(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [OSError(number, "told"), OSError(errno.EBADF, "closed")]
+
+    async def accept() -> None:
+        raise failures.pop(0)
+
+    # A quote ends a URL in a text, and does not in a query.
+    with pytest.raises(OSError, match="any more") as caught:
+        await accept_when_possible(accept, "ws://127.0.0.1:1/p?it's=hunter2")
+    assert SECRET not in text_of(caught.value)
+    assert SECRET not in caplog.text
 
 
 async def test_a_server_tells_its_url_whole_and_its_repr_does_not(
