@@ -4,7 +4,7 @@ Sessions run code that they did not write: handlers, acceptors of connections, h
 wire types, handlers of the log. Whatever such code raises ends at most its own session.
 Only what is meant to end more goes through: `KeyboardInterrupt`, `SystemExit` and
 `trio.Cancelled`. All else is a failure, a `BaseException` that is no `Exception`
-included: extensions raise such, as those written in Rust do when they panic.
+included: extensions written in Rust, for example, raise such when they panic.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ E = TypeVar("E", bound=Exception)
 
 
 def strip_tracebacks(error: BaseException) -> None:
-    """Let go of the frames that an error went through, and of what they hold: channels
-    that nobody else may hold, or whoever keeps the error.
+    """Let go of the frames that an error went through, and of what they hold.
+
+    They may hold channels that nobody else does, or the object that keeps the error.
 
     They are not cleared: an error that was raised somewhere else before has frames of
     tasks that still run. Nothing else of the error changes, and no method of its class

@@ -4,7 +4,7 @@ A peer chooses its texts freely: names of services, keys of metadata, the descri
 a protocol error. Where such a text enters an error, a repr or a log, it goes through
 `legible`, so that it stays on its line, moves no cursor, reorders nothing, and is no
 longer than a reader wants it to be. `without_secrets` does the same for URLs, whose
-credentials and queries are nobody's business.
+credentials and queries may be secret.
 """
 
 from __future__ import annotations
@@ -76,8 +76,7 @@ def _escaped_char(char: str) -> str:
 
 
 def legible_str(said: object, most: int = MOST_SHOWN) -> str:
-    """Return what `str` says of an object as `legible` does, without what URLs in it
-    keep secret. Never raises."""
+    """Return the legible `str` of an object, without secrets of URLs. Never raises."""
     try:
         text = str(said)
     except BaseException as failure:
@@ -102,9 +101,9 @@ _URL_IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 def without_secrets(url: str) -> str:
     """Return a URL with ``***`` in place of its credentials and its query.
 
-    So is a fragment that could hold any. It need not be a URL that could be used: the
-    text of an error is about those that cannot. Where it is unclear what was meant as
-    a password, more is hidden.
+    A fragment that could hold credentials is hidden, too. The URL need not be valid, as
+    the text of an error may be about one that is not. Where it is unclear what was
+    meant as a password, more is hidden.
     """
     start = _UP_TO_THE_HOST.match(url)
     prefix = start.group() if start else ""

@@ -1,5 +1,4 @@
-"""A bound on what a peer can make this side log: so many records at once, and so many a
-second.
+"""A bound on the log records that a peer can cause, at once and per second.
 
 Each session has a `LogBudget`, and so has each server, above those of its sessions. It
 counts each kind of record by itself, so that a flood of one kind hides no other. What
@@ -26,7 +25,7 @@ __all__ = [
 ]
 
 Report: TypeAlias = Callable[[int, str], None]
-"""Log that so many records were left out because of a limit. Never raises."""
+"""Logs that a number of records were left out because of a limit. Never raises."""
 
 
 @attrs.define
@@ -78,8 +77,9 @@ class LogBudget:
         self._before: Token[LogBudget] | None = None
 
     def take(self, name: str, report: Report, records: int = 1) -> bool:
-        """Take room for one record. Return False if there is none, or if it has yet to
-        be told that others were left out: then this one is left out and counted, too.
+        """Take room for one record. Return False if it is left out, and count it.
+
+        It is also left out while the number of earlier ones is still to be logged.
 
         Args:
             name: the kind that it is counted as; there may be only a bounded number.
@@ -167,7 +167,7 @@ def current_log_budget() -> LogBudget | None:
 
 
 def log_budget_of_server(limits: Limits) -> LogBudget:
-    """Return a budget for all that the tasks log which are started in its block."""
+    """Return a budget for the records of all tasks that are started in its block."""
     return LogBudget(
         "server_log_records",
         limits.server_log_records,

@@ -2,12 +2,12 @@
 
 A peer can bring about most of what is logged, and can put texts of its own into it. So
 no other module uses `logging`. Each has ``logger = Log("roam_trio.session")``, which is
-used as a `logging.Logger` is, and sees to it that
+used as a `logging.Logger` is, and ensures that
 
 * what a peer has written stays on its line, and is cut (`roam_trio.legible`);
 * an error of a codec is logged without the value it is about;
 * a flood of records becomes a few, and a number (`roam_trio.log_budget`);
-* a `logging.Handler` that raises harms nobody but itself.
+* a `logging.Handler` that raises does no other harm.
 
 Tracebacks are logged as text: some logs keep what they are given, and the frames of a
 traceback would keep the channels of a handler open.
@@ -37,13 +37,13 @@ _FRAMES_HERE: Final = 4
 """Number of frames between the call of a method of `Log` and `findCaller`."""
 
 SILENT: Final = logging.Logger("roam_trio.silent", level=logging.CRITICAL + 1)
-"""For libraries that would log, at level DEBUG, what a peer has sent as it came."""
+"""Logger for libraries that would log raw data of a peer at level DEBUG."""
 
 _peer: ContextVar[str] = ContextVar("roam_trio_peer", default="")
 
 
 def note_peer(address: str) -> None:
-    """Say whom this task, and those that are started from it, have to do with."""
+    """Note the peer of this task, and of those that are started from it."""
     _peer.set(address)
 
 
@@ -66,15 +66,15 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def debug(self, message: str, *args: object) -> None:
-        """Log what is of use only to who looks for a fault."""
+        """Log what is of use only to somebody who looks for a fault."""
         self._log(logging.DEBUG, message, args, None)
 
     def info(self, message: str, *args: object) -> None:
-        """Log what happens now and then, and is in order."""
+        """Log an event that is rare and in order."""
         self._log(logging.INFO, message, args, None)
 
     def warning(self, message: str, *args: object) -> None:
-        """Log what a peer has done wrong, or could not have."""
+        """Log what a peer has done wrong, or was refused."""
         self._log(logging.WARNING, message, args, None)
 
     def error(
@@ -84,7 +84,7 @@ class Log:
         self._log(logging.ERROR, message, args, exc_info)
 
     def exception(self, message: str, *args: object) -> None:
-        """As `error`, with the exception that is being handled."""
+        """Log like `error`, with the exception that is being handled."""
         self._log(logging.ERROR, message, args, sys.exception())
 
     def failure(self, error: BaseException, message: str, *args: object) -> None:
@@ -187,7 +187,7 @@ def _legible(arg: object) -> object:
 
 
 def _tell_of(failure: BaseException) -> None:
-    """Tell people that logging has failed, where `logging` itself tells it."""
+    """Report that logging has failed, where `logging` itself reports it."""
     if logging.raiseExceptions:
         what = legible(f"{type(failure).__name__}: {text_of(failure)}")
         with suppress(Exception):

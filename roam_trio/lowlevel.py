@@ -1,4 +1,4 @@
-"""For those who write links, conduits, proxies or handlers by hand.
+"""Names for writing links, conduits, proxies or handlers by hand.
 
 The layers below `connect` and `serve`: sessions on any conduit or link, the messages of
 the protocol, and the ends of calls and channels. The names that the Rust crate exports

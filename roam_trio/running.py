@@ -15,7 +15,7 @@ __all__ = ["check_run", "check_trio_runs", "in_another_run"]
 
 
 def check_trio_runs(what: str) -> None:
-    """Refuse to go on outside of trio, where its own error does not say what to do.
+    """Refuse to go on outside of trio. The error of trio itself suggests no remedy.
 
     Args:
         what: the operation, as it starts the text of the error.

@@ -1,7 +1,7 @@
 """The traceback of an exception as a text that people can read safely.
 
 As `traceback` prints it, except that what exceptions say stays on its line and is cut:
-the text of an exception often holds what a peer has sent. Also the whole is cut.
+the text of an exception often holds what a peer has sent. The whole is cut as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST_OF_ONE: Final = 1000
 """Length, in characters, to which the text of each exception is cut."""
 
 _MOST_EXCEPTIONS: Final = 20
-"""Number of exceptions of which one is shown, with its causes and its groups."""
+"""Number of exceptions that are shown in all, causes and groups included."""
 
 _MOST_FRAMES: Final = 30
 """Number of frames shown of each exception."""

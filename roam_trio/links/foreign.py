@@ -3,7 +3,7 @@
 A peer that speaks something else is the most frequent mistake when two programs are
 joined: a wrong port, a URL with a wrong scheme, a balancer in between. Framing would
 take its first four bytes for a length, TLS for a damaged record. Here one table names
-what came, and says how to put it right. No I/O happens here.
+the protocol that came, and says how to put it right. No I/O happens here.
 
 `named` is asked after something is wrong already, so it costs a good peer nothing.
 """

@@ -1,8 +1,8 @@
 """Sets and dicts of keys that a peer has chosen.
 
 Python seeds the hashes of texts and byte strings. Those of numbers, and of whatever is
-made of numbers, anybody can compute, and so find keys that all get in one another's way
-in a table: each then takes as long to add as there are keys before it.
+made of numbers, can be computed by anybody, who can so find keys that all collide in a
+table: to add one of them takes as many steps as there are keys before it.
 
 How many steps a key takes is known to the interpreter only. So keys are added in blocks
 under a clock, and what takes too long, compared with decoding the same keys, has its
@@ -29,10 +29,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 UNWATCHED: Final = 32
-"""So few keys cannot take long, and a look at the clock would be felt."""
+"""Number of keys that cannot take long, so that the clock need not be read."""
 
 UNWATCHED_SETS: Final = 4
-"""The same for keys with sets in them, which take long to compare."""
+"""Like `UNWATCHED`, for keys with sets in them, which take long to compare."""
 
 MOST_STEPS: Final = 64
 """The most steps that a key may take to add, on average.

@@ -127,8 +127,7 @@ def current_call() -> Call[Any, Any]:
 
 
 def encode_value(call: Call[T, Any], value: T) -> Encoded:
-    """For the dispatcher: the response of a method that has returned, in the form that
-    its caller reads.
+    """Return a method's response in the form that its caller reads; for the dispatcher.
 
     Raises:
         EncodeError: the value is not of the method's return type.
