@@ -155,9 +155,22 @@ def small_signed_numbers(values: Collection[int]) -> bytes | None:
         return None  # one that is large is mostly not the only one
     try:
         encoded = struct.pack(f"{len(values)}b", *values).translate(_ZIGZAG_OF_I8)
-    except struct.error:
+    except struct.error as error:
+        if str(error) == _NO_INTEGER:
+            raise  # which no other way of writing them would accept either
         return None
     return encoded if encoded.isascii() else None
+
+
+def _text_for_no_integer() -> str:
+    try:
+        struct.pack("b", None)
+    except struct.error as error:
+        return str(error)
+    raise AssertionError  # pragma: no cover - None is no integer
+
+
+_NO_INTEGER: Final = _text_for_no_integer()
 
 
 _ZIGZAG_OF_I8: Final = bytes(

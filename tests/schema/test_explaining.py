@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ import pytest
 
 from roam_trio import CodecError, DecodeError, EncodeError, rpc_plan
 from roam_trio.codec import ChannelPlan, args_plan, result_plan
+from roam_trio.codec.primitives import small_signed_numbers
 from roam_trio.codec.walk import (
     BYTES_A_VISIT,
     MAX_VISITS,
@@ -201,6 +203,16 @@ def test_larger_payloads_are_explained_in_parts_by_their_size(
     with pytest.raises(DecodeError):
         plan.decode(good[:-1] + b"\xff")
     assert len(visits) - 1 == len(good) // BYTES_A_VISIT
+
+
+def test_what_is_no_number_ends_the_encoding_of_many_at_once() -> None:
+    wrong: Any = [-7] * 5000 + [None]
+    with pytest.raises(struct.error):
+        small_signed_numbers(wrong)
+    assert small_signed_numbers([-7] * 5000 + [2**62]) is None
+    with pytest.raises(EncodeError) as caught:
+        rpc_plan(list[i64]).encode(wrong)
+    assert caught.value.path == "$[5000]"
 
 
 def _refuse(decode: Callable[[bytes], Any], payload: bytes) -> None:
