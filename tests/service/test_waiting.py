@@ -48,6 +48,11 @@ class Callee:
         return await add_later(left, right)
 
 
+class Late:
+    async def add(self, left: int, right: int) -> int:
+        return await add_later(left, right)
+
+
 class LikeCython:
     """A function that is none of Python's, with the attributes of one."""
 
@@ -68,6 +73,13 @@ def specified() -> Any:
     return spec
 
 
+def specified_instance() -> Any:
+    """A mock whose method passes for a function with code, and has none."""
+    spec: Any = create_autospec(Late, instance=True)
+    spec.add.return_value = 8
+    return spec.add
+
+
 def mocked() -> Any:
     return AsyncMock(return_value=8)
 
@@ -76,6 +88,7 @@ MAY_WAIT: dict[str, Callable[[], Any]] = {
     "awaits": lambda: add_later,
     "marked": lambda: marked(lambda left, right: add_later(left, right)),
     "autospec": specified,
+    "autospec of an instance": specified_instance,
     "mock": mocked,
     "partial": lambda: functools.partial(add_at_once),
     "partial of an object": lambda: functools.partial(Callee()),
