@@ -232,7 +232,8 @@ def _written(
     count = len(args)
     while (
         0 < count <= len(parameters)
-        and getattr(parameters[count - 1], "__default__", None) is args[count - 1]
+        and _has_default(parameters[count - 1])
+        and parameters[count - 1].__default__ is args[count - 1]
         and not (isinstance(args[count - 1], TypeVar) and args[count - 1] in scope)
     ):
         count -= 1

@@ -194,6 +194,18 @@ def test_a_default_may_be_made_of_another_parameter() -> None:
     assert record(around[u16])[1].shape == shape_of(listed[str, list[str]])
 
 
+def test_none_is_an_argument_like_any_other() -> None:
+    keyed: Any = Keyed
+    assert shape_of(keyed[None, None]) != shape_of(keyed[None, u8])
+    plain: Any = Plain
+    assert record(plain[None])[0].shape == shape_of(None)
+
+
+@attrs.frozen
+class Plain(Generic[K]):
+    only: K
+
+
 def test_a_base_class_has_the_defaults_of_its_parameters() -> None:
     assert [field.shape for field in record(BoxOfDefault)] == [shape_of(u8)] * 2
     assert [field.shape for field in record(PairOfDefaults)] == [shape_of(u8)] * 2
