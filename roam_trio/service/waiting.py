@@ -53,10 +53,11 @@ def can_wait(function: Callable[..., Any]) -> bool:
     `inspect.iscoroutinefunction`: a plain function may be marked as a coroutine
     function, and returns what it pleases.
     """
-    if type(function) is MethodType:
-        function = function.__func__
     # Not isinstance: mocks say that they are functions, and that theirs is code.
-    code = function.__code__ if type(function) is FunctionType else None
+    plain: object = function
+    if type(plain) is MethodType:
+        plain = plain.__func__
+    code = plain.__code__ if type(plain) is FunctionType else None
     if type(code) is not CodeType or not code.co_flags & inspect.CO_COROUTINE:
         return True
     return any(
