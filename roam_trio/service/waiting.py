@@ -14,7 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import CodeType, FunctionType, MethodType
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["can_wait", "is_async"]
 
@@ -54,7 +54,7 @@ def can_wait(function: Callable[..., Any]) -> bool:
     function, and returns what it pleases.
     """
     # Not isinstance: mocks say that they are functions, and that theirs is code.
-    plain: object = function
+    plain = cast(object, function)
     if type(plain) is MethodType:
         plain = plain.__func__
     code = plain.__code__ if type(plain) is FunctionType else None
