@@ -2,7 +2,7 @@
 
 Columns are quicker than postcard for long lists of records, and nobody but roam_trio
 knows them. So each method for whose types they pay finds out by itself, in the metadata
-of its calls (`columns_entry`):
+of its calls (see `entry`):
 
     request   "the result may be in columns"
     response  "the arguments may be in columns, next time"

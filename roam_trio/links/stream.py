@@ -1,7 +1,7 @@
 """Links on byte streams: TCP, Unix sockets, pipes, TLS, and any other trio stream.
 
-`framing` decides what the bytes mean, `transport` moves them; here is what waits, and
-who is told when the stream breaks.
+`framing` decides what the bytes mean, `byte_streams` moves them; here is what waits,
+and who is told when the stream breaks.
 
 On the way out, a commit copies the payload into the write buffer and wakes the pump,
 which writes everything committed since its last write at once. Whoever commits several
