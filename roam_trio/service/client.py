@@ -73,9 +73,13 @@ def with_metadata(
     if not isinstance(owner, _Client) or not isinstance(descriptor, MethodDescriptor):
         raise TypeError(f"expected a method of a client, got {method!r}")
     client, found, sent = owner, descriptor, Metadata.of(metadata)
+    count = len(found.args)
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> ResponseParts[T]:
-        response = await _call(client, found, _arguments(found, args, kwargs), sent)
+        given: tuple[Any, ...] = args
+        if kwargs or len(given) != count:
+            given = _arguments(found, args, kwargs)
+        response = await _call(client, found, given, sent)
         return ResponseParts(_result(found, response), response.metadata)
 
     return call

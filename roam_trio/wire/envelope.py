@@ -10,13 +10,15 @@ item) are read in place, and numbers below 128, which are one byte, are not a ca
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
 
-from ..errors import DecodeError, EncodeError
-from ..metadata import NO_METADATA, Metadata, MetadataEntry, plain_value
+from ..errors import DecodeError
+from ..metadata import NO_METADATA
+from .entries import decode_metadata, encode_metadata
 from .family import MsgFamily
+from .fields import Payload, bad, number, read_text, read_u64
 from .ids import Parity
 from .messages import (
     ChannelClose,
@@ -39,17 +41,15 @@ from .messages import (
     RequestCancel,
     RequestResponse,
 )
-from .varint import BYTE, U32_MAX, U64_MAX, long_varint, read_varint
+from .varint import U32_MAX, U64_MAX, read_varint
 
 __all__ = ["MessageFamily", "decode_message", "encode_message"]
 
 _Pieces: TypeAlias = list[bytes | memoryview]
-_Payload: TypeAlias = bytes | memoryview
 
-_MOST_ENTRIES = 4096
 _MOST_CHANNELS = 65_536
-"""Bounds on the entries and channel ids of a message, since each costs far more than
-its bytes. The number of channels on a connection is bounded by `Limits.channels`."""
+"""Bound on the channel ids of a message, since each costs far more than its bytes. The
+number of channels on a connection is bounded by `Limits.channels`."""
 
 _BORROW_FROM = 2048
 """Values are not copied out of a payload of this size or more."""
@@ -62,7 +62,7 @@ class MessageFamily(MsgFamily[Message]):
         """See `encode_message`."""
         return _WRITERS[type(message)](message)
 
-    def decode(self, payload: _Payload) -> Message:
+    def decode(self, payload: Payload) -> Message:
         return decode_message(payload)
 
     def filler(self) -> Message:
@@ -79,7 +79,7 @@ def encode_message(message: Message) -> _Pieces:
     return _WRITERS[type(message)](message)
 
 
-def decode_message(payload: _Payload) -> Message:
+def decode_message(payload: Payload) -> Message:
     """Return the message of which `payload` is the whole encoding.
 
     Raises:
@@ -88,7 +88,7 @@ def decode_message(payload: _Payload) -> Message:
     try:
         connection_id, pos = payload[0], 1
         if connection_id > 127:
-            connection_id, pos = _read_u64(payload, 0, "$.connection_id")
+            connection_id, pos = read_u64(payload, 0, "$.connection_id")
         tag = payload[pos]
         if tag == 7:
             return _read_request(payload, pos + 1, connection_id)
@@ -96,7 +96,7 @@ def decode_message(payload: _Payload) -> Message:
             return _read_channel(payload, pos + 1, connection_id)
         read = _READERS.get(tag)
         if read is None:
-            _bad("$.payload", f"one of the message tags 0 to 10, got {tag}")
+            bad("$.payload", f"one of the message tags 0 to 10, got {tag}")
         message, pos = read(payload, pos + 1, connection_id)
     except IndexError:
         raise DecodeError(
@@ -110,33 +110,7 @@ def decode_message(payload: _Payload) -> Message:
 # ------------------------------------------------------------ numbers
 
 
-def _number(number: int, maximum: int = U64_MAX) -> bytes:
-    if 0 <= number < 128:
-        return BYTE[number]
-    if not 0 <= number <= maximum:
-        raise EncodeError(f"expected a number from 0 to {maximum}, got {number}")
-    return long_varint(number)
-
-
-def _read_u64(payload: _Payload, pos: int, where: str) -> tuple[int, int]:
-    byte = payload[pos]
-    if byte < 128:
-        return byte, pos + 1
-    second = payload[pos + 1]
-    if second < 128:
-        return byte + (second << 7) - 128, pos + 2
-    return read_varint(payload, pos, U64_MAX, where)
-
-
-def _read_u32(payload: _Payload, pos: int, where: str) -> tuple[int, int]:
-    return read_varint(payload, pos, U32_MAX, where)
-
-
-def _bad(where: str, expected: str) -> NoReturn:
-    raise DecodeError(f"expected {expected}", where)
-
-
-def _trailing(payload: _Payload, pos: int, message: Message) -> NoReturn:
+def _trailing(payload: Payload, pos: int, message: Message) -> NoReturn:
     raise DecodeError(
         f"expected the end of {type(message).__name__} after {pos} bytes, "
         f"but {len(payload) - pos} more follow"
@@ -146,122 +120,34 @@ def _trailing(payload: _Payload, pos: int, message: Message) -> NoReturn:
 # ------------------------------------------------------------ parts of messages
 
 
-def _write_bytes(out: _Pieces, data: bytes) -> None:
-    out.append(_number(len(data)))
-    out.append(data)
-
-
-def _read_bytes(payload: _Payload, pos: int, where: str) -> tuple[_Payload, int]:
-    length, pos = _read_u64(payload, pos, where)
-    end = pos + length
-    if end > len(payload):
-        _bad(where, f"{length} bytes, but {len(payload) - pos} remain")
-    return payload[pos:end], end
-
-
-def _read_text(payload: _Payload, pos: int, where: str) -> tuple[str, int]:
-    data, pos = _read_bytes(payload, pos, where)
-    try:
-        return str(data, "utf-8"), pos
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"expected UTF-8 text: {error.reason}", where) from None
-
-
-def _write_metadata(out: _Pieces, metadata: Iterable[MetadataEntry]) -> None:
-    entries = tuple(metadata)
-    out.append(_number(len(entries)))
-    for index, entry in enumerate(entries):
-        _write_text(out, entry.key, index, "key")
-        _write_value(out, entry.value, index)
-        out.append(_number(operator.index(entry.flags)))
-
-
-def _write_value(out: _Pieces, given: object, index: int) -> None:
-    try:
-        value = plain_value(given)
-    except TypeError as error:
-        raise EncodeError(str(error), f"$.metadata[{index}].value") from None
-    if isinstance(value, str):
-        out.append(b"\0")
-        _write_text(out, value, index, "value")
-    elif isinstance(value, int):
-        if not 0 <= value <= U64_MAX:  # which may be a secret, and is not told
-            where = f"$.metadata[{index}].value"
-            raise EncodeError("expected a number from 0 to 2**64 - 1", where)
-        out.append(b"\2" + _number(value))
-    else:
-        out.append(b"\1")
-        _write_bytes(out, value)
-
-
-def _write_text(out: _Pieces, text: str, index: int, part: str) -> None:
-    try:
-        data = str.encode(text)
-    except UnicodeEncodeError as error:
-        where = f"$.metadata[{index}].{part}"
-        raise EncodeError(f"expected text for UTF-8: {error.reason}", where) from None
-    _write_bytes(out, data)
-
-
-def _read_metadata(payload: _Payload, pos: int) -> tuple[Metadata, int]:
-    count, pos = _read_u64(payload, pos, "$.metadata")
-    if not count:
-        return NO_METADATA, pos
-    if count * 4 > len(payload) - pos:  # the shortest entry: "", tag, value, flags
-        _bad("$.metadata", f"{count} entries, but {len(payload) - pos} bytes remain")
-    if count > _MOST_ENTRIES:
-        _bad("$.metadata", f"at most {_MOST_ENTRIES} entries, got {count}")
-    entries: list[MetadataEntry] = []
-    for index in range(count):
-        entry, pos = _read_entry(payload, pos, f"$.metadata[{index}]")
-        entries.append(entry)
-    return Metadata(entries), pos
-
-
-def _read_entry(payload: _Payload, pos: int, where: str) -> tuple[MetadataEntry, int]:
-    key, pos = _read_text(payload, pos, f"{where}.key")
-    tag = payload[pos]
-    value: str | bytes | int
-    if tag == 0:
-        value, pos = _read_text(payload, pos + 1, f"{where}.value")
-    elif tag == 1:
-        data, pos = _read_bytes(payload, pos + 1, f"{where}.value")
-        value = bytes(data)
-    elif tag == 2:
-        value, pos = _read_u64(payload, pos + 1, f"{where}.value")
-    else:
-        _bad(f"{where}.value", f"one of the tags 0 to 2, got {tag}")
-    flags, pos = _read_u64(payload, pos, f"{where}.flags")
-    return MetadataEntry(key, value, flags), pos
-
-
 def _write_settings(out: _Pieces, settings: ConnectionSettings) -> None:
     out.append(b"\1" if settings.parity else b"\0")
-    out.append(_number(operator.index(settings.max_concurrent_requests), U32_MAX))
+    out.append(number(operator.index(settings.max_concurrent_requests), U32_MAX))
 
 
-def _read_settings(payload: _Payload, pos: int) -> tuple[ConnectionSettings, int]:
+def _read_settings(payload: Payload, pos: int) -> tuple[ConnectionSettings, int]:
     parity = payload[pos]
     if parity > 1:
-        _bad("$.settings.parity", f"0 (odd) or 1 (even), got {parity}")
-    most, pos = _read_u32(payload, pos + 1, "$.settings.max_concurrent_requests")
+        bad("$.settings.parity", f"0 (odd) or 1 (even), got {parity}")
+    most, pos = read_varint(
+        payload, pos + 1, U32_MAX, "$.settings.max_concurrent_requests"
+    )
     return ConnectionSettings(Parity(parity), most), pos
 
 
-def _write_channels(out: _Pieces, channels: tuple[int, ...]) -> None:
-    out.append(_number(len(channels)))
-    out.extend(map(_number, channels))
+def _channels(channels: tuple[int, ...]) -> bytes:
+    return number(len(channels)) + b"".join(map(number, channels))
 
 
-def _read_channels(payload: _Payload, pos: int) -> tuple[tuple[int, ...], int]:
-    count, pos = _read_u64(payload, pos, "$.channels")
+def _read_channels(payload: Payload, pos: int) -> tuple[tuple[int, ...], int]:
+    count, pos = read_u64(payload, pos, "$.channels")
     if count > len(payload) - pos:
-        _bad("$.channels", f"{count} ids, but {len(payload) - pos} bytes remain")
+        bad("$.channels", f"{count} ids, but {len(payload) - pos} bytes remain")
     if count > _MOST_CHANNELS:
-        _bad("$.channels", f"at most {_MOST_CHANNELS} ids, got {count}")
+        bad("$.channels", f"at most {_MOST_CHANNELS} ids, got {count}")
     ids: list[int] = []
     for index in range(count):
-        channel_id, pos = _read_u64(payload, pos, f"$.channels[{index}]")
+        channel_id, pos = read_u64(payload, pos, f"$.channels[{index}]")
         ids.append(channel_id)
     return tuple(ids), pos
 
@@ -276,7 +162,7 @@ def _with_value(head: bytes, value: Encoded) -> _Pieces:
 def _write_call(message: RequestCall) -> _Pieces:
     head = (
         _request_head(message.connection_id)
-        + _number(message.request_id)
+        + number(message.request_id)
         + _call_head(message.method_id)
     )
     if message.channels or message.metadata:
@@ -285,7 +171,7 @@ def _write_call(message: RequestCall) -> _Pieces:
 
 
 def _write_response(message: RequestResponse) -> _Pieces:
-    head = _request_head(message.connection_id) + _number(message.request_id)
+    head = _request_head(message.connection_id) + number(message.request_id)
     if message.channels or message.metadata:
         return _write_all(head + b"\1", message, message.ret)
     return _with_value(head + b"\1\0\0", message.ret)
@@ -295,76 +181,77 @@ def _write_all(
     head: bytes, message: RequestCall | RequestResponse, value: Encoded
 ) -> _Pieces:
     """A call or a response that carries more than its value."""
-    out: _Pieces = [head]
-    _write_channels(out, message.channels)
-    _write_metadata(out, message.metadata)
-    return out + _with_value(b"", value)
+    channels = _channels(message.channels) if message.channels else b"\0"
+    return _with_value(head + channels + encode_metadata(message.metadata), value)
 
 
 def _write_cancel(message: RequestCancel) -> _Pieces:
-    head = _request_head(message.connection_id) + _number(message.request_id) + b"\2"
+    head = _request_head(message.connection_id) + number(message.request_id) + b"\2"
     out: _Pieces = [head]
-    _write_metadata(out, message.metadata)
+    out.append(encode_metadata(message.metadata))
     return out
 
 
 @lru_cache(maxsize=1024)
 def _request_head(connection_id: int) -> bytes:
-    return _number(connection_id) + b"\7"
+    return number(connection_id) + b"\7"
 
 
 @lru_cache(maxsize=4096)
 def _call_head(method_id: int) -> bytes:
     """Method ids take ten bytes, and a program uses few of them."""
-    return b"\0" + _number(method_id)
+    return b"\0" + number(method_id)
 
 
-def _read_request(payload: _Payload, pos: int, connection_id: int) -> Message:
+def _read_request(payload: Payload, pos: int, connection_id: int) -> Message:
     request_id = payload[pos]
     pos += 1
     if request_id > 127:
-        request_id, pos = _read_u64(payload, pos - 1, "$.request.id")
+        request_id, pos = read_u64(payload, pos - 1, "$.request.id")
     tag = payload[pos]
     pos += 1
     method_id = 0
     if tag == 0:
         method_id, pos = _read_method_id(payload, pos)
     elif tag == 2:
-        metadata, pos = _read_metadata(payload, pos)
+        metadata, pos = decode_metadata(payload, pos)
         message = RequestCancel(connection_id, request_id, metadata)
         if pos != len(payload):
             _trailing(payload, pos, message)
         return message
     elif tag != 1:
-        _bad("$.request.body", f"one of the request tags 0 to 2, got {tag}")
+        bad("$.request.body", f"one of the request tags 0 to 2, got {tag}")
     channels: tuple[int, ...] = ()
     metadata = NO_METADATA
-    if payload[pos] or payload[pos + 1]:
+    if payload[pos]:
         channels, pos = _read_channels(payload, pos)
-        metadata, pos = _read_metadata(payload, pos)
     else:
-        pos += 2
+        pos += 1
+    if payload[pos]:
+        metadata, pos = decode_metadata(payload, pos)
+    else:
+        pos += 1
     value = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
     if tag:
         return RequestResponse(connection_id, request_id, channels, metadata, value)
     return RequestCall(connection_id, request_id, method_id, channels, metadata, value)
 
 
-def _read_method_id(payload: _Payload, pos: int) -> tuple[int, int]:
+def _read_method_id(payload: Payload, pos: int) -> tuple[int, int]:
     """A hash, of nine or ten bytes nearly always; a peer calls few different ones."""
     if len(payload) > pos + 9:
         end = pos + (10 if payload[pos + 8] > 127 else 9)
         method_id = _known_method_id(bytes(payload[pos:end]))
         if method_id is not None:
             return method_id, end
-    return _read_u64(payload, pos, "$.request.method_id")
+    return read_u64(payload, pos, "$.request.method_id")
 
 
 @lru_cache(maxsize=4096)
 def _known_method_id(varint: bytes) -> int | None:
     """Return the number, if `varint` is the whole encoding of one."""
     try:
-        number, end = _read_u64(varint, 0, "$.request.method_id")
+        number, end = read_u64(varint, 0, "$.request.method_id")
     except (DecodeError, IndexError):
         return None
     return number if end == len(varint) else None
@@ -376,7 +263,7 @@ def _known_method_id(varint: bytes) -> int | None:
 @lru_cache(maxsize=1024)
 def _channel_head(connection_id: int, channel_id: int, tag: bytes) -> bytes:
     """Return the start of a message; a channel carries many."""
-    return _number(connection_id) + b"\x08" + _number(channel_id) + tag
+    return number(connection_id) + b"\x08" + number(channel_id) + tag
 
 
 def _write_item(message: ChannelItem) -> _Pieces:
@@ -387,27 +274,27 @@ def _write_item(message: ChannelItem) -> _Pieces:
 def _write_close(message: ChannelClose) -> _Pieces:
     head = _channel_head(message.connection_id, message.channel_id, b"\1")
     out: _Pieces = [head]
-    _write_metadata(out, message.metadata)
+    out.append(encode_metadata(message.metadata))
     return out
 
 
 def _write_reset(message: ChannelReset) -> _Pieces:
     head = _channel_head(message.connection_id, message.channel_id, b"\2")
     out: _Pieces = [head]
-    _write_metadata(out, message.metadata)
+    out.append(encode_metadata(message.metadata))
     return out
 
 
 def _write_credit(message: ChannelGrantCredit) -> _Pieces:
     head = _channel_head(message.connection_id, message.channel_id, b"\3")
-    return [head + _number(message.additional, U32_MAX)]
+    return [head + number(message.additional, U32_MAX)]
 
 
-def _read_channel(payload: _Payload, pos: int, connection_id: int) -> Message:
+def _read_channel(payload: Payload, pos: int, connection_id: int) -> Message:
     channel_id = payload[pos]
     pos += 1
     if channel_id > 127:
-        channel_id, pos = _read_u64(payload, pos - 1, "$.channel.id")
+        channel_id, pos = read_u64(payload, pos - 1, "$.channel.id")
     tag = payload[pos]
     pos += 1
     if tag == 0:
@@ -415,16 +302,16 @@ def _read_channel(payload: _Payload, pos: int, connection_id: int) -> Message:
         return ChannelItem(connection_id, channel_id, item)
     message: Message
     if tag == 3:
-        additional, pos = _read_u32(payload, pos, "$.channel.additional")
+        additional, pos = read_varint(payload, pos, U32_MAX, "$.channel.additional")
         message = ChannelGrantCredit(connection_id, channel_id, additional)
     elif tag == 1:
-        metadata, pos = _read_metadata(payload, pos)
+        metadata, pos = decode_metadata(payload, pos)
         message = ChannelClose(connection_id, channel_id, metadata)
     elif tag == 2:
-        metadata, pos = _read_metadata(payload, pos)
+        metadata, pos = decode_metadata(payload, pos)
         message = ChannelReset(connection_id, channel_id, metadata)
     else:
-        _bad("$.channel.body", f"one of the channel tags 0 to 3, got {tag}")
+        bad("$.channel.body", f"one of the channel tags 0 to 3, got {tag}")
     if pos != len(payload):
         _trailing(payload, pos, message)
     return message
@@ -434,52 +321,53 @@ def _read_channel(payload: _Payload, pos: int, connection_id: int) -> Message:
 
 
 def _write_hello(message: Hello) -> _Pieces:
-    out: _Pieces = [_number(message.connection_id), b"\0"]
-    out.append(_number(message.version, U32_MAX))
+    out: _Pieces = [number(message.connection_id), b"\0"]
+    out.append(number(message.version, U32_MAX))
     _write_settings(out, message.settings)
-    _write_metadata(out, message.metadata)
+    out.append(encode_metadata(message.metadata))
     return out
 
 
-def _read_hello(payload: _Payload, pos: int, connection_id: int) -> tuple[Hello, int]:
-    version, pos = _read_u32(payload, pos, "$.version")
+def _read_hello(payload: Payload, pos: int, connection_id: int) -> tuple[Hello, int]:
+    version, pos = read_varint(payload, pos, U32_MAX, "$.version")
     settings, pos = _read_settings(payload, pos)
-    metadata, pos = _read_metadata(payload, pos)
+    metadata, pos = decode_metadata(payload, pos)
     return Hello(connection_id, version, settings, metadata), pos
 
 
 def _write_protocol_error(message: ProtocolError) -> _Pieces:
-    out: _Pieces = [_number(message.connection_id), b"\2"]
-    _write_bytes(out, message.description.encode("utf-8", "replace"))
+    out: _Pieces = [number(message.connection_id), b"\2"]
+    description = message.description.encode("utf-8", "replace")
+    out += (number(len(description)), description)
     return out
 
 
 def _read_protocol_error(
-    payload: _Payload, pos: int, connection_id: int
+    payload: Payload, pos: int, connection_id: int
 ) -> tuple[ProtocolError, int]:
-    description, pos = _read_text(payload, pos, "$.description")
+    description, pos = read_text(payload, pos, "$.description")
     return ProtocolError(connection_id, description), pos
 
 
 _Settled: TypeAlias = HelloYourself | ConnectionOpen | ConnectionAccept
 _Ended: TypeAlias = ConnectionReject | ConnectionClose
-_Reader: TypeAlias = Callable[[_Payload, int, int], tuple[Message, int]]
+_Reader: TypeAlias = Callable[[Payload, int, int], tuple[Message, int]]
 
 
 def _settings_writer(tag: bytes) -> Callable[[_Settled], _Pieces]:
     def write(message: _Settled) -> _Pieces:
-        out: _Pieces = [_number(message.connection_id), tag]
+        out: _Pieces = [number(message.connection_id), tag]
         _write_settings(out, message.settings)
-        _write_metadata(out, message.metadata)
+        out.append(encode_metadata(message.metadata))
         return out
 
     return write
 
 
 def _settings_reader(kind: type[_Settled]) -> _Reader:
-    def read(payload: _Payload, pos: int, connection_id: int) -> tuple[_Settled, int]:
+    def read(payload: Payload, pos: int, connection_id: int) -> tuple[_Settled, int]:
         settings, pos = _read_settings(payload, pos)
-        metadata, pos = _read_metadata(payload, pos)
+        metadata, pos = decode_metadata(payload, pos)
         return kind(connection_id, settings, metadata), pos
 
     return read
@@ -487,16 +375,16 @@ def _settings_reader(kind: type[_Settled]) -> _Reader:
 
 def _metadata_writer(tag: bytes) -> Callable[[_Ended], _Pieces]:
     def write(message: _Ended) -> _Pieces:
-        out: _Pieces = [_number(message.connection_id), tag]
-        _write_metadata(out, message.metadata)
+        out: _Pieces = [number(message.connection_id), tag]
+        out.append(encode_metadata(message.metadata))
         return out
 
     return write
 
 
 def _metadata_reader(kind: type[_Ended]) -> _Reader:
-    def read(payload: _Payload, pos: int, connection_id: int) -> tuple[_Ended, int]:
-        metadata, pos = _read_metadata(payload, pos)
+    def read(payload: Payload, pos: int, connection_id: int) -> tuple[_Ended, int]:
+        metadata, pos = decode_metadata(payload, pos)
         return kind(connection_id, metadata), pos
 
     return read
@@ -504,16 +392,14 @@ def _metadata_reader(kind: type[_Ended]) -> _Reader:
 
 def _nonce_writer(tag: bytes) -> Callable[[Ping | Pong], _Pieces]:
     def write(message: Ping | Pong) -> _Pieces:
-        return [_number(message.connection_id), tag, _number(message.nonce)]
+        return [number(message.connection_id), tag, number(message.nonce)]
 
     return write
 
 
 def _nonce_reader(kind: type[Ping | Pong]) -> _Reader:
-    def read(
-        payload: _Payload, pos: int, connection_id: int
-    ) -> tuple[Ping | Pong, int]:
-        nonce, pos = _read_u64(payload, pos, "$.nonce")
+    def read(payload: Payload, pos: int, connection_id: int) -> tuple[Ping | Pong, int]:
+        nonce, pos = read_u64(payload, pos, "$.nonce")
         return kind(connection_id, nonce), pos
 
     return read

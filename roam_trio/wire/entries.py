@@ -1,0 +1,181 @@
+"""The bytes of metadata: a number of entries, and for each its key, value and flags.
+
+A call with a deadline or a trace carries an entry or two each way, so the usual entry
+is written and read in place: a short key in ASCII, a short text or a number as its
+value, and flags of one byte. Every other entry takes the long way, which is also the
+one that tells what is wrong with an entry.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from ..errors import DecodeError, EncodeError
+from ..metadata import NO_METADATA, Metadata, MetadataEntry, plain_value
+from .fields import Payload, bad, number, read_bytes, read_text, read_u64
+from .varint import BYTE, U64_MAX, varint
+
+__all__ = ["decode_metadata", "encode_metadata"]
+
+_MOST_ENTRIES: Final = 4096
+"""Bound on the entries of a message, since each costs far more than its bytes."""
+
+_SHORT: Final = 64
+"""Length in bytes up to which a key is cached: the caches are bounded in bytes too."""
+
+
+def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
+    """Encode metadata.
+
+    Raises:
+        EncodeError: an entry has no encoding; the error names the entry, and does not
+            show its value, which may be a secret.
+    """
+    entries = tuple(metadata)
+    if len(entries) == 1:
+        return b"\1" + (_usual(entries[0]) or _entry(entries[0], 0))
+    pieces = [varint(len(entries))]
+    for index, entry in enumerate(entries):
+        pieces.append(_usual(entry) or _entry(entry, index))
+    return b"".join(pieces)
+
+
+def _usual(entry: MetadataEntry) -> bytes | None:
+    """Encode the usual entry; None for every other."""
+    key, value, flags = entry.key, entry.value, entry.flags
+    # The types are compared, as a derived class may be equal to a text and have other
+    # bytes. `isascii` excludes what UTF-8 has no bytes for.
+    if type(key) is not str or len(key) > _SHORT:
+        return None
+    if type(flags) is not int or not 0 <= flags < 128:
+        return None
+    if type(value) is int and 0 <= value <= U64_MAX:
+        head = _head(key, 2)
+        return head and head + varint(value) + BYTE[flags]
+    if type(value) is str and len(value) < 128 and value.isascii():
+        head = _head(key, 0)
+        return head and head + BYTE[len(value)] + value.encode() + BYTE[flags]
+    return None
+
+
+@lru_cache(maxsize=256)
+def _head(key: str, tag: int) -> bytes | None:
+    """Return the start of an entry, whose key has to be in ASCII; else None.
+
+    A program uses few keys.
+    """
+    if not key.isascii():
+        return None
+    return BYTE[len(key)] + key.encode() + BYTE[tag]
+
+
+def _entry(entry: MetadataEntry, index: int) -> bytes:
+    where = f"$.metadata[{index}]"
+    key = _text(entry.key, f"{where}.key")
+    value = _value(entry.value, f"{where}.value")
+    return key + value + number(operator.index(entry.flags))
+
+
+def _value(given: object, where: str) -> bytes:
+    try:
+        value = plain_value(given)
+    except TypeError as error:
+        raise EncodeError(str(error), where) from None
+    if isinstance(value, str):
+        return b"\0" + _text(value, where)
+    if isinstance(value, bytes):
+        return b"\1" + number(len(value)) + value
+    if not 0 <= value <= U64_MAX:
+        raise EncodeError("expected a number from 0 to 2**64 - 1", where)
+    return b"\2" + number(value)
+
+
+def _text(text: str, where: str) -> bytes:
+    try:
+        data = str.encode(text)
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"expected text for UTF-8: {error.reason}", where) from None
+    return number(len(data)) + data
+
+
+def decode_metadata(payload: Payload, pos: int) -> tuple[Metadata, int]:
+    """Read the metadata at `pos`, and return it with the position after it.
+
+    Raises:
+        IndexError: the payload ends before the metadata does.
+        DecodeError: this is no metadata; the error says where.
+    """
+    if payload[pos] == 1:
+        entry, pos = _read_usual(payload, pos + 1) or _read_entry(payload, pos + 1, 0)
+        return Metadata((entry,)), pos
+    count, pos = read_u64(payload, pos, "$.metadata")
+    if not count:
+        return NO_METADATA, pos
+    if count * 4 > len(payload) - pos:  # the shortest entry: "", tag, value, flags
+        bad("$.metadata", f"{count} entries, but {len(payload) - pos} bytes remain")
+    if count > _MOST_ENTRIES:
+        bad("$.metadata", f"at most {_MOST_ENTRIES} entries, got {count}")
+    entries: list[MetadataEntry] = []
+    for index in range(count):
+        entry, pos = _read_usual(payload, pos) or _read_entry(payload, pos, index)
+        entries.append(entry)
+    return Metadata(entries), pos
+
+
+def _read_usual(payload: Payload, pos: int) -> tuple[MetadataEntry, int] | None:
+    """Read the usual entry in place; None for every other, and for what is none."""
+    size = payload[pos]
+    tag_at = pos + size + 1
+    if size > _SHORT or tag_at + 1 >= len(payload):
+        return None
+    key = _known_key(bytes(payload[pos + 1 : tag_at]))
+    tag, size = payload[tag_at], payload[tag_at + 1]
+    value: str | int = size
+    end = tag_at + 2
+    try:
+        if tag == 2:
+            if size > 127:
+                value, end = read_u64(payload, tag_at + 1, "")
+        elif tag or size > 127:
+            return None
+        else:
+            end += size
+            value = str(payload[tag_at + 2 : end], "utf-8")
+    except (UnicodeDecodeError, DecodeError):
+        return None
+    if key is None or end >= len(payload) or payload[end] > 127:
+        return None
+    return MetadataEntry(key, value, payload[end]), end + 1
+
+
+@lru_cache(maxsize=256)
+def _known_key(data: bytes) -> str | None:
+    """Return a key that a peer has sent; None if it is not UTF-8.
+
+    A peer uses few keys, and for each the entries share one text.
+    """
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _read_entry(payload: Payload, pos: int, index: int) -> tuple[MetadataEntry, int]:
+    where = f"$.metadata[{index}]"
+    key, pos = read_text(payload, pos, f"{where}.key")
+    tag = payload[pos]
+    value: str | bytes | int
+    if tag == 0:
+        value, pos = read_text(payload, pos + 1, f"{where}.value")
+    elif tag == 1:
+        data, pos = read_bytes(payload, pos + 1, f"{where}.value")
+        value = bytes(data)
+    elif tag == 2:
+        value, pos = read_u64(payload, pos + 1, f"{where}.value")
+    else:
+        bad(f"{where}.value", f"one of the tags 0 to 2, got {tag}")
+    flags, pos = read_u64(payload, pos, f"{where}.flags")
+    return MetadataEntry(key, value, flags), pos
