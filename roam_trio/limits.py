@@ -45,8 +45,7 @@ class Limits:
         unsent_replies: how many messages of the kind that cannot wait (credit,
             cancellations, pongs) are held while the peer does not read; beyond, the
             session ends.
-        unsent_reply_bytes: the same in bytes of those that carry metadata, as those do
-            that accept, reject or close a connection.
+        unsent_reply_bytes: the same in bytes: the encoded size of those messages.
         request_bytes: how many bytes the peer's requests without a response may have on
             one connection, together with the responses to them that a proxy holds;
             beyond, the session ends. Requests shorter than 2 KiB do not count, since
@@ -55,8 +54,7 @@ class Limits:
             time on one connection.
         early_items: how many channel messages of one connection are kept for channels
             that no handler has taken up yet.
-        early_bytes: the same in bytes: those of each item, and of each message of
-            another kind that carries metadata.
+        early_bytes: the same in bytes: the encoded size of those messages.
         unread_bytes: how many bytes of items may wait on the channels of one
             connection until they are received. Credit bounds their number.
         proxied_items: how many channel messages a proxy holds for one connection, as

@@ -113,7 +113,6 @@ from .service import (
 from .session import (
     BoxSessionFuture,
     ConnectionState,
-    Driver,
     DriverCaller,
     DriverChannelSink,
     DriverReplySink,
@@ -127,6 +126,9 @@ from .session import (
     UntilServed,
     acceptor,
     initiator,
+)
+from .session.connection_run import (
+    ConnectionRun as Driver,
 )
 from .wire.envelope import (
     MessageFamily,

@@ -1,6 +1,6 @@
 """Sessions: two peers on a conduit, with connections, requests and channels.
 
-`builders` sets one up, `session` runs it, `driver` runs a connection of it.
+`builders` sets one up, `session` runs it, `connection_run` runs a connection of it.
 """
 
 from ..service.descriptor import MethodDescriptor, ServiceDescriptor
@@ -16,7 +16,6 @@ from .caller import DriverCaller
 from .channels import DriverChannelSink
 from .connection import ConnectionHandle, ConnectionState
 from .connections import AcceptedConnection, ConnectionAcceptor
-from .driver import Driver
 from .keepalive import SessionKeepaliveConfig
 from .opening import SERVICE_KEY, OpenConnection
 from .proxy import ProxyAcceptor, proxy_connections
@@ -41,7 +40,6 @@ __all__ = [
     "ConnectionHandle",
     "ConnectionState",
     "ConnectionStatistics",
-    "Driver",
     "DriverCaller",
     "DriverChannelSink",
     "DriverReplySink",

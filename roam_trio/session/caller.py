@@ -13,7 +13,7 @@ from ..running import check_run
 from ..wire.messages import Encoded, RequestResponse
 
 if TYPE_CHECKING:
-    from .driver import Driver
+    from .connection_run import ConnectionRun
 
 __all__ = ["DriverCaller"]
 
@@ -25,10 +25,10 @@ class DriverCaller(Caller):
     one, and `close`, or dropping the last reference, takes one away.
     """
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, run: ConnectionRun) -> None:
+        self._run = run
         self._is_open = True
-        driver.liveness.hold()
+        run.liveness.hold()
 
     def call(
         self,
@@ -40,35 +40,35 @@ class DriverCaller(Caller):
     ) -> Coroutine[Any, Any, RequestResponse]:
         if not self._is_open:
             raise ConnectionLost("this caller has been closed")
-        return self._driver.requests.call(method_id, args, channels, metadata, self)
+        return self._run.requests.call(method_id, args, channels, metadata, self)
 
     def clone(self) -> DriverCaller:
         if not self._is_open:
             raise ConnectionLost("this caller has been closed")
-        return DriverCaller(self._driver)
+        return DriverCaller(self._run)
 
     def close(self) -> None:
         if self._is_open:
-            if self._driver.ended_because is None:
-                check_run(self._driver.token, "this caller")
+            if self._run.ended_because is None:
+                check_run(self._run.token, "this caller")
             self._is_open = False
-            self._driver.liveness.release()
+            self._run.liveness.release()
 
     def __del__(self) -> None:
-        if self._is_open and self._driver.ended_because is None:
-            self._driver.drop_later(self._driver.liveness.release)
+        if self._is_open and self._run.ended_because is None:
+            self._run.drop_later(self._run.liveness.release)
 
     async def closed(self) -> None:
-        await self._driver.closed()
+        await self._run.closed()
 
     @property
     def is_connected(self) -> bool:
-        return self._driver.ended_because is None
+        return self._run.ended_because is None
 
     @property
     def channel_binder(self) -> ChannelBinder:
-        return self._driver.binder
+        return self._run.binder
 
     def __repr__(self) -> str:
         state = "open" if self._is_open else "closed"
-        return f"<DriverCaller of connection {self._driver.connection_id}, {state}>"
+        return f"<DriverCaller of connection {self._run.connection_id}, {state}>"

@@ -1,4 +1,4 @@
-"""The two ends of a bound channel, as the driver of a connection sees them.
+"""The two ends of a bound channel, as the run of their connection sees them.
 
 An `OutgoingChannel` spends credit and an `IncomingChannel` grants it
 (`rpc.flow-control`). What the peer's messages change is changed by synchronous

@@ -10,7 +10,7 @@ from ..rpc.handler import Handler, NoService
 from ..running import check_run
 from ..wire.messages import ConnectionSettings
 from .caller import DriverCaller
-from .driver import Driver
+from .connection_run import ConnectionRun
 from .until_served import UntilServed
 
 __all__ = ["ConnectionHandle", "ConnectionState"]
@@ -31,11 +31,11 @@ class ConnectionHandle:
 
     def __init__(
         self,
-        driver: Driver,
+        run: ConnectionRun,
         metadata: Metadata,
         close: Callable[[int, Metadata], None],
     ) -> None:
-        self._driver = driver
+        self._run = run
         self._metadata = metadata
         self._close = close
         self._caller: DriverCaller | None = None
@@ -43,17 +43,17 @@ class ConnectionHandle:
     @property
     def connection_id(self) -> int:
         """Its number; 0 is the root connection."""
-        return self._driver.connection_id
+        return self._run.connection_id
 
     @property
     def settings(self) -> ConnectionSettings:
         """The settings that this side has told the peer."""
-        return self._driver.ours
+        return self._run.ours
 
     @property
     def peer_settings(self) -> ConnectionSettings:
         """The settings that the peer has told this side."""
-        return self._driver.theirs
+        return self._run.theirs
 
     @property
     def peer_metadata(self) -> Metadata:
@@ -67,37 +67,37 @@ class ConnectionHandle:
         Whoever is to keep it alive longer takes a `Caller.clone`.
         """
         if self._caller is None:
-            self._caller = DriverCaller(self._driver)
+            self._caller = DriverCaller(self._run)
         return self._caller
 
     @property
     def state(self) -> ConnectionState:
         """The state it is in."""
-        if self._driver.ended_because is None:
+        if self._run.ended_because is None:
             return ConnectionState.OPEN
         return ConnectionState.CLOSED
 
     @property
     def ended_because(self) -> BaseException | None:
         """The reason why it has ended; None while it is open."""
-        return self._driver.ended_because
+        return self._run.ended_because
 
     @property
-    def driver(self) -> Driver:
-        """The driver that runs it; for the session layer."""
-        return self._driver
+    def connection_run(self) -> ConnectionRun:
+        """What runs it; for the session layer."""
+        return self._run
 
     def serve(self, handler: Handler | None) -> None:
         """Answer the peer's requests on this connection with `handler` from now on;
         with None, every method is unknown. What `UntilServed` holds is answered now."""
-        before, now = self._driver.handler, handler or NoService()
-        self._driver.handler = now
+        before, now = self._run.handler, handler or NoService()
+        self._run.handler = now
         if isinstance(before, UntilServed):
             before.serve(now)
 
     async def closed(self) -> None:
         """Wait until it has ended."""
-        await self._driver.closed()
+        await self._run.closed()
 
     def close(self, metadata: MetadataLike = ()) -> None:
         """Close a virtual connection at once, and tell the peer (`connection.close`).
@@ -111,8 +111,8 @@ class ConnectionHandle:
         if self.connection_id == 0:
             raise ValueError("the root connection ends with its session: end that")
         checked = Metadata.of(metadata)
-        if self._driver.ended_because is None:
-            check_run(self._driver.token, "this connection")
+        if self._run.ended_because is None:
+            check_run(self._run.token, "this connection")
             self._close(self.connection_id, checked)
 
     def close_if_virtual(self) -> None:

@@ -2,7 +2,7 @@
 
     opening   this side has asked, and waits for the peer's answer
     deciding  the peer has asked, and the `ConnectionAcceptor` is deciding
-    open      there is a driver, which gets the connection's messages
+    open      there is a `ConnectionRun`, which gets the connection's messages
 
 What a message does is decided synchronously, in the reader of the session. Only
 `Connections.open` waits, and the acceptor may.
@@ -41,10 +41,10 @@ from ..wire.messages import (
     Message,
 )
 from .connection import ConnectionHandle
-from .driver import Driver
+from .connection_run import ConnectionRun
 from .handshake import Agreed
+from .held_messages import encoded_size
 from .outbox import Outbox
-from .weight import weight
 
 __all__ = ["AcceptedConnection", "ConnectionAcceptor", "Connections"]
 
@@ -149,7 +149,7 @@ class Connections:
         on_gone: Callable[[], None],
         on_quiet: Callable[[], None],
     ) -> None:
-        self.drivers: dict[int, Driver] = {}
+        self.runs: dict[int, ConnectionRun] = {}
         self.refusing: str | None = None
         """The reason why new connections are refused, if they are."""
         self._outbox = outbox
@@ -182,12 +182,12 @@ class Connections:
             self._unsent
             or self._opening
             or self._deciding
-            or len(self.drivers) > (0 in self.drivers)
+            or len(self.runs) > (0 in self.runs)
         )
 
     # ------------------------------------------------------------ made here
 
-    def add_root(self, agreed: Agreed, handler: Handler | None) -> Driver:
+    def add_root(self, agreed: Agreed, handler: Handler | None) -> ConnectionRun:
         """Open the root connection, as the handshake has settled it."""
         return self._add(0, agreed.ours, agreed.theirs, handler)
 
@@ -225,7 +225,7 @@ class Connections:
         self, ours: ConnectionSettings, metadata: Metadata, handler: Handler | None
     ) -> tuple[int, _Opening]:
         try:
-            permit = await self.drivers[0].reserve()
+            permit = await self.runs[0].reserve()
         except (LinkError, ConduitError) as error:
             raise _lost(self._ended_because or error) from error
         with permit:
@@ -256,21 +256,21 @@ class Connections:
 
     def close(self, connection_id: int, metadata: Metadata) -> None:
         """Close a virtual connection at once; harmless when it is not open."""
-        driver = self.drivers.get(connection_id)
-        if driver is None:
+        run = self.runs.get(connection_id)
+        if run is None:
             return
         self._outbox.push(ConnectionClose(connection_id, metadata))
-        if connection_id in self.drivers:  # and the link, and all, has not just ended
-            self._remove(driver, ConnectionClosed("us", metadata))
+        if connection_id in self.runs:  # and the link, and all, has not just ended
+            self._remove(run, ConnectionClosed("us", metadata))
 
     def end(self, because: RoamTrioError) -> None:
         """The session has ended, and every connection with it. Nothing is sent."""
         self._ended_because = because
         self.refusing = str(because)
-        drivers = list(self.drivers.values())
-        self.drivers.clear()
-        for driver in drivers:
-            driver.end(because)
+        runs = list(self.runs.values())
+        self.runs.clear()
+        for run in runs:
+            run.end(because)
         for opening in self._opening.values():
             opening.error = _lost(because)
             opening.answered.set()
@@ -286,13 +286,13 @@ class Connections:
     def refuse(self, because: str) -> None:
         """Refuse new calls and connections, on both sides, from now on."""
         self.refusing = because
-        for driver in self.drivers.values():
-            driver.refuse(because)
+        for run in self.runs.values():
+            run.refuse(because)
 
     @property
     def are_quiet(self) -> bool:
         """True if no call is in flight anywhere, and no channel is open."""
-        return all(driver.is_quiet for driver in self.drivers.values())
+        return all(run.is_quiet for run in self.runs.values())
 
     # ------------------------------------------------------------ messages
 
@@ -328,7 +328,7 @@ class Connections:
                 f"connection {connection_id} has not the parity of its opener, "
                 f"{self._parity.other().name.lower()}"
             )
-        if connection_id in self.drivers or connection_id in self._deciding:
+        if connection_id in self.runs or connection_id in self._deciding:
             return f"connection {connection_id} is open, and was opened again"
         return None
 
@@ -372,14 +372,14 @@ class Connections:
         ours = ConnectionSettings(
             theirs.parity.other(), accepted.max_concurrent_requests
         )
-        driver = self._add(message.connection_id, ours, theirs, accepted.handler)
+        run = self._add(message.connection_id, ours, theirs, accepted.handler)
         # It is there to be ended if the link, as this shows, has ended.
         self._outbox.push(
             ConnectionAccept(message.connection_id, ours, accepted.metadata)
         )
         if accepted.setup is not None:
-            handle = ConnectionHandle(driver, message.metadata, self.close)
-            driver.start_soon(
+            handle = ConnectionHandle(run, message.metadata, self.close)
+            run.start_soon(
                 _logged,
                 "the setup of",
                 message.connection_id,
@@ -398,10 +398,10 @@ class Connections:
             opening.answered.set()
             self._on_gone()
             return
-        driver = self._add(
+        run = self._add(
             message.connection_id, opening.ours, message.settings, opening.handler
         )
-        opening.handle = ConnectionHandle(driver, message.metadata, self.close)
+        opening.handle = ConnectionHandle(run, message.metadata, self.close)
         opening.answered.set()
 
     def on_reject(self, message: ConnectionReject) -> None:
@@ -426,12 +426,12 @@ class Connections:
         connection_id = message.connection_id
         if connection_id == 0:
             raise RemoteProtocolError("connection 0, the root, was closed")
-        driver = self.drivers.get(connection_id)
+        run = self.runs.get(connection_id)
         opening = self._opening.pop(connection_id, None)
         deciding = self._deciding.get(connection_id)
         closed = ConnectionClosed("peer", message.metadata)
-        if driver is not None:
-            self._remove(driver, closed)
+        if run is not None:
+            self._remove(run, closed)
         elif opening is not None:
             opening.error = ConnectionLost(str(closed))
             opening.error.__cause__ = closed
@@ -476,7 +476,7 @@ class Connections:
     def _on_stray_answer(self, message: ConnectionAccept | ConnectionReject) -> None:
         """The answer to an opening that this side has given up, or has not made."""
         connection_id = message.connection_id
-        if connection_id in self.drivers or not self._parity.owns(connection_id):
+        if connection_id in self.runs or not self._parity.owns(connection_id):
             self._refuse_stray(message, "is not being opened")
         self.on_stray(message)
 
@@ -490,7 +490,7 @@ class Connections:
     # ------------------------------------------------------------ the table
 
     def _count(self) -> int:
-        return len(self.drivers) + len(self._opening) + len(self._deciding) - 1
+        return len(self.runs) + len(self._opening) + len(self._deciding) - 1
 
     def _add(
         self,
@@ -498,8 +498,8 @@ class Connections:
         ours: ConnectionSettings,
         theirs: ConnectionSettings,
         handler: Handler | None,
-    ) -> Driver:
-        driver = self.drivers[connection_id] = Driver(
+    ) -> ConnectionRun:
+        run = self.runs[connection_id] = ConnectionRun(
             connection_id,
             ours,
             theirs,
@@ -512,13 +512,13 @@ class Connections:
             on_quiet=self._on_quiet,
         )
         if self.refusing is not None:
-            driver.refuse(self.refusing)
-        return driver
+            run.refuse(self.refusing)
+        return run
 
     def _hold(self, message: ConnectionOpen | ConnectionAccept) -> bool:
         """Count what comes with a connection; False if that is too much."""
         if message.metadata:
-            size = weight(message)
+            size = encoded_size(message)
             if self._bytes + size > self._limits.connection_bytes:
                 return False
             self._weights[message.connection_id] = size
@@ -529,10 +529,10 @@ class Connections:
         """A connection has ended, or will not be opened."""
         self._bytes -= self._weights.pop(connection_id, 0)
 
-    def _remove(self, driver: Driver, because: RoamTrioError) -> None:
-        del self.drivers[driver.connection_id]
-        self._let_go(driver.connection_id)
-        driver.end(because)
+    def _remove(self, run: ConnectionRun, because: RoamTrioError) -> None:
+        del self.runs[run.connection_id]
+        self._let_go(run.connection_id)
+        run.end(because)
         self._on_quiet()
         self._on_gone()
 

@@ -31,7 +31,7 @@ from ..limits import DEFAULT_LIMITS
 from ..logs import Log
 from ..metadata import Metadata
 from ..wire.messages import Message
-from .weight import weight
+from .held_messages import encoded_size
 
 __all__ = ["Outbox"]
 
@@ -116,7 +116,7 @@ class Outbox:
                 except PayloadTooLarge as error:
                     self._tx.send_nowait(_without_metadata(message, error))
                 return
-            size = weight(message)
+            size = encoded_size(message)
         except RoamTrioError as error:
             self.fail(error)
             return
@@ -173,7 +173,7 @@ class Outbox:
             permit.send(message)
         except PayloadTooLarge as error:  # and the permit is used up
             short = _without_metadata(message, error)
-            size = weight(short)
+            size = encoded_size(short)
             self._kept.insert(0, (short, size))
             self._kept_bytes += size
 

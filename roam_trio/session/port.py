@@ -1,7 +1,7 @@
 """Interfaces of a connection for its requests and channels: no more than they use.
 
 They know the connection by these interfaces alone, so each can be tested with a
-stand-in, and none of them imports the `Driver`, which is above them.
+stand-in, and none of them imports the `ConnectionRun`, which is above them.
 """
 
 from __future__ import annotations

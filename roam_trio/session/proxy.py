@@ -49,10 +49,10 @@ from ..wire.messages import (
     joined,
 )
 from .connection import ConnectionHandle, ConnectionState
+from .connection_run import ConnectionRun
 from .connections import AcceptedConnection
-from .driver import Driver
+from .held_messages import encoded_size, payload_behind
 from .until_served import UntilServed
-from .weight import payload_behind, weight
 
 if TYPE_CHECKING:
     from .session import Session
@@ -89,7 +89,7 @@ async def proxy_connections(first: ConnectionHandle, second: ConnectionHandle) -
     Raises:
         ValueError: the two are one.
     """
-    if first.driver is second.driver:
+    if first.connection_run is second.connection_run:
         raise ValueError("a connection cannot be joined to itself: open a second one")
     await _Proxy(first, second).run()
 
@@ -158,8 +158,8 @@ class _Proxy:
     def __init__(self, first: ConnectionHandle, second: ConnectionHandle) -> None:
         self._sides = (first, second)
         self._lanes = (
-            Lane(first.driver, self.fail),
-            Lane(second.driver, self.fail),
+            Lane(first.connection_run, self.fail),
+            Lane(second.connection_run, self.fail),
         )
         self._because: Metadata = NO_METADATA
         self._scope = trio.CancelScope()
@@ -198,7 +198,7 @@ class _Proxy:
     async def _deliver_what_is_left(self) -> None:
         """One side has ended, after it had sent this."""
         lane = self._lanes[0 if self._ended is self._sides[1] else 1]
-        with trio.move_on_after(lane.driver.limits.close_seconds):
+        with trio.move_on_after(lane.connection.limits.close_seconds):
             await lane.delivered()
 
     def fail(self, why: str) -> None:
@@ -216,7 +216,7 @@ class _Proxy:
             if side.connection_id:
                 side.close(self._because)
             else:
-                side.driver.reset_relays()
+                side.connection_run.reset_relays()
                 side.serve(None)
         self.over.set()
 
@@ -235,8 +235,8 @@ class Lane:
     held for a channel that has been reset, or whose request failed, is dropped.
     """
 
-    def __init__(self, driver: Driver, fail: Callable[[str], None]) -> None:
-        self.driver = driver
+    def __init__(self, connection: ConnectionRun, fail: Callable[[str], None]) -> None:
+        self.connection = connection
         self._fail = fail
         self._held: deque[ChannelMessage | trio.Event] = deque()
         self._count = 0
@@ -248,10 +248,10 @@ class Lane:
 
     def forward(self, message: ChannelMessage) -> None:
         """Send `message`, or hold it until there is room. Never waits."""
-        if not self._is_open or not self.driver.has_relay(message.channel_id):
+        if not self._is_open or not self.connection.has_relay(message.channel_id):
             return
-        if not self._held and self.driver.outbox.has_room():
-            self._send(self.driver.outbox.send_nowait, message)
+        if not self._held and self.connection.outbox.has_room():
+            self._send(self.connection.outbox.send_nowait, message)
         elif self.weigh(message):
             self.hold(message)
 
@@ -265,8 +265,8 @@ class Lane:
         if not self._is_open:
             return False
         self._count += 1
-        self._bytes += weight(message)
-        limits = self.driver.limits
+        self._bytes += encoded_size(message)
+        limits = self.connection.limits
         if self._count > limits.proxied_items:
             self._fail(_too_much("messages", limits.proxied_items, "proxied_items"))
         elif self._bytes > limits.proxied_bytes:
@@ -276,7 +276,7 @@ class Lane:
     def unweigh(self, message: ChannelMessage) -> None:
         """A message is held no longer."""
         self._count -= 1
-        self._bytes -= weight(message)
+        self._bytes -= encoded_size(message)
 
     async def run(self) -> None:
         """Send what is held as room comes, until cancelled."""
@@ -284,7 +284,7 @@ class Lane:
             if not self._held:
                 await self._arrived.park()
             try:
-                with await self.driver.outbox.reserve() as permit:
+                with await self.connection.outbox.reserve() as permit:
                     message = self._next()
                     if message is not None:
                         self._send(permit.send, message)
@@ -299,7 +299,7 @@ class Lane:
                 first.set()
                 continue
             self.unweigh(first)
-            if self.driver.has_relay(first.channel_id):
+            if self.connection.has_relay(first.channel_id):
                 return first
         return None
 
@@ -312,7 +312,7 @@ class Lane:
         except RoamTrioError:
             return  # as in `run`
         if isinstance(message, ChannelClose | ChannelReset):
-            self.driver.remove_relay(message.channel_id)
+            self.connection.remove_relay(message.channel_id)
 
     async def reached(self) -> None:
         """Wait until all that is held now has been sent: what follows cannot overtake
@@ -353,7 +353,7 @@ class Lane:
 
     def __repr__(self) -> str:
         return (
-            f"<Lane to connection {self.driver.connection_id}: "
+            f"<Lane to connection {self.connection.connection_id}: "
             f"{self._count} messages held, of {self._bytes} bytes>"
         )
 
@@ -422,7 +422,7 @@ class _Forwarder:
                 channels.part()
             raise
         self._back.begin_response()
-        near, size = self._back.driver, payload_behind(response.ret)
+        near, size = self._back.connection, payload_behind(response.ret)
         try:
             if channels is not None and _was_never_handled(response.ret):
                 channels.part()
@@ -504,7 +504,7 @@ class _End:
         self._there = there
         self._request = request
         self._other: int | None = None
-        lane.driver.add_relay(number, self)
+        lane.connection.add_relay(number, self)
 
     def join(self, other: int) -> None:
         """The request is about to be sent, and `other` is the number there."""
@@ -514,9 +514,9 @@ class _End:
     def part(self) -> None:
         """Relay nothing more, either way."""
         self._request = None
-        self._lane.driver.remove_relay(self.number)
+        self._lane.connection.remove_relay(self.number)
         if self._other is not None:
-            self._there.driver.remove_relay(self._other)
+            self._there.connection.remove_relay(self._other)
 
     def on_message(self, message: ChannelMessage) -> None:
         """See `Relay`."""
@@ -532,7 +532,7 @@ class _End:
 
     def translated(self, message: ChannelMessage) -> ChannelMessage:
         """`message` as the other side is to get it. A last one ends this side."""
-        connection_id, number = self._there.driver.connection_id, self._other
+        connection_id, number = self._there.connection.connection_id, self._other
         assert number is not None
         match message:
             case ChannelItem():
@@ -543,5 +543,5 @@ class _End:
                 kind: type[ChannelClose | ChannelReset] = ChannelClose
             case ChannelReset():
                 kind = ChannelReset
-        self._lane.driver.remove_relay(self.number)
+        self._lane.connection.remove_relay(self.number)
         return kind(connection_id, number, message.metadata.propagated())

@@ -66,8 +66,8 @@ from ..wire.messages import (
     RequestResponse,
 )
 from .connection import ConnectionHandle, ConnectionState
+from .connection_run import ON_MESSAGE, ConnectionRun
 from .connections import ConnectionAcceptor, Connections
-from .driver import ON_MESSAGE, Driver
 from .handshake import Agreed
 from .keepalive import Keepalive, SessionKeepaliveConfig
 from .opening import OpenConnection
@@ -126,7 +126,7 @@ class Session:
         self._keepalive_config = keepalive
         self._keepalive: Keepalive | None = None
         self._connections: Connections | None = None
-        self._drivers: dict[int, Driver] = {}
+        self._runs: dict[int, ConnectionRun] = {}
         self._root: ConnectionHandle | None = None
         self._root_unused = False
         self._is_reading = False
@@ -243,7 +243,7 @@ class Session:
         Raises:
             ValueError: it is the root, or is not open.
         """
-        if connection_id == 0 or connection_id not in self._drivers:
+        if connection_id == 0 or connection_id not in self._runs:
             raise ValueError(
                 f"expected the number of an open virtual connection, "
                 f"got {connection_id}"
@@ -290,7 +290,7 @@ class Session:
     def statistics(self) -> SessionStatistics:
         """Return what the session does and holds now; never waits."""
         return SessionStatistics(
-            tuple(driver.statistics() for driver in self._drivers.values()),
+            tuple(run.statistics() for run in self._runs.values()),
             self._tx.statistics(),
             self._rx.statistics(),
             self._outbox.kept,
@@ -372,14 +372,14 @@ class Session:
                 on_gone=self._end_if_unused,
                 on_quiet=self._on_quiet,
             )
-            self._drivers = connections.drivers
-            driver = connections.add_root(agreed, self._handler)
+            self._runs = connections.runs
+            run = connections.add_root(agreed, self._handler)
             if self._keepalive_config is not None:
                 self._keepalive = Keepalive(
                     self._keepalive_config, self._outbox, self._end
                 )
                 nursery.start_soon(self._keepalive.run)
-            self._root = ConnectionHandle(driver, agreed.metadata, connections.close)
+            self._root = ConnectionHandle(run, agreed.metadata, connections.close)
             task_status.started(self)
             await self._read()
 
@@ -462,16 +462,16 @@ class Session:
         A request or a response that came alone sets off one message, most likely:
         whoever sends it writes it too.
         """
-        drivers = self._drivers
+        runs = self._runs
         number, message = 0, None
         self._last_message = None
         self._tx.cork()
         try:
             for number, message in enumerate(messages, 1):  # noqa: B007
                 act = ON_MESSAGE.get(type(message))
-                driver = drivers.get(message.connection_id)
-                if act is not None and driver is not None:
-                    act(driver, message)
+                run = runs.get(message.connection_id)
+                if act is not None and run is not None:
+                    act(run, message)
                 else:
                     self._act_on(message)
                 if self._ended_because is not None:
@@ -610,7 +610,7 @@ class Session:
         ConnectionReject: _on_connection,
         ConnectionClose: _on_connection,
     }
-    """Methods of a session for the messages that belong to no connection's driver."""
+    """Methods of a session for the messages that belong to no connection's run."""
 
     def __repr__(self) -> str:
         if self._root is None:
@@ -618,12 +618,12 @@ class Session:
         elif self._ended_because is not None:
             state = f"ended: {self._ended_because}"
         else:
-            drivers = self._drivers.values()
+            runs = self._runs.values()
             state = (
-                f"open: {len(drivers)} connections, "
-                f"{sum(driver.requests.in_flight for driver in drivers)} calling, "
-                f"{sum(driver.answering for driver in drivers)} answering, "
-                f"{sum(driver.channels for driver in drivers)} channels"
+                f"open: {len(runs)} connections, "
+                f"{sum(run.requests.in_flight for run in runs)} calling, "
+                f"{sum(run.answering for run in runs)} answering, "
+                f"{sum(run.channels for run in runs)} channels"
             )
         return f"<Session {state}>"
 

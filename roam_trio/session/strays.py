@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..errors import LimitExceeded
 from ..limits import Limits
 from ..wire.messages import ChannelMessage
-from .weight import weight
+from .held_messages import HeldMessages
 
 __all__ = ["Strays"]
 
@@ -22,16 +21,15 @@ class Strays:
     """Messages of one connection for channels that are not bound, kept or
     remembered."""
 
-    __slots__ = ("_early", "_ended", "_limits", "bytes", "count", "late")
+    __slots__ = ("_early", "_ended", "_limits", "held", "late")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._early: dict[int, deque[ChannelMessage]] = {}
         self._ended: dict[int, None] = {}
-        self.count = 0
-        """Number of messages that are kept."""
-        self.bytes = 0
-        """Number of bytes that are kept; see `weight`."""
+        self.held = HeldMessages(
+            limits, "early_items", "early_bytes", "wait for channels that are not bound"
+        )
         self.late = 0
         """Number of messages that came too late."""
 
@@ -45,12 +43,7 @@ class Strays:
         if channel_id in self._ended:
             self.late += 1
             return
-        self.count += 1
-        if self.count > self._limits.early_items:
-            raise LimitExceeded("early_items", _too_many(channel_id))
-        self.bytes += weight(message)
-        if self.bytes > self._limits.early_bytes:
-            raise LimitExceeded("early_bytes", _too_many(channel_id))
+        self.held.add(message)
         self._early.setdefault(channel_id, deque()).append(message)
 
     def take(self, channel_id: int) -> deque[ChannelMessage]:
@@ -58,8 +51,8 @@ class Strays:
         if not self._early:
             return _NOTHING
         messages = self._early.pop(channel_id, _NOTHING)
-        self.count -= len(messages)
-        self.bytes -= sum(map(weight, messages))
+        for message in messages:
+            self.held.remove(message)
         return messages
 
     def has_ended(self, channel_id: int) -> bool:
@@ -77,14 +70,7 @@ class Strays:
         """The connection has ended."""
         self._early.clear()
         self._ended.clear()
-        self.count = self.bytes = 0
+        self.held.clear()
 
 
 _NOTHING: deque[ChannelMessage] = deque(maxlen=0)
-
-
-def _too_many(channel_id: int) -> str:
-    return (
-        f"channel {channel_id} belongs to no call yet, and too much has come for "
-        "channels like it"
-    )

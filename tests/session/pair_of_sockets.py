@@ -54,7 +54,7 @@ _ROLES = {
     "builders._Builder.run": "session",
     "session.Session._pump": "pump",
     "reply.DriverReplySink.run": "handler",
-    "driver.Driver.run": "nursery",
+    "connection_run.ConnectionRun.run": "nursery",
 }
 
 

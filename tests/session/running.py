@@ -14,7 +14,8 @@ from roam_trio.metadata import NO_METADATA
 from roam_trio.rpc.handler import Handler, ReplySink
 from roam_trio.schema import Credit, i32, i64, u8, u32
 from roam_trio.service import Dispatcher, MethodDescriptor, describe
-from roam_trio.session import Driver, Session, acceptor, initiator
+from roam_trio.session import Session, acceptor, initiator
+from roam_trio.session.connection_run import ConnectionRun
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelItem,
@@ -89,15 +90,15 @@ def caller_of(session: Session) -> Streams:
     return client(Streams, session.caller)
 
 
-def driver_of(session: Session) -> Driver:
-    """The driver of the root connection, to see what it holds."""
-    return session.root._driver
+def run_of(session: Session) -> ConnectionRun:
+    """What runs the root connection, to see what it holds."""
+    return session.root.connection_run
 
 
 def idle(session: Session) -> bool:
-    """Whether the driver holds no call and no channel."""
-    return repr(driver_of(session)) == (
-        "<Driver of connection 0: 0 answering, 0 calling, 0 channels out, 0 in>"
+    """Whether the root connection holds no call and no channel."""
+    return repr(run_of(session)) == (
+        "<ConnectionRun 0: 0 answering, 0 calling, 0 channels out, 0 in>"
     )
 
 

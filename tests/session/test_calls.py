@@ -758,7 +758,7 @@ async def test_request_that_comes_as_the_session_is_cancelled_is_let_go() -> Non
         await trio.sleep_forever()
         raise AssertionError
 
-    for _ in range(20):  # the reader or the driver may be the first to run
+    for _ in range(20):  # the reader or the connection may be the first to run
         link, peer = link_to_peer()
         await peer.say(HelloYourself(0, ConnectionSettings(Parity.EVEN)))
         async with trio.open_nursery() as nursery:

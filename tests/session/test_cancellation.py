@@ -36,11 +36,11 @@ from .running import (
     WithPeer,
     call_of,
     caller_of,
-    driver_of,
     idle,
     item,
     join,
     response,
+    run_of,
     streams,
 )
 
@@ -61,7 +61,7 @@ async def test_cancelled_call_tells_the_peer_and_ignores_the_late_response(
         await wait_all_tasks_blocked()
         assert call.was_cancelled
         # Its id and its slot are in use until the response comes.
-        assert "1 calling" in repr(driver_of(session))
+        assert "1 calling" in repr(run_of(session))
         following = Task(nursery, caller_of(session).add, 3, 4)
         assert await peer.heard_nothing_more()
         await peer.say(response(1, b"\x00\x03"))

@@ -416,19 +416,19 @@ async def test_memory_of_closed_connections_is_given_back(
         accepting={"on_connection": acceptor, "limits": Limits(connections=10)},
         limits=Limits(connections=10),
     )
-    drivers: list[weakref.ref[object]] = []
+    runs: list[weakref.ref[object]] = []
     for _ in range(50):
         async with await left.open_connection() as connection:
             await wait_all_tasks_blocked()
             assert await streams_on(connection).add(1, 2) == 3
-            drivers.append(weakref.ref(connection.driver))
-            drivers.append(weakref.ref(acceptor.handles.pop().driver))
+            runs.append(weakref.ref(connection.connection_run))
+            runs.append(weakref.ref(acceptor.handles.pop().connection_run))
         acceptor.asked.clear()
     del connection
     await has_only_the_root(left)
     await has_only_the_root(right)
     gc.collect()
-    assert [ref for ref in drivers if ref() is not None] == []
+    assert [ref for ref in runs if ref() is not None] == []
     for session in (left, right):
         connections = session._connections
         assert connections is not None

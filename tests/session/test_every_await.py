@@ -38,6 +38,7 @@ from roam_trio.session import (
     initiator,
     proxy_connections,
 )
+from roam_trio.session.connection_run import ConnectionRun
 from roam_trio.session.opening import SERVICE_KEY
 from roam_trio.wire.messages import ConnectionSettings
 
@@ -322,7 +323,7 @@ CASES = [
             roam_trio.Rx.recv,
             roam_trio.Rx.__anext__,
             roam_trio.DriverChannelSink.send,
-            roam_trio.Driver.reserve,
+            ConnectionRun.reserve,
         ),
     ),
     Case(
@@ -346,7 +347,7 @@ CASES = [
         waiting_for_the_end_of_a_connection,
         (
             roam_trio.ConnectionHandle.closed,
-            roam_trio.Driver.closed,
+            ConnectionRun.closed,
             roam_trio.DriverCaller.closed,
             roam_trio.ErasedCaller.closed,
             roam_trio.NoopCaller.closed,
@@ -492,7 +493,7 @@ ENDS: list[tuple[Callable[[trio.Nursery], Awaitable[None]], tuple[Any, ...]]] = 
             roam_trio.Session.run,
             roam_trio.Session.shutdown,
             roam_trio.Session.closed,
-            roam_trio.Driver.run,
+            ConnectionRun.run,
         ),
     ),
     (

@@ -51,7 +51,7 @@ CLOSE = "01 06 00"
 
 def callers(connection: ConnectionHandle) -> int:
     """How many callers it has, by the statistics."""
-    return connection.driver.statistics().callers
+    return connection.connection_run.statistics().callers
 
 
 # ------------------------------------------------------------ virtual connections

@@ -181,8 +181,8 @@ FAULTS = [
     ),
     pytest.param(
         [on(1, item(40, 1)) for _ in range(5)],
-        "channel 40 belongs to no call yet, and too much has come for channels like "
-        "it (limit: early_items)",
+        "channel 40: 5 messages wait for channels that are not bound, at most 4 may "
+        "(limit: early_items)",
         LIMITED,
         id="too many early items",
     ),
@@ -327,7 +327,7 @@ async def test_two_sessions_agree_on_who_broke_it(nursery: trio.Nursery) -> None
 
     left, right = await join(nursery, accepting={"on_connection": Acceptor()})
     connection = await left.open_connection()
-    connection.driver.outbox.push(ConnectionClose(0))
+    connection.connection_run.outbox.push(ConnectionClose(0))
     await left.closed()
     await right.closed()
     assert str(right.ended_because) == (

@@ -596,7 +596,7 @@ class TestStalling:
         ("limits", "limit", "count"),
         [
             (Limits(proxied_items=5), "(limit: proxied_items)", 7),
-            (Limits(proxied_bytes=50), "(limit: proxied_bytes)", 7),
+            (Limits(proxied_bytes=75), "(limit: proxied_bytes)", 7),
         ],
     )
     async def test_too_much_for_one_side_closes_these_two_only(
@@ -633,7 +633,7 @@ class TestStalling:
             await far.hears(far.cancel(1), ConnectionClose(far.id, close.metadata))
 
     async def test_what_has_been_sent_counts_no_longer(self) -> None:
-        options = {"limits": Limits(proxied_items=5, proxied_bytes=50)}
+        options = {"limits": Limits(proxied_items=5, proxied_bytes=75)}
         async with Joined(
             far=1, far_most=1, near_accepts=64, far_options=options
         ) as joined:

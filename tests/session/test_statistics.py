@@ -24,8 +24,8 @@ from tests.session.running import (
     Task,
     WithPeer,
     caller_of,
-    driver_of,
     join,
+    run_of,
     streams,
 )
 
@@ -101,13 +101,13 @@ async def test_channels_show_direction_credit_and_what_waits(
         ChannelStatistics(3, "out", 13, 0),
     }
     assert "2 channels" in repr(ours)
-    assert repr(driver_of(theirs)) == (
-        "<Driver of connection 0: 1 answering, 0 calling, 1 channels out, 1 in>"
+    assert repr(run_of(theirs)) == (
+        "<ConnectionRun 0: 1 answering, 0 calling, 1 channels out, 1 in>"
     )
-    assert {repr(each) for each in driver_of(ours).outgoing.values()} == {
+    assert {repr(each) for each in run_of(ours).outgoing.values()} == {
         "<channel 1 out, open, credit 11>"
     }
-    assert {repr(each) for each in driver_of(ours).incoming.values()} == {
+    assert {repr(each) for each in run_of(ours).incoming.values()} == {
         "<channel 3 in, open, 3 queued, allowance 13>"
     }
     assert back is not None
@@ -181,10 +181,10 @@ async def test_no_data_of_users_shows(
     await tx.send(USER_DATA)
     await trio.testing.wait_all_tasks_blocked()
     for session in (ours, theirs):
-        driver = driver_of(session)
-        shown: list[Any] = [session, session.statistics(), session.root, driver]
-        shown += [session.caller, *driver.incoming.values(), *driver.outgoing.values()]
-        shown += [driver.outbox, tx, rx]
+        run = run_of(session)
+        shown: list[Any] = [session, session.statistics(), session.root, run]
+        shown += [session.caller, *run.incoming.values(), *run.outgoing.values()]
+        shown += [run.outbox, tx, rx]
         assert USER_DATA not in "".join(map(repr, shown))
     nursery.cancel_scope.cancel()
 
@@ -211,7 +211,7 @@ def test_an_ended_session_still_tells() -> None:
         assert session.statistics().sent.payloads >= 1
         assert repr(session).startswith("<Session ended: ")
         assert repr(session.root) == "<ConnectionHandle 0, closed>"
-        assert "0 answering, 0 calling" in repr(driver_of(session))
+        assert "0 answering, 0 calling" in repr(run_of(session))
 
 
 def test_methods_that_nobody_has_named_show_their_identity() -> None:

@@ -13,7 +13,7 @@ from roam_trio.errors import ConnectionLost, LimitExceeded
 from roam_trio.metadata import Metadata
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.session import AcceptedConnection
-from roam_trio.session.weight import weight
+from roam_trio.session.held_messages import encoded_size
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
@@ -36,7 +36,7 @@ from roam_trio.wire.messages import (
 from tests.peer import Peer
 
 from .joined import METHOD, Joined
-from .running import Custom, Task, WithPeer, driver_of
+from .running import Custom, Task, WithPeer, run_of
 
 LARGE = Metadata.of({"x": bytes(1000)})
 EVEN = ConnectionSettings(Parity.EVEN)
@@ -61,7 +61,7 @@ async def test_early_messages_are_weighed_whatever_their_kind(kind: Kind) -> Non
         await peer.say(*(kind(100 + 2 * number) for number in range(3)))
         await wait_all_tasks_blocked()
         assert session.ended_because is None
-        assert 3000 <= driver_of(session)._strays.bytes <= 3100
+        assert 3000 <= run_of(session)._strays.held.bytes <= 3100
         await peer.say(kind(200))
         error = await peer.hear(ProtocolError)
         assert error.description.endswith("(limit: early_bytes)")
@@ -80,8 +80,8 @@ async def test_early_messages_weigh_nothing_once_they_are_let_go_of(kind: Kind) 
     async with WithPeer(Custom(handle)) as (session, peer):
         await peer.say(RequestCall(0, 2, METHOD, (2,), Metadata(), b""), kind(2))
         await wait_all_tasks_blocked()
-        strays = driver_of(session)._strays
-        assert strays.bytes == weight(kind(2)) >= 1000
+        strays = run_of(session)._strays.held
+        assert strays.bytes == encoded_size(kind(2)) >= 1000
         gate.set()
         await peer.hear(RequestResponse)
         assert (strays.count, strays.bytes) == (0, 0)
@@ -180,7 +180,7 @@ async def test_requests_in_flight_are_weighed(metadata: Metadata, args: bytes) -
         gate.set()
         for _ in range(3):
             await peer.hear(RequestResponse)
-        assert driver_of(session)._request_bytes == 0
+        assert run_of(session)._request_bytes == 0
         gate = trio.Event()
         for number in (8, 10, 12):
             await call(number)

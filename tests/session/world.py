@@ -583,12 +583,12 @@ def _check_nobody_waits_in_vain(session: Session) -> None:
     """Whoever waits has what to wait for."""
     connections = session._connections
     assert connections is not None
-    for driver in connections.drivers.values():
-        for sending in driver.outgoing.values():
+    for run in connections.runs.values():
+        for sending in run.outgoing.values():
             assert not (sending._waiting and sending.credit)
-        for receiving in driver.incoming.values():
+        for receiving in run.incoming.values():
             assert not (receiving._waiting and receiving._queue)
-        requests = driver.requests
+        requests = run.requests
         assert not requests._slots or requests.in_flight == MOST_REQUESTS
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import trio
 
-from roam_trio import Driver, u64
+from roam_trio import u64
+from roam_trio.session.connection_run import ConnectionRun
 
 __all__ = ["KIB", "MIB", "Memory", "State", "memory_since_last_time", "state_now"]
 
@@ -41,12 +42,12 @@ class State(msgspec.Struct, frozen=True):
     """What a process holds besides.
 
     Attributes:
-        drivers: the connections that are open, and what they hold, as `repr` tells.
+        connections: the connections that are open, and what they hold, as `repr` tells.
         tasks: how many tasks live.
         files: how many file descriptors are open; 0 where that cannot be told.
     """
 
-    drivers: list[str]
+    connections: list[str]
     tasks: u64
     files: u64
 
@@ -85,7 +86,7 @@ def state_now() -> State:
         sorted(
             repr(found)
             for found in gc.get_objects()
-            if type(found) is Driver and found.ended_because is None
+            if type(found) is ConnectionRun and found.ended_because is None
         ),
         trio.lowlevel.current_statistics().tasks_living,
         len(os.listdir(_FILES)) if _FILES.exists() else 0,

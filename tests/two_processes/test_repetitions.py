@@ -26,8 +26,8 @@ a slot, unless slots are not freed."""
 WARM_UP = DEFAULT_LIMITS.channels + FEW
 """A connection remembers so many channels that have ended, so let them be there."""
 
-IDLE = "<Driver of connection 0: 0 answering, 0 calling, 0 channels out, 0 in>"
-ASKED = "<Driver of connection 0: 1 answering, 0 calling, 0 channels out, 0 in>"
+IDLE = "<ConnectionRun 0: 0 answering, 0 calling, 0 channels out, 0 in>"
+ASKED = "<ConnectionRun 0: 1 answering, 0 calling, 0 channels out, 0 in>"
 """A server's, while it answers what this is the answer to."""
 
 
@@ -75,10 +75,10 @@ async def assert_nothing_is_left(
     # The handlers that ended last answer before this does, and so all have answered.
     await workshop.until_waiting(0)
     server = await workshop.state()
-    assert server.drivers == [ASKED]
+    assert server.connections == [ASKED]
     assert server == server_before
     client = state_now()
-    assert client.drivers == [IDLE]
+    assert client.connections == [IDLE]
     assert client == client_before
 
 

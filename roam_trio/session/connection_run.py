@@ -1,7 +1,7 @@
-"""The driver of one connection: its requests in flight, its handlers, its channels.
+"""What runs one connection: its requests in flight, its handlers, its channels.
 
 The session's reader hands it every message of its connection, synchronously, and no
-method that does so waits. The driver wakes the task a message is for, or starts one.
+method that does so waits. It wakes the task a message is for, or starts one.
 What the peer may do is decided here; a message that breaks the protocol raises
 `SessionProtocolError`, and the session ends.
 """
@@ -44,15 +44,15 @@ from ..wire.messages import (
     joined,
 )
 from .channels import IncomingChannel, OutgoingChannel
+from .held_messages import payload_behind
 from .liveness import Liveness
 from .outbox import Outbox
 from .reply import DriverReplySink
 from .requests import EndedRequests, Requests
 from .statistics import ChannelStatistics, ConnectionStatistics
 from .strays import Strays
-from .weight import payload_behind
 
-__all__ = ["ON_MESSAGE", "Driver", "Relay"]
+__all__ = ["ON_MESSAGE", "ConnectionRun", "Relay"]
 
 
 class Relay(Protocol):
@@ -70,7 +70,7 @@ class Relay(Protocol):
 logger = Log("roam_trio.session")
 
 
-class Driver:
+class ConnectionRun:
     """Runs one connection.
 
     Args:
@@ -573,7 +573,7 @@ class Driver:
     def __repr__(self) -> str:
         joined = f", {len(self._relays)} proxied" if self._relays else ""
         return (
-            f"<Driver of connection {self.connection_id}: "
+            f"<ConnectionRun {self.connection_id}: "
             f"{len(self._answering)} answering, {self.requests.in_flight} calling, "
             f"{len(self.outgoing)} channels out, {len(self.incoming)} in{joined}>"
         )
@@ -587,43 +587,43 @@ def _do_nothing(*args: object) -> None:
 
 
 class _Binder(ChannelBinder):
-    """Makes the channels of a driver's connection."""
+    """Makes the channels of a run's connection."""
 
-    def __init__(self, driver: Driver, ids: IdAllocator) -> None:
-        self._driver = driver
+    def __init__(self, run: ConnectionRun, ids: IdAllocator) -> None:
+        self._run = run
         self._ids = ids
 
     def allocate(self) -> int:
         return self._ids.allocate()
 
     def sink(self, channel_id: int, plan: ChannelPlan) -> OutgoingChannel:
-        driver = self._driver
-        channel = OutgoingChannel(driver, channel_id, plan)
-        if driver.ended_because is not None:
-            channel.on_lost(driver.ended_because)
+        run = self._run
+        channel = OutgoingChannel(run, channel_id, plan)
+        if run.ended_because is not None:
+            channel.on_lost(run.ended_because)
         else:
-            driver.outgoing[channel_id] = channel
-            driver.bound(channel_id)
+            run.outgoing[channel_id] = channel
+            run.bound(channel_id)
         return channel
 
     def source(self, channel_id: int, plan: ChannelPlan) -> IncomingChannel:
-        driver = self._driver
-        channel = IncomingChannel(driver, channel_id, plan)
-        if driver.ended_because is not None:
-            channel.on_lost(driver.ended_because)
+        run = self._run
+        channel = IncomingChannel(run, channel_id, plan)
+        if run.ended_because is not None:
+            channel.on_lost(run.ended_because)
         else:
-            driver.incoming[channel_id] = channel
-            driver.bound(channel_id)
+            run.incoming[channel_id] = channel
+            run.bound(channel_id)
         return channel
 
 
-ON_MESSAGE: dict[type[Message], Callable[[Driver, Any], None]] = {
-    RequestCall: Driver.on_call,
-    RequestResponse: Driver.on_response,
-    RequestCancel: Driver.on_cancel,
-    ChannelItem: Driver.on_item,
-    ChannelGrantCredit: Driver.on_credit,
-    ChannelClose: Driver.on_close,
-    ChannelReset: Driver.on_reset,
+ON_MESSAGE: dict[type[Message], Callable[[ConnectionRun, Any], None]] = {
+    RequestCall: ConnectionRun.on_call,
+    RequestResponse: ConnectionRun.on_response,
+    RequestCancel: ConnectionRun.on_cancel,
+    ChannelItem: ConnectionRun.on_item,
+    ChannelGrantCredit: ConnectionRun.on_credit,
+    ChannelClose: ConnectionRun.on_close,
+    ChannelReset: ConnectionRun.on_reset,
 }
 """Methods of a connection for the messages that are its own."""

@@ -1,0 +1,104 @@
+"""How much of its peer's messages this side holds: the one place that counts it.
+
+The unit is the encoded size of a message, whatever its kind. `HeldMessages` counts
+those that are held for one purpose against the two limits of that purpose.
+"""
+
+from __future__ import annotations
+
+from ..errors import LimitExceeded
+from ..limits import Limits
+from ..wire.envelope import encode_message
+from ..wire.messages import (
+    ChannelGrantCredit,
+    ChannelItem,
+    ChannelMessage,
+    Encoded,
+    Message,
+)
+
+__all__ = ["HeldMessages", "encoded_size", "payload_behind"]
+
+
+def encoded_size(message: Message) -> int:
+    """Return the number of bytes of `message` on the wire.
+
+    Nothing is copied: the encoded value in a message is a piece of its own.
+    """
+    # The two kinds of which many are held; others are rare, and may have metadata.
+    if type(message) is ChannelItem:
+        item = message.item
+        value = sum(map(len, item)) if isinstance(item, list) else len(item)
+    elif type(message) is ChannelGrantCredit:
+        value = _varint_size(message.additional)
+    else:
+        return sum(map(len, encode_message(message)))
+    head = _varint_size(message.connection_id) + _varint_size(message.channel_id)
+    return head + 2 + value  # two tags
+
+
+def _varint_size(number: int) -> int:
+    return (number.bit_length() + 6) // 7 or 1
+
+
+def payload_behind(value: Encoded) -> int:
+    """Return the length of the payload that a received value keeps in memory. It is 0
+    for one of less than 2 KiB, whose value is a copy."""
+    return memoryview(value.obj).nbytes if isinstance(value, memoryview) else 0
+
+
+class HeldMessages:
+    """Counts messages of channels that are held, and their bytes, against two limits.
+
+    It holds no message itself.
+
+    Args:
+        limits: what the peer can make this side hold.
+        most: the name of the limit on the number of messages, a field of `Limits`.
+        most_bytes: the name of the limit on their encoded size in bytes.
+        why: why they are held, for the error: "… wait for …".
+    """
+
+    __slots__ = ("_limits", "_most", "_most_bytes", "_why", "bytes", "count")
+
+    def __init__(self, limits: Limits, most: str, most_bytes: str, why: str) -> None:
+        self._limits = limits
+        self._most = most
+        self._most_bytes = most_bytes
+        self._why = why
+        self.count = 0
+        """Number of messages."""
+        self.bytes = 0
+        """Their encoded size, in bytes."""
+
+    def add(self, message: ChannelMessage) -> None:
+        """Count a message that is to be held.
+
+        Raises:
+            LimitExceeded: it is one too many, or too large together with the others.
+                It is not counted then.
+        """
+        count, size = self.count + 1, self.bytes + encoded_size(message)
+        for name, number, what in (
+            (self._most, count, "messages"),
+            (self._most_bytes, size, "bytes"),
+        ):
+            most = getattr(self._limits, name)
+            if number > most:
+                where = f"channel {message.channel_id}"
+                raise LimitExceeded(
+                    name, f"{where}: {number} {what} {self._why}, at most {most} may"
+                )
+        self.count, self.bytes = count, size
+
+    def remove(self, message: ChannelMessage) -> None:
+        """A message that was counted is held no longer."""
+        self.count -= 1
+        self.bytes -= encoded_size(message)
+
+    def clear(self) -> None:
+        """None is held any longer."""
+        self.count = self.bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<HeldMessages: {self.count}, of {self.bytes} bytes>"
