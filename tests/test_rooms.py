@@ -15,7 +15,7 @@ ROOMS = (
     ("quantities", "running", "failures", "kept_errors"),
     ("legible",),
     ("metadata",),
-    ("errors", "peers"),
+    ("errors",),
     ("limits", "tracebacks"),
     ("log_budget",),
     ("logs",),

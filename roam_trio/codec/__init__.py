@@ -17,7 +17,6 @@ from .result import (
     Outcome,
     ResultKind,
     ResultPlan,
-    encode_error,
     result_plan,
 )
 
@@ -34,7 +33,6 @@ __all__ = [
     "RpcPlan",
     "SelfRef",
     "args_plan",
-    "encode_error",
     "result_plan",
     "rpc_plan",
 ]

@@ -16,6 +16,7 @@ from .bare import (
     BareConduitTx,
 )
 from .base import Conduit, ConduitAcceptor, ConduitRx, ConduitTx, ConduitTxPermit
+from .into import IntoConduit, as_conduit
 from .stable import (
     StableConduit,
     StableConduitAcceptor,
@@ -37,6 +38,7 @@ __all__ = [
     "ConduitRx",
     "ConduitTx",
     "ConduitTxPermit",
+    "IntoConduit",
     "LinkSource",
     "RedialingSource",
     "StableConduit",
@@ -46,5 +48,6 @@ __all__ = [
     "StableConduitTx",
     "StableLimits",
     "StableTxStatistics",
+    "as_conduit",
     "prepare_acceptor_attachment",
 ]

@@ -185,6 +185,10 @@ class Conduit(ABC, Generic[M]):
     def split(self) -> tuple[ConduitTx[M], ConduitRx[M]]:
         """Return the two halves."""
 
+    def into_conduit(self) -> Conduit[M]:
+        """Return this conduit itself; see `IntoConduit`."""
+        return self
+
 
 class ConduitAcceptor(ABC, Generic[M]):
     """Makes conduits of the links that clients have opened; for servers."""

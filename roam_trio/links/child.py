@@ -12,7 +12,6 @@ from typing import Final
 
 import trio
 
-from ..peers import Peer
 from .base import Link
 from .stream import StreamLimits, StreamLink
 
@@ -106,8 +105,7 @@ class SpawnedLink:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        peer = Peer("stdio", f"process {process.pid}, {self._command[0]}")
-        return StreamLink(process.stdin, process.stdout, limits=self._limits, peer=peer)
+        return StreamLink(process.stdin, process.stdout, limits=self._limits)
 
     async def __aexit__(
         self,

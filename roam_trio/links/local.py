@@ -75,7 +75,9 @@ class LocalLink(StreamLink):
         cls, sock: socket.socket, *, limits: StreamLimits | None = None
     ) -> LocalLink:
         """Return a link on a connected socket, which it takes over."""
-        return cls.over(SocketTransport(sock), limits=limits)
+        link = cls.__new__(cls)
+        link._set_up(SocketTransport(sock), limits)
+        return link
 
 
 class LocalListener:

@@ -5,7 +5,6 @@
 
 from ..service.descriptor import MethodDescriptor, ServiceDescriptor
 from .builders import (
-    IntoConduit,
     OpenSession,
     SessionAcceptorBuilder,
     SessionInitiatorBuilder,
@@ -14,13 +13,14 @@ from .builders import (
 )
 from .caller import DriverCaller
 from .channels import DriverChannelSink
-from .connection import ConnectionHandle, ConnectionState
+from .connection import ConnectionHandle, ConnectionPhase, ConnectionState
 from .connections import AcceptedConnection, ConnectionAcceptor
+from .establishing import BoxSessionFuture, SpawnSession
 from .keepalive import SessionKeepaliveConfig
 from .opening import SERVICE_KEY, OpenConnection
 from .proxy import ProxyAcceptor, proxy_connections
 from .reply import DriverReplySink
-from .session import BoxSessionFuture, Session, SessionHandle
+from .session import Session, SessionHandle
 from .statistics import (
     CallStatistics,
     ChannelStatistics,
@@ -38,12 +38,12 @@ __all__ = [
     "ChannelStatistics",
     "ConnectionAcceptor",
     "ConnectionHandle",
+    "ConnectionPhase",
     "ConnectionState",
     "ConnectionStatistics",
     "DriverCaller",
     "DriverChannelSink",
     "DriverReplySink",
-    "IntoConduit",
     "MethodDescriptor",
     "OpenConnection",
     "OpenSession",
@@ -55,6 +55,7 @@ __all__ = [
     "SessionInitiatorBuilder",
     "SessionKeepaliveConfig",
     "SessionStatistics",
+    "SpawnSession",
     "UntilServed",
     "acceptor",
     "initiator",

@@ -6,36 +6,39 @@ or, with the nursery's work done by a context manager,
 
     async with initiator(link).open(handler) as session:
         ...
+
+or, where a function of the program's starts tasks,
+
+    session = await initiator(link, spawn=nursery.start_soon).establish(handler)
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import attrs
 import trio
 
-from ..conduits.bare import BareConduit
 from ..conduits.base import Conduit, ConduitRx, ConduitTx
+from ..conduits.into import IntoConduit, as_conduit
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import Link
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.handler import Handler, check_handler
 from ..running import check_trio_runs
-from ..wire.envelope import MessageFamily
 from ..wire.ids import Parity
 from ..wire.messages import ConnectionSettings, Message
 from . import handshake
 from .connections import ConnectionAcceptor
+from .establishing import SpawnSession, check_spawn, establish
 from .handshake import Agreed
 from .keepalive import SessionKeepaliveConfig
 from .session import Session
 
 __all__ = [
-    "IntoConduit",
     "OpenSession",
     "SessionAcceptorBuilder",
     "SessionInitiatorBuilder",
@@ -44,17 +47,6 @@ __all__ = [
 ]
 
 logger = Log("roam_trio.session")
-
-
-IntoConduit: TypeAlias = Conduit[Message] | Link
-"""The argument of `initiator` and `acceptor`: a link becomes a bare conduit."""
-
-
-def _as_conduit(carrier: IntoConduit) -> Conduit[Message]:
-    """A link is wrapped into a bare conduit."""
-    if isinstance(carrier, Link):
-        return BareConduit(carrier, MessageFamily())
-    return carrier
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:
@@ -76,9 +68,11 @@ class _Builder(ABC):
         limits: what the peer can make this side hold.
         strict: also refuse what peers of other implementations are known to do
             differently from the rules, such as wrong parities.
+        spawn: starts the task of a session that `establish` sets up; `run` and `open`
+            need none.
     """
 
-    conduit: Conduit[Message] = attrs.field(converter=_as_conduit)
+    conduit: Conduit[Message] = attrs.field(converter=as_conduit)
     max_concurrent_requests: int = attrs.field(
         default=64, validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
     )
@@ -87,6 +81,7 @@ class _Builder(ABC):
     metadata: Metadata = attrs.field(default=NO_METADATA, converter=_as_metadata)
     limits: Limits = DEFAULT_LIMITS
     strict: bool = False
+    spawn: SpawnSession | None = attrs.field(default=None, validator=check_spawn)
 
     @abstractmethod
     async def _shake_hands(
@@ -131,6 +126,35 @@ class _Builder(ABC):
             strict=self.strict,
         )
 
+    async def establish(
+        self, handler: Handler | None = None, *, spawn: SpawnSession | None = None
+    ) -> Session:
+        """Start the session by `spawn`, and wait until it is set up.
+
+        The task belongs to whoever `spawn` gives it to: `establish` returns, and the
+        session goes on until it ends. Waits for the handshake; cancelled meanwhile, it
+        ends the session.
+
+        Args:
+            handler: answers the peer's requests; without one, every method is unknown.
+            spawn: gets the work of the session as an async function without arguments
+                (`BoxSessionFuture`), and starts a task that runs it:
+                ``nursery.start_soon``, say. By default the builder's own.
+
+        Raises:
+            SessionError: the session could not be set up. Its task ends without error.
+            TypeError: there is no `spawn`, or it is no function that starts a task; or
+                `handler` is not a `Handler`.
+        """
+        spawn = spawn or self.spawn
+        check_spawn(self, None, spawn)
+        if spawn is None:
+            raise TypeError(
+                "establish: expected spawn=, the function that starts the session's "
+                "task, such as nursery.start_soon; got none"
+            )
+        return await establish(self.session(handler), spawn)
+
     def open(self, handler: Handler | None = None) -> OpenSession:
         """``async with builder.open(handler) as session:``; the block's end ends it.
 
@@ -173,7 +197,7 @@ class SessionAcceptorBuilder(_Builder):
 
 
 def initiator(
-    carrier: IntoConduit,
+    carrier: IntoConduit | Link,
     *,
     parity: Parity = Parity.ODD,
     max_concurrent_requests: int = 64,
@@ -182,10 +206,18 @@ def initiator(
     metadata: MetadataLike = (),
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    spawn: SpawnSession | None = None,
 ) -> SessionInitiatorBuilder:
     """Return the side that speaks first, on a conduit or a link.
 
-    The arguments are the attributes of `SessionInitiatorBuilder`.
+    The other arguments are the attributes of `SessionInitiatorBuilder`.
+
+    Args:
+        carrier: a link, which gets a bare conduit; a conduit; or any other object with
+            `into_conduit` (`IntoConduit`). The session takes it over.
+
+    Raises:
+        TypeError: `carrier` is none of these.
     """
     return SessionInitiatorBuilder(
         conduit=carrier,
@@ -196,11 +228,12 @@ def initiator(
         metadata=metadata,
         limits=limits,
         strict=strict,
+        spawn=spawn,
     )
 
 
 def acceptor(
-    carrier: IntoConduit,
+    carrier: IntoConduit | Link,
     *,
     max_concurrent_requests: int = 64,
     on_connection: ConnectionAcceptor | None = None,
@@ -208,10 +241,17 @@ def acceptor(
     metadata: MetadataLike = (),
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    spawn: SpawnSession | None = None,
 ) -> SessionAcceptorBuilder:
     """Return the side that is spoken to, on a conduit or a link.
 
-    The arguments are the attributes of `SessionAcceptorBuilder`.
+    The other arguments are the attributes of `SessionAcceptorBuilder`.
+
+    Args:
+        carrier: as with `initiator`.
+
+    Raises:
+        TypeError: `carrier` cannot carry a session.
     """
     return SessionAcceptorBuilder(
         conduit=carrier,
@@ -221,6 +261,7 @@ def acceptor(
         metadata=metadata,
         limits=limits,
         strict=strict,
+        spawn=spawn,
     )
 
 

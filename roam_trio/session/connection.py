@@ -5,22 +5,43 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
+import attrs
+
 from ..metadata import Metadata, MetadataLike
 from ..rpc.handler import Handler, NoService
 from ..running import check_run
+from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionSettings
 from .caller import DriverCaller
 from .connection_run import ConnectionRun
 from .until_served import UntilServed
 
-__all__ = ["ConnectionHandle", "ConnectionState"]
+__all__ = ["ConnectionHandle", "ConnectionPhase", "ConnectionState"]
 
 
-class ConnectionState(enum.Enum):
-    """States of a connection."""
+class ConnectionPhase(enum.Enum):
+    """The part of its life that a connection is in."""
 
     OPEN = "open"
     CLOSED = "closed"
+
+
+@attrs.frozen
+class ConnectionState:
+    """The fixed data of a connection, as its opening has settled it (`connection`).
+
+    Plain data, which does not keep the connection alive: equal when all of it is equal,
+    and hashable.
+
+    Attributes:
+        id: the number of the connection; 0 is the root connection.
+        settings: what this side has told the peer.
+        peer_settings: what the peer has told this side.
+    """
+
+    id: ConnectionId
+    settings: ConnectionSettings
+    peer_settings: ConnectionSettings
 
 
 class ConnectionHandle:
@@ -72,10 +93,20 @@ class ConnectionHandle:
 
     @property
     def state(self) -> ConnectionState:
-        """The state it is in."""
+        """Its number and both sides' settings, as plain data; also once it has ended.
+
+        `phase` tells whether it is open.
+        """
+        return ConnectionState(
+            ConnectionId(self.connection_id), self.settings, self.peer_settings
+        )
+
+    @property
+    def phase(self) -> ConnectionPhase:
+        """`ConnectionPhase.OPEN` until the connection ends, then `CLOSED`."""
         if self._run.ended_because is None:
-            return ConnectionState.OPEN
-        return ConnectionState.CLOSED
+            return ConnectionPhase.OPEN
+        return ConnectionPhase.CLOSED
 
     @property
     def ended_because(self) -> BaseException | None:
@@ -127,4 +158,4 @@ class ConnectionHandle:
         self.close_if_virtual()
 
     def __repr__(self) -> str:
-        return f"<ConnectionHandle {self.connection_id}, {self.state.value}>"
+        return f"<ConnectionHandle {self.connection_id}, {self.phase.value}>"

@@ -48,7 +48,7 @@ from ..wire.messages import (
     RequestCall,
     joined,
 )
-from .connection import ConnectionHandle, ConnectionState
+from .connection import ConnectionHandle, ConnectionPhase
 from .connection_run import ConnectionRun
 from .connections import AcceptedConnection
 from .held_messages import encoded_size, payload_behind
@@ -405,7 +405,7 @@ class _Forwarder:
                 metadata=call.metadata.propagated(),
             )
         except ConnectionLost:
-            if self._far.state is ConnectionState.CLOSED:
+            if self._far.phase is ConnectionPhase.CLOSED:
                 # This side ends too, and its caller is to learn that, not that its
                 # request was cancelled.
                 await self._proxy.over.wait()

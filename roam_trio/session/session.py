@@ -16,9 +16,9 @@ for at most `Limits.close_seconds`.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import copy_context
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import trio
 
@@ -65,7 +65,7 @@ from ..wire.messages import (
     RequestCall,
     RequestResponse,
 )
-from .connection import ConnectionHandle, ConnectionState
+from .connection import ConnectionHandle, ConnectionPhase
 from .connection_run import ON_MESSAGE, ConnectionRun
 from .connections import ConnectionAcceptor, Connections
 from .handshake import Agreed
@@ -74,7 +74,7 @@ from .opening import OpenConnection
 from .outbox import Outbox
 from .statistics import SessionStatistics
 
-__all__ = ["BoxSessionFuture", "Session", "SessionHandle"]
+__all__ = ["Session", "SessionHandle"]
 
 logger = Log("roam_trio.session")
 
@@ -397,7 +397,7 @@ class Session:
         assert connections is not None
         if connection_id:
             connections.close(connection_id, NO_METADATA)
-        elif self.root.state is ConnectionState.OPEN:
+        elif self.root.phase is ConnectionPhase.OPEN:
             self._root_unused = True
         self._end_if_unused()
 
@@ -630,9 +630,6 @@ class Session:
 
 SessionHandle = Session
 """The handle of a session is the session itself."""
-
-BoxSessionFuture: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
-"""The coroutine function of a session's background task, as `Session.run` is."""
 
 
 def _as_session_error(error: RoamTrioError) -> RoamTrioError:

@@ -13,7 +13,6 @@ import trio
 from ..failures import text_of
 from ..legible import without_secrets
 from ..links import Link
-from ..links.sockets import peer_of
 from ..logs import Log, note_peer
 from .base import LinkFactory, LinkListener
 from .hosts import HostAndPort
@@ -68,7 +67,9 @@ class StreamLinkListener(LinkListener):
 
     def _make_link(self, stream: trio.SocketStream) -> Awaitable[Link]:
         # In the task of the client, so that all that is logged there can name it.
-        note_peer(peer_of(stream.socket).address)
+        with suppress(OSError):  # it is gone already
+            host, port, *_ = stream.socket.getpeername()
+            note_peer(str(HostAndPort(host, port)))
         return self._link_on(stream)
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from roam_trio.errors import (
 from roam_trio.limits import Limits
 from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFlags
 from roam_trio.rpc.handler import ReplySink
-from roam_trio.session import ConnectionState
+from roam_trio.session import ConnectionPhase
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelClose,
@@ -170,8 +170,8 @@ async def test_close_ends_what_is_on_the_connection_and_nothing_else(
         near_by="peer" if who == "accepter" else "us",
         far_by="peer" if who == "opener" else "us",
     )
-    assert busy.handles[0].state is ConnectionState.CLOSED
-    assert busy.acceptor.handles[0].state is ConnectionState.CLOSED
+    assert busy.handles[0].phase is ConnectionPhase.CLOSED
+    assert busy.acceptor.handles[0].phase is ConnectionPhase.CLOSED
     await busy.others_go_on()
     nursery.cancel_scope.cancel()
 
@@ -307,7 +307,7 @@ async def test_what_follows_the_close_of_the_peer_is_dropped_by_default() -> Non
         connection = await opened_to(session, peer)
         await peer.say(ConnectionClose(1), *late_messages(), ConnectionClose(1))
         assert await peer.heard_nothing_more()
-        assert connection.state is ConnectionState.CLOSED
+        assert connection.phase is ConnectionPhase.CLOSED
         assert session.ended_because is None
 
 
@@ -364,7 +364,7 @@ async def test_a_block_closes_its_connection_and_lets_its_error_pass(
     with pytest.raises(ZeroDivisionError):
         async with await left.open_connection() as connection:
             raise ZeroDivisionError
-    assert connection.state is ConnectionState.CLOSED
+    assert connection.phase is ConnectionPhase.CLOSED
     assert isinstance(connection.ended_because, ConnectionClosed)
     await has_only_the_root(right)
     assert repr(connection) == "<ConnectionHandle 1, closed>"

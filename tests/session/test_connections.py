@@ -21,8 +21,13 @@ from roam_trio.errors import (
 from roam_trio.limits import Limits
 from roam_trio.links import StreamLimits, StreamLink
 from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
-from roam_trio.session import AcceptedConnection, ConnectionHandle, ConnectionState
-from roam_trio.wire.ids import Parity
+from roam_trio.session import (
+    AcceptedConnection,
+    ConnectionHandle,
+    ConnectionPhase,
+    ConnectionState,
+)
+from roam_trio.wire.ids import ConnectionId, Parity
 from roam_trio.wire.messages import (
     ChannelClose,
     ConnectionAccept,
@@ -81,6 +86,22 @@ class GreeterImpl:
 # ------------------------------------------------------------ opening
 
 
+@pytest.mark.rule("connection", "connection.root")
+async def test_state_of_a_connection_is_plain_data_that_outlives_it() -> None:
+    async with WithPeer() as (session, peer):
+        root = session.root.state
+        assert (root.id, root.settings, root.peer_settings) == (0, ODD, EVEN)
+        connection = await opened_to(session, peer, max_concurrent_requests=7)
+        state = connection.state
+        settings = ConnectionSettings(Parity.ODD, 7)
+        assert state == ConnectionState(ConnectionId(1), settings, EVEN)
+        by_state = {root: "root", state: "first"}
+        connection.close()
+        assert connection.phase is ConnectionPhase.CLOSED
+        assert connection.state == state
+        assert by_state[connection.state] == "first"
+
+
 @pytest.mark.rule(
     "connection.virtual",
     "connection.open",
@@ -94,7 +115,7 @@ async def test_bytes_of_opening_calling_and_closing(nursery: trio.Nursery) -> No
         await peer.say_bytes(bytes.fromhex("01 04 01 40 00"))
         connection = await task.result()
         assert connection.connection_id == 1
-        assert connection.state is ConnectionState.OPEN
+        assert connection.phase is ConnectionPhase.OPEN
         call = Task(nursery, streams_on(connection).add, 1, 2)
         request = await peer.hear(RequestCall)
         assert (request.connection_id, request.request_id) == (1, 1)
@@ -317,7 +338,7 @@ async def test_calls_right_behind_the_accept_are_served(nursery: trio.Nursery) -
             (await peer.hear(RequestResponse)).request_id,
         }
         assert answers == {2, 4}
-        assert (await task.result()).state is ConnectionState.OPEN
+        assert (await task.result()).phase is ConnectionPhase.OPEN
 
 
 @pytest.mark.rule("connection.open", "connection.close.semantics")
@@ -334,7 +355,7 @@ async def test_accept_call_and_close_in_one_batch_leave_nothing(
         ):
             peer.tx.reserve_nowait().send([encoded(message)])
         connection = await task.result()
-        assert connection.state is ConnectionState.CLOSED
+        assert connection.phase is ConnectionPhase.CLOSED
         with pytest.raises(ConnectionLost, match="the peer has closed"):
             await streams_on(connection).add(1, 2)
         await has_only_the_root(session)
@@ -800,7 +821,7 @@ async def test_this_side_does_not_close_the_root() -> None:
             session.root.close()
         async with session.root as root:
             assert root.connection_id == 0
-        assert session.root.state is ConnectionState.OPEN
+        assert session.root.phase is ConnectionPhase.OPEN
         for number in (0, 1, 99):
             with pytest.raises(ValueError, match=f"got {number}$"):
                 session.close_connection(number)

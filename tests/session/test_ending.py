@@ -29,7 +29,7 @@ from roam_trio.links.byte_streams import SocketTransport
 from roam_trio.metadata import NO_METADATA
 from roam_trio.schema import i32, i64
 from roam_trio.service import describe
-from roam_trio.session import ConnectionState, Session, acceptor, initiator
+from roam_trio.session import ConnectionPhase, Session, acceptor, initiator
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelClose,
@@ -280,7 +280,7 @@ class TestAfterTheEnd:
         assert not ended.caller.is_connected
         await ended.caller.closed()
         await ended.closed()
-        assert ended.root.state is ConnectionState.CLOSED
+        assert ended.root.phase is ConnectionPhase.CLOSED
         assert repr(ended) == "<Session ended: the peer has closed the link>"
 
     async def test_shutting_down_again_is_harmless(self, ended: Session) -> None:

@@ -25,7 +25,7 @@ from roam_trio.links import MemoryLink, StreamLimits, StreamLink, memory_link_pa
 from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
 from roam_trio.session import (
     ConnectionHandle,
-    ConnectionState,
+    ConnectionPhase,
     SessionAcceptorBuilder,
     SessionInitiatorBuilder,
     acceptor,
@@ -113,7 +113,7 @@ class TestInitiator:
                 assert root.settings == ConnectionSettings(ODD, 64)
                 assert root.peer_settings == ConnectionSettings(EVEN, 32)
                 assert root.peer_metadata == NO_METADATA
-                assert root.state is ConnectionState.OPEN
+                assert root.phase is ConnectionPhase.OPEN
                 assert session.caller is root.caller
                 assert session.ended_because is None
                 assert repr(session) == (
@@ -121,7 +121,7 @@ class TestInitiator:
                 )
                 assert repr(root) == "<ConnectionHandle 0, open>"
                 await peer.leave()
-            assert root.state is ConnectionState.CLOSED
+            assert root.phase is ConnectionPhase.CLOSED
             assert repr(root) == "<ConnectionHandle 0, closed>"
 
     async def test_tells_its_parity_limit_and_metadata(self) -> None:

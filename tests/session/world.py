@@ -20,8 +20,8 @@ from roam_trio import (
     CallCancelled,
     ConnectionHandle,
     ConnectionLost,
+    ConnectionPhase,
     ConnectionSettings,
-    ConnectionState,
     Credit,
     Limits,
     Metadata,
@@ -515,7 +515,7 @@ class World:
             assert not isinstance(session.ended_because, SessionProtocolError)
             assert self.was_ended or session.ended_because is None
         for open in self.opens:
-            assert open.was_disturbed or open.handle.state is ConnectionState.OPEN
+            assert open.was_disturbed or open.handle.phase is ConnectionPhase.OPEN
         self.operations = [one for one in self.operations if not one.task.is_done]
         self.openings = [one for one in self.openings if not one.task.is_done]
 

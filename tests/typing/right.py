@@ -12,28 +12,33 @@ import trio
 
 from roam_trio import (
     Array,
+    BareConduit,
+    BoxSessionFuture,
     Call,
     Caller,
+    Conduit,
+    ConnectionId,
+    ConnectionPhase,
+    ConnectionSettings,
     Credit,
     Dispatcher,
     Fallible,
     Handler,
+    IntoConduit,
     Length,
     Limits,
     Link,
+    Message,
+    MessageFamily,
     Metadata,
     MetadataEntry,
     MetadataFlags,
-    ReplySink,
-    RequestCall,
     ResponseParts,
     Rx,
     Server,
     ServiceDescriptor,
     Session,
-    SinkCall,
     Tx,
-    UnknownMethod,
     UserError,
     acceptor,
     channel,
@@ -46,7 +51,6 @@ from roam_trio import (
     i32,
     i64,
     initiator,
-    joined,
     memory_link_pair,
     register_wire_type,
     rpc_plan,
@@ -164,29 +168,6 @@ class ByHand:
 by_hand: Handler = ByHand()
 
 
-class Answering:
-    """Without a dispatcher."""
-
-    async def handle(self, call: RequestCall, reply: ReplySink) -> None:
-        method = describe(Adder).by_id(call.method_id)
-        if method is None:
-            await reply.send_error(UnknownMethod())
-            return
-        a, b = method.args_plan.decode(joined(call.args))
-        answer: SinkCall[int, MathError] = SinkCall(reply, method)
-        answer.response_metadata = {"by": "hand"}
-        if b:
-            assert_type(await answer.ok(a // b), int)
-        elif a:
-            await answer.err(MathError.DIVISION_BY_ZERO)
-        else:
-            await answer.refuse(UnknownMethod())
-            await reply.send_error(UserError(MathError.DIVISION_BY_ZERO), MathError)
-
-
-answering_by_hand: Handler = Answering()
-
-
 async def use_server() -> None:
     async with trio.open_nursery() as nursery:
         server: Server = await nursery.start(serve, "tcp://127.0.0.1:0", answering)
@@ -259,6 +240,39 @@ async def use_sessions() -> None:
             adder = client(Adder, caller)
             assert_type(adder, Adder)
             assert_type(await adder.add(1, 2), int)
+
+
+class Address:
+    """Makes a conduit of itself."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def into_conduit(self) -> Conduit[Message]:
+        return BareConduit(self.link, MessageFamily())
+
+
+async def use_whatever_makes_a_conduit(link: Link, nursery: trio.Nursery) -> None:
+    conduit = BareConduit(link, MessageFamily())
+    ones: list[IntoConduit] = [Address(link), conduit]
+    initiator(ones[0])
+    acceptor(conduit.into_conduit())
+    initiator(link)
+
+
+async def use_spawn(link: Link, nursery: trio.Nursery) -> None:
+    def start(run: BoxSessionFuture) -> None:
+        nursery.start_soon(run)
+
+    session = await initiator(link, spawn=nursery.start_soon).establish(answering)
+    assert_type(session, Session)
+    await acceptor(link, spawn=start).establish()
+    await acceptor(link).establish(spawn=trio.lowlevel.spawn_system_task)
+    state = session.root.state
+    assert_type(state.id, ConnectionId)
+    assert_type(state.settings, ConnectionSettings)
+    assert_type(state.peer_settings, ConnectionSettings)
+    assert_type(session.root.phase, ConnectionPhase)
 
 
 class Celsius:

@@ -9,20 +9,20 @@ the lines with those that the checkers then refuse.
 
 from __future__ import annotations
 
+import trio
+
 from roam_trio import (
+    BareConduit,
     Call,
     Metadata,
-    ReplySink,
-    RequestCall,
     Rx,
-    SinkCall,
     Tx,
     UserError,
+    acceptor,
     channel,
     client,
     connect,
     current_call,
-    describe,
     dispatcher,
     initiator,
     memory_link_pair,
@@ -67,6 +67,23 @@ async def wrong_connections() -> None:
     await serve("tcp://127.0.0.1:0", AdderImpl())  # type: ignore[arg-type]
 
 
+class AlmostConduit:
+    def into_conduit(self) -> str:
+        return "tcp://127.0.0.1:1"
+
+
+async def wrong_sessions(nursery: trio.Nursery) -> None:
+    near, _ = memory_link_pair(8)
+    initiator("tcp://127.0.0.1:1")  # type: ignore[arg-type]
+    acceptor(AlmostConduit())  # type: ignore[arg-type]
+    initiator(BareConduit)  # type: ignore[arg-type]
+    initiator(near, spawn=nursery)  # type: ignore[arg-type]
+    await acceptor(near).establish(spawn=3)  # type: ignore[arg-type]
+    session = await initiator(near).establish(spawn=nursery.start_soon)
+    session.root.state.settings = session.root.settings  # type: ignore[misc]
+    print(session.root.state.phase)  # type: ignore[attr-defined]
+
+
 async def wrong_metadata(adder: Adder) -> None:
     await with_metadata(adder.add)("3")  # type: ignore[arg-type]
     await with_metadata(adder.add, "trace-id")(3)  # type: ignore[arg-type]
@@ -81,18 +98,6 @@ async def wrong_replies() -> None:
     await call.err(3)  # type: ignore[arg-type]
     await call.reply("3")  # type: ignore[arg-type]
     await call.reply(UserError(MathError.DIVISION_BY_ZERO))
-
-
-async def wrong_replies_by_hand(call: RequestCall, reply: ReplySink) -> None:
-    method = describe(Adder).methods[0]
-    answer: SinkCall[int, MathError] = SinkCall(reply, method)
-    SinkCall(reply)  # type: ignore[call-arg]
-    SinkCall(method, reply)  # type: ignore[arg-type]
-    await answer.ok("3")  # type: ignore[arg-type]
-    await answer.err("overflow")  # type: ignore[arg-type]
-    await answer.refuse(UserError(3))  # type: ignore[arg-type]
-    await reply.send_error("no")  # type: ignore[arg-type]
-    method.args_plan.decode(call.args)  # type: ignore[arg-type]
 
 
 class NotAsync(AdderImpl):
