@@ -151,6 +151,7 @@ from .wire.messages import (
     Message,
     RequestCall,
     RequestResponse,
+    joined,
 )
 
 __all__ = [
@@ -261,6 +262,7 @@ __all__ = [
     "bind_channels_callee_args",
     "bind_channels_caller_args",
     "initiator",
+    "joined",
     "memory_link_pair",
     "prepare_acceptor_attachment",
     "rpc_plan",

@@ -249,7 +249,12 @@ def test_the_files_that_the_documentation_names_exist(document: Path) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "types.md"],
+    [
+        ROOT / "README.md",
+        ROOT / "docs" / "guide.md",
+        ROOT / "docs" / "reference.md",
+        ROOT / "docs" / "types.md",
+    ],
     ids=lambda path: path.name,
 )
 def test_the_code_in_the_documentation_runs(

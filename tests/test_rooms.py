@@ -15,7 +15,7 @@ ROOMS = (
     ("quantities", "running", "failures", "kept_errors"),
     ("legible",),
     ("metadata",),
-    ("errors",),
+    ("errors", "peers"),
     ("limits", "tracebacks"),
     ("log_budget",),
     ("logs",),

@@ -17,6 +17,7 @@ from .result import (
     Outcome,
     ResultKind,
     ResultPlan,
+    encode_error,
     result_plan,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "RpcPlan",
     "SelfRef",
     "args_plan",
+    "encode_error",
     "result_plan",
     "rpc_plan",
 ]

@@ -9,7 +9,15 @@ from __future__ import annotations
 import enum
 from typing import Any, Final, NamedTuple
 
-from ..errors import DecodeError, SchemaError, UserError
+from ..errors import (
+    CallCancelled,
+    DecodeError,
+    InvalidPayload,
+    RoamError,
+    SchemaError,
+    UnknownMethod,
+    UserError,
+)
 from ..schema.derive import shape_of
 from ..schema.shape import (
     ConvertedShape,
@@ -32,6 +40,7 @@ __all__ = [
     "Outcome",
     "ResultKind",
     "ResultPlan",
+    "encode_error",
     "result_plan",
 ]
 
@@ -74,6 +83,49 @@ _PROTOCOL_ERRORS: Final = {
 }
 
 
+_OUTCOMES: Final = (
+    (UnknownMethod, UNKNOWN_METHOD),
+    (InvalidPayload, INVALID_PAYLOAD),
+    (CallCancelled, CANCELLED),
+)
+
+
+def encode_error(
+    error: RoamError, declared: RpcPlan[Any] | None
+) -> bytes | list[bytes | memoryview]:
+    """Return the response that says `error` (`rpc.fallible.roam-error`).
+
+    Args:
+        error: an `UnknownMethod`, an `InvalidPayload`, a `CallCancelled`, of which the
+            text is not sent; or a `UserError`, of which the value is.
+        declared: the plan of the error type that the method declares, for a
+            `UserError`.
+
+    Raises:
+        EncodeError: the value of the `UserError` is not of the declared type.
+        TypeError: no response can say this error, or no error type is declared.
+    """
+    if isinstance(error, UserError):
+        return _encode_user_error(error.error, declared)
+    for kind, ret in _OUTCOMES:
+        if isinstance(error, kind):
+            return ret
+    raise TypeError(
+        "a response can say UserError, UnknownMethod, InvalidPayload or CallCancelled, "
+        f"got {error!r}"
+    )
+
+
+def _encode_user_error(
+    value: Any, declared: RpcPlan[Any] | None
+) -> list[bytes | memoryview]:
+    if declared is None:
+        raise TypeError("the method declares no error type")
+    pieces: list[bytes | memoryview] = [_USER_ERROR]
+    declared.encode_into(value, pieces)
+    return pieces
+
+
 class ResultPlan:
     """Encodes and decodes the responses of one method.
 
@@ -108,11 +160,7 @@ class ResultPlan:
             EncodeError: the error is not of the declared type.
             TypeError: the method has no error type.
         """
-        if self.error is None:
-            raise TypeError("the method declares no error type")
-        pieces: list[bytes | memoryview] = [_USER_ERROR]
-        self.error.encode_into(value, pieces)
-        return pieces
+        return _encode_user_error(value, self.error)
 
     def as_declared(self, error: Exception) -> tuple[Exception, list[str]]:
         """Return an exception as an instance of the class that the method declares.

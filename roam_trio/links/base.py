@@ -29,6 +29,7 @@ import attrs
 import trio
 
 from ..errors import LinkError
+from ..peers import Peer
 
 if TYPE_CHECKING:
     from typing import Self
@@ -333,6 +334,14 @@ class Link(ABC):
     @abstractmethod
     def split(self) -> tuple[LinkTx, LinkRx]:
         """Return the two halves, each for a task of its own (`link.split`)."""
+
+    def peer(self) -> Peer:
+        """Describe the peer, while the link is open.
+
+        A link that knows more of its peer than its own class says so here: the name of
+        the transport, an address, a certificate. Never waits.
+        """
+        return Peer("other", type(self).__name__)
 
 
 class SplitLink(Link):

@@ -18,7 +18,9 @@ import trio
 from trio.abc import HalfCloseableStream, ReceiveStream, SendStream
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
+from ..peers import Peer
 from .base import Buffer
+from .sockets import peer_of
 
 __all__ = ["ByteTransport", "SocketTransport", "StreamTransport"]
 
@@ -67,6 +69,10 @@ class ByteTransport(ABC):
     async def end_receiving(self) -> None:
         """Stop receiving, without waiting; wakes a task that does."""
 
+    def peer(self) -> Peer:
+        """Describe the peer, while the transport is open; see `Link.peer`."""
+        return Peer("other", type(self).__name__)
+
 
 class StreamTransport(ByteTransport):
     """Any stream of trio's, or two that each go one way.
@@ -97,6 +103,11 @@ class StreamTransport(ByteTransport):
         self._sending_ended = False
         self._receiving_ended = False
         self._receiving: trio.CancelScope | None = None
+
+    def peer(self) -> Peer:
+        if isinstance(self._send_stream, trio.SocketStream):
+            return peer_of(self._send_stream.socket)
+        return Peer("other", type(self._send_stream).__name__)
 
     async def receive_some(self, most: int) -> bytes:
         # A reader of a shared stream could not be woken by closing the stream, as the
@@ -158,6 +169,9 @@ class SocketTransport(ByteTransport):
         self._drained = False
         self._sending_ended = False
         self._receiving_ended = False
+
+    def peer(self) -> Peer:
+        return peer_of(self._socket)
 
     # Either way there is one checkpoint at the start of a read. If the last one took
     # less than it could have, the next one would most likely find nothing: it waits

@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from ..peers import Peer
 from .base import Link
 from .stream import StreamLimits, StreamLink
 
@@ -105,7 +106,8 @@ class SpawnedLink:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        return StreamLink(process.stdin, process.stdout, limits=self._limits)
+        peer = Peer("stdio", f"process {process.pid}, {self._command[0]}")
+        return StreamLink(process.stdin, process.stdout, limits=self._limits, peer=peer)
 
     async def __aexit__(
         self,

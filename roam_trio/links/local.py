@@ -75,9 +75,7 @@ class LocalLink(StreamLink):
         cls, sock: socket.socket, *, limits: StreamLimits | None = None
     ) -> LocalLink:
         """Return a link on a connected socket, which it takes over."""
-        link = cls.__new__(cls)
-        link._set_up(SocketTransport(sock), limits)
-        return link
+        return cls.over(SocketTransport(sock), limits=limits)
 
 
 class LocalListener:

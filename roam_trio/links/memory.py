@@ -12,6 +12,7 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from ..errors import LinkClosed, LinkError
+from ..peers import Peer
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics, WriteSlot
 from .permits import AdmittedPermit, AdmittedSlot, AdmittingTx
 
@@ -56,6 +57,9 @@ class MemoryLink(Link):
 
     def split(self) -> tuple[MemoryLinkTx, MemoryLinkRx]:
         return self._halves
+
+    def peer(self) -> Peer:
+        return Peer("memory", "this process")
 
 
 class MemoryLinkTx(AdmittingTx):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 from contextlib import suppress
+from typing import Any
 
 import trio
 
-__all__ = ["send_at_once", "take_socket"]
+from ..peers import Credentials, Peer
+
+__all__ = ["address_text", "peer_of", "send_at_once", "take_socket"]
 
 
 def take_socket(stream: trio.SocketStream) -> socket.socket:
     """Take the socket of a connection out of its stream, which is of no use then."""
     taken = stream.socket
     # All is said, so that the system is not asked: it refuses to tell of a socket whose
-    # peer is gone already, on macOS for one.
+    # peer is unknown address, on macOS for one.
     return socket.socket(taken.family, taken.type, taken.proto, taken.detach())
 
 
@@ -22,3 +27,42 @@ def send_at_once(sock: socket.socket) -> None:
     """Have small payloads leave at once (TCP_NODELAY)."""
     with suppress(OSError):  # the peer is gone, as whoever receives will see
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+
+
+def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
+    """Describe the peer of a connected socket, of whatever family.
+
+    The system no longer knows the address of a peer that is gone.
+    """
+    try:
+        address = sock.getpeername()
+    except OSError:
+        address = None
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        return Peer("tcp", address_text(address) if address else "unknown address")
+    credentials = _credentials(sock)
+    where = os.fsdecode(address) if isinstance(address, bytes) else str(address or "")
+    # A client's socket has no name, as a rule, but it has a process.
+    if not where and credentials:
+        where = f"process {credentials.pid} of user {credentials.uid}"
+    return Peer("unix", where or "an unnamed socket", credentials=credentials)
+
+
+def address_text(address: tuple[Any, ...]) -> str:
+    """Return the address of an internet socket as it stands in a URL."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _credentials(sock: socket.socket | trio.socket.SocketType) -> Credentials | None:
+    option = getattr(socket, "SO_PEERCRED", None)  # Linux has it
+    if option is None:
+        return None
+    try:
+        data = sock.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+    except OSError:
+        return None
+    return Credentials(*_CREDENTIALS.unpack(data))
+
+
+_CREDENTIALS = struct.Struct("iII")

@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from ..peers import Peer
 from .byte_streams import SocketTransport
 from .stream import StreamLimits, StreamLink
 
@@ -98,13 +99,15 @@ def _copy_or_nowhere(fd: int) -> int:
 
 
 def _link_on(reads: int, writes: int, limits: StreamLimits | None) -> StreamLink:
+    peer = Peer("stdio", "standard input and output")
     if _is_one_socket(reads, writes):
         sock = socket.socket(fileno=os.dup(reads))
-        return StreamLink.over(SocketTransport(sock), limits=limits)
+        return StreamLink.over(SocketTransport(sock), limits=limits, peer=peer)
     # These switch to non-blocking, also for whoever else has the same pipes, and
     # switch back when they close.
     output = trio.lowlevel.FdStream(os.dup(writes))
-    return StreamLink(output, trio.lowlevel.FdStream(os.dup(reads)), limits=limits)
+    source = trio.lowlevel.FdStream(os.dup(reads))
+    return StreamLink(output, source, limits=limits, peer=peer)
 
 
 def _is_one_socket(reads: int, writes: int) -> bool:

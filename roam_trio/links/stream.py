@@ -24,6 +24,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooLarge
 from ..failures import text_of
 from ..kept_errors import strip_tracebacks
+from ..peers import Peer
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
 from .byte_streams import ByteTransport, StreamTransport
 from .framing import (
@@ -38,6 +39,8 @@ from .permits import AdmittedPermit, AdmittingTx
 from .write_policy import Mode, Write
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from trio.abc import ReceiveStream, SendStream, Stream
 
 __all__ = ["StreamLimits", "StreamLink", "StreamLinkRx", "StreamLinkTx"]
@@ -83,6 +86,7 @@ class StreamLink(Link):
             over.
         receive_stream: the one to receive from, if `stream` goes one way only.
         limits: what the link may hold.
+        peer: who is at the other end, if the stream cannot tell.
 
     A stream that cannot be closed by halves, such as TLS, is closed as a whole when
     the sending half of the link is; the receiving half raises LinkClosed then. So does
@@ -96,20 +100,32 @@ class StreamLink(Link):
         receive_stream: ReceiveStream | None = None,
         *,
         limits: StreamLimits | None = None,
+        peer: Peer | None = None,
     ) -> None:
-        self._set_up(StreamTransport(stream, receive_stream), limits)
+        self._set_up(StreamTransport(stream, receive_stream), limits, peer)
 
     @classmethod
     def over(
-        cls, transport: ByteTransport, *, limits: StreamLimits | None = None
-    ) -> StreamLink:
+        cls,
+        transport: ByteTransport,
+        *,
+        limits: StreamLimits | None = None,
+        peer: Peer | None = None,
+    ) -> Self:
         """Return a link that moves its bytes through `transport`."""
         link = cls.__new__(cls)
-        link._set_up(transport, limits)
+        link._set_up(transport, limits, peer)
         return link
 
-    def _set_up(self, transport: ByteTransport, limits: StreamLimits | None) -> None:
+    def _set_up(
+        self,
+        transport: ByteTransport,
+        limits: StreamLimits | None,
+        peer: Peer | None = None,
+    ) -> None:
         limits = limits or StreamLimits()
+        self._transport = transport
+        self._peer = peer
         self._halves = (
             StreamLinkTx(transport, limits, FrameEncoder()),
             StreamLinkRx(transport, FrameDecoder(limits.max_payload)),
@@ -117,6 +133,9 @@ class StreamLink(Link):
 
     def split(self) -> tuple[StreamLinkTx, StreamLinkRx]:
         return self._halves
+
+    def peer(self) -> Peer:
+        return self._peer or self._transport.peer()
 
 
 class _State(enum.Enum):

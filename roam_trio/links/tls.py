@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ..errors import ForeignProtocol
+from ..peers import Certificate, Peer
 from .base import Buffer
 from .byte_streams import ByteTransport, SocketTransport
 from .foreign import NAMED_UP_TO, Expected, named
@@ -157,6 +158,15 @@ class TlsTransport(ByteTransport):
         self._damage: ssl.SSLError | None = None
         self._kept = bytearray()  # decrypted, when sending ended
         self._first: bytes | None = b""  # what came first, until the handshake is over
+
+    def peer(self) -> Peer:
+        peer = self._below.peer()
+        peer.transport = "tls"
+        # Empty if it was not verified, and None if there is none.
+        if fields := self._tls.getpeercert():
+            der = self._tls.getpeercert(binary_form=True)
+            peer.certificate = Certificate(fields, der or b"")
+        return peer
 
     async def shake_hands(self) -> None:
         """Do TLS's handshake, before anything else.

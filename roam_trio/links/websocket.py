@@ -16,6 +16,7 @@ from typing import Final
 import trio
 from trio.lowlevel import checkpoint
 
+from ..peers import Peer
 from .base import Buffer, Link
 from .byte_streams import ByteTransport
 from .framing import RECEIVE_AT_ONCE
@@ -52,6 +53,7 @@ class WebSocketLink(Link):
         limits: StreamLimits | None = None,
     ) -> None:
         limits = limits or StreamLimits()
+        self._transport = transport
         encoder = WebSocketEncoder(mask=is_client)
 
         def close_frame() -> bytes:
@@ -116,6 +118,11 @@ class WebSocketLink(Link):
 
     def split(self) -> tuple[WebSocketLinkTx, WebSocketLinkRx]:
         return self._halves
+
+    def peer(self) -> Peer:
+        peer = self._transport.peer()
+        peer.transport = "wss" if peer.transport == "tls" else "ws"
+        return peer
 
 
 class WebSocketLinkTx(StreamLinkTx):

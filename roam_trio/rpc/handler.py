@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import trio
 
-from ..codec import UNKNOWN_METHOD
+from ..codec import UNKNOWN_METHOD, encode_error, rpc_plan
+from ..errors import RoamError
 from ..metadata import NO_METADATA, Metadata
 from ..wire.messages import Encoded, RequestCall
 from .binding import ChannelBinder
@@ -39,6 +40,32 @@ class ReplySink(ABC):
         Raises:
             trio.WouldBlock: there is no room now, and nothing was sent.
         """
+
+    async def send_error(
+        self,
+        error: RoamError,
+        error_type: Any = None,
+        *,
+        metadata: Metadata = NO_METADATA,
+    ) -> None:
+        """Send a response that says `error`, waiting for room.
+
+        Cancelled, it has sent nothing.
+
+        Args:
+            error: an `UnknownMethod`, an `InvalidPayload`, a `CallCancelled`, of which
+                the text is not sent; or a `UserError`, of which the value is.
+            error_type: for a `UserError`, the error type that the method declares.
+            metadata: goes with the response.
+
+        Raises:
+            EncodeError: the value of the `UserError` is not of `error_type`.
+            TypeError: no response can say this error (a `ConnectionLost`), or it is a
+                `UserError` without an `error_type`.
+            RuntimeError: a response was sent already: a mistake of this program's.
+        """
+        declared = None if error_type is None else rpc_plan(error_type)
+        await self.send(encode_error(error, declared), metadata)
 
     @property
     @abstractmethod

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
-from ..errors import UserError
+from ..errors import CallCancelled, InvalidPayload, UnknownMethod, UserError
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, RequestCall
@@ -20,47 +20,38 @@ E = TypeVar("E")
 _current: ContextVar[Call[Any, Any]] = ContextVar("roam_trio_call")
 
 
-class Call(Generic[T, E]):
-    """The call that a handler is answering; `current_call` gives it.
+class SinkCall(Generic[T, E]):
+    """A typed reply to one request, for a handler that is written by hand.
 
-    A handler answers by returning or raising. To answer earlier, and go on working, it
-    uses `ok`, `err` or `reply`; what it then returns or raises is disregarded. One that
-    ends without any answer is answered for with Cancelled.
+        async def handle(self, call: RequestCall, reply: ReplySink) -> None:
+            method = describe(Calculator).by_id(call.method_id)
+            if method is None:
+                await reply.send_error(UnknownMethod())
+                return
+            answer: SinkCall[int, MathError] = SinkCall(reply, method)
+            ...
+            await answer.ok(3)
+
+    It is used once: by `ok`, `err`, `reply` or `refuse`. A handler that ends without
+    any of them is answered for with Cancelled. Annotate what it is assigned to with the
+    types of the method, so that the replies are checked.
+
+    Args:
+        reply: where the response goes.
+        method: the method that was called, whose types the response has.
 
     Attributes:
-        method: the method that was called.
+        method: the same.
         response_metadata: goes with the response, however it is made.
     """
 
-    __slots__ = ("_encode_ok", "_reply", "_request", "_response_metadata", "method")
+    __slots__ = ("_encode_ok", "_reply", "_response_metadata", "method")
 
-    def __init__(
-        self,
-        method: MethodDescriptor,
-        request: RequestCall,
-        reply: ReplySink,
-        encode_ok: Callable[[T], Encoded],
-    ) -> None:
+    def __init__(self, reply: ReplySink, method: MethodDescriptor) -> None:
         self.method = method
-        self._encode_ok = encode_ok
-        self._request = request
+        self._encode_ok: Callable[[T], Encoded] = method.result_plan.encode_ok
         self._reply = reply
         self._response_metadata = NO_METADATA
-
-    @property
-    def metadata(self) -> Metadata:
-        """The metadata that the caller sent along."""
-        return self._request.metadata
-
-    @property
-    def connection_id(self) -> int:
-        """The connection on which the call came."""
-        return self._request.connection_id
-
-    @property
-    def request_id(self) -> int:
-        """The number of the request on its connection."""
-        return self._request.request_id
 
     @property
     def response_metadata(self) -> Metadata:
@@ -86,11 +77,15 @@ class Call(Generic[T, E]):
             EncodeError: the value is not of the method's return type.
             RuntimeError: the call has been answered.
         """
-        await self._reply.send(encode_value(self, value), self._response_metadata)
+        await self._reply.send(self._encode_ok(value), self._response_metadata)
         return value
 
     async def err(self, error: E) -> None:
-        """Answer with an error of the method's error type now; otherwise as `ok`."""
+        """Answer with an error of the method's error type now; otherwise as `ok`.
+
+        Raises:
+            TypeError: the method declares no error type.
+        """
         await self._reply.send(
             self.method.result_plan.encode_user_error(error), self._response_metadata
         )
@@ -102,13 +97,69 @@ class Call(Generic[T, E]):
         else:
             await self.ok(result)
 
+    async def refuse(
+        self, because: UnknownMethod | InvalidPayload | CallCancelled
+    ) -> None:
+        """Answer now that the call came to no result; otherwise as `ok`.
+
+        Args:
+            because: an exception of the class that the caller gets; its text is not
+                sent.
+        """
+        await self._reply.send_error(because, metadata=self._response_metadata)
+
     def __repr__(self) -> str:
-        state = "replied" if self.is_replied else "open"
-        return f"<Call {self.request_id} of {self.method}, {state}>"
+        return f"<SinkCall of {self.method}, {self._state()}>"
+
+    def _state(self) -> str:
+        return "replied" if self.is_replied else "open"
 
 
-SinkCall = Call
-"""A call whose reply goes to a `ReplySink`, as every one does here."""
+class Call(SinkCall[T, E]):
+    """The call that a handler is answering; `current_call` gives it.
+
+    A handler answers by returning or raising. To answer earlier, and go on working, it
+    uses `ok`, `err`, `reply` or `refuse`; what it then returns or raises is
+    disregarded. One that ends without any answer is answered for with Cancelled.
+
+    Attributes:
+        method: the method that was called.
+        response_metadata: goes with the response, however it is made.
+    """
+
+    __slots__ = ("_request",)
+
+    def __init__(
+        self,
+        method: MethodDescriptor,
+        request: RequestCall,
+        reply: ReplySink,
+        encode_ok: Callable[[T], Encoded],
+    ) -> None:
+        # All by itself: one is made for every call.
+        self.method = method
+        self._encode_ok = encode_ok
+        self._request = request
+        self._reply = reply
+        self._response_metadata = NO_METADATA
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata that the caller sent along."""
+        return self._request.metadata
+
+    @property
+    def connection_id(self) -> int:
+        """The connection on which the call came."""
+        return self._request.connection_id
+
+    @property
+    def request_id(self) -> int:
+        """The number of the request on its connection."""
+        return self._request.request_id
+
+    def __repr__(self) -> str:
+        return f"<Call {self.request_id} of {self.method}, {self._state()}>"
 
 
 def current_call() -> Call[Any, Any]:

@@ -18,6 +18,7 @@ from trio.lowlevel import ParkingLot, checkpoint, checkpoint_if_cancelled
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
 from ..links.base import Buffer, Link, LinkRx, LinkTx, RxStatistics, TxStatistics
 from ..links.permits import AdmittedPermit, AdmittingTx
+from ..peers import Peer
 from .faults import NO_FAULTS, Faults, Way
 
 __all__ = ["FaultyLink", "FaultyLinkRx", "FaultyLinkTx"]
@@ -51,12 +52,16 @@ class FaultyLink(Link):
         cleanly: bool = False,
         max_payload: int | None = None,
     ) -> None:
+        self._link = link
         tx, rx = link.split()
         self._tx = FaultyLinkTx(self, tx, Way(sending), max_payload)
         self._rx = FaultyLinkRx(self, rx, Way(receiving), cleanly)
 
     def split(self) -> tuple[FaultyLinkTx, FaultyLinkRx]:
         return self._tx, self._rx
+
+    def peer(self) -> Peer:
+        return self._link.peer()
 
     @property
     def sent(self) -> int:

@@ -13,6 +13,7 @@ import trio
 from ..failures import text_of
 from ..legible import without_secrets
 from ..links import Link
+from ..links.sockets import peer_of
 from ..logs import Log, note_peer
 from .base import LinkFactory, LinkListener
 from .hosts import HostAndPort
@@ -67,9 +68,7 @@ class StreamLinkListener(LinkListener):
 
     def _make_link(self, stream: trio.SocketStream) -> Awaitable[Link]:
         # In the task of the client, so that all that is logged there can name it.
-        with suppress(OSError):  # it is gone already
-            host, port, *_ = stream.socket.getpeername()
-            note_peer(str(HostAndPort(host, port)))
+        note_peer(peer_of(stream.socket).address)
         return self._link_on(stream)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import attrs
 
 from ..links import Link, LocalLink, LocalListener, StreamLimits
+from ..logs import note_peer
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 
 __all__ = ["LocalTransport"]
@@ -74,6 +75,7 @@ class _Listener(LinkListener):
         link = await self._listener.accept(limits=self._limits)
 
         async def accepted() -> Link:
+            note_peer(link.peer().address)
             return link
 
         return accepted

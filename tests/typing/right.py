@@ -33,12 +33,16 @@ from roam_trio import (
     Metadata,
     MetadataEntry,
     MetadataFlags,
+    ReplySink,
+    RequestCall,
     ResponseParts,
     Rx,
     Server,
     ServiceDescriptor,
     Session,
+    SinkCall,
     Tx,
+    UnknownMethod,
     UserError,
     acceptor,
     channel,
@@ -51,6 +55,7 @@ from roam_trio import (
     i32,
     i64,
     initiator,
+    joined,
     memory_link_pair,
     register_wire_type,
     rpc_plan,
@@ -166,6 +171,29 @@ class ByHand:
 
 
 by_hand: Handler = ByHand()
+
+
+class Answering:
+    """Without a dispatcher."""
+
+    async def handle(self, call: RequestCall, reply: ReplySink) -> None:
+        method = describe(Adder).by_id(call.method_id)
+        if method is None:
+            await reply.send_error(UnknownMethod())
+            return
+        a, b = method.args_plan.decode(joined(call.args))
+        answer: SinkCall[int, MathError] = SinkCall(reply, method)
+        answer.response_metadata = {"by": "hand"}
+        if b:
+            assert_type(await answer.ok(a // b), int)
+        elif a:
+            await answer.err(MathError.DIVISION_BY_ZERO)
+        else:
+            await answer.refuse(UnknownMethod())
+            await reply.send_error(UserError(MathError.DIVISION_BY_ZERO), MathError)
+
+
+answering_by_hand: Handler = Answering()
 
 
 async def use_server() -> None:

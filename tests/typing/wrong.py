@@ -15,7 +15,10 @@ from roam_trio import (
     BareConduit,
     Call,
     Metadata,
+    ReplySink,
+    RequestCall,
     Rx,
+    SinkCall,
     Tx,
     UserError,
     acceptor,
@@ -23,6 +26,7 @@ from roam_trio import (
     client,
     connect,
     current_call,
+    describe,
     dispatcher,
     initiator,
     memory_link_pair,
@@ -98,6 +102,18 @@ async def wrong_replies() -> None:
     await call.err(3)  # type: ignore[arg-type]
     await call.reply("3")  # type: ignore[arg-type]
     await call.reply(UserError(MathError.DIVISION_BY_ZERO))
+
+
+async def wrong_replies_by_hand(call: RequestCall, reply: ReplySink) -> None:
+    method = describe(Adder).methods[0]
+    answer: SinkCall[int, MathError] = SinkCall(reply, method)
+    SinkCall(reply)  # type: ignore[call-arg]
+    SinkCall(method, reply)  # type: ignore[arg-type]
+    await answer.ok("3")  # type: ignore[arg-type]
+    await answer.err("overflow")  # type: ignore[arg-type]
+    await answer.refuse(UserError(3))  # type: ignore[arg-type]
+    await reply.send_error("no")  # type: ignore[arg-type]
+    method.args_plan.decode(call.args)  # type: ignore[arg-type]
 
 
 class NotAsync(AdderImpl):
