@@ -11,23 +11,51 @@ import operator
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path, PurePath
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 from uuid import UUID
 
-import cattrs
-
 from .types import Length, i64
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 __all__ = ["converter", "register_wire_type", "wire_type_of"]
 
 T = TypeVar("T")
 
-converter = cattrs.Converter()
-"""Holds the hooks of every registered type."""
+_Hooks: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 _wire_types: dict[type[Any], Any] = {}
+
+_hooks_of_the_library: dict[type[Any], _Hooks] = {}
+"""What unstructures and what structures each registered class of the standard
+library."""
+
+
+@cache
+def converter() -> Converter:
+    """Return the converter that holds the hooks of every registered type."""
+    # Imported when the first type needs it: few services have one, and cattrs takes
+    # a tenth of the time that the import of this package takes.
+    import cattrs
+
+    made = cattrs.Converter()
+    for cls, hooks in _hooks_of_the_library.items():
+        _register_hooks(made, cls, *hooks)
+    return made
+
+
+def _register_hooks(
+    made: Converter,
+    cls: type[Any],
+    unstructure: Callable[[Any], Any],
+    structure: Callable[[Any], Any],
+) -> None:
+    made.register_unstructure_hook(cls, unstructure)
+    made.register_structure_hook(cls, lambda value, _: structure(value))
 
 
 def register_wire_type(
@@ -51,8 +79,7 @@ def register_wire_type(
         structure: makes an instance. Whatever it raises becomes the cause of a
             `DecodeError`.
     """
-    converter.register_unstructure_hook(cls, unstructure)
-    converter.register_structure_hook(cls, lambda value, _: structure(value))
+    _register_hooks(converter(), cls, unstructure, structure)
     _wire_types[cls] = wire_type
 
 
@@ -140,7 +167,8 @@ def _register(
             )
         return wire
 
-    register_wire_type(cls, wire_type, unstructure=checked, structure=structure)
+    _hooks_of_the_library[cls] = checked, structure
+    _wire_types[cls] = wire_type
 
 
 def _register_builtins() -> None:

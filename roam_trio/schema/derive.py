@@ -412,8 +412,8 @@ class _Deriver:
         return ConvertedShape(
             cls,
             inner,
-            converter.get_unstructure_hook(cls),
-            converter.get_structure_hook(cls),
+            converter().get_unstructure_hook(cls),
+            converter().get_structure_hook(cls),
         )
 
     def _enum(self, cls: type[enum.Enum], place: Place) -> Shape:

@@ -10,21 +10,17 @@ or calls `register_transport`.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from ..legible import without_secrets
 from .base import LinkOptions, Transport, wrong_url
-from .local import LocalTransport
-from .memory import MemoryTransport
-from .stdio import StdioTransport
-from .tcp import TcpTransport
-from .tls import TlsTransport
-from .websocket import SecureWebSocketTransport, WebSocketTransport
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 __all__ = [
     "ENTRY_POINTS",
@@ -43,15 +39,25 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
-_transports: dict[str, Transport] = {
-    "memory": MemoryTransport(),
-    "stdio": StdioTransport(),
-    "tcp": TcpTransport(),
-    "tls": TlsTransport(),
-    "unix": LocalTransport(),
-    "ws": WebSocketTransport(),
-    "wss": SecureWebSocketTransport(),
+_BUILT_IN: Final = {
+    "memory": "memory:MemoryTransport",
+    "stdio": "stdio:StdioTransport",
+    "tcp": "tcp:TcpTransport",
+    "tls": "tls:TlsTransport",
+    "unix": "local:LocalTransport",
+    "ws": "websocket:WebSocketTransport",
+    "wss": "websocket:SecureWebSocketTransport",
 }
+"""A module of this room and a class in it for each scheme.
+
+Each is imported when the first URL has its scheme: a program that connects by TCP has
+no use for TLS and WebSocket.
+"""
+
+_EXAMPLE: Final = "tcp://127.0.0.1:7000"
+
+_transports: dict[str, Transport] = {}
+"""Those that are in use, or that somebody has registered."""
 
 
 def register_transport(scheme: str, transport: Transport) -> None:
@@ -72,14 +78,14 @@ def register_transport(scheme: str, transport: Transport) -> None:
         )
     if not isinstance(transport, Transport):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"expected a Transport for {scheme!r}, got {transport!r}")
-    taken_by = _transports.setdefault(scheme, transport)
+    taken_by = _built_in(scheme) or _transports.setdefault(scheme, transport)
     if taken_by is not transport:
         raise ValueError(f"the scheme {scheme!r} belongs to {taken_by!r} already")
 
 
 def known_schemes() -> list[str]:
     """Return all schemes there are, sorted."""
-    return sorted({*_transports, *entry_points(group=ENTRY_POINTS).names})
+    return sorted({*_BUILT_IN, *_transports, *_entry_points().names})
 
 
 def transport_for(url: str) -> Transport:
@@ -92,16 +98,16 @@ def transport_for(url: str) -> Transport:
     if control := _CONTROL.search(url):
         raise wrong_url(
             url,
-            TcpTransport.example,
+            _EXAMPLE,
             f"there is a control character, {control[0]!r}, at position "
             f"{control.start()}; where it is meant, write {quote(control[0])}",
         )
     scheme, colon, _ = url.partition(":")
     scheme = scheme.lower()
-    if transport := _transports.get(scheme):
+    if transport := _transports.get(scheme) or _built_in(scheme):
         return transport
     if colon and _SCHEME.fullmatch(scheme):
-        for entry in entry_points(group=ENTRY_POINTS, name=scheme):
+        for entry in _entry_points().select(name=scheme):
             return _transports.setdefault(scheme, _loaded(entry))
     raise _unknown(url, scheme)
 
@@ -123,6 +129,24 @@ def transports_for(urls: Sequence[str], options: LinkOptions) -> list[Transport]
     return transports
 
 
+def _built_in(scheme: str) -> Transport | None:
+    """Return the transport of this package for a scheme, or None."""
+    if scheme not in _BUILT_IN:
+        return None
+    if scheme not in _transports:
+        module, _, cls = _BUILT_IN[scheme].partition(":")
+        made = getattr(import_module(f"{__package__}.{module}"), cls)
+        _transports[scheme] = made()
+    return _transports[scheme]
+
+
+def _entry_points() -> EntryPoints:
+    # It brings in email, csv and zipfile: a tenth of this package's time to import.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINTS)
+
+
 def _loaded(found: EntryPoint) -> Transport:
     transport = found.load()
     if isinstance(transport, type):
@@ -136,8 +160,10 @@ def _loaded(found: EntryPoint) -> Transport:
 
 
 def _unknown(url: str, scheme: str) -> ValueError:
+    import difflib
+
     known = known_schemes()
     problem = f"the schemes are: {', '.join(known)}"
     if nearest := difflib.get_close_matches(scheme, known, 1):
         problem += f"; did you mean {nearest[0]}:?"
-    return wrong_url(url, TcpTransport.example, problem)
+    return wrong_url(url, _EXAMPLE, problem)

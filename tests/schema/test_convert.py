@@ -115,9 +115,9 @@ def test_a_wire_type_may_have_the_type_in_it() -> None:
 
 
 def test_the_hooks_are_those_of_the_converter() -> None:
-    assert converter.unstructure(Celsius(2.0)) == 2.0
-    assert converter.structure(2.0, Celsius) == Celsius(2.0)
-    assert converter.unstructure(Decimal("1.5")) == "1.5"
+    assert converter().unstructure(Celsius(2.0)) == 2.0
+    assert converter().structure(2.0, Celsius) == Celsius(2.0)
+    assert converter().unstructure(Decimal("1.5")) == "1.5"
 
 
 def test_a_hook_that_refuses_is_an_error_with_a_path_and_a_cause() -> None:

@@ -81,7 +81,7 @@ def entry_points_with(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
         for value in values
     )
     monkeypatch.setattr(
-        registry, "entry_points", lambda **what: installed.select(**what)
+        "importlib.metadata.entry_points", lambda **what: installed.select(**what)
     )
 
 
@@ -115,7 +115,7 @@ def test_an_installed_package_cannot_take_a_scheme_that_is_there(
 ) -> None:
     installed = EntryPoints([EntryPoint("tcp", f"{__name__}:WRONG", ENTRY_POINTS)])
     monkeypatch.setattr(
-        registry, "entry_points", lambda **what: installed.select(**what)
+        "importlib.metadata.entry_points", lambda **what: installed.select(**what)
     )
     assert transport_for("tcp://loft:1") is not WRONG
 
