@@ -21,7 +21,7 @@ from roam_trio import (
     serve,
     service,
 )
-from roam_trio.links import tcp_link
+from roam_trio.links.tcp import tcp_link
 
 
 @service

@@ -19,19 +19,12 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from . import errors
-from .conduits import (
-    Backoff,
-    StableLimits,
-)
 from .endpoints.connect import (
     connect,
 )
 from .endpoints.serve import (
     Server,
     serve,
-)
-from .endpoints.spawn import (
-    spawn,
 )
 from .errors import (
     CallCancelled,
@@ -64,6 +57,7 @@ from .errors import (
 from .limits import (
     Limits,
 )
+from .links.resuming.source import Backoff
 from .metadata import (
     Metadata,
     MetadataFlags,
@@ -113,15 +107,16 @@ from .session import (
     AcceptedConnection,
     ConnectionAcceptor,
     ConnectionHandle,
-    ProxyAcceptor,
     Session,
     SessionKeepaliveConfig,
-    proxy_connections,
 )
 
 if TYPE_CHECKING:
     from . import hash as hash
+    from .endpoints.spawn import spawn
+    from .links.resuming.limits import StableLimits
     from .lowlevel import *
+    from .session.proxy import ProxyAcceptor, proxy_connections
 
 __all__ = [
     "AcceptedConnection",
@@ -204,14 +199,29 @@ __all__ = [
 
 
 if not TYPE_CHECKING:
+    # Few programs use these: their modules are imported when the first one is asked
+    # for.
+    _IMPORTED_LATER = {
+        "ProxyAcceptor": "session.proxy",
+        "StableLimits": "links.resuming.limits",
+        "proxy_connections": "session.proxy",
+        "spawn": "endpoints.spawn",
+    }
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_IMPORTED_LATER})
 
     def __getattr__(name: str) -> Any:
-        """Find the names of `roam_trio.lowlevel` here, too, as in the Rust crate.
+        """Find what is imported later, and the names of `roam_trio.lowlevel`.
 
-        `dir()` and completion do not show them.
+        The latter are here, too, as in the Rust crate. `dir()` and completion do not
+        show them.
         """
         if name in ("hash", "lowlevel"):
             return _import_module(f"{__name__}.{name}")
+        if name in _IMPORTED_LATER:
+            module = _import_module(f"{__name__}.{_IMPORTED_LATER[name]}")
+            return globals().setdefault(name, getattr(module, name))
         lowlevel = _import_module(f"{__name__}.lowlevel")
         if name in lowlevel.__all__:
             return getattr(lowlevel, name)

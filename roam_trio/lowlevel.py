@@ -11,31 +11,28 @@ from .codec import (
     SelfRef,
     rpc_plan,
 )
-from .conduits import (
-    Attachment,
+from .conduits.bare import (
     BareConduit,
     BareConduitAcceptor,
     BareConduitPermit,
     BareConduitRx,
     BareConduitTx,
+)
+from .conduits.base import (
     Conduit,
     ConduitAcceptor,
     ConduitRx,
     ConduitTx,
     ConduitTxPermit,
-    IntoConduit,
-    LinkSource,
-    RedialingSource,
+    DynConduitTx,
+)
+from .conduits.into import IntoConduit
+from .conduits.stable import (
     StableConduit,
     StableConduitAcceptor,
     StableConduitPermit,
     StableConduitRx,
     StableConduitTx,
-    StableTxStatistics,
-    prepare_acceptor_attachment,
-)
-from .conduits.base import (
-    DynConduitTx,
 )
 from .endpoints.connect import (
     Connecting,
@@ -65,24 +62,27 @@ from .errors import (
     TxConnectionLost,
     TxUnbound,
 )
-from .links import (
+from .links.base import (
     Link,
     LinkRx,
     LinkTx,
     LinkTxPermit,
-    LocalLink,
-    LocalListener,
+    SplitLink,
+    WriteSlot,
+)
+from .links.local import LocalLink, LocalListener
+from .links.memory import (
     MemoryLink,
     MemoryLinkRx,
     MemoryLinkTx,
     MemoryLinkTxPermit,
     MemoryWriteSlot,
-    SplitLink,
-    StreamLimits,
-    StreamLink,
-    WriteSlot,
     memory_link_pair,
 )
+from .links.resuming.handshake import prepare_acceptor_attachment
+from .links.resuming.resuming import StableTxStatistics
+from .links.resuming.source import Attachment, LinkSource, RedialingSource
+from .links.stream import StreamLimits, StreamLink
 from .metadata import (
     MetadataEntry,
     MetadataLike,

@@ -10,7 +10,8 @@ from typing import TypeVar
 import trio
 import trio.testing
 
-from roam_trio.links import Link, MemoryLink, memory_link_pair
+from roam_trio.links.base import Link
+from roam_trio.links.memory import MemoryLink, memory_link_pair
 from roam_trio.wire.envelope import decode_message, encode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (

@@ -36,7 +36,7 @@ from roam_trio import (
     service,
 )
 from roam_trio.legible import without_secrets
-from roam_trio.links import tcp_link
+from roam_trio.links.tcp import tcp_link
 
 from .schemes import server_context
 

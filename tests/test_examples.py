@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from roam_trio import Handler, OfferedServices, acceptor, dispatcher, serve
-from roam_trio.links import spawn_link
+from roam_trio.links.child import spawn_link
 
 from .schemes import SCHEMES, Scheme, trusted_certificates
 from .using_examples import example, use_examples

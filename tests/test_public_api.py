@@ -81,14 +81,15 @@ def test_the_names_of_other_implementations_are_public(area: str) -> None:
 
 
 def imported_names(module: types.ModuleType) -> list[str]:
-    """What a public module takes from the modules below."""
+    """What a public module takes from the modules below, at once or later."""
     tree = ast.parse(Path(inspect.getfile(module)).read_text(encoding="utf-8"))
-    return [
+    at_once = [
         alias.asname or alias.name
         for statement in tree.body
         if isinstance(statement, ast.ImportFrom) and statement.level
         for alias in statement.names
     ]
+    return [*at_once, *vars(module).get("_IMPORTED_LATER", ())]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overload
 
-from ..conduits import Backoff, RedialingSource, StableConduit
+from ..conduits.base import Conduit
 from ..errors import ForeignProtocol, LinkError, RemoteProtocolError, SessionIoError
 from ..limits import DEFAULT_LIMITS, Limits
-from ..links import Link
+from ..links.base import Link
+from ..links.resuming.source import Backoff, RedialingSource
 from ..metadata import MetadataLike
 from ..rpc.handler import Handler
 from ..running import check_trio_runs
@@ -127,7 +128,9 @@ def connect(
     link_options = LinkOptions(limits=options.stream_limits, ssl_context=ssl_context)
     dial = dialer(url, link_options, connect_timeout=connect_timeout, wait_for=wait_for)
 
-    def resuming(first: Link) -> StableConduit[Message]:
+    def resuming(first: Link) -> Conduit[Message]:
+        from ..conduits.stable import StableConduit
+
         backoff = resume if isinstance(resume, Backoff) else None
         source = RedialingSource(dial.without_waiting(), backoff, first=first)
         return StableConduit(source, MessageFamily(), limits=options.stable_limits)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import attrs
 
-from ..conduits import StableLimits
 from ..limits import Limits
-from ..links import StreamLimits
+from ..links.stream import StreamLimits
 from ..metadata import Metadata, MetadataLike
 from ..rpc.handler import Handler, check_handler
 from ..session import ConnectionAcceptor, SessionKeepaliveConfig
 from .offering import OfferedServices
+
+if TYPE_CHECKING:
+    from ..links.resuming.limits import StableLimits
 
 __all__ = ["BuilderOptions", "SessionOptions"]
 
@@ -93,6 +95,8 @@ class SessionOptions:
     @property
     def stable_limits(self) -> StableLimits:
         """Bounds on the conduits of sessions that resume."""
+        from ..links.resuming.limits import StableLimits
+
         limits = self.limits
         return StableLimits(
             max_payload=limits.max_payload,

@@ -15,16 +15,12 @@ from typing import Final
 
 import trio
 
-from ..conduits import (
-    BareConduitAcceptor,
-    Conduit,
-    ConduitAcceptor,
-    StableConduitAcceptor,
-)
+from ..conduits.bare import BareConduitAcceptor
+from ..conduits.base import Conduit, ConduitAcceptor
 from ..errors import ConduitError, LinkError, SessionError, SessionIoError
 from ..legible import without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
-from ..links import Link
+from ..links.base import Link
 from ..log_budget import log_budget_of_server
 from ..logs import Log, address_of_peer
 from ..metadata import MetadataLike
@@ -241,6 +237,8 @@ class _Serving:
         self._max_sessions = max_sessions
         self._conduits: ConduitAcceptor[Message] = BareConduitAcceptor(MessageFamily())
         if resume:
+            from ..conduits.stable import StableConduitAcceptor
+
             self._conduits = StableConduitAcceptor(
                 MessageFamily(), limits=options.stable_limits, max_sessions=max_sessions
             )

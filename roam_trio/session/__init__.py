@@ -18,7 +18,6 @@ from .connections import AcceptedConnection, ConnectionAcceptor
 from .establishing import BoxSessionFuture, SpawnSession
 from .keepalive import SessionKeepaliveConfig
 from .opening import SERVICE_KEY, OpenConnection
-from .proxy import ProxyAcceptor, proxy_connections
 from .reply import DriverReplySink
 from .session import Session, SessionHandle
 from .statistics import (
@@ -47,7 +46,6 @@ __all__ = [
     "MethodDescriptor",
     "OpenConnection",
     "OpenSession",
-    "ProxyAcceptor",
     "ServiceDescriptor",
     "Session",
     "SessionAcceptorBuilder",
@@ -59,5 +57,4 @@ __all__ = [
     "UntilServed",
     "acceptor",
     "initiator",
-    "proxy_connections",
 ]

@@ -17,7 +17,8 @@ import trio
 
 from ..errors import SessionError
 from ..limits import DEFAULT_LIMITS, Limits
-from ..links import Link, memory_link_pair
+from ..links.base import Link
+from ..links.memory import memory_link_pair
 from ..logs import Log
 from ..rpc.handler import Handler
 from ..running import check_trio_runs

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, TypeAlias, cast
 import attrs
 
 from ..legible import urls_without_secrets, without_secrets
-from ..links import Link, StreamLimits
+from ..links.base import Link
+from ..links.stream import StreamLimits
 
 __all__ = [
     "LinkFactory",

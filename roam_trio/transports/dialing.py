@@ -14,7 +14,7 @@ import trio
 
 from ..errors import LinkError
 from ..legible import without_secrets
-from ..links import Link
+from ..links.base import Link
 from ..running import check_trio_runs
 from .base import LinkFactory, LinkOptions, urls_of
 from .registry import transports_for

@@ -12,7 +12,7 @@ import trio
 
 from ..failures import text_of
 from ..legible import without_secrets
-from ..links import Link
+from ..links.base import Link
 from ..links.sockets import peer_of
 from ..logs import Log, note_peer
 from .base import LinkFactory, LinkListener

@@ -11,7 +11,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import attrs
 
-from ..links import Link, LocalLink, LocalListener, StreamLimits
+from ..links.base import Link
+from ..links.local import LocalLink, LocalListener
+from ..links.stream import StreamLimits
 from ..logs import note_peer
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 

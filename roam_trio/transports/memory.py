@@ -14,7 +14,8 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ..legible import without_secrets
-from ..links import Link, memory_link_pair
+from ..links.base import Link
+from ..links.memory import memory_link_pair
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 
 __all__ = ["MemoryTransport"]

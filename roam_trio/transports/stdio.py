@@ -11,7 +11,9 @@ from functools import partial
 import trio
 from trio.lowlevel import checkpoint
 
-from ..links import Link, StreamLimits, stdio_link
+from ..links.base import Link
+from ..links.stdio import stdio_link
+from ..links.stream import StreamLimits
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 
 __all__ = ["StdioTransport"]

@@ -10,8 +10,9 @@ from functools import partial
 
 import trio
 
-from ..links import Link, connect_tcp, tcp_link
+from ..links.base import Link
 from ..links.stream import StreamLimits
+from ..links.tcp import connect_tcp, tcp_link
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort
 from .listening import StreamLinkListener, listen_on_tcp

@@ -8,7 +8,9 @@ from functools import partial
 import trio
 
 from ..legible import without_secrets
-from ..links import Link, StreamLimits, accept_tls, connect_tls
+from ..links.base import Link
+from ..links.stream import StreamLimits
+from ..links.tls import accept_tls, connect_tls
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort
 from .listening import StreamLinkListener, listen_on_tcp

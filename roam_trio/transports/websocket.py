@@ -15,9 +15,10 @@ import attrs
 import trio
 
 from ..legible import without_secrets
-from ..links import Link, StreamLimits
+from ..links.base import Link
 from ..links.byte_streams import ByteTransport, SocketTransport
 from ..links.sockets import send_at_once, take_socket
+from ..links.stream import StreamLimits
 from ..links.tls import tls_to_client, tls_to_server
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort

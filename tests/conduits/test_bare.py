@@ -7,7 +7,8 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio.conduits import BareConduit, BareConduitRx, BareConduitTx, ConduitTx
+from roam_trio.conduits.bare import BareConduit, BareConduitRx, BareConduitTx
+from roam_trio.conduits.base import ConduitTx
 from roam_trio.errors import (
     BareConduitError,
     DecodeError,
@@ -15,7 +16,8 @@ from roam_trio.errors import (
     LinkClosed,
     PayloadTooLarge,
 )
-from roam_trio.links import StreamLimits, StreamLink, memory_link_pair
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.wire.family import MsgFamily
 
 

@@ -9,18 +9,20 @@ import pytest
 import trio
 import trio.testing
 
-from roam_trio.conduits import (
+from roam_trio.conduits.bare import BareConduit
+from roam_trio.conduits.base import Conduit
+from roam_trio.conduits.stable import StableConduit
+from roam_trio.links.base import Link
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.resuming.handshake import prepare_acceptor_attachment
+from roam_trio.links.resuming.limits import StableLimits
+from roam_trio.links.resuming.source import (
     Attachment,
     Backoff,
-    BareConduit,
-    Conduit,
     LinkSource,
     RedialingSource,
-    StableConduit,
-    StableLimits,
-    prepare_acceptor_attachment,
 )
-from roam_trio.links import Link, StreamLink, memory_link_pair
+from roam_trio.links.stream import StreamLink
 from roam_trio.testing import Faults, FaultyLink, faulty_stream_pair
 from roam_trio.testing.conduit_conformance import (
     CHECKS,

@@ -23,7 +23,7 @@ from roam_trio import (
     initiator,
     memory_link_pair,
 )
-from roam_trio.conduits import as_conduit
+from roam_trio.conduits.into import as_conduit
 from tests.session.connecting import add
 from tests.session.running import Streams, streams
 

@@ -6,10 +6,16 @@ import pytest
 import trio
 import trio.testing
 
-from roam_trio.conduits import BareConduit, BareConduitRx, BareConduitTx, Conduit
-from roam_trio.conduits.bare import BareConduitPermit
+from roam_trio.conduits.bare import (
+    BareConduit,
+    BareConduitPermit,
+    BareConduitRx,
+    BareConduitTx,
+)
+from roam_trio.conduits.base import Conduit
 from roam_trio.errors import ConduitError
-from roam_trio.links import Link, memory_link_pair
+from roam_trio.links.base import Link
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.testing.conduit_conformance import CHECKS, ConduitUnderTest, Texts
 
 LIMIT = 8

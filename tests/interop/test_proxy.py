@@ -14,7 +14,7 @@ from roam_trio import (
     proxy_connections,
     serve,
 )
-from roam_trio.links import tcp_link
+from roam_trio.links.tcp import tcp_link
 
 from ..two_processes.processes import within
 from .handlers import Everything

@@ -10,24 +10,17 @@ from functools import partial
 import trio
 import trio.testing
 
-from roam_trio.links import (
-    Link,
-    LocalLink,
-    LocalListener,
-    SplitLink,
-    StreamLimits,
-    StreamLink,
-    accept_tls,
-    connect_tls,
-    memory_link_pair,
-    tcp_link,
-)
+from roam_trio.links.base import Link, SplitLink
 from roam_trio.links.byte_streams import (
     ByteTransport,
     SocketTransport,
     StreamTransport,
 )
-from roam_trio.links.tls import TlsTransport
+from roam_trio.links.local import LocalLink, LocalListener
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.stream import StreamLimits, StreamLink
+from roam_trio.links.tcp import tcp_link
+from roam_trio.links.tls import TlsTransport, accept_tls, connect_tls
 from roam_trio.links.websocket import WebSocketLink
 
 from ..schemes import client_context, server_context

@@ -14,7 +14,10 @@ import pytest
 import trio
 
 from roam_trio.errors import LinkError
-from roam_trio.links import Link, LocalListener, SpawnedLink, StreamLimits, spawn_link
+from roam_trio.links.base import Link
+from roam_trio.links.child import SpawnedLink, spawn_link
+from roam_trio.links.local import LocalListener
+from roam_trio.links.stream import StreamLimits
 from roam_trio.testing.link_conformance import CHECKS, Check, LinkUnderTest
 
 RELAY = Path(__file__).parent / "relay.py"

@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from roam_trio.links import Link, MemoryLinkRx, MemoryLinkTx, SplitLink
-from roam_trio.links.base import Buffer, LinkTxPermit, WriteSlot
+from roam_trio.links.base import Buffer, Link, LinkTxPermit, SplitLink, WriteSlot
+from roam_trio.links.memory import MemoryLinkRx, MemoryLinkTx
 from roam_trio.links.permits import AdmittedPermit, AdmittedSlot, AdmittingTx
 from roam_trio.testing.link_conformance import CHECKS, LinkUnderTest
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from roam_trio.links import LocalLink, LocalListener
+from roam_trio.links.local import LocalLink, LocalListener
 
 local_rule = pytest.mark.rule("transport.stream.local", "transport.stream.kinds")
 

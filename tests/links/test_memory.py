@@ -7,12 +7,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError
-from roam_trio.links import (
-    LinkTx,
-    MemoryLinkTxPermit,
-    MemoryWriteSlot,
-    memory_link_pair,
-)
+from roam_trio.links.base import LinkTx
+from roam_trio.links.memory import MemoryLinkTxPermit, MemoryWriteSlot, memory_link_pair
 
 
 @pytest.mark.rule("transport.memory", "link.tx.reserve")

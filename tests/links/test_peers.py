@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from roam_trio.links import Link, StreamLink, memory_link_pair, spawn_link
+from roam_trio.links.base import Link
+from roam_trio.links.child import spawn_link
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.sockets import address_text
+from roam_trio.links.stream import StreamLink
 from roam_trio.peers import Certificate, Peer
 from roam_trio.transports import LinkOptions, transport_for
 

@@ -11,8 +11,9 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError, TruncatedPayload
-from roam_trio.links import StreamLimits, StreamLink, connect_tcp, tcp_link
 from roam_trio.links.byte_streams import SocketTransport
+from roam_trio.links.stream import StreamLimits, StreamLink
+from roam_trio.links.tcp import connect_tcp, tcp_link
 
 from . import pairs
 from .test_framing import frame

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from roam_trio.links import Link, StreamLimits, StreamLink
+from roam_trio.links.base import Link
 from roam_trio.links.stdio import take_over
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.testing.link_conformance import CHECKS, Check, LinkUnderTest
 
 from .test_framing import frame
@@ -24,7 +25,7 @@ LIMITS = StreamLimits(max_payload=4 * 1024 * 1024, max_unsent_payloads=64)
 
 PROGRAM = """
 import sys, trio
-from roam_trio.links import stdio_link
+from roam_trio.links.stdio import stdio_link
 
 async def echo():
     print("before")

@@ -17,7 +17,12 @@ from roam_trio.errors import (
     PayloadTooLarge,
     TruncatedPayload,
 )
-from roam_trio.links import StreamLimits, StreamLink, StreamLinkRx, StreamLinkTx
+from roam_trio.links.stream import (
+    StreamLimits,
+    StreamLink,
+    StreamLinkRx,
+    StreamLinkTx,
+)
 
 from .test_framing import frame
 

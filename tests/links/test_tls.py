@@ -12,16 +12,11 @@ import trustme
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import ForeignProtocol, LinkError, PayloadTooLarge
-from roam_trio.links import (
-    Link,
-    StreamLimits,
-    StreamLink,
-    accept_tls,
-    connect_tls,
-    tls,
-)
+from roam_trio.links import tls
+from roam_trio.links.base import Link
 from roam_trio.links.byte_streams import SocketTransport
-from roam_trio.links.tls import TlsTransport
+from roam_trio.links.stream import StreamLimits, StreamLink
+from roam_trio.links.tls import TlsTransport, accept_tls, connect_tls
 
 from ..schemes import authority, client_context, server_context
 from . import pairs

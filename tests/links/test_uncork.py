@@ -11,9 +11,10 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkError
-from roam_trio.links import StreamLink, StreamLinkTx, memory_link_pair
 from roam_trio.links.base import Buffer
 from roam_trio.links.byte_streams import SocketTransport
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.stream import StreamLink, StreamLinkTx
 
 from .test_framing import frame
 from .test_stream import RecordingStream, sender

@@ -16,10 +16,10 @@ import trio_websocket
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError, PayloadTooLarge, TruncatedPayload
-from roam_trio.links import Link, LinkRx, LinkTx, StreamLimits
-from roam_trio.links.base import Buffer
+from roam_trio.links.base import Buffer, Link, LinkRx, LinkTx
 from roam_trio.links.byte_streams import ByteTransport, SocketTransport
 from roam_trio.links.sockets import take_socket
+from roam_trio.links.stream import StreamLimits
 from roam_trio.links.websocket import WebSocketLink
 from roam_trio.links.websocket_framing import WebSocketDecoder
 

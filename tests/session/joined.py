@@ -13,11 +13,11 @@ from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.session import (
     AcceptedConnection,
     ConnectionAcceptor,
-    ProxyAcceptor,
     Session,
 )
 from roam_trio.session import acceptor as accepting
 from roam_trio.session import initiator as initiating
+from roam_trio.session.proxy import ProxyAcceptor
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelClose,

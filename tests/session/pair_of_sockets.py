@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio.links import StreamLink
 from roam_trio.links.base import Buffer
 from roam_trio.links.byte_streams import SocketTransport
+from roam_trio.links.stream import StreamLink
 from roam_trio.rpc.handler import Handler
 from roam_trio.session import AcceptedConnection, Session
 

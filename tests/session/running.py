@@ -9,7 +9,8 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 import trio
 
 from roam_trio import Rx, Tx, channel, client, dispatcher, service
-from roam_trio.links import Link, memory_link_pair
+from roam_trio.links.base import Link
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import NO_METADATA
 from roam_trio.rpc.handler import Handler, ReplySink
 from roam_trio.schema import Credit, i32, i64, u8, u32

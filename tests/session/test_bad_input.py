@@ -28,7 +28,9 @@ from roam_trio.errors import (
     TruncatedPayload,
 )
 from roam_trio.limits import Limits
-from roam_trio.links import SplitLink, StreamLimits, StreamLink, memory_link_pair
+from roam_trio.links.base import SplitLink
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.metadata import NO_METADATA
 from roam_trio.schema import i32
 from roam_trio.service import describe

@@ -27,7 +27,7 @@ from roam_trio.errors import (
     TxConnectionLost,
     UnknownMethod,
 )
-from roam_trio.links import StreamLimits, StreamLink
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.rpc.binding import Payload
 from roam_trio.rpc.caller import ErasedCaller, NoopCaller

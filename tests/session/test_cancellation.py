@@ -16,7 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from roam_trio import Rx, Tx, channel
 from roam_trio.codec import CANCELLED, ChannelPlan
 from roam_trio.errors import CallCancelled, RoamError
-from roam_trio.links import memory_link_pair
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.session import Session
 from roam_trio.wire.envelope import encode_message

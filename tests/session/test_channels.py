@@ -27,7 +27,7 @@ from roam_trio.errors import (
     TxConnectionLost,
     TxReset,
 )
-from roam_trio.links import StreamLimits, StreamLink
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.schema import i32
 from roam_trio.wire.messages import (
     ChannelClose,

@@ -19,7 +19,7 @@ from roam_trio.errors import (
     UnknownMethod,
 )
 from roam_trio.limits import Limits
-from roam_trio.links import StreamLimits, StreamLink
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
 from roam_trio.session import (
     AcceptedConnection,

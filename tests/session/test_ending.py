@@ -24,8 +24,10 @@ from roam_trio.errors import (
     TxConnectionLost,
 )
 from roam_trio.limits import Limits
-from roam_trio.links import Link, MemoryLink, StreamLink, memory_link_pair
+from roam_trio.links.base import Link
 from roam_trio.links.byte_streams import SocketTransport
+from roam_trio.links.memory import MemoryLink, memory_link_pair
+from roam_trio.links.stream import StreamLink
 from roam_trio.metadata import NO_METADATA
 from roam_trio.schema import i32, i64
 from roam_trio.service import describe

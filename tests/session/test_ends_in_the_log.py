@@ -14,7 +14,7 @@ import trio.testing
 
 from roam_trio import Server, SessionKeepaliveConfig, serve
 from roam_trio.limits import Limits
-from roam_trio.links import tcp_link
+from roam_trio.links.tcp import tcp_link
 from roam_trio.session import Session
 from roam_trio.wire.envelope import encode_message
 from roam_trio.wire.ids import Parity

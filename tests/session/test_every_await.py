@@ -22,7 +22,7 @@ import roam_trio
 from roam_trio import Fallible, Rx, Tx, channel, client, dispatcher, u32
 from roam_trio import with_metadata as with_metadata_of
 from roam_trio.errors import SessionError, UserError
-from roam_trio.links import memory_link_pair
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import Metadata
 from roam_trio.rpc.caller import ErasedCaller, NoopCaller
 from roam_trio.service import current_call, service
@@ -30,16 +30,15 @@ from roam_trio.service.waiting import can_wait
 from roam_trio.session import (
     AcceptedConnection,
     ConnectionHandle,
-    ProxyAcceptor,
     Session,
     SessionKeepaliveConfig,
     UntilServed,
     acceptor,
     initiator,
-    proxy_connections,
 )
 from roam_trio.session.connection_run import ConnectionRun
 from roam_trio.session.opening import SERVICE_KEY
+from roam_trio.session.proxy import ProxyAcceptor, proxy_connections
 from roam_trio.wire.messages import ConnectionSettings
 
 from .connecting import has_only_the_root

@@ -30,7 +30,7 @@ from roam_trio import (
     u8,
 )
 from roam_trio.failures import text_of
-from roam_trio.links import memory_link_pair
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.logs import Log
 from roam_trio.session import acceptor, initiator
 from roam_trio.testing import connected_pair

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from roam_trio.conduits import BareConduit
+from roam_trio.conduits.bare import BareConduit
 from roam_trio.errors import (
     LimitExceeded,
     LinkClosed,
@@ -21,7 +21,8 @@ from roam_trio.errors import (
     TruncatedPayload,
 )
 from roam_trio.limits import Limits
-from roam_trio.links import MemoryLink, StreamLimits, StreamLink, memory_link_pair
+from roam_trio.links.memory import MemoryLink, memory_link_pair
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
 from roam_trio.session import (
     ConnectionHandle,

@@ -10,15 +10,16 @@ import trio.testing
 
 from roam_trio import CallRefused, acceptor, channel, client, connect, initiator
 from roam_trio.codec import CANCELLED
-from roam_trio.links import Link, memory_link_pair, tcp_link
+from roam_trio.links.base import Link
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.tcp import tcp_link
 from roam_trio.metadata import Metadata
 from roam_trio.session import (
     AcceptedConnection,
     ConnectionHandle,
-    ProxyAcceptor,
     Session,
-    proxy_connections,
 )
+from roam_trio.session.proxy import ProxyAcceptor, proxy_connections
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (

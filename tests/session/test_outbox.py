@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio.conduits import BareConduit
+from roam_trio.conduits.bare import BareConduit
 from roam_trio.errors import (
     LimitExceeded,
     LinkClosed,
@@ -19,7 +19,8 @@ from roam_trio.errors import (
     PayloadTooLarge,
     RoamTrioError,
 )
-from roam_trio.links import StreamLimits, StreamLink, memory_link_pair
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
 from roam_trio.session.outbox import Outbox
 from roam_trio.wire.envelope import MessageFamily

@@ -26,7 +26,7 @@ from roam_trio import (
     dispatcher,
     serve,
 )
-from roam_trio.conduits import BareConduitAcceptor
+from roam_trio.conduits.bare import BareConduitAcceptor
 from roam_trio.session import AcceptedConnection
 from roam_trio.transports.listening import StreamLinkListener
 from tests.session.running import Streams, Task, caller_of, join, streams

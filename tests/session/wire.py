@@ -15,7 +15,8 @@ import attrs
 import trio
 
 from roam_trio.errors import LinkError
-from roam_trio.links import Link, memory_link_pair
+from roam_trio.links.base import Link
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (

@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError
-from roam_trio.links import Link, LinkTx, memory_link_pair
-from roam_trio.links.base import LinkRx
+from roam_trio.links.base import Link, LinkRx, LinkTx
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.testing import Faults, FaultyLink
 from roam_trio.testing.link_conformance import CHECKS, Check, LinkUnderTest
 from tests.links import pairs

@@ -14,7 +14,8 @@ from trio.testing import MockClock
 
 from roam_trio import connect
 from roam_trio.errors import LinkError
-from roam_trio.links import Link, memory_link_pair
+from roam_trio.links.base import Link
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.transports import (
     LinkFactory,
     LinkOptions,

@@ -36,7 +36,7 @@ from roam_trio import (
     service,
     u32,
 )
-from roam_trio.links import tcp_link
+from roam_trio.links.tcp import tcp_link
 
 from .workshop import Workshop, WorkshopHandler
 

@@ -31,7 +31,7 @@ from roam_trio import (
     describe,
     initiator,
 )
-from roam_trio.links import connect_tcp
+from roam_trio.links.tcp import connect_tcp
 from roam_trio.metadata import NO_METADATA
 from roam_trio.wire.envelope import encode_message
 from roam_trio.wire.messages import (

@@ -6,19 +6,14 @@ from collections.abc import Callable
 
 import trio
 
-from roam_trio.conduits import (
-    Attachment,
-    LinkSource,
-    StableConduit,
-    StableConduitRx,
-    StableConduitTx,
-    StableLimits,
-)
+from roam_trio.conduits.stable import StableConduit, StableConduitRx, StableConduitTx
 from roam_trio.errors import DecodeError
-from roam_trio.links import memory_link_pair
 from roam_trio.links.base import Link, LinkRx, LinkTx
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
+from roam_trio.links.resuming.limits import StableLimits
 from roam_trio.links.resuming.sequence import read_header, write_header
+from roam_trio.links.resuming.source import Attachment, LinkSource
 from roam_trio.wire.family import MsgFamily
 
 __all__ = ["FILLER", "KEY", "Line", "Lines", "Texts"]

@@ -21,7 +21,7 @@ from roam_trio import (
     StableLimits,
     prepare_acceptor_attachment,
 )
-from roam_trio.links import memory_link_pair
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
 
 from .lines import Line, Texts

@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from roam_trio import Attachment, Backoff, LinkDead, LinkError, LinkSource
-from roam_trio.conduits import RedialingSource
-from roam_trio.links import memory_link_pair
 from roam_trio.links.base import Link
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.resuming.source import RedialingSource
 
 EXACT = Backoff(initial=1, factor=2, longest=5, jitter=0, give_up_after=100)
 

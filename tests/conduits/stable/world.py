@@ -11,15 +11,12 @@ from collections.abc import Sequence
 import trio
 
 from roam_trio import Session, acceptor
-from roam_trio.conduits import (
-    Backoff,
-    RedialingSource,
-    StableConduit,
-    StableConduitAcceptor,
-    StableLimits,
-)
+from roam_trio.conduits.stable import StableConduit, StableConduitAcceptor
 from roam_trio.errors import ConduitError, LinkError
-from roam_trio.links import Link, StreamLink
+from roam_trio.links.base import Link
+from roam_trio.links.resuming.limits import StableLimits
+from roam_trio.links.resuming.source import Backoff, RedialingSource
+from roam_trio.links.stream import StreamLink
 from roam_trio.rpc.handler import Handler
 from roam_trio.testing import Faults, FaultyStream, faulty_stream_pair
 from roam_trio.wire.envelope import MessageFamily
