@@ -112,6 +112,23 @@ def test_nothing_below_imports_the_package_itself() -> None:
     ] == []
 
 
+def test_columns_are_reached_through_their_door_by_those_that_encode_and_decode() -> (
+    None
+):
+    reached = {
+        (module, target)
+        for module, targets in IMPORTS.items()
+        for target in targets
+        if room(target) == "columns" and room(module) != "columns"
+    }
+    door = f"{PACKAGE}.columns"
+    assert reached == {
+        (f"{PACKAGE}.service.descriptor", door),
+        (f"{PACKAGE}.service.dispatcher", door),
+        (f"{PACKAGE}.session.proxy", door),
+    }
+
+
 def circles() -> list[list[str]]:
     """Return the modules that reach themselves through their imports, in groups."""
     reach: dict[str, set[str]] = {}

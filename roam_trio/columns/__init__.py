@@ -1,5 +1,19 @@
 """Lists of records in columns, between two roam_trio peers that have agreed on it.
 
-`method` is the door: a service's client and dispatcher ask it whether a method has
-columns. `entry` is what peers say of it in metadata; `plan` encodes and decodes.
+This is the door: the rest of the package imports nothing else of this room. A method
+has a second encoding of its arguments and its result if `method_columns` returns one,
+and three places ask it:
+
+    client       `MethodColumns.call` makes a call, `decode` reads the response
+    dispatcher   `MethodColumns.receive` takes a request that knows of columns
+    proxy        `is_marked` tells arguments that only the next peer can read
+
+None of them knows what the bytes are, or how two peers agree. An encoding with these
+four functions can take the place of columns. Behind the door, `method` does what they
+say, `entry` is what peers say of it in metadata, `plan` encodes and decodes.
 """
+
+from .entry import is_marked
+from .method import MethodColumns, method_columns
+
+__all__ = ["MethodColumns", "is_marked", "method_columns"]

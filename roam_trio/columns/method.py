@@ -15,7 +15,7 @@ falls back on postcard for what is short or unusual.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -36,10 +36,26 @@ from .entry import (
 )
 from .plan import ColumnsPlan, columns_of
 
-__all__ = ["ColumnsReply", "MethodColumns", "method_columns", "unmarked_call"]
+__all__ = ["MethodColumns", "Received", "method_columns"]
 
 _ARGS_IN_POSTCARD, _ARGS_IN_COLUMNS = b"\x00", b"\x01"
 _RESULT_IN_COLUMNS = b"\x02"
+
+
+class Received(NamedTuple):
+    """What a handler is to use for a request that knows of columns.
+
+    Attributes:
+        call: the request as its sender's user has sent it.
+        reply: where the response goes.
+        decode: decodes the arguments.
+        encode_ok: encodes the result.
+    """
+
+    call: RequestCall
+    reply: ReplySink
+    decode: Callable[[bytes | memoryview], Any]
+    encode_ok: Callable[[Any], Encoded]
 
 
 @attrs.frozen(eq=False)
@@ -111,9 +127,18 @@ class MethodColumns:
 
     # ------------------------------------------------------------ the handler
 
-    def decoder(self, said: int) -> Callable[[bytes | memoryview], tuple[Any, ...]]:
-        """Return the decoder of the arguments of a request that says `said`."""
-        return self._decode_marked if said & MARKED else self.args_plan.decode
+    def receive(self, call: RequestCall, reply: ReplySink) -> Received | None:
+        """Return how to answer a request; None if it does not know of columns.
+
+        It may know of them although this method has none: its sender asks, and sends
+        arguments with the mark if another handler has answered before.
+        """
+        said = said_in(call.metadata)
+        if said is None:
+            return None
+        decode = self._decode_marked if said & MARKED else self.args_plan.decode
+        answer = _Reply(self, said, reply)
+        return Received(_unmarked_call(call), answer, decode, answer.encode_ok)
 
     def _decode_marked(self, args: bytes | memoryview) -> tuple[Any, ...]:
         if args[:1] == _ARGS_IN_POSTCARD:
@@ -161,8 +186,7 @@ def _unmarked_response(response: RequestResponse) -> RequestResponse:
     return response
 
 
-def unmarked_call(call: RequestCall) -> RequestCall:
-    """Return a request as its handler is to see it."""
+def _unmarked_call(call: RequestCall) -> RequestCall:
     return RequestCall(
         call.connection_id,
         call.request_id,
@@ -173,7 +197,7 @@ def unmarked_call(call: RequestCall) -> RequestCall:
     )
 
 
-class ColumnsReply(ReplySink):
+class _Reply(ReplySink):
     """The reply to a request that has the entry: its result may go in columns.
 
     It tells the caller as well whether its arguments may, next time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,7 +22,9 @@ from ..schema.shape import (
     UnionShape,
     children,
 )
-from .derive import Column, column_of
+
+if TYPE_CHECKING:
+    from .derive import Column
 
 __all__ = ["FEWEST", "ColumnsPlan", "columns_of"]
 
@@ -95,7 +97,12 @@ def columns_of(plan: RpcPlan[Any]) -> ColumnsPlan | None:
     if _count_parts(shape, {}) > MOST_PARTS:
         return None
     lists = list(_lists(shape, "value"))
-    column = column_of(shape) if lists else None
+    if not lists:
+        return None
+    # Imported for the first method that has lists: most have none.
+    from .derive import column_of
+
+    column = column_of(shape)
     if column is None:
         return None
     module = Module(f"counter of {title}")

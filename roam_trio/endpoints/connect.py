@@ -25,7 +25,7 @@ from ..rpc.handler import Handler
 from ..running import check_trio_runs
 from ..service import client, describe
 from ..session import OpenSession, Session, SessionKeepaliveConfig, initiator
-from ..transports import DEFAULT_CONNECT_TIMEOUT, LinkOptions, dialer
+from ..transports import DEFAULT_CONNECT_TIMEOUT, Dialer, LinkOptions, dialer
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
 from .options import SessionOptions
@@ -128,12 +128,8 @@ def connect(
     link_options = LinkOptions(limits=options.stream_limits, ssl_context=ssl_context)
     dial = dialer(url, link_options, connect_timeout=connect_timeout, wait_for=wait_for)
 
-    def resuming(first: Link) -> Conduit[Message]:
-        from ..conduits.stable import StableConduit
-
-        backoff = resume if isinstance(resume, Backoff) else None
-        source = RedialingSource(dial.without_waiting(), backoff, first=first)
-        return StableConduit(source, MessageFamily(), limits=options.stable_limits)
+    backoff = resume if isinstance(resume, Backoff) else None
+    resuming = _resuming(dial, backoff, options) if resume else None
 
     async def open_session() -> OpenSession:
         try:
@@ -142,10 +138,24 @@ def connect(
             raise RemoteProtocolError(str(error)) from error
         except LinkError as error:
             raise SessionIoError(str(error)) from error
-        carrier = resuming(link) if resume else link
+        carrier = link if resuming is None else resuming(link)
         return initiator(carrier, **options.for_builder).open(options.root_handler)
 
     return Connecting.to(open_session, service)
+
+
+def _resuming(
+    dial: Dialer, backoff: Backoff | None, options: SessionOptions
+) -> Callable[[Link], Conduit[Message]]:
+    """Return a function that makes a conduit that goes on when its link is lost."""
+    # Here and not in the function: no import is to hold up a running program.
+    from ..conduits.stable import StableConduit
+
+    def conduit(first: Link) -> Conduit[Message]:
+        source = RedialingSource(dial.without_waiting(), backoff, first=first)
+        return StableConduit(source, MessageFamily(), limits=options.stable_limits)
+
+    return conduit
 
 
 def _the_session(session: Session) -> Session:

@@ -47,7 +47,7 @@ class BuilderOptions(TypedDict):
     strict: bool
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class SessionOptions:
     """Options of sessions, checked before there is a connection."""
 

@@ -56,7 +56,7 @@ class _Kind(enum.Enum):
     ELSE = enum.auto()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Row:
     """One protocol.
 

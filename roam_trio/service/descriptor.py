@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import attrs
 
 from ..codec import ResultPlan, RpcPlan, args_plan, result_plan
-from ..columns.method import MethodColumns, method_columns
+from ..columns import MethodColumns, method_columns
 from ..errors import SchemaError
 from ..rpc.method_names import remember_method_name
 from ..schema import ArrayShape, BytesShape, Shape, kebab, method_id, split_fallible

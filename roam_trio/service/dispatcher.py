@@ -16,8 +16,7 @@ from typing import Any, TypeVar, cast
 import trio
 
 from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
-from ..columns.entry import said_in
-from ..columns.method import ColumnsReply, MethodColumns, unmarked_call
+from ..columns import MethodColumns
 from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
 from ..failures import is_failure
 from ..kept_errors import strip_tracebacks
@@ -84,11 +83,9 @@ class Dispatcher:
         plan = method.descriptor.args_plan
         decode: Callable[[bytes | memoryview], Any] = plan.decode
         encode_ok: Callable[[Any], Encoded] = method.descriptor.result_plan.encode_ok
-        said = said_in(call.metadata) if call.metadata else None
-        if said is not None:
-            decode = method.columns.decoder(said)
-            reply = ColumnsReply(method.columns, said, reply)
-            call, encode_ok = unmarked_call(call), reply.encode_ok
+        received = method.columns.receive(call, reply) if call.metadata else None
+        if received is not None:
+            call, reply, decode, encode_ok = received
         try:
             args = decode(joined(call.args))
         except DecodeError as error:

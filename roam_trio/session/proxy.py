@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
-from ..columns.entry import is_marked
+from ..columns import is_marked
 from ..errors import (
     CallRefused,
     ConnectionClosed,
