@@ -1,30 +1,31 @@
-"""Every exception of roam_trio's own, in one tree.
+"""The exceptions of roam_trio, in one tree.
 
-The class says who is to blame and what was going on; the attributes carry the facts,
-so that code can react without parsing a text. A cause that lies deeper (an `OSError`
-under a `LinkError`, say) stays chained as ``__cause__``.
+The class tells which side is to blame and what failed. The attributes carry the
+details, so that code can react without parsing a text. A deeper cause, such as an
+`OSError` under a `LinkError`, is chained as ``__cause__``.
 
-Others come as they are: a method's declared exceptions, `ValueError` and `TypeError`
-for wrong arguments, and `OSError` where nobody listens. So a loop that tries `connect`
-again catches ``(OSError, SessionError, Disconnected)``: `Disconnected` is the base of
-all that a lost peer can raise, in calls and on channels too.
+Other exceptions are raised unchanged: the declared exceptions of a method, `ValueError`
+and `TypeError` for wrong arguments, and `OSError` if no server listens. A loop that
+calls `connect` again therefore catches ``(OSError, SessionError, Disconnected)``:
+`Disconnected` is the base of everything that a lost peer can raise, in calls and on
+channels.
 
     RoamTrioError
     ├── RoamError        a call did not return a value
-    ├── Disconnected     the peer, or the way to it, is gone: ConnectionLost,
+    ├── Disconnected        the peer, or the link to it, is gone: ConnectionLost,
     │                    ConnectionClosed, TxConnectionLost, RxConnectionLost,
     │                    SessionIoError, LinkDead, SessionLost
     ├── SessionError     a session could not be set up, or has ended
     ├── ChannelError     a channel could not carry an item (TxError, RxError)
     ├── LinkError        payloads could not be moved
     ├── ConduitError     messages could not be put on, or taken from, a link
-    ├── PayloadTooLarge  a value is too large for a payload; nothing has ended
-    ├── CodecError       a value and its bytes do not fit its type
+    ├── PayloadTooLarge     a value is too large for a payload; the link continues
+    ├── CodecError          a value, or its encoding, does not match its type
     └── SchemaError      a type has no wire form
 
-What a channel raises is an error of trio's channels, too: `trio.ClosedResourceError` if
-this side has closed or reset it, `trio.BrokenResourceError` if the other side has, or
-the connection is gone.
+The errors of a channel are also those of trio channels: `trio.ClosedResourceError` if
+this side has closed or reset the channel, `trio.BrokenResourceError` if the other side
+has, or if the connection is lost.
 """
 
 from __future__ import annotations
@@ -91,10 +92,11 @@ _MOST_SAID = 2000
 
 
 class RoamTrioError(Exception):
-    """The root of everything roam_trio raises.
+    """The base class of all exceptions of roam_trio.
 
-    Its text may contain what a peer has written. So it is on one line, with escapes for
-    what cannot be seen, and is cut; attributes have it as it came.
+    Its text may contain text of a peer. It is therefore on one line, with escapes for
+    invisible characters, and cut to a maximum length; attributes have the original
+    text.
     """
 
     def __str__(self) -> str:
@@ -105,10 +107,10 @@ class RoamTrioError(Exception):
 
 
 class Disconnected(RoamTrioError):
-    """The peer, or the way to it, is gone.
+    """The peer, or the link to it, is gone.
 
-    The one thing to catch where a lost peer is expected: in a loop that connects again,
-    around calls and around channels.
+    Catch it where a lost peer is expected: in a loop that connects again, around calls
+    and around channels.
     """
 
 
@@ -123,11 +125,11 @@ class RoamError(RoamTrioError):
 
 
 class UserError(RoamError):
-    """The method answered with an error of its own.
+    """The method failed with its declared error.
 
-    Raised for error types that are not exceptions themselves (an enum, a Struct);
-    a handler raises it to answer with such a value. Error types that are exception
-    classes are raised as they are, on both sides.
+    Raised for error types that are not exceptions (an enum, a Struct); a handler raises
+    it to answer with such a value. Error types that are exception classes are raised
+    directly, on both sides.
 
     Attributes:
         error: the value of the method's declared error type.
@@ -141,39 +143,39 @@ class UserError(RoamError):
 class UnknownMethod(RoamError):
     """The peer does not know the method (`rpc.unknown-method`).
 
-    Either it serves another service on this connection, or its signature of the method
-    differs: a method's identity covers the types of its arguments and of its result.
+    The peer offers another service on this connection, or its signature of the method
+    differs: the id of a method depends on the types of its arguments and its result.
     """
 
 
 class InvalidPayload(RoamError):
-    """A payload could not be decoded: our arguments by the peer, or its answer by us.
+    """The peer could not decode the arguments, or this side the response.
 
-    In the second case ``__cause__`` is the `DecodeError`.
+    In the second case, ``__cause__`` is the `DecodeError`.
     """
 
 
 class CallCancelled(RoamError):
-    """The handler ended without an answer: it was cancelled, or it failed.
+    """The handler was cancelled or failed, so the call has no result.
 
-    Or it was not started, because the peer shuts down and refuses new calls. This is
-    the remote side's word. A call cancelled on this side raises `trio.Cancelled`, as
-    any other operation of trio's.
+    Also raised if the handler was not started, because the peer is shutting down and
+    refuses new calls. The peer has sent this outcome; a call cancelled on this side
+    raises `trio.Cancelled`, like any trio operation.
     """
 
 
 class CallRefused(RoamError):
-    """The peer accepts no calls on this connection, and so none was sent.
+    """The peer accepts no calls on this connection, so the call was not sent.
 
-    It has told ``max_concurrent_requests=0`` when the connection was set up.
+    The peer stated ``max_concurrent_requests=0`` when the connection was set up.
     """
 
 
 class ConnectionLost(RoamError, Disconnected):
-    """The connection ended before the answer came.
+    """The connection ended before the response arrived.
 
-    Whether the handler ran is not known. ``__cause__`` says why the connection ended
-    where there is more to say than that it was closed.
+    The handler may or may not have run. ``__cause__`` is the reason why the connection
+    ended, unless it was simply closed.
     """
 
 
@@ -189,12 +191,13 @@ class SessionIoError(SessionError, Disconnected):
 
 
 class SessionProtocolError(SessionError):
-    """The protocol was broken, and so the session ends (`session.protocol-error`).
+    """The protocol was broken, so the session ends (`session.protocol-error`).
 
-    It is a `RemoteProtocolError` or a `LocalProtocolError`, which say by whom.
+    The subclasses `RemoteProtocolError` and `LocalProtocolError` tell which side broke
+    it.
 
     Attributes:
-        description: what was violated, as the peer says it if it says so.
+        description: the violation, in the words of the peer if the peer reported it.
     """
 
     _WHO = "the protocol was broken"
@@ -205,7 +208,7 @@ class SessionProtocolError(SessionError):
 
 
 class RemoteProtocolError(SessionProtocolError):
-    """The peer broke the protocol, as this side has noticed."""
+    """The peer broke the protocol, and this side detected it."""
 
     _WHO = "the peer broke the protocol"
 
@@ -217,7 +220,7 @@ class LocalProtocolError(SessionProtocolError):
 
 
 class LimitExceeded(RemoteProtocolError):
-    """The peer went over a limit of this side's.
+    """The peer exceeded a limit of this side.
 
     Attributes:
         limit: the name of the field of `Limits` or `ConnectionSettings`.
@@ -232,9 +235,8 @@ class ConnectionClosed(SessionError, Disconnected):
     """A virtual connection was closed.
 
     Attributes:
-        by: ``"us"`` or ``"peer"``.
-        metadata: what came along with the close. What it says to people is in the
-            text.
+        by: ``"us"`` or ``"peer"``. metadata: the metadata of the close. The error text
+        includes its message.
     """
 
     def __init__(self, by: str, metadata: Metadata) -> None:
@@ -246,10 +248,10 @@ class ConnectionClosed(SessionError, Disconnected):
 
 
 class SessionRejected(SessionError):
-    """The peer refused.
+    """The peer refused the session or the connection.
 
     Attributes:
-        metadata: what the peer sent along to say why.
+        metadata: the metadata of the refusal, which can say why.
     """
 
     def __init__(self, message: str, metadata: Metadata) -> None:
@@ -273,7 +275,7 @@ class TxUnbound(TxError, trio.BrokenResourceError):
 
 
 class TxClosed(TxError, trio.ClosedResourceError):
-    """This side has closed the channel already: a mistake of this program's."""
+    """This side has already closed the channel: a bug in this program."""
 
 
 class TxReset(TxError, trio.BrokenResourceError):
@@ -281,7 +283,9 @@ class TxReset(TxError, trio.BrokenResourceError):
 
 
 class TxConnectionLost(TxError, Disconnected, trio.BrokenResourceError):
-    """The connection ended, or the call of the channel failed, before the item went."""
+    """The connection ended, or the call of the channel failed, before the item was
+    sent.
+    """
 
 
 class RxError(ChannelError):
@@ -293,51 +297,51 @@ class RxUnbound(RxError, trio.BrokenResourceError):
 
 
 class RxDecodeError(RxError):
-    """An item came that is not of the channel's type; ``__cause__`` says where."""
+    """An item does not have the type of the channel; ``__cause__`` says where."""
 
 
 class RxClosed(RxError, trio.ClosedResourceError):
-    """This side has reset the channel already: a mistake of this program's."""
+    """This side has already reset the channel: a bug in this program."""
 
 
 class RxReset(RxError, trio.BrokenResourceError):
-    """The sender has reset the channel; what it had not delivered yet is gone."""
+    """The sender has reset the channel; items that were not delivered are lost."""
 
 
 class RxConnectionLost(RxError, Disconnected, trio.BrokenResourceError):
-    """The connection ended, or the call failed, before the sender had closed."""
+    """The connection ended, or the call failed, before the sender closed."""
 
 
 # ---------------------------------------------------------------- links and conduits
 
 
 class LinkError(RoamTrioError):
-    """A link could not move payloads. It is dead then (`link.rx.error`)."""
+    """A link could not move payloads, and is dead (`link.rx.error`)."""
 
 
 class LinkClosed(LinkError):
-    """This side has closed the link, or this half of it: a mistake of this program's.
+    """This side has closed the link, or this half of it: a bug in this program.
 
-    A link that the *peer* closed is no error on receipt: `recv` returns None.
+    When the *peer* has closed the link, `recv` returns None and raises no error.
     """
 
 
 class ForeignProtocol(LinkError):
-    """The peer speaks another protocol; the text names it if it is a known one.
+    """The peer speaks another protocol, which the text names if it is a known one.
 
-    No other link to the same place would help: a URL or a port is wrong, or something
-    in between is.
+    Connecting again does not help: the URL or the port is wrong, or a device between
+    the peers.
     """
 
 
 class PayloadTooLarge(RoamTrioError):
-    """A payload is larger than the link's limit; nothing was sent or allocated for it.
+    """A payload exceeds the limit of the link; nothing was sent or allocated for it.
 
-    The value is too large; the link goes on, unless it is an `AnnouncedTooLarge`.
+    The link continues, unless this is an `AnnouncedTooLarge`.
 
     Attributes:
-        size: its length in bytes.
-        limit: the largest length in bytes.
+        size: the length of the payload in bytes.
+        limit: the maximum length in bytes.
     """
 
     _WHAT = "the payload"
@@ -362,7 +366,7 @@ class TruncatedPayload(LinkError):
 
 
 class MemoryLinkRxError(LinkError):
-    """Receiving from a memory link failed. It never does: the name is for parity."""
+    """Receiving from a memory link failed; never raised, for parity with Rust."""
 
 
 class ConduitError(RoamTrioError):
@@ -372,31 +376,31 @@ class ConduitError(RoamTrioError):
 class BareConduitError(ConduitError):
     """A payload is not a message; ``__cause__`` is the `DecodeError`.
 
-    Of a peer that resumes sessions, or speaks another protocol, the text says that
-    instead, and there is no cause.
+    If the peer resumes sessions or speaks another protocol, the text says so, and there
+    is no cause.
     """
 
 
 class StableConduitError(ConduitError):
-    """A stable conduit has failed for good, and no other link would help.
+    """A stable conduit has failed for good, and another link would not help.
 
-    Raised as it is if what came is not a frame, or not a message; ``__cause__`` is the
-    `DecodeError` then.
+    This class itself is raised if a payload is not a frame, or a frame has no message;
+    ``__cause__`` is the `DecodeError`.
     """
 
 
 class LinkDead(StableConduitError, LinkError, Disconnected):
-    """The link is gone, and there was no other in time; ``__cause__`` may say why.
+    """The link is lost, and there was no other in time; ``__cause__`` may say why.
 
-    On a server: the client has not come back.
+    On a server: the client has not returned.
     """
 
 
 class SessionLost(StableConduitError, SessionError, Disconnected):
-    """The server does not know the session any more (`stable.reconnect.failure`).
+    """The server no longer knows the session (`stable.reconnect.failure`).
 
-    It was started anew, has given the session up, or has ended it. Or it is another
-    server: a balancer has to lead a client that comes back to the server it was at.
+    It was restarted, or has ended the session. Or it is another server: a load balancer
+    must send a returning client to the same server.
     """
 
 
@@ -408,13 +412,13 @@ class StableHandshakeError(StableConduitError):
 
 
 class CodecError(RoamTrioError):
-    """A value and its bytes do not fit its type.
+    """A value, or its encoding, does not match its type.
 
     Attributes:
-        path: where, from the outermost value ``$``: ``$.shapes[2].radius``.
-        problem: what was expected, and what came.
-        without_values: the text without any part of the value, with types and positions
-            instead. This is what is logged.
+        path: the place, from the outermost value ``$``: ``$.shapes[2].radius``.
+        problem: what was expected, and what was found.
+        without_values: the text with types and positions in place of values. Logs
+            contain this text.
     """
 
     def __init__(
@@ -427,13 +431,13 @@ class CodecError(RoamTrioError):
 
 
 class EncodeError(CodecError):
-    """A value of this program's is not of the type it is to be sent as."""
+    """A value of this program does not have the type that it is to be sent as."""
 
 
 class DecodeError(CodecError):
-    """Bytes are not the encoding of a value of the type they should be.
+    """Bytes are not the encoding of a value of the expected type.
 
-    The one error of every decoder, whatever is wrong with the bytes.
+    Every decoder raises this error, whatever is wrong with the bytes.
     """
 
 
@@ -443,8 +447,8 @@ class SchemaError(RoamTrioError):
     Raised when the service is defined, never during a call.
 
     Attributes:
-        path: where the type stands: ``Adder.add(l)[0].left``.
-        problem: what is wrong with it, and how to put it right.
+        path: the place of the type: ``Adder.add(l)[0].left``.
+        problem: the fault and its remedy.
     """
 
     def __init__(self, problem: str, path: str = "") -> None:

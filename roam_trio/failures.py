@@ -1,10 +1,10 @@
-"""Exceptions of users' code: which are failures, and which are meant to end more.
+"""Classification of exceptions from user code: failures, and control exceptions.
 
-Sessions run code that they did not write: handlers, acceptors of connections, hooks of
-wire types, handlers of the log. Whatever such code raises ends at most its own session.
-Only what is meant to end more goes through: `KeyboardInterrupt`, `SystemExit` and
-`trio.Cancelled`. All else is a failure, a `BaseException` that is no `Exception`
-included: extensions written in Rust, for example, raise such when they panic.
+Sessions run user code: handlers, acceptors of connections, hooks of wire types,
+handlers of the log. An exception of such code ends at most its own session, except for
+the control exceptions `KeyboardInterrupt`, `SystemExit` and `trio.Cancelled`, which
+propagate. Every other exception is a failure, including a `BaseException` that is not
+an `Exception`: extensions written in Rust, for example, raise one when they panic.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _GO_THROUGH: Final = (KeyboardInterrupt, SystemExit, trio.Cancelled)
 
 
 def is_failure(error: BaseException) -> bool:
-    """Return True if no part of `error` is meant to end more than what has raised it.
+    """Return True if `error` contains no control exception.
 
     A `GeneratorExit` is a failure, unless it comes from closing a coroutine whose run
     of trio is over.
@@ -33,10 +33,10 @@ def is_failure(error: BaseException) -> bool:
 def split_failure(
     error: BaseException,
 ) -> tuple[BaseException | None, BaseException | None]:
-    """Return the part of `error` that is a failure, and the part that goes through."""
+    """Return the failure part of `error`, and the part that must propagate."""
     if is_failure(error):
         return error, None
-    # Not by the group's split(), which calls code of its class.
+    # Avoid split() of the group, which calls code of its class.
     through: list[BaseException] = []
     failures: list[BaseException] = []
     for each in _leaves(error):
@@ -50,7 +50,7 @@ def split_failure(
 
 
 def text_of(error: BaseException) -> str:
-    """Return ``str(error)``, or the name of its class if it has no text or raises."""
+    """Return ``str(error)``, or the name of its class if that is empty or raises."""
     try:
         return str(error) or type(error).__name__
     except BaseException as failure:
@@ -64,8 +64,8 @@ def _goes_through(error: BaseException) -> bool:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors in a group and in the groups in it, or an error that is none."""
-    left = [error]  # and no recursion: a group may be nested as deep as it likes
+    """Yield the leaf errors of a group, or the error itself if it is not a group."""
+    left = [error]  # no recursion, because groups may be nested to any depth
     while left:
         one = left.pop()
         if isinstance(one, BaseExceptionGroup):

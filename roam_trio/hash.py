@@ -1,4 +1,4 @@
-"""The identity of methods: the functions that compute it.
+"""Functions that compute the id of a method.
 
 kebab("TemplateHost")       the name of a service or method in kebab-case
 signature_of(shape)         the canonical bytes of a type

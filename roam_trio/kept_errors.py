@@ -1,4 +1,4 @@
-"""Errors that are kept, without what their tracebacks would keep."""
+"""Tracebacks of stored errors, removed so that they keep no objects alive."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ E = TypeVar("E", bound=Exception)
 
 
 def strip_tracebacks(error: BaseException) -> None:
-    """Let go of the frames that an error went through, and of what they hold.
+    """Remove the tracebacks of an error, and with them the references to its frames.
 
-    They may hold channels that nobody else does, or the object that keeps the error.
-
-    They are not cleared: an error that was raised somewhere else before has frames of
-    tasks that still run. Nothing else of the error changes, and no method of its class
-    is asked: that of a frozen class would refuse.
+    The frames may hold the last reference to a channel, or refer to the object that
+    stores the error. They are not cleared, because an error that was also raised
+    elsewhere has frames of tasks that still run. Nothing else of the error changes. No
+    method of its class is called, because a frozen class would refuse the change.
     """
     found: dict[int, BaseException] = {}
     left: list[BaseException | None] = [error]

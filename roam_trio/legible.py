@@ -1,9 +1,9 @@
-"""Text of a peer in a form that people can read safely.
+"""Escaping of peers' texts, so that people can read them safely.
 
 A peer chooses its texts freely: names of services, keys of metadata, the description of
-a protocol error. Where such a text enters an error, a repr or a log, it goes through
-`legible`, so that it stays on its line, moves no cursor, reorders nothing, and is no
-longer than a reader wants it to be. `without_secrets` does the same for URLs, whose
+a protocol error. Such a text passes through `legible` before it enters an error, a repr
+or a log. It then stays on one line, contains no terminal or bidirectional control
+characters, and has a maximum length. `without_secrets` does the same for URLs, whose
 credentials and queries may be secret.
 """
 
@@ -25,8 +25,8 @@ __all__ = [
 MOST_SHOWN: Final = 400
 """Length, in characters, to which `legible` cuts by default."""
 
-# What str.isprintable lets through although nothing, or only blank space, is seen of
-# it: the code points that Unicode calls default ignorable, and Braille's blank.
+# Characters that str.isprintable accepts although they are invisible: the code points
+# that Unicode calls default ignorable, and the blank Braille pattern.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
@@ -34,16 +34,15 @@ _INVISIBLE = re.compile(
 
 
 def legible(text: str, most: int = MOST_SHOWN) -> str:
-    """Return a text on one line, with everything escaped that cannot be seen as it is.
+    """Return a text on one line, with all invisible characters escaped.
 
     Control characters, line breaks, terminal escapes, marks that change the direction
-    of text or have no width, and surrogates become escapes such as ``\\x1b``. Applied
-    to its own result, it changes nothing.
+    of text or have no width, and surrogates become escapes such as ``\\x1b``. The
+    function is idempotent.
 
     Args:
-        text: any text.
-        most: the greatest length of the result, in characters. A longer text is cut,
-            and says how long it was.
+        text: any text. most: the maximum length of the result, in characters. A longer
+        text is cut, and its length is appended.
     """
     if len(text) <= most:
         whole = _escaped(text)
@@ -90,7 +89,7 @@ _HIDDEN = "***"
 
 _UP_TO_THE_HOST = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
 
-# A query, also one that was percent-encoded or follows something else than its "?".
+# A query, also if it was percent-encoded or does not follow a "?".
 _AFTER_PATH = re.compile(r"(\?|(?:#|;|&|%3f)(?=.*[@=])).+", re.DOTALL | re.IGNORECASE)
 
 _ENCODED_CREDENTIALS = re.compile(r"\A[^/?#@]*(?=%40)", re.IGNORECASE)
@@ -101,27 +100,27 @@ _URL_IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 def without_secrets(url: str) -> str:
     """Return a URL with ``***`` in place of its credentials and its query.
 
-    A fragment that could hold credentials is hidden, too. The URL need not be valid, as
-    the text of an error may be about one that is not. Where it is unclear what was
-    meant as a password, more is hidden.
+    A fragment that could contain credentials is also hidden. The URL need not be valid,
+    because errors quote invalid URLs. If it is unclear what the password is, more is
+    hidden.
     """
     start = _UP_TO_THE_HOST.match(url)
     prefix = start.group() if start else ""
     rest = url[len(prefix) :]
     before_query = re.split(r"[?#]", rest, maxsplit=1)[0]
-    # A password may contain any of the characters that should end it. If there is no
-    # colon, there is none, and the query may contain an address.
+    # A password may contain any of the characters that should end it. Without a colon
+    # there is no password, and an "@" may belong to an address in the query.
     suspect = rest if ":" in before_query else before_query
     if "@" in suspect and prefix.lower() != "unix:///":
         rest = f"{_HIDDEN}{rest[suspect.rindex('@') :]}"
     elif not prefix.endswith("///"):
-        # They cannot be used like this, but were meant to be.
+        # Such credentials are invalid, but may still be real ones.
         rest = _ENCODED_CREDENTIALS.sub(_HIDDEN, rest, count=1)
     return prefix + _AFTER_PATH.sub(rf"\1{_HIDDEN}", rest, count=1)
 
 
 def urls_without_secrets(text: str) -> str:
-    """Return a text in which every URL is as `without_secrets` returns it."""
+    """Return a text with `without_secrets` applied to each URL in it."""
     if "://" not in text:
         return text
     return _URL_IN_TEXT.sub(lambda found: without_secrets(found.group()), text)

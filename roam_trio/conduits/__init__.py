@@ -1,5 +1,5 @@
 """Conduits: messages on links.
 
-`base` says what a conduit is; `bare` is the one that adds nothing, and `stable` the one
-that goes on when a link is lost.
+`base` defines the interface. The conduit in `bare` adds nothing to a message. The one
+in `stable` survives the loss of a link.
 """

@@ -1,4 +1,4 @@
-"""The bare conduit: a message is a payload, and nothing is added (`conduit.bare`)."""
+"""The bare conduit: each message is one payload, without additions (`conduit.bare`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ M = TypeVar("M")
 
 
 class BareConduit(Conduit[M]):
-    """Messages on a link, encoded and decoded and nothing more.
+    """A conduit that encodes and decodes messages, and does nothing else.
 
     Args:
         link: the link; the conduit takes it over.
@@ -101,8 +101,8 @@ class BareConduitPermit(ConduitTxPermit[M]):
     def send(self, message: M) -> None:
         """Use the permit up: encode `message` and commit it; see `ConduitTxPermit`.
 
-        Encoding happens here, after the wait for room (`zerocopy.send.lifetime`). What
-        the codec raises is passed on; the permit is given back then.
+        Encoding happens here, after the wait for room (`zerocopy.send.lifetime`). If
+        the codec raises, the permit is released and the exception propagates.
         """
         try:
             pieces = self._encode(message)
@@ -157,7 +157,7 @@ class BareConduitRx(ConduitRx[M]):
 
 
 class BareConduitAcceptor(ConduitAcceptor[M]):
-    """Makes a bare conduit of every link.
+    """Makes a bare conduit on each link.
 
     Args:
         family: the type of the messages and its codec.

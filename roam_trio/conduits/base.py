@@ -34,20 +34,20 @@ M = TypeVar("M")
 
 
 class ConduitTxPermit(ABC, Generic[M]):
-    """The right to send one message; a context manager that gives it back unused."""
+    """The right to send one message; a context manager that releases it if unused."""
 
     @abstractmethod
     def send(self, message: M) -> None:
         """Use the permit up: encode `message` and commit it. Never waits.
 
         Raises:
-            PayloadTooLarge: it does not fit into a payload of the link.
-            LinkError, ConduitError: the conduit has ended meanwhile.
+            PayloadTooLarge: the message does not fit into a payload of the link.
+            LinkError, ConduitError: the conduit has ended.
         """
 
     @abstractmethod
     def release(self) -> None:
-        """Give the room back unused. Harmless after `send` or `release`."""
+        """Release the permit unused. Has no effect after `send` or `release`."""
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +66,7 @@ class ConduitTx(ABC, Generic[M]):
 
     @abstractmethod
     async def reserve(self) -> ConduitTxPermit[M]:
-        """Wait until there is room for one more message; cancellation takes no room.
+        """Wait until there is room for one more message. If cancelled, take no room.
 
         Raises:
             LinkError, ConduitError: the conduit has ended.
@@ -82,13 +82,12 @@ class ConduitTx(ABC, Generic[M]):
 
     @abstractmethod
     def has_room(self) -> bool:
-        """Return True if a message could be sent now, without waiting.
-
-        True also when the conduit has ended, as sending then fails at once.
+        """Return True if a message can be sent now without waiting. Also True when the
+        conduit has ended, because sending then fails at once.
         """
 
     def send_nowait(self, message: M) -> None:
-        """Reserve and send in one, for a sender that has asked `has_room`.
+        """Reserve and send in one step, after `has_room` has returned True.
 
         Raises:
             trio.WouldBlock: there is no room now.
@@ -106,21 +105,23 @@ class ConduitTx(ABC, Generic[M]):
 
     @abstractmethod
     def statistics(self) -> TxStatistics:
-        """Return what the link under it has sent, and how full it is."""
+        """Return the totals sent by the link below, and how full its buffer is."""
 
     @abstractmethod
     async def pump(self) -> None:
-        """Carry committed messages to the transport; see `LinkTx.pump`."""
+        """Write committed messages to the transport; see `LinkTx.pump`."""
 
     def defer_pump(self, start: Callable[[], None]) -> bool:
-        """Do without `pump` until it is needed, if possible; see `LinkTx`."""
+        """Start without `pump` until it is needed, if possible; see `LinkTx`."""
         return False
 
     def doubt(self) -> bool:
-        """The peer has not answered for too long: can the conduit do anything about it?
+        """Handle a peer that has not answered for too long.
 
-        One that can get another link drops the one it has, and returns True, as long
-        as there is hope. False, unless overridden. Never waits.
+        Return True if the conduit may still reach the peer.
+
+        A conduit that can obtain another link drops its present link and returns True.
+        The default returns False: the session ends. Never waits.
         """
         return False
 
@@ -141,24 +142,24 @@ class ConduitRx(ABC, Generic[M]):
         """Receive one message; None when the peer has closed. Safe to cancel.
 
         Raises:
-            ConduitError: what came is not a message.
+            ConduitError: the payload is not a message.
             LinkError: the link failed.
         """
 
     @abstractmethod
     def recv_nowait(self) -> M | None:
-        """As `recv`, for what has come already.
+        """As `recv`, without waiting.
 
         Raises:
-            trio.WouldBlock: nothing is ready.
+            trio.WouldBlock: no message has arrived.
         """
 
     async def recv_batch(self) -> Iterable[M]:
-        """Receive all messages that are here, waiting for one at least.
+        """Receive all messages that have arrived, waiting for at least one.
 
-        As `recv`, and then `recv_nowait` for as long as it has any; empty when the peer
-        has closed. They may be decoded only as they are taken out, which then raises
-        what `recv` would have.
+        The same as `recv`, then `recv_nowait` until it raises; empty when the peer has
+        closed. Messages may be decoded during iteration, which then raises what `recv`
+        would raise.
         """
         first = await self.recv()
         return () if first is None else self._with_the_others(first)
@@ -171,7 +172,7 @@ class ConduitRx(ABC, Generic[M]):
 
     @abstractmethod
     def statistics(self) -> RxStatistics:
-        """Return what the link under it has received."""
+        """Return the totals received by the link below."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -191,20 +192,20 @@ class Conduit(ABC, Generic[M]):
 
 
 class ConduitAcceptor(ABC, Generic[M]):
-    """Makes conduits of the links that clients have opened; for servers."""
+    """Makes conduits on the links that clients have opened; for servers."""
 
     @abstractmethod
     async def accept(self, link: Link) -> Conduit[M] | None:
-        """Return the conduit of a client that has opened `link`, which is taken over.
+        """Return the conduit of the client that has opened `link`, and own `link`.
 
-        None if there is no new conduit: the link went to one that was there already,
-        or the client was refused. Cancelled, it closes the link.
+        Return None if there is no new conduit: the link went to an existing conduit, or
+        the client was refused. If cancelled, close the link.
 
         Raises:
-            LinkError, ConduitError: the link failed, or what the client said on it is
-                wrong. It is closed.
+            LinkError, ConduitError: the link failed, or the client sent a wrong hello;
+                the link is closed.
         """
 
 
 DynConduitTx: TypeAlias = ConduitTx[Message]
-"""The sending half of a conduit of messages, whichever conduit's it is."""
+"""The sending half of any conduit of messages."""

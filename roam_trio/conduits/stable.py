@@ -1,4 +1,4 @@
-"""The stable conduit: messages that get through, whatever becomes of the links."""
+"""The stable conduit: messages that survive the loss of a link."""
 
 from __future__ import annotations
 
@@ -32,27 +32,26 @@ M = TypeVar("M")
 
 
 class StableConduit(Conduit[M]):
-    """Messages that arrive once each and in order, on one link after the other.
+    """A conduit that delivers messages exactly once and in order over several links.
 
-    It numbers messages, keeps them until the peer has acknowledged them, and when a
-    link is lost goes on with the next that its source supplies (`stable`). A session
-    on it does not notice. It fails for good, with a `StableConduitError`, if there is
-    no other link in time (`LinkDead`) or if the server does not know it any more
+    It numbers messages and keeps them until the peer has acknowledged them. When a link
+    is lost, it continues on the next link that its source supplies (`stable`), and the
+    session on it is not affected. It fails for good, with a `StableConduitError`, if
+    there is no other link in time (`LinkDead`) or if the server no longer knows it
     (`SessionLost`).
 
-    Whether it is the client's side or the server's is up to the links: on those that
-    this side has opened it speaks first, see `Attachment`. Servers have a
-    `StableConduitAcceptor` make it.
-
-    Acknowledgements come with what the peer sends, and so only while this side
-    receives. A message may not be empty.
+    Each link determines which side this is: the side that opened the link is the
+    client, and sends its hello first; see `Attachment`. On servers a
+    `StableConduitAcceptor` makes stable conduits. Acknowledgements arrive with the
+    frames of the peer, and are processed only while this side receives. A message may
+    not be empty.
 
     Args:
         source: supplies links.
         family: the type of the messages and its codec.
         limits: bounds.
-        keys: the resume keys that a server's side makes; those of all conduits of a
-            server are in one index.
+        keys: the resume keys that the server's side issues; all conduits of a server
+            share one index.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class StableConduit(Conduit[M]):
 
     @classmethod
     def on(cls, resuming: Resuming, family: MsgFamily[M]) -> StableConduit[M]:
-        """Make the conduit on a resuming link that is there already."""
+        """Make the conduit on an existing resuming link."""
         conduit = cls.__new__(cls)
         conduit._family = family
         conduit._resuming = resuming
@@ -81,7 +80,7 @@ class StableConduit(Conduit[M]):
 
     @property
     def resuming(self) -> Resuming:
-        """The state behind both halves, for code that brings links to it."""
+        """The state behind both halves, for code that passes links to it."""
         return self._resuming
 
     def split(self) -> tuple[StableConduitTx[M], StableConduitRx[M]]:
@@ -93,7 +92,7 @@ class StableConduit(Conduit[M]):
 
 
 class StableConduitTx(BareConduitTx[M]):
-    """The sending half: as that of a bare conduit, on one link after the other."""
+    """The sending half: as that of a bare conduit, over a sequence of links."""
 
     __slots__ = ("_resuming",)
 
@@ -118,7 +117,7 @@ class StableConduitTx(BareConduitTx[M]):
 
 
 class StableConduitPermit(BareConduitPermit[M]):
-    """Room for one message; good also when the link is another by then."""
+    """The right to send one message; it remains valid when the link changes."""
 
     __slots__ = ()
 
@@ -160,18 +159,17 @@ class StableConduitRx(ConduitRx[M]):
 
 
 class StableConduitAcceptor(ConduitAcceptor[M]):
-    """Makes a stable conduit for each new client, and brings it the client's links.
+    """Makes a stable conduit for each new client, and passes it the client's links.
 
-    A client that has lost its link comes back with a new one and shows a key. It is
-    brought to its conduit, from whatever address it comes and even if the old link
-    seems to be alive. A key that stands for nothing is refused
-    (`stable.reconnect.failure`).
+    A client that has lost its link returns with a new link and presents a key. The link
+    goes to the conduit of that key, from any address and even if the old link seems to
+    be alive. An unknown key is refused (`stable.reconnect.failure`).
 
     Args:
         family: the type of the messages and its codec.
-        limits: bounds of each conduit, and of how many lost clients are waited for.
-        max_sessions: number of conduits there may be at a time, those of lost clients
-            included. A new client beyond that is refused.
+        limits: bounds of each conduit, and on the number of lost clients.
+        max_sessions: number of conduits at a time, including those of lost clients.
+            Further new clients are refused.
     """
 
     def __init__(
@@ -188,7 +186,7 @@ class StableConduitAcceptor(ConduitAcceptor[M]):
         """See `ConduitAcceptor.accept`. Takes `StableLimits.handshake_seconds` at most.
 
         Raises:
-            StableHandshakeError: no hello of a client's came.
+            StableHandshakeError: the client did not send a hello.
             LinkError: the link failed.
         """
         resuming = await self._links.accept(link)
@@ -196,7 +194,7 @@ class StableConduitAcceptor(ConduitAcceptor[M]):
 
     @property
     def is_idle(self) -> bool:
-        """True if there is no client, and none that could come back."""
+        """True if there is no client, and no lost client that could return."""
         return self._links.is_idle
 
     def __repr__(self) -> str:

@@ -1,5 +1,3 @@
-"""The messages of the protocol, and their bytes.
-
-`messages` are plain data, `envelope` reads and writes them, `ids` are the numbers that
-they carry.
+"""Messages of the protocol and their encoding. `messages` defines plain data,
+`envelope` reads and writes its bytes, and `ids` defines the ids in messages.
 """

@@ -1,10 +1,11 @@
-"""The bytes of a message: what a conduit puts on a link.
+"""The encoding of messages, which a conduit puts on a link.
 
-    message = connection id, tag, fields …, and last of all the encoded value, if any
+    message = connection id, tag, fields …, encoded value (if any)
 
-One writer and one reader per kind, found by the message's class and by its tags. Every
-call and every item passes through here twice, so the common kinds (call, response,
-item) are read in place, and numbers below 128, which are one byte, are not a call.
+Each kind has one writer, found by the class of the message, and one reader, found by
+its tags. Every call and every item passes through this module twice. The common kinds
+(call, response, item) are therefore read inline, and a number below 128, which is one
+byte, needs no function call.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _MOST_CHANNELS = 65_536
 number of channels on a connection is bounded by `Limits.channels`."""
 
 _BORROW_FROM = 2048
-"""Values are not copied out of a payload of this size or more."""
+"""Size of a payload, in bytes, from which its value is a view and not a copy."""
 
 
 class MessageFamily(MsgFamily[Message]):
@@ -66,12 +67,12 @@ class MessageFamily(MsgFamily[Message]):
         return decode_message(payload)
 
     def filler(self) -> Message:
-        """Return the answer to a Ping that nobody sends: peers take no notice of it."""
+        """Return a Pong that answers no Ping: peers ignore it."""
         return Pong(0, U64_MAX)
 
 
 def encode_message(message: Message) -> _Pieces:
-    """Return the bytes of `message` in pieces, the encoded value it carries uncopied.
+    """Return the bytes of `message` in pieces, without copying its encoded value.
 
     Raises:
         EncodeError: a number does not fit its field.
@@ -80,10 +81,10 @@ def encode_message(message: Message) -> _Pieces:
 
 
 def decode_message(payload: Payload) -> Message:
-    """Return the message of which `payload` is the whole encoding.
+    """Return the message that `payload` encodes.
 
     Raises:
-        DecodeError: it is not the encoding of a message.
+        DecodeError: `payload` is not the encoding of a message.
     """
     try:
         connection_id, pos = payload[0], 1
@@ -180,7 +181,7 @@ def _write_response(message: RequestResponse) -> _Pieces:
 def _write_all(
     head: bytes, message: RequestCall | RequestResponse, value: Encoded
 ) -> _Pieces:
-    """A call or a response that carries more than its value."""
+    """Write a call or a response that has channels or metadata."""
     channels = _channels(message.channels) if message.channels else b"\0"
     return _with_value(head + channels + encode_metadata(message.metadata), value)
 
@@ -199,7 +200,9 @@ def _request_head(connection_id: int) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _call_head(method_id: int) -> bytes:
-    """Method ids take ten bytes, and a program uses few of them."""
+    """Return the start of a call; cached, as a method id takes ten bytes and a program
+    uses few.
+    """
     return b"\0" + number(method_id)
 
 
@@ -238,7 +241,9 @@ def _read_request(payload: Payload, pos: int, connection_id: int) -> Message:
 
 
 def _read_method_id(payload: Payload, pos: int) -> tuple[int, int]:
-    """A hash, of nine or ten bytes nearly always; a peer calls few different ones."""
+    """Read a method id: a hash, nearly always of nine or ten bytes. A peer uses few of
+    them.
+    """
     if len(payload) > pos + 9:
         end = pos + (10 if payload[pos + 8] > 127 else 9)
         method_id = _known_method_id(bytes(payload[pos:end]))
@@ -249,7 +254,7 @@ def _read_method_id(payload: Payload, pos: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _known_method_id(varint: bytes) -> int | None:
-    """Return the number, if `varint` is the whole encoding of one."""
+    """Return the number that `varint` encodes, or None if it is not a whole one."""
     try:
         number, end = read_u64(varint, 0, "$.request.method_id")
     except (DecodeError, IndexError):
@@ -262,7 +267,7 @@ def _known_method_id(varint: bytes) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _channel_head(connection_id: int, channel_id: int, tag: bytes) -> bytes:
-    """Return the start of a message; a channel carries many."""
+    """Return the start of a message; cached, as a channel carries many messages."""
     return number(connection_id) + b"\x08" + number(channel_id) + tag
 
 

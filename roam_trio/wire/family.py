@@ -1,4 +1,4 @@
-"""The type of the messages that a conduit carries, together with its codec."""
+"""The type of messages that a conduit carries, and its codec."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ class MsgFamily(ABC, Generic[M]):
 
     @abstractmethod
     def encode(self, message: M) -> list[bytes | memoryview]:
-        """Return the message's bytes, in pieces; large byte strings are not copied."""
+        """Return the bytes of the message in pieces, without copying large byte
+        strings.
+        """
 
     @abstractmethod
     def decode(self, payload: bytes | memoryview) -> M:
-        """Return the message that `payload` is the encoding of.
+        """Return the message that `payload` encodes.
 
         Raises:
-            DecodeError: it is none.
+            DecodeError: `payload` is not the encoding of a message.
         """
 
     def filler(self) -> M | None:
-        """Return a message that means nothing to its receiver and is never sent
-        otherwise.
+        """Return a message that its receiver ignores and that is not sent otherwise.
 
-        For conduits that have something to say of their own, and can say it only in
-        front of a message. None, unless overridden: there is no such message.
+        A conduit sends it when it has data of its own, such as an acknowledgement, and
+        no message to put that data in front of. None, the default, means that the
+        family has no such message.
         """
         return None

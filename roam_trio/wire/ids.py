@@ -1,4 +1,4 @@
-"""The numbers a session counts with, and who may hand out which of them."""
+"""Ids of connections, requests, channels and methods, and their parities."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = [
 ]
 
 ConnectionId = NewType("ConnectionId", int)
-"""A connection within its session; 0 is the root connection."""
+"""Id of a connection within its session; 0 is the root connection."""
 
 RequestId = NewType("RequestId", int)
-"""A request within its connection, allocated by the caller."""
+"""Id of a request within its connection, allocated by the caller."""
 
 ChannelId = NewType("ChannelId", int)
-"""A channel within its connection, allocated by the caller of its method."""
+"""Id of a channel within its connection, allocated by the caller of its method."""
 
 MethodId = NewType("MethodId", int)
 """The 64-bit identity of a method: its service, name and signature."""
 
 
 class Parity(enum.IntEnum):
-    """The half of a number space that a peer allocates from (`session.parity`)."""
+    """The half of an id space from which a peer allocates (`session.parity`)."""
 
     ODD = 0
     EVEN = 1
@@ -43,7 +43,7 @@ class Parity(enum.IntEnum):
 
 
 class IdAllocator:
-    """Hands out the numbers of one parity in order: 1, 3, 5, … or 2, 4, 6, …"""
+    """Allocates the ids of one parity in order: 1, 3, 5, … or 2, 4, 6, …"""
 
     __slots__ = ("_next",)
 
@@ -51,13 +51,13 @@ class IdAllocator:
         self._next = 1 if parity is Parity.ODD else 2
 
     def allocate(self) -> int:
-        """Return the next number; never the same twice."""
+        """Return the next id; never the same twice."""
         number = self._next
         self._next = number + 2
         return number
 
     def has_allocated(self, number: int) -> bool:
-        """Return True if it was handed out already."""
+        """Return True if `number` was allocated."""
         return 0 < number < self._next and number % 2 == self._next % 2
 
     def __repr__(self) -> str:

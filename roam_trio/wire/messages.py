@@ -1,9 +1,9 @@
-"""The messages of the protocol, version 7: plain data, one Struct per kind.
+"""Messages of the protocol, version 7: plain data, one Struct per kind.
 
-A session acts only by sending and receiving these (`session.message`). Every kind
-starts with the connection it belongs to; the handshake, `ProtocolError`, `Ping` and
-`Pong` belong to connection 0 (`session.message.connection-id`). `envelope` turns them
-into bytes and back. New kinds are only ever appended.
+A session acts only by sending and receiving messages (`session.message`). The first
+field of each is the id of its connection; the handshake, `ProtocolError`, `Ping` and
+`Pong` have connection 0 (`session.message.connection-id`). `envelope` encodes and
+decodes them. New kinds may only be appended.
 """
 
 from __future__ import annotations
@@ -47,16 +47,17 @@ PROTOCOL_VERSION = 7
 """The version of the roam protocol that this package speaks."""
 
 Encoded: TypeAlias = bytes | memoryview | list[bytes | memoryview]
-"""An encoded value, opaque to messages: whole as it is received, or in pieces as it
-is sent. It stands last in its message, with no length in front."""
+"""An encoded value, opaque to messages: a whole one when received, pieces when sent. It
+is the last field of its message and has no length in front.
+"""
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True, gc=False):
     """Settings of a peer for its side of a connection.
 
     Attributes:
-        parity: the half of the request and channel numbers it allocates from.
-        max_concurrent_requests: how many requests in flight it accepts, 32 bits.
+        parity: the half of the request and channel ids from which it allocates.
+        max_concurrent_requests: number of requests in flight that it accepts, 32 bits.
     """
 
     parity: Parity
@@ -69,7 +70,7 @@ def joined(value: Encoded) -> bytes | memoryview:
 
 
 def _repr(message: msgspec.Struct, **shown: str) -> str:
-    """As the repr of a Struct, except for fields of which something else is shown."""
+    """Return the repr of a Struct, with other text for the fields in `shown`."""
     fields = ", ".join(
         f"{name}={shown.get(name) or repr(getattr(message, name))}"
         for name in message.__struct_fields__
@@ -78,13 +79,13 @@ def _repr(message: msgspec.Struct, **shown: str) -> str:
 
 
 def _start_of(value: Encoded) -> str:
-    # All of it could be large, and there may be a secret in it.
+    # A whole value could be large, and could contain a secret.
     size = sum(map(len, value if isinstance(value, list) else [value]))
     return repr(value) if size <= _MOST_SHOWN else f"<{size} bytes>"
 
 
 _MOST_SHOWN = 100
-"""Length, in bytes, up to which an encoded value is shown in the repr of a message."""
+"""Length of an encoded value, in bytes, up to which a repr shows it."""
 
 
 # ------------------------------------------------------------ the session itself
@@ -108,7 +109,7 @@ class HelloYourself(msgspec.Struct, gc=False):
 
 
 class ProtocolError(msgspec.Struct, gc=False):
-    """The receiver broke the protocol, and so the session ends."""
+    """The receiver of this message broke the protocol, so the session ends."""
 
     connection_id: int
     description: str
@@ -118,7 +119,7 @@ class ProtocolError(msgspec.Struct, gc=False):
 
 
 class Ping(msgspec.Struct, gc=False):
-    """To be answered by a `Pong` of the same nonce (`session.keepalive`)."""
+    """A request for a `Pong` with the same nonce (`session.keepalive`)."""
 
     connection_id: int
     nonce: int
@@ -135,7 +136,7 @@ class Pong(msgspec.Struct, gc=False):
 
 
 class ConnectionOpen(msgspec.Struct, gc=False):
-    """A request to open the virtual connection of this id (`connection.open`)."""
+    """A request to open the virtual connection with this id (`connection.open`)."""
 
     connection_id: int
     settings: ConnectionSettings
@@ -151,7 +152,7 @@ class ConnectionAccept(msgspec.Struct, gc=False):
 
 
 class ConnectionReject(msgspec.Struct, gc=False):
-    """The connection is not opened; metadata may say why."""
+    """The connection is not opened; metadata can say why."""
 
     connection_id: int
     metadata: Metadata = NO_METADATA
@@ -233,7 +234,7 @@ class ChannelReset(msgspec.Struct, gc=False):
 
 
 class ChannelGrantCredit(msgspec.Struct, gc=False):
-    """The sender may send so many more items (`rpc.flow-control.credit.grant`)."""
+    """The sender may send this many more items (`rpc.flow-control.credit.grant`)."""
 
     connection_id: int
     channel_id: int

@@ -1,7 +1,7 @@
-"""The varint: seven bits in a byte, the low ones first, the high bit for more to come.
+"""Varints: seven bits per byte, low bits first, the high bit set if more bytes follow.
 
-Everything on the wire that is a number goes through here, except where generated codecs
-read and write the short forms inline.
+All varints on the wire are read and written here, except short ones, which generated
+codecs read and write inline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ U32_MAX: Final = (1 << 32) - 1
 U64_MAX: Final = (1 << 64) - 1
 
 BYTE: Final = tuple(bytes((number,)) for number in range(256))
-"""Every one-byte string; the varints below 128 are the first half of it."""
+"""Every one-byte string. The first half are the varints below 128."""
 
 _MORE: Final = BYTE[128:]
 _pack_3: Final = struct.Struct("3B").pack
@@ -26,7 +26,7 @@ _pack_5: Final = struct.Struct("5B").pack
 
 
 def varint(number: int) -> bytes:
-    """Encode `number`, which is not negative."""
+    """Encode a number that is not negative."""
     return BYTE[number] if number < 0x80 else long_varint(number)
 
 
@@ -34,7 +34,8 @@ def long_varint(number: int) -> bytes:
     """Encode a number of 128 or more."""
     if number < 0x4000:
         return _MORE[number & 0x7F] + BYTE[number >> 7]
-    # Numbers of up to 30 bits are much quicker to take apart than larger ones.
+    # CPython shifts numbers of up to 30 bits, its digit size, much faster than larger
+    # ones.
     low, high = number & 0xFFF_FFFF, number >> 28
     first, second = low & 0x7F | 0x80, low >> 7 & 0x7F | 0x80
     if high:
@@ -53,8 +54,8 @@ def read_varint(
     """Read the number at `pos`, and return it with the position after it.
 
     Args:
-        payload: what it is read from.
-        pos: the position of its first byte.
+        payload: the bytes to read from.
+        pos: the position of the first byte of the number.
         maximum: the largest number that is accepted.
         where: the path of the number, for the error.
 
@@ -80,7 +81,7 @@ def read_varint(
             number |= (byte & 127) << shift
             shift += 7
     if number > maximum:
-        # The number itself is not told: where metadata is read, it may be a secret.
+        # The error leaves the number out: as a metadata value it may be secret.
         raise DecodeError(
             f"expected a number up to {maximum}, got one of {number.bit_length()} bits",
             where,
