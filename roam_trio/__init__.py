@@ -112,6 +112,8 @@ from .session import (
 )
 
 if TYPE_CHECKING:
+    from . import facet as facet
+    from . import facet_postcard as facet_postcard
     from . import hash as hash
     from .endpoints.spawn import spawn
     from .links.resuming.limits import StableLimits
@@ -217,7 +219,7 @@ if not TYPE_CHECKING:
         The latter are here, too, as in the Rust crate. `dir()` and completion do not
         show them.
         """
-        if name in ("hash", "lowlevel"):
+        if name in ("facet", "facet_postcard", "hash", "lowlevel"):
             return _import_module(f"{__name__}.{name}")
         if name in _IMPORTED_LATER:
             module = _import_module(f"{__name__}.{_IMPORTED_LATER[name]}")

@@ -5,28 +5,46 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 
 import roam_trio
 from roam_trio import (
+    Array,
     CallCancelled,
     ConnectionLost,
+    DecodeError,
     EncodeError,
+    Fallible,
     Handler,
     InvalidPayload,
     MethodDescriptor,
+    Payload,
     ReplySink,
     RequestCall,
+    Rx,
+    SchemaError,
     SinkCall,
+    Tx,
     UnknownMethod,
     UserError,
+    char,
     describe,
+    facet,
+    facet_postcard,
+    i32,
+    i64,
+    u8,
+    u16,
+    u128,
     with_metadata,
 )
+from roam_trio.codec import ResultKind
+from roam_trio.hash import method_descriptor, sig, signature_of
 from roam_trio.testing import connected_pair
-from tests.service.services import Locked, MathError, NotFound, Store
+from tests.service.services import BedHandler, Locked, MathError, NotFound, Store
 from tests.service.services import Testbed as Bed
 from tests.test_public_api import PARITY, ROOT
 
@@ -240,6 +258,178 @@ async def test_error_that_cannot_be_sent_is_refused_and_the_call_cancelled(
         with pytest.raises(CallCancelled):
             await store.by_union("door")
     assert re.search(expected, str(handler.problem))
+
+
+# ------------------------------------------------------------ without a class
+
+DIVIDE = method_descriptor(
+    "Testbed",
+    "divide",
+    {"dividend": i64, "divisor": i64},
+    Fallible[i64, MathError],
+    doc="""Divide,
+        and round down.""",
+)
+
+
+def test_descriptor_without_a_class_says_what_one_of_a_class_does() -> None:
+    (of_class,) = (each for each in describe(Bed).methods if each.name == "divide")
+    assert DIVIDE.id == of_class.id
+    assert DIVIDE.args == of_class.args
+    assert DIVIDE.return_type == of_class.return_type
+    assert DIVIDE.error_type is of_class.error_type is MathError
+    assert DIVIDE.signature.bind(1, divisor=2).args == (1, 2)
+    assert DIVIDE.doc == "Divide,\nand round down."
+    assert str(DIVIDE) == "Testbed.divide"
+
+
+async def test_call_without_a_class_reaches_the_method() -> None:
+    async with connected_pair(Bed, BedHandler()) as bed:
+        caller = bed.__roam_caller__  # type: ignore[attr-defined]
+        for args, expected in (
+            ((7, 2), (ResultKind.OK, 3)),
+            ((7, 0), (ResultKind.USER, MathError.DIVISION_BY_ZERO)),
+        ):
+            sent = Payload(DIVIDE.args_plan, args)
+            response = await caller.call(DIVIDE.id, sent)
+            got = DIVIDE.result_plan.decode(roam_trio.joined(response.ret))
+            assert got == expected
+
+
+async def test_reply_by_hand_needs_no_class() -> None:
+    class Answers:
+        async def handle(self, call: RequestCall, reply: ReplySink) -> None:
+            assert call.method_id == DIVIDE.id
+            await SinkCall[int, MathError](reply, DIVIDE).ok(42)
+
+    async with connected_pair(Bed, Answers()) as bed:
+        assert await bed.divide(7, 2) == 42
+
+
+@pytest.mark.parametrize(
+    ("args", "returned", "expected"),
+    [
+        ({"a": object}, None, r"Bed.get\(a\)"),
+        ({}, object, r"Bed.get -> return"),
+        ({}, Rx[i32], r"Bed.get -> return.*channel"),
+        ({"two words": i32}, None, "Bed.get.*expected a name .* got 'two words'"),
+        ({"class": i32}, None, "Bed.get.*expected a name .* got 'class'"),
+    ],
+)
+@pytest.mark.rule("rpc.channel.placement")
+def test_what_no_method_can_be_is_refused_with_its_place(
+    args: dict[str, Any], returned: Any, expected: str
+) -> None:
+    with pytest.raises(SchemaError) as caught:
+        method_descriptor("Bed", "get", args, returned)
+    assert re.search(expected, str(caught.value))
+
+
+class Node(msgspec.Struct):
+    value: u8
+    following: Node | None
+
+
+@pytest.mark.parametrize(
+    ("type_", "tag"),
+    [
+        (bool, sig.BOOL),
+        (u8, sig.U8),
+        (u128, sig.U128),
+        (i32, sig.I32),
+        (float, sig.F64),
+        (char, sig.CHAR),
+        (str, sig.STRING),
+        (None, sig.UNIT),
+        (bytes, sig.BYTES),
+        (list[u16], sig.LIST),
+        (u8 | None, sig.OPTION),
+        (Array[u16, Literal[4]], sig.ARRAY),
+        (dict[u8, u16], sig.MAP),
+        (frozenset[u8], sig.SET),
+        (tuple[u8, u16], sig.TUPLE),
+        (Tx[u8], sig.TX),
+        (Rx[u8], sig.RX),
+        (Node, sig.STRUCT),
+        (MathError, sig.ENUM),
+    ],
+)
+@pytest.mark.rule("signature.primitive", "signature.container")
+def test_signature_begins_with_the_tag_of_its_type(type_: Any, tag: int) -> None:
+    assert signature_of(facet.shape_of(type_))[0] == tag
+
+
+@pytest.mark.rule("signature.struct", "signature.enum", "signature.recursive")
+def test_signature_can_be_read_by_the_tags() -> None:
+    assert signature_of(facet.shape_of(Node)) == (
+        bytes([sig.STRUCT, 2, 5, *b"value", sig.U8, 9, *b"following"])
+        + bytes([sig.OPTION, sig.BACKREF, 0])
+    )
+    assert signature_of(facet.shape_of(MathError)) == (
+        bytes([sig.ENUM, 2, 14, *b"DivisionByZero", sig.VARIANT_UNIT])
+        + bytes([8, *b"Overflow", sig.VARIANT_UNIT])
+    )
+
+
+# ------------------------------------------------------------ shapes and values
+
+
+def fields(shape: facet.Shape) -> dict[str, facet.Shape]:
+    """As Rust code walks a struct, for a form or a table."""
+    assert isinstance(shape, facet.StructShape)
+    return {each.name: each.shape for each in shape.record.fields}
+
+
+def test_shape_tells_the_fields_of_a_class() -> None:
+    value, following = fields(facet.shape_of(Node)).values()
+    assert value == facet.IntShape("u8", 8, False)
+    assert isinstance(following, facet.OptionShape)
+    assert isinstance(following.inner, facet.RefShape)
+    assert following.inner.name == "Node"
+
+
+def test_shapes_can_be_walked() -> None:
+    shape = facet.shape_of(dict[str, list[Node]])
+    assert [type(each).__name__ for each in facet.children(shape)] == [
+        "StrShape",
+        "ListShape",
+    ]
+    assert facet.IntShape("u8", 8, False) in list(facet.walked(shape))
+    assert not facet.has_channels(shape)
+    assert facet.has_channels(facet.shape_of(Tx[u8]))
+
+
+def test_value_is_the_same_after_a_way_through_bytes() -> None:
+    chain = Node(1, Node(2, None))
+    data = facet_postcard.to_bytes(Node, chain)
+    assert data == b"\1\1\2\0"
+    assert facet_postcard.from_bytes(Node, data) == chain
+    assert facet_postcard.from_bytes(Node, memoryview(b"x" + data)[1:]) == chain
+
+
+def test_bytes_that_are_no_value_are_refused_with_the_place() -> None:
+    with pytest.raises(DecodeError, match=r"\$\.following"):
+        facet_postcard.from_bytes(Node, b"\1\7")
+    with pytest.raises(DecodeError, match="1 bytes are left"):
+        facet_postcard.from_bytes(Node, b"\1\0\0")
+    with pytest.raises(EncodeError, match=r"\$\.value"):
+        facet_postcard.to_bytes(Node, Node(256, None))
+
+
+class Watching(msgspec.Struct):
+    path: str
+    events: Tx[str]
+
+
+@pytest.mark.parametrize("type_", [Tx[u8], Watching])
+def test_channels_are_no_values(type_: Any) -> None:
+    with pytest.raises(SchemaError, match="a channel is not a value"):
+        facet_postcard.to_bytes(type_, [])
+    with pytest.raises(SchemaError, match="a channel is not a value"):
+        facet_postcard.from_bytes(type_, b"")
+
+
+# ------------------------------------------------------------ refusing a call
 
 
 async def test_handler_of_a_dispatcher_can_refuse_its_call() -> None:

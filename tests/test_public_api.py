@@ -31,7 +31,8 @@ PARITY = {
         service ServiceDescriptor MethodDescriptor MethodId hash Handler Caller
         DriverCaller ErasedCaller NoopCaller Call SinkCall ReplySink DriverReplySink
         RequestCall RequestResponse ResponseParts RoamError RpcPlan rpc_plan Payload
-        Backing SelfRef schema session.ServiceDescriptor session.MethodDescriptor
+        Backing SelfRef schema facet facet_postcard
+        session.ServiceDescriptor session.MethodDescriptor
     """,
     "channels": """
         Tx Rx channel TxError RxError ChannelId bind_channels_caller_args
@@ -136,7 +137,9 @@ def test_every_error_is_public_and_in_one_tree() -> None:
         assert issubclass(error, roam_trio.RoamTrioError)
 
 
-@pytest.mark.parametrize("name", ["schema", "session", "hash", "links", "errors"])
+@pytest.mark.parametrize(
+    "name", ["schema", "session", "hash", "links", "errors", "facet", "facet_postcard"]
+)
 def test_submodules_are_importable_and_documented(name: str) -> None:
     module = importlib.import_module(f"roam_trio.{name}")
     assert getattr(roam_trio, name) is module

@@ -16,7 +16,8 @@ from typing import Final
 from blake3 import blake3
 
 from ..errors import SchemaError
-from ..wire.varint import varint
+from ..wire.varint import BYTE, varint
+from . import sig
 from .shape import (
     ArrayShape,
     BoolShape,
@@ -49,27 +50,28 @@ from .shape import (
 __all__ = ["FALLIBLE_SIGNATURE", "kebab", "method_id", "signature_of"]
 
 # The tags of the primitives (`signature.primitive`).
-_BOOL, _CHAR, _STR, _UNIT, _BYTES = b"\x01", b"\x0e", b"\x0f", b"\x10", b"\x11"
+_BOOL, _CHAR, _STR = BYTE[sig.BOOL], BYTE[sig.CHAR], BYTE[sig.STRING]
+_UNIT, _BYTES = BYTE[sig.UNIT], BYTE[sig.BYTES]
 _INTEGERS = {
-    (False, 8): b"\x02",
-    (False, 16): b"\x03",
-    (False, 32): b"\x04",
-    (False, 64): b"\x05",
-    (False, 128): b"\x06",
-    (True, 8): b"\x07",
-    (True, 16): b"\x08",
-    (True, 32): b"\x09",
-    (True, 64): b"\x0a",
-    (True, 128): b"\x0b",
+    (False, 8): BYTE[sig.U8],
+    (False, 16): BYTE[sig.U16],
+    (False, 32): BYTE[sig.U32],
+    (False, 64): BYTE[sig.U64],
+    (False, 128): BYTE[sig.U128],
+    (True, 8): BYTE[sig.I8],
+    (True, 16): BYTE[sig.I16],
+    (True, 32): BYTE[sig.I32],
+    (True, 64): BYTE[sig.I64],
+    (True, 128): BYTE[sig.I128],
 }
-_FLOATS = {32: b"\x0c", 64: b"\x0d"}
+_FLOATS = {32: BYTE[sig.F32], 64: BYTE[sig.F64]}
 # The tags of the containers (`signature.container`).
-_LIST, _OPTION, _ARRAY, _MAP, _SET, _TUPLE = (
-    bytes((tag,)) for tag in range(0x20, 0x26)
-)
-_CHANNELS = {"tx": b"\x26", "rx": b"\x27"}
-_STRUCT, _ENUM, _BACK_REFERENCE = b"\x30", b"\x31", b"\x32"
-_UNIT_VARIANT, _NEWTYPE_VARIANT, _STRUCT_VARIANT = b"\x00", b"\x01", b"\x02"
+_LIST, _OPTION, _ARRAY = BYTE[sig.LIST], BYTE[sig.OPTION], BYTE[sig.ARRAY]
+_MAP, _SET, _TUPLE = BYTE[sig.MAP], BYTE[sig.SET], BYTE[sig.TUPLE]
+_CHANNELS = {"tx": BYTE[sig.TX], "rx": BYTE[sig.RX]}
+_STRUCT, _ENUM, _BACK_REFERENCE = BYTE[sig.STRUCT], BYTE[sig.ENUM], BYTE[sig.BACKREF]
+_UNIT_VARIANT = BYTE[sig.VARIANT_UNIT]
+_NEWTYPE_VARIANT, _STRUCT_VARIANT = BYTE[sig.VARIANT_NEWTYPE], BYTE[sig.VARIANT_STRUCT]
 
 MAX_SIGNATURE: Final = 16 * 1024 * 1024
 """The most bytes of a signature: far more than those of types that people have made."""

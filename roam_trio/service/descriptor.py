@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import attrs
@@ -26,6 +26,7 @@ __all__ = [
     "ServiceDescriptor",
     "attach_descriptor",
     "describe",
+    "method_descriptor",
 ]
 
 C = TypeVar("C", bound=type[Any])
@@ -170,10 +171,76 @@ def _describe_method(
         )
     signature = _without_self(inspect.signature(function), path)
     hints = _resolve_hints(function, path)
-    args = tuple(
-        ArgDescriptor(arg, _hint(hints, arg, path)) for arg in signature.parameters
+    return _descriptor_of(
+        service_name,
+        name,
+        {arg: _hint(hints, arg, path) for arg in signature.parameters},
+        _hint(hints, "return", path),
+        signature,
+        doc=function.__doc__ or "",
+        columns=columns,
     )
-    return_type, error_type = _split_result(_hint(hints, "return", path), path)
+
+
+def method_descriptor(
+    service: str,
+    name: str,
+    args: Mapping[str, Any],
+    return_type: Any,
+    *,
+    doc: str = "",
+) -> MethodDescriptor:
+    """Return the descriptor of a method that is in no class.
+
+    For what learns of a service when it runs, such as a gateway or a shell.
+
+    Args:
+        service: the name of the service.
+        name: the name of the method; `hash.kebab` makes one of both, so that their case
+            does not matter.
+        args: the types of the arguments by their names, in order.
+        return_type: what it returns, as it would stand in an annotation:
+            ``Fallible[T, E]`` if it can fail.
+        doc: says what it does.
+
+    Raises:
+        SchemaError: one of the types cannot go on the wire, or the result has a channel
+            in it, or an argument's name is none in Python.
+    """
+    path = f"{service}.{name}"
+    signature = inspect.Signature(
+        [_parameter(arg, hint, path) for arg, hint in args.items()],
+        return_annotation=return_type,
+    )
+    return _descriptor_of(
+        service, name, args, return_type, signature, doc=doc, columns=False
+    )
+
+
+def _parameter(name: str, hint: Any, path: str) -> inspect.Parameter:
+    try:
+        return inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=hint
+        )
+    except ValueError as error:
+        raise SchemaError(
+            f"expected a name for an argument that Python allows, got {name!r}", path
+        ) from error
+
+
+def _descriptor_of(
+    service_name: str,
+    name: str,
+    hints: Mapping[str, Any],
+    returns: Any,
+    signature: inspect.Signature,
+    *,
+    doc: str,
+    columns: bool,
+) -> MethodDescriptor:
+    path = f"{service_name}.{name}"
+    args = tuple(ArgDescriptor(arg, hint) for arg, hint in hints.items())
+    return_type, error_type = _split_result(returns, path)
     arguments = args_plan([a.type for a in args], [a.name for a in args], path)
     result = result_plan(return_type, error_type, path)
     if result.error is not None and _borrows(result.error.shape):
@@ -189,7 +256,7 @@ def _describe_method(
         args,
         return_type,
         error_type,
-        inspect.cleandoc(function.__doc__ or ""),
+        inspect.cleandoc(doc),
         signature,
         arguments,
         result,

@@ -10,10 +10,13 @@ import pytest
 
 from roam_trio import (
     Array,
+    Fallible,
+    MethodDescriptor,
     char,
     describe,
     f32,
     f64,
+    facet_postcard,
     i8,
     i16,
     i32,
@@ -29,6 +32,7 @@ from roam_trio import (
 )
 from roam_trio.codec import ResultKind, result_plan, rpc_plan
 from roam_trio.codec.interpret import interpret_decode, interpret_encode
+from roam_trio.hash import method_descriptor
 
 from ..interop import services, signatures
 from ..interop.vectors import kept
@@ -235,14 +239,14 @@ def test_values_made_up_have_the_bytes_that_they_have_in_rust(name: str) -> None
     check_value(*GENERATED[name], kept().generated_values[name])
 
 
-def method_ids() -> dict[str, int]:
+def methods() -> dict[str, MethodDescriptor]:
     made_up = vars(signatures.python_module())
     found = [
         *(getattr(services, name) for name in services.__all__),
         *(made_up[name] for name in signatures.GENERATED_SERVICES),
     ]
     return {
-        f"{each.__name__}.{method.name}": method.id
+        f"{each.__name__}.{method.name}": method
         for each in found
         for method in describe(each).methods
     }
@@ -250,6 +254,30 @@ def method_ids() -> dict[str, int]:
 
 @pytest.mark.rule("rpc.method-id.algorithm", "signature.method")
 def test_methods_have_the_ids_that_they_have_in_rust() -> None:
-    ids = {name: f"{id:016x}" for name, id in method_ids().items()}
+    ids = {name: f"{method.id:016x}" for name, method in methods().items()}
     assert len(ids) > 250
     assert ids == kept().method_ids
+
+
+@pytest.mark.rule("rpc.method-id.algorithm", "signature.method")
+def test_methods_that_no_class_describes_have_the_ids_that_they_have_in_rust() -> None:
+    ids: dict[str, str] = {}
+    for name, method in methods().items():
+        returned = method.return_type
+        if method.error_type is not None:
+            returned = Fallible[returned, method.error_type]  # type: ignore[misc]
+        described = method_descriptor(
+            method.service, method.name, {a.name: a.type for a in method.args}, returned
+        )
+        ids[name] = f"{described.id:016x}"
+    assert ids == kept().method_ids
+
+
+@pytest.mark.parametrize("name", [name for name in VALUES if name not in UNORDERED])
+def test_values_outside_of_calls_have_the_bytes_that_they_have_in_rust(
+    name: str,
+) -> None:
+    type_, value = VALUES[name]
+    data = bytes.fromhex(kept().values[name])
+    assert facet_postcard.to_bytes(type_, value) == data
+    assert facet_postcard.from_bytes(type_, data) == value

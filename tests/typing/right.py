@@ -33,6 +33,7 @@ from roam_trio import (
     Metadata,
     MetadataEntry,
     MetadataFlags,
+    MethodDescriptor,
     ReplySink,
     RequestCall,
     ResponseParts,
@@ -52,6 +53,9 @@ from roam_trio import (
     describe,
     dispatcher,
     f32,
+    facet,
+    facet_postcard,
+    hash,
     i32,
     i64,
     initiator,
@@ -315,4 +319,12 @@ def warmth(value: Celsius) -> float:
 register_wire_type(Celsius, f32, unstructure=warmth, structure=Celsius)
 encoded: Sequence[bytes | memoryview] = rpc_plan(Point).encode(Point(1, 2))
 assert_type(rpc_plan(Point).decode(b""), Point)
+assert_type(facet_postcard.from_bytes(Point, b""), Point)
+assert_type(facet_postcard.to_bytes(Point, Point(1, 2)), bytes)
+assert_type(facet_postcard.to_bytes(Annotated[int, Length(1)], 1), bytes)
+assert_type(facet.shape_of(Point), facet.Shape)
 assert_type(describe(Adder), ServiceDescriptor)
+by_name = hash.method_descriptor("Adder", "add", {"left": u32}, Fallible[u32, Point])
+assert_type(by_name, MethodDescriptor)
+assert_type(by_name.args_plan.encode((3,)), list[bytes | memoryview])
+tag: int = hash.sig.STRUCT

@@ -28,6 +28,8 @@ from roam_trio import (
     current_call,
     describe,
     dispatcher,
+    facet_postcard,
+    hash,
     initiator,
     memory_link_pair,
     serve,
@@ -133,6 +135,11 @@ class OtherItems:
     async def generate(self, count: int, output: Tx[int]) -> None: ...
 
 
+facet_postcard.from_bytes(Point, "text")  # type: ignore[call-overload]
+number: int = facet_postcard.from_bytes(Point, b"")  # type: ignore[assignment]
+text: str = facet_postcard.to_bytes(Point, Point(1, 2))  # type: ignore[assignment]
+hash.method_descriptor("Adder", "add", [int], None)  # type: ignore[arg-type]
+unknown_tag = hash.sig.STRUCTURE  # type: ignore[attr-defined]
 missing: Adder = OtherItems()  # type: ignore[assignment]
 not_async: Adder = NotAsync()  # type: ignore[assignment]
 dispatcher(Adder, OtherItems())  # checkers cannot compare the two, hence the line above
