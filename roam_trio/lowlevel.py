@@ -115,6 +115,7 @@ from .session import (
     BoxSessionFuture,
     ConnectionPhase,
     ConnectionState,
+    Driver,
     DriverCaller,
     DriverChannelSink,
     DriverReplySink,
@@ -128,9 +129,6 @@ from .session import (
     UntilServed,
     acceptor,
     initiator,
-)
-from .session.connection_run import (
-    ConnectionRun as Driver,
 )
 from .wire.envelope import (
     MessageFamily,

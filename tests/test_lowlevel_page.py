@@ -47,6 +47,10 @@ async def test_page_establishes_a_session_by_a_spawn_of_its_own(
     assert workers.running == 0
 
 
+async def test_page_runs_a_connection_by_a_driver(page: Any) -> None:
+    assert await page.add_at_the_desk(*memory_link_pair(16)) == 8
+
+
 async def test_page_makes_a_conduit_of_an_object(
     page: Any, nursery: trio.Nursery
 ) -> None:

@@ -15,6 +15,7 @@ from .caller import DriverCaller
 from .channels import DriverChannelSink
 from .connection import ConnectionHandle, ConnectionPhase, ConnectionState
 from .connections import AcceptedConnection, ConnectionAcceptor
+from .driver import Driver
 from .establishing import BoxSessionFuture, SpawnSession
 from .keepalive import SessionKeepaliveConfig
 from .opening import SERVICE_KEY, OpenConnection
@@ -40,6 +41,7 @@ __all__ = [
     "ConnectionPhase",
     "ConnectionState",
     "ConnectionStatistics",
+    "Driver",
     "DriverCaller",
     "DriverChannelSink",
     "DriverReplySink",

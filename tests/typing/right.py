@@ -22,6 +22,7 @@ from roam_trio import (
     ConnectionSettings,
     Credit,
     Dispatcher,
+    Driver,
     Fallible,
     Handler,
     IntoConduit,
@@ -305,6 +306,9 @@ async def use_spawn(link: Link, nursery: trio.Nursery) -> None:
     assert_type(state.settings, ConnectionSettings)
     assert_type(state.peer_settings, ConnectionSettings)
     assert_type(session.root.phase, ConnectionPhase)
+    driver = Driver(session.root, answering)
+    nursery.start_soon(driver.run)
+    assert_type(client(Adder, driver.caller), Adder)
 
 
 class Celsius:

@@ -14,6 +14,7 @@ import trio
 from roam_trio import (
     BareConduit,
     Call,
+    Driver,
     Metadata,
     ReplySink,
     RequestCall,
@@ -87,6 +88,8 @@ async def wrong_sessions(nursery: trio.Nursery) -> None:
     await acceptor(near).establish(spawn=3)  # type: ignore[arg-type]
     session = await initiator(near).establish(spawn=nursery.start_soon)
     session.root.state.settings = session.root.settings  # type: ignore[misc]
+    Driver(session, dispatcher(Adder, AdderImpl()))  # type: ignore[arg-type]
+    Driver(session.root, AdderImpl())  # type: ignore[arg-type]
     print(session.root.state.phase)  # type: ignore[attr-defined]
 
 
