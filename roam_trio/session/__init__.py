@@ -4,6 +4,7 @@
 """
 
 from ..service.descriptor import MethodDescriptor, ServiceDescriptor
+from .acceptance import AcceptedConnection, ConnectionAcceptor
 from .builders import (
     OpenSession,
     SessionAcceptorBuilder,
@@ -14,7 +15,6 @@ from .builders import (
 from .caller import DriverCaller
 from .channels import DriverChannelSink
 from .connection import ConnectionHandle, ConnectionPhase, ConnectionState
-from .connections import AcceptedConnection, ConnectionAcceptor
 from .driver import Driver
 from .establishing import BoxSessionFuture, SpawnSession
 from .keepalive import SessionKeepaliveConfig

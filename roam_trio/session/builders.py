@@ -32,7 +32,7 @@ from ..running import check_trio_runs
 from ..wire.ids import Parity
 from ..wire.messages import ConnectionSettings, Message
 from . import handshake
-from .connections import ConnectionAcceptor
+from .acceptance import ConnectionAcceptor
 from .establishing import SpawnSession, check_spawn, establish
 from .handshake import Agreed
 from .keepalive import SessionKeepaliveConfig

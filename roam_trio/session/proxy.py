@@ -48,9 +48,9 @@ from ..wire.messages import (
     RequestCall,
     joined,
 )
+from .acceptance import AcceptedConnection
 from .connection import ConnectionHandle, ConnectionPhase
 from .connection_run import ConnectionRun
-from .connections import AcceptedConnection
 from .held_messages import encoded_size, payload_behind
 from .until_served import UntilServed
 

@@ -45,18 +45,13 @@ from ..kept_errors import copy_of, strip_tracebacks
 from ..limits import Limits
 from ..log_budget import log_budget_of_session
 from ..logs import Log, address_of_peer
-from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..metadata import Metadata, MetadataLike
 from ..quantities import check_seconds
 from ..rpc.caller import Caller
 from ..rpc.handler import Handler
 from ..running import check_run
 from ..wire.ids import Parity
 from ..wire.messages import (
-    ConnectionAccept,
-    ConnectionClose,
-    ConnectionMessage,
-    ConnectionOpen,
-    ConnectionReject,
     ConnectionSettings,
     Message,
     Ping,
@@ -65,9 +60,10 @@ from ..wire.messages import (
     RequestCall,
     RequestResponse,
 )
-from .connection import ConnectionHandle, ConnectionPhase
+from .acceptance import ConnectionAcceptor
+from .connection import ConnectionHandle
 from .connection_run import ON_MESSAGE, ConnectionRun
-from .connections import ConnectionAcceptor, Connections
+from .connections import ON_CONNECTION_MESSAGE, Connections
 from .handshake import Agreed
 from .keepalive import Keepalive, SessionKeepaliveConfig
 from .opening import OpenConnection
@@ -128,13 +124,12 @@ class Session:
         self._connections: Connections | None = None
         self._runs: dict[int, ConnectionRun] = {}
         self._root: ConnectionHandle | None = None
-        self._root_unused = False
+        self._nursery: trio.Nursery | None = None
         self._is_reading = False
         self._is_draining = False
         # Kept until the next has come: if a large one were freed at once, its memory
         # would go back to the system and be asked for again, page by page.
         self._last_message: Message | None = None
-        self._quiet = trio.lowlevel.ParkingLot()
         self._working: trio.CancelScope | None = None
         self._pumping: trio.CancelScope | None = None
         self._finished = trio.Event()
@@ -276,16 +271,12 @@ class Session:
             check_run(self._token, "this session")
         try:
             if grace > 0 and self._connections is not None:
-                await self._let_finish(self._connections, grace)
+                self._connections.refuse("the session is being shut down")
+                with trio.move_on_after(grace):
+                    await self._connections.quiet()
         finally:
             self._end(SessionError("this side has shut the session down"))
         await self._finished.wait()
-
-    async def _let_finish(self, connections: Connections, grace: float) -> None:
-        connections.refuse("the session is being shut down")
-        with trio.move_on_after(grace):
-            while not connections.are_quiet:
-                await self._quiet.park()
 
     def statistics(self) -> SessionStatistics:
         """Return what the session does and holds now; never waits."""
@@ -362,49 +353,24 @@ class Session:
         async with trio.open_nursery() as nursery:
             self._working = nursery.cancel_scope
             connections = self._connections = Connections(
-                agreed.ours.parity,
+                agreed,
+                self._handler,
+                self._acceptor,
                 self._outbox,
                 nursery,
                 self._limits,
-                self._acceptor,
                 strict=self._strict,
-                on_unused=self._on_unused,
-                on_gone=self._end_if_unused,
-                on_quiet=self._on_quiet,
             )
             self._runs = connections.runs
-            run = connections.add_root(agreed, self._handler)
+            self._nursery = nursery
             if self._keepalive_config is not None:
                 self._keepalive = Keepalive(
                     self._keepalive_config, self._outbox, self._end
                 )
                 nursery.start_soon(self._keepalive.run)
-            self._root = ConnectionHandle(run, agreed.metadata, connections.close)
+            self._root = connections.root
             task_status.started(self)
             await self._read()
-
-    def _on_quiet(self) -> None:
-        self._quiet.unpark_all()
-
-    def _on_unused(self, connection_id: int) -> None:
-        """Nobody needs a connection any more.
-
-        A virtual one is closed. The root is only noted as closed, and the session ends
-        when no virtual connection is left
-        (`rpc.caller.liveness.root-teardown-condition`).
-        """
-        connections = self._connections
-        assert connections is not None
-        if connection_id:
-            connections.close(connection_id, NO_METADATA)
-        elif self.root.phase is ConnectionPhase.OPEN:
-            self._root_unused = True
-        self._end_if_unused()
-
-    def _end_if_unused(self) -> None:
-        connections = self._connections
-        if self._root_unused and connections and not connections.has_virtual:
-            self._end(SessionError("nobody needs the session any more"))
 
     async def _shake_hands(self) -> Agreed:
         seconds = self._limits.handshake_seconds
@@ -431,9 +397,9 @@ class Session:
     def _start_draining(self) -> None:
         # Without a reader there will soon be no session: `_close` sees to it then.
         if self._is_reading and not self._is_draining:
-            assert self._connections is not None
+            assert self._nursery is not None
             self._is_draining = True
-            self._connections.start_soon(self._drain)
+            self._nursery.start_soon(self._drain)
 
     @trio.lowlevel.enable_ki_protection
     async def _drain(self) -> None:
@@ -560,8 +526,12 @@ class Session:
     def _act_on(self, message: Message) -> None:
         """Act on a message that is no open connection's (`session.message`)."""
         act = self._ACTIONS.get(type(message))
+        act_on_connection = ON_CONNECTION_MESSAGE.get(type(message))
         if act is not None:
             act(self, message)
+        elif act_on_connection is not None:
+            assert self._connections is not None
+            act_on_connection(self._connections, message)
         elif type(message) in ON_MESSAGE:
             assert self._connections is not None
             self._connections.on_stray(message)
@@ -588,27 +558,10 @@ class Session:
                 f"got it on {message.connection_id}"
             )
 
-    def _on_connection(self, message: ConnectionMessage) -> None:
-        connections = self._connections
-        assert connections is not None
-        match message:
-            case ConnectionOpen():
-                connections.on_open(message)
-            case ConnectionAccept():
-                connections.on_accept(message)
-            case ConnectionReject():
-                connections.on_reject(message)
-            case ConnectionClose():
-                connections.on_close(message)
-
     _ACTIONS: ClassVar[dict[type[Message], Callable[[Session, Any], None]]] = {
         Ping: _on_ping,
         Pong: _on_pong,
         ProtocolError: _on_protocol_error,
-        ConnectionOpen: _on_connection,
-        ConnectionAccept: _on_connection,
-        ConnectionReject: _on_connection,
-        ConnectionClose: _on_connection,
     }
     """Methods of a session for the messages that belong to no connection's run."""
 

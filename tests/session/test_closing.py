@@ -22,6 +22,7 @@ from roam_trio.limits import Limits
 from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFlags
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.session import ConnectionPhase
+from roam_trio.session.connection_table import Phase
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelClose,
@@ -432,6 +433,9 @@ async def test_memory_of_closed_connections_is_given_back(
     for session in (left, right):
         connections = session._connections
         assert connections is not None
-        held = [held for held in vars(connections).values() if isinstance(held, dict)]
-        assert held
-        assert all(len(each) <= 10 for each in held)
+        table = connections._table
+        held = [connections.runs, connections._openings, connections._deciding]
+        assert [len(each) for each in held] == [1, 0, 0]
+        over = table._entries.in_phase(Phase.OVER)
+        assert len(over) <= 10
+        assert table._entries.in_phase(*Phase) == {0} | over

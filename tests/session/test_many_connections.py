@@ -212,7 +212,8 @@ async def test_10_000_connections_leave_nothing_behind() -> None:
 
 # ------------------------------------------------------------ all at once
 
-OVER = "session._connections._over"
+ENTRIES = "session._connections._table._entries._entries"
+OVER = "session._connections._table._entries._over"
 
 
 async def open_all_at_once(count: int) -> None:
@@ -245,8 +246,9 @@ async def open_all_at_once(count: int) -> None:
         for session, before in zip((left, right), held, strict=True):
             after = held_by(session)
             # Which ones the peer has closed is remembered, within bounds.
-            assert after.pop(OVER) <= count
-            before.pop(OVER)
+            assert after[OVER] <= count
+            assert after.pop(ENTRIES) == after.pop(OVER) + 1  # and the root
+            assert before.pop(ENTRIES) == before.pop(OVER) + 1
             assert after == before
         await left.shutdown()
 

@@ -47,6 +47,7 @@ from roam_trio import (
     service,
     u32,
 )
+from roam_trio.session.connection_table import Phase
 from roam_trio.session.connections import Connections
 from roam_trio.session.statistics import ConnectionStatistics
 
@@ -604,9 +605,10 @@ class _View:
 def _view(session: Session) -> _View:
     connections = session._connections
     assert isinstance(connections, Connections)
+    entries = connections._table._entries
     return _View(
-        set(connections._opening),
-        set(connections._deciding),
+        entries.in_phase(Phase.OPENING),
+        entries.in_phase(Phase.DECIDING, Phase.WITHDRAWN),
         {one.connection_id: one for one in session.statistics().connections},
     )
 

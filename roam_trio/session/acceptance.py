@@ -1,0 +1,75 @@
+"""What users say about virtual connections that the peer opens: yes, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import attrs
+
+from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..rpc.handler import Handler
+from ..wire.messages import ConnectionOpen, ConnectionSettings
+from .connection import ConnectionHandle
+
+__all__ = ["AcceptedConnection", "ConnectionAcceptor", "verdict_of"]
+
+
+def _as_metadata(source: MetadataLike) -> Metadata:
+    return Metadata.of(source)
+
+
+@attrs.frozen(kw_only=True)
+class AcceptedConnection:
+    """Settings of an inbound virtual connection that is accepted.
+
+    Attributes:
+        handler: answers the peer's requests on it; without one, every method is
+            unknown.
+        max_concurrent_requests: how many requests in flight this side accepts there.
+        metadata: sent along with the acceptance.
+        setup: called with the connection once it is open, in a task of the
+            connection's: to make calls on it, say. Whoever takes a caller of it keeps
+            one for as long as the connection is to live
+            (`rpc.caller.liveness.last-drop-closes-connection`).
+    """
+
+    handler: Handler | None = None
+    max_concurrent_requests: int = attrs.field(
+        default=64, validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
+    )
+    metadata: Metadata = attrs.field(default=NO_METADATA, converter=_as_metadata)
+    setup: Callable[[ConnectionHandle], Awaitable[None]] | None = None
+
+
+class ConnectionAcceptor(Protocol):
+    """Decides on virtual connections that the peer opens (`connection.open`)."""
+
+    async def accept(
+        self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
+    ) -> AcceptedConnection | Metadata:
+        """Accept the connection, or return the metadata of a rejection.
+
+        Runs in a task of the session's, and may wait; how many do so at a time is
+        bounded by `Limits.pending_opens`. An exception out of it is logged, and the
+        connection rejected. It is cancelled when the peer closes the connection
+        meanwhile; what it then returns is disregarded.
+
+        Args:
+            connection_id: the number of the connection.
+            settings: what the peer tells of its side of it.
+            metadata: what the peer sent along.
+        """
+        ...
+
+
+async def verdict_of(
+    acceptor: ConnectionAcceptor, message: ConnectionOpen
+) -> AcceptedConnection | Metadata:
+    """Have the acceptor decide on a connection that the peer asks for."""
+    verdict = await acceptor.accept(
+        message.connection_id, message.settings, message.metadata
+    )
+    if isinstance(verdict, AcceptedConnection):
+        return verdict
+    return Metadata.of(verdict)
