@@ -1,4 +1,4 @@
-"""RPC for trio: typed by plain hints, structured, and byte-exact with roam, version 7.
+"""RPC for trio with services typed by annotations, on version 7 of the roam protocol.
 
     @service
     class Adder(Protocol):
@@ -8,11 +8,10 @@
     async with connect(server.url, Adder) as adder:
         assert await adder.add(3, 5) == 8
 
-The names here are those for writing services and clients. `roam_trio.lowlevel` has the
-layers below, for writing links, conduits, proxies or handlers by hand.
-
-Docstrings cite the rules of the protocol that they keep, by ids in parentheses:
-`docs/protocol.md` in the repository says what each of them demands.
+This module has the names for writing services and clients. `roam_trio.lowlevel` has
+the layers below, for writing links, conduits, proxies or handlers by hand. Docstrings
+cite the rules of the protocol that they keep, by ids in parentheses;
+`docs/protocol.md` in the repository states each rule.
 """
 
 from importlib import import_module as _import_module
@@ -214,10 +213,10 @@ if not TYPE_CHECKING:
         return sorted({*globals(), *_IMPORTED_LATER})
 
     def __getattr__(name: str) -> Any:
-        """Find what is imported later, and the names of `roam_trio.lowlevel`.
+        """Import a name that is imported late, or one of `roam_trio.lowlevel`.
 
-        The latter are here, too, as in the Rust crate. `dir()` and completion do not
-        show them.
+        The names of `roam_trio.lowlevel` work here as in the Rust crate, but `dir()`
+        and completion do not show them.
         """
         if name in ("facet", "facet_postcard", "hash", "lowlevel"):
             return _import_module(f"{__name__}.{name}")

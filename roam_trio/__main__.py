@@ -1,4 +1,4 @@
-"""``python -m roam_trio``: the command line, if the extra it needs is installed."""
+"""Command line, ``python -m roam_trio``; needs an extra."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main() -> NoReturn:
         from .cli.app import app
 
         app()
-    except KeyboardInterrupt:  # while importing; commands have their own way
+    except KeyboardInterrupt:  # raised while importing; commands handle it themselves
         sys.exit(130)
     sys.exit()
 

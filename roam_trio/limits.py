@@ -1,6 +1,6 @@
 """Finite bounds on what a peer can make this side hold, and for how long.
 
-The error that ends a session because of a limit names the field.
+If a session ends because of a limit, its error names the field.
 """
 
 from __future__ import annotations
@@ -32,55 +32,57 @@ def _rate(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Bounds of one session. How many requests a peer may have in flight is not here:
-    it is told to the peer, in `ConnectionSettings.max_concurrent_requests`.
+    """Bounds of one session.
+
+    The number of requests that a peer may have in flight is not among them: the peer is
+    told that number, in `ConnectionSettings.max_concurrent_requests`.
 
     Attributes:
-        max_payload: the largest payload, in both directions, in bytes, of the links
-            that `connect` and `serve` make. It is checked against the length prefix,
-            before allocating; larger than 2**32 - 1 it cannot be. A link made otherwise
-            has its own `StreamLimits`.
-        max_unsent_bytes: how many bytes of committed payloads such a link holds before
-            senders wait; nobody fails because of it.
-        unsent_replies: how many messages of the kind that cannot wait (credit,
-            cancellations, pongs) are held while the peer does not read; beyond, the
-            session ends.
-        unsent_reply_bytes: the same in bytes: the encoded size of those messages.
-        request_bytes: how many bytes the peer's requests without a response may have on
-            one connection, together with the responses to them that a proxy holds;
-            beyond, the session ends. Requests shorter than 2 KiB do not count, since
+        max_payload: length of the largest payload in either direction, in bytes, on the
+            links that `connect` and `serve` make; at most 2**32 - 1. The length prefix
+            is checked before any allocation. Other links have their own `StreamLimits`.
+        max_unsent_bytes: number of bytes of committed payloads that such a link holds.
+            Beyond it senders wait, and no operation fails.
+        unsent_replies: number of messages of the kinds that cannot wait (credit,
+            cancellations, pongs) that are held while the peer does not read. Beyond it
+            the session ends.
+        unsent_reply_bytes: encoded size of those messages, in bytes.
+        request_bytes: number of bytes of the peer's unanswered requests on one
+            connection, plus those of the responses that a proxy holds. Beyond it the
+            session ends. Requests shorter than 2 KiB do not count, because
             `max_concurrent_requests` bounds their number.
-        channels: how many channels that the peer's calls have brought may be open at a
-            time on one connection.
-        early_items: how many channel messages of one connection are kept for channels
-            that no handler has taken up yet.
-        early_bytes: the same in bytes: the encoded size of those messages.
-        unread_bytes: how many bytes of items may wait on the channels of one
-            connection until they are received. Credit bounds their number.
-        proxied_items: how many channel messages a proxy holds for one connection, as
-            the peer there does not take them; beyond, the two that it joins are closed.
-        proxied_bytes: the same in bytes, which count as those of `early_bytes` do.
-        connections: how many virtual connections may be open, or about to be.
-        pending_opens: how many virtual connections of the peer's may wait for the
-            `ConnectionAcceptor` at a time; more are rejected.
-        connection_bytes: how many bytes the messages may have in all by which the peer
-            has opened or accepted the virtual connections that are open, or wait for
-            the `ConnectionAcceptor`; beyond, connections are rejected, or closed.
-        unacknowledged_frames: with ``resume``, how many messages that the peer has not
-            acknowledged are kept, to be sent again; beyond, senders wait. Nobody fails
-            because of it.
-        unacknowledged_bytes: the same in bytes.
-        resume_seconds: with ``resume``, how long a server waits for a client that has
-            lost its link; then that session ends.
-        lost_clients: how many such clients a server waits for at a time. When there is
-            one more, the session of the one that was lost first ends.
-        handshake_seconds: how long the peer may take to complete the handshake.
-        close_seconds: how long the end of a session may take to send what is left, and
-            a proxy to deliver what came before the end of one side.
-        log_records: number of log records of one kind that a session may bring about
-            at once. More are counted, and the count is logged.
-        log_records_per_second: number of log records of one kind that it may bring
-            about in a second from then on.
+        channels: number of open channels from the peer's calls on one connection.
+        early_items: number of early messages on one connection: those for channels that
+            no handler has bound yet.
+        early_bytes: encoded size of the early messages, in bytes.
+        unread_bytes: number of bytes of the items on one connection that are not
+            received yet. Credit bounds the number of items.
+        proxied_items: number of channel messages that a proxy holds for one connection
+            while the peer there does not read them. Beyond it the proxy closes the two
+            connections that it joins.
+        proxied_bytes: encoded size of those messages, in bytes.
+        connections: number of virtual connections that are open or being opened.
+        pending_opens: number of the peer's opens that wait for the `ConnectionAcceptor`
+            at a time. Further opens are rejected.
+        connection_bytes: number of bytes, in all, of the messages with which the peer
+            has opened or accepted the present virtual connections, undecided ones
+            included. Beyond it connections are rejected, or closed.
+        unacknowledged_frames: with ``resume``, number of messages that are kept because
+            the peer has not acknowledged them. Beyond it senders wait, and no operation
+            fails.
+        unacknowledged_bytes: size of those messages, in bytes.
+        resume_seconds: with ``resume``, number of seconds that a server waits for a
+            client that has lost its link. Then the session ends.
+        lost_clients: number of such clients that a server waits for at a time. If there
+            is one more, the session of the client that was lost first ends.
+        handshake_seconds: number of seconds that the handshake may take.
+        close_seconds: number of seconds that a session may take at its end to write
+            what was committed, and a proxy to deliver what arrived before one side
+            ended.
+        log_records: number of log records of one kind that a session may cause at once.
+            Further records are counted, and the count is logged.
+        log_records_per_second: number of log records of one kind that a session may
+            cause per second after that.
         server_log_records: as `log_records`, for all sessions of a server together.
         server_log_records_per_second: as `log_records_per_second`, for all sessions of
             a server together.

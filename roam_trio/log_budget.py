@@ -1,9 +1,9 @@
 """A bound on the log records that a peer can cause, at once and per second.
 
-Each session has a `LogBudget`, and so has each server, above those of its sessions. It
-counts each kind of record by itself, so that a flood of one kind hides no other. What
-is left out is counted, and the count is logged as soon as there is room for a record,
-or when the session ends.
+Each session has a `LogBudget`, and so does each server, above those of its sessions. A
+budget counts each kind of record separately, so that a flood of one kind does not hide
+the others. Records that are left out are counted. The count is logged as soon as there
+is room for a record, or when the session ends.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Report: TypeAlias = Callable[[int, str], None]
 
 @attrs.define
 class _Kind:
-    """Records of one kind: a token bucket, and a count of what got no token.
+    """Records of one kind: a token bucket, and a count of the records without a token.
 
     Attributes:
-        name: what they have in common.
+        name: the name of the kind.
         tokens: number of records that may be logged, as of `at`.
         at: a time of trio's clock, in seconds.
         report: logs how many were left out.
@@ -77,12 +77,12 @@ class LogBudget:
         self._before: Token[LogBudget] | None = None
 
     def take(self, name: str, report: Report, records: int = 1) -> bool:
-        """Take room for one record. Return False if it is left out, and count it.
+        """Take room for one record; return False, and count it, if it is left out.
 
-        It is also left out while the number of earlier ones is still to be logged.
+        A record is also left out while the count of earlier ones is still to be logged.
 
         Args:
-            name: the kind that it is counted as; there may be only a bounded number.
+            name: the kind of the record; the number of kinds must be bounded.
             report: called later with a number of records, if this one is left out.
             records: number of records that it stands for.
         """
@@ -108,11 +108,12 @@ class LogBudget:
     def _await_room(self, kind: _Kind) -> None:
         if not kind.is_awaited:
             kind.is_awaited = True
-            # Not in a task of the session's: its end would have to wait for that.
+            # Use a system task: the end of the session would have to wait for its own
+            # task.
             trio.lowlevel.spawn_system_task(self._report_later, kind)
 
     async def _report_later(self, kind: _Kind) -> None:
-        """Log what was left out as soon as there is room for that."""
+        """Log the count of left-out records as soon as there is room for a record."""
         while kind.left_out:
             await trio.sleep(max(1 - kind.tokens, _LEAST) / self._per_second)
             self._refill(kind)
@@ -128,11 +129,11 @@ class LogBudget:
             kind.report(left_out, self._limit)
 
     def __enter__(self) -> None:
-        """Make it the budget of this task, and of those that are started from it."""
+        """Make this the budget of the current task and of tasks started from it."""
         self._before = _current.set(self)
 
     def __exit__(self, *exc_info: object) -> None:
-        """Log what was left out, as what the budget is for has ended."""
+        """Log the counts of left-out records at the end of a session or server."""
         assert self._before is not None
         _current.reset(self._before)
         self._before = None
@@ -141,7 +142,9 @@ class LogBudget:
 
 
 _LEAST: Final = 0.01
-"""The least part of a token to wait for: rounding could make it less than a tick."""
+"""The smallest part of a token to wait for: rounding could make less than a clock tick
+of it.
+"""
 
 _current: ContextVar[LogBudget] = ContextVar("roam_trio_log_budget")
 
@@ -151,9 +154,9 @@ _elsewhere: trio.lowlevel.RunVar[LogBudget] = trio.lowlevel.RunVar(
 
 
 def current_log_budget() -> LogBudget | None:
-    """Return the budget of the session or the server whose task this is.
+    """Return the budget of the session or server that the current task belongs to.
 
-    Other tasks of a run share one. Outside of trio there is none.
+    All other tasks of a run share one. Outside of trio there is none.
     """
     budget = _current.get(None)
     if budget is not None or not trio.lowlevel.in_trio_run():
@@ -167,7 +170,7 @@ def current_log_budget() -> LogBudget | None:
 
 
 def log_budget_of_server(limits: Limits) -> LogBudget:
-    """Return a budget for the records of all tasks that are started in its block."""
+    """Return a budget for the records of all tasks started in its block."""
     return LogBudget(
         "server_log_records",
         limits.server_log_records,
@@ -176,7 +179,7 @@ def log_budget_of_server(limits: Limits) -> LogBudget:
 
 
 def log_budget_of_session(limits: Limits) -> LogBudget:
-    """Return a budget for a session, below that of the server whose task this is."""
+    """Return a budget for a session, below that of the current server, if any."""
     above = current_log_budget()
     return LogBudget(
         "log_records", limits.log_records, limits.log_records_per_second, above

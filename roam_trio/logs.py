@@ -1,16 +1,16 @@
 """Logging of this package: safe, legible, and within a budget.
 
-A peer can bring about most of what is logged, and can put texts of its own into it. So
-no other module uses `logging`. Each has ``logger = Log("roam_trio.session")``, which is
-used as a `logging.Logger` is, and ensures that
+A peer can cause most log records, and determines parts of their text. Therefore no
+other module uses `logging`. Each has ``logger = Log("roam_trio.session")``, which has
+the methods of a `logging.Logger` and ensures that
 
-* what a peer has written stays on its line, and is cut (`roam_trio.legible`);
-* an error of a codec is logged without the value it is about;
-* a flood of records becomes a few, and a number (`roam_trio.log_budget`);
-* a `logging.Handler` that raises does no other harm.
+* text of a peer stays on one line, and is cut (`roam_trio.legible`);
+* an error of a codec is logged without the value;
+* a flood of records becomes a few records and a count (`roam_trio.log_budget`);
+* a `logging.Handler` that raises has no other effect.
 
-Tracebacks are logged as text: some logs keep what they are given, and the frames of a
-traceback would keep the channels of a handler open.
+Tracebacks are logged as text, because some log handlers keep the objects of a record,
+and the frames of a traceback would keep the channels of a handler open.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .tracebacks import traceback_of
 __all__ = ["SILENT", "Log", "address_of_peer", "note_peer"]
 
 _MOST_OF_ONE: Final = 1000
-"""Length, in characters, to which each text in a message is cut."""
+"""Maximum length, in characters, of each text in a message."""
 
 _FRAMES_HERE: Final = 4
 """Number of frames between the call of a method of `Log` and `findCaller`."""
@@ -43,22 +43,22 @@ _peer: ContextVar[str] = ContextVar("roam_trio_peer", default="")
 
 
 def note_peer(address: str) -> None:
-    """Note the peer of this task, and of those that are started from it."""
+    """Set the peer of this task and of tasks started from it."""
     _peer.set(address)
 
 
 def address_of_peer() -> str:
-    """Return the address in brackets, or an empty text where none is at hand."""
+    """Return the address in brackets, or an empty text if it is unknown."""
     address = _peer.get()
     return address and f" ({address})"
 
 
 class Log:
-    """Logs for a module, under the name of a logger of `logging`.
+    """The logger of a module, under the name of a logger of `logging`.
 
     The methods are those of `logging.Logger`. The message must be a literal: records
-    with the same one are of a kind, and share a budget. None of them raises an
-    exception of a handler's or a filter's, except KeyboardInterrupt, SystemExit and
+    with the same message are of one kind, and share a budget. Exceptions of log
+    handlers and filters do not propagate, except KeyboardInterrupt, SystemExit and
     `trio.Cancelled`.
     """
 
@@ -66,33 +66,33 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def debug(self, message: str, *args: object) -> None:
-        """Log what is of use only to somebody who looks for a fault."""
+        """Log details for debugging."""
         self._log(logging.DEBUG, message, args, None)
 
     def info(self, message: str, *args: object) -> None:
-        """Log an event that is rare and in order."""
+        """Log an event that is rare but normal."""
         self._log(logging.INFO, message, args, None)
 
     def warning(self, message: str, *args: object) -> None:
-        """Log what a peer has done wrong, or was refused."""
+        """Log a fault of a peer, or a refusal."""
         self._log(logging.WARNING, message, args, None)
 
     def error(
         self, message: str, *args: object, exc_info: BaseException | None = None
     ) -> None:
-        """Log what is wrong on this side, with the traceback of an exception."""
+        """Log a fault on this side, with the traceback of an exception."""
         self._log(logging.ERROR, message, args, exc_info)
 
     def exception(self, message: str, *args: object) -> None:
-        """Log like `error`, with the exception that is being handled."""
+        """Log as `error` does, with the exception that is being handled."""
         self._log(logging.ERROR, message, args, sys.exception())
 
     def failure(self, error: BaseException, message: str, *args: object) -> None:
-        """Log what users' code has raised; for an ``except BaseException`` around it.
+        """Log an exception of user code, caught with ``except BaseException``.
 
         Raises:
-            BaseException: the part of `error` that is meant to end more, which is not
-                logged (`roam_trio.failures`).
+            BaseException: the part of `error` that must propagate, which is not logged
+                (`roam_trio.failures`).
         """
         failure, through = split_failure(error)
         if failure is not None:
@@ -103,7 +103,7 @@ class Log:
             if through is not None:
                 raise through from None
         finally:
-            # Or else what is raised would hold this frame, and this frame it.
+            # Break the reference cycle between the raised exception and this frame.
             del error, failure, through
 
     def _log(
@@ -150,7 +150,7 @@ class Log:
             told = f"%d more like this were not logged (limit: %s): {message}"
             self._emit(level, where, told, (left_out, limit, *args), None)
         except BaseException as failure:
-            # In a task of trio's own, anything that is raised would end the run.
+            # In a system task, any exception would end the run of trio.
             _tell_of(failure)
 
     def _emit(
@@ -187,7 +187,7 @@ def _legible(arg: object) -> object:
 
 
 def _tell_of(failure: BaseException) -> None:
-    """Report that logging has failed, where `logging` itself reports it."""
+    """Report a failure of logging in the same place as `logging` does."""
     if logging.raiseExceptions:
         what = legible(f"{type(failure).__name__}: {text_of(failure)}")
         with suppress(Exception):

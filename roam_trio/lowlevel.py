@@ -1,9 +1,9 @@
 """Names for writing links, conduits, proxies or handlers by hand.
 
-The layers below `connect` and `serve`: sessions on any conduit or link, the messages of
-the protocol, and the ends of calls and channels. The names that the Rust crate exports
-are here where `roam_trio` itself does not show them; they can be imported from there as
-well.
+It covers the layers below `connect` and `serve`: sessions on any conduit or link, the
+messages of the protocol, and the interfaces of calls and channels. It also has the
+names of the Rust crate that `roam_trio` does not show; these can be imported from
+`roam_trio`, too.
 """
 
 from .codec import (

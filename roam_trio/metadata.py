@@ -1,7 +1,8 @@
-"""Metadata: side information that travels with requests, responses and connections.
+"""Metadata of requests, responses and connections.
 
-A list of entries, each a key, a value and flags. The order and duplicates are kept
-(`rpc.metadata.duplicates`); keys nobody knows are ignored (`rpc.metadata.unknown`).
+Metadata is a list of entries, each with a key, a value and flags. Order and duplicates
+are kept (`rpc.metadata.duplicates`), and unknown keys are ignored
+(`rpc.metadata.unknown`).
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ MetadataValue: TypeAlias = str | bytes | int
 
 
 class MetadataFlags(enum.IntFlag):
-    """Flags of an entry: what may be done with it (`rpc.metadata.flags`)."""
+    """Flags of an entry: restrictions on its use (`rpc.metadata.flags`)."""
 
     NONE = 0
     SENSITIVE = 1
-    """The value is never shown: not in a repr, a log, or the text of an error."""
+    """The value never appears in a repr, a log, or the text of an error."""
     NO_PROPAGATE = 2
-    """The entry is for this hop only: whoever forwards metadata leaves it out."""
+    """The entry is for this hop only: forwarding removes it."""
 
 
 _SENSITIVE = 1
@@ -49,8 +50,7 @@ _U64_MAX = (1 << 64) - 1
 class MetadataEntry(msgspec.Struct, frozen=True, gc=False):
     """One entry; its repr hides the value if it is SENSITIVE.
 
-    `flags` is a plain number, because bits that nobody knows yet are kept when an
-    entry is forwarded.
+    `flags` is a plain number, because unknown bits are kept when an entry is forwarded.
     """
 
     key: str
@@ -62,13 +62,13 @@ class MetadataEntry(msgspec.Struct, frozen=True, gc=False):
         return f"MetadataEntry({_repr(self.key)}, {value}, flags={self.flags})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Return what rich shows, for example as a local variable in a traceback."""
+        """Return the fields for rich, which shows local variables in tracebacks."""
         value = _HIDDEN if self.flags & _SENSITIVE else self.value
         return [("key", self.key), ("value", value), ("flags", self.flags)]
 
 
 class _Hidden:
-    """Stands where a SENSITIVE value is not shown."""
+    """Placeholder for a SENSITIVE value that is not shown."""
 
     def __repr__(self) -> str:
         return "<sensitive>"
@@ -78,29 +78,29 @@ _HIDDEN = _Hidden()
 
 
 class Metadata(tuple[MetadataEntry, ...]):
-    """Entries in order, never changed once made.
+    """An immutable sequence of entries.
 
-    ``Metadata(entries)`` takes entries as they are, for what came from a peer;
-    `Metadata.of` makes and checks new ones.
+    ``Metadata(entries)`` accepts the entries of a peer unchecked; `Metadata.of` makes
+    and checks new ones.
     """
 
     __slots__ = ()
 
     @classmethod
     def of(cls, source: MetadataLike) -> Metadata:
-        """Return metadata of this program's own, checked.
+        """Return checked metadata of this program.
 
         Args:
-            source: a mapping of keys to values, or entries, for keys that occur twice
-                and for flags. A `Metadata` is returned as it is. Values of classes
-                derived from the three, and whole numbers of other classes, such as
-                those of numpy, become a `str`, `bytes` or `int`.
+            source: a mapping of keys to values, or entries, which allow duplicate keys
+                and flags. A `Metadata` is returned unchanged. Values of derived
+                classes, and whole numbers of other classes, such as those of numpy,
+                become a `str`, `bytes` or `int`.
 
         Raises:
-            ValueError: a number outside 64 bits, a text that UTF-8 has no bytes for,
-                or a reserved flag bit set.
-            TypeError: a key that is no text, a value of none of the three kinds, or
-                something that is no entry.
+            ValueError: a number is outside 64 bits, a text has no encoding in UTF-8, or
+                a reserved flag bit is set.
+            TypeError: a key is not a text, a value is of none of the three kinds, or an
+                item is not an entry.
         """
         if isinstance(source, Metadata):
             return source
@@ -129,7 +129,7 @@ class Metadata(tuple[MetadataEntry, ...]):
         return [entry.value for entry in self if entry.key == key]
 
     def propagated(self) -> Metadata:
-        """Return what may travel on: everything but NO_PROPAGATE, flags untouched."""
+        """Return the entries to forward: all without NO_PROPAGATE, flags unchanged."""
         if any(entry.flags & _NO_PROPAGATE for entry in self):
             return Metadata(e for e in self if not e.flags & _NO_PROPAGATE)
         return self
@@ -150,7 +150,7 @@ NO_METADATA = Metadata()
 
 
 def shown(metadata: Metadata) -> str:
-    """Return metadata as text for people, in an error; nothing SENSITIVE is in it."""
+    """Return metadata as readable text for an error, without SENSITIVE values."""
     said = [entry for entry in metadata[:_MOST_ENTRIES] if not entry.flags & _SENSITIVE]
     texts = [f"{_shown_key(entry.key)}={_repr(entry.value)}" for entry in said]
     if len(metadata) > _MOST_ENTRIES:
@@ -163,24 +163,24 @@ def _shown_key(key: str) -> str:
 
 
 _MOST_ENTRIES = 20
-"""Number of entries that are shown in the text of an error, or in a repr."""
+"""Number of entries that the text of an error or a repr shows."""
 
 
 def _repr(value: MetadataValue) -> str:
-    """As `repr`, cut: a peer may send as much as fits into a payload."""
+    """Return a cut `repr`, because a peer can send as much as fits into a payload."""
     if isinstance(value, int) or len(value) <= MOST_SHOWN:
         return legible(repr(value), 2 * MOST_SHOWN)
     return f"{legible(repr(value[:MOST_SHOWN]), MOST_SHOWN)}... ({len(value)} long)"
 
 
 def plain_value(value: object) -> MetadataValue:
-    """Return a value as what it is on the wire, as it may be of a class of the user's.
+    """Return a value as the plain `str`, `bytes` or `int` that goes on the wire.
 
     Numbers of other classes wrap at their width when they are shifted, and a derived
-    class may say something else of itself than what it holds.
+    class may override methods so that they do not match its contents.
 
     Raises:
-        TypeError: it is none of the three kinds.
+        TypeError: the value is of none of the three kinds.
     """
     if type(value) is str or type(value) is int or type(value) is bytes:
         return value
@@ -236,7 +236,7 @@ def _check_text(key: str, text: str, part: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        # Its own text would show the value, or a part of it.
+        # The text of the original error would show the value, or a part of it.
         raise ValueError(
             f"metadata {key!r}: the {part} has no bytes in UTF-8: {error.reason}"
         ) from None

@@ -1,4 +1,4 @@
-"""Checks that a number is one that an option can have; the error names the option."""
+"""Checks of numeric options; the error names the option."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["check_count", "check_rate", "check_seconds"]
 
 
 def check_count(name: str, value: Any, *, most: int | None = None) -> None:
-    """Check a number that bounds how many of something there may be.
+    """Check a bound on a count.
 
     Raises:
-        ValueError: it is not a whole number from 1 to `most`.
-        TypeError: it is no number.
+        ValueError: `value` is not a whole number from 1 to `most`.
+        TypeError: `value` is not a number.
     """
     up_to = "" if most is None else f" to {most}"
     expected = f"{name}: expected a whole number from 1{up_to}, got {value!r}"
@@ -24,11 +24,11 @@ def check_count(name: str, value: Any, *, most: int | None = None) -> None:
 
 
 def check_seconds(name: str, value: Any, *, may_be_zero: bool = False) -> None:
-    """Check a number of seconds that something may take.
+    """Check a duration in seconds.
 
     Raises:
-        ValueError: it is infinite, negative, or zero where it may not be.
-        TypeError: it is no number.
+        ValueError: `value` is infinite, negative, or zero where zero is not allowed.
+        TypeError: `value` is not a number.
     """
     least = "from 0" if may_be_zero else "above 0"
     expected = f"{name}: expected a finite number of seconds {least}, got {value!r}"
@@ -38,11 +38,11 @@ def check_seconds(name: str, value: Any, *, may_be_zero: bool = False) -> None:
 
 
 def check_rate(name: str, value: Any) -> None:
-    """Check how often, per second, something may happen.
+    """Check a rate per second.
 
     Raises:
-        ValueError: it is infinite, negative or zero.
-        TypeError: it is no number.
+        ValueError: `value` is infinite, negative or zero.
+        TypeError: `value` is not a number.
     """
     expected = f"{name}: expected a finite number per second above 0, got {value!r}"
     _check_number(value, expected)

@@ -1,7 +1,7 @@
-"""Checks that trio runs, and that it is the run that something belongs to.
+"""Checks that trio runs, and that an object is used in its own run.
 
-Sessions, and all that is made by them, live in one `trio.run`. What another run did to
-them would never be noticed there, and tasks of one run cannot be woken from another.
+A session and everything made by it belong to one `trio.run`. A change from another run
+would not be noticed, because it cannot wake the tasks of this one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["check_run", "check_trio_runs", "in_another_run"]
 
 
 def check_trio_runs(what: str) -> None:
-    """Refuse to go on outside of trio. The error of trio itself suggests no remedy.
+    """Raise an error outside of trio. trio's own error suggests no remedy.
 
     Args:
-        what: the operation, as it starts the text of the error.
+        what: the operation, with which the text of the error begins.
 
     Raises:
-        RuntimeError: no trio runs in this thread.
+        RuntimeError: trio does not run in this thread.
     """
     try:
         trio.lowlevel.current_task()
@@ -35,14 +35,14 @@ def check_trio_runs(what: str) -> None:
 
 
 def check_run(token: TrioToken | None, what: str) -> None:
-    """Refuse to use something in another run of trio than its own.
+    """Raise an error if an object is used outside its run of trio.
 
     Args:
-        token: the run that it belongs to; None if it belongs to none yet.
-        what: what it is, as it starts the text of the error.
+        token: the run that the object belongs to; None if it belongs to none yet.
+        what: the object, with which the text of the error begins.
 
     Raises:
-        RuntimeError: this is another run, or none.
+        RuntimeError: the current run is another one, or there is none.
     """
     if token is None:
         return
@@ -55,7 +55,7 @@ def check_run(token: TrioToken | None, what: str) -> None:
 
 
 def in_another_run(token: TrioToken, what: str) -> RuntimeError:
-    """Return the error of `check_run`, for callers that cannot afford the call."""
+    """Return the error of `check_run`, for hot paths that do the check inline."""
     try:
         token.run_sync_soon(_do_nothing)
     except trio.RunFinishedError:

@@ -1,7 +1,7 @@
-"""The traceback of an exception as a text that people can read safely.
+"""Tracebacks as text that people can read safely.
 
-As `traceback` prints it, except that what exceptions say stays on its line and is cut:
-the text of an exception often holds what a peer has sent. The whole is cut as well.
+The format is that of `traceback`, except that the text of each exception is on one line
+and cut, because it often contains text of a peer. The whole is cut as well.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from .legible import legible_str
 __all__ = ["traceback_of"]
 
 _MOST_OF_ONE: Final = 1000
-"""Length, in characters, to which the text of each exception is cut."""
+"""Maximum length, in characters, of the text of each exception."""
 
 _MOST_EXCEPTIONS: Final = 20
-"""Number of exceptions that are shown in all, causes and groups included."""
+"""Maximum number of exceptions shown, including causes and groups."""
 
 _MOST_FRAMES: Final = 30
-"""Number of frames shown of each exception."""
+"""Maximum number of frames shown for each exception."""
 
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return the traceback of an exception, of its causes, and of those in its group.
+    """Return the traceback of an exception, of its causes and of its group.
 
-    The text has no line break at its end.
+    The text does not end with a line break.
     """
     return "\n".join(_Report().lines(error))
 
 
 class _Report:
-    """One traceback that is being written."""
+    """A traceback that is being written."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
@@ -50,7 +50,7 @@ class _Report:
             return
         self._seen.add(id(error))
         if isinstance(error, CodecError):
-            # What it came of may quote the value.
+            # The cause may quote the value.
             yield from (indent + line for line in _own_lines(error))
             return
         before = error.__cause__

@@ -1,8 +1,7 @@
-"""Lists of records in columns, between two roam_trio peers that have agreed on it.
+"""Column encoding of lists of records, between two roam_trio peers that both know it.
 
-This is the door: the rest of the package imports nothing else of this room. A method
-has a second encoding of its arguments and its result if `method_columns` returns one,
-and three places ask it:
+The rest of the package imports only this module of the room. A method has a second
+encoding of its arguments and its result if `method_columns` returns one. Its users are:
 
     client       `MethodColumns.call` makes a call, `decode` reads the response
     dispatcher   `MethodColumns.receive` takes a request that knows of columns

@@ -1,15 +1,15 @@
-"""Columns: many values of one type at once, field by field instead of one by one.
+"""Derivation of columns, which encode many values of one type field by field.
 
-A *column* holds what stands in one place of every record. Numbers become one byte
-string, little-endian and of one size; texts become a list; a list of lists becomes its
-lengths, and one column of all items. What results is a handful of objects, however many
-records there are, and msgspec turns them into MessagePack and back.
+A *column* contains one field of every record. Numbers become one byte string,
+little-endian and of one size. Texts become a list. A list of lists becomes its lengths
+and one column of all items. The result is a small number of objects, however many
+records there are, and msgspec converts them to MessagePack and back.
 
     [Point(x=1, y="a"), Point(x=2, y="b")]  ->  [01 02, ["a", "b"]]
 
-The form follows from the wire types alone: a class and a tuple of the same fields, or
-a class under another name, have the same columns. A column accepts no value that
-postcard would not encode; it may refuse some that postcard would.
+The format depends only on the wire types: a class and a tuple with the same fields, or
+a class with another name, have the same columns. A column accepts no value that
+postcard would refuse, but may refuse values that postcard accepts.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _U8: Final = IntShape("u8", 8, signed=False)
 
 
 def column_of(shape: Shape) -> Column | None:
-    """Return the column of a shape, or None if it has no such form."""
+    """Return the column of a shape, or None if it has none."""
     match shape:
         case BoolShape():
             return Bools()
@@ -100,7 +100,7 @@ def _around(
         case OptionShape():
             return OptionalTexts(inner) if inner.wire == TEXTS else Options(inner)
         case ListShape():
-            # A list of u8 is bytes to a peer that says so.
+            # A peer may declare a list of u8 as bytes.
             is_bytes = shape.item == _U8
             return None if is_bytes or shape.slice else Lists(shape.python, inner)
         case TransparentShape(record):
@@ -110,7 +110,8 @@ def _around(
 
 
 def _columns_of(shapes: Sequence[Shape]) -> list[Column] | None:
-    """A column for each, or None: also if there are none, for they would not tell how
-    many values there are."""
+    """Return a column for each shape, or None if one has none. Also None for no shapes,
+    because no column would tell the number of values.
+    """
     columns = [column for shape in shapes if (column := column_of(shape)) is not None]
     return columns if columns and len(columns) == len(shapes) else None

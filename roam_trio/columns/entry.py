@@ -1,10 +1,9 @@
-"""The metadata entry by which two peers tell each other that they know columns.
+"""The metadata entry with which two peers agree on columns.
 
-Nobody else looks at it (`rpc.metadata.unknown`). It is for one hop only, since the
-peer behind a proxy may be another one tomorrow: whoever forwards a request leaves the
-entry out, and both ends speak postcard (`rpc.metadata.flags.no-propagate`).
-
-What an entry says is a number, of which each bit says one thing.
+Other peers ignore it (`rpc.metadata.unknown`). It is for one hop only, because the peer
+behind a proxy can change: a proxy removes the entry, and both ends use postcard
+(`rpc.metadata.flags.no-propagate`). The value of the entry is a number whose bits are
+flags.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ __all__ = [
 ]
 
 READS_RESULT: Final = 1
-"""Of a request: the result may come in columns."""
+"""In a request: the result may be in columns."""
 MARKED: Final = 2
-"""Of a request: a byte in front of the arguments says what they are in."""
+"""In a request: a byte in front of the arguments names their encoding."""
 READS_ARGUMENTS: Final = 4
-"""Of a response: the arguments of this method may come in columns."""
+"""In a response: the arguments of this method may be in columns."""
 
 _KEY: Final = "roam-trio-columns"
 _ENTRIES: Final = tuple(
@@ -38,16 +37,14 @@ _ENTRIES: Final = tuple(
 
 
 def with_entry(metadata: Metadata, says: int) -> Metadata:
-    """Return metadata with the entry. One that says nothing asks what the peer
-    knows."""
+    """Return metadata with the entry. Without flags, the entry only asks the peer."""
     entry = _ENTRIES[says]
     return Metadata((*metadata, *entry)) if metadata else entry
 
 
 def said_in(metadata: Metadata) -> int | None:
-    """Return the value of the entry in some metadata; None if it is not there.
-
-    What a later version may say beside is not looked at.
+    """Return the value of the entry; None if it is missing. Unknown bits, of later
+    versions, are ignored.
     """
     for entry in metadata:
         if entry.key == _KEY:
@@ -57,7 +54,7 @@ def said_in(metadata: Metadata) -> int | None:
 
 
 def without_entry(metadata: Metadata) -> Metadata:
-    """Return metadata as its user has sent it."""
+    """Return metadata without the entry, as the user has sent it."""
     if len(metadata) == 1 and metadata[0].key == _KEY:
         return NO_METADATA
     return Metadata([entry for entry in metadata if entry.key != _KEY])

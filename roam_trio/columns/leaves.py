@@ -1,4 +1,4 @@
-"""Columns of what has no parts: numbers, texts, byte strings, members of enums."""
+"""Columns of types without parts: numbers, texts, byte strings, members of enums."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _FLAGS: Final = b"\x00\x01"
 
 
 class Column(ABC):
-    """The format of all values in one place together.
+    """The encoding of one field of all records.
 
     Attributes:
-        wire: the type of a column that msgspec is to decode.
+        wire: the type that msgspec decodes a column to.
     """
 
     wire: Any
@@ -58,7 +58,7 @@ class Column(ABC):
         """Return the column of some values.
 
         Raises:
-            Exception: any, if a value is not of the type, or only almost.
+            Exception: any, if a value is not exactly of the type.
         """
 
     @abstractmethod
@@ -67,24 +67,23 @@ class Column(ABC):
 
         Args:
             column: the column.
-            count: how many values there have to be.
+            count: the required number of values.
 
         Raises:
-            Exception: any, if it does not hold so many values of the type.
+            Exception: any, if the column does not hold that many values of the type.
         """
 
 
 def pack(form: str, values: Sequence[Any]) -> bytes:
-    """Numbers of one format of `struct`. It takes what postcard takes: whole numbers in
-    their range, and for a float whatever can be one."""
+    """Pack numbers of one `struct` format. Accepts what postcard accepts: whole numbers
+    in range, and for a float any number that converts to one.
+    """
     return struct.pack(f"<{len(values)}{form}", *values)
 
 
 def unpack(form: str, column: bytes, count: int) -> Values:
-    """So many numbers of one format, which must be all there is.
-
-    Each is made when it is looked at: so it lies in memory beside the record that it
-    goes into, which is what the processor's caches like.
+    """Unpack exactly `count` numbers of one format, lazily. A number made on demand
+    lies in memory beside its record, which improves cache locality.
     """
     if sys.byteorder == "big":
         return struct.unpack(f"<{count}{form}", column)
@@ -94,19 +93,19 @@ def unpack(form: str, column: bytes, count: int) -> Values:
 
 
 def check_flags(column: bytes, count: int) -> None:
-    """Require so many bytes, all of them 00 or 01."""
+    """Require `count` bytes, each 00 or 01."""
     if len(column) != count or column.translate(None, _FLAGS):
         refuse("flags")
 
 
 def check_kinds(values: Values, kinds: frozenset[type[Any]]) -> None:
-    """Require that values are of these very classes."""
+    """Require that the class of each value is one of these, and no derived one."""
     if not kinds.issuperset(map(type, values)):
         refuse("of another class")
 
 
 def check_kind(values: Values, kind: type[Any]) -> None:
-    """Require that values are of this very class."""
+    """Require that values are of this class, and not of a derived one."""
     if countOf(map(type, values), kind) != len(values):
         refuse("of another class")
 
@@ -120,8 +119,9 @@ def check_instances(values: Values, cls: type[Any]) -> None:
 
 
 def check_records(values: Values, cls: type[Any]) -> None:
-    """Require that values are of a class with fields, or of one derived from it that
-    has no more of them."""
+    """Require that values are of a class with fields, or of a derived class without
+    additional fields.
+    """
     if countOf(map(type, values), cls) != len(values):
         for value in values:
             check_record(value, cls)
@@ -136,7 +136,7 @@ def check_count(column: Sequence[Any], count: int) -> None:
 
 
 class Numbers(Column):
-    """Whole numbers, packed in as few bytes each as the largest takes.
+    """Whole numbers, each packed into as few bytes as the largest needs.
 
     Args:
         bits: the size of the type.
@@ -153,7 +153,8 @@ class Numbers(Column):
 
     def take(self, values: Values) -> Any:
         for size, form in self._forms.items():
-            # One that is large is mostly not the only one.
+            # Skip widths that the last failed value excludes: large numbers rarely come
+            # alone.
             if values and abs(index(values[0])) >> size * 8:
                 continue
             with suppress(struct.error):
@@ -186,7 +187,7 @@ class Bools(Column):
     wire = bytes
 
     def take(self, values: Values) -> Any:
-        msgspec.convert(values, list[bool])  # the quickest way to check them
+        msgspec.convert(values, list[bool])  # the fastest check
         return bytes(values)
 
     def build(self, column: Any, count: int) -> Values:
@@ -236,12 +237,12 @@ class ByteArrays(Column):
 
 
 class Texts(Column):
-    """A list of them: msgspec is quicker with it than Python with anything else."""
+    """Texts as a list, which msgspec encodes faster than any code in Python."""
 
     wire = TEXTS
 
     def take(self, values: Values) -> Any:
-        # Not those of a derived class: of a member of an enum, msgspec takes the value.
+        # Refuse derived classes: msgspec would encode the value of an enum member.
         check_kind(values, str)
         return values
 
@@ -251,7 +252,7 @@ class Texts(Column):
 
 
 class ByteStrings(Column):
-    """A list of them."""
+    """Byte strings as a list."""
 
     wire = list[bytes]
 

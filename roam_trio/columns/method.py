@@ -1,15 +1,15 @@
-"""Lists of records in columns, where both peers of a call know them.
+"""Columns of a method, and the negotiation of their use.
 
-Columns are quicker than postcard for long lists of records, and nobody but roam_trio
-knows them. So each method for whose types they pay finds out by itself, in the metadata
-of its calls (see `entry`):
+Columns are faster than postcard for long lists of records, but only roam_trio knows
+them. Each method whose types can use them therefore negotiates in the metadata of its
+calls (see `entry`):
 
     request   "the result may be in columns"
     response  "the arguments may be in columns, next time"
 
-A result in columns begins with a byte that no result in postcard begins with. Arguments
-that may be in columns have a byte in front. For each value its sender decides, and
-falls back on postcard for what is short or unusual.
+A result in columns begins with a byte with which no result in postcard begins.
+Arguments that may be in columns have a byte in front. The sender chooses the encoding
+of each value, and uses postcard for short or unusual ones.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class MethodColumns:
     """Plans for the arguments and the result of one method in columns.
 
     Attributes:
-        args_plan: the plan of its arguments, in postcard.
-        result_plan: the same of its result.
-        args: how its arguments go in columns; None if they never do.
-        result: the same of its result.
+        args_plan: the plan of the arguments in postcard.
+        result_plan: the plan of the result in postcard.
+        args: the plan of the arguments in columns; None if they cannot use columns.
+        result: the plan of the result in columns; None if it cannot use columns.
     """
 
     args_plan: RpcPlan[tuple[Any, ...]]
@@ -105,7 +105,8 @@ class MethodColumns:
             else:
                 if joined(response.ret) != INVALID_PAYLOAD:
                     return _unmarked_response(response)
-                # No handler has seen the call, which may have got to somebody else.
+                # No handler has received the call, so repeating it is safe. The peer
+                # may have become a proxy to one without columns.
                 readers.discard(method_id)
         response = await caller.call(
             method_id,
@@ -120,7 +121,7 @@ class MethodColumns:
         return _unmarked_response(response)
 
     def decode(self, ret: bytes | memoryview) -> Outcome:
-        """As `ResultPlan.decode`, of a response to `call`."""
+        """Decode a response to `call`, as `ResultPlan.decode` does."""
         if self.result is not None and ret[:1] == _RESULT_IN_COLUMNS:
             return Outcome(ResultKind.OK, self.result.decode(ret, 1))
         return self.result_plan.decode(ret)
@@ -154,7 +155,7 @@ class MethodColumns:
 def method_columns(
     args_plan: RpcPlan[tuple[Any, ...]], result_plan: ResultPlan
 ) -> MethodColumns | None:
-    """Return the columns of a method, or None if it has none either way."""
+    """Return the columns of a method, or None if neither direction can use them."""
     args, result = columns_of(args_plan), columns_of(result_plan.ok)
     if args is None and result is None:
         return None
@@ -162,7 +163,7 @@ def method_columns(
 
 
 class _MarkedArguments(Payload):
-    """Arguments with a byte in front that says what they are in."""
+    """Arguments with a byte in front that names their encoding."""
 
     __slots__ = ("_columns",)
 
@@ -198,14 +199,14 @@ def _unmarked_call(call: RequestCall) -> RequestCall:
 
 
 class _Reply(ReplySink):
-    """The reply to a request that has the entry: its result may go in columns.
+    """The reply to a request that has the entry: its result may be in columns.
 
-    It tells the caller as well whether its arguments may, next time.
+    It also tells the caller whether the arguments of later calls may be in columns.
 
     Args:
-        columns: those of the method.
-        said: what the request says.
-        reply: where the response goes.
+        columns: the columns of the method.
+        said: the flags of the request's entry.
+        reply: sends the response.
     """
 
     __slots__ = ("_columns", "_in_columns", "_reads_result", "_reply", "_value")
@@ -218,7 +219,7 @@ class _Reply(ReplySink):
         self._value: Any = None
 
     def encode_ok(self, value: Any) -> Encoded:
-        """As `ResultPlan.encode_ok`, in what is best for the caller."""
+        """Encode a result as `ResultPlan.encode_ok` does, in columns if possible."""
         plan = self._columns.result if self._reads_result else None
         encoded = None if plan is None else plan.encode(value)
         if encoded is None:
@@ -246,7 +247,7 @@ class _Reply(ReplySink):
             self._reply.send_nowait(self._in_postcard(), metadata)
 
     def _in_postcard(self) -> Encoded:
-        """Return the result that was in columns, which may be shorter like this."""
+        """Return the result of a response in postcard, which may be shorter."""
         return self._columns.result_plan.encode_ok(self._value)
 
     def _answering(self, metadata: Metadata) -> Metadata:

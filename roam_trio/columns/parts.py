@@ -1,4 +1,4 @@
-"""Columns of what has parts: options, lists, records, and what stands for others."""
+"""Columns of types with parts: options, lists, records and converted types."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class Options(Column):
-    """Presence of each value, and a column of those that are there."""
+    """A flag for each value, and a column of the values that are present."""
 
     def __init__(self, inner: Column) -> None:
         self._inner = inner
@@ -60,7 +60,7 @@ class Options(Column):
 
 
 class OptionalTexts(Column):
-    """Texts, and None where there is none."""
+    """Texts, with None in place of absent ones."""
 
     wire = list[str | None]
     _kinds: Final[frozenset[type[Any]]] = frozenset((str, type(None)))
@@ -86,7 +86,7 @@ class OptionalTexts(Column):
 
 
 def _spread(there: Values, present: Iterable[object]) -> Values:
-    """Values in the places where they are present, and None in the others."""
+    """Yield values where they are present, and None elsewhere."""
     following = iter(there).__next__
     return [following() if flag else None for flag in present]
 
@@ -118,7 +118,7 @@ class Lists(Column):
 
 
 class Transparent(Column):
-    """Values that go on the wire as their only field: a column of those."""
+    """A column of the only field of transparent classes."""
 
     def __init__(self, record: Record, inner: Column) -> None:
         self._record = record
@@ -136,7 +136,7 @@ class Transparent(Column):
 
 
 class Converted(Column):
-    """Values that go on the wire as another type: a column of that."""
+    """A column of the wire type of registered classes."""
 
     def __init__(self, shape: ConvertedShape, inner: Column) -> None:
         self._cls = shape.cls
@@ -155,7 +155,7 @@ class Converted(Column):
 
 
 class Tuples(Column):
-    """A column for each place of the tuples."""
+    """A column for each item of the tuples."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = columns
@@ -209,8 +209,9 @@ def _build_all(columns: Sequence[Column], taken: Any, count: int) -> list[Values
 def _functions(
     record: Record,
 ) -> tuple[Callable[[Values], tuple[Values, ...]], Callable[..., Any]]:
-    """Return a function that takes records apart into fields, and one that makes
-    records of their fields."""
+    """Return a function that splits records into fields, and one that builds records
+    from fields.
+    """
     module = Module(f"columns of {record.cls.__name__}")
     split = module.function("split", "records")
     lists = [f"[each.{field.attribute} for each in records]" for field in record.fields]

@@ -1,4 +1,4 @@
-"""`ColumnsPlan`: encodes and decodes what holds lists of records in columns."""
+"""`ColumnsPlan`: encodes and decodes values with lists of records in columns."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 __all__ = ["FEWEST", "ColumnsPlan", "columns_of"]
 
 FEWEST: Final = 8
-"""With fewer records than these, postcard is as quick."""
+"""Number of records from which columns are faster than postcard."""
 
 
 MOST_PARTS: Final = 1000
-"""Of a type with more parts, there would be a column for each, mostly empty."""
+"""Number of parts up to which a type uses columns; with more, most columns would be
+empty.
+"""
 
 
 class ColumnsPlan:
-    """Encodes and decodes values of one type in columns (`columns`).
-
-    `columns_of` makes them, for types that hold a list of records or texts.
+    """Encodes and decodes values of one type in columns. `columns_of` makes one for a
+    type that contains a list of records or texts.
     """
 
     def __init__(self, title: str, column: Column, count: Callable[[Any], int]) -> None:
@@ -50,10 +51,9 @@ class ColumnsPlan:
         self._decode = msgspec.msgpack.Decoder(column.wire).decode
 
     def encode(self, value: Any) -> bytes | None:
-        """Encode a value, or return None if postcard is to: there are few records, or
-        something in it is not of its type, or not quite.
-
-        Postcard then says what is wrong, if anything is.
+        """Encode a value. Return None if postcard must encode it: there are few
+        records, or a part is not exactly of its type. Postcard then accepts it or finds
+        the error.
         """
         try:
             if self._count(value) < FEWEST:
@@ -68,7 +68,7 @@ class ColumnsPlan:
         """Decode a value that extends from `start` to the end of a buffer.
 
         Raises:
-            DecodeError: the bytes are no value of the type in columns.
+            DecodeError: the bytes are not a value of the type in columns.
         """
         try:
             column = self._decode(memoryview(buffer)[start:])
@@ -88,10 +88,10 @@ class ColumnsPlan:
 
 
 def columns_of(plan: RpcPlan[Any]) -> ColumnsPlan | None:
-    """Make the columns of a type, or None if they would not be quicker, or cannot be.
+    """Return the columns of a type, or None if it cannot use them or would not gain.
 
     Args:
-        plan: of the type.
+        plan: the plan of the type.
     """
     shape, title = plan.shape, plan.title
     if _count_parts(shape, {}) > MOST_PARTS:
@@ -112,7 +112,7 @@ def columns_of(plan: RpcPlan[Any]) -> ColumnsPlan | None:
 
 
 def _count_parts(shape: Shape, known: dict[str, int]) -> int:
-    """Count the types that a type is made of; one that occurs twice counts twice."""
+    """Count the parts of a type; a part that occurs twice counts twice."""
     if not isinstance(shape, TupleShape | StructShape | UnionShape):
         return 1 + sum(_count_parts(each, known) for each in children(shape))
     if shape.name not in known:
@@ -123,8 +123,9 @@ def _count_parts(shape: Shape, known: dict[str, int]) -> int:
 
 
 def _lists(shape: Shape, value: str) -> Iterator[str]:
-    """Expressions for the lists in a value that can be long, and are quicker in
-    columns: not those within lists, nor those that may be missing."""
+    """Yield expressions for the lists in a value that can be long and gain from
+    columns. Lists within lists and optional lists are left out.
+    """
     match shape:
         case ListShape(item) if _is_worth_it(item):
             yield value
@@ -139,11 +140,12 @@ def _lists(shape: Shape, value: str) -> Iterator[str]:
 
 
 _OF_TYPES: Final = re.compile(r"Expected `[^`']*`, got `[^`']*`( - at `[$.\[\]0-9]*`)?")
-"""Error texts of msgspec about a value of another type. Others may quote the value."""
+"""Error texts of msgspec for a value of another type. Other texts may quote the value.
+"""
 
 
 def _without_values(cause: Exception) -> str:
-    """Return a cause without any part of the value, which is a peer's."""
+    """Return a cause without any part of the value, which a peer has sent."""
     if _OF_TYPES.fullmatch(str(cause)) or type(cause) is msgspec.DecodeError:
         return raised(cause)
     return raised_without_values(cause)

@@ -1,5 +1,5 @@
 """Interfaces between services and sessions, for making and answering calls.
 
-A session knows a service only as a `Handler`, and a client knows a session only as a
-`Caller`. Nothing here looks into an encoded value.
+A session uses a service only through a `Handler`, and a client uses a session only
+through a `Caller`. This room does not decode values.
 """

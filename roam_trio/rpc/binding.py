@@ -1,4 +1,4 @@
-"""Channels in arguments: made when a message is sent, bound when one has come."""
+"""Channels in arguments: bound when a request is sent, and when one is received."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 Backing: TypeAlias = bytes
-"""The buffer a payload was received in; views into it keep it alive."""
+"""The buffer in which a payload was received; views of it keep it alive."""
 
 
 class ChannelBinder(ABC):
@@ -33,7 +33,9 @@ class ChannelBinder(ABC):
 
     @abstractmethod
     def sink(self, channel_id: int, plan: ChannelPlan) -> ChannelSink:
-        """Start to send on a channel whose id is known to the peer, or about to be."""
+        """Start to send on a channel whose id the peer knows, or receives with this
+        request.
+        """
 
     @abstractmethod
     def source(self, channel_id: int, plan: ChannelPlan) -> ChannelSource:
@@ -43,8 +45,8 @@ class ChannelBinder(ABC):
 class Payload:
     """A value that is not encoded yet, with its plan (`zerocopy.payload`).
 
-    It is encoded when its message is sent, after the wait for room, and its channels
-    are bound at that same moment: not an item can overtake the call.
+    It is encoded when its message is sent, after the wait for room. Its channels are
+    bound in the same synchronous step, so that no item can precede the call.
     """
 
     __slots__ = ("plan", "value")
@@ -54,11 +56,11 @@ class Payload:
         self.value = value
 
     def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
-        """Return the ids of the channels in the value, now bound, and its bytes.
+        """Bind the channels in the value; return their ids and the encoded value.
 
         Raises:
-            EncodeError: the value is not of its type; nothing was bound.
-            ChannelError: an end in it is bound already; nothing was bound.
+            EncodeError: the value does not match its type; nothing was bound.
+            ChannelError: an end in it is already bound; nothing was bound.
         """
         encoded = self.plan.encode(self.value)
         if not self.plan.has_channels:
@@ -71,18 +73,18 @@ def bind_channels_caller_args(
 ) -> tuple[int, ...]:
     """Bind the channel ends in arguments that are about to be sent.
 
-    Each gets a new id. The end in the arguments is the handler's: for an `Rx` this
-    side sends, for a `Tx` it receives (`rpc.channel.binding.caller-args`), through the
-    other end of the pair. If that is closed or gone, the channel ends right after the
-    call.
+    Each end gets a new id. The end in the arguments is for the handler: with an `Rx`
+    this side sends, with a `Tx` it receives (`rpc.channel.binding.caller-args`),
+    through the other end of the pair. If that end is closed or gone, the channel ends
+    right after the call.
 
     Returns:
-        The ids in the order in which they go into the message.
+        The ids in their order in the message.
 
     Raises:
         RuntimeError: tasks of another run of trio wait for a pair to be bound.
-        ChannelError: an end is closed or bound already, or both ends of a pair, or one
-            of them twice, are in the value; nothing was bound.
+        ChannelError: an end is already closed or bound, or both ends of a pair, or one
+            end twice, are in the value; nothing was bound.
     """
     ends = plan.collect_channels(value)
     bindings = [end.binding for end, _ in ends]
@@ -113,9 +115,9 @@ def bind_channels_caller_args(
 def bind_channels_callee_args(
     plan: RpcPlan[Any], value: Any, channels: Sequence[int], binder: ChannelBinder
 ) -> None:
-    """Bind the channel ends in arguments that were received, to the ids sent along.
+    """Bind the channel ends in received arguments to the ids in their request.
 
-    An end beyond the last id stays unbound for good; ids beyond the last end are
+    If there are fewer ids than ends, the last ends remain unbound; surplus ids are
     ignored (`rpc.channel.binding.callee-args`).
     """
     ends = plan.collect_channels(value)

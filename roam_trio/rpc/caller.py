@@ -1,4 +1,4 @@
-"""Making calls: all that a client knows of a session."""
+"""The interface for making calls, through which a client uses a session."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Caller(ABC):
         channels: tuple[int, ...] = (),
         metadata: Metadata = NO_METADATA,
     ) -> Coroutine[Any, Any, RequestResponse]:
-        """Call a method and wait for its response, which is not looked into.
+        """Call a method and return its response, whose result is not decoded.
 
         Waits while as many requests are in flight as the peer accepts. Always a
-        checkpoint. Cancelled, it has sent nothing, or it sends a Cancel after its
-        request and disregards the response when that comes (`rpc.cancel`).
+        checkpoint. If cancelled, it has sent nothing, or it sends a Cancel after the
+        request and ignores the response (`rpc.cancel`).
 
         Args:
-            method_id: the method's identity.
-            args: the arguments; encoded ones come with their `channels`.
-            channels: ids of channels, for arguments that are encoded already.
-            metadata: goes with the request.
+            method_id: the id of the method.
+            args: the arguments; encoded ones need their `channels`.
+            channels: ids of the channels in encoded arguments.
+            metadata: metadata of the request.
 
         Raises:
             ConnectionLost: the connection has ended, or ends before the response.
@@ -44,20 +44,19 @@ class Caller(ABC):
 
     @abstractmethod
     def clone(self) -> Caller:
-        """Return another caller of the same connection, which keeps it alive as well.
+        """Return another caller of the same connection, which also keeps it alive.
 
         Raises:
-            ConnectionLost: this one has been closed.
+            ConnectionLost: this caller has been closed.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give this caller up. Harmless twice.
+        """Give this caller up. Has no effect the second time.
 
-        When the last caller of a connection is given up, by this or by being dropped,
-        and its channels have ended, a virtual connection is closed. A session whose
-        root connection and virtual connections are all given up ends
-        (`rpc.caller.liveness.refcounted`).
+        A virtual connection closes when its last caller is closed or dropped and its
+        channels have ended. A session ends when this holds for the root connection and
+        there are no virtual connections (`rpc.caller.liveness.refcounted`).
         """
 
     @abstractmethod
@@ -67,16 +66,16 @@ class Caller(ABC):
     @property
     @abstractmethod
     def is_connected(self) -> bool:
-        """True if calls can still be made."""
+        """Return True if calls can still be made."""
 
     @property
     @abstractmethod
     def channel_binder(self) -> ChannelBinder:
-        """Makes the channels of calls on this connection."""
+        """The binder for the channels of calls on this connection."""
 
 
 class ErasedCaller(Caller):
-    """A caller that hides which one it is."""
+    """A caller that hides the class of the caller inside."""
 
     __slots__ = ("_caller",)
 
@@ -112,7 +111,7 @@ class ErasedCaller(Caller):
 
 
 class NoopCaller:
-    """Keeps a connection alive, and offers no calls."""
+    """A caller that keeps a connection alive and makes no calls."""
 
     __slots__ = ("_caller",)
 
@@ -120,7 +119,7 @@ class NoopCaller:
         self._caller = caller
 
     def close(self) -> None:
-        """Keep it alive no longer."""
+        """Stop keeping the connection alive."""
         self._caller.close()
 
     async def closed(self) -> None:
@@ -129,5 +128,5 @@ class NoopCaller:
 
     @property
     def is_connected(self) -> bool:
-        """True if the connection is up."""
+        """Return True if the connection is up."""
         return self._caller.is_connected

@@ -1,15 +1,15 @@
 """Channels: streams of values inside calls, modelled as trio's memory channels.
 
-`Tx` is the end that sends and `Rx` the end that receives, seen from whoever holds it.
-A method takes them as arguments; the caller makes a pair with `channel` and passes one
-end along, which *binds* the pair: from then on the other end speaks with the handler.
+The holder of a `Tx` sends, and the holder of an `Rx` receives. A method takes either as
+an argument. The caller makes a pair with `channel` and passes one end to the call. This
+*binds* the pair: the other end is then connected to the handler.
 
     tx, rx = channel[int]()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(produce, tx)      # waits until the call has bound the pair
         total = await adder.sum(rx)
 
-The ends know nothing of sessions: what moves the items is behind `ChannelSink` and
+The ends do not depend on sessions: items move through `ChannelSink` and
 `ChannelSource`, which the session layer implements.
 """
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class ChannelSink(ABC):
-    """Sends for a bound `Tx`."""
+    """The sending side of a session, for a bound `Tx`."""
 
     @abstractmethod
     async def send(self, value: Any) -> None:
@@ -46,11 +46,11 @@ class ChannelSink(ABC):
 
     @abstractmethod
     def drop(self) -> None:
-        """Note that nobody holds the `Tx`. Safe at any moment and from any thread."""
+        """Record that the `Tx` was dropped. Safe at any moment and from any thread."""
 
 
 class ChannelSource(ABC):
-    """Receives for a bound `Rx`."""
+    """The receiving side of a session, for a bound `Rx`."""
 
     @abstractmethod
     async def receive(self) -> Any:
@@ -70,15 +70,14 @@ class ChannelSource(ABC):
 
     @abstractmethod
     def drop(self) -> None:
-        """Note that nobody holds the `Rx`. Safe at any moment and from any thread."""
+        """Record that the `Rx` was dropped. Safe at any moment and from any thread."""
 
 
 class Binding:
     """State that the two ends of a pair share: a sink or a source, never both.
 
-    An end that was decoded from a call has a binding of its own (`rpc.channel.pair`).
-    A pair one end of which is gone can still be bound through the other: to a channel
-    that ends at once.
+    An end that was decoded from a call has its own binding (`rpc.channel.pair`). If one
+    end of a pair is gone, the other can still be bound, to a channel that ends at once.
     """
 
     __slots__ = ("_token", "_waiting", "rx_gone", "sink", "source", "tx_gone")
@@ -95,18 +94,18 @@ class Binding:
 
     @property
     def is_bound(self) -> bool:
-        """True if it belongs to a call."""
+        """Return True if the pair belongs to a call."""
         return self.sink is not None or self.source is not None
 
     @property
     def is_pending(self) -> bool:
-        """True if both ends are there, and one can still come to be bound."""
+        """Return True if both ends exist and the pair can still be bound."""
         return not (self.is_bound or self.tx_gone or self.rx_gone)
 
     def bind(
         self, *, sink: ChannelSink | None = None, source: ChannelSource | None = None
     ) -> None:
-        """Bind the pair, once, and wake whoever waits for it."""
+        """Bind the pair, once, and wake the tasks that wait for it."""
         self.sink = sink
         self.source = source
         self._wake()
@@ -120,22 +119,24 @@ class Binding:
         await self._waiting.park()
 
     def check_run(self) -> None:
-        """Refuse use in another run of trio than the one in which tasks wait.
+        """Raise an error in another run of trio than that of the waiting tasks.
 
         Raises:
-            RuntimeError: this is another one.
+            RuntimeError: this is another run.
         """
         check_run(self._token, "this channel")
 
     def lose_tx(self) -> None:
-        """Note that the `Tx` is gone. Safe from any thread: it may be due to
-        collection."""
+        """Record that the `Tx` is gone. Safe from any thread, as for garbage
+        collection.
+        """
         self.tx_gone = True
         self._wake_soon()
 
     def lose_rx(self) -> None:
-        """Note that the `Rx` is gone. Safe from any thread: it may be due to
-        collection."""
+        """Record that the `Rx` is gone. Safe from any thread, as for garbage
+        collection.
+        """
         self.rx_gone = True
         self._wake_soon()
 
@@ -150,7 +151,7 @@ class Binding:
 
 
 class _End:
-    """The base of both ends."""
+    """Base class of both ends."""
 
     __slots__ = ("__weakref__", "_binding")
 
@@ -165,12 +166,12 @@ class _End:
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, item: Any) -> GenericAlias:
-            # Not through typing's cache, to which Tx[A | B] and Tx[B | A] are one.
+            # Avoid the cache of typing, for which Tx[A | B] equals Tx[B | A].
             return GenericAlias(cls, item)
 
     @classmethod
     def __roam_unbound__(cls) -> Self:
-        """Return an end by itself, for the decoder, to be bound to a channel id."""
+        """Return an end without a partner, to be bound to a channel id."""
         return cls.on(Binding())
 
     @classmethod
@@ -182,21 +183,21 @@ class _End:
 
     @property
     def binding(self) -> Binding:
-        """The binding, for the session layer."""
+        """The binding; for the session layer."""
         return self._binding
 
     @property
     @abstractmethod
     def can_be_given(self) -> bool:
-        """True if this end can be an argument of a call that is about to be sent."""
+        """Return True if this end can be an argument of a call."""
 
 
 class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
     """The end of a channel that sends.
 
-    As an argument of a method it lets the handler send to the caller. Closing tells
-    the receiver that no more will come; so does dropping the last reference, at once.
-    ``async with tx:`` closes at the end of the block.
+    As an argument of a method, it lets the handler send to the caller. Closing it, or
+    dropping the last reference to it, tells the receiver at once that there are no more
+    items. ``async with tx:`` closes it at the end of the block.
     """
 
     __slots__ = ()
@@ -209,16 +210,16 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
     async def send(self, value: T) -> None:
         """Send one item, waiting for credit and for room (`rpc.flow-control.credit`).
 
-        On a pair that belongs to no call yet it waits until one binds it. Always a
-        cancellation point; other tasks get their turn when it waits, which the credit
-        makes it do at least once in every window. Cancelled, it has sent nothing.
+        If the pair belongs to no call yet, wait until a call binds it. Always a
+        cancellation point. It yields to other tasks only when it waits, which credit
+        enforces at least once per window. If cancelled, it has sent nothing.
 
         Raises:
-            EncodeError: `value` is not of the channel's type; the channel lives on.
-            TxReset: the receiver wants no more.
+            EncodeError: `value` does not match the item type; the channel remains open.
+            TxReset: the receiver wants no more items.
             TxClosed: this end has been closed.
             TxConnectionLost: the connection ended, or the call failed.
-            TxUnbound: the other end is gone, and nothing can bind the pair any more.
+            TxUnbound: the other end is gone, so no call can bind the pair.
         """
         sink = self._binding.sink
         if sink is None:
@@ -238,14 +239,14 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
         raise TxUnbound(_why_unbound(binding, "Tx", "Rx"))
 
     def close(self) -> None:
-        """Tell the receiver that no more will come. Never waits; harmless twice."""
+        """Tell the receiver that there are no more items. Never waits; idempotent."""
         if self._binding.sink is not None:
             self._binding.sink.close()
         else:
             self._binding.lose_tx()
 
     async def aclose(self) -> None:
-        """As `close`, and a checkpoint; for `trio.abc.AsyncResource`."""
+        """Call `close`, then execute a checkpoint; for `trio.abc.AsyncResource`."""
         self.close()
         await trio.lowlevel.checkpoint()
 
@@ -266,9 +267,9 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
 class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
     """The end of a channel that receives.
 
-    As an argument of a method it lets the handler receive from the caller.
-    ``async for item in rx:`` ends when the sender has closed. Dropping the last
-    reference, or leaving ``async with rx:``, resets a channel that is still open.
+    As an argument of a method, it lets the handler receive from the caller.
+    ``async for item in rx:`` ends when the sender has closed the channel. Dropping the
+    last reference, or leaving ``async with rx:``, resets a channel that is still open.
     """
 
     __slots__ = ()
@@ -279,19 +280,19 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         return not (self._binding.is_bound or self._binding.rx_gone)
 
     async def recv(self) -> T:
-        """Receive the next item, waiting for it, and grant credit for what was taken.
+        """Wait for the next item, return it, and grant credit for received items.
 
-        On a pair that belongs to no call yet it waits until one binds it. Always a
-        cancellation point; other tasks get their turn when it waits, which it does at
-        least once in every window. Cancelled, it has taken nothing.
+        If the pair belongs to no call yet, wait until a call binds it. Always a
+        cancellation point. It yields to other tasks only when it waits, which happens
+        at least once per window. If cancelled, it has taken no item.
 
         Raises:
-            trio.EndOfChannel: the sender has closed, and all it sent was received.
-            RxDecodeError: the item is not of the channel's type. It is taken; the
-                channel lives on.
+            trio.EndOfChannel: the sender has closed, and all its items were received.
+            RxDecodeError: the item does not match the item type. The item is consumed,
+                and the channel remains open.
             RxClosed: this end has been reset.
             RxConnectionLost: the connection ended, or the call failed.
-            RxUnbound: the other end is gone, and nothing can bind the pair any more.
+            RxUnbound: the other end is gone, so no call can bind the pair.
         """
         source = self._binding.source
         if source is None:
@@ -302,7 +303,7 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
     receive = recv
 
     async def __anext__(self) -> T:
-        # As `trio.abc.ReceiveChannel` has it, and a coroutine less.
+        # Inlined from `trio.abc.ReceiveChannel`, which saves one coroutine per item.
         source = self._binding.source
         if source is None:
             source = await self._wait_for_source()
@@ -313,10 +314,10 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         return item
 
     def recv_nowait(self) -> T:
-        """As `recv`, for an item that has come already.
+        """As `recv`, without waiting.
 
         Raises:
-            trio.WouldBlock: there is none yet.
+            trio.WouldBlock: no item has arrived.
         """
         binding = self._binding
         if binding.source is None:
@@ -342,9 +343,9 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         return RxUnbound(_why_unbound(self._binding, "Rx", "Tx"))
 
     def grant(self, count: int) -> None:
-        """Let the sender send `count` more items than the window, now and from now on.
+        """Enlarge the window by `count` items, permanently.
 
-        Receiving grants credit by itself. This is for a channel whose declared credit
+        `recv` grants credit automatically. Use this on a channel whose declared credit
         is 0, or too small (`rpc.flow-control.credit.grant`).
 
         Raises:
@@ -355,9 +356,9 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         self._binding.source.grant(count)
 
     def reset(self) -> None:
-        """Tell the sender that nothing more is wanted, and drop what has come.
+        """Tell the sender to send no more items, and drop the queued ones.
 
-        Never waits; harmless when the channel has ended (`rpc.channel.reset`).
+        Never waits; has no effect when the channel has ended (`rpc.channel.reset`).
         """
         if self._binding.source is not None:
             self._binding.source.reset()
@@ -365,7 +366,7 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
             self._binding.lose_rx()
 
     async def aclose(self) -> None:
-        """As `reset`, and a checkpoint; for `trio.abc.AsyncResource`."""
+        """Call `reset`, then execute a checkpoint; for `trio.abc.AsyncResource`."""
         self.reset()
         await trio.lowlevel.checkpoint()
 
@@ -384,11 +385,10 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
 
 
 class channel(tuple["Tx[T]", "Rx[T]"], Generic[T]):
-    """A pair of ends that belong together, of which a call binds one and so both.
+    """Make a pair of channel ends, which a call binds together.
 
-    ``tx, rx = channel[int]()`` or ``channel(int)``. The item type is for type
-    checkers; which values go over it is decided by the method that binds it, and so is
-    the initial credit.
+    ``tx, rx = channel[int]()`` or ``channel(int)``. The item type is for type checkers.
+    The method that binds the pair determines its items and its initial credit.
     """
 
     def __new__(cls, item: type[T] | None = None) -> channel[T]:

@@ -1,4 +1,4 @@
-"""Answering calls: all that a session knows of a service."""
+"""The interface for answering calls, through which a session uses a service."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ReplySink(ABC):
 
         Args:
             ret: an encoded ``Result<T, RoamError<E>>``. The memory behind a view in it
-                must not change any more.
+            must not change.
             metadata: goes with the response.
 
         Raises:
-            RuntimeError: a response was sent already: a mistake of this program's.
+            RuntimeError: a response was already sent: a bug in this program.
         """
 
     @abstractmethod
@@ -38,7 +38,7 @@ class ReplySink(ABC):
         """As `send`, without waiting.
 
         Raises:
-            trio.WouldBlock: there is no room now, and nothing was sent.
+            trio.WouldBlock: there is no room, so nothing was sent.
         """
 
     async def send_error(
@@ -62,7 +62,7 @@ class ReplySink(ABC):
             EncodeError: the value of the `UserError` is not of `error_type`.
             TypeError: no response can say this error (a `ConnectionLost`), or it is a
                 `UserError` without an `error_type`.
-            RuntimeError: a response was sent already: a mistake of this program's.
+            RuntimeError: a response was already sent: a bug in this program.
         """
         declared = None if error_type is None else rpc_plan(error_type)
         await self.send(encode_error(error, declared), metadata)
@@ -70,18 +70,18 @@ class ReplySink(ABC):
     @property
     @abstractmethod
     def is_sent(self) -> bool:
-        """True if the response was sent, or can no longer be."""
+        """Return True if the response was sent, or can no longer be sent."""
 
     @property
     @abstractmethod
     def channel_binder(self) -> ChannelBinder:
-        """Makes the channels of the request's arguments."""
+        """The binder for the channels of the request's arguments."""
 
 
 def send_reply(
     reply: ReplySink, ret: Encoded, metadata: Metadata = NO_METADATA
 ) -> Coroutine[Any, Any, None] | None:
-    """Send a response at once, or return what will, for `Handler.handle` to return."""
+    """Send a response at once, or return an awaitable that sends it."""
     try:
         reply.send_nowait(ret, metadata)
     except trio.WouldBlock:
@@ -90,29 +90,28 @@ def send_reply(
 
 
 class Handler(Protocol):
-    """Answers the requests of a connection.
+    """An object that answers the requests of a connection.
 
-    A dispatcher made from a service is one; so is anything with such a method.
+    `dispatcher` makes one from a service. Any object with this method will do.
     """
 
     def handle(
         self, call: RequestCall, reply: ReplySink
     ) -> Coroutine[Any, Any, None] | None:
-        """Answer `call` through `reply`.
+        """Answer `call` through `reply`. May be an ``async def``.
 
-        May be an ``async def``. It is called synchronously when the request arrives,
-        and the coroutine it returns runs in a task of the connection's; None means
-        that all is done. Channels that are bound before it returns miss no item; for
-        those bound later, items are kept up to `Limits.early_items`.
-
-        A handler that ends without a reply is answered for with Cancelled; an
-        exception out of it is logged, and harms no other request.
+        It is called synchronously when the request arrives. A returned coroutine runs
+        in a task of the connection; None means that the request has been handled.
+        Channels bound before it returns miss no item; for channels bound later, up to
+        `Limits.early_items` items are kept. If the handler ends without a reply, the
+        session answers Cancelled. An exception is logged, and does not affect other
+        requests.
         """
         ...
 
 
 def check_handler(handler: object) -> None:
-    """Check a handler that is given long before the first request reaches it.
+    """Check a handler when it is passed in, before the first request.
 
     Raises:
         TypeError: `handler` is not a `Handler`.
@@ -125,7 +124,7 @@ def check_handler(handler: object) -> None:
 
 
 class NoService:
-    """The `Handler` of a connection on which nothing is served."""
+    """The `Handler` of a connection that offers no service."""
 
     def handle(
         self, call: RequestCall, reply: ReplySink

@@ -1,7 +1,7 @@
-"""The names of methods by their identities, for people to read.
+"""Readable names of methods, by id.
 
-Sessions know methods by their identities only; whoever defines a service tells what it
-calls them.
+A session knows only the ids of methods; the definition of a service registers the
+names.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ _names: dict[int, str] = {}
 
 
 def remember_method_name(method_id: int, name: str) -> None:
-    """Remember the name that people call a method by; the last one counts."""
+    """Register the readable name of a method; the last one counts."""
     _names[method_id] = name
 
 
 def method_name(method_id: int) -> str:
-    """Return the name of a method, or its identity in hexadecimal if it is unknown."""
+    """Return the name of a method, or its id in hexadecimal if it is unknown."""
     return _names.get(method_id) or f"0x{method_id:016x}"

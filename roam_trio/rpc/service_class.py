@@ -19,7 +19,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @attrs.frozen
 class ServiceClass(Generic[T_co]):
-    """Facts about the class of a service, for sessions.
+    """The properties of a service class that sessions use.
 
     Attributes:
         name: the name of the service.
@@ -34,10 +34,10 @@ _SERVICE_CLASS = "__roam_service_class__"
 
 
 def service_class(service: Callable[..., T]) -> ServiceClass[T]:
-    """Return what a class that is a service has told of itself.
+    """Return the properties of a service class.
 
     Raises:
-        TypeError: it is none.
+        TypeError: `service` is not a service.
     """
     found = getattr(service, "__dict__", {}).get(_SERVICE_CLASS)
     if not isinstance(found, ServiceClass):
@@ -48,5 +48,5 @@ def service_class(service: Callable[..., T]) -> ServiceClass[T]:
 
 
 def set_service_class(service: type[Any], known: ServiceClass[Any]) -> None:
-    """Note that a class is a service; for the decorator that makes it one."""
+    """Register a class as a service; for the decorator."""
     setattr(service, _SERVICE_CLASS, known)
