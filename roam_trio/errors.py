@@ -35,7 +35,7 @@ from typing import Any
 import trio
 
 from .legible import legible
-from .metadata import Metadata, shown
+from .metadata import NO_METADATA, Metadata, shown
 
 __all__ = [
     "AnnouncedTooLarge",
@@ -47,10 +47,12 @@ __all__ = [
     "ConduitError",
     "ConnectionClosed",
     "ConnectionLost",
+    "DeadlineExceeded",
     "DecodeError",
     "Disconnected",
     "EncodeError",
     "ForeignProtocol",
+    "HandlerFailed",
     "InvalidPayload",
     "LimitExceeded",
     "LinkClosed",
@@ -58,7 +60,9 @@ __all__ = [
     "LinkError",
     "LocalProtocolError",
     "MemoryLinkRxError",
+    "Overloaded",
     "PayloadTooLarge",
+    "Refused",
     "RemoteProtocolError",
     "RoamError",
     "RoamTrioError",
@@ -82,6 +86,7 @@ __all__ = [
     "TxError",
     "TxReset",
     "TxUnbound",
+    "Unavailable",
     "UnknownMethod",
     "UserError",
 ]
@@ -121,7 +126,13 @@ class RoamError(RoamTrioError):
     """A call did not return a value.
 
     The connection stays open, unless it is `ConnectionLost` (`rpc.error.scope`).
+
+    Attributes:
+        was_begun: False if no handler has seen the call, so that it can be made again
+            without harm; True if one has; None if nobody knows.
     """
+
+    was_begun: bool | None = None
 
 
 class UserError(RoamError):
@@ -147,6 +158,8 @@ class UnknownMethod(RoamError):
     differs: the id of a method depends on the types of its arguments and its result.
     """
 
+    was_begun = False
+
 
 class InvalidPayload(RoamError):
     """The peer could not decode the arguments, or this side the response.
@@ -156,12 +169,103 @@ class InvalidPayload(RoamError):
 
 
 class CallCancelled(RoamError):
-    """The handler was cancelled or failed, so the call has no result.
+    """The handler ended without an answer; the classes below it say why.
 
-    Also raised if the handler was not started, because the peer is shutting down and
-    refuses new calls. The peer has sent this outcome; a call cancelled on this side
-    raises `trio.Cancelled`, like any trio operation.
+    The peer has sent this outcome; a call cancelled on this side raises
+    `trio.Cancelled`, like any trio operation. The error is of this very class if the
+    peer does not say why: it is of another make, or its handler has dropped the reply.
+
+    Args:
+        code: what became of the call, in one word for programs.
+        text: the same for people.
+        retry_after: number of seconds after which to try again.
+        metadata: the metadata of the response.
+        id: see below.
+        trace: see below.
+        was_begun: see `RoamError`.
+        message: the text of the exception, if it is more than code and text.
+
+    Attributes:
+        code: ``"failed"``, ``"deadline"``, ``"refused"``, ``"unavailable"``,
+            ``"overloaded"``, or a word of the application's own; ``"cancelled"`` if
+            the peer does not say.
+        text: empty if the peer does not say.
+        retry_after: None if the peer does not say.
+        metadata: what came with the response.
+        id: eight hex digits that the log of the peer has beside its traceback; None if
+            the log has nothing.
+        trace: the traceback of the handler's exception as text; empty if the peer does
+            not tell it (``serve(..., tell_failures="traceback")``).
+        by_peer: True if the peer has said it in a response; False if this side has
+            made the exception, so that a handler that raises it refuses its call.
     """
+
+    _CODE = "cancelled"
+    by_peer = False
+
+    def __init__(
+        self,
+        code: str = "",
+        text: str = "",
+        *,
+        retry_after: float | None = None,
+        metadata: Metadata = NO_METADATA,
+        id: str | None = None,
+        trace: str = "",
+        was_begun: bool | None = None,
+        message: str = "",
+    ) -> None:
+        code = code or self._CODE
+        super().__init__(message or (f"{code}: {text}" if text else code))
+        self.code = code
+        self.text = text
+        self.retry_after = retry_after
+        self.metadata = metadata
+        self.id = id
+        self.trace = trace
+        self.was_begun = was_begun
+
+
+class HandlerFailed(CallCancelled):
+    """The handler raised an exception that its method does not declare: a bug there.
+
+    The log of the peer has the traceback, beside `id`.
+    """
+
+    _CODE = "failed"
+
+
+class DeadlineExceeded(CallCancelled):
+    """The handler was cancelled at the deadline of the call, or at the bound that the
+    peer sets, `Limits.longest_call`."""
+
+    _CODE = "deadline"
+
+
+class Unavailable(CallCancelled):
+    """The peer is shutting down: it has refused the call, or has cancelled its handler.
+
+    `was_begun` says which of the two.
+    """
+
+    _CODE = "unavailable"
+
+
+class Refused(CallCancelled):
+    """The application at the other end has refused a call, or a whole session.
+
+    A handler or a middleware raises it to refuse a call: ``Refused("denied", "unknown
+    token")``. An ``on_session`` raises it to refuse a client, whose `connect` raises it
+    then. Of the code 64 bytes are sent at most, and of the text 1 KiB.
+    """
+
+    _CODE = "refused"
+
+
+class Overloaded(Refused):
+    """There are too many calls: at the peer, or here (``connect(max_waiting=...)``)."""
+
+    _CODE = "overloaded"
 
 
 class CallRefused(RoamError):
@@ -169,6 +273,8 @@ class CallRefused(RoamError):
 
     The peer stated ``max_concurrent_requests=0`` when the connection was set up.
     """
+
+    was_begun = False
 
 
 class ConnectionLost(RoamError, Disconnected):

@@ -24,6 +24,7 @@ from ..errors import DecodeError, PayloadTooLarge
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.binding import ChannelBinder, Payload
 from ..rpc.caller import Caller
+from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, RequestCall, RequestResponse, joined
 from .entry import (
@@ -254,6 +255,10 @@ class _Reply(ReplySink):
         if self._columns.args is None:
             return metadata
         return with_entry(metadata, READS_ARGUMENTS)
+
+    @property
+    def failure_policy(self) -> FailurePolicy | None:
+        return self._reply.failure_policy
 
     @property
     def is_sent(self) -> bool:

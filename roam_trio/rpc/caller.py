@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from ..metadata import NO_METADATA, Metadata
@@ -69,6 +69,12 @@ class Caller(ABC):
         """Return True if calls can still be made."""
 
     @property
+    def kept_failures(self) -> Mapping[str, BaseException] | None:
+        """Exceptions of handlers in this process, by the ids that their callers are
+        told; see `FailurePolicy.kept`."""
+        return None
+
+    @property
     @abstractmethod
     def channel_binder(self) -> ChannelBinder:
         """The binder for the channels of calls on this connection."""
@@ -104,6 +110,10 @@ class ErasedCaller(Caller):
     @property
     def is_connected(self) -> bool:
         return self._caller.is_connected
+
+    @property
+    def kept_failures(self) -> Mapping[str, BaseException] | None:
+        return self._caller.kept_failures
 
     @property
     def channel_binder(self) -> ChannelBinder:

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import trio
 
 from ..codec import UNKNOWN_METHOD, encode_error, rpc_plan
-from ..errors import RoamError
+from ..errors import CallCancelled, RoamError
 from ..metadata import NO_METADATA, Metadata
 from ..wire.messages import Encoded, RequestCall
 from .binding import ChannelBinder
+from .failure_metadata import FailurePolicy, failure_metadata
 
 __all__ = ["Handler", "NoService", "ReplySink", "check_handler", "send_reply"]
 
@@ -65,7 +66,15 @@ class ReplySink(ABC):
             RuntimeError: a response was already sent: a bug in this program.
         """
         declared = None if error_type is None else rpc_plan(error_type)
+        policy = self.failure_policy
+        if policy is not None and isinstance(error, CallCancelled):
+            metadata = Metadata((*metadata, *failure_metadata(error, policy.tell)))
         await self.send(encode_error(error, declared), metadata)
+
+    @property
+    def failure_policy(self) -> FailurePolicy | None:
+        """How much of a failure the caller is told; None if it knows no such words."""
+        return None
 
     @property
     @abstractmethod

@@ -5,6 +5,7 @@ from .client import ResponseParts, client, with_metadata
 from .decorator import service
 from .descriptor import ArgDescriptor, MethodDescriptor, ServiceDescriptor, describe
 from .dispatcher import Dispatcher, dispatcher
+from .outcome import metadata_of
 
 __all__ = [
     "ArgDescriptor",
@@ -18,6 +19,7 @@ __all__ = [
     "current_call",
     "describe",
     "dispatcher",
+    "metadata_of",
     "service",
     "with_metadata",
 ]

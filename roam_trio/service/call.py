@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import CallCancelled, InvalidPayload, UnknownMethod, UserError
 from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, RequestCall
 from .descriptor import MethodDescriptor
@@ -108,6 +109,11 @@ class SinkCall(Generic[T, E]):
         """
         await self._reply.send_error(because, metadata=self._response_metadata)
 
+    @property
+    def failure_policy(self) -> FailurePolicy | None:
+        """How much of a failure the caller is told; None if it knows no such words."""
+        return self._reply.failure_policy
+
     def __repr__(self) -> str:
         return f"<SinkCall of {self.method}, {self._state()}>"
 
@@ -184,6 +190,11 @@ def encode_value(call: Call[T, Any], value: T) -> Encoded:
         EncodeError: the value is not of the method's return type.
     """
     return call._encode_ok(value)  # pyright: ignore[reportPrivateUsage]
+
+
+def add_response_metadata(call: SinkCall[Any, Any], more: Metadata) -> None:
+    """Add to what goes with the response; for what is said beside the handler's own."""
+    call.response_metadata = Metadata((*call.response_metadata, *more))
 
 
 def set_current_call(call: Call[Any, Any]) -> None:

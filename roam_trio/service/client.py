@@ -12,19 +12,12 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 
-from ..codec import OK, ResultKind
-from ..errors import (
-    CallCancelled,
-    DecodeError,
-    InvalidPayload,
-    UnknownMethod,
-    UserError,
-)
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.binding import Payload
 from ..rpc.caller import Caller
-from ..wire.messages import RequestResponse, joined
+from ..wire.messages import RequestResponse
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
+from .outcome import result_of
 from .signatures import show_signature
 
 __all__ = ["ResponseParts", "client", "with_metadata"]
@@ -80,7 +73,9 @@ def with_metadata(
         if kwargs or len(given) != count:
             given = _arguments(found, args, kwargs)
         response = await _call(client, found, given, sent)
-        return ResponseParts(_result(found, response), response.metadata)
+        return ResponseParts(
+            result_of(found, response, client.__roam_caller__), response.metadata
+        )
 
     return call
 
@@ -111,34 +106,6 @@ def _call(
     return columns.call(caller, method.id, args, sent, client.__roam_readers__)
 
 
-def _result(method: MethodDescriptor, response: RequestResponse) -> Any:
-    """The value in a response; what it says instead of one is raised."""
-    try:
-        ret = joined(response.ret)
-        if ret[:1] == OK:
-            return method.result_plan.ok.decode(ret, 1)
-        kind, value = (method.columns or method.result_plan).decode(ret)
-    except DecodeError as error:
-        raise InvalidPayload(f"{method}: the answer: {error.without_values}") from error
-    if kind is ResultKind.OK:
-        return value
-    if kind is ResultKind.USER:
-        raise value if isinstance(value, Exception) else UserError(value)
-    if kind is ResultKind.UNKNOWN_METHOD:
-        raise UnknownMethod(
-            f"{method}: the peer serves no method of this id, {method.id:#018x}, on "
-            "this connection: its service, its name or its types differ, or it is one "
-            "of several by name, which are not on the root connection, but on "
-            "connections of their own: session.open(Service)"
-        )
-    if kind is ResultKind.INVALID_PAYLOAD:
-        raise InvalidPayload(f"{method}: the peer could not decode the arguments")
-    raise CallCancelled(
-        f"{method}: the handler failed or was cancelled, or the peer shuts down and "
-        "refuses new calls; the log of the peer says which"
-    )
-
-
 @cache
 def _client_class(service: ServiceDescriptor) -> Callable[[Caller], Any]:
     members: dict[str, Any] = {"__slots__": (), "__doc__": service.doc}
@@ -154,7 +121,8 @@ def _client_method(method: MethodDescriptor) -> Any:
     async def call(self: _Client, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != count:
             args = _arguments(method, args, kwargs)
-        return _result(method, await _call(self, method, args, NO_METADATA))
+        response = await _call(self, method, args, NO_METADATA)
+        return result_of(method, response, self.__roam_caller__)
 
     call.__name__ = method.name
     call.__qualname__ = f"{method.service}Client.{method.name}"

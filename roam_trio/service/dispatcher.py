@@ -11,22 +11,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import trio
 
 from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from ..columns import MethodColumns
-from ..errors import DecodeError, EncodeError, SchemaError, TxReset, UserError
+from ..errors import DecodeError, EncodeError, SchemaError
 from ..failures import is_failure
-from ..kept_errors import strip_tracebacks
 from ..logs import Log
 from ..rpc.binding import bind_channels_callee_args
 from ..rpc.handler import ReplySink, send_reply
 from ..wire.messages import Encoded, RequestCall, joined
 from .call import Call, encode_value, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
-from .signatures import show_annotation, show_signature
+from .failing import Failing
+from .signatures import show_signature
 from .waiting import can_wait, is_async
 
 __all__ = ["Dispatcher", "dispatcher"]
@@ -102,7 +102,7 @@ class Dispatcher:
 class _Method:
     """A method of the service, and the handler's method for it."""
 
-    __slots__ = ("_can_wait", "_function", "columns", "descriptor")
+    __slots__ = ("_can_wait", "_failing", "_function", "columns", "descriptor")
 
     def __init__(
         self,
@@ -113,6 +113,7 @@ class _Method:
         self.columns = descriptor.columns or MethodColumns(
             descriptor.args_plan, descriptor.result_plan, None, None
         )
+        self._failing = Failing(descriptor)
         self._function = function
         # Where a request arrives, its arguments are still held: channels that the
         # handler lets go of would be closed after the response.
@@ -160,7 +161,7 @@ class _Method:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            return self._encode_error(error, call)
+            return self._failing.answer_to(error, call)
         return self._encode_value(value, call)
 
     @trio.lowlevel.disable_ki_protection
@@ -172,7 +173,7 @@ class _Method:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            return self._encode_error(error, call)
+            return self._failing.answer_to(error, call)
         return self._encode_value(value, call)
 
     def _encode_value(self, value: Any, call: Call[Any, Any]) -> Encoded:
@@ -180,117 +181,8 @@ class _Method:
             return CANCELLED
         try:
             return encode_value(call, value)
-        except EncodeError:
-            logger.exception(
-                "%s: the handler returned what cannot be sent; its caller gets "
-                "Cancelled",
-                self.descriptor,
-            )
-            return CANCELLED
-
-    def _encode_error(self, error: BaseException, call: Call[Any, Any]) -> Encoded:
-        try:
-            alone = _alone(error)
-            if not self._declares(alone):
-                self._log(error, alone, call)
-            elif not call.is_replied:
-                return self.descriptor.result_plan.encode_user_error(
-                    self._as_declared(alone)
-                )
-        except EncodeError:
-            logger.exception(
-                "%s: the handler raised what cannot be sent; its caller gets Cancelled",
-                self.descriptor,
-            )
-        finally:
-            if self.descriptor.args_plan.has_channels:
-                strip_tracebacks(error)
-        return CANCELLED
-
-    def _as_declared(self, error: BaseException) -> Any:
-        """Return the error to send; that it is less than was raised is logged."""
-        given = error.error if isinstance(error, UserError) else error
-        if not isinstance(given, Exception):
-            return given
-        declared, lost = self.descriptor.result_plan.as_declared(given)
-        if lost:
-            logger.warning(
-                "%s: the handler raised %s, which is sent as %s: its fields %s are "
-                "lost; declare it to send them",
-                self.descriptor,
-                type(given).__qualname__,
-                type(declared).__qualname__,
-                ", ".join(map(repr, lost)),
-            )
-        return declared
-
-    def _declares(self, error: BaseException) -> bool:
-        """Return True if it stands for an error of the method's own."""
-        return self.descriptor.error_type is not None and isinstance(
-            error, (UserError, *self.descriptor.result_plan.exceptions)
-        )
-
-    def _log(
-        self, error: BaseException, alone: BaseException, call: Call[Any, Any]
-    ) -> None:
-        if self._sends_items() and _is_only_reset(error):
-            logger.debug(
-                "%s: the handler ended as the receiver of a channel wants no more",
-                self.descriptor,
-            )
-            return
-        logger.error(
-            "%s: the handler raised %s, and the method declares %s; its caller %s",
-            self.descriptor,
-            _error_type(alone).__qualname__,
-            self._declared_besides(alone),
-            "has its answer" if call.is_replied else "gets Cancelled",
-            exc_info=error,
-        )
-
-    def _sends_items(self) -> bool:
-        channels = self.descriptor.args_plan.channels
-        return any(each.channel.direction == "tx" for each in channels)
-
-    def _declared_besides(self, error: BaseException) -> str:
-        if self.descriptor.error_type is not None:
-            return show_annotation(self.descriptor.error_type)
-        if not isinstance(error, Exception) or not _may_be_for_the_caller(error):
-            return "no error"
-        ok = show_annotation(self.descriptor.return_type)
-        wanted = _error_type(error).__qualname__
-        return f"no error (write Fallible[{ok}, {wanted}] to send it)"
-
-
-def _alone(error: BaseException) -> BaseException:
-    """Return what a nursery of the handler's put into a group by itself, or `error`."""
-    alone = error
-    while isinstance(alone, BaseExceptionGroup):
-        first, *more = cast("BaseExceptionGroup[BaseException]", alone).exceptions
-        if more:
-            return cast("BaseException", alone)
-        alone = first
-    return alone
-
-
-def _is_only_reset(error: BaseException) -> bool:
-    if isinstance(error, ExceptionGroup):
-        return cast("ExceptionGroup[Exception]", error).split(TxReset)[1] is None
-    return isinstance(error, TxReset)
-
-
-def _error_type(error: BaseException) -> type[Any]:
-    """Return the type that a method declares to send this error."""
-    sent: object = error.error if isinstance(error, UserError) else error
-    return type(sent)
-
-
-def _may_be_for_the_caller(error: Exception) -> bool:
-    package = type(error).__module__.partition(".")[0]
-    return isinstance(error, UserError) or package not in _NEVER_DECLARED
-
-
-_NEVER_DECLARED = ("builtins", "roam_trio", "trio")
+        except EncodeError as error:
+            return self._failing.cannot_be_sent(error, call, "returned")
 
 
 def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:

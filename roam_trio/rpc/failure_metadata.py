@@ -1,0 +1,172 @@
+"""How a response of the kind Cancelled says why, in its metadata.
+
+The protocol has one word for every call that came to no result. A peer that knows these
+keys is told more; every other ignores them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from ..errors import (
+    CallCancelled,
+    DeadlineExceeded,
+    HandlerFailed,
+    Overloaded,
+    Refused,
+    Unavailable,
+)
+from ..legible import legible
+from ..metadata import Metadata, MetadataEntry, MetadataFlags
+
+__all__ = ["FailurePolicy", "TellFailures", "failure_from", "failure_metadata"]
+
+TellFailures: TypeAlias = Literal["code", "text", "traceback"]
+"""How much of a failure a peer is told: its code and id; also the text of the
+exception; also the traceback."""
+
+
+@attrs.frozen
+class FailurePolicy:
+    """What becomes of failures of handlers.
+
+    Attributes:
+        tell: how much of them a caller is told.
+        kept: where their exceptions are kept by the ids that callers are told, for
+            callers in this very process: tests see what has gone wrong. None for
+            nowhere.
+    """
+
+    tell: TellFailures = "code"
+    kept: dict[str, BaseException] | None = None
+
+
+_CODE: Final = "error-code"
+_TEXT: Final = "error-text"
+_TRACE: Final = "error-trace"
+_ID: Final = "error-id"
+_BEGUN: Final = "error-begun"
+_RETRY: Final = "retry-after-ms"
+
+_KEYS: Final = frozenset((_CODE, _TEXT, _TRACE, _ID, _BEGUN, _RETRY))
+
+_NOT_SAID: Final = CallCancelled().code
+
+_MOST_CODE: Final = 64
+_MOST_TEXT: Final = 1024
+_MOST_TRACE: Final = 32 * 1024
+"""Lengths in bytes of what is sent."""
+
+_MOST_MS: Final = 2**53
+"""Larger numbers than a float has exactly are those of a clock that is wrong."""
+
+_KINDS: Final[dict[str, type[CallCancelled]]] = {
+    "failed": HandlerFailed,
+    "deadline": DeadlineExceeded,
+    "refused": Refused,
+    "unavailable": Unavailable,
+    "overloaded": Overloaded,
+}
+
+
+def failure_metadata(error: CallCancelled, tell: TellFailures) -> Metadata:
+    """Return the entries that say `error`, with its own metadata before them.
+
+    The text of a `Refused` is meant for the peer, and is always sent; that of another
+    failure may show what is inside of this program, as does a traceback.
+    """
+    entries = [entry for entry in error.metadata if entry.key not in _KEYS]
+    if error.code != _NOT_SAID:
+        entries.append(MetadataEntry(_CODE, _cut(error.code, _MOST_CODE)))
+    if error.text and (tell != "code" or isinstance(error, Refused)):
+        entries.append(MetadataEntry(_TEXT, _cut(error.text, _MOST_TEXT)))
+    if error.trace and tell == "traceback":
+        trace = _cut_front(error.trace, _MOST_TRACE)
+        entries.append(MetadataEntry(_TRACE, trace, MetadataFlags.SENSITIVE.value))
+    if error.id is not None:
+        entries.append(MetadataEntry(_ID, error.id))
+    if error.was_begun is not None:
+        entries.append(MetadataEntry(_BEGUN, int(error.was_begun)))
+    if error.retry_after is not None:
+        entries.append(MetadataEntry(_RETRY, _milliseconds(error.retry_after)))
+    return Metadata(entries)
+
+
+def failure_from(metadata: Metadata, call: str) -> CallCancelled:
+    """Return the error for a response of the kind Cancelled.
+
+    Args:
+        metadata: that of the response. A peer may have put anything into it: what is
+            not of its kind counts as not said.
+        call: the call, for the text of the error.
+    """
+    code, text = metadata.get(_CODE), metadata.get(_TEXT)
+    if not isinstance(code, str) or not code:
+        unsaid = CallCancelled(
+            metadata=metadata,
+            message=f"{call}: the handler failed or was cancelled, or the peer shuts "
+            "down and refuses new calls; the log of the peer says which",
+        )
+        unsaid.by_peer = True
+        return unsaid
+    begun, after = metadata.get(_BEGUN), metadata.get(_RETRY)
+    number, trace = metadata.get(_ID), metadata.get(_TRACE)
+    text = text if isinstance(text, str) else ""
+    number = number if isinstance(number, str) and _is_id(number) else None
+    kind = _KINDS.get(code, Refused)
+    error = kind(
+        code,
+        text,
+        retry_after=after / 1000 if isinstance(after, int) else None,
+        metadata=metadata,
+        id=number,
+        trace=trace if isinstance(trace, str) else "",
+        was_begun=bool(begun) if isinstance(begun, int) else None,
+        message=_message(call, kind, code, text, number),
+    )
+    error.by_peer = True
+    if error.trace:
+        lines = map(legible, error.trace.splitlines())
+        error.add_note("\n".join(("At the peer:", *lines)))
+    return error
+
+
+def _message(
+    call: str, kind: type[CallCancelled], code: str, text: str, number: str | None
+) -> str:
+    what = {
+        HandlerFailed: "the handler failed",
+        DeadlineExceeded: "the handler was cancelled at the deadline of the call",
+        Unavailable: "the peer is shutting down",
+        Overloaded: "the peer has too many calls",
+    }.get(kind, f"the peer has refused the call ({code})")
+    if text:
+        what += f": {text}"
+    if number is not None:
+        what += f" (the log of the peer has more beside the id {number})"
+    return f"{call}: {what}"
+
+
+def _is_id(number: str) -> bool:
+    return len(number) == 8 and all(digit in "0123456789abcdef" for digit in number)
+
+
+def _milliseconds(seconds: float) -> int:
+    if not seconds > 0:  # nor is it NaN
+        return 0
+    return _MOST_MS if math.isinf(seconds) else min(_MOST_MS, math.ceil(seconds * 1000))
+
+
+def _cut(text: str, most: int) -> str:
+    """Return the start of a text: at most so many bytes of UTF-8, and whole letters."""
+    data = text.encode("utf-8", "backslashreplace")
+    return data[:most].decode("utf-8", "ignore")
+
+
+def _cut_front(text: str, most: int) -> str:
+    """Return the end of a text, where a traceback has its exception."""
+    data = text.encode("utf-8", "backslashreplace")
+    return data[-most:].decode("utf-8", "ignore")

@@ -1,0 +1,203 @@
+"""Answers for handlers that raise: to the caller, and to the log.
+
+An error that the method declares is sent as it is. A `CallCancelled` that the handler
+has made refuses the call. Any other exception is a failure: it is logged, and the
+caller is told as much as it may know (`FailurePolicy`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, cast
+
+from ..codec import CANCELLED
+from ..errors import CallCancelled, EncodeError, HandlerFailed, TxReset, UserError
+from ..failures import text_of
+from ..kept_errors import strip_tracebacks
+from ..logs import Log
+from ..metadata import Metadata
+from ..rpc.failure_metadata import FailurePolicy, failure_metadata
+from ..tracebacks import traceback_of
+from ..wire.messages import Encoded
+from .call import Call, add_response_metadata
+from .descriptor import MethodDescriptor
+from .signatures import show_annotation
+
+__all__ = ["Failing"]
+
+logger = Log("roam_trio.service")
+
+
+class Failing:
+    """The answers for a handler of one method that raises.
+
+    Args:
+        method: the method that it answers for.
+    """
+
+    __slots__ = ("_method",)
+
+    def __init__(self, method: MethodDescriptor) -> None:
+        self._method = method
+
+    def answer_to(self, error: BaseException, call: Call[Any, Any]) -> Encoded:
+        """Return the response to a call whose handler has raised `error`."""
+        alone = _alone(error)
+        try:
+            if self._declares(alone):
+                return self._declared(alone, call)
+            if isinstance(alone, CallCancelled) and not alone.by_peer:
+                self._refuse(alone, call)
+            elif self._sends_items() and _is_only_reset(error):
+                logger.debug(
+                    "%s: the handler ended as the receiver of a channel wants no more",
+                    self._method,
+                )
+            else:
+                self._fail(error, alone, call)
+        except EncodeError as unsendable:
+            return self.cannot_be_sent(unsendable, call, "raised")
+        finally:
+            if self._method.args_plan.has_channels:
+                strip_tracebacks(error)
+        return CANCELLED
+
+    def cannot_be_sent(
+        self, error: EncodeError, call: Call[Any, Any], what: str
+    ) -> Encoded:
+        """Return the response to a call whose outcome is not of the declared type."""
+        told, number = self._tell(error, call)
+        logger.error(
+            "%s: the handler %s what cannot be sent; its caller gets %s%s",
+            self._method,
+            what,
+            told,
+            number,
+            exc_info=error,
+        )
+        return CANCELLED
+
+    # ------------------------------------------------------------ declared errors
+
+    def _declares(self, error: BaseException) -> bool:
+        """Return True if it stands for an error of the method's own."""
+        return self._method.error_type is not None and isinstance(
+            error, (UserError, *self._method.result_plan.exceptions)
+        )
+
+    def _declared(self, error: BaseException, call: Call[Any, Any]) -> Encoded:
+        if call.is_replied:
+            return CANCELLED
+        return self._method.result_plan.encode_user_error(self._as_declared(error))
+
+    def _as_declared(self, error: BaseException) -> Any:
+        """Return the error to send; that it is less than was raised is logged."""
+        given = error.error if isinstance(error, UserError) else error
+        if not isinstance(given, Exception):
+            return given
+        declared, lost = self._method.result_plan.as_declared(given)
+        if lost:
+            logger.warning(
+                "%s: the handler raised %s, which is sent as %s: its fields %s are "
+                "lost; declare it to send them",
+                self._method,
+                type(given).__qualname__,
+                type(declared).__qualname__,
+                ", ".join(map(repr, lost)),
+            )
+        return declared
+
+    # ------------------------------------------------------------ refusals
+
+    def _refuse(self, error: CallCancelled, call: Call[Any, Any]) -> None:
+        if error.was_begun is None:
+            error.was_begun = True
+        policy = call.failure_policy
+        if policy is not None and not call.is_replied:
+            add_response_metadata(call, failure_metadata(error, policy.tell))
+        logger.debug("%s: the handler has refused the call: %s", self._method, error)
+
+    # ------------------------------------------------------------ failures
+
+    def _fail(
+        self, error: BaseException, alone: BaseException, call: Call[Any, Any]
+    ) -> None:
+        told, number = self._tell(alone, call)
+        logger.error(
+            "%s: the handler raised %s, and the method declares %s; its caller %s%s",
+            self._method,
+            _error_type(alone).__qualname__,
+            self._declared_besides(alone),
+            "has its answer" if call.is_replied else f"gets {told}",
+            number,
+            exc_info=error,
+        )
+
+    def _tell(self, error: BaseException, call: Call[Any, Any]) -> tuple[str, str]:
+        """Have the response say that the handler has failed.
+
+        Returns:
+            What the caller gets, and the id of the failure, for the log.
+        """
+        policy = call.failure_policy
+        if policy is None or call.is_replied:
+            return "Cancelled", ""
+        number = os.urandom(4).hex()
+        add_response_metadata(call, _failure(error, number, policy))
+        if policy.kept is not None:
+            policy.kept[number] = error
+        return "HandlerFailed", f", with the id {number}"
+
+    def _sends_items(self) -> bool:
+        channels = self._method.args_plan.channels
+        return any(each.channel.direction == "tx" for each in channels)
+
+    def _declared_besides(self, error: BaseException) -> str:
+        if self._method.error_type is not None:
+            return show_annotation(self._method.error_type)
+        if not isinstance(error, Exception) or not _may_be_for_the_caller(error):
+            return "no error"
+        ok = show_annotation(self._method.return_type)
+        wanted = _error_type(error).__qualname__
+        return f"no error (write Fallible[{ok}, {wanted}] to send it)"
+
+
+def _failure(error: BaseException, number: str, policy: FailurePolicy) -> Metadata:
+    text = trace = ""
+    if policy.tell != "code":
+        text = f"{type(error).__qualname__}: {text_of(error)}"
+    if policy.tell == "traceback":
+        trace = traceback_of(error)
+    failure = HandlerFailed(text=text, trace=trace, id=number, was_begun=True)
+    return failure_metadata(failure, policy.tell)
+
+
+def _alone(error: BaseException) -> BaseException:
+    """Return what a nursery of the handler's put into a group by itself, or `error`."""
+    alone = error
+    while isinstance(alone, BaseExceptionGroup):
+        first, *more = cast("BaseExceptionGroup[BaseException]", alone).exceptions
+        if more:
+            return cast("BaseException", alone)
+        alone = first
+    return alone
+
+
+def _is_only_reset(error: BaseException) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return cast("ExceptionGroup[Exception]", error).split(TxReset)[1] is None
+    return isinstance(error, TxReset)
+
+
+def _error_type(error: BaseException) -> type[Any]:
+    """Return the type that a method declares to send this error."""
+    sent: object = error.error if isinstance(error, UserError) else error
+    return type(sent)
+
+
+def _may_be_for_the_caller(error: Exception) -> bool:
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, UserError) or package not in _NEVER_DECLARED
+
+
+_NEVER_DECLARED = ("builtins", "roam_trio", "trio")
