@@ -82,7 +82,7 @@ def test_size_counts_the_numbers_of_a_message_at_any_length(
         Ping(0, 2**40),
         Pong(0, 5),
     ],
-    ids=repr,
+    ids=lambda message: type(message).__name__,
 )
 def test_size_is_that_of_the_encoding_whatever_the_kind(message: Message) -> None:
     assert encoded_size(message) == len(b"".join(encode_message(message)))
