@@ -37,6 +37,9 @@ class Limits:
     The number of requests that a peer may have in flight is not among them: the peer is
     told that number, in `ConnectionSettings.max_concurrent_requests`.
 
+    There are more than 15 attributes, as each bound can be set on its own, and one
+    place has them all.
+
     Attributes:
         max_payload: length of the largest payload in either direction, in bytes, on the
             links that `connect` and `serve` make; at most 2**32 - 1. The length prefix

@@ -158,3 +158,95 @@ def test_rooms_of_the_shells_are_imported_by_nobody_else(module: str) -> None:
     shells = {"cli", "demo"}
     if room(module) not in shells and module != f"{PACKAGE}.__main__":
         assert not {room(target) for target in IMPORTS[module]} & shells
+
+
+MOST_ATTRIBUTES = 15
+MOST_METHODS = 25
+
+PLAIN_DATA = ("codegen", f"{PACKAGE}.wire.messages")
+"""What converts source, and what has the fields that the protocol gives it."""
+
+TO_BE_SPLIT = {"ConnectionRun", "Connections", "Resuming", "Session", "StreamLinkTx"}
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    for module, path in MODULES.items():
+        if room(module) not in PLAIN_DATA and module not in PLAIN_DATA:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    yield f"{module}.{node.name}", node
+
+
+def methods_of(cls: ast.ClassDef) -> dict[str, ast.AST]:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name: node for node in cls.body if isinstance(node, functions)}
+
+
+def attributes_of(cls: ast.ClassDef) -> set[str]:
+    """Return the fields, the slots, and what methods assign to `self`."""
+    found = set()
+    for node in cls.body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                if "ClassVar" not in ast.unparse(node.annotation):
+                    found.add(name)
+            case ast.Assign(targets=[ast.Name(id="__slots__")], value=slots):
+                names = ast.literal_eval(slots)
+                found |= {names} if isinstance(names, str) else set(names)
+    for method in methods_of(cls).values():
+        for node in ast.walk(method):
+            match node:
+                case ast.Attribute(ast.Name("self"), name, ast.Store()):
+                    found.add(name)
+    return found
+
+
+def too_large(cls: ast.ClassDef) -> str | None:
+    """Say of what a class has too many; None if its docstring gives the reason."""
+    for kind, count, most in (
+        ("attributes", len(attributes_of(cls)), MOST_ATTRIBUTES),
+        ("methods", len(methods_of(cls)), MOST_METHODS),
+    ):
+        if count > most and f"{kind}, as " not in (ast.get_docstring(cls) or ""):
+            return f"{count} {kind}, at most {most}"
+    return None
+
+
+def test_classes_are_small_or_say_why_they_are_not() -> None:
+    found = {name: problem for name, cls in classes() if (problem := too_large(cls))}
+    assert {
+        name: problem
+        for name, problem in found.items()
+        if name.rpartition(".")[2] not in TO_BE_SPLIT
+    } == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("".join(f"    a{n}: int\n" for n in range(16)), "16 attributes, at most 15"),
+        (f"    __slots__ = {tuple('abcdefghijklmnop')}", "16 attributes, at most 15"),
+        (
+            "    def f(self):\n"
+            + "".join(f"        self.a{n} = {n}\n" for n in range(8))
+            + "    async def g(self):\n"
+            + "".join(f"        self.b{n}: int = {n}\n" for n in range(8)),
+            "16 attributes, at most 15",
+        ),
+        (
+            "".join(f"    async def f{n}(self): ...\n" for n in range(26)),
+            "26 methods, at most 25",
+        ),
+        ("".join(f"    def f{n}(self): ...\n" for n in range(25)), None),
+        ("".join(f"    a{n}: int\n" for n in range(15)), None),
+        (
+            '    """It has many attributes, as many are needed."""\n'
+            + "".join(f"    a{n}: int\n" for n in range(16)),
+            None,
+        ),
+    ],
+)
+def test_what_a_class_has_is_counted(body: str, problem: str | None) -> None:
+    (cls,) = ast.parse(f"class C:\n{body}").body
+    assert isinstance(cls, ast.ClassDef)
+    assert too_large(cls) == problem

@@ -11,7 +11,6 @@ import struct
 from collections.abc import Sequence
 from time import perf_counter
 
-from ..schema import filling
 from ..schema.filling import UNWATCHED, UNWATCHED_SETS
 from ..schema.hashing import has_sets, is_seeded
 from ..schema.shape import (
@@ -42,7 +41,8 @@ from ..schema.shape import (
 )
 from ..schema.sizes import Sizes
 from . import primitives
-from .fixed import fixed_format, runs, unpacker
+from .fixed import fixed_format, runs
+from .names import Names
 from .source import MAX_BLOCKS, Function, Module
 
 __all__ = ["DecoderSource"]
@@ -62,6 +62,7 @@ class DecoderSource:
 
     def __init__(self, module: Module, root: Shape, *, from_bytes: bool) -> None:
         self._module = module
+        self._names = Names(module)
         self._from_bytes = from_bytes
         self._levels = levels(root)
         self._sizes = Sizes(root)
@@ -99,7 +100,7 @@ class DecoderSource:
                 for number, variant in enumerate(variants):
                     with to.block(f"if {index} == {number!r}:"):
                         to.line(f"return {self._record(to, variant.record)}, pos")
-                to.line(self._refuse("variant"))
+                to.line(self._names.refuse("variant"))
 
     # ------------------------------------------------------------ by shape
 
@@ -110,18 +111,18 @@ class DecoderSource:
             return
         match shape:
             case BoolShape():
-                to.line(f"{target} = {self._primitive('BOOL')}[buf[pos]]")
+                to.line(f"{target} = {self._names.primitive('BOOL')}[buf[pos]]")
                 to.line("pos += 1")
             case IntShape():
                 self._integer(to, shape, target)
             case FloatShape():
-                unpack = self._unpacker(fixed_format(shape))
+                unpack = self._names.unpacker(fixed_format(shape))
                 to.line(f"({target},) = {unpack}(buf, pos)")
                 to.line(f"pos += {shape.bits // 8}")
             case StrShape() | CharShape():
                 self._text(to, target)
                 if isinstance(shape, CharShape):
-                    to.line(f"if len({target}) != 1: {self._refuse('char')}")
+                    to.line(f"if len({target}) != 1: {self._names.refuse('char')}")
             case BytesShape(view):
                 self._bytes(to, self._length(to), view, target)
             case UnitShape():
@@ -187,7 +188,7 @@ class DecoderSource:
         length = to.local("end")
         self._varint(to, length, 64)
         to.line(f"{length} += pos")
-        to.line(f"if {length} > size: {self._refuse('the bytes end early')}")
+        to.line(f"if {length} > size: {self._names.refuse('the bytes end early')}")
         return length
 
     def _text(self, to: Function, target: str) -> None:
@@ -212,7 +213,7 @@ class DecoderSource:
         with to.block(f"if {tag} == 1:"):
             self._emit(to, inner, target)
         with to.block("else:"):
-            to.line(f"if {tag}: {self._refuse('option')}")
+            to.line(f"if {tag}: {self._names.refuse('option')}")
             to.line(f"{target} = None")
 
     # ------------------------------------------------------------ collections
@@ -227,7 +228,7 @@ class DecoderSource:
             case ArrayShape(item, length, "bytes" | "memoryview" as python):
                 end = to.local("end")
                 to.line(f"{end} = pos + {length!r}")
-                to.line(f"if {end} > size: {self._refuse('the bytes end early')}")
+                to.line(f"if {end} > size: {self._names.refuse('the bytes end early')}")
                 self._bytes(to, end, python == "memoryview", target)
             case ArrayShape(item, length, python):
                 count = to.local("n")
@@ -254,10 +255,10 @@ class DecoderSource:
 
     def _check_left(self, to: Function, count: str, size: float) -> None:
         if size == 0:
-            to.line(f"{self._primitive('check_zero_sized')}({count})")
+            to.line(f"{self._names.primitive('check_zero_sized')}({count})")
             return
         needed = count if size == 1 else f"{count} * {size!r}"
-        to.line(f"if {needed} > size - pos: {self._refuse('too many items')}")
+        to.line(f"if {needed} > size - pos: {self._names.refuse('too many items')}")
 
     def _items(self, to: Function, item: Shape, count: str, target: str) -> None:
         match item:
@@ -271,7 +272,7 @@ class DecoderSource:
                 to.line(f"{target} = list(buf[pos:pos + {count}])")
                 to.line(f"pos += {count}")
             case BoolShape():
-                flags = self._primitive("BOOL")
+                flags = self._names.primitive("BOOL")
                 each = to.local("item")
                 to.line(
                     f"{target} = [{flags}[{each}] for {each} in buf[pos:pos + {count}]]"
@@ -336,7 +337,7 @@ class DecoderSource:
             return
         few, started = self._watch(to, item, count)
         self._items(to, item, count, target)
-        fill = self._filling(f"fill_{python}")
+        fill = self._names.filling(f"fill_{python}")
         to.line(
             f"{target} = {python}({target}) if {few} else {fill}({target}, {started})"
         )
@@ -360,7 +361,7 @@ class DecoderSource:
             to.line(f"{keys}.append({each_key})")
             self._emit(to, item, each)
             to.line(f"{target}.append({each})")
-        fill = self._filling("fill_dict")
+        fill = self._names.filling("fill_dict")
         to.line(
             f"{target} = dict(zip({keys}, {target})) if {few} "
             f"else {fill}({keys}, {target}, {started})"
@@ -395,25 +396,11 @@ class DecoderSource:
             if len(run) > 1:
                 form = "".join(fixed_format(shapes[index]) for index in run)
                 targets = ", ".join(names[index] for index in run)
-                to.line(f"{targets} = {self._unpacker(form)}(buf, pos)")
+                to.line(f"{targets} = {self._names.unpacker(form)}(buf, pos)")
                 to.line(f"pos += {struct.calcsize(f'<{form}')}")
             else:
                 self._emit(to, shapes[run[0]], names[run[0]])
         return names
-
-    # ------------------------------------------------------------ names
-
-    def _unpacker(self, form: str) -> str:
-        return self._module.bind(f"unpack_{form}", unpacker(form))
-
-    def _primitive(self, name: str) -> str:
-        return self._module.bind(name, getattr(primitives, name))
-
-    def _filling(self, name: str) -> str:
-        return self._module.bind(name, getattr(filling, name))
-
-    def _refuse(self, what: str) -> str:
-        return f"{self._primitive('refuse')}({what!r})"
 
 
 def _zigzag(name: str) -> str:

@@ -40,7 +40,8 @@ from ..schema.shape import (
 )
 from ..schema.sizes import Sizes
 from . import primitives
-from .fixed import fixed_format, packer, runs
+from .fixed import fixed_format, runs
+from .names import Names
 from .source import MAX_BLOCKS, Function, Module
 
 __all__ = ["EncoderSource"]
@@ -53,6 +54,7 @@ class EncoderSource:
 
     def __init__(self, module: Module, root: Shape) -> None:
         self._module = module
+        self._names = Names(module)
         self._levels = levels(root)
         self._sizes = Sizes(root)
         self._functions: dict[str, str] = {}
@@ -100,7 +102,7 @@ class EncoderSource:
             case BytesShape():
                 self._bytes(to, value)
             case UnitShape():
-                to.line(f"if {value} is not None: {self._refuse('unit')}")
+                to.line(f"if {value} is not None: {self._names.refuse('unit')}")
             case ChannelShape(handle=handle):
                 self._check_class(to, handle, value)
             case OptionShape(inner):
@@ -126,7 +128,7 @@ class EncoderSource:
         short."""
         match shape:
             case BoolShape():
-                otherwise = self._refuse("bool")
+                otherwise = self._names.refuse("bool")
                 return (
                     f"{_ONE!r} if {value} is True else "
                     f"{_ZERO!r} if {value} is False else {otherwise}"
@@ -134,15 +136,15 @@ class EncoderSource:
             case IntShape():
                 return self._integer(shape, value)
             case FloatShape(bits):
-                return f"{self._packer('f' if bits == 32 else 'd')}({value})"
+                return f"{self._names.packer('f' if bits == 32 else 'd')}({value})"
             case CharShape():
-                return f"{self._primitive('one_char')}({value})"
+                return f"{self._names.primitive('one_char')}({value})"
             case EnumShape(name, _, members):
-                index = self._indices(f"INDEX_{name}", members)
+                index = self._names.indices(f"INDEX_{name}", members)
                 return f"{index}[id({value})]"
 
     def _integer(self, shape: IntShape, value: str) -> str:
-        byte, zigzag = self._primitive("BYTE"), self._primitive("ZIGZAG")
+        byte, zigzag = self._names.primitive("BYTE"), self._names.primitive("ZIGZAG")
         # Two comparisons take less time than a chain of two.
         match shape:
             case IntShape(_, 8, False):
@@ -153,7 +155,7 @@ class EncoderSource:
                 short = f"{byte}[{value}] if {value} >= 0 and {value} < 128"
             case _:
                 short = f"{zigzag}[{value}] if {value} >= -64 and {value} < 64"
-        write = self._writer(shape)
+        write = self._names.writer(shape)
         name, writer = f"write_other_{shape.name}", primitives.OTHER_WRITERS[shape.name]
         # The class goes first, for only an `int` is sure to compare like one.
         return (
@@ -165,22 +167,23 @@ class EncoderSource:
         data, length = to.local("data"), to.local("n")
         to.line(f"{data} = {self._module.bind('utf8', str.encode)}({value})")
         to.line(f"{length} = len({data})")
+        byte, prefixed = map(self._names.primitive, ("BYTE", "length_prefixed"))
         to.line(
-            f"append({self._primitive('BYTE')}[{length}] + {data} if {length} < 128 "
-            f"else {self._primitive('length_prefixed')}({data}))"
+            f"append({byte}[{length}] + {data} if {length} < 128 "
+            f"else {prefixed}({data}))"
         )
 
     def _bytes(self, to: Function, value: str) -> None:
         data, length = to.local("data"), to.local("n")
-        as_bytes = self._primitive("as_bytes")
+        as_bytes = self._names.primitive("as_bytes")
         to.line(
             f"{data} = {value} if {value}.__class__ is bytes else {as_bytes}({value})"
         )
         to.line(f"{length} = len({data})")
         with to.block(f"if {length} < 128:"):
-            to.line(f"append({self._primitive('BYTE')}[{length}] + {data})")
+            to.line(f"append({self._names.primitive('BYTE')}[{length}] + {data})")
         with to.block("else:"):
-            to.line(f"append({self._count(length)})")
+            to.line(f"append({self._names.written_length(length)})")
             to.line(f"append({data})")
 
     def _option(self, to: Function, inner: Shape, value: str) -> None:
@@ -210,7 +213,7 @@ class EncoderSource:
                 self._byte_array(to, length, value)
             case ArrayShape(item, length, python):
                 self._as_kind(to, python, "as_sequence", value)
-                wrong = self._refuse("length")
+                wrong = self._names.refuse("length")
                 to.line(f"if len({value}) != {length!r}: {wrong}")
                 self._items(to, item, value)
             case ListShape(item, python):
@@ -233,22 +236,21 @@ class EncoderSource:
 
     def _byte_array(self, to: Function, length: int, value: str) -> None:
         data = to.local("data")
-        as_bytes = self._primitive("as_bytes")
+        as_bytes = self._names.primitive("as_bytes")
         to.line(
             f"{data} = {value} if {value}.__class__ is bytes else {as_bytes}({value})"
         )
-        to.line(f"if len({data}) != {length!r}: {self._refuse('length')}")
+        to.line(f"if len({data}) != {length!r}: {self._names.refuse('length')}")
         to.line(f"append({data})")
 
     def _counted(self, to: Function, value: str, size: float) -> None:
         length = to.local("n")
         to.line(f"{length} = len({value})")
         if size == 0:
-            to.line(f"{self._primitive('check_zero_sized')}({length})")
-        byte = self._primitive("BYTE")
-        to.line(
-            f"append({byte}[{length}] if {length} < 128 else {self._count(length)})"
-        )
+            to.line(f"{self._names.primitive('check_zero_sized')}({length})")
+        byte = self._names.primitive("BYTE")
+        long = self._names.written_length(length)
+        to.line(f"append({byte}[{length}] if {length} < 128 else {long})")
 
     def _items(self, to: Function, item: Shape, value: str) -> None:
         match item:
@@ -262,10 +264,10 @@ class EncoderSource:
                 each, short = to.local("item"), to.local("short")
                 encoded = self._expression(item, each)
                 small = "small_signed_numbers" if item.signed else "small_numbers"
-                small, block = self._primitive(small), to.local("block")
+                small, block = self._names.primitive(small), to.local("block")
                 to.line(f"{short} = {small}({value})")
                 to.line(f"if {short} is not None: append({short})")
-                blocks = self._primitive("blocks")
+                blocks = self._names.primitive("blocks")
                 with to.block("else:"), to.block(f"for {block} in {blocks}({value}):"):
                     # Of many, a few large ones do not make all slow.
                     again = f"{small}({block}) if {block} is not {value} else None"
@@ -293,7 +295,7 @@ class EncoderSource:
     # ------------------------------------------------------------ composites
 
     def _tuple(self, to: Function, shape: TupleShape, value: str) -> None:
-        check = self._primitive("check_instance")
+        check = self._names.primitive("check_instance")
         to.line(f"if {value}.__class__ is not tuple: {check}({value}, tuple)")
         labels = shape.labels or ["item"] * len(shape.items)
         names = [to.local(label) for label in labels]
@@ -312,7 +314,7 @@ class EncoderSource:
             if len(run) > 1:
                 form = "".join(fixed_format(shapes[index]) for index in run)
                 members = ", ".join(values[index] for index in run)
-                to.line(f"append({self._packer(form)}({members}))")
+                to.line(f"append({self._names.packer(form)}({members}))")
             else:
                 self._emit(to, shapes[run[0]], self._variable(to, values[run[0]]))
 
@@ -329,7 +331,7 @@ class EncoderSource:
             variant.record.cls: index for index, variant in enumerate(shape.variants)
         }
         table = self._module.bind(f"INDEX_{shape.name}", classes)
-        nearest = self._primitive("index_by_class")
+        nearest = self._names.primitive("index_by_class")
         index = to.local("index")
         to.line(f"{index} = {table}.get({value}.__class__)")
         to.line(f"if {index} is None: {index} = {nearest}({value}, {table})")
@@ -340,39 +342,18 @@ class EncoderSource:
                 self._record(to, variant.record, value)
                 to.line("return")
 
-    # ------------------------------------------------------------ names
+    # ------------------------------------------------------------ checks
 
     def _check_class(self, to: Function, cls: type[Any], value: str) -> None:
         name = self._module.bind(cls.__name__, cls)
-        check = self._primitive("check_instance")
+        check = self._names.primitive("check_instance")
         to.line(f"if {value}.__class__ is not {name}: {check}({value}, {name})")
 
     def _check_record(self, to: Function, record: Record, value: str) -> None:
         name = self._module.bind(record.cls.__name__, record.cls)
-        check = self._primitive("check_record")
+        check = self._names.primitive("check_record")
         to.line(f"if {value}.__class__ is not {name}: {check}({value}, {name})")
 
     def _as_kind(self, to: Function, first: str, convert: str, value: str) -> None:
-        as_kind = self._primitive(convert)
+        as_kind = self._names.primitive(convert)
         to.line(f"if {value}.__class__ is not {first}: {value} = {as_kind}({value})")
-
-    def _primitive(self, name: str) -> str:
-        return self._module.bind(name, getattr(primitives, name))
-
-    def _packer(self, form: str) -> str:
-        return self._module.bind(f"pack_{form}", packer(form))
-
-    def _refuse(self, what: str) -> str:
-        return f"{self._primitive('refuse')}({what!r})"
-
-    def _writer(self, shape: IntShape) -> str:
-        return self._module.bind(f"write_{shape.name}", primitives.WRITERS[shape.name])
-
-    def _count(self, length: str) -> str:
-        write = self._module.bind("write_usize", primitives.WRITERS["usize"])
-        return f"{write}({length})"
-
-    def _indices(self, hint: str, members: Sequence[object]) -> str:
-        write = primitives.WRITERS["u32"]
-        table = {id(member): write(index) for index, member in enumerate(members)}
-        return self._module.bind(hint, table)
