@@ -1,20 +1,28 @@
 """The interface of conduits: messages on a link.
 
 A conduit encodes messages into payloads and decodes payloads into messages; a session
-is its only caller. It sends through permits, as a link does. `BareConduit` adds
-nothing else; other conduits may number, acknowledge and replay what they carry.
+is its only caller. It sends through permits, as a link does.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NoReturn,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+)
 
 import trio
 
+from ..errors import ConduitError, DecodeError
 from ..links.base import Link, RxStatistics, TxStatistics
 from ..wire.messages import Message
 
@@ -22,15 +30,36 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
+    "Carrier",
     "Conduit",
     "ConduitAcceptor",
     "ConduitRx",
     "ConduitTx",
     "ConduitTxPermit",
     "DynConduitTx",
+    "Source",
 ]
 
 M = TypeVar("M")
+
+
+class Carrier(Protocol):
+    """The part of a sending half that takes what is encoded; see `LinkTx`."""
+
+    @property
+    def is_full(self) -> bool: ...
+    def send_nowait(self, payload: Any, /) -> None: ...
+    def cork(self) -> None: ...
+    def uncork(self, *, prompt: bool = False) -> None: ...
+    async def pump(self) -> None: ...
+    def defer_pump(self, start: Callable[[], None]) -> bool: ...
+
+
+class Source(Protocol):
+    """The part of a receiving half that has what is not decoded yet; see `LinkRx`."""
+
+    async def recv(self) -> Any: ...
+    def recv_batch(self) -> Awaitable[Iterable[Any]]: ...
 
 
 class ConduitTxPermit(ABC, Generic[M]):
@@ -86,8 +115,28 @@ class ConduitTx(ABC, Generic[M]):
         conduit has ended, because sending then fails at once.
         """
 
+    @property
+    def is_full(self) -> bool:
+        """True if `has_room` is False."""
+        return not self.has_room()
+
+    @property
+    def encode(self) -> Callable[[M], Any]:
+        """Encodes a message for the `carrier`.
+
+        ``tx.carrier.send_nowait(tx.encode(message))`` is `send_nowait`, for a session,
+        which sends very often: a conduit that only hands on is not gone through.
+        Unless overridden, the message itself is what this conduit carries.
+        """
+        return _as_it_is
+
+    @property
+    def carrier(self) -> Carrier:
+        """The object that carries what is encoded; this one, unless overridden."""
+        return self
+
     def send_nowait(self, message: M) -> None:
-        """Reserve and send in one step, after `has_room` has returned True.
+        """Reserve and send in one step, after `is_full` was False.
 
         Raises:
             trio.WouldBlock: there is no room now.
@@ -164,6 +213,29 @@ class ConduitRx(ABC, Generic[M]):
         first = await self.recv()
         return () if first is None else self._with_the_others(first)
 
+    @property
+    def source(self) -> Source:
+        """The object that receives what is not decoded yet.
+
+        ``rx.decode`` of each in ``await rx.source.recv_batch()`` is `recv_batch`, for a
+        session; what cannot be decoded goes to `refuse`. Unless overridden, this object
+        receives, and what it receives is decoded already.
+        """
+        return self
+
+    @property
+    def decode(self) -> Callable[[Any], M]:
+        """Decodes what the `source` has received; raises DecodeError."""
+        return _as_it_is
+
+    def refuse(self, payload: Any, error: DecodeError) -> NoReturn:
+        """Raise the error for a payload that cannot be decoded.
+
+        Raises:
+            ConduitError: what came is not a message.
+        """
+        raise ConduitError(f"what came is not a message: {error}") from error
+
     def _with_the_others(self, first: M) -> Iterator[M]:
         yield first
         with suppress(trio.WouldBlock):
@@ -209,3 +281,7 @@ class ConduitAcceptor(ABC, Generic[M]):
 
 DynConduitTx: TypeAlias = ConduitTx[Message]
 """The sending half of any conduit of messages."""
+
+
+def _as_it_is(message: Any) -> Any:
+    return message

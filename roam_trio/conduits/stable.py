@@ -1,24 +1,23 @@
-"""The stable conduit: messages that survive the loss of a link."""
+"""The stable conduit: messages that survive the loss of a link (`stable`)."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ..errors import DecodeError, StableConduitError
-from ..links.base import Link, RxStatistics
+from ..links.base import Link
 from ..links.resuming.acceptor import ResumingAcceptor
 from ..links.resuming.keys import KeyRing
 from ..links.resuming.limits import DEFAULT_STABLE_LIMITS, StableLimits
 from ..links.resuming.resuming import (
     Resuming,
-    ResumingRx,
     ResumingTx,
     StableTxStatistics,
 )
 from ..links.resuming.source import LinkSource
 from ..wire.family import MsgFamily
-from .bare import BareConduitPermit, BareConduitTx
-from .base import Conduit, ConduitAcceptor, ConduitRx
+from .base import Conduit, ConduitAcceptor
+from .on_link import LinkConduitPermit, LinkConduitRx, LinkConduitTx
 
 __all__ = [
     "StableConduit",
@@ -91,71 +90,34 @@ class StableConduit(Conduit[M]):
         )
 
 
-class StableConduitTx(BareConduitTx[M]):
+class StableConduitTx(LinkConduitTx[M]):
     """The sending half: as that of a bare conduit, over a sequence of links."""
-
-    __slots__ = ("_resuming",)
-
-    def __init__(self, tx: ResumingTx, family: MsgFamily[M]) -> None:
-        super().__init__(tx, family)
-        self._resuming = tx
-
-    async def reserve(self) -> StableConduitPermit[M]:
-        return StableConduitPermit(await self._tx.reserve(), self._encode)
-
-    def reserve_nowait(self) -> StableConduitPermit[M]:
-        return StableConduitPermit(self._tx.reserve_nowait(), self._encode)
-
-    def doubt(self) -> bool:
-        return self._resuming.doubt()
-
-    def statistics(self) -> StableTxStatistics:
-        return self._resuming.statistics()
-
-    def __repr__(self) -> str:
-        return f"<StableConduitTx on {self._tx!r}>"
-
-
-class StableConduitPermit(BareConduitPermit[M]):
-    """The right to send one message; it remains valid when the link changes."""
 
     __slots__ = ()
 
+    carrier: ResumingTx
 
-class StableConduitRx(ConduitRx[M]):
+    def doubt(self) -> bool:
+        return self.carrier.doubt()
+
+    def statistics(self) -> StableTxStatistics:
+        return self.carrier.statistics()
+
+
+StableConduitPermit = LinkConduitPermit
+"""Room for one message, by the name that other implementations use."""
+
+
+class StableConduitRx(LinkConduitRx[M]):
     """The receiving half of a stable conduit."""
 
-    __slots__ = ("_decode", "_rx")
+    __slots__ = ()
 
-    def __init__(self, rx: ResumingRx, family: MsgFamily[M]) -> None:
-        self._rx = rx
-        self._decode = family.decode
-
-    async def recv(self) -> M | None:
-        body = await self._rx.recv()
-        return None if body is None else self._message(body)
-
-    def recv_nowait(self) -> M | None:
-        body = self._rx.recv_nowait()
-        return None if body is None else self._message(body)
-
-    def _message(self, body: bytes | memoryview) -> M:
-        try:
-            return self._decode(body)
-        except DecodeError as exc:
-            raise StableConduitError(
-                f"a frame with {len(body)} bytes after its header holds no message: "
-                f"{exc}"
-            ) from exc
-
-    def statistics(self) -> RxStatistics:
-        return self._rx.statistics()
-
-    async def close(self) -> None:
-        await self._rx.close()
-
-    def __repr__(self) -> str:
-        return f"<StableConduitRx on {self._rx!r}>"
+    def refuse(self, payload: bytes | memoryview, error: DecodeError) -> NoReturn:
+        raise StableConduitError(
+            f"a frame with {len(payload)} bytes after its header holds no message: "
+            f"{error}"
+        ) from error
 
 
 class StableConduitAcceptor(ConduitAcceptor[M]):

@@ -197,8 +197,17 @@ class LinkTx(ABC):
         True also when the link has ended, as sending then fails at once.
         """
 
+    @property
+    def is_full(self) -> bool:
+        """True if `has_room` is False.
+
+        A link may keep it as an attribute, for senders that look at it before each
+        payload: that costs no call.
+        """
+        return not self.has_room()
+
     def send_nowait(self, pieces: Sequence[Buffer]) -> None:
-        """Reserve and send in one, for a sender that has asked `has_room`.
+        """Reserve and send in one, for a sender that has looked at `is_full`.
 
         Raises:
             trio.WouldBlock: there is no room now.

@@ -166,7 +166,7 @@ class SocketTransport(ByteTransport):
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self._drained = False
+        self._drained = True  # most likely, whoever speaks first has not spoken yet
         self._sending_ended = False
         self._receiving_ended = False
 

@@ -25,8 +25,15 @@ __all__ = ["AdmittedPermit", "AdmittedSlot", "AdmittingTx"]
 class AdmittingTx(LinkTx):
     """A sending half that serves those who reserve in order of their coming.
 
-    A subclass says whether there is room, and calls `_admit` whenever room came. So
-    nobody waits while there is any.
+    A subclass says whether there is room, and calls `_admit` whenever room came while
+    it `is_full`. So nobody waits while there is any.
+    """
+
+    is_full = False
+    """True if there is no room for another payload now.
+
+    Kept up to date by whatever takes room or gives it, since senders look at it before
+    every payload. False when this half has ended.
     """
 
     def __init__(self) -> None:
@@ -62,6 +69,7 @@ class AdmittingTx(LinkTx):
         if not self._has_room():
             # Whoever wakes us has counted our permit already: between there and here
             # nobody can take it, and a cancellation can no longer reach us.
+            self.is_full = True
             await self._waiting.park()
             try:
                 self._refuse_if_ended()
@@ -70,6 +78,7 @@ class AdmittingTx(LinkTx):
                 raise
         else:
             self._permits += 1
+            self.is_full = not self._has_room()
         return self._new_permit()
 
     def reserve_nowait(self) -> LinkTxPermit:
@@ -77,23 +86,29 @@ class AdmittingTx(LinkTx):
         if not self._has_room():
             raise trio.WouldBlock
         self._permits += 1
+        self.is_full = not self._has_room()
         return self._new_permit()
 
     def has_room(self) -> bool:
-        return self._has_room() or self._ending is not None
+        return not self.is_full
 
     def send_nowait(self, pieces: Sequence[Buffer]) -> None:
         if self._ending is not None:
             raise self._ending.as_error()
-        if not self._has_room():
+        if self.is_full:
             raise trio.WouldBlock
         self._publish(pieces)
+        if not self._has_room():
+            self.is_full = self._ending is None
 
     def _admit(self) -> None:
-        """Wake those who wait, as far as there is room."""
-        while self._waiting and self._has_room():
+        """See whether there is room now; wake those who wait, as far as there is."""
+        while has_room := self._has_room():
+            if not self._waiting:
+                break
             self._permits += 1
             self._waiting.unpark()
+        self.is_full = not has_room and self._ending is None
 
     # ------------------------------------------------ permits and slots
 
@@ -105,8 +120,7 @@ class AdmittingTx(LinkTx):
                 raise self._ending.as_error()
             self._publish(pieces)
         finally:
-            if self._waiting:
-                self._admit()
+            self._admit()
 
     def give_back_permit(self) -> None:
         """Take a permit back that was not used."""
@@ -130,6 +144,7 @@ class AdmittingTx(LinkTx):
         if cause is not None:
             strip_tracebacks(cause)  # in whose frames is the link
         self._ending = _Ending(error, why, cause)
+        self.is_full = False  # senders find out at once
         self._permits += len(self._waiting)  # they give them back as they are refused
         self._waiting.unpark_all()
 

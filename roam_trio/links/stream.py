@@ -243,7 +243,7 @@ class StreamLinkTx(AdmittingTx):
         self._written_size = size
         self._room_up_to_payloads = payloads + self._limits.max_unsent_payloads
         self._room_up_to_size = size + self._limits.max_unsent_bytes
-        if self._waiting:
+        if self.is_full:
             self._admit()
 
     # ------------------------------------------------ carrying

@@ -87,7 +87,8 @@ class Dispatcher:
         if received is not None:
             call, reply, decode, encode_ok = received
         try:
-            args = decode(joined(call.args))
+            encoded = call.args  # in one piece, unless a proxy in this process made it
+            args = decode(joined(encoded) if isinstance(encoded, list) else encoded)
         except DecodeError as error:
             logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
             return send_reply(reply, INVALID_PAYLOAD)

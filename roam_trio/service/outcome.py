@@ -31,7 +31,9 @@ def result_of(
         RoamError: what the response says instead of a result.
     """
     try:
-        ret = joined(response.ret)
+        ret = response.ret
+        if isinstance(ret, list):
+            ret = joined(ret)
         if ret[:1] == OK:
             return method.result_plan.ok.decode(ret, 1)
         kind, value = (method.columns or method.result_plan).decode(ret)

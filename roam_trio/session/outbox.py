@@ -59,6 +59,9 @@ class Outbox:
         most_bytes: int = DEFAULT_LIMITS.unsent_reply_bytes,
     ) -> None:
         self._tx = tx
+        self._encode = tx.encode
+        self.carrier = tx.carrier
+        """What carries the messages, once encoded; see `ConduitTx.carrier`."""
         self._most_kept = most_kept
         self._most_bytes = most_bytes
         self.fail = fail
@@ -69,7 +72,7 @@ class Outbox:
 
     def has_room(self) -> bool:
         """Return True if a message could be sent now, and nothing has to go first."""
-        return not self._kept and self._tx.has_room()
+        return not (self._kept or self.carrier.is_full)
 
     def send_nowait(self, message: Message) -> None:
         """Send `message`; only right after `has_room` has said yes.
@@ -78,7 +81,7 @@ class Outbox:
             RoamTrioError: it cannot be sent.
         """
         try:
-            self._tx.send_nowait(message)
+            self.carrier.send_nowait(self._encode(message))
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:

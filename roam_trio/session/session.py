@@ -312,7 +312,7 @@ class Session:
                     # soon.
                     context.run(nursery.start_soon, self._pump)
 
-                if not self._tx.defer_pump(start_pump):
+                if not self._outbox.carrier.defer_pump(start_pump):
                     start_pump()
                 try:
                     await self._set_up_and_read(task_status)
@@ -376,7 +376,7 @@ class Session:
         seconds = self._limits.handshake_seconds
         handshake, self._handshake = self._handshake, None
         assert handshake is not None, "a session runs once"
-        self._tx.uncork(prompt=True)
+        self._outbox.carrier.uncork(prompt=True)
         with trio.move_on_after(seconds) as self._working:
             return await handshake(self._tx, self._rx)
         self._peer_is_silent = True
@@ -390,7 +390,7 @@ class Session:
         # ends it within its bound.
         with trio.CancelScope(shield=True) as self._pumping:
             try:
-                await self._tx.pump()
+                await self._outbox.carrier.pump()
             except (LinkError, ConduitError) as error:
                 self._end(error)
 
@@ -411,9 +411,10 @@ class Session:
 
     async def _read(self) -> None:
         self._is_reading = True
+        source, decode = self._rx.source, self._rx.decode
         try:
             while self._ended_because is None:
-                self._dispatch_all(await self._rx.recv_batch())
+                self._dispatch_all(await source.recv_batch(), decode)
         except RoamTrioError as error:
             self._end(error)
         finally:
@@ -422,7 +423,9 @@ class Session:
             self._end(SessionError("the session was cancelled"))
             self._is_reading = False
 
-    def _dispatch_all(self, messages: Iterable[Message]) -> None:
+    def _dispatch_all(
+        self, payloads: Iterable[Any], decode: Callable[[Any], Message]
+    ) -> None:
         """Dispatch what one read of the link has brought, and write what that commits.
 
         A request or a response that came alone sets off one message, most likely:
@@ -431,9 +434,14 @@ class Session:
         runs = self._runs
         number, message = 0, None
         self._last_message = None
-        self._tx.cork()
+        carrier = self._outbox.carrier
+        carrier.cork()
         try:
-            for number, message in enumerate(messages, 1):  # noqa: B007
+            for number, payload in enumerate(payloads, 1):  # noqa: B007
+                try:
+                    message = decode(payload)
+                except DecodeError as error:
+                    self._rx.refuse(payload, error)
                 act = ON_MESSAGE.get(type(message))
                 run = runs.get(message.connection_id)
                 if act is not None and run is not None:
@@ -444,7 +452,7 @@ class Session:
                     return
         finally:
             alone = number == 1 and type(message) in _ANSWERED_BY_ONE
-            self._tx.uncork(prompt=alone)
+            carrier.uncork(prompt=alone)
             self._last_message = message
         if not number:
             self._peer_has_left = True

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -153,7 +153,7 @@ class Resuming:
         line = self.line
         if line is None:
             return
-        if replay.backlog == 1 and line.tx.has_room():
+        if replay.backlog == 1 and not line.tx.is_full:
             try:
                 line.tx.send_nowait(exchange.next_frame())
             except (LinkError, PayloadTooLarge) as error:
@@ -546,7 +546,7 @@ class ResumingTx(AdmittingTx):
 
     def was_acknowledged(self) -> None:
         """There may be room now; called after every frame that has come."""
-        if self._waiting:
+        if self.is_full:
             self._admit()
 
     def end(
@@ -699,6 +699,20 @@ class ResumingRx:
                 if message is not None:
                     return message
         return None
+
+    async def recv_batch(self) -> Iterable[bytes | memoryview]:
+        """See `LinkRx.recv_batch`. All but the first are received as they are taken
+        out, which raises what `recv` would have."""
+        first = await self.recv()
+        return () if first is None else self._with_the_others(first)
+
+    def _with_the_others(
+        self, first: bytes | memoryview
+    ) -> Iterator[bytes | memoryview]:
+        yield first
+        with suppress(trio.WouldBlock):
+            while (message := self.recv_nowait()) is not None:
+                yield message
 
     def _is_at_end_or_raises(self) -> bool:
         life = self._life

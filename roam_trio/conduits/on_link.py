@@ -1,0 +1,165 @@
+"""Messages on a link: what every conduit of this package is.
+
+A message is encoded into a payload of the link, and a payload is decoded into a
+message; nothing is added (`conduit.typeplan`). What makes the difference between
+conduits is the link: a plain one for `BareConduit`, and one that outlives its links
+for `StableConduit`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from ..errors import DecodeError
+from ..links.base import LinkTx, LinkTxPermit, RxStatistics, TxStatistics
+from ..wire.family import MsgFamily
+from .base import ConduitRx, ConduitTx, ConduitTxPermit
+
+__all__ = ["LinkConduitPermit", "LinkConduitRx", "LinkConduitTx", "PayloadRx"]
+
+M = TypeVar("M")
+
+
+class PayloadRx(Protocol):
+    """The receiving half of a link, as a conduit uses it; see `LinkRx`."""
+
+    async def recv(self) -> bytes | memoryview | None: ...
+    def recv_nowait(self) -> bytes | memoryview | None: ...
+    def recv_batch(self) -> Awaitable[Iterable[bytes | memoryview]]: ...
+    def statistics(self) -> RxStatistics: ...
+    async def close(self) -> None: ...
+
+
+class LinkConduitPermit(ConduitTxPermit[M]):
+    """Room for one message; good also when the link is another by then."""
+
+    __slots__ = ("_encode", "_permit")
+
+    def __init__(
+        self,
+        permit: LinkTxPermit,
+        encode: Callable[[M], list[bytes | memoryview]],
+    ) -> None:
+        self._permit = permit
+        self._encode = encode
+
+    def send(self, message: M) -> None:
+        """Use the permit up: encode `message` and commit it; see `ConduitTxPermit`.
+
+        Encoding happens here, after the wait for room (`zerocopy.send.lifetime`). What
+        the codec raises is passed on; the permit is given back then.
+        """
+        try:
+            pieces = self._encode(message)
+        except BaseException:
+            self._permit.release()
+            raise
+        self._permit.send(pieces)
+
+    def release(self) -> None:
+        self._permit.release()
+
+
+class LinkConduitTx(ConduitTx[M]):
+    """The sending half: encodes messages for the sending half of a link.
+
+    Args:
+        tx: the sending half of the link; it is taken over.
+        family: the type of the messages and its codec.
+    """
+
+    __slots__ = ("carrier", "encode")
+
+    carrier: LinkTx
+    encode: Callable[[M], list[bytes | memoryview]]
+
+    def __init__(self, tx: LinkTx, family: MsgFamily[M]) -> None:
+        self.carrier = tx
+        self.encode = family.encode
+
+    async def reserve(self) -> LinkConduitPermit[M]:
+        return LinkConduitPermit(await self.carrier.reserve(), self.encode)
+
+    def reserve_nowait(self) -> LinkConduitPermit[M]:
+        return LinkConduitPermit(self.carrier.reserve_nowait(), self.encode)
+
+    def has_room(self) -> bool:
+        return self.carrier.has_room()
+
+    def send_nowait(self, message: M) -> None:
+        self.carrier.send_nowait(self.encode(message))
+
+    def cork(self) -> None:
+        self.carrier.cork()
+
+    def uncork(self, *, prompt: bool = False) -> None:
+        self.carrier.uncork(prompt=prompt)
+
+    def statistics(self) -> TxStatistics:
+        return self.carrier.statistics()
+
+    # Not a coroutine that waits for the link's: its frame would be gone through each
+    # time the link's runs.
+    def pump(self) -> Coroutine[Any, Any, None]:
+        return self.carrier.pump()
+
+    def defer_pump(self, start: Callable[[], None]) -> bool:
+        return self.carrier.defer_pump(start)
+
+    async def close(self) -> None:
+        await self.carrier.close()
+
+    async def abort(self) -> None:
+        await self.carrier.abort()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.carrier!r}>"
+
+
+class LinkConduitRx(ConduitRx[M]):
+    """The receiving half: decodes what the receiving half of a link has received.
+
+    Args:
+        rx: the receiving half of the link; it is taken over.
+        family: the type of the messages and its codec.
+    """
+
+    __slots__ = ("decode", "source")
+
+    source: PayloadRx
+    decode: Callable[[bytes | memoryview], M]
+
+    def __init__(self, rx: PayloadRx, family: MsgFamily[M]) -> None:
+        self.source = rx
+        self.decode = family.decode
+
+    async def recv(self) -> M | None:
+        payload = await self.source.recv()
+        return None if payload is None else self._message(payload)
+
+    def recv_nowait(self) -> M | None:
+        payload = self.source.recv_nowait()
+        return None if payload is None else self._message(payload)
+
+    async def recv_batch(self) -> Iterable[M]:
+        return map(self._message, await self.source.recv_batch())
+
+    def _message(self, payload: bytes | memoryview) -> M:
+        try:
+            return self.decode(payload)
+        except DecodeError as error:
+            self.refuse(payload, error)
+
+    @abstractmethod
+    def refuse(self, payload: bytes | memoryview, error: DecodeError) -> NoReturn: ...
+
+    def statistics(self) -> RxStatistics:
+        return self.source.statistics()
+
+    async def close(self) -> None:
+        await self.source.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.source!r}>"
