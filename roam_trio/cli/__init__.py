@@ -1,5 +1,5 @@
 """The command line, ``python -m roam_trio``. It needs the extra ``cli``.
 
-Nothing outside of this package imports it, so that whoever embeds roam_trio needs
-neither typer nor rich.
+No other module of roam_trio imports this package, so that programs that use roam_trio
+need neither typer nor rich.
 """

@@ -1,4 +1,4 @@
-"""The commands, as typer has them."""
+"""The commands, for typer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .until_signal import run_until_signal
 __all__ = ["app"]
 
 SHIPPED_ROUNDS = 200
-"""The shipped texts are short: streamed once they would be over before one looks."""
+"""Number of times to stream the shipped texts, which are short."""
 
 app = typer.Typer(
     name="python -m roam_trio",
     help="RPC with typed calls and channels for trio.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # it takes what is in brackets, as in #[roam::service], away
+    rich_markup_mode=None,  # it would remove text in brackets, as in #[roam::service]
     pretty_exceptions_enable=False,
 )
 
@@ -56,7 +56,7 @@ def demo(
     calls: Annotated[
         int,
         typer.Option(
-            min=1, help="How many calls to make one at a time, and side by side."
+            min=1, help="Number of calls to make one at a time, and concurrently."
         ),
     ] = 6000,
 ) -> None:
@@ -77,7 +77,7 @@ def demo(
 
 
 async def _perform(plan: Plan) -> int:
-    """Do what is planned, show it, and return the exit code."""
+    """Run the demo, show it, and return the exit code."""
     output = Output()
     try:
         with display_on(output) as display:
@@ -95,7 +95,7 @@ def demo_server() -> None:
 
 
 def _fail(error: DemoError) -> int:
-    """Say what went wrong, in one line, and return the exit code for it."""
+    """Print an error in one line, and return its exit code."""
     typer.echo(f"roam_trio demo: {error}", err=True)
     return error.exit_code
 
@@ -106,7 +106,7 @@ _OutputFile = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write it. Default: standard output.",
+        help="File to write to. Default: standard output.",
         show_default=False,
     ),
 ]

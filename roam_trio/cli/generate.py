@@ -20,14 +20,14 @@ GRAMMAR = ("tree_sitter", "tree_sitter_rust")
 
 
 class GenerateError(Exception):
-    """Nothing could be generated. Its text says why, and how to put it right."""
+    """Nothing could be generated. The text has the reason and a remedy."""
 
 
 def rust_of(specifications: list[str]) -> str:
     """Return the Rust source of services, each given as ``module:Service``.
 
     Raises:
-        GenerateError: one is not to be found, or has no counterpart in Rust.
+        GenerateError: a service cannot be found, or has no counterpart in Rust.
     """
     services = list(map(_service, specifications))
     try:
@@ -81,7 +81,7 @@ def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # One that the module itself asks for is a fault of the module's.
+        # A missing module that the module itself imports is a fault of the module.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise GenerateError(
@@ -96,7 +96,7 @@ def deliver(text: str, output: Path | None) -> None:
         GenerateError: the file cannot be written.
     """
     if output is None:
-        typer.echo(text.encode(), nl=False)  # whatever the terminal would have
+        typer.echo(text.encode(), nl=False)  # regardless of the terminal's encoding
         return
     try:
         output.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""Run a trio program until it is done or is told to stop."""
+"""Run a trio program until it finishes or a signal stops it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def run_until_signal(main: Callable[[], Awaitable[int]]) -> int:
     """Run `main`, and cancel it on Control-C or SIGTERM.
 
-    Being cancelled, unlike `KeyboardInterrupt`, can strike only where `main` waits, so
-    that everything is cleaned up in order.
+    Unlike `KeyboardInterrupt`, cancellation occurs only where `main` waits, so that
+    cleanup is orderly.
 
     Returns:
-        What `main` returns; if a signal has stopped it, 128 and the signal's number,
-        as shells have it.
+        The result of `main`; if a signal has stopped it, 128 plus the number of the
+        signal, as in shells.
     """
     try:
         return trio.run(_Stoppable().run, main)
-    except KeyboardInterrupt:  # before or after trio was listening for signals
+    except KeyboardInterrupt:  # before or after trio listened for signals
         return 128 + signal.SIGINT
 
 
@@ -45,7 +45,7 @@ class _Stoppable:
         except ExceptionGroup:
             if self._signal is None:
                 raise
-            # Who asked to stop does not ask what else would have gone wrong.
+            # After a request to stop, ignore further errors.
         return self._returned if self._signal is None else 128 + self._signal
 
     async def _stop(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

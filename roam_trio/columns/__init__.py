@@ -7,9 +7,9 @@ encoding of its arguments and its result if `method_columns` returns one. Its us
     dispatcher   `MethodColumns.receive` takes a request that knows of columns
     proxy        `is_marked` tells arguments that only the next peer can read
 
-None of them knows what the bytes are, or how two peers agree. An encoding with these
-four functions can take the place of columns. Behind the door, `method` does what they
-say, `entry` is what peers say of it in metadata, `plan` encodes and decodes.
+None of them depends on the bytes or on the negotiation. Another encoding with these
+four functions could replace columns. `method` implements them, `entry` defines the
+metadata entry with which peers negotiate, and `plan` encodes and decodes.
 """
 
 from .entry import is_marked

@@ -153,8 +153,8 @@ class Numbers(Column):
 
     def take(self, values: Values) -> Any:
         for size, form in self._forms.items():
-            # Skip widths that the last failed value excludes: large numbers rarely come
-            # alone.
+            # Skip the widths that the first number exceeds: it is quicker than a pack
+            # that fails.
             if values and abs(index(values[0])) >> size * 8:
                 continue
             with suppress(struct.error):

@@ -44,11 +44,11 @@ _RESULT_IN_COLUMNS = b"\x02"
 
 
 class Received(NamedTuple):
-    """What a handler is to use for a request that knows of columns.
+    """The request, reply and codec that a handler uses for a request with the entry.
 
     Attributes:
-        call: the request as its sender's user has sent it.
-        reply: where the response goes.
+        call: the request as the user of its sender has made it.
+        reply: sends the response.
         decode: decodes the arguments.
         encode_ok: encodes the result.
     """
@@ -88,12 +88,12 @@ class MethodColumns:
         """Make a call; see `Caller.call`.
 
         Args:
-            caller: makes it.
-            method_id: the method's identity.
+            caller: makes the call.
+            method_id: the id of the method.
             args: its arguments.
-            metadata: goes with the request.
-            readers: the methods whose arguments the peer is known to read in columns;
-                this one is added or taken out as its answer says.
+            metadata: metadata of the request.
+            readers: the methods whose arguments the peer reads in columns; the
+                response adds this method or removes it.
         """
         says = 0 if self.result is None else READS_RESULT
         if self.args is not None and method_id in readers:
@@ -130,10 +130,10 @@ class MethodColumns:
     # ------------------------------------------------------------ the handler
 
     def receive(self, call: RequestCall, reply: ReplySink) -> Received | None:
-        """Return how to answer a request; None if it does not know of columns.
+        """Return how to answer a request; None if the request does not have the entry.
 
-        It may know of them although this method has none: its sender asks, and sends
-        arguments with the mark if another handler has answered before.
+        A request can have the entry although this method has no columns: its sender
+        asks, and marks the arguments if another handler has answered before.
         """
         said = said_in(call.metadata)
         if said is None:

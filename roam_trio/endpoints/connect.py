@@ -1,9 +1,9 @@
-"""`connect` by URL: the short way to a client.
+"""`connect`, which makes clients by URL.
 
 async with connect("tcp://127.0.0.1:7000", Adder) as adder:
     assert await adder.add(3, 5) == 8
 
-How links are made for a URL is decided in `roam_trio.transports`.
+`roam_trio.transports` makes the links for a URL.
 """
 
 from __future__ import annotations
@@ -85,42 +85,40 @@ def connect(
 ) -> Connecting[T] | Connecting[Session]:
     """Connect to a server for the length of an ``async with`` block.
 
-    With a service the block gets a client of it, on the root connection. Without one it
-    gets the `Session`, for services on connections of their own: `Session.open`.
+    With a service, the block gets a client of it on the root connection. Without one,
+    it gets the `Session`, for services on separate connections: `Session.open`. Leaving
+    the block ends the session. An exception of the block passes through unchanged.
 
     Args:
-        url: where the server is, such as ``tcp://host:port`` or ``unix:///path``; the
-            guide has a table. Or several URLs: the first that answers is taken. If a
-            host's name stands for several addresses, those are tried as well.
-        service: the class of the service; the client is typed as it.
-        handler: answers calls of the server's, if it makes any; or handlers by name,
-            for the connections it opens.
-        max_concurrent_requests: how many calls of the server's may be in flight.
-        metadata: sent along with the handshake.
+        url: the URL of the server, such as ``tcp://host:port`` or ``unix:///path``; the
+            guide has a table. Or several URLs: they are tried in order, each with all
+            addresses of its host, and the first that answers is used.
+        service: the class of the service; the type of the client.
+        handler: answers calls of the server; or handlers by name, for the connections
+            that the server opens.
+        max_concurrent_requests: number of calls that the server may have in flight.
+        metadata: metadata of the handshake.
         keepalive: when to ping the server; None for never.
-        limits: what the server can make this side hold.
-        strict: also refuse what other implementations are known to do differently
-            from the rules.
-        ssl_context: for URLs with TLS; None is `ssl.create_default_context`.
-        connect_timeout: how many seconds one URL may take to answer. The handshake of
-            the session has a limit of its own, `Limits.handshake_seconds`.
-        wait_for: for how many seconds to try again while the server is not up yet:
-            while it refuses connections, has not made its socket, or the network is
-            down. What cannot pass by itself is raised at once.
-        resume: when the link is lost, go on with another: the session does not notice,
-            and nothing is lost or done twice. The server has to agree
-            (``serve(..., resume=True)``). A `Backoff` says how to go about it.
+        limits: bounds on what the server can make this side hold.
+        strict: also refuse the known departures of other implementations from the
+            rules.
+        ssl_context: for URLs with TLS; None means `ssl.create_default_context`.
+        connect_timeout: number of seconds that one URL may take to answer. The
+            handshake of the session has its own limit, `Limits.handshake_seconds`.
+        wait_for: number of seconds to keep trying while the server is not up yet: it
+            refuses connections, has not made its socket, or the network is down. Other
+            errors are raised at once.
+        resume: continue on another link when the link is lost: the session is not
+            affected, and nothing is lost or done twice. The server must agree
+            (``serve(..., resume=True)``). A `Backoff` sets the schedule of attempts.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
-        TypeError: `service` is not a service, `handler` not a `Handler`, or `url` no
-            text.
-        OSError: (on entering) nobody listens there, or TLS failed; of several URLs, it
-            tells what became of each.
+        TypeError: `service` is not a service, `handler` is not a `Handler`, or `url` is
+            not a text.
+        OSError: (on entering) no server listens there, or TLS failed. With several
+            URLs, the error describes each attempt.
         SessionError: (on entering) the handshake failed.
-
-    Leaving the block ends the session; an exception of the block's passes through as
-    it is.
     """
     options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
@@ -147,8 +145,9 @@ def connect(
 def _resuming(
     dial: Dialer, backoff: Backoff | None, options: SessionOptions
 ) -> Callable[[Link], Conduit[Message]]:
-    """Return a function that makes a conduit that goes on when its link is lost."""
-    # Here and not in the function: no import is to hold up a running program.
+    """Return a function that makes a conduit that survives the loss of its link."""
+    # Import here and not in the returned function, where it would block a running
+    # program.
     from ..conduits.stable import StableConduit
 
     def conduit(first: Link) -> Conduit[Message]:
@@ -170,13 +169,14 @@ _HOW_TO_CONNECT = "write `async with connect(...) as client:` to have a client"
 
 
 _OpenSession: TypeAlias = Callable[[], Awaitable[AbstractAsyncContextManager[Session]]]
-"""Begins a session anew; entering what it returns sets it up, leaving ends it."""
+"""Begins a new session; entering the returned manager sets it up, leaving it ends it.
+"""
 
 
 class Connecting(Generic[T]):
-    """The result of `connect` and `spawn`, to be entered with ``async with``.
+    """The result of `connect` and `spawn`; enter it with ``async with``.
 
-    Once left, it can be entered again, for a new connection.
+    After leaving, it can be entered again, for a new connection.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class Connecting(Generic[T]):
     def to(
         open_session: _OpenSession, service: Callable[..., T2] | None
     ) -> Connecting[T2] | Connecting[Session]:
-        """Whose block gets a client of a service, or the session without one.
+        """Return a manager whose block gets a client of a service, or the session.
 
         Raises:
             TypeError: `service` is not a service.

@@ -1,7 +1,7 @@
-"""Services by name: which service a virtual connection is for.
+"""Services by name, for virtual connections.
 
-The opener says so in the metadata entry with the key ``service``, as `Session.open`
-does; a name that is not offered is a rejection that lists those that are.
+The opener names the service in the metadata entry ``service``, as `Session.open` does.
+If the name is not offered, the connection is rejected with the list of names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class OfferedServices:
 
     Args:
         handlers: the handlers by the names of their services.
-        max_concurrent_requests: how many requests in flight each connection accepts.
+        max_concurrent_requests: number of requests in flight that each connection
+        accepts.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""`serve` by URL: the short way to a server.
+"""`serve`, which makes servers by URL.
 
 server = await nursery.start(serve, "tcp://127.0.0.1:0", dispatcher(Adder, Impl()))
 print(server.url)
 
-How links are made for a URL is decided in `roam_trio.transports`.
+`roam_trio.transports` makes the links for a URL.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ logger = Log("roam_trio.endpoints.serve")
 
 
 class Server:
-    """A running server, as `serve` reports it."""
+    """A running server, which `serve` reports when it listens."""
 
     def __init__(
         self,
@@ -63,12 +63,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The URL it listens at, with the port it really has; the first of several."""
+        """The URL at which it listens, with its actual port; the first of several."""
         return self._urls[0]
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Everywhere it listens, in the order in which `serve` was told."""
+        """The URLs at which it listens, in the order of the argument of `serve`."""
         return self._urls
 
     @property
@@ -77,15 +77,15 @@ class Server:
         return self._sessions.open
 
     async def shutdown(self, grace: float = 0.0) -> None:
-        """Stop listening, and end every session; `serve` returns then.
+        """Stop listening and end every session; then `serve` returns.
 
         For `grace` seconds, calls in flight and open channels may finish, while new
-        calls and connections are refused; see `Session.shutdown`. Handshakes that are
-        not complete are given up.
+        calls and connections are refused; see `Session.shutdown`. Incomplete handshakes
+        are abandoned.
 
         Raises:
-            ValueError: `grace` is negative or infinite; the server goes on.
-            TypeError: `grace` is no number.
+            ValueError: `grace` is negative or infinite; the server continues.
+            TypeError: `grace` is not a number.
         """
         check_seconds("grace", grace, may_be_zero=True)
         check_run(self._token, "this server")
@@ -117,46 +117,47 @@ async def serve(
     resume: bool = False,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listen, and serve whoever connects, until cancelled; for ``nursery.start``.
+    """Listen and serve clients until cancelled; for ``nursery.start``.
 
-    A session that could not be set up, or that ends for what its client did, leaves a
-    warning in the log, and harms no other.
+    If a session cannot be set up, or ends because of its client, a warning is logged,
+    and other sessions are not affected.
 
     Args:
-        url: ``tcp://host:port`` or another that the guide has in its table, or several.
-            Port 0 takes a free one, see `Server.url`. Without a host it listens on
-            every address of the machine.
+        url: ``tcp://host:port`` or another URL from the table in the guide, or several.
+            Port 0 takes a free port; see `Server.url`. An empty host means every
+            address of the machine.
         handler: answers the calls of every client; `dispatcher` makes one. Or handlers
             by name, ``{"counter": dispatcher(Counter, CounterImpl())}``: a client opens
             a connection for each service that it uses, with `Session.open`.
-        max_concurrent_requests: how many calls each client may have in flight on each
-            of its connections.
-        metadata: sent along with every handshake.
+        max_concurrent_requests: number of calls that each client may have in flight on
+            each of its connections.
+        metadata: metadata of every handshake.
         keepalive: when to ping clients; None for never.
-        limits: what each client can make this side hold.
+        limits: bounds on what each client can make this side hold.
         strict: see `connect`.
-        ssl_context: for URLs with TLS: one with the server's certificate.
-        origins: the web pages that may connect over WebSocket, such as
-            ``"https://example.org"``. Pages of other origins are refused, and programs
-            that are no browsers have none.
-        max_sessions: how many sessions there may be at a time, those included that
-            are being set up. Who connects beyond that waits until another has left;
-            with `resume`, a new client is refused.
-        resume: keep the session of a client that has lost its link, and go on when the
-            client comes back, from whatever address; see `Limits.resume_seconds`. All
-            clients have to connect with ``resume=True`` then.
+        ssl_context: for URLs with TLS: a context with the certificate of the server.
+        origins: the web origins that may connect over WebSocket, such as
+            ``"https://example.org"``. Pages of other origins are refused. Programs
+            other than browsers send no origin, and are accepted.
+        max_sessions: number of sessions at a time, including those being set up.
+            Further clients wait until a session ends; with `resume`, new clients are
+            refused.
+        resume: keep the session of a client that has lost its link, and continue when
+            the client returns, from any address; see `Limits.resume_seconds`. All
+            clients must then connect with ``resume=True``.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
-        TypeError: `handler` is not a `Handler`, `url` no text, or `origins` one.
-        OSError: it cannot listen there, or a socket that it listens on has broken.
+        TypeError: `handler` is not a `Handler`, `url` is not a text, or `origins` is
+            one.
+        OSError: it cannot listen there, or a listening socket has broken.
     """
     check_trio_runs("serve()")
     options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
     )
     if not isinstance(handler, Mapping):
-        check_handler(handler)  # and None is none of a server's
+        check_handler(handler)  # and None is not among a server's options
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
     link_options = LinkOptions(
@@ -188,8 +189,9 @@ _ENDS_OF_CLIENTS: Final = (
     OSError,
     trio.BrokenResourceError,
 )
-"""Errors of a handshake, of a session, a WebSocket or TLS, that its client has broken
-off or has done wrong."""
+"""Errors of a handshake (of a session, a WebSocket or TLS) for which the client is to
+blame.
+"""
 
 
 async def _let_go(conduit: Conduit[Message]) -> None:
@@ -200,30 +202,30 @@ async def _let_go(conduit: Conduit[Message]) -> None:
 
 
 class _Sessions(trio.TaskStatus[Session]):
-    """The sessions of a server, which are told to it as they start."""
+    """The sessions of a server."""
 
     def __init__(self) -> None:
         self._are_open: dict[Session, bool] = {}
 
     def add(self, session: Session) -> None:
-        """Take note of a session that is about to be set up."""
+        """Add a session that is about to be set up."""
         self._are_open[session] = False
 
     def started(self, value: Session) -> None:
         self._are_open[value] = True
 
     def remove(self, session: Session) -> None:
-        """Forget a session that has ended, or could not be set up."""
+        """Remove a session that has ended, or could not be set up."""
         del self._are_open[session]
 
     @property
     def all(self) -> tuple[Session, ...]:
-        """All of them."""
+        """All sessions."""
         return tuple(self._are_open)
 
     @property
     def open(self) -> tuple[Session, ...]:
-        """Those that are set up."""
+        """The sessions that are set up."""
         return tuple(each for each, is_open in self._are_open.items() if is_open)
 
 
@@ -242,7 +244,8 @@ class _Serving:
             self._conduits = StableConduitAcceptor(
                 MessageFamily(), limits=options.stable_limits, max_sessions=max_sessions
             )
-        # A client that comes back has to get in although all sessions are taken.
+        # Add one: a returning client must get in even if the number of sessions is
+        # reached.
         self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
         self._listening = trio.CancelScope()
         self._accepting: dict[trio.CancelScope, None] = {}
@@ -264,7 +267,7 @@ class _Serving:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
                         accepting.start_soon(self._accept_all, listener, clients)
-            # Nobody may connect to what will not answer.
+            # Close at once: clients must not connect to a server that will not answer.
             for listener in listeners:
                 listener.close()
 
@@ -293,8 +296,8 @@ class _Serving:
             await self._slots.acquire()
 
     async def _serve_client(self, make_link: LinkFactory) -> None:
-        # The session runs in this very task, with as little around it as can be: each
-        # scope, and each coroutine, is memory that an idle session holds.
+        # Run the session in this task, with as few scopes and coroutines around it as
+        # possible, because an idle session holds their memory.
         try:
             session = await self._accept(make_link)
             if session is None:
@@ -317,7 +320,7 @@ class _Serving:
             self._slots.release()
 
     async def _accept(self, make_link: LinkFactory) -> Session | None:
-        """Return a session that is to be set up; None if there is none to be."""
+        """Return the session to set up, or None if there is none."""
         options = self._options
         with trio.CancelScope() as scope:
             self._accepting[scope] = None
@@ -334,7 +337,7 @@ class _Serving:
             if not scope.cancel_called:
                 builder = acceptor(conduit, **options.for_builder)
                 return builder.session(options.root_handler)
-            # It came in the moment in which the server began to shut down.
+            # The client connected just when the server began to shut down.
             await _let_go(conduit)
         return None
 

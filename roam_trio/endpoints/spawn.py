@@ -1,4 +1,4 @@
-"""`spawn`: a client of a program that is started for it.
+"""`spawn`, which makes a client of a program that it starts.
 
 async with spawn(["adder-server"], Adder) as adder:
     assert await adder.add(3, 5) == 8
@@ -77,31 +77,31 @@ def spawn(
 
     As with `connect`, the block gets a client of a service, or the `Session`. The end
     of the program ends the session, and the end of the block ends the program: its
-    input is closed, and it is terminated, then killed, if that is not enough. That is
-    the program itself: what it starts in turn is its own affair to end, so have a shell
-    script ``exec`` its server. What it writes to standard error passes through.
+    input is closed, and if it does not exit, it is terminated, then killed. Only this
+    process is ended, and not the processes that it starts, so a shell script should
+    ``exec`` its server. Its standard error passes through.
 
     Args:
         command: the program and its arguments; no shell is involved.
-        service: the class of the service; the client is typed as it.
-        handler: answers calls of the program's, if it makes any.
-        cwd: the directory it starts in; this process's if None.
-        env: its environment; this process's if None.
-        stderr: where its standard error goes, as for `subprocess.Popen`.
-        grace: how many seconds it may take to end after its input was closed, and
-            again after it was asked to terminate.
-        max_concurrent_requests: see `connect`, as for all that follow.
-        metadata: sent along with the handshake.
+        service: the class of the service; the type of the client.
+        handler: answers calls of the program.
+        cwd: the directory in which it starts; None for that of this process.
+        env: its environment; None for that of this process.
+        stderr: its standard error, as for `subprocess.Popen`.
+        grace: number of seconds that it may take to exit after its input was closed,
+            and again after it was terminated.
+        max_concurrent_requests: see `connect`.
+        metadata: metadata of the handshake.
         keepalive: when to ping the program; None for never.
-        limits: what the program can make this side hold.
+        limits: bounds on what the program can make this side hold.
         strict: see `connect`.
 
     Raises:
         ValueError: an option is out of range, or there is no command.
-        TypeError: `command` is no list, `service` no service, or `handler` no
-            `Handler`.
+        TypeError: `command` is not a list, `service` is not a service, or `handler` is
+            not a `Handler`.
         OSError: (on entering) the program cannot be started.
-        SessionError: (on entering) the handshake failed. A note tells the exit code.
+        SessionError: (on entering) the handshake failed. A note has the exit code.
     """
     options = SessionOptions(
         handler, max_concurrent_requests, metadata, keepalive, limits, strict
@@ -117,7 +117,7 @@ def spawn(
             limits=options.stream_limits,
         )
 
-    program()  # raises what is wrong with the arguments
+    program()  # raises errors of the arguments
 
     async def open_session() -> _SessionWithProgram:
         return _SessionWithProgram(program(), options)
@@ -126,7 +126,7 @@ def spawn(
 
 
 class _SessionWithProgram:
-    """A session with a program that runs as long as it does."""
+    """A session with a program that runs as long as the session."""
 
     def __init__(self, program: SpawnedLink, options: SessionOptions) -> None:
         self._program = program

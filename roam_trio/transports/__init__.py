@@ -1,7 +1,7 @@
-"""Transports: how the links of a URL are made, to connect and to serve.
+"""Transports, which make links for URLs, to connect and to serve.
 
-`base` says what a transport is, `registry` knows them by their schemes, and `dialing`
-gets through to a server that has several URLs or is not up yet.
+`base` defines the interface, `registry` finds a transport by its scheme, and `dialing`
+connects to a server that has several URLs or is not up yet.
 """
 
 from .base import (

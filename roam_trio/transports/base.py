@@ -1,8 +1,8 @@
 """The interface of transports, which make links for the URLs of one scheme.
 
-A transport reads a URL at once, so that a wrong one is refused before anything is
-opened, and gives a factory: of links, to connect; of listeners, to serve. Factories can
-be called again and again, by whoever wants another link to the same address.
+A transport checks a URL at once, so that a wrong one is refused before anything is
+opened. It returns a factory of links to connect, or of listeners to serve. A factory
+can be called repeatedly, for further links to the same address.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ __all__ = [
 ]
 
 LinkFactory: TypeAlias = Callable[[], Awaitable[Link]]
-"""Makes a fresh link. If that fails or is cancelled, nothing is left open.
+"""Makes a new link. If it fails or is cancelled, nothing is left open.
 
 Raises:
-    OSError: nobody can be reached, or TLS fails.
-    LinkError: who was reached speaks something else.
+    OSError: no server can be reached, or TLS fails.
+    LinkError: the server speaks another protocol.
 """
 
 ListenerFactory: TypeAlias = Callable[[], Awaitable[Sequence["LinkListener"]]]
-"""Begins to listen. If that fails or is cancelled, nothing is left open.
+"""Starts to listen. If it fails or is cancelled, nothing is left open.
 
 Raises:
     OSError: it cannot listen there.
@@ -59,11 +59,12 @@ class LinkOptions:
     """Options of links, whatever their transport.
 
     Attributes:
-        limits: what a link may hold.
-        ssl_context: for transports that use TLS. None is a default context for who
-            connects; who listens needs one with a certificate.
-        origins: the web pages that may connect over WebSocket, as browsers name them:
-            ``"https://example.org"``. Others are refused; who is no browser names none.
+        limits: bounds of a link.
+        ssl_context: for transports that use TLS. To connect, None means a default
+            context. To listen, a context with a certificate is needed.
+        origins: the web origins that may connect over WebSocket, as browsers send them:
+            ``"https://example.org"``. Others are refused. Programs other than browsers
+            send no origin, and are accepted.
 
     Raises:
         TypeError: `origins` is a text, and not a list of them.
@@ -80,34 +81,34 @@ class LinkListener(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """The URL it listens at: as it was asked to, with the port it really has."""
+        """The URL at which it listens, with its actual port."""
 
     @abstractmethod
     async def accept(self) -> LinkFactory:
-        """Wait for the next client. A checkpoint; cancelled, it loses no client.
+        """Wait for the next client. A checkpoint. If cancelled, it loses no client.
 
-        What is returned makes the link, and is to be called exactly once, in a task of
-        its own and with a time limit: there may be a handshake to do. If it fails or is
+        The returned function makes the link. Call it exactly once, in its own task and
+        with a time limit, because there may be a handshake. If it fails or is
         cancelled, the connection is closed.
 
         Raises:
-            trio.EndOfChannel: there will never be another client.
-            OSError: this client is gone, or the system has no means for it, and the
-                next may be accepted; or, with an errno of EBADF, ENOTSOCK, EINVAL or
-                EFAULT or without any, the listener is broken.
+            trio.EndOfChannel: there will be no further client.
+            OSError: this client is gone, or the system lacks the resources, and the
+                next client may be accepted. With an errno of EBADF, ENOTSOCK, EINVAL or
+                EFAULT, or without one, the listener is broken.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Stop listening, without waiting. Links that were accepted live on."""
+        """Stop listening, without waiting. Accepted links continue."""
 
 
 class Transport(ABC):
-    """Makes links for the URLs of a scheme; `register_transport` makes it known.
+    """Makes links for the URLs of a scheme; `register_transport` registers it.
 
     Attributes:
-        example: a URL as it should be, for messages about one that is not.
-        uses_tls: whether it makes use of `LinkOptions.ssl_context`.
+        example: a correct URL, for the errors about wrong ones.
+        uses_tls: whether it uses `LinkOptions.ssl_context`.
     """
 
     example: ClassVar[str]
@@ -118,7 +119,7 @@ class Transport(ABC):
         """Return a factory of links to a URL.
 
         Raises:
-            ValueError: the URL is none to connect to; see `wrong_url`.
+            ValueError: the URL cannot be connected to; see `wrong_url`.
         """
 
     @abstractmethod
@@ -126,7 +127,7 @@ class Transport(ABC):
         """Return a factory of listeners at a URL.
 
         Raises:
-            ValueError: the URL is none to listen at, or an option is missing.
+            ValueError: the URL cannot be listened at, or an option is missing.
         """
 
     def _wrong(self, url: str, problem: object) -> ValueError:
@@ -134,10 +135,10 @@ class Transport(ABC):
 
 
 def urls_of(urls: object) -> tuple[str, ...]:
-    """Return each of the URLs that somebody was given: one, or several.
+    """Return the URLs in an argument that is one URL or several.
 
     Raises:
-        TypeError: something else was given.
+        TypeError: the argument is neither.
     """
     if isinstance(urls, str):
         return (urls,)
@@ -154,6 +155,6 @@ def urls_of(urls: object) -> tuple[str, ...]:
 
 
 def wrong_url(url: str, example: str, problem: object) -> ValueError:
-    """Return the error for a URL that is not as it should be."""
+    """Return the error for a wrong URL."""
     got = without_secrets(url)
     return ValueError(f"expected a URL like {example}, got {got!r}: {problem}")

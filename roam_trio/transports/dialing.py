@@ -1,4 +1,4 @@
-"""Getting through to a server: time limits, servers that are not up yet, failover."""
+"""Connecting to a server, with time limits, retries and failover."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_CONNECT_TIMEOUT: Final = 30.0
 
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 2.0
-"""Seconds between two tries to reach a server that is not up yet; doubled each time."""
+"""Longest pause, in seconds, between attempts to reach a server that is not up yet."""
 
 _MAY_PASS: Final = {
     errno.ECONNREFUSED,  # it does not listen yet
@@ -48,17 +48,16 @@ def dialer(
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
 ) -> Dialer:
-    """Return a dialer, which makes a fresh link to a server at each call.
+    """Return a dialer, which makes a new link to a server at each call.
 
     Args:
-        urls: where the server is. Of several, each call tries one after the other, in
-            this order, and takes the first that answers. A host's name may stand for
-            several addresses: those are tried too.
-        options: what the links are made with.
-        connect_timeout: how many seconds one URL may take to answer.
-        wait_for: for how many seconds to try again, with growing pauses, while nobody
-            answers for a reason that can pass: nobody listens there yet, the file of
-            the socket does not exist yet, or the network is down.
+        urls: the URL of the server, or several. Each call tries them in this order,
+            each with all addresses of its host, and uses the first that answers.
+        options: options of the links.
+        connect_timeout: number of seconds that one URL may take to answer.
+        wait_for: number of seconds to keep trying, with growing pauses, while no server
+            answers for a temporary reason: no server listens yet, the file of the
+            socket does not exist yet, or the network is down.
 
     Raises:
         ValueError: a URL is wrong, or there is none, or an option is out of range.
@@ -77,7 +76,7 @@ def dialer(
 
 
 class Dialer:
-    """Makes fresh links to a server, as often as it is called; `dialer` makes it."""
+    """Makes a new link to a server at each call; `dialer` makes one."""
 
     def __init__(
         self, ways: Sequence[_Way], connect_timeout: float, wait_for: float
@@ -94,17 +93,17 @@ class Dialer:
     def without_waiting(self) -> Dialer:
         """Return a dialer of the same URLs that does not wait for a server to come up.
 
-        For whoever tries again by a plan of its own.
+        For callers with their own schedule of attempts.
         """
         return Dialer(self._ways, self._connect_timeout, 0.0)
 
     async def __call__(self) -> Link:
-        """Connect. A checkpoint; cancelled, it leaves nothing open.
+        """Connect. A checkpoint. If cancelled, it leaves nothing open.
 
         Raises:
-            OSError: no URL has answered. The error tells what became of each, and of
-                each address of a host.
-            LinkError: whoever answered speaks something else.
+            OSError: no URL has answered. The error describes each attempt, with each
+                address of a host.
+            LinkError: the server speaks another protocol.
         """
         check_trio_runs("a connection")
         pauses = _pauses()
@@ -128,7 +127,7 @@ class Dialer:
         try:
             raise _what_became_of(self._ways, failures)
         finally:
-            failures.clear()  # else it and its traceback would hold each other
+            failures.clear()  # break the reference cycle with its traceback
 
     def __repr__(self) -> str:
         return f"<Dialer of {', '.join(way.shown for way in self._ways)}>"
@@ -136,7 +135,7 @@ class Dialer:
 
 @attrs.frozen
 class _Way:
-    """One of the URLs at which the server may be."""
+    """One of the URLs to try."""
 
     shown: str = attrs.field(converter=without_secrets)
     _open: LinkFactory
@@ -164,12 +163,12 @@ def _what_became_of(ways: Sequence[_Way], failures: Sequence[Exception]) -> Exce
 
 
 def _naming(url: str, error: Exception) -> Exception:
-    """Return an error of the same kind that tells which URL it is about."""
+    """Return an error of the same class that names the URL."""
     if not isinstance(error, OSError) or error.filename is not None:
-        return error  # the path of a socket says enough
+        return error  # the path of a socket is enough
     told = f"{_told(error)}: {url!r}"
     if isinstance(error, ssl.SSLError):
-        error.strerror = told  # which is all that it shows
+        error.strerror = told  # which is all that its text shows
     elif error.errno is None:
         error.args = (told,)
     else:
@@ -178,7 +177,7 @@ def _naming(url: str, error: Exception) -> Exception:
 
 
 def _told(error: BaseException) -> str:
-    """Return the text of an error, and of each of those that it stands for."""
+    """Return the text of an error, with the errors that it combines."""
     each_of = error.__cause__
     if _stands_for_others(error) and isinstance(each_of, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", each_of)
@@ -188,7 +187,7 @@ def _told(error: BaseException) -> str:
 
 
 def _stands_for_others(error: BaseException) -> bool:
-    """Return True if it is trio's for a host none of whose addresses has answered."""
+    """Return True for trio's error for a host of which no address has answered."""
     return isinstance(error, OSError) and error.errno is None
 
 
@@ -200,8 +199,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Return True if the next try can go otherwise without anybody's correcting
-    anything."""
+    """Return True if the next attempt may succeed without a correction."""
     if isinstance(error, ssl.SSLError):
         return False
     if isinstance(error, socket.gaierror):

@@ -1,4 +1,4 @@
-"""Hosts and ports: what the URLs of all transports over TCP are made of."""
+"""Hosts and ports in the URLs of all transports over TCP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["HostAndPort"]
 
 @attrs.frozen
 class HostAndPort:
-    """A host and port to connect to, or to listen at; without a host, every address."""
+    """A host and port to connect to or listen at; an empty host means every address."""
 
     host: str
     port: int
@@ -29,22 +29,22 @@ class HostAndPort:
         default_port: int | None = None,
         may_have_path: bool = False,
     ) -> HostAndPort:
-        """Read them from a URL.
+        """Read the host and the port of a URL.
 
         Args:
             url: the URL.
-            example: how it should be, for the error if it is not.
-            default_port: the port if none is given; None if there has to be one.
+            example: a correct URL, for the error.
+            default_port: the port if none is given; None if one is required.
             may_have_path: whether there may be a path and a query.
 
         Raises:
-            ValueError: it is not as it should be.
+            ValueError: the URL is wrong.
         """
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            # Its text quotes a part, which may be one of a password or a token.
+            # The text of the error quotes a part of the URL, which may be secret.
             is_harmless = without_secrets(url) == url
             problem = error if is_harmless else "host or port are malformed"
             raise wrong_url(url, example, problem) from None
@@ -61,7 +61,7 @@ class HostAndPort:
         return cls(host, port)
 
     def check_for_connecting(self, url: str, example: str) -> None:
-        """Refuse what can only be listened at.
+        """Check that the address can be connected to, and not only listened at.
 
         Raises:
             ValueError: there is no host, or no port.
@@ -76,7 +76,7 @@ class HostAndPort:
             )
 
     def with_port(self, port: int) -> HostAndPort:
-        """Return the same host, and the port that was found to be free there."""
+        """Return the same host with another port."""
         return HostAndPort(self.host, port)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Listening on sockets, whatever is spoken on the connections then."""
+"""Listening on sockets, for all stream transports."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ __all__ = ["StreamLinkListener", "accept_when_possible", "listen_on_tcp"]
 logger = Log("roam_trio.transports")
 
 _NO_MEANS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
-"""Errors of accept that would not occur if other connections were closed."""
+"""Errors of accept for lack of resources, which closing other connections would free.
+"""
 
 _NO_LISTENER: Final = {errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EFAULT}
-"""Errors of accept if there is no socket that listens. All other errors, those of the
-network among them, concern one connection (accept(2))."""
+"""Errors of accept if the socket does not listen. All other errors, including those of
+the network, concern one connection (accept(2)).
+"""
 
 _FAILURES_IN_A_ROW: Final = 8
-"""Number of failures without a success between them after which there are pauses."""
+"""Number of consecutive failures after which there are pauses."""
 
 _SECONDS_OF_PAUSE: Final = 0.1
 
 _TRIES: Final = 10
-"""Number of tries to find a port that is free on all addresses of a machine."""
+"""Number of attempts to find a port that is free on all addresses of a machine."""
 
 
 class StreamLinkListener(LinkListener):
     """Listens on a socket.
 
     Args:
-        url: where, as it is reported.
+        url: its URL, as reported to users.
         listener: the socket.
-        link_on: makes the link of a connection; closes it if that fails.
+        link_on: makes the link of a connection, or closes the connection if that fails.
     """
 
     def __init__(
@@ -67,7 +69,8 @@ class StreamLinkListener(LinkListener):
         return partial(self._make_link, await self._listener.accept())
 
     def _make_link(self, stream: trio.SocketStream) -> Awaitable[Link]:
-        # In the task of the client, so that all that is logged there can name it.
+        # Do this in the task of the client, so that its log records can name the
+        # client.
         note_peer(peer_of(stream.socket).address)
         return self._link_on(stream)
 
@@ -76,15 +79,15 @@ class StreamLinkListener(LinkListener):
 
 
 async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> T:
-    """Accept a connection, and go on if that fails, as long as there is a listener.
+    """Accept a connection; after a failure try again, as long as the listener works.
 
-    A failure is most often that of one connection, which has ended before it was
-    accepted; accept(2) says to try again then. If the system lacks the means for one
-    more, or if several have failed in a row, there is a pause first.
+    Most failures concern one connection that has ended before it was accepted; for
+    those, accept(2) says to try again. If the system lacks resources, or if several
+    connections have failed in a row, pause first.
 
     Args:
         accept: accepts a connection. It may be cancelled.
-        url: where it listens, for the log and for errors.
+        url: the URL of the listener, for the log and for errors.
 
     Raises:
         OSError: the listener itself is closed or broken.
@@ -119,11 +122,11 @@ def _no_more(number: int | None, why: str, url: str) -> OSError:
 async def listen_on_tcp(
     address: HostAndPort, url: str | None = None
 ) -> tuple[HostAndPort, list[trio.SocketListener]]:
-    """Listen at all addresses of a host, with one port, which is returned.
+    """Listen at all addresses of a host on one port, and return the port.
 
     Args:
         address: the host and the port.
-        url: what to name in errors; the address if None.
+        url: the URL to name in errors; the address if None.
 
     Raises:
         OSError: it cannot listen there.
@@ -136,7 +139,7 @@ async def listen_on_tcp(
 
 
 def _explain(error: OSError, url: str) -> None:
-    """Let an error name the URL, and say how to put it right."""
+    """Add the URL and a remedy to an error."""
     told = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
         told += "; another program listens at this port, and port 0 takes a free one"
@@ -155,7 +158,8 @@ async def _listen_on_one_port(
         bound = address.with_port(port)
         if all(each.socket.getsockname()[1] == port for each in listeners):
             return bound, listeners
-        # Port 0: each address has got another one. Try that of the first on all.
+        # With port 0 each address gets a different port. Try the first one on all
+        # addresses.
         for each in listeners:
             each.socket.close()
         with suppress(OSError):

@@ -1,7 +1,7 @@
 """``unix:///path``: Unix sockets.
 
-The path is percent-encoded, as in every URL. Whoever listens may set the permissions of
-the socket's file: ``unix:///run/adder.sock?mode=600``.
+The path is percent-encoded, as in every URL. A listener may set the permissions of the
+socket's file: ``unix:///run/adder.sock?mode=600``.
 """
 
 from __future__ import annotations

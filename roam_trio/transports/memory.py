@@ -1,6 +1,6 @@
 """``memory://name``: within one process, and one run of trio.
 
-For tests, and for parts of a program that may move into processes of their own later.
+For tests, and for parts of a program that may become separate processes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Trans
 __all__ = ["MemoryTransport"]
 
 _BUFFER: Final = 64
-"""Number of payloads a link holds each way, until its senders wait."""
+"""Number of payloads that a link holds in each direction before senders wait."""
 
 
 class MemoryTransport(Transport):
@@ -55,8 +55,8 @@ class _Listener(LinkListener):
                 without_secrets(self.url),
             )
         self._names[name] = self
-        # Without a buffer: a client waits until it is accepted, and so none is left
-        # over when the listener closes.
+        # Use no buffer: each client waits until it is accepted, so no accepted client
+        # remains when the listener closes.
         self._send, self._receive = trio.open_memory_channel[Link](0)
 
     @property
@@ -67,7 +67,7 @@ class _Listener(LinkListener):
         """Wait until the listener accepts.
 
         Raises:
-            trio.BrokenResourceError: it was closed before.
+            trio.BrokenResourceError: the listener was closed first.
         """
         await self._send.send(link)
 

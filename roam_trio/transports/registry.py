@@ -1,6 +1,6 @@
-"""Transports by the scheme of a URL: those of this package, and those that others add.
+"""Transports by URL scheme: those of this package, and those of other packages.
 
-Another package names its own in its ``pyproject.toml``,
+Another package registers a transport in its ``pyproject.toml``,
 
     [project.entry-points."roam_trio.schemes"]
     pigeon = "pigeon_post:PigeonTransport"
@@ -31,10 +31,12 @@ __all__ = [
 ]
 
 ENTRY_POINTS: Final = "roam_trio.schemes"
-"""The group of the entry points: each is named as its scheme, and is a `Transport` or
-a class of them that takes no arguments."""
+"""The group of the entry points. The name of each is its scheme. Its object is a
+`Transport`, or a `Transport` class whose constructor takes no arguments.
+"""
 
-# What urlsplit takes out without a word, or what ends a line of a request of HTTP.
+# Characters that urlsplit silently removes, or that would end a line of an HTTP
+# request.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -48,27 +50,25 @@ _BUILT_IN: Final = {
     "ws": "websocket:WebSocketTransport",
     "wss": "websocket:SecureWebSocketTransport",
 }
-"""A module of this room and a class in it for each scheme.
-
-Each is imported when the first URL has its scheme: a program that connects by TCP has
-no use for TLS and WebSocket.
+"""A module of this room and its class, for each scheme. Each is imported with the first
+URL of its scheme: a program that connects over TCP needs neither TLS nor WebSocket.
 """
 
 _EXAMPLE: Final = "tcp://127.0.0.1:7000"
 
 _transports: dict[str, Transport] = {}
-"""Those that are in use, or that somebody has registered."""
+"""The transports that are in use, or were registered."""
 
 
 def register_transport(scheme: str, transport: Transport) -> None:
-    """Make URLs of a scheme known to `connect` and `serve`, for this process.
+    """Register a transport for a scheme, for `connect` and `serve` in this process.
 
     Args:
-        scheme: what stands before the colon, in lower case.
+        scheme: the part before the colon, in lower case.
         transport: makes the links.
 
     Raises:
-        ValueError: this is no scheme, or another transport has it.
+        ValueError: `scheme` is not a valid scheme, or another transport has it.
         TypeError: `transport` is not a `Transport`.
     """
     if not _SCHEME.fullmatch(scheme):
@@ -84,7 +84,7 @@ def register_transport(scheme: str, transport: Transport) -> None:
 
 
 def known_schemes() -> list[str]:
-    """Return all schemes there are, sorted."""
+    """Return all known schemes, sorted."""
     return sorted({*_BUILT_IN, *_transports, *_entry_points().names})
 
 
@@ -92,8 +92,8 @@ def transport_for(url: str) -> Transport:
     """Return the transport of a URL.
 
     Raises:
-        ValueError: the URL has no scheme, or one that nobody has registered.
-        TypeError: what a package has registered is not a `Transport`.
+        ValueError: the URL has no scheme, or an unknown one.
+        TypeError: the registered object is not a `Transport`.
     """
     if control := _CONTROL.search(url):
         raise wrong_url(
@@ -113,10 +113,10 @@ def transport_for(url: str) -> Transport:
 
 
 def transports_for(urls: Sequence[str], options: LinkOptions) -> list[Transport]:
-    """Return the transports of several URLs; at least one uses TLS if that is set up.
+    """Return the transports of several URLs, and check that one uses the TLS context.
 
     Raises:
-        ValueError: no URL makes use of the `ssl_context`; or see `transport_for`.
+        ValueError: no URL uses the `ssl_context`; or see `transport_for`.
         TypeError: see `transport_for`.
     """
     transports = [transport_for(url) for url in urls]
@@ -141,7 +141,8 @@ def _built_in(scheme: str) -> Transport | None:
 
 
 def _entry_points() -> EntryPoints:
-    # It brings in email, csv and zipfile: a tenth of this package's time to import.
+    # It imports email, csv and zipfile, which would be a tenth of the import time of
+    # this package.
     from importlib.metadata import entry_points
 
     return entry_points(group=ENTRY_POINTS)

@@ -1,7 +1,7 @@
-"""``stdio:``: this process's own standard input and output.
+"""``stdio:``: the standard input and output of this process.
 
-To serve whoever has started this program, or to be its client. There is one peer, and
-no other after it.
+For serving the program that has started this one, or for being its client. There is
+exactly one peer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["StdioTransport"]
 
 
 class StdioTransport(Transport):
-    """Makes the one link on standard input and output."""
+    """Makes the only link on standard input and output."""
 
     example = "stdio:"
 
@@ -47,7 +47,7 @@ async def _listen(limits: StreamLimits) -> list[LinkListener]:
 
 
 class _OnlyOne(LinkListener):
-    """Accepts the one peer there is."""
+    """Accepts the only peer."""
 
     def __init__(self, limits: StreamLimits) -> None:
         self._limits = limits
@@ -65,4 +65,4 @@ class _OnlyOne(LinkListener):
         return partial(_connect, self._limits)
 
     def close(self) -> None:
-        """There is nothing to close: the link is the session's."""
+        """Do nothing: the session owns the link."""

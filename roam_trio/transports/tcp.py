@@ -1,7 +1,7 @@
-"""``tcp://host:port``: TCP, as it is.
+"""``tcp://host:port``: TCP.
 
-Of a host that has several addresses, all are tried, each a quarter of a second after
-the one before, until one answers (`trio.open_tcp_stream` does that).
+If a host has several addresses, `trio.open_tcp_stream` tries them a quarter of a second
+apart, until one answers.
 """
 
 from __future__ import annotations

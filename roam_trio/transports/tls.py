@@ -45,7 +45,7 @@ def certificate_of(url: str, options: LinkOptions) -> ssl.SSLContext:
     """Return the context to listen with.
 
     Raises:
-        ValueError: there is none, or it is a client's.
+        ValueError: there is none, or it is one for clients.
     """
     context = options.ssl_context
     if context is None or context.protocol == ssl.PROTOCOL_TLS_CLIENT:
@@ -62,7 +62,7 @@ def trust_of(url: str, options: LinkOptions) -> ssl.SSLContext | None:
     """Return the context to connect with; None for the default one.
 
     Raises:
-        ValueError: it is a server's.
+        ValueError: it is one for servers.
     """
     context = options.ssl_context
     if context is not None and context.protocol == ssl.PROTOCOL_TLS_SERVER:

@@ -1,6 +1,6 @@
 """``ws://host:port/path`` and ``wss://host:port/path``: WebSocket, over TCP or TLS.
 
-A server whose URL has a path grants WebSockets there and nowhere else.
+A server whose URL has a path accepts WebSockets only at that path.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ class SecureWebSocketTransport(WebSocketTransport):
 
 
 def _encoded(part: str) -> str:
-    """Return a part of a URL percent-encoded, where it is not yet so.
+    """Percent-encode a part of a URL where it is not encoded yet.
 
-    A space would end the target of the request, and HTTP knows ASCII only.
+    A space would end the target of the request, and HTTP allows only ASCII.
     """
     lone_percent = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", part)
     return quote(lone_percent, safe="%/?:@!$&'()*+,;=~-._")
