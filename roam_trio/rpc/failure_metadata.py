@@ -72,6 +72,14 @@ _KINDS: Final[dict[str, type[CallCancelled]]] = {
 }
 
 
+_SAID: Final[dict[type[CallCancelled], str]] = {
+    HandlerFailed: "the handler failed",
+    DeadlineExceeded: "the handler was cancelled at the deadline of the call",
+    Unavailable: "the peer is shutting down",
+    Overloaded: "the peer has too many calls",
+}
+
+
 def failure_metadata(error: CallCancelled, tell: TellFailures) -> Metadata:
     """Return the entries that say `error`, with its own metadata before them.
 
@@ -137,12 +145,7 @@ def failure_from(metadata: Metadata, call: str) -> CallCancelled:
 def _message(
     call: str, kind: type[CallCancelled], code: str, text: str, number: str | None
 ) -> str:
-    what = {
-        HandlerFailed: "the handler failed",
-        DeadlineExceeded: "the handler was cancelled at the deadline of the call",
-        Unavailable: "the peer is shutting down",
-        Overloaded: "the peer has too many calls",
-    }.get(kind, f"the peer has refused the call ({code})")
+    what = _SAID.get(kind, f"the peer has refused the call ({code})")
     if text:
         what += f": {text}"
     if number is not None:
