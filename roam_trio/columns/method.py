@@ -22,6 +22,7 @@ import attrs
 from ..codec import INVALID_PAYLOAD, Outcome, ResultKind, ResultPlan, RpcPlan
 from ..errors import DecodeError, PayloadTooLarge
 from ..metadata import NO_METADATA, Metadata
+from ..peers import Peer
 from ..rpc.binding import ChannelBinder, Payload
 from ..rpc.caller import Caller
 from ..rpc.failure_metadata import FailurePolicy
@@ -255,6 +256,14 @@ class _Reply(ReplySink):
         if self._columns.args is None:
             return metadata
         return with_entry(metadata, READS_ARGUMENTS)
+
+    @property
+    def peer(self) -> Peer:
+        return self._reply.peer
+
+    @property
+    def deadline(self) -> float:
+        return self._reply.deadline
 
     @property
     def failure_policy(self) -> FailurePolicy | None:

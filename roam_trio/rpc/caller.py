@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from ..metadata import NO_METADATA, Metadata
+from ..peers import Peer
 from ..wire.messages import Encoded, RequestResponse
 from .binding import ChannelBinder, Payload
 
@@ -69,6 +70,11 @@ class Caller(ABC):
         """Return True if calls can still be made."""
 
     @property
+    def peer(self) -> Peer:
+        """The peer that answers the calls."""
+        return Peer("other", type(self).__name__)
+
+    @property
     def kept_failures(self) -> Mapping[str, BaseException] | None:
         """Exceptions of handlers in this process, by the ids that their callers are
         told; see `FailurePolicy.kept`."""
@@ -100,6 +106,10 @@ class ErasedCaller(Caller):
 
     def clone(self) -> Caller:
         return ErasedCaller(self._caller.clone())
+
+    @property
+    def peer(self) -> Peer:
+        return self._caller.peer
 
     def close(self) -> None:
         self._caller.close()

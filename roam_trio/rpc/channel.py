@@ -17,8 +17,17 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+)
 
 import trio
 
@@ -73,6 +82,11 @@ class ChannelSource(ABC):
         """Record that the `Rx` was dropped. Safe at any moment and from any thread."""
 
 
+_Mapping: TypeAlias = tuple[
+    Callable[[ChannelSink], ChannelSink], Callable[[ChannelSource], ChannelSource]
+]
+
+
 class Binding:
     """State that the two ends of a pair share: a sink or a source, never both.
 
@@ -80,7 +94,15 @@ class Binding:
     end of a pair is gone, the other can still be bound, to a channel that ends at once.
     """
 
-    __slots__ = ("_token", "_waiting", "rx_gone", "sink", "source", "tx_gone")
+    __slots__ = (
+        "_mappings",
+        "_token",
+        "_waiting",
+        "rx_gone",
+        "sink",
+        "source",
+        "tx_gone",
+    )
 
     def __init__(self) -> None:
         self.sink: ChannelSink | None = None
@@ -91,6 +113,7 @@ class Binding:
         """True if the `Rx` was reset or dropped before anything was bound."""
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self._token: trio.lowlevel.TrioToken | None = None
+        self._mappings: tuple[_Mapping, ...] = ()
 
     @property
     def is_bound(self) -> bool:
@@ -108,7 +131,30 @@ class Binding:
         """Bind the pair, once, and wake the tasks that wait for it."""
         self.sink = sink
         self.source = source
+        for mapping in self._mappings:
+            self._map(*mapping)
         self._wake()
+
+    def map_ends(
+        self,
+        map_sink: Callable[[ChannelSink], ChannelSink],
+        map_source: Callable[[ChannelSource], ChannelSource],
+    ) -> None:
+        """Put something around the sink or source, now or once the pair is bound."""
+        if self.is_bound:
+            self._map(map_sink, map_source)
+        else:
+            self._mappings += ((map_sink, map_source),)
+
+    def _map(
+        self,
+        map_sink: Callable[[ChannelSink], ChannelSink],
+        map_source: Callable[[ChannelSource], ChannelSource],
+    ) -> None:
+        if self.sink is not None:
+            self.sink = map_sink(self.sink)
+        if self.source is not None:
+            self.source = map_source(self.source)
 
     async def wait(self) -> None:
         """Wait until the pair is bound, or an end is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import trio
 from ..codec import UNKNOWN_METHOD, encode_error, rpc_plan
 from ..errors import CallCancelled, RoamError
 from ..metadata import NO_METADATA, Metadata
+from ..peers import Peer
 from ..wire.messages import Encoded, RequestCall
 from .binding import ChannelBinder
 from .failure_metadata import FailurePolicy, failure_metadata
@@ -70,6 +72,16 @@ class ReplySink(ABC):
         if policy is not None and isinstance(error, CallCancelled):
             metadata = Metadata((*metadata, *failure_metadata(error, policy.tell)))
         await self.send(encode_error(error, declared), metadata)
+
+    @property
+    def peer(self) -> Peer:
+        """The peer that has made the request."""
+        return Peer("other", type(self).__name__)
+
+    @property
+    def deadline(self) -> float:
+        """When the caller gives up, in trio's time; `math.inf` if it never does."""
+        return math.inf
 
     @property
     def failure_policy(self) -> FailurePolicy | None:

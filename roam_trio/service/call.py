@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import CallCancelled, InvalidPayload, UnknownMethod, UserError
 from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..peers import Peer
 from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, RequestCall
@@ -153,6 +154,21 @@ class Call(SinkCall[T, E]):
     def metadata(self) -> Metadata:
         """The metadata that the caller sent along."""
         return self._request.metadata
+
+    @property
+    def peer(self) -> Peer:
+        """The peer that has made the call."""
+        return self._reply.peer
+
+    @property
+    def identity(self) -> Any:
+        """Who has made the call, as the application has found out: `Peer.identity`."""
+        return self._reply.peer.identity
+
+    @property
+    def deadline(self) -> float:
+        """When the caller gives up, in trio's time; `math.inf` if it never does."""
+        return self._reply.deadline
 
     @property
     def connection_id(self) -> int:

@@ -6,17 +6,18 @@ The class of the clients of a service is made once, with the methods of the serv
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import cache
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 
-from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..metadata import Metadata, MetadataLike
 from ..rpc.binding import Payload
 from ..rpc.caller import Caller
 from ..wire.messages import RequestResponse
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
+from .middleware import ClientCall, Middleware, checked_middleware, go_through
 from .outcome import result_of
 from .signatures import show_signature
 
@@ -34,19 +35,31 @@ class ResponseParts(Generic[T]):
     metadata: Metadata
 
 
-def client(service: Callable[..., T], caller: Caller) -> T:
+def client(
+    service: Callable[..., T],
+    caller: Caller,
+    *,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+) -> T:
     """Return a client: an object whose methods make calls of those of `service`.
 
     Args:
         service: the class of the service; the client is typed as it.
         caller: makes the calls, on the connection it belongs to.
+        middleware: goes around each call, the first outermost; see `Middleware`.
+        metadata_for_calls: goes with each call; `with_metadata` adds to it, and
+            replaces the keys that both have.
 
     Its methods raise, beside the method's own errors: `UnknownMethod`,
     `InvalidPayload`, `CallCancelled`, `CallRefused` and `ConnectionLost`, for what
     became of the call; `EncodeError` for an argument that is not of its type.
     Cancelling one tells the peer, and does not wait for it. Each is a checkpoint.
     """
-    return cast(T, _client_class(describe(service))(caller))
+    made = _client_class(describe(service))(
+        caller, checked_middleware(middleware), Metadata.of(metadata_for_calls)
+    )
+    return cast(T, made)
 
 
 def with_metadata(
@@ -72,7 +85,13 @@ def with_metadata(
         given: tuple[Any, ...] = args
         if kwargs or len(given) != count:
             given = _arguments(found, args, kwargs)
-        response = await _call(client, found, given, sent)
+        together = _merged(client.__roam_metadata__, sent)
+        if client.__roam_middleware__:
+            around = _around(client, found, given, together)
+            return ResponseParts(
+                await _go_through(client, around), around.response_metadata
+            )
+        response = await _call(client, found, given, together)
         return ResponseParts(
             result_of(found, response, client.__roam_caller__), response.metadata
         )
@@ -86,10 +105,20 @@ class _Client:
     Its own names begin with an underscore, as no method's of a service does.
     """
 
-    __slots__ = ("__roam_caller__", "__roam_readers__", "__weakref__")
+    __slots__ = (
+        "__roam_caller__",
+        "__roam_metadata__",
+        "__roam_middleware__",
+        "__roam_readers__",
+        "__weakref__",
+    )
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(
+        self, caller: Caller, middleware: tuple[Middleware, ...], metadata: Metadata
+    ) -> None:
         self.__roam_caller__ = caller
+        self.__roam_middleware__ = middleware
+        self.__roam_metadata__ = metadata
         self.__roam_readers__: set[int] = set()
 
     def __repr__(self) -> str:
@@ -106,8 +135,34 @@ def _call(
     return columns.call(caller, method.id, args, sent, client.__roam_readers__)
 
 
+def _around(
+    client: _Client, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
+) -> ClientCall:
+    return ClientCall(method, args, sent, client.__roam_caller__)
+
+
+def _go_through(client: _Client, around: ClientCall) -> Coroutine[Any, Any, Any]:
+    """Make a call with the middleware of the client around it."""
+
+    async def proceed() -> Any:
+        method, sent = around.method, around.metadata_to_send
+        response = await _call(client, method, around.args, sent)
+        around.response_metadata = response.metadata
+        return result_of(method, response, client.__roam_caller__)
+
+    return go_through(client.__roam_middleware__, around, proceed)
+
+
+def _merged(default: Metadata, given: Metadata) -> Metadata:
+    """Return the default metadata of a client with that of one call."""
+    if not default:
+        return given
+    keys = {entry.key for entry in given}
+    return Metadata((*(each for each in default if each.key not in keys), *given))
+
+
 @cache
-def _client_class(service: ServiceDescriptor) -> Callable[[Caller], Any]:
+def _client_class(service: ServiceDescriptor) -> Callable[..., Any]:
     members: dict[str, Any] = {"__slots__": (), "__doc__": service.doc}
     for method in service.methods:
         members[method.name] = _client_method(method)
@@ -121,7 +176,10 @@ def _client_method(method: MethodDescriptor) -> Any:
     async def call(self: _Client, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != count:
             args = _arguments(method, args, kwargs)
-        response = await _call(self, method, args, NO_METADATA)
+        sent = self.__roam_metadata__
+        if self.__roam_middleware__:
+            return await _go_through(self, _around(self, method, args, sent))
+        response = await _call(self, method, args, sent)
         return result_of(method, response, self.__roam_caller__)
 
     call.__name__ = method.name

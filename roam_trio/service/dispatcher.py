@@ -9,7 +9,7 @@ because nobody wants its items any more has not failed, and is not logged as if 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ import trio
 
 from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from ..columns import MethodColumns
-from ..errors import DecodeError, EncodeError, SchemaError
+from ..errors import CallCancelled, DecodeError, EncodeError, SchemaError
 from ..failures import is_failure
 from ..logs import Log
 from ..rpc.binding import bind_channels_callee_args
@@ -26,6 +26,7 @@ from ..wire.messages import Encoded, RequestCall, joined
 from .call import Call, encode_value, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .failing import Failing
+from .middleware import Middleware, ServerCall, checked_middleware, go_through
 from .signatures import show_signature
 from .waiting import can_wait, is_async
 
@@ -36,7 +37,12 @@ T = TypeVar("T")
 logger = Log("roam_trio.service")
 
 
-def dispatcher(service: Callable[..., Any], handler: object) -> Dispatcher:
+def dispatcher(
+    service: Callable[..., Any],
+    handler: object,
+    *,
+    middleware: Iterable[Middleware] = (),
+) -> Dispatcher:
     """Return a handler of the calls of `service` that uses the methods of `handler`.
 
     Args:
@@ -44,12 +50,15 @@ def dispatcher(service: Callable[..., Any], handler: object) -> Dispatcher:
         handler: any object with the methods of the service. No base class is needed;
             annotate it (``handler: Adder = AdderImpl()``) to have type checkers
             compare the two.
+        middleware: goes around each call, the first outermost; see `Middleware`.
 
     Raises:
         SchemaError: a method is missing, or takes other arguments; it names both
             signatures. Or `handler` is a class whose methods need an object.
+        TypeError: `middleware` is not a list of functions.
     """
-    return Dispatcher(describe(service), service, handler)
+    around = checked_middleware(middleware)
+    return Dispatcher(describe(service), service, handler, around)
 
 
 class Dispatcher:
@@ -60,12 +69,26 @@ class Dispatcher:
         descriptor: ServiceDescriptor,
         service: Callable[..., Any],
         handler: object,
+        middleware: tuple[Middleware, ...] = (),
     ) -> None:
         self._descriptor = descriptor
+        self._service = service
+        self._handler = handler
+        self._middleware = middleware
         self._methods = {
-            method.id: _Method(method, _find(method, service, handler))
+            method.id: _Method(method, _find(method, service, handler), middleware)
             for method in descriptor.methods
         }
+
+    def with_middleware(self, middleware: Iterable[Middleware]) -> Dispatcher:
+        """Return a dispatcher of the same handler with more middleware, which goes
+        around that of this one.
+
+        Raises:
+            TypeError: `middleware` is not a list of functions.
+        """
+        around = (*checked_middleware(middleware), *self._middleware)
+        return Dispatcher(self._descriptor, self._service, self._handler, around)
 
     @property
     def descriptor(self) -> ServiceDescriptor:
@@ -103,12 +126,20 @@ class Dispatcher:
 class _Method:
     """A method of the service, and the handler's method for it."""
 
-    __slots__ = ("_can_wait", "_failing", "_function", "columns", "descriptor")
+    __slots__ = (
+        "_can_wait",
+        "_failing",
+        "_function",
+        "_middleware",
+        "columns",
+        "descriptor",
+    )
 
     def __init__(
         self,
         descriptor: MethodDescriptor,
         function: Callable[..., Coroutine[Any, Any, Any]],
+        middleware: tuple[Middleware, ...],
     ) -> None:
         self.descriptor = descriptor
         self.columns = descriptor.columns or MethodColumns(
@@ -118,7 +149,10 @@ class _Method:
         self._function = function
         # Where a request arrives, its arguments are still held: channels that the
         # handler lets go of would be closed after the response.
-        self._can_wait = descriptor.args_plan.has_channels or can_wait(function)
+        self._can_wait = bool(
+            middleware or descriptor.args_plan.has_channels or can_wait(function)
+        )
+        self._middleware = middleware
 
     def start(
         self,
@@ -152,7 +186,10 @@ class _Method:
         set_current_call(call)
         try:
             try:
-                running = self._function(*args)
+                if self._middleware:
+                    running = self._go_through(args, call)
+                else:
+                    running = self._function(*args)
             finally:
                 # From here on the handler alone holds its arguments: a channel that
                 # it lets go of is closed before the response is sent.
@@ -164,6 +201,22 @@ class _Method:
                 raise
             return self._failing.answer_to(error, call)
         return self._encode_value(value, call)
+
+    async def _go_through(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Any:
+        """Run the handler's method with the middleware around it."""
+        around = ServerCall(call, args)
+        del args
+
+        def proceed() -> Coroutine[Any, Any, Any]:
+            around.was_begun = True
+            return self._function(*around.args)
+
+        try:
+            return await go_through(self._middleware, around, proceed)
+        except CallCancelled as refusal:
+            if refusal.was_begun is None and not refusal.by_peer:
+                refusal.was_begun = around.was_begun
+            raise
 
     @trio.lowlevel.disable_ki_protection
     def _run_now(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:

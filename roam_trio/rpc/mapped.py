@@ -1,0 +1,79 @@
+"""Channels whose items a function sees, and may replace, on their way.
+
+A middleware asks for it, call by call; other channels have no part of this in their
+way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from .channel import ChannelSink, ChannelSource, Rx, Tx
+
+__all__ = ["EachItem", "map_items"]
+
+EachItem: TypeAlias = Callable[[Literal["out", "in"], Any], Any]
+"""Called with each item that this side sends ("out") or receives ("in"); returns the
+item to go on with."""
+
+
+def map_items(end: Tx[Any] | Rx[Any], function: EachItem) -> None:
+    """Have `function` called with each item of a channel, from now on.
+
+    Args:
+        end: an end of it, bound or not. The function sees what this side sends or
+            receives, whichever end that is done with.
+        function: does not wait. What it raises, the sender or receiver of the item
+            gets; the channel stays open.
+    """
+    end.binding.map_ends(
+        lambda sink: _MappedSink(sink, function),
+        lambda source: _MappedSource(source, function),
+    )
+
+
+class _MappedSink(ChannelSink):
+    """Sends what a function makes of each item."""
+
+    def __init__(self, sink: ChannelSink, function: EachItem) -> None:
+        self._sink = sink
+        self._function = function
+
+    async def send(self, value: Any) -> None:
+        await self._sink.send(self._function("out", value))
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def drop(self) -> None:
+        self._sink.drop()
+
+    def __repr__(self) -> str:
+        return repr(self._sink)
+
+
+class _MappedSource(ChannelSource):
+    """Receives what a function makes of each item."""
+
+    def __init__(self, source: ChannelSource, function: EachItem) -> None:
+        self._source = source
+        self._function = function
+
+    async def receive(self) -> Any:
+        return self._function("in", await self._source.receive())
+
+    def receive_nowait(self) -> Any:
+        return self._function("in", self._source.receive_nowait())
+
+    def grant(self, count: int) -> None:
+        self._source.grant(count)
+
+    def reset(self) -> None:
+        self._source.reset()
+
+    def drop(self) -> None:
+        self._source.drop()
+
+    def __repr__(self) -> str:
+        return repr(self._source)

@@ -1,0 +1,272 @@
+"""Middleware: what goes around every call, on either side.
+
+    async def timing(call: AnyCall, proceed: Proceed) -> Any:
+        began = trio.current_time()
+        try:
+            return await proceed()
+        finally:
+            log.info("%s %.3f", call.method, trio.current_time() - began)
+
+Around a handler (`dispatcher`, `serve`) and around a client's call (`client`,
+`connect`, `Session.open`) it has the same form. Of several, the first is outermost.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, ClassVar, Literal, SupportsIndex, TypeAlias, overload
+
+import trio
+
+from ..metadata import (
+    NO_METADATA,
+    Metadata,
+    MetadataEntry,
+    MetadataLike,
+    MetadataValue,
+)
+from ..peers import Peer
+from ..rpc.caller import Caller
+from ..rpc.mapped import EachItem, map_items
+from .call import Call
+from .descriptor import MethodDescriptor
+
+__all__ = [
+    "AnyCall",
+    "CallMetadata",
+    "ClientCall",
+    "Middleware",
+    "Proceed",
+    "ServerCall",
+    "checked_middleware",
+    "go_through",
+]
+
+Proceed: TypeAlias = Callable[[], Awaitable[Any]]
+"""Goes on with the call; returns its result, or raises its exception."""
+
+Middleware: TypeAlias = Callable[["AnyCall", Proceed], Awaitable[Any]]
+"""Goes around calls; an async function with these two arguments is one.
+
+What it returns is the result of the call, and what it raises is the exception of the
+call: usually those of ``await proceed()``. Values are as the method declares them, and
+declared errors are raised as they are. If the call is cancelled, ``proceed`` raises
+`trio.Cancelled`. To refuse a call, raise `Refused`.
+"""
+
+
+class CallMetadata(list[MetadataEntry]):
+    """The metadata of a request, for a middleware of a client to change.
+
+    ``call.metadata["tenant"] = "blue"`` sets the one value of a key; ``append`` adds an
+    entry to those that there are.
+    """
+
+    __slots__ = ()
+
+    @overload
+    def __setitem__(self, key: SupportsIndex, value: MetadataEntry, /) -> None: ...
+    @overload
+    def __setitem__(self, key: slice, value: Iterable[MetadataEntry], /) -> None: ...
+    @overload
+    def __setitem__(self, key: str, value: MetadataValue, /) -> None: ...
+    def __setitem__(self, key: Any, value: Any, /) -> None:
+        if isinstance(key, str):
+            self[:] = [entry for entry in self if entry.key != key]
+            self.append(MetadataEntry(key, value))
+        else:
+            super().__setitem__(key, value)
+
+    def get(
+        self, key: str, default: MetadataValue | None = None
+    ) -> MetadataValue | None:
+        """Return the first value of `key`."""
+        return next((entry.value for entry in self if entry.key == key), default)
+
+    def get_all(self, key: str) -> list[MetadataValue]:
+        """Return every value of `key`, in order."""
+        return [entry.value for entry in self if entry.key == key]
+
+
+class AnyCall(ABC):
+    """A call, as a middleware sees it, on either side.
+
+    Attributes:
+        side: the side of this program in the call.
+        method: the method that is called; its text is ``Service.method``.
+        args: the arguments, by position; a middleware may set others before
+            ``proceed``.
+    """
+
+    __slots__ = ("_metadata", "args", "method")
+
+    side: ClassVar[Literal["client", "server"]]
+
+    def __init__(self, method: MethodDescriptor, args: tuple[Any, ...]) -> None:
+        self.method = method
+        self.args = args
+        self._metadata: CallMetadata | None = None
+
+    @property
+    def metadata(self) -> CallMetadata:
+        """The metadata of the request.
+
+        A client's middleware may change it before ``proceed``, or set another. On a
+        server it is a copy of what has come; changes have no effect on the handler.
+        """
+        if self._metadata is None:
+            self._metadata = CallMetadata(self._given_metadata())
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, metadata: MetadataLike) -> None:
+        self._metadata = CallMetadata(Metadata.of(metadata))
+
+    @abstractmethod
+    def _given_metadata(self) -> Metadata: ...
+
+    @property
+    @abstractmethod
+    def response_metadata(self) -> Metadata:
+        """The metadata of the response.
+
+        A client has it once ``proceed`` has returned, or has raised what the response
+        says. A server's middleware may set it.
+        """
+
+    @property
+    @abstractmethod
+    def peer(self) -> Peer:
+        """The peer at the other end."""
+
+    @property
+    @abstractmethod
+    def deadline(self) -> float:
+        """When the caller gives up, in trio's time; `math.inf` if it never does."""
+
+    def each_item(self, function: EachItem) -> None:
+        """Have `function` called with each item of the call's channels.
+
+        Call this before ``proceed``.
+
+        Args:
+            function: called with ``"out"`` and an item that this side sends, or with
+                ``"in"`` and one that it receives. What it returns goes on in place of
+                the item; what it raises, the sender or receiver of the item gets. It
+                does not wait.
+        """
+        for end, _ in self.method.args_plan.collect_channels(self.args):
+            map_items(end, function)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.method}>"
+
+
+class ClientCall(AnyCall):
+    """A call that this side makes."""
+
+    __slots__ = ("_caller", "_response_metadata", "_sent")
+
+    side = "client"
+
+    def __init__(
+        self,
+        method: MethodDescriptor,
+        args: tuple[Any, ...],
+        sent: Metadata,
+        caller: Caller,
+    ) -> None:
+        super().__init__(method, args)
+        self._sent = sent
+        self._caller = caller
+        self._response_metadata = NO_METADATA
+
+    def _given_metadata(self) -> Metadata:
+        return self._sent
+
+    @property
+    def metadata_to_send(self) -> Metadata:
+        """The metadata to send, checked.
+
+        Raises:
+            ValueError, TypeError: a middleware has put something else into it.
+        """
+        given = self._metadata
+        return self._sent if given is None else Metadata.of(list(given))
+
+    @property
+    def response_metadata(self) -> Metadata:
+        return self._response_metadata
+
+    @response_metadata.setter
+    def response_metadata(self, metadata: Metadata) -> None:
+        self._response_metadata = metadata
+
+    @property
+    def peer(self) -> Peer:
+        return self._caller.peer
+
+    @property
+    def deadline(self) -> float:
+        return trio.current_effective_deadline()
+
+
+class ServerCall(AnyCall):
+    """A call that a handler of this side answers."""
+
+    __slots__ = ("_call", "was_begun")
+
+    side = "server"
+
+    def __init__(self, call: Call[Any, Any], args: tuple[Any, ...]) -> None:
+        super().__init__(call.method, args)
+        self._call = call
+        self.was_begun = False
+        """True once the handler has been called."""
+
+    def _given_metadata(self) -> Metadata:
+        return self._call.metadata
+
+    @property
+    def response_metadata(self) -> Metadata:
+        return self._call.response_metadata
+
+    @response_metadata.setter
+    def response_metadata(self, metadata: MetadataLike) -> None:
+        self._call.response_metadata = metadata
+
+    @property
+    def peer(self) -> Peer:
+        return self._call.peer
+
+    @property
+    def deadline(self) -> float:
+        return self._call.deadline
+
+
+async def go_through(
+    middleware: tuple[Middleware, ...], call: AnyCall, proceed: Proceed
+) -> Any:
+    """Make a call through middleware, of which the first is outermost."""
+    for each in reversed(middleware):
+        proceed = partial(each, call, proceed)
+    return await proceed()
+
+
+def checked_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
+    """Return middleware as a tuple, checked long before the first call.
+
+    Raises:
+        TypeError: it is not a list of functions.
+    """
+    if callable(middleware):
+        raise TypeError(f"expected a list of middleware, got {middleware!r} alone")
+    checked = tuple(middleware)
+    for each in checked:
+        if not callable(each):
+            raise TypeError(
+                f"middleware: expected async functions (call, proceed), got {each!r}"
+            )
+    return checked
