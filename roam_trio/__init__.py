@@ -66,6 +66,7 @@ from .metadata import (
     Metadata,
     MetadataFlags,
 )
+from .peers import Peer
 from .rpc.channel import (
     Rx,
     Tx,
@@ -99,7 +100,10 @@ from .schema import (
     usize,
 )
 from .service import (
+    AnyCall,
     Call,
+    Middleware,
+    Proceed,
     client,
     current_call,
     describe,
@@ -127,6 +131,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcceptedConnection",
+    "AnyCall",
     "Array",
     "Backoff",
     "Call",
@@ -151,8 +156,11 @@ __all__ = [
     "Limits",
     "Metadata",
     "MetadataFlags",
+    "Middleware",
     "Overloaded",
     "PayloadTooLarge",
+    "Peer",
+    "Proceed",
     "ProxyAcceptor",
     "Refused",
     "RoamError",

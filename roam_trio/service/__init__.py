@@ -5,13 +5,17 @@ from .client import ResponseParts, client, with_metadata
 from .decorator import service
 from .descriptor import ArgDescriptor, MethodDescriptor, ServiceDescriptor, describe
 from .dispatcher import Dispatcher, dispatcher
+from .middleware import AnyCall, Middleware, Proceed
 from .outcome import metadata_of
 
 __all__ = [
+    "AnyCall",
     "ArgDescriptor",
     "Call",
     "Dispatcher",
     "MethodDescriptor",
+    "Middleware",
+    "Proceed",
     "ResponseParts",
     "ServiceDescriptor",
     "SinkCall",
