@@ -11,6 +11,7 @@ from .codec import (
     SelfRef,
     rpc_plan,
 )
+from .conduits.attaching import AttachingAcceptor
 from .conduits.bare import (
     BareConduit,
     BareConduitAcceptor,
@@ -156,6 +157,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "AnnouncedTooLarge",
     "ArgDescriptor",
+    "AttachingAcceptor",
     "Attachment",
     "Backing",
     "BareConduit",

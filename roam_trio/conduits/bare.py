@@ -8,7 +8,8 @@ from ..errors import BareConduitError, DecodeError
 from ..links.base import Link
 from ..links.foreign import advice_on_hello, named_payload
 from ..wire.family import MsgFamily
-from .base import Conduit, ConduitAcceptor
+from .attaching import AttachingAcceptor
+from .base import Conduit
 from .on_link import LinkConduitPermit, LinkConduitRx, LinkConduitTx
 
 __all__ = [
@@ -64,7 +65,7 @@ class BareConduitRx(LinkConduitRx[M]):
         ) from error
 
 
-class BareConduitAcceptor(ConduitAcceptor[M]):
+class BareConduitAcceptor(AttachingAcceptor[M]):
     """Makes a bare conduit on each link.
 
     Args:
@@ -72,8 +73,9 @@ class BareConduitAcceptor(ConduitAcceptor[M]):
     """
 
     def __init__(self, family: MsgFamily[M]) -> None:
+        super().__init__()
         self._family = family
 
-    async def accept(self, link: Link) -> BareConduit[M]:
-        """See `ConduitAcceptor.accept`. Never waits."""
+    async def conduit_of(self, link: Link) -> BareConduit[M]:
+        """See `AttachingAcceptor.conduit_of`. Never waits."""
         return BareConduit(link, self._family)

@@ -23,7 +23,7 @@ from typing import (
 import trio
 
 from ..errors import ConduitError, DecodeError
-from ..links.base import Link, RxStatistics, TxStatistics
+from ..links.base import RxStatistics, TxStatistics
 from ..wire.messages import Message
 
 if TYPE_CHECKING:
@@ -264,18 +264,22 @@ class Conduit(ABC, Generic[M]):
 
 
 class ConduitAcceptor(ABC, Generic[M]):
-    """Makes conduits on the links that clients have opened; for servers."""
+    """Accepts clients, each on a conduit of its own.
+
+    `serve` takes one in place of a URL. `AttachingAcceptor` is the one for links that
+    the program has. Subclass this for conduits from elsewhere.
+    """
 
     @abstractmethod
-    async def accept(self, link: Link) -> Conduit[M] | None:
-        """Return the conduit of the client that has opened `link`, and own `link`.
+    async def accept(self) -> Conduit[M]:
+        """Wait for the next client, and return its conduit, which the caller owns.
 
-        Return None if there is no new conduit: the link went to an existing conduit, or
-        the client was refused. If cancelled, close the link.
+        A checkpoint. Cancellation loses no client. `serve` accepts one client at a
+        time: do a handshake in another task, so that a slow client does not block the
+        next. An exception ends `serve`: handle the failure of a single client here.
 
         Raises:
-            LinkError, ConduitError: the link failed, or the client sent a wrong hello;
-                the link is closed.
+            trio.EndOfChannel: there will be no more clients.
         """
 
 

@@ -16,7 +16,8 @@ from ..links.resuming.resuming import (
 )
 from ..links.resuming.source import LinkSource
 from ..wire.family import MsgFamily
-from .base import Conduit, ConduitAcceptor
+from .attaching import AttachingAcceptor
+from .base import Conduit
 from .on_link import LinkConduitPermit, LinkConduitRx, LinkConduitTx
 
 __all__ = [
@@ -120,7 +121,7 @@ class StableConduitRx(LinkConduitRx[M]):
         ) from error
 
 
-class StableConduitAcceptor(ConduitAcceptor[M]):
+class StableConduitAcceptor(AttachingAcceptor[M]):
     """Makes a stable conduit for each new client, and passes it the client's links.
 
     A client that has lost its link returns with a new link and presents a key. The link
@@ -141,11 +142,14 @@ class StableConduitAcceptor(ConduitAcceptor[M]):
         limits: StableLimits = DEFAULT_STABLE_LIMITS,
         max_sessions: int = 1024,
     ) -> None:
+        super().__init__()
         self._family = family
         self._links = ResumingAcceptor(_filler(family), limits, max_sessions)
 
-    async def accept(self, link: Link) -> StableConduit[M] | None:
-        """See `ConduitAcceptor.accept`. Takes `StableLimits.handshake_seconds` at most.
+    async def conduit_of(self, link: Link) -> StableConduit[M] | None:
+        """See `AttachingAcceptor.conduit_of`.
+
+        Takes `StableLimits.handshake_seconds` at most.
 
         Raises:
             StableHandshakeError: the client did not send a hello.

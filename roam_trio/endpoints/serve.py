@@ -9,18 +9,18 @@ print(server.url)
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import trio
 
+from ..conduits.attaching import AttachingAcceptor, let_go
 from ..conduits.bare import BareConduitAcceptor
-from ..conduits.base import Conduit, ConduitAcceptor
-from ..errors import ConduitError, LinkError, SessionError, SessionIoError
+from ..conduits.base import ConduitAcceptor
+from ..errors import ConduitError, LinkError, SessionError
 from ..legible import without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
-from ..links.base import Link
 from ..log_budget import log_budget_of_server
 from ..logs import Log, address_of_peer
 from ..metadata import MetadataLike
@@ -29,18 +29,20 @@ from ..rpc.handler import Handler, check_handler
 from ..running import check_run, check_trio_runs
 from ..session import Session, SessionKeepaliveConfig, acceptor
 from ..transports import (
-    LinkFactory,
     LinkListener,
     LinkOptions,
+    ListenerFactory,
     transports_for,
     urls_of,
 )
-from ..transports.listening import accept_when_possible
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
+from .clients import AcceptedClients, Clients, ListenedClients
 from .options import SessionOptions
 
 __all__ = ["Server", "serve"]
+
+T = TypeVar("T")
 
 logger = Log("roam_trio.endpoints.serve")
 
@@ -63,12 +65,19 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The URL at which it listens, with its actual port; the first of several."""
+        """The URL at which it listens, with its actual port; the first of several.
+
+        Raises:
+            ValueError: it listens at no URL, because it serves a `ConduitAcceptor`.
+        """
+        if not self._urls:
+            raise ValueError("this server accepts conduits, and listens at no URL")
         return self._urls[0]
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The URLs at which it listens, in the order of the argument of `serve`."""
+        """The URLs at which it listens, in the order of the argument of `serve`; empty
+        if it serves a `ConduitAcceptor`."""
         return self._urls
 
     @property
@@ -98,12 +107,12 @@ class Server:
 
     def __repr__(self) -> str:
         ending = ", shutting down" if self._listening.cancel_called else ""
-        where = ", ".join(map(without_secrets, self._urls))
+        where = ", ".join(map(without_secrets, self._urls)) or "on conduits"
         return f"<Server {where}, {len(self.sessions)} sessions{ending}>"
 
 
 async def serve(
-    url: str | Sequence[str],
+    url: str | Sequence[str] | ConduitAcceptor[Message],
     handler: Handler | Mapping[str, Handler],
     *,
     max_concurrent_requests: int = 64,
@@ -125,7 +134,9 @@ async def serve(
     Args:
         url: ``tcp://host:port`` or another URL from the table in the guide, or several.
             Port 0 takes a free port; see `Server.url`. An empty host means every
-            address of the machine.
+            address of the machine. Or a `ConduitAcceptor`, such as a
+            `BareConduitAcceptor`: it is served until it has no more clients, and is not
+            closed.
         handler: answers the calls of every client; `dispatcher` makes one. Or handlers
             by name, ``{"counter": dispatcher(Counter, CounterImpl())}``: a client opens
             a connection for each service that it uses, with `Session.open`.
@@ -147,9 +158,11 @@ async def serve(
             clients must then connect with ``resume=True``.
 
     Raises:
-        ValueError: a URL is wrong, or an option is out of range.
-        TypeError: `handler` is not a `Handler`, `url` is not a text, or `origins` is
-            one.
+        ValueError: a URL is wrong, or an option is out of range; or `ssl_context`,
+            `origins` or `resume` is given together with a `ConduitAcceptor`.
+        TypeError: `handler` is not a `Handler`, `url` is neither a text nor a
+            `ConduitAcceptor`, or `origins` is a text; or the acceptor returned
+            something else than a `Conduit`.
         OSError: it cannot listen there, or a listening socket has broken.
     """
     check_trio_runs("serve()")
@@ -160,18 +173,50 @@ async def serve(
         check_handler(handler)  # and None is not among a server's options
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
-    link_options = LinkOptions(
-        limits=options.stream_limits, ssl_context=ssl_context, origins=origins
-    )
+    serving = _Serving(options, max_sessions, resume)
+    if isinstance(url, ConduitAcceptor):
+        _check_is_unset(ssl_context=ssl_context, origins=origins, resume=resume)
+        with log_budget_of_server(limits):
+            await serving.run([AcceptedClients(url)], (), task_status)
+    else:
+        links = LinkOptions(
+            limits=options.stream_limits, ssl_context=ssl_context, origins=origins
+        )
+        await _listen_and_serve(_listening_at(url, links), serving, limits, task_status)
+
+
+def _check_is_unset(**options: object) -> None:
+    for name, value in options.items():
+        if value:
+            raise ValueError(
+                f"{name}: expected it only with URLs, as a ConduitAcceptor makes its "
+                "own conduits; a StableConduitAcceptor makes conduits that resume"
+            )
+
+
+def _listening_at(
+    url: str | Sequence[str], options: LinkOptions
+) -> list[ListenerFactory]:
+    if callable(getattr(url, "accept", None)):
+        raise TypeError(
+            f"expected a URL or a ConduitAcceptor, got an object of type "
+            f"{type(url).__name__}, which is not a subclass of it"
+        )
     urls = urls_of(url)
     if not urls:
         raise ValueError("expected at least one URL to listen at, got none")
-    begin = [
-        transport.to_listen(each, link_options)
-        for each, transport in zip(
-            urls, transports_for(urls, link_options), strict=True
-        )
+    return [
+        transport.to_listen(each, options)
+        for each, transport in zip(urls, transports_for(urls, options), strict=True)
     ]
+
+
+async def _listen_and_serve(
+    begin: Iterable[ListenerFactory],
+    serving: _Serving,
+    limits: Limits,
+    task_status: trio.TaskStatus[Server],
+) -> None:
     with ExitStack() as closing:
         listeners: list[LinkListener] = []
         for begin_one in begin:
@@ -179,7 +224,9 @@ async def serve(
                 closing.callback(listener.close)
                 listeners.append(listener)
         closing.enter_context(log_budget_of_server(limits))
-        await _Serving(options, max_sessions, resume).run(listeners, task_status)
+        sources = [serving.listened(listener) for listener in listeners]
+        urls = [listener.url for listener in listeners]
+        await serving.run(sources, urls, task_status)
 
 
 _ENDS_OF_CLIENTS: Final = (
@@ -192,13 +239,6 @@ _ENDS_OF_CLIENTS: Final = (
 """Errors of a handshake (of a session, a WebSocket or TLS) for which the client is to
 blame.
 """
-
-
-async def _let_go(conduit: Conduit[Message]) -> None:
-    tx, rx = conduit.split()
-    with trio.CancelScope(shield=True):
-        await tx.abort()
-        await rx.close()
 
 
 class _Sessions(trio.TaskStatus[Session]):
@@ -237,7 +277,9 @@ class _Serving:
     ) -> None:
         self._options = options
         self._max_sessions = max_sessions
-        self._conduits: ConduitAcceptor[Message] = BareConduitAcceptor(MessageFamily())
+        self._conduits: AttachingAcceptor[Message] = BareConduitAcceptor(
+            MessageFamily()
+        )
         if resume:
             from ..conduits.stable import StableConduitAcceptor
 
@@ -251,55 +293,67 @@ class _Serving:
         self._accepting: dict[trio.CancelScope, None] = {}
         self._sessions = _Sessions()
 
+    def listened(self, listener: LinkListener) -> ListenedClients:
+        """Return the clients that connect to a listener."""
+        return ListenedClients(
+            listener,
+            self._conduits.conduit_of,
+            self._options.limits.handshake_seconds,
+        )
+
     async def run(
-        self, listeners: Sequence[LinkListener], task_status: trio.TaskStatus[Server]
+        self,
+        sources: Sequence[Clients[Any]],
+        urls: Iterable[str],
+        task_status: trio.TaskStatus[Server],
     ) -> None:
-        if len(listeners) > self._max_sessions:
+        if len(sources) > self._max_sessions:
             raise ValueError(
-                f"max_sessions: expected at least {len(listeners)}, as so many sockets "
+                f"max_sessions: expected at least {len(sources)}, as so many sockets "
                 f"are listened on, got {self._max_sessions}"
             )
-        urls = dict.fromkeys(listener.url for listener in listeners)
-        server = Server(list(urls), self._listening, self._accepting, self._sessions)
-        async with trio.open_nursery() as clients:
+        server = Server(
+            tuple(dict.fromkeys(urls)), self._listening, self._accepting, self._sessions
+        )
+        async with trio.open_nursery() as sessions:
             with self._listening:
                 task_status.started(server)
                 async with trio.open_nursery() as accepting:
-                    for listener in listeners:
-                        accepting.start_soon(self._accept_all, listener, clients)
+                    for clients in sources:
+                        accepting.start_soon(self._accept_all, clients, sessions)
             # Close at once: clients must not connect to a server that will not answer.
-            for listener in listeners:
-                listener.close()
+            for clients in sources:
+                clients.close()
 
-    async def _accept_all(self, listener: LinkListener, clients: trio.Nursery) -> None:
+    async def _accept_all(self, clients: Clients[T], sessions: trio.Nursery) -> None:
         while True:
-            await self._take_slot(listener)
+            await self._take_slot(clients.name)
             try:
-                make_link = await accept_when_possible(listener.accept, listener.url)
+                client = await clients.next()
             except BaseException as error:
                 self._slots.release()
                 if isinstance(error, trio.EndOfChannel):
                     return
                 raise
-            clients.start_soon(self._serve_client, make_link)
+            sessions.start_soon(self._serve_client, clients, client)
 
-    async def _take_slot(self, listener: LinkListener) -> None:
+    async def _take_slot(self, name: str) -> None:
         try:
             self._slots.acquire_nowait()
         except trio.WouldBlock:
             logger.warning(
                 "%s: there are %d sessions, and others have to wait "
                 "(limit: max_sessions)",
-                without_secrets(listener.url),
+                name,
                 self._max_sessions,
             )
             await self._slots.acquire()
 
-    async def _serve_client(self, make_link: LinkFactory) -> None:
+    async def _serve_client(self, clients: Clients[T], client: T) -> None:
         # Run the session in this task, with as few scopes and coroutines around it as
         # possible, because an idle session holds their memory.
         try:
-            session = await self._accept(make_link)
+            session = await self._accept(clients, client)
             if session is None:
                 return
             self._sessions.add(session)
@@ -319,7 +373,7 @@ class _Serving:
         finally:
             self._slots.release()
 
-    async def _accept(self, make_link: LinkFactory) -> Session | None:
+    async def _accept(self, clients: Clients[T], client: T) -> Session | None:
         """Return the session to set up, or None if there is none."""
         options = self._options
         with trio.CancelScope() as scope:
@@ -327,9 +381,7 @@ class _Serving:
             if self._listening.cancel_called:
                 scope.cancel()
             try:
-                conduit = await self._conduits.accept(
-                    await self._link_in_time(make_link)
-                )
+                conduit = await clients.conduit_of(client)
             finally:
                 del self._accepting[scope]
             if conduit is None:
@@ -338,14 +390,5 @@ class _Serving:
                 builder = acceptor(conduit, **options.for_builder)
                 return builder.session(options.root_handler)
             # The client connected just when the server began to shut down.
-            await _let_go(conduit)
+            await let_go(conduit)
         return None
-
-    async def _link_in_time(self, make_link: LinkFactory) -> Link:
-        seconds = self._options.limits.handshake_seconds
-        with trio.move_on_after(seconds):
-            return await make_link()
-        raise SessionIoError(
-            f"the handshake of the link took more than {seconds} seconds "
-            "(limit: handshake_seconds)"
-        )

@@ -428,16 +428,16 @@ async def test_a_client_that_comes_as_the_server_shuts_down_is_let_go(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving = Serving()
-    server: Server = await nursery.start(serving.run)
-    accept = BareConduitAcceptor.accept
+    conduit_of = BareConduitAcceptor.conduit_of
 
     async def accept_late(self: Any, link: Any) -> Any:
-        conduit = await accept(self, link)
+        conduit = await conduit_of(self, link)
         with trio.CancelScope(shield=True):
             await server.shutdown()
         return conduit
 
-    monkeypatch.setattr(BareConduitAcceptor, "accept", accept_late)
+    monkeypatch.setattr(BareConduitAcceptor, "conduit_of", accept_late)
+    server: Server = await nursery.start(serving.run)
     with trio.fail_after(5), pytest.raises(SessionError):
         await connect(server.url, Streams).__aenter__()
     await serving.returned.wait()

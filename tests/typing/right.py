@@ -17,6 +17,7 @@ from roam_trio import (
     Call,
     Caller,
     Conduit,
+    ConduitAcceptor,
     ConnectionId,
     ConnectionPhase,
     ConnectionSettings,
@@ -43,6 +44,7 @@ from roam_trio import (
     ServiceDescriptor,
     Session,
     SinkCall,
+    StableConduitAcceptor,
     Tx,
     UnknownMethod,
     UserError,
@@ -291,6 +293,26 @@ async def use_whatever_makes_a_conduit(link: Link, nursery: trio.Nursery) -> Non
     initiator(ones[0])
     acceptor(conduit.into_conduit())
     initiator(link)
+
+
+class Incoming(ConduitAcceptor[Message]):
+    """Serves the links of a channel."""
+
+    def __init__(self, links: trio.MemoryReceiveChannel[Link]) -> None:
+        self.links = links
+
+    async def accept(self) -> Conduit[Message]:
+        return BareConduit(await self.links.receive(), MessageFamily())
+
+
+async def use_acceptors(
+    links: trio.MemoryReceiveChannel[Link], nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(serve, Incoming(links), answering)
+    accepting = StableConduitAcceptor(MessageFamily())
+    nursery.start_soon(serve, accepting, answering)
+    nursery.start_soon(accepting.attach, await links.receive())
+    assert_type(await accepting.accept(), Conduit[Message])
 
 
 async def use_spawn(link: Link, nursery: trio.Nursery) -> None:

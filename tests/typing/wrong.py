@@ -13,8 +13,13 @@ import trio
 
 from roam_trio import (
     BareConduit,
+    BareConduitAcceptor,
     Call,
+    ConduitAcceptor,
     Driver,
+    Link,
+    Message,
+    MessageFamily,
     Metadata,
     ReplySink,
     RequestCall,
@@ -37,7 +42,7 @@ from roam_trio import (
     with_metadata,
 )
 
-from .right import Adder, AdderImpl, MathError, Point
+from .right import Adder, AdderImpl, MathError, Point, answering
 
 
 async def wrong_calls(adder: Adder) -> None:
@@ -77,6 +82,18 @@ async def wrong_connections() -> None:
 class AlmostConduit:
     def into_conduit(self) -> str:
         return "tcp://127.0.0.1:1"
+
+
+class AcceptsLinks(ConduitAcceptor[Message]):
+    async def accept(self) -> Link:  # type: ignore[override]
+        return memory_link_pair(8)[0]
+
+
+async def wrong_acceptors() -> None:
+    accepting = BareConduitAcceptor(MessageFamily())
+    await serve(3, dispatcher(Adder, AdderImpl()))  # type: ignore[arg-type]
+    await serve(memory_link_pair(8)[0], answering)  # type: ignore[arg-type]
+    await accepting.attach("tcp://127.0.0.1:1")  # type: ignore[arg-type]
 
 
 async def wrong_sessions(nursery: trio.Nursery) -> None:

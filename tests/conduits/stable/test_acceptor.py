@@ -74,7 +74,7 @@ class Hall:
 
     async def _accept(self, link: object) -> None:
         try:
-            conduit = await self.acceptor.accept(link)  # type: ignore[arg-type]
+            conduit = await self.acceptor.conduit_of(link)  # type: ignore[arg-type]
         except (LinkError, StableConduitError) as error:
             self.errors.append(error)
             return

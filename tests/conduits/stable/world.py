@@ -81,7 +81,7 @@ class World:
     async def serve(self, link: Link) -> None:
         """What a server does with a connection."""
         try:
-            conduit = await self.server.accept(link)
+            conduit = await self.server.conduit_of(link)
         except (LinkError, ConduitError) as error:
             self.refusals.append(error)
             return
