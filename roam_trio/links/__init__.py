@@ -1,7 +1,7 @@
-"""Links: how payloads get from one peer to the other, and the ways to make one.
+"""Links, which move payloads between two peers.
 
-`base` says what a link is; `memory`, `stream` and `websocket` are links. `tcp`, `local`
-and `tls` make stream links on sockets, `stdio` on this process's own input and output,
-and `child` on those of a program it starts. `roam_trio.testing.link_conformance` holds
-what every link must pass.
+`base` defines the interface, and `memory`, `stream` and `websocket` implement it.
+`tcp`, `local` and `tls` make stream links on sockets, `stdio` on the standard input and
+output of this process, and `child` on those of a program that it starts.
+`roam_trio.testing.link_conformance` has the tests that every link must pass.
 """

@@ -1,20 +1,19 @@
 """The interface of links: the lowest layer, which moves payloads between two peers.
 
-A payload is a byte string, the empty one included. One send becomes exactly one
-receive; payloads arrive in the order in which they were committed, each once.
-A link knows nothing of messages. The conduit above it is its only caller.
+A payload is a byte string, which may be empty. Each send results in exactly one
+receive, and payloads arrive in the order in which they were committed. A link does not
+interpret payloads. The conduit above it is its only caller.
 
-Sending goes in three steps, so that waiting and publishing are apart:
+Sending has three steps, which separate waiting from publishing:
 
 1. ``await tx.reserve()`` waits until there is room for one more payload;
 2. ``permit.alloc(length)`` gives a slot of exactly that many bytes;
 3. ``slot.commit()`` publishes it, synchronously.
 
-`LinkTxPermit.send` does steps 2 and 3 in one for a payload that lies ready in pieces.
-
-What was committed is carried to the transport by `LinkTx.pump`, which runs in a task
-of whoever uses the link; a session runs it in its nursery, and begins when the link
-needs it, if that can tell (`LinkTx.defer_pump`).
+`LinkTxPermit.send` combines steps 2 and 3 for a payload that is available in pieces.
+`LinkTx.pump` writes committed payloads to the transport, in a task of the user of the
+link. A session runs it in its nursery. If the link supports `LinkTx.defer_pump`, the
+session starts it only when it is needed.
 """
 
 from __future__ import annotations
@@ -47,20 +46,20 @@ __all__ = [
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-"""Types of a payload's parts; a memoryview is one-dimensional and of bytes."""
+"""Types of the pieces of a payload; a memoryview is one-dimensional and of bytes."""
 
 
 @attrs.frozen
 class TxStatistics:
-    """Statistics of the sending half of a link: what it has sent, and how full it is.
+    """Statistics of the sending half of a link: totals, and the state of its buffer.
 
     Attributes:
-        payloads: payloads committed so far.
-        payload_bytes: their length in all.
-        permits: permits and slots given out, neither used nor given back.
-        unsent_payloads: payloads committed that have not left this side.
-        unsent_bytes: their length in all, including what the link adds.
-        tasks_waiting: tasks waiting in `reserve`.
+        payloads: number of payloads committed so far.
+        payload_bytes: their total length.
+        permits: number of permits and slots that are neither used nor released.
+        unsent_payloads: number of committed payloads that have not left this side.
+        unsent_bytes: their total length, including the framing of the link.
+        tasks_waiting: number of tasks waiting in `reserve`.
     """
 
     payloads: int
@@ -76,8 +75,8 @@ class RxStatistics:
     """Statistics of the receiving half of a link.
 
     Attributes:
-        payloads: payloads received so far.
-        payload_bytes: their length in all.
+        payloads: number of payloads received so far.
+        payload_bytes: their total length.
     """
 
     payloads: int
@@ -85,7 +84,7 @@ class RxStatistics:
 
 
 class WriteSlot(ABC):
-    """Room for one payload in storage of the transport's.
+    """A buffer of the transport for one payload.
 
     A context manager: leaving it without `commit` discards the slot.
     """
@@ -93,22 +92,20 @@ class WriteSlot(ABC):
     @property
     @abstractmethod
     def buffer(self) -> memoryview:
-        """Writable, and exactly as long as was asked for (`link.tx.slot.len`)."""
+        """The writable buffer, exactly as long as requested (`link.tx.slot.len`)."""
 
     @abstractmethod
     def commit(self) -> None:
-        """Publish the bytes as they are now, as one payload (`link.tx.commit`).
-
-        Never waits.
+        """Publish the present contents as one payload (`link.tx.commit`). Never waits.
 
         Raises:
-            LinkError: the link has ended meanwhile; nothing was published.
-            RuntimeError: the slot is used up already.
+            LinkError: the link has ended; nothing was published.
+            RuntimeError: the slot is used up.
         """
 
     @abstractmethod
     def discard(self) -> None:
-        """Publish nothing and give the room back. Harmless after `commit`."""
+        """Release the room and publish nothing. Has no effect after `commit`."""
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +122,7 @@ class WriteSlot(ABC):
 class LinkTxPermit(ABC):
     """The right to send one payload.
 
-    A context manager: leaving it unused gives the room back (`link.tx.permit.drop`).
+    A context manager: leaving it unused releases the room (`link.tx.permit.drop`).
     """
 
     @abstractmethod
@@ -133,27 +130,27 @@ class LinkTxPermit(ABC):
         """Use the permit up for a slot of exactly `length` bytes.
 
         Raises:
-            PayloadTooLarge: `length` is over the link's limit; the permit is given
-                back (`link.tx.alloc.limits`).
-            RuntimeError: the permit is used up already.
+            PayloadTooLarge: `length` exceeds the limit of the link; the permit is
+                released (`link.tx.alloc.limits`).
+            RuntimeError: the permit is used up.
         """
 
     @abstractmethod
     def send(self, pieces: Sequence[Buffer]) -> None:
         """Use the permit up and publish the concatenation of `pieces` as one payload.
 
-        Never waits. Pieces of type bytes may be kept by reference until they are
-        written; so may a memoryview, whose memory must not change until then.
+        Never waits. The link may keep pieces by reference until they are written. The
+        memory of a memoryview must not change until then.
 
         Raises:
             PayloadTooLarge: as `alloc`.
-            LinkError: the link has ended meanwhile; nothing was published.
-            RuntimeError: the permit is used up already.
+            LinkError: the link has ended; nothing was published.
+            RuntimeError: the permit is used up.
         """
 
     @abstractmethod
     def release(self) -> None:
-        """Give the room back unused. Harmless after `alloc`, `send` or `release`."""
+        """Release the room unused. Has no effect after `alloc`, `send` or `release`."""
 
     def __enter__(self) -> Self:
         return self
@@ -174,7 +171,7 @@ class LinkTx(ABC):
     async def reserve(self) -> LinkTxPermit:
         """Wait until there is room for one more payload; waiters are served in order.
 
-        A checkpoint if it waits, otherwise at least a cancellation point. Cancelled,
+        A checkpoint if it waits, otherwise at least a cancellation point. If cancelled,
         it has taken no room (`link.tx.cancel-safe`).
 
         Raises:
@@ -186,28 +183,25 @@ class LinkTx(ABC):
         """As `reserve`, without waiting.
 
         Raises:
-            trio.WouldBlock: there is no room now, or others wait for it already.
+            trio.WouldBlock: there is no room, or other tasks wait for it.
             LinkError: the link has ended.
         """
 
     @abstractmethod
     def has_room(self) -> bool:
-        """Return True if a payload could be sent now, without waiting.
-
-        True also when the link has ended, as sending then fails at once.
+        """Return True if a payload can be sent now without waiting. Also True when the
+        link has ended, because sending then fails at once.
         """
 
     @property
     def is_full(self) -> bool:
-        """True if `has_room` is False.
-
-        A link may keep it as an attribute, for senders that look at it before each
-        payload: that costs no call.
+        """True if `has_room` is False. A link may make it an attribute, because senders
+        read it before each payload and an attribute needs no call.
         """
         return not self.has_room()
 
     def send_nowait(self, pieces: Sequence[Buffer]) -> None:
-        """Reserve and send in one, for a sender that has looked at `is_full`.
+        """Reserve and send in one step, after a check of `is_full`.
 
         Raises:
             trio.WouldBlock: there is no room now.
@@ -216,71 +210,72 @@ class LinkTx(ABC):
         self.reserve_nowait().send(pieces)
 
     def cork(self) -> None:
-        """Put off writing until `uncork`, as more is about to be committed.
+        """Put off writing until `uncork`, because more payloads follow.
 
-        For whoever commits several payloads without waiting in between. Like `uncork`
-        it is about time alone, and does nothing unless a link has a use for it.
+        For callers that commit several payloads without waiting in between. Like
+        `uncork`, it affects only the time of writing. The default does nothing.
         """
         return
 
     def uncork(self, *, prompt: bool = False) -> None:
-        """Write what was committed since `cork`, as far as that needs no waiting.
+        """Write what was committed since `cork`, as far as possible without waiting.
 
-        What is left, or all of it on a link that cannot, is the task's that pumps.
+        The pump writes the rest, or everything on a link that cannot write here.
 
         Args:
-            prompt: the next payload will most likely come alone. If nothing is unsent
-                now, it is written as it is committed, which spares the step of that
-                task; payloads after it are gathered again.
+            prompt: the next payload will most likely be a single one. If nothing is
+                unsent now, it is written when it is committed, which saves a step of
+                the pump. Later payloads are gathered again.
         """
         return
 
     @abstractmethod
     def statistics(self) -> TxStatistics:
-        """Return what it has sent, and how full it is."""
+        """Return the totals sent, and the state of the buffer."""
 
     @abstractmethod
     async def pump(self) -> None:
-        """Carry committed payloads to the transport until this half is closed.
+        """Write committed payloads to the transport until this half is closed.
 
-        To be run by one task as long as the link is used: on most links nothing is
-        sent without it. Returns when `close` or `abort` has done its work.
+        Run it in one task as long as the link is used: most links send nothing without
+        it. Returns when `close` or `abort` has finished.
 
         Raises:
-            LinkError: the transport failed; senders are told so too.
+            LinkError: the transport failed; senders get the error, too.
         """
 
     def defer_pump(self, start: Callable[[], None]) -> bool:
-        """Do without `pump` until there is something that only it can carry.
+        """Ask to start `pump` only when it is needed.
 
-        A session at rest is a task smaller for it. Whoever runs `pump` asks once, and
-        before anything is committed.
+        This saves an idle session one task. The user of the link calls it once, before
+        anything is committed.
 
         Args:
-            start: has `pump` run soon; called once at most. It does not wait.
+            start: starts `pump` soon, without waiting; called at most once.
 
         Returns:
-            Whether the link does without. If not, as here, `pump` has to run at once.
+            Whether the link will call `start`. If False, which is the default, `pump`
+            must be started at once.
         """
         return False
 
     @abstractmethod
     async def close(self) -> None:
-        """Close gracefully: the peer gets every payload committed before, then the end.
+        """Close gracefully: the peer receives every committed payload, then the end.
 
-        Refuses new payloads from the moment it is called. May wait for as long as the
-        peer does not read: put a time limit around it, and `abort` when it fires.
-        Harmless when closed already.
+        New payloads are refused at once. It may wait as long as the peer does not read:
+        use a time limit, and call `abort` when it expires. Has no effect if already
+        closed.
 
         Raises:
-            LinkError: the transport failed before everything was carried.
+            LinkError: the transport failed before everything was written.
         """
 
     @abstractmethod
     async def abort(self) -> None:
-        """Close at once: what has not been written is dropped. Does not wait.
+        """Close at once, and drop unwritten payloads. Does not wait.
 
-        Reserving tasks are woken with `LinkClosed`. Harmless when closed already.
+        Tasks waiting in `reserve` get `LinkClosed`. Has no effect if already closed.
         """
 
 
@@ -289,32 +284,32 @@ class LinkRx(ABC):
 
     @abstractmethod
     async def recv(self) -> bytes | None:
-        """Receive one payload; None when the peer has closed, and ever after.
+        """Receive one payload; None when the peer has closed, and on every later call.
 
-        Safe to cancel: nothing received is lost. After an error the link is dead, and
-        every later call raises the same error (`link.rx.error`).
+        Safe to cancel: no payload is lost. After an error the link is dead, and every
+        later call raises the same error (`link.rx.error`).
 
         Raises:
-            LinkError: the link failed, or what came is not a payload.
+            LinkError: the link failed, or received bytes are not a payload.
         """
 
     @abstractmethod
     def recv_nowait(self) -> bytes | None:
-        """As `recv`, but takes only what this side has received already.
+        """As `recv`, but without reading from the transport.
 
-        Lets a reader handle everything that came with one read of the transport
-        before it goes back there.
+        With it, a reader can handle everything that one read of the transport returned
+        before the next read.
 
         Raises:
-            trio.WouldBlock: nothing is ready; `recv` would wait.
+            trio.WouldBlock: no payload is ready; `recv` would wait.
             LinkError: as `recv`.
         """
 
     async def recv_batch(self) -> Sequence[bytes]:
-        """Receive all payloads that are here, waiting for one at least.
+        """Receive all payloads that are ready, waiting for at least one.
 
-        As `recv`, and then `recv_nowait` for as long as it has any; empty when the peer
-        has closed. An error that comes after some payloads is raised by the next call.
+        The same as `recv`, then `recv_nowait` until it raises; empty when the peer has
+        closed. An error after some payloads is raised by the next call.
         """
         first = await self.recv()
         if first is None:
@@ -327,34 +322,34 @@ class LinkRx(ABC):
 
     @abstractmethod
     def statistics(self) -> RxStatistics:
-        """Return what it has received."""
+        """Return the totals received."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Stop receiving. Does not wait. Harmless when closed already."""
+        """Stop receiving. Does not wait. Has no effect if already closed."""
 
 
 class Link(ABC):
-    """A way to move payloads between two peers, before its use.
+    """A link before its use, in one piece.
 
-    It is split once; the transport is released when both halves are closed.
+    It is split once. The transport is released when both halves are closed.
     """
 
     @abstractmethod
     def split(self) -> tuple[LinkTx, LinkRx]:
-        """Return the two halves, each for a task of its own (`link.split`)."""
+        """Return the two halves, for use in separate tasks (`link.split`)."""
 
     def peer(self) -> Peer:
         """Describe the peer, while the link is open.
 
-        A link that knows more of its peer than its own class says so here: the name of
-        the transport, an address, a certificate. Never waits.
+        Links with more information override it: the name of the transport, an address,
+        a certificate. Never waits.
         """
         return Peer("other", type(self).__name__)
 
 
 class SplitLink(Link):
-    """A link put together from two halves, which may belong to different transports."""
+    """A link made of two halves, which may belong to different transports."""
 
     def __init__(self, tx: LinkTx, rx: LinkRx) -> None:
         self._halves = (tx, rx)

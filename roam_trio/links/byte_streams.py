@@ -1,9 +1,9 @@
 """Byte streams below a `StreamLink`: any trio stream, or a socket directly.
 
-A `ByteTransport` moves bytes and knows no payloads. `StreamTransport` makes one of any
-trio stream. `SocketTransport` drives a non-blocking socket of the standard library and
-waits only when the kernel makes it wait, which costs a fraction of what the layers of
-`trio.SocketStream` do.
+A `ByteTransport` moves bytes, without payload boundaries. `StreamTransport` makes one
+of any trio stream. `SocketTransport` uses a non-blocking socket of the standard
+library, and waits only when the kernel requires it, which costs a fraction of the
+layers of `trio.SocketStream`.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ __all__ = ["ByteTransport", "SocketTransport", "StreamTransport"]
 
 
 class ByteTransport(ABC):
-    """Bytes both ways. One task at a time sends, and one receives.
+    """A byte stream in both directions. One task at a time sends, and one receives.
 
-    What can go wrong is raised as OSError, `trio.BrokenResourceError` or, after this
-    side closed, `trio.ClosedResourceError`. The transport is released when both
+    Failures are raised as OSError, as `trio.BrokenResourceError` or, after this side
+    has closed, as `trio.ClosedResourceError`. The transport is released when both
     directions have ended.
     """
 
     @abstractmethod
     async def receive_some(self, most: int) -> bytes:
-        """Receive at least one byte, and as many as there are, up to `most`.
+        """Receive at least one byte, and up to `most` of the available ones.
 
-        Returns none at the end of the stream. Always a checkpoint, and nothing is lost
+        Return no bytes at the end of the stream. Always a checkpoint; no byte is lost
         when it is cancelled.
         """
 
     @abstractmethod
     async def receive_into(self, buffer: memoryview) -> int:
-        """As `receive_some`, into `buffer`; returns how many bytes came."""
+        """As `receive_some`, into `buffer`; return the number of bytes."""
 
     @abstractmethod
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
-        """Send all of it, in order. Cancelled, it may have sent a part."""
+        """Send all of the data, in order. If cancelled, it may have sent a part."""
 
     def send_nowait(self, buffers: list[Buffer]) -> list[Buffer]:
-        """Send what can be sent without waiting, and return the rest.
+        """Send as much as possible without waiting, and return the rest.
 
-        Only while no task is in `send_all`. A transport that cannot tell what would
-        make it wait sends nothing.
+        Call it only while no task is in `send_all`. A transport that cannot tell
+        whether it would wait sends nothing.
         """
         return buffers
 
     @abstractmethod
     async def end_sending(self) -> None:
-        """Tell the peer that nothing more comes."""
+        """Tell the peer that there is no more data."""
 
     @abstractmethod
     async def abort_sending(self) -> None:
@@ -67,7 +67,7 @@ class ByteTransport(ABC):
 
     @abstractmethod
     async def end_receiving(self) -> None:
-        """Stop receiving, without waiting; wakes a task that does."""
+        """Stop receiving, without waiting; wake a task that waits to receive."""
 
     def peer(self) -> Peer:
         """Describe the peer, while the transport is open; see `Link.peer`."""
@@ -75,17 +75,17 @@ class ByteTransport(ABC):
 
 
 class StreamTransport(ByteTransport):
-    """Any stream of trio's, or two that each go one way.
+    """A bidirectional trio stream, or two unidirectional ones.
 
-    A stream that cannot be closed by halves (TLS, for one) is closed as a whole when
-    sending ends.
+    A stream without half-close, such as TLS, is closed as a whole when sending ends.
 
     Args:
-        send_stream: where to send.
-        receive_stream: where to receive; None if `send_stream` goes both ways.
+        send_stream: the stream to send on.
+        receive_stream: the stream to receive from; None if `send_stream` is
+            bidirectional.
 
     Raises:
-        TypeError: `send_stream` goes one way only, and there is no other.
+        TypeError: `send_stream` is unidirectional, and there is no other.
     """
 
     def __init__(
@@ -110,8 +110,8 @@ class StreamTransport(ByteTransport):
         return Peer("other", type(self._send_stream).__name__)
 
     async def receive_some(self, most: int) -> bytes:
-        # A reader of a shared stream could not be woken by closing the stream, as the
-        # other half may still be in use.
+        # Closing a shared stream cannot be used to wake its reader, because the other
+        # half may still be in use.
         with trio.CancelScope() as self._receiving:
             return bytes(await self._receive_stream.receive_some(most))
         raise trio.ClosedResourceError
@@ -128,7 +128,7 @@ class StreamTransport(ByteTransport):
     async def end_sending(self) -> None:
         self._sending_ended = True
         stream = self._send_stream
-        with suppress(trio.BrokenResourceError):  # nobody is left to be told
+        with suppress(trio.BrokenResourceError):  # there is no peer left to tell
             if (
                 self._shared
                 and not self._receiving_ended
@@ -151,31 +151,31 @@ class StreamTransport(ByteTransport):
 
 
 _MOST_BUFFERS: Final = 64
-"""Number of buffers that one sendmsg takes; every system allows at least 1024 or so."""
+"""Maximum number of buffers in one sendmsg; systems allow at least about 1024."""
 
 _has_sendmsg: Final = hasattr(socket.socket, "sendmsg")  # not on Windows
 
 
 class SocketTransport(ByteTransport):
-    """A connected stream socket, driven directly.
+    """A connected stream socket, used directly.
 
     Args:
-        sock: the socket; this transport takes it over.
+        sock: the socket; this transport owns it.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self._drained = True  # most likely, whoever speaks first has not spoken yet
+        self._drained = True  # most likely, no data has arrived yet
         self._sending_ended = False
         self._receiving_ended = False
 
     def peer(self) -> Peer:
         return peer_of(self._socket)
 
-    # Either way there is one checkpoint at the start of a read. If the last one took
-    # less than it could have, the next one would most likely find nothing: it waits
-    # straight away.
+    # Each read starts with exactly one checkpoint. If the last read was short, the next
+    # one would most likely find nothing, so it waits first and saves a system call that
+    # fails.
 
     async def receive_some(self, most: int) -> bytes:
         if self._drained:
@@ -253,7 +253,8 @@ class SocketTransport(ByteTransport):
             try:
                 return await wait_writable(self._socket)
             except trio.ClosedResourceError:
-                # The end of receiving wakes everybody who waits for this socket.
+                # notify_closing wakes all tasks that wait for this socket, senders
+                # included.
                 if self._sending_ended:
                     raise
 
@@ -263,7 +264,7 @@ class SocketTransport(ByteTransport):
 
     async def abort_sending(self) -> None:
         self._sending_ended = True
-        with suppress(OSError):  # the peer is gone: nobody is left to be told
+        with suppress(OSError):  # the peer is gone
             self._socket.shutdown(socket.SHUT_WR)
         self._release_if_done()
 

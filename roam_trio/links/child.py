@@ -1,4 +1,4 @@
-"""A link to a program that is started for it, on the program's input and output."""
+"""A link to a child process, on its standard input and output."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def spawn_link(
     grace: float = DEFAULT_GRACE,
     limits: StreamLimits | None = None,
 ) -> SpawnedLink:
-    """Start a program, and speak with it on its standard input and output.
+    """Start a program, with a link on its standard input and output.
 
     ``async with spawn_link(["adder-server"]) as link:`` runs it for the length of the
-    block. At the end its input is closed. If it has not ended `grace` seconds after
-    that, it is asked to terminate, and after another `grace` seconds it is killed. If
-    the block is cancelled it is killed at once. Either way it has ended, and its exit
-    code was taken, when the block is left. That is the program itself: what it starts
-    in turn is its own affair to end. What it writes to standard error passes through.
+    block. At the end of the block its input is closed. If it does not exit within
+    `grace` seconds, it is terminated, and after another `grace` seconds it is killed.
+    If the block is cancelled, it is killed at once. In each case, the program has ended
+    and its exit code was collected when the block is left. Only this process is ended,
+    and not the processes that it starts. Its standard error passes through.
 
     Args:
         command: the program and its arguments; no shell is involved.
-        cwd: the directory it starts in; this process's if None.
-        env: its environment; this process's if None.
-        stderr: where its standard error goes, as for `subprocess.Popen`: nowhere with
-            `subprocess.DEVNULL`.
+        cwd: the directory in which it starts; None for that of this process.
+        env: its environment; None for that of this process.
+        stderr: its standard error, as for `subprocess.Popen`; `subprocess.DEVNULL`
+            discards it.
         grace: in seconds.
-        limits: what the link may hold.
+        limits: bounds of the link.
 
     Raises:
         TypeError: the command is a text, and not a list.
         ValueError: there is no command, or `grace` is negative.
-        OSError: (on entering) it cannot be started.
+        OSError: (on entering) the program cannot be started.
     """
     if isinstance(command, str | bytes):
         raise TypeError(
@@ -89,8 +89,7 @@ class SpawnedLink:
 
     @property
     def returncode(self) -> int | None:
-        """The program's exit code, as `subprocess.Popen` has it; None before its
-        end."""
+        """The exit code, as in `subprocess.Popen`; None while the program runs."""
         return None if self._process is None else self._process.returncode
 
     async def __aenter__(self) -> Link:
@@ -152,5 +151,5 @@ async def _close_pipes(process: trio.Process) -> None:
     assert process.stdout is not None
     try:
         await trio.aclose_forcefully(process.stdin)
-    finally:  # if this is cancelled, both are closed all the same
+    finally:  # both are closed even if this is cancelled
         await trio.aclose_forcefully(process.stdout)

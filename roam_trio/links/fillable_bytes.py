@@ -1,4 +1,4 @@
-"""Memory that is filled in place and then handed out as bytes, without another copy."""
+"""Memory that is filled in place and then returned as bytes, without another copy."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ __all__ = ["FillableBytes"]
 
 
 class _Storage(BytesIO):
-    """A BytesIO that the garbage collector may find while it is being written to.
+    """A BytesIO that the garbage collector may collect while a view of it exists.
 
-    The collector closes files that it finds, which fails for a BytesIO with a view of
-    it, and some releases of Python report that.
+    The collector closes the files that it collects, which fails for a BytesIO with a
+    view, and some releases of Python report that failure.
     """
 
     __slots__ = ()
 
     def close(self) -> None:
-        """Do nothing: memory is all there is to let go of."""
+        """Do nothing: there is only memory to release."""
 
 
 class FillableBytes:
     """A byte string under construction.
 
     Write into `view`, then call `finish` once. CPython builds the bytes object in
-    place; it copies only if somebody still holds a slice of `view` at that moment, so
-    the result can never change afterwards.
+    place. It copies only if a slice of `view` still exists at that moment, so the
+    result can never change.
     """
 
     __slots__ = ("_storage", "view")
 
     def __init__(self, length: int) -> None:
-        # BytesIO takes over an initial value that nobody else refers to, and lets it
-        # be written through getbuffer().
+        # BytesIO uses an initial value to which there is no other reference as its
+        # buffer, and getbuffer() makes it writable.
         self._storage = _Storage(bytes(length))
         self.view = self._storage.getbuffer()
 
     def finish(self) -> bytes:
-        """Return the bytes as they are now. `view` is of no use afterwards."""
+        """Return the present bytes. `view` is invalid afterwards."""
         self.view.release()
         return self._storage.getvalue()

@@ -1,11 +1,12 @@
 """Other protocols, recognised by the first bytes that a peer sends.
 
-A peer that speaks something else is the most frequent mistake when two programs are
-joined: a wrong port, a URL with a wrong scheme, a balancer in between. Framing would
-take its first four bytes for a length, TLS for a damaged record. Here one table names
-the protocol that came, and says how to put it right. No I/O happens here.
+Connecting to a program that speaks another protocol is the most frequent mistake: a
+wrong port, a URL with a wrong scheme, a load balancer in between. Framing would
+interpret the first four bytes as a length, and TLS as a damaged record. The table here
+names the protocol and the remedy.
 
-`named` is asked after something is wrong already, so it costs a good peer nothing.
+This module does no I/O. `named` is called only after an error, so it costs nothing with
+a correct peer.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ __all__ = [
 ]
 
 NAMED_UP_TO: Final = 256
-"""Number of bytes at the start of a stream that are enough to name what it carries."""
+"""Number of bytes at the start of a stream that are enough to name its protocol."""
 
 _QUOTED: Final = 40
-"""Number of characters of a text that are quoted in an error."""
+"""Number of characters of a text that an error quotes."""
 
 
 class Expected(enum.Enum):
-    """Protocols expected of a peer by the layer that reads its first bytes."""
+    """Protocols that the layer which reads the first bytes can expect."""
 
     ROAM = "roam"
     TLS = "TLS"
@@ -43,7 +44,7 @@ class Expected(enum.Enum):
 
 
 class _Kind(enum.Enum):
-    """Protocols that call for an advice of their own."""
+    """Protocols with their own remedy."""
 
     ROAM = enum.auto()
     TLS = enum.auto()
@@ -61,12 +62,12 @@ class _Row:
     """One protocol.
 
     Attributes:
-        kind: which advice it calls for.
-        name: what to call it.
-        starts: a pattern of what a stream of it begins with. `re` compiles it, and
-            keeps it, when the first stream is wrong: those of all rows take 2 ms.
-        in_payload: whether a peer may also send this as the payload of a frame, or of
-            a WebSocket message.
+        kind: selects the remedy.
+        name: the name of the protocol in errors.
+        starts: a pattern for the start of its streams. `re` compiles and caches the
+            patterns when the first wrong stream arrives; all rows take 2 ms.
+        in_payload: whether a peer may also send it as the payload of a frame or of a
+            WebSocket message.
     """
 
     kind: _Kind
@@ -83,12 +84,12 @@ _HTTP_METHODS: Final = (
     b"COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|QUERY|PURGE|SUBSCRIBE|NOTIFY|M-SEARCH"
 )
 
-# The reader of frames decides as soon as four bytes are there.
+# The frame decoder decides as soon as four bytes have arrived.
 _CUT_SHORT: Final = b"|".join(
     method[:4] for method in _HTTP_METHODS.split(b"|") if len(method) > 4
 )
 
-# Of two rows that match, the first counts.
+# The first matching row counts.
 _TABLE: Final = (
     _Row(_Kind.HTTP2, "HTTP/2", rb"PRI \* ?"),
     _Row(_Kind.ELSE, "NATS", rb"INFO \{|CONNECT \{"),
@@ -99,7 +100,7 @@ _TABLE: Final = (
     # SETTINGS, GOAWAY: the first frames of a server, on stream 0.
     _Row(_Kind.HTTP2, "HTTP/2", rb"\x00..\x04[\x00\x01]\x00\x00\x00\x00"),
     _Row(_Kind.HTTP2, "HTTP/2", rb"\x00..\x07\x00\x00\x00\x00\x00"),
-    # A record of a handshake with ClientHello or ServerHello, or an alert.
+    # A handshake record with a ClientHello or ServerHello, or an alert.
     _Row(
         _Kind.TLS, "TLS", rb"\x16\x03[\x00-\x04](?:..(?:[\x01\x02](?:\x00|\Z)|\Z)|.?\Z)"
     ),
@@ -137,8 +138,8 @@ _TABLE: Final = (
     _Row(_Kind.ELSE, "SOCKS, version 4", rb"\x04[\x01\x02]..[^\x00]...[^\r\n]*\x00"),
 )
 
-# The handshakes of a session, in its frame: Hello, its answer and ProtocolError on
-# connection 0, and the hellos of a stable conduit.
+# Framed handshakes of a session: Hello, HelloYourself and ProtocolError on connection
+# 0, and the hellos of a stable conduit.
 _ROAM: Final = _Row(
     _Kind.ROAM,
     "roam",
@@ -149,11 +150,11 @@ _RECORD: Final = re.compile(rb"[\x14-\x17](?:\x03|\Z)", re.DOTALL)
 """The start of every record of TLS."""
 
 _LOOKED_AT: Final = 32
-"""Number of bytes that have to be text, if so many came, for a stream to be called
-so."""
+"""Number of bytes at the start of a stream that must be text for it to count as text.
+"""
 
 _SHORTEST_LINE: Final = 8
-"""Number of bytes of a line that are enough to call it text, whatever follows it."""
+"""Length of a first line, in bytes, that counts as text whatever follows it."""
 
 _OTHER_SCHEME: Final = {
     (_Kind.TLS, Expected.ROAM): (
@@ -214,15 +215,14 @@ _ADVICE: Final = {
 
 
 def named(first: bytes, expected: Expected = Expected.ROAM) -> str | None:
-    """Say which protocol a peer speaks, and how to put it right.
+    """Return an error text with the protocol of a peer and the remedy.
 
     Args:
-        first: what came first: `NAMED_UP_TO` bytes of it are looked at.
-        expected: what should have come. If it came, there is nothing to say.
+        first: the first bytes; at most `NAMED_UP_TO` of them are examined.
+        expected: the protocol that was expected.
 
     Returns:
-        The text for an error; None if the bytes are of no protocol that is known, or
-        of the one expected.
+        The text; None if the bytes are of no known protocol, or of the expected one.
     """
     first = first[:NAMED_UP_TO]
     if _is_expected(first, expected):
@@ -232,7 +232,7 @@ def named(first: bytes, expected: Expected = Expected.ROAM) -> str | None:
         row = _ROAM
     if row is not None:
         return _told(row.kind, f"{row.name}{_status(row, first)}", expected)
-    # A program that prints a line may go on with what it is expected to say.
+    # A program that prints a line may then continue in the expected protocol.
     line = first[:_LOOKED_AT].partition(b"\n")[0]
     if _is_text(line if len(line) >= _SHORTEST_LINE else first[:_LOOKED_AT]):
         return _told(_Kind.TEXT, f"text, {_quoted(first)}", expected)
@@ -240,10 +240,10 @@ def named(first: bytes, expected: Expected = Expected.ROAM) -> str | None:
 
 
 def named_payload(payload: bytes) -> str | None:
-    """Say which protocol a first payload is of, if it is no message of a session.
+    """Return an error text for a first payload that is not a message of a session.
 
-    Framing alone cannot tell: what came had a length in front, or was a message of
-    WebSocket's. Returns None if it is of none that is known.
+    Framing does not detect it, because it had a valid length or was a WebSocket
+    message. Return None if the payload is of no known protocol.
     """
     row = _row_of(payload[:NAMED_UP_TO], [row for row in _TABLE if row.in_payload])
     if row is None:
@@ -252,9 +252,9 @@ def named_payload(payload: bytes) -> str | None:
 
 
 def advice_on_hello(payload: bytes) -> str | None:
-    """Say what to do if only one side resumes sessions, and its hello has come here.
+    """Return the remedy if a payload is a hello: only the peer resumes sessions.
 
-    Returns None if the payload is no hello of a stable conduit.
+    Return None if the payload is not a hello of a stable conduit.
     """
     hello = re.match(rb"RO[CS]H.{21}\Z", payload, re.DOTALL)
     if hello is None:
@@ -273,9 +273,9 @@ def advice_on_hello(payload: bytes) -> str | None:
 def unmistakable(first: bytes) -> bool:
     """Return True for the start of a ClientHello or ServerHello of TLS.
 
-    Its first four bytes may be a length that is allowed, and so the frame would be
-    waited for until the handshake's time is over. No payload agrees with all of it by
-    chance: the type, two lengths that have to fit each other, and two versions.
+    Its first four bytes can be an allowed length, so the link would wait for the frame
+    until the handshake times out. A payload cannot match by chance, because the type,
+    two related lengths and two versions are checked.
     """
     if len(first) < 11 or first[0] != 0x16 or first[1] != 3 or first[5] not in (1, 2):
         return False
@@ -303,7 +303,9 @@ def _row_of(first: bytes, rows: Iterable[_Row]) -> _Row | None:
 
 
 def _status(row: _Row, first: bytes) -> str:
-    """Return the status of an HTTP answer: three digits, and no more of the peer's."""
+    """Return the status of an HTTP response: three digits, without any text of the
+    peer.
+    """
     found = re.match(rb"HTTP/\d(?:\.\d)? (\d{3})", first)
     if row.kind is not _Kind.HTTP_ANSWER or found is None:
         return ""
@@ -311,9 +313,11 @@ def _status(row: _Row, first: bytes) -> str:
 
 
 def _is_text(first: bytes) -> bool:
-    """Return True for UTF-8 that a program may have printed, colours included."""
+    """Return True for UTF-8 text that a program may have printed, also with colour
+    codes.
+    """
     try:
-        # What is cut off in the middle of a character is no error.
+        # A truncated last character is not an error.
         text = codecs.getincrementaldecoder("utf-8")().decode(first)
     except UnicodeDecodeError:
         return False

@@ -1,7 +1,8 @@
-"""Payloads in a byte stream: a length of four bytes, little-endian, before each.
+"""Framing of payloads in a byte stream: four bytes of length, little-endian, and a
+payload.
 
-No I/O happens here. `FrameDecoder` turns bytes as they come into payloads;
-`FrameEncoder` gathers what a writer is to send next. `StreamLink` moves the bytes.
+This module does no I/O. `FrameDecoder` converts received bytes to payloads, and
+`FrameEncoder` gathers the buffers for the next write. `StreamLink` moves the bytes.
 """
 
 from __future__ import annotations
@@ -31,18 +32,19 @@ LARGEST_LENGTH: Final = 2**32 - 1
 _read_length = Struct("<I").unpack_from
 
 RECEIVE_AT_ONCE: Final = 64 * 1024
-"""Number of bytes to receive at a time. Longer frames, prefix included, are large."""
+"""Number of bytes to receive at a time. Longer frames, prefix included, count as large.
+"""
 
-# A byte string of 1 MiB, with what is around it, is received without a copy.
+# A payload with 1 MiB of data and its envelope is received without a copy.
 _ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
-"""Number of bytes that an announced length alone can make us allocate."""
+"""Number of bytes that are allocated for an announced length alone."""
 
 _PASSED_BY_REFERENCE: Final = 32 * 1024
-"""From this length on a piece is passed to the writer as it is, and not copied."""
+"""Length, in bytes, from which a piece is passed to the writer without a copy."""
 
 
 class PayloadDecoder(Protocol):
-    """Cuts payloads out of bytes for a receiving half; see `FrameDecoder`."""
+    """The interface of decoders for a receiving half; see `FrameDecoder`."""
 
     payloads: list[bytes]
     count: int
@@ -57,20 +59,20 @@ class PayloadDecoder(Protocol):
 
 
 class FrameDecoder:
-    """Bytes in, payloads out.
+    """Converts received bytes to payloads.
 
-    Pass what was received to `feed`, in chunks of at most `RECEIVE_AT_ONCE` bytes, and
-    take the payloads that it completed from `payloads`. While `large_buffer` is not
-    None, receive into that instead, and say with `filled` how much came. Call `ended`
-    at the end of the stream. After an error the decoder must not be used again, except
-    for the payloads that came before it.
+    Pass received bytes to `feed`, in chunks of at most `RECEIVE_AT_ONCE` bytes, and
+    take the completed payloads from `payloads`. While `large_buffer` is not None,
+    receive into it instead, and pass the number of bytes to `filled`. Call `ended` at
+    the end of the stream. After an error the decoder must not be used again, but
+    payloads before the error can be taken.
 
-    A small payload is copied once, out of its chunk. A large one is received where it
-    stays (`zerocopy.recv.stream`). Between chunks nothing is held but the start of a
-    frame that is not complete.
+    A small payload is copied once, out of its chunk. A large one is received into its
+    final memory (`zerocopy.recv.stream`). Between chunks only the start of an
+    incomplete frame is held.
 
     Args:
-        max_payload: the longest payload to accept, in bytes.
+        max_payload: length of the longest payload to accept, in bytes.
     """
 
     __slots__ = (
@@ -85,20 +87,22 @@ class FrameDecoder:
     def __init__(self, max_payload: int) -> None:
         self.payloads: list[bytes] = []
         self.count = 0
-        """Number of payloads that have come so far."""
+        """Number of payloads received so far."""
         self.payload_bytes = 0
-        """Their length in all."""
+        """Their total length."""
         self._max_payload = max_payload
-        self._start: bytes = b""  # of a frame that is not complete
+        self._start: bytes = b""  # of an incomplete frame
         self._large: _LargePayload | None = None
 
     @property
     def large_buffer(self) -> memoryview | None:
-        """Buffer for the next bytes, if they are of a large payload; never empty."""
+        """The buffer for the next bytes of a large payload; None if there is none,
+        never empty.
+        """
         return None if self._large is None else self._large.receive_buffer()
 
     def filled(self, count: int) -> None:
-        """Take note of `count` bytes at the start of `large_buffer`.
+        """Accept `count` bytes at the start of `large_buffer`.
 
         Raises:
             ForeignProtocol: the first bytes are of another protocol.
@@ -114,10 +118,10 @@ class FrameDecoder:
             _refuse_foreign(first)
 
     def feed(self, chunk: bytes) -> None:
-        """Cut what was received into payloads.
+        """Divide a received chunk into payloads.
 
         Raises:
-            PayloadTooLarge: a length over `max_payload` was announced.
+            PayloadTooLarge: a length above `max_payload` was announced.
             ForeignProtocol: the first bytes are of another protocol.
         """
         if self._start:
@@ -147,11 +151,11 @@ class FrameDecoder:
         self._start = chunk[start:end]
 
     def ended(self) -> None:
-        """Take note of the end of the stream.
+        """Accept the end of the stream.
 
         Raises:
-            TruncatedPayload: it is not at the end of a payload.
-            ForeignProtocol: all that came is of another protocol.
+            TruncatedPayload: the stream ended inside a payload or its length.
+            ForeignProtocol: the received bytes are of another protocol.
         """
         if (told := self.named()) is not None:
             raise ForeignProtocol(told)
@@ -168,14 +172,13 @@ class FrameDecoder:
             )
 
     def named(self) -> str | None:
-        """Say which other protocol came, if no payload has come.
-
-        For the end of the stream and for a failure of it.
+        """Return an error text with the protocol of the peer, if no payload has
+        arrived. For the end and for failures of the stream.
         """
         return None if self.count else named(self._first())
 
     def _first(self) -> bytes:
-        """Return the start of what came, as long as no payload is complete."""
+        """Return the first bytes, as long as no payload is complete."""
         if self._large is None:
             return self._start
         return self._large.start()
@@ -189,8 +192,8 @@ def _refuse_foreign(first: bytes) -> None:
 class _LargePayload:
     """A payload that is too long for one chunk, while it arrives.
 
-    Its storage grows with what has come: it is never much larger than 1 MiB, or
-    than twice what has come.
+    Its buffer grows with the received bytes: it is never much larger than 1 MiB, or
+    than twice the number of received bytes.
     """
 
     __slots__ = ("_storage", "filled", "length")
@@ -209,7 +212,7 @@ class _LargePayload:
         return self._storage.view[self.filled :]
 
     def received(self, count: int) -> bool:
-        """Note that bytes were received. Return True if the payload is complete."""
+        """Accept received bytes. Return True if the payload is complete."""
         self.filled += count
         if self.filled == self.length:
             return True
@@ -233,11 +236,11 @@ def _truncated_body(come: int, length: int) -> TruncatedPayload:
 
 
 class FrameEncoder:
-    """Payloads in, buffers to write out.
+    """Converts payloads to buffers to write.
 
-    Small payloads are gathered, so that everything added since the last `take` goes out
-    in one write (`zerocopy.send.stream`). A large piece of bytes or memoryview stands
-    in the output as it is.
+    Small payloads are gathered, so that everything added since the last `take` is one
+    write (`zerocopy.send.stream`). A large piece, bytes or memoryview, becomes a buffer
+    without a copy.
     """
 
     __slots__ = ("_complete", "_small")
@@ -247,7 +250,7 @@ class FrameEncoder:
         self._small: list[bytes] = []
 
     def add(self, pieces: Sequence[Buffer], length: int) -> None:
-        """Add one payload: the concatenation of `pieces`, of `length` bytes in all."""
+        """Add one payload: the concatenation of `pieces`, `length` bytes in all."""
         header = length.to_bytes(HEADER_LENGTH, "little")
         if length < _PASSED_BY_REFERENCE:
             self._small.append(header + b"".join(pieces))
@@ -257,14 +260,14 @@ class FrameEncoder:
                 self._add_piece(piece)
 
     def _add_piece(self, piece: Buffer) -> None:
-        # A bytearray may be changed by its owner before it is written.
+        # The owner of a bytearray may change it before it is written.
         if len(piece) < _PASSED_BY_REFERENCE or isinstance(piece, bytearray):
             self._small.append(bytes(piece))
         else:
             self._complete = [*self.take(), piece]
 
     def take(self) -> list[Buffer]:
-        """Everything added since the last call, in order; empty if nothing was."""
+        """Return everything added since the last call, in order."""
         taken, self._complete = self._complete, []
         small = self._small
         if small:
@@ -273,5 +276,5 @@ class FrameEncoder:
         return taken
 
     def give_back(self, buffers: list[Buffer]) -> None:
-        """Put back the unwritten end, or all, of what `take` returned last."""
+        """Put back the unwritten rest of what `take` returned last."""
         self._complete = buffers

@@ -1,8 +1,8 @@
 """Links between processes of one machine: Unix sockets.
 
-They drive the socket directly, as those over TCP do. An address is the path of the
-socket's file. A listener takes over the file of a server that has died without removing
-it, and nothing else: neither the socket of a server that lives nor any other file.
+These links use the socket directly, like those over TCP. An address is the path of the
+socket's file. A listener replaces the file of a server that has died without removing
+it. It replaces neither the socket of a running server nor any other file.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ __all__ = ["LocalLink", "LocalListener"]
 
 _FIRST_WAIT: Final = 0.001
 _LONGEST_WAIT: Final = 0.1
-"""Seconds between two tries of what the system gives no other way to wait for."""
+"""Longest pause, in seconds, between attempts that the system offers no other way to
+await.
+"""
 
 _LOCKED_SECONDS: Final = 15
-"""Time, in seconds, to wait for a lock that another server needs for less than a
-millisecond; but whoever may read the directory can take it, and keep it."""
+"""Time, in seconds, to wait for a lock. A server holds it for less than a millisecond,
+but any process that can read the directory can take and keep it.
+"""
 
 _BACKLOG: Final = 1024
 
@@ -41,7 +44,7 @@ _BACKLOG: Final = 1024
 class LocalLink(StreamLink):
     """A link on a Unix socket: each payload after its length.
 
-    Made by `connect` on one side, and by a `LocalListener` on the other.
+    `connect` makes it on one side, and a `LocalListener` on the other.
     """
 
     @classmethod
@@ -50,17 +53,17 @@ class LocalLink(StreamLink):
     ) -> LocalLink:
         """Connect to a server on this machine.
 
-        While the server's queue of connections is full, it waits: put a time limit
-        around it. A checkpoint; cancelled, it leaves nothing behind.
+        It waits while the server's queue of connections is full: use a time limit. A
+        checkpoint. If cancelled, it leaves nothing open.
 
         Args:
             address: the path of the server's socket.
-            limits: what the link may hold.
+            limits: bounds of the link.
 
         Raises:
-            OSError: nobody listens there, or this side may not connect; or the system
-                has no Unix sockets.
-            ValueError: the address is none.
+            OSError: no server listens there, or this process lacks the permission, or
+                the system has no Unix sockets.
+            ValueError: `address` is not a valid address.
         """
         sock = _new_socket(address)
         try:
@@ -74,12 +77,12 @@ class LocalLink(StreamLink):
     def on(
         cls, sock: socket.socket, *, limits: StreamLimits | None = None
     ) -> LocalLink:
-        """Return a link on a connected socket, which it takes over."""
+        """Return a link on a connected socket, which the link owns."""
         return cls.over(SocketTransport(sock), limits=limits)
 
 
 class LocalListener:
-    """Listens at an address of this machine, until closed; `bind` makes one."""
+    """Listens at an address of this machine until closed; `bind` makes one."""
 
     def __init__(self, sock: socket.socket, address: str) -> None:
         self._address = address
@@ -88,21 +91,19 @@ class LocalListener:
 
     @classmethod
     async def bind(cls, address: str, *, mode: int | None = None) -> Self:
-        """Listen at `address`.
-
-        A checkpoint; cancelled, it leaves nothing behind.
+        """Listen at `address`. A checkpoint. If cancelled, it leaves nothing behind.
 
         Args:
             address: the path of the socket to make.
-            mode: the permissions of its file, such as ``0o600``; whoever may write to
-                it may connect. None leaves that to the process's umask. Nobody can
-                connect before it is set.
+            mode: the permissions of its file, such as ``0o600``; write permission
+                allows to connect. None uses the umask of the process. No client can
+                connect before the permissions are set.
 
         Raises:
-            OSError: a server listens there already, or a file is there that is no
-                socket, or none can be made there; another process has locked the
-                directory for more than 15 seconds; or the system has no Unix sockets.
-            ValueError: the address is none.
+            OSError: a server already listens there, a file there is not a socket, no
+                socket can be made there, another process has locked the directory for
+                more than 15 seconds, or the system has no Unix sockets.
+            ValueError: `address` is not a valid address.
         """
         sock = _new_socket(address)
         try:
@@ -118,17 +119,19 @@ class LocalListener:
         return self._address
 
     async def accept(self, *, limits: StreamLimits | None = None) -> LocalLink:
-        """Wait for the next client. A checkpoint; cancelled, it loses no client.
+        """Wait for the next client. A checkpoint. If cancelled, it loses no client.
 
         Raises:
-            OSError: the system has no means for another connection now.
+            OSError: the system lacks the resources for another connection.
             trio.ClosedResourceError: the listener is closed.
         """
         stream = await self._accepting.accept()
         return LocalLink.on(take_socket(stream), limits=limits)
 
     def close(self) -> None:
-        """Stop listening, and remove the socket's file, if it still is this one's."""
+        """Stop listening, and remove the socket's file unless another server has
+        replaced it.
+        """
         if self._accepting.socket.fileno() == -1:
             return
         with suppress(OSError):
@@ -164,8 +167,8 @@ async def _connect(sock: socket.socket, address: str) -> None:
         try:
             return sock.connect(address)
         except BlockingIOError:
-            # The server's queue is full. The system tells nobody when it has room
-            # again who does not block.
+            # The server's queue is full. The system does not notify a non-blocking
+            # socket when it has room again, so try again after a pause.
             await trio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
         except OSError as error:
@@ -198,10 +201,10 @@ def _directory(address: str) -> str:
 
 @contextmanager
 def _directory_locked(address: str) -> Generator[bool, None, None]:
-    """Lock the directory of `address`. Yield True if nobody else binds sockets there.
+    """Lock the directory of `address`; yield True if no other process binds there.
 
-    From a socket that is bound and does not listen yet, a server's that has died is not
-    to be told.
+    Without the lock, a socket that is bound and does not listen yet looks like that of
+    a server that has died.
     """
     import fcntl  # not on Windows, nor are the sockets
 
@@ -257,7 +260,7 @@ def _remove_what_a_dead_server_left(address: str) -> None:
             os.unlink(address)
             return
         except BlockingIOError:
-            pass  # its queue is full, so it lives
+            pass  # its queue is full, so it is running
     raise OSError(errno.EADDRINUSE, "a server listens there already", address)
 
 
@@ -266,7 +269,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _about(address: str, error: OSError) -> OSError:
-    """Return the same error, which names the address; the system's own seldom does."""
-    if error.errno is None:  # the path is longer than such an address can be
+    """Return the same error with the address, which the system seldom adds."""
+    if error.errno is None:  # the path is too long for an address
         return OSError(errno.ENAMETOOLONG, str(error), address)
     return OSError(error.errno, error.strerror or str(error), address)

@@ -1,6 +1,6 @@
-"""Links within one process: for tests, and for peers that live in one program.
+"""Links within one process, for tests and for peers in one program.
 
-Payloads pass as bytes through trio memory channels, without any framing
+Payloads pass as bytes through trio memory channels, without framing
 (`zerocopy.framing.link.memory`).
 """
 
@@ -27,11 +27,11 @@ __all__ = [
 
 
 def memory_link_pair(buffer: int) -> tuple[MemoryLink, MemoryLink]:
-    """Two links, each the peer of the other (`transport.memory`).
+    """Return two links that are connected with each other (`transport.memory`).
 
     Args:
-        buffer: how many payloads each direction holds before `reserve` waits; a
-            permit that is out counts as one. At least 1.
+        buffer: number of payloads, at least 1, that each direction holds before
+            `reserve` waits; an unused permit counts as one.
 
     Raises:
         ValueError: `buffer` is less than 1.
@@ -63,7 +63,7 @@ class MemoryLink(Link):
 
 
 class MemoryLinkTx(AdmittingTx):
-    """The sending half: a commit puts the payload into the peer's queue at once."""
+    """The sending half; a commit puts the payload into the peer's queue at once."""
 
     def __init__(self, channel: trio.MemorySendChannel[bytes], buffer: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class MemoryLinkTx(AdmittingTx):
         return MemoryLinkTxPermit(self)
 
     def _check_length(self, length: int) -> None:
-        """A memory link takes payloads of any length."""
+        """Accept any length: a memory link has no limit."""
 
     def _publish(self, pieces: Sequence[Buffer]) -> None:
         payload = b"".join(pieces)
@@ -91,18 +91,20 @@ class MemoryLinkTx(AdmittingTx):
         self._queued_bytes += len(payload)
 
     def payload_received(self, payload: bytes) -> None:
-        """The peer has taken a payload out of its queue; called by its half."""
+        """Handle that the peer has taken a payload out of its queue; called by its
+        half.
+        """
         self._queued -= 1
         self._queued_bytes -= len(payload)
         self._admit()
 
     def peer_stopped(self) -> None:
-        """The peer receives no more; called by its half."""
+        """Handle that the peer has stopped receiving; called by its half."""
         if not self._closed.is_set():
             self._end(LinkError, "the peer has closed its receiving half of the link")
 
     async def pump(self) -> None:
-        """Wait until this half is closed; there is nothing to carry."""
+        """Wait until this half is closed; there is nothing to write."""
         await self._closed.wait()
 
     async def close(self) -> None:
@@ -111,7 +113,7 @@ class MemoryLinkTx(AdmittingTx):
         await trio.lowlevel.checkpoint()
 
     async def abort(self) -> None:
-        """As `close`: what was committed is in the peer's queue already."""
+        """Do as `close`: committed payloads are already in the peer's queue."""
         self._end(LinkClosed, "this side has closed the sending half of the link")
         self._channel.close()
         self._closed.set()
@@ -141,7 +143,7 @@ class MemoryLinkTxPermit(AdmittedPermit):
 
 
 class MemoryWriteSlot(AdmittedSlot):
-    """A payload in the making; the bytes written here are those the peer gets."""
+    """A payload under construction; the peer gets the same bytes object."""
 
     __slots__ = ()
 
@@ -191,7 +193,7 @@ class MemoryLinkRx(LinkRx):
         return RxStatistics(self._payloads, self._payload_bytes)
 
     async def close(self) -> None:
-        """See `LinkRx.close`. The peer's senders get a LinkError from now on."""
+        """See `LinkRx.close`. The peer's senders then get a LinkError."""
         self._channel.close()
         self._sender.peer_stopped()
 

@@ -1,8 +1,9 @@
-"""The order of senders: permits, slots, and the queue of those who wait for room.
+"""Permits, slots, and the queue of tasks that wait for room.
 
-What the sending halves of all links have in common. A half says whether it has room
-and what publishing means; that reservers are served in order, that no permit is lost,
-and that all are woken at the end is decided here, for all.
+This is the common part of the sending halves of all links. A subclass determines
+whether there is room, and how to publish a payload. The base class ensures that waiting
+tasks are served in order, that no permit is lost, and that all tasks are woken at the
+end.
 """
 
 from __future__ import annotations
@@ -23,17 +24,16 @@ __all__ = ["AdmittedPermit", "AdmittedSlot", "AdmittingTx"]
 
 
 class AdmittingTx(LinkTx):
-    """A sending half that serves those who reserve in order of their coming.
+    """A sending half that grants permits in the order of the requests for them.
 
-    A subclass says whether there is room, and calls `_admit` whenever room came while
-    it `is_full`. So nobody waits while there is any.
+    A subclass determines whether there is room, and calls `_admit` whenever there is
+    room again while `is_full` is True. Hence no task waits while there is room.
     """
 
     is_full = False
-    """True if there is no room for another payload now.
-
-    Kept up to date by whatever takes room or gives it, since senders look at it before
-    every payload. False when this half has ended.
+    """True if there is no room for another payload. An attribute, updated by everything
+    that takes or releases room, because senders read it before every payload. False
+    when this half has ended.
     """
 
     def __init__(self) -> None:
@@ -47,14 +47,14 @@ class AdmittingTx(LinkTx):
 
     @abstractmethod
     def _has_room(self) -> bool:
-        """Return True if one more permit may be given out."""
+        """Return True if one more permit may be granted."""
 
     @abstractmethod
     def _new_permit(self) -> LinkTxPermit: ...
 
     @abstractmethod
     def _check_length(self, length: int) -> None:
-        """Raise PayloadTooLarge if no payload may be as long as this."""
+        """Raise PayloadTooLarge if `length` exceeds the limit."""
 
     @abstractmethod
     def _publish(self, pieces: Sequence[Buffer]) -> None:
@@ -67,8 +67,8 @@ class AdmittingTx(LinkTx):
         if self._ending is not None:
             raise self._ending.as_error()
         if not self._has_room():
-            # Whoever wakes us has counted our permit already: between there and here
-            # nobody can take it, and a cancellation can no longer reach us.
+            # The task that wakes us has already counted our permit: no other task can
+            # take it in between, and a cancellation can no longer be delivered here.
             self.is_full = True
             await self._waiting.park()
             try:
@@ -102,7 +102,7 @@ class AdmittingTx(LinkTx):
             self.is_full = self._ending is None
 
     def _admit(self) -> None:
-        """See whether there is room now; wake those who wait, as far as there is."""
+        """Update `is_full`, and wake as many waiting tasks as there is room for."""
         while has_room := self._has_room():
             if not self._waiting:
                 break
@@ -113,7 +113,7 @@ class AdmittingTx(LinkTx):
     # ------------------------------------------------ permits and slots
 
     def use_permit(self, pieces: Sequence[Buffer]) -> None:
-        """Turn a permit into a payload. The permit is gone even if that fails."""
+        """Publish a payload with a permit. The permit is used up even on failure."""
         self._permits -= 1
         try:
             if self._ending is not None:
@@ -123,12 +123,12 @@ class AdmittingTx(LinkTx):
             self._admit()
 
     def give_back_permit(self) -> None:
-        """Take a permit back that was not used."""
+        """Release an unused permit."""
         self._permits -= 1
         self._admit()
 
     def check_slot(self, length: int) -> None:
-        """Check a slot's length; a permit that asks for too much is given back."""
+        """Check the length of a slot; release the permit if it is too large."""
         try:
             self._check_length(length)
         except PayloadTooLarge:
@@ -140,9 +140,9 @@ class AdmittingTx(LinkTx):
     def _end(
         self, error: type[RoamTrioError], why: str, cause: BaseException | None = None
     ) -> None:
-        """Refuse every payload from now on, and say why."""
+        """Refuse every payload from now on, with the reason."""
         if cause is not None:
-            strip_tracebacks(cause)  # in whose frames is the link
+            strip_tracebacks(cause)  # its frames refer to the link
         self._ending = _Ending(error, why, cause)
         self.is_full = False  # senders find out at once
         self._permits += len(self._waiting)  # they give them back as they are refused
@@ -155,9 +155,8 @@ class AdmittingTx(LinkTx):
 
 @attrs.frozen
 class _Ending:
-    """The reason why no more can be sent.
-
-    Several tasks are told, so each gets an exception of its own.
+    """The reason why no more can be sent. Each task gets its own exception, because a
+    shared one would collect the tracebacks of all.
     """
 
     error: type[RoamTrioError]
@@ -202,7 +201,7 @@ class AdmittedPermit(LinkTxPermit):
 
 
 class AdmittedSlot(WriteSlot):
-    """A slot of an `AdmittingTx`; it holds on to its permit's room."""
+    """A slot of an `AdmittingTx`; it holds the room of its permit."""
 
     __slots__ = ("_storage", "_tx")
 

@@ -313,7 +313,7 @@ class TlsTransport(ByteTransport):
         self._keep_what_has_come()
         with suppress(ssl.SSLError):  # it wants the peer's end, which may come later
             self._tls.unwrap()
-        with suppress(OSError, trio.BrokenResourceError):  # nobody is left to be told
+        with suppress(OSError, trio.BrokenResourceError):  # no peer is left
             await self._flush()
         await self._below.end_sending()
 

@@ -211,7 +211,7 @@ class _ClosingTransport(ByteTransport):
         return self._below.send_nowait(buffers)
 
     async def end_sending(self) -> None:
-        with suppress(OSError, trio.BrokenResourceError):  # nobody is left to be told
+        with suppress(OSError, trio.BrokenResourceError):  # no peer is left
             await self._below.send_all([self._close_frame()])
         self._sending_ended = True
         if self._refuses():

@@ -498,7 +498,7 @@ class ConnectionRun:
         try:
             self.token.run_sync_soon(self.end_dropped, idempotent=True)
         except trio.RunFinishedError:
-            self.dropped.clear()  # nobody is left to be told
+            self.dropped.clear()  # there is no peer left to tell
 
     def end_dropped(self) -> None:
         """End the channels whose handles were collected."""

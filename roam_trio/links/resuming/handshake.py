@@ -98,6 +98,6 @@ async def refuse(attachment: Attachment, *, seconds: float) -> None:
             attachment.tx.reserve_nowait().send((ServerHello(rejected=True).encode(),))
             await attachment.tx.close()
     except (LinkError, trio.WouldBlock):
-        pass  # nobody is left to be told
+        pass  # there is no peer left to tell
     finally:
         await attachment.close()
