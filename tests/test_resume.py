@@ -80,7 +80,7 @@ async def start(
 
 def resuming_of(session: Session) -> Resuming:
     """What is behind a session; its links are cut in these tests."""
-    return session._tx.carrier._life  # type: ignore[attr-defined,no-any-return]
+    return session._run.tx.carrier._life  # type: ignore[attr-defined,no-any-return]
 
 
 def cut_link(session: Session) -> None:

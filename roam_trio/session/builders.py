@@ -37,6 +37,7 @@ from .establishing import SpawnSession, check_spawn, establish
 from .handshake import Agreed
 from .keepalive import SessionKeepaliveConfig
 from .session import Session
+from .session_run import SessionOptions, SessionRun
 
 __all__ = [
     "OpenSession",
@@ -116,15 +117,15 @@ class _Builder(ABC):
         """
         if handler is not None:
             check_handler(handler)
-        return Session(
-            self.conduit,
-            self._shake_hands,
-            handler,
-            self.on_connection,
-            self.keepalive,
-            self.limits,
+        options = SessionOptions(
+            handshake=self._shake_hands,
+            handler=handler,
+            acceptor=self.on_connection,
+            keepalive=self.keepalive,
+            limits=self.limits,
             strict=self.strict,
         )
+        return Session(SessionRun(self.conduit, options))
 
     async def establish(
         self, handler: Handler | None = None, *, spawn: SpawnSession | None = None

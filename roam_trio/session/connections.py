@@ -230,6 +230,10 @@ class Connections:
         self._on_quiet()
         self._port = None  # it holds this, which is to be gone at once
 
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run something in a task of the session's."""
+        self._session.start_soon(function)
+
     @property
     def _session(self) -> _Port:
         assert self._port is not None, "nothing starts in a session that has ended"

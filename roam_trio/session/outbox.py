@@ -46,7 +46,7 @@ class Outbox:
         most_kept: how many messages `push` keeps (`Limits.unsent_replies`).
         most_bytes: how many bytes they may have (`Limits.unsent_reply_bytes`).
         fail: called with the reason when the conduit fails, or more would be kept.
-        need_drain: called when a message is kept that `drain` has to send.
+        need_drain: called when a message is kept, and no `drain` is under way.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Outbox:
         self._need_drain = need_drain
         self._kept: list[tuple[Message, int]] = []  # and how long each is
         self._kept_bytes = 0
+        self._is_draining = False
 
     def has_room(self) -> bool:
         """Return True if a message could be sent now, and nothing has to go first."""
@@ -134,7 +135,8 @@ class Outbox:
                 return
         self._kept.append((message, size))
         self._kept_bytes += size
-        if len(self._kept) == 1:
+        if not self._is_draining:
+            self._is_draining = True
             self._need_drain()
 
     def _limit_of_another(self, size: int) -> LimitExceeded | None:
@@ -168,6 +170,7 @@ class Outbox:
                 self._send_kept(permit)
             else:
                 permit.release()
+        self._is_draining = False
 
     def _send_kept(self, permit: ConduitTxPermit[Message]) -> None:
         message, size = self._kept.pop(0)

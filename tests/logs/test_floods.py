@@ -104,7 +104,7 @@ async def test_clients_that_break_the_protocol_are_few_records(
     server = await nursery.start(started(dispatcher(Failing, Impl())))
     for _ in range(50):
         async with connect(server.url) as session:
-            session._outbox.push(ConnectionClose(0))
+            session._run.outbox.push(ConnectionClose(0))
             await session.closed()
     broken = [each for each in caplog.records if "was closed" in each.getMessage()]
     # As many of servers' sessions, and each client has told of its own end.

@@ -114,7 +114,7 @@ async def opened_by(peer: Peer, connection_id: int) -> None:
 async def has_only_the_root(session: Session) -> None:
     await wait_all_tasks_blocked()
     assert [c.connection_id for c in session.statistics().connections] == [0]
-    connections = session._connections
+    connections = session._run.connections
     assert connections is not None
     assert not connections.has_virtual
 

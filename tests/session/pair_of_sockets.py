@@ -52,7 +52,7 @@ class Steps(trio.abc.Instrument):
 
 _ROLES = {
     "builders._Builder.run": "session",
-    "session.Session._pump": "pump",
+    "session_run.SessionRun._pump": "pump",
     "reply.DriverReplySink.run": "handler",
     "connection_run.ConnectionRun.run": "nursery",
 }

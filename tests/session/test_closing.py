@@ -431,7 +431,7 @@ async def test_memory_of_closed_connections_is_given_back(
     gc.collect()
     assert [ref for ref in runs if ref() is not None] == []
     for session in (left, right):
-        connections = session._connections
+        connections = session._run.connections
         assert connections is not None
         table = connections._table
         held = [connections.runs, connections._openings, connections._deciding]

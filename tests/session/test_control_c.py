@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from roam_trio import CallCancelled, ConnectionLost, Handler
-from roam_trio.session import Session, requests
+from roam_trio.session import requests
+from roam_trio.session.session_run import SessionRun
 
 from .pair_of_sockets import SocketPair
 from .running import Streams, streams
@@ -85,7 +86,7 @@ async def add_in_a_task(caller: Streams) -> None:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        pytest.param(Session, "_dispatch_all", id="before a message is dispatched"),
+        pytest.param(SessionRun, "_dispatch_all", id="before a message is dispatched"),
         pytest.param(requests, "partial", id="between sending a call and waiting"),
     ],
 )

@@ -39,6 +39,7 @@ from roam_trio.session import (
 from roam_trio.session.connection_run import ConnectionRun
 from roam_trio.session.opening import SERVICE_KEY
 from roam_trio.session.proxy import ProxyAcceptor, proxy_connections
+from roam_trio.session.session_run import SessionRun
 from roam_trio.wire.messages import ConnectionSettings
 
 from .connecting import has_only_the_root
@@ -489,7 +490,7 @@ ENDS: list[tuple[Callable[[trio.Nursery], Awaitable[None]], tuple[Any, ...]]] = 
         (
             roam_trio.OpenSession.__aenter__,
             roam_trio.OpenSession.__aexit__,
-            roam_trio.Session.run,
+            SessionRun.run,
             roam_trio.Session.shutdown,
             roam_trio.Session.closed,
             ConnectionRun.run,
@@ -499,7 +500,7 @@ ENDS: list[tuple[Callable[[trio.Nursery], Awaitable[None]], tuple[Any, ...]]] = 
         a_session_in_a_nursery,
         (
             roam_trio.SessionInitiatorBuilder.run,
-            roam_trio.Session.run,
+            SessionRun.run,
             roam_trio.Session.closed,
         ),
     ),

@@ -212,8 +212,8 @@ async def test_10_000_connections_leave_nothing_behind() -> None:
 
 # ------------------------------------------------------------ all at once
 
-ENTRIES = "session._connections._table._entries._entries"
-OVER = "session._connections._table._entries._over"
+ENTRIES = "session._run.connections._table._entries._entries"
+OVER = "session._run.connections._table._entries._over"
 
 
 async def open_all_at_once(count: int) -> None:

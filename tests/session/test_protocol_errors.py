@@ -91,7 +91,7 @@ class Everywhere(WithPeer):
         one = await opened_to(session, peer, handler=self._handler)
         await opened_by(peer, 2)
         await wait_all_tasks_blocked()
-        acceptor = session._acceptor
+        acceptor = session.connections._acceptor
         assert isinstance(acceptor, Acceptor)
         for connection in (session.root, one, acceptor.handles[0]):
             await self._get_busy_on(connection, nursery)

@@ -160,7 +160,7 @@ async def test_pump_keeps_no_context_of_whoever_needs_it_first() -> None:
         while left:
             task = left.pop()
             assert task is not None
-            pumps += [task] if task.name.endswith("Session._pump") else []
+            pumps += [task] if task.name.endswith("SessionRun._pump") else []
             left += [each for n in task.child_nurseries for each in n.child_tasks]
         assert [whose in pump.context for pump in pumps] == [False]
 

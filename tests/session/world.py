@@ -582,7 +582,7 @@ async def _without_frames(function: Callable[..., Awaitable[T]], *args: object) 
 
 def _check_nobody_waits_in_vain(session: Session) -> None:
     """Whoever waits has what to wait for."""
-    connections = session._connections
+    connections = session._run.connections
     assert connections is not None
     for run in connections.runs.values():
         for sending in run.outgoing.values():
@@ -603,7 +603,7 @@ class _View:
 
 
 def _view(session: Session) -> _View:
-    connections = session._connections
+    connections = session._run.connections
     assert isinstance(connections, Connections)
     entries = connections._table._entries
     return _View(

@@ -1,0 +1,79 @@
+"""Messages that concern the session as a whole: Ping, Pong and ProtocolError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from ..errors import LocalProtocolError, RemoteProtocolError
+from ..wire.messages import Message, Ping, Pong, ProtocolError
+
+__all__ = ["Control"]
+
+
+class Replies(Protocol):
+    """The interface of an `Outbox` for answers."""
+
+    def push(self, message: Message) -> None:
+        """Send a message without waiting."""
+        ...
+
+
+class Control:
+    """Acts on the messages of the peer that belong to no connection.
+
+    Args:
+        replies: where answers go.
+        strict: also refuse what peers of other implementations are known to do.
+    """
+
+    __slots__ = ("_replies", "_strict", "on_nonce")
+
+    def __init__(self, replies: Replies, *, strict: bool) -> None:
+        self._replies = replies
+        self._strict = strict
+        self.on_nonce: Callable[[int], None] | None = None
+        """Called with the nonce of each Pong, if there is keepalive."""
+
+    def act_on(self, message: Message) -> None:
+        """Act on a message (`session.message`); one that is out of place is ignored.
+
+        Raises:
+            LocalProtocolError: it says that this side broke the protocol.
+            RemoteProtocolError: it is out of place, if strict.
+        """
+        act = _ACTIONS.get(type(message))
+        if act is not None:
+            act(self, message)
+        elif self._strict:
+            raise RemoteProtocolError(f"{type(message).__name__} came again")
+
+    def _on_ping(self, message: Ping) -> None:
+        self._check_connection_0(message)
+        self._replies.push(Pong(message.connection_id, message.nonce))
+
+    def _on_pong(self, message: Pong) -> None:
+        self._check_connection_0(message)
+        if self.on_nonce is not None and message.connection_id == 0:
+            self.on_nonce(message.nonce)
+
+    def _on_protocol_error(self, message: ProtocolError) -> None:
+        self._check_connection_0(message)
+        raise LocalProtocolError(message.description)
+
+    def _check_connection_0(self, message: Ping | Pong | ProtocolError) -> None:
+        if self._strict and message.connection_id != 0:
+            raise RemoteProtocolError(
+                f"expected {type(message).__name__} on connection 0, "
+                f"got it on {message.connection_id}"
+            )
+
+    def __repr__(self) -> str:
+        return "<Control, strict>" if self._strict else "<Control>"
+
+
+_ACTIONS: Final[dict[type[Message], Callable[[Control, Any], None]]] = {
+    Ping: Control._on_ping,
+    Pong: Control._on_pong,
+    ProtocolError: Control._on_protocol_error,
+}

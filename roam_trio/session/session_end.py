@@ -1,0 +1,92 @@
+"""How a session ends: the reason, what the peer is told, and what is logged.
+
+These functions decide, and change nothing; `SessionRun` does what they say.
+"""
+
+from __future__ import annotations
+
+import enum
+import ssl
+
+from ..errors import (
+    AnnouncedTooLarge,
+    BareConduitError,
+    DecodeError,
+    ForeignProtocol,
+    LimitExceeded,
+    RemoteProtocolError,
+    RoamTrioError,
+    SessionError,
+    SessionIoError,
+    SessionLost,
+    SessionProtocolError,
+    StableHandshakeError,
+)
+from ..failures import text_of
+from ..wire.messages import ProtocolError
+
+__all__ = ["LoggedAs", "as_session_error", "logged_as", "message_at_end"]
+
+
+class LoggedAs(enum.Enum):
+    """Ways to log the end of a session that was set up."""
+
+    NOTHING = "it is as it should be: this side has ended it, or the peer closed it"
+    LOSS = "the connection under it broke"
+    FAILURE = "anything else"
+
+
+def as_session_error(error: RoamTrioError) -> RoamTrioError:
+    """Return the reason of an end in a session's terms.
+
+    Undecodable bytes are the peer's fault, and any other error of a conduit or a link
+    is that of the world outside.
+    """
+    if isinstance(error, SessionError):
+        return error
+    reason: SessionError
+    if isinstance(error, AnnouncedTooLarge):
+        reason = LimitExceeded("max_payload", f"a payload of {error.size} bytes came")
+    elif isinstance(error, StableHandshakeError | ForeignProtocol):
+        reason = RemoteProtocolError(str(error))
+    elif isinstance(error.__cause__, DecodeError):
+        reason = RemoteProtocolError(f"not a message: {error.__cause__}")
+    elif isinstance(error, BareConduitError):
+        reason = RemoteProtocolError(str(error))
+    else:
+        reason = SessionIoError(text_of(error))
+    reason.__cause__ = error
+    return reason
+
+
+def message_at_end(reason: RoamTrioError) -> ProtocolError | None:
+    """Return the last message to the peer: if it broke the protocol, it is told so
+    (`session.protocol-error`)."""
+    if isinstance(reason, RemoteProtocolError):
+        return ProtocolError(0, reason.description)
+    return None
+
+
+def logged_as(reason: RoamTrioError, *, peer_has_left: bool) -> LoggedAs:
+    """Return how to log the end of a session that was set up.
+
+    When a process is killed, the system closes its connections or resets them, as it
+    happens to come. So a connection that breaks is not worth a warning.
+
+    Args:
+        reason: why it has ended.
+        peer_has_left: whether the peer has closed the link in good order.
+    """
+    if peer_has_left and isinstance(reason, SessionIoError):
+        return LoggedAs.NOTHING
+    if not isinstance(reason, SessionProtocolError | SessionIoError | SessionLost):
+        return LoggedAs.NOTHING
+    return LoggedAs.LOSS if _is_connection_lost(reason) else LoggedAs.FAILURE
+
+
+def _is_connection_lost(reason: BaseException) -> bool:
+    """Return True if the system has told that the connection is broken."""
+    cause: BaseException | None = reason
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    return cause is not None and not isinstance(cause, ssl.SSLError)

@@ -1,0 +1,444 @@
+"""What runs a session: one nursery on a conduit, in which connections live.
+
+    pump    carries what was committed to the transport, to the very end; on a link
+            that does without it, from when there is what cannot be written at once
+    reader  awaits the conduit and nothing else; hands each message to its connection
+    drain   sends what could not be sent at once, while there is any
+    connections, each with a nursery for its handlers
+    keepalive, if it is configured
+
+The session ends when the peer closes, the conduit fails, someone breaks the protocol,
+or this side shuts down; `SessionRun.ended_because` tells which. Calls and channels fail
+with that reason at once, handlers are cancelled, and what is committed is still sent,
+for at most `Limits.close_seconds`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import copy_context
+from typing import Any, Final, TypeVar
+
+import attrs
+import trio
+
+from ..conduits.base import Conduit, ConduitRx, ConduitTx
+from ..errors import (
+    ConduitError,
+    DecodeError,
+    LinkError,
+    RoamTrioError,
+    SessionError,
+    SessionIoError,
+)
+from ..kept_errors import copy_of, strip_tracebacks
+from ..limits import Limits
+from ..log_budget import log_budget_of_session
+from ..logs import Log, address_of_peer
+from ..rpc.handler import Handler
+from ..running import check_run
+from ..wire.messages import Message, RequestCall, RequestResponse
+from .acceptance import ConnectionAcceptor
+from .connection_run import ON_MESSAGE
+from .connections import ON_CONNECTION_MESSAGE, Connections
+from .control import Control
+from .handshake import Agreed
+from .keepalive import Keepalive, SessionKeepaliveConfig
+from .outbox import Outbox
+from .session_end import LoggedAs, as_session_error, logged_as, message_at_end
+from .statistics import SessionStatistics
+
+__all__ = ["SessionOptions", "SessionRun"]
+
+logger = Log("roam_trio.session")
+
+T = TypeVar("T")
+
+_ANSWERED_BY_ONE: Final = frozenset({RequestCall, RequestResponse})
+"""Messages that set off one message: a response, or the next call of who got this."""
+
+Handshake = Callable[[ConduitTx[Message], ConduitRx[Message]], Awaitable[Agreed]]
+
+
+@attrs.frozen(kw_only=True)
+class SessionOptions:
+    """What a session is set up with.
+
+    Attributes:
+        handshake: agrees with the peer on the root connection.
+        handler: answers the peer's requests on the root connection.
+        acceptor: decides on the virtual connections that the peer opens.
+        keepalive: when to ping the peer; None for never.
+        limits: what the peer can make this side hold.
+        strict: also refuse what peers of other implementations are known to do.
+    """
+
+    handshake: Handshake
+    handler: Handler | None
+    acceptor: ConnectionAcceptor | None
+    keepalive: SessionKeepaliveConfig | None
+    limits: Limits
+    strict: bool
+
+
+class _Peer(enum.Enum):
+    """What the peer has shown of itself."""
+
+    TALKS = "it says something, or may yet"
+    IS_SILENT = "it has not said a word in all the time for the handshake"
+    HAS_LEFT = "it has closed the link in good order"
+
+
+class SessionRun:
+    """Runs one session.
+
+    Args:
+        conduit: carries its messages; the session closes it in the end.
+        options: what it is set up with.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_control",
+        "_is_over",
+        "_last_message",
+        "_limits",
+        "_options",
+        "_over",
+        "_peer",
+        "_pumping",
+        "_token",
+        "_working",
+        "connections",
+        "ended_because",
+        "outbox",
+        "rx",
+        "tx",
+    )
+
+    def __init__(self, conduit: Conduit[Message], options: SessionOptions) -> None:
+        self.tx, self.rx = conduit.split()
+        self._options: SessionOptions | None = options
+        self._limits = limits = options.limits
+        self.outbox = Outbox(
+            self.tx,
+            limits.unsent_replies,
+            self.end,
+            self._start_draining,
+            most_bytes=limits.unsent_reply_bytes,
+        )
+        self._control = Control(self.outbox, strict=options.strict)
+        self.connections: Connections | None = None
+        """Its connections; None until it is set up."""
+        self.ended_because: RoamTrioError | None = None
+        """The reason why it has ended; None while it runs."""
+        # Kept until the next has come: if a large one were freed at once, its memory
+        # would go back to the system and be asked for again, page by page.
+        self._last_message: Message | None = None
+        self._working: trio.CancelScope | None = None
+        self._pumping: trio.CancelScope | None = None
+        self._is_over = False
+        self._over: trio.Event | None = None  # of those who wait for that, if any
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._peer = _Peer.TALKS
+
+    # ------------------------------------------------------------ from outside
+
+    def check_run(self) -> None:
+        """Refuse to be used in another run of trio, unless all is over.
+
+        Raises:
+            RuntimeError: it runs in another one.
+        """
+        if not self._is_over:
+            check_run(self._token, "this session")
+
+    async def closed(self) -> None:
+        """Wait until it has ended and let go of its conduit."""
+        self.check_run()
+        if self._over is None:
+            self._over = trio.Event()
+            if self._is_over:
+                self._over.set()
+        await self._over.wait()
+
+    async def shut_down(self, grace: float) -> None:
+        """Let what is in flight finish for `grace` seconds, end, and wait until that is
+        done. Cancelled, it ends at once."""
+        try:
+            if grace > 0 and self.connections is not None:
+                self.connections.refuse("the session is being shut down")
+                with trio.move_on_after(grace):
+                    await self.connections.quiet()
+        finally:
+            self.end(SessionError("this side has shut the session down"))
+        await self.closed()
+
+    def statistics(self) -> SessionStatistics:
+        """Return what the session does and holds now."""
+        runs = self.connections.runs.values() if self.connections is not None else ()
+        return SessionStatistics(
+            tuple(run.statistics() for run in runs),
+            self.tx.statistics(),
+            self.rx.statistics(),
+            self.outbox.kept,
+        )
+
+    # ------------------------------------------------------------ its life
+
+    # Control-C strikes tasks of the user's, and not in the middle of a message.
+    # Handlers are the user's as well, wherever they run.
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, handle: T, task_status: trio.TaskStatus[T]) -> None:
+        """Set the session up, and run it to its end.
+
+        Args:
+            handle: what `task_status` is told, once the session is set up.
+            task_status: as of ``nursery.start``.
+
+        Raises:
+            SessionError: it could not be set up.
+        """
+        self._token = trio.lowlevel.current_trio_token()
+        with log_budget_of_session(self._limits):
+            async with trio.open_nursery() as nursery:
+                context = copy_context()
+
+                def start_pump() -> None:
+                    # Not in the context of whoever needs it first, and may be gone
+                    # soon.
+                    context.run(nursery.start_soon, self._pump)
+
+                if not self.outbox.carrier.defer_pump(start_pump):
+                    start_pump()
+                try:
+                    await self._set_up_and_read(handle, task_status)
+                finally:
+                    self.end(SessionError("the session was cancelled"))
+                    # A task of its own: what goes wrong there must not take the place
+                    # of what has brought us here.
+                    nursery.start_soon(self._close)
+                    self._log_end()
+        if self.connections is None:
+            assert self.ended_because is not None
+            raise copy_of(self.ended_because)
+
+    def _log_end(self) -> None:
+        reason = self.ended_because
+        assert reason is not None
+        if self.connections is None:
+            return  # it was not set up, and `run` raises
+        how = logged_as(reason, peer_has_left=self._peer is _Peer.HAS_LEFT)
+        if how is LoggedAs.LOSS:
+            logger.info("a session was lost%s: %s", address_of_peer(), reason)
+        elif how is LoggedAs.FAILURE:
+            logger.warning("a session has ended%s: %s", address_of_peer(), reason)
+
+    async def _set_up_and_read(
+        self, handle: T, task_status: trio.TaskStatus[T]
+    ) -> None:
+        options, self._options = self._options, None
+        assert options is not None, "a session runs once"
+        try:
+            agreed = await self._shake_hands(options.handshake)
+        except RoamTrioError as error:
+            self.end(error)
+            return
+        async with trio.open_nursery() as nursery:
+            self._working = nursery.cancel_scope
+            self._set_up(options, agreed, nursery)
+            del options, agreed
+            task_status.started(handle)
+            await self._read()
+
+    async def _shake_hands(self, handshake: Handshake) -> Agreed:
+        seconds = self._limits.handshake_seconds
+        self.outbox.carrier.uncork(prompt=True)
+        with trio.move_on_after(seconds) as self._working:
+            return await handshake(self.tx, self.rx)
+        self._peer = _Peer.IS_SILENT
+        raise SessionIoError(
+            f"the handshake took longer than {seconds} s (limit: handshake_seconds)"
+        )
+
+    def _set_up(
+        self, options: SessionOptions, agreed: Agreed, nursery: trio.Nursery
+    ) -> None:
+        self.connections = Connections(
+            agreed,
+            options.handler,
+            options.acceptor,
+            self.outbox,
+            nursery,
+            self._limits,
+            strict=options.strict,
+        )
+        if options.keepalive is not None:
+            keepalive = Keepalive(options.keepalive, self.outbox, self.end)
+            self._control.on_nonce = keepalive.on_pong
+            nursery.start_soon(keepalive.run)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _pump(self) -> None:
+        # Shielded, since a payload cut off in its middle is a broken link; `_close`
+        # ends it within its bound.
+        with trio.CancelScope(shield=True) as self._pumping:
+            try:
+                await self.outbox.carrier.pump()
+            except (LinkError, ConduitError) as error:
+                self.end(error)
+
+    def _start_draining(self) -> None:
+        # Without a reader there will soon be no session: `_close` sees to it then.
+        if self.connections is not None and self.ended_because is None:
+            self.connections.start_soon(self._drain)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _drain(self) -> None:
+        try:
+            await self.outbox.drain()
+        except (LinkError, ConduitError) as error:
+            self.end(error)
+
+    async def _read(self) -> None:
+        source, decode = self.rx.source, self.rx.decode
+        try:
+            while self.ended_because is None:
+                self._dispatch_all(await source.recv_batch(), decode)
+        except RoamTrioError as error:
+            self.end(error)
+        finally:
+            # In the same moment as handlers are cancelled, or calls of theirs would
+            # be answered as if each of them alone had been.
+            self.end(SessionError("the session was cancelled"))
+
+    def _dispatch_all(
+        self, payloads: Iterable[Any], decode: Callable[[Any], Message]
+    ) -> None:
+        """Dispatch what one read of the link has brought, and write what that commits.
+
+        A request or a response that came alone sets off one message, most likely:
+        whoever sends it writes it too.
+        """
+        connections = self.connections
+        assert connections is not None
+        runs = connections.runs
+        number, message = 0, None
+        self._last_message = None
+        carrier = self.outbox.carrier
+        carrier.cork()
+        try:
+            for number, payload in enumerate(payloads, 1):  # noqa: B007
+                try:
+                    message = decode(payload)
+                except DecodeError as error:
+                    self.rx.refuse(payload, error)
+                act = ON_MESSAGE.get(type(message))
+                run = runs.get(message.connection_id)
+                if act is not None and run is not None:
+                    act(run, message)
+                elif act is not None:
+                    connections.on_stray(message)
+                else:
+                    self._act_on(connections, message)
+                if self.ended_because is not None:
+                    return
+        finally:
+            alone = number == 1 and type(message) in _ANSWERED_BY_ONE
+            carrier.uncork(prompt=alone)
+            self._last_message = message
+        if not number:
+            self._peer = _Peer.HAS_LEFT
+            raise SessionIoError("the peer has closed the link")
+
+    def _act_on(self, connections: Connections, message: Message) -> None:
+        """Act on a message that goes to no connection (`session.message`)."""
+        act = ON_CONNECTION_MESSAGE.get(type(message))
+        if act is not None:
+            act(connections, message)
+        else:
+            self._control.act_on(message)
+
+    # ------------------------------------------------------------ its end
+
+    def end(self, because: RoamTrioError) -> None:
+        """End the session, for the first reason that is given. Never waits."""
+        strip_tracebacks(because)  # in whose frames is the session; a link may keep it
+        if self.ended_because is not None:
+            return
+        reason = self.ended_because = as_session_error(because)
+        message = message_at_end(reason)
+        if message is not None:
+            self.outbox.push(message, last=True)
+        if self.connections is not None:
+            self.connections.end(reason)
+        if self._working is not None:
+            self._working.cancel()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _close(self) -> None:
+        """Send what is committed, within bounds, and let go of the conduit."""
+        try:
+            # A peer that has not said a word would have to be waited for in vain.
+            if self._peer is not _Peer.IS_SILENT:
+                await self._flush_and_close()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.tx.abort()
+                await self.rx.close()
+            if self._pumping is not None:
+                self._pumping.cancel()
+            self._let_go()
+            self._is_over = True
+            if self._over is not None:
+                self._over.set()
+
+    def _let_go(self) -> None:
+        """Let go of what holds the session: once nobody else does, it is gone at once,
+        and has not to wait for the garbage collector."""
+        self.outbox.end()
+        self._control.on_nonce = None
+
+    async def _flush_and_close(self) -> None:
+        """Send what is committed, close, and wait for the peer to close too: for at
+        most `Limits.close_seconds`."""
+        with trio.CancelScope(shield=True) as scope:
+            scope.deadline = trio.current_time() + self._limits.close_seconds
+            async with trio.open_nursery() as nursery:
+                # Both at once: a peer that waits for us to read does not read itself.
+                nursery.start_soon(self._read_to_the_end)
+                try:
+                    await self.outbox.drain()
+                    await self.tx.close()
+                except (LinkError, ConduitError):
+                    # It has ended already, which is why we are here.
+                    nursery.cancel_scope.cancel()
+        if scope.cancelled_caught:
+            logger.info(
+                "a session was cut off, as its end took longer than %s s "
+                "(limit: close_seconds)",
+                self._limits.close_seconds,
+            )
+
+    async def _read_to_the_end(self) -> None:
+        """Wait for the peer to close too, since a socket that is closed with data
+        unread may take back what was sent on it last."""
+        while True:
+            try:
+                if await self.rx.recv() is None:
+                    return
+            except LinkError as error:
+                strip_tracebacks(error)
+                return
+            except ConduitError as error:
+                if not isinstance(error.__cause__, DecodeError):
+                    return
+                # It was one message that was none, and more may come at once.
+                await trio.lowlevel.checkpoint()
+
+    def __repr__(self) -> str:
+        if self.ended_because is not None and self.connections is not None:
+            return f"<SessionRun ended: {self.ended_because}>"
+        state = "being set up" if self.connections is None else "open"
+        return f"<SessionRun {state}>"
