@@ -1,0 +1,120 @@
+"""Ping, Pong and ProtocolError, and messages that are out of place; without a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from roam_trio.errors import LocalProtocolError, RemoteProtocolError
+from roam_trio.session.control import Control
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
+    ConnectionSettings,
+    Hello,
+    HelloYourself,
+    Message,
+    Ping,
+    Pong,
+    ProtocolError,
+)
+
+SETTINGS = ConnectionSettings(Parity.ODD, 64)
+
+
+class Sent(list[Message]):
+    """An outbox that keeps what it gets."""
+
+    def push(self, message: Message) -> None:
+        self.append(message)
+
+
+def control(*, strict: bool = False) -> tuple[Control, Sent, list[int]]:
+    """A `Control`, what it sends, and the nonces that keepalive is told."""
+    sent, nonces = Sent(), list[int]()
+    made = Control(sent, strict=strict)
+    made.on_nonce = nonces.append
+    return made, sent, nonces
+
+
+@pytest.mark.rule("session.keepalive")
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("nonce", [0, 1, 2**64 - 1])
+def test_a_ping_is_answered_with_its_nonce(nonce: int, strict: bool) -> None:
+    made, sent, nonces = control(strict=strict)
+    made.act_on(Ping(0, nonce))
+    assert sent == [Pong(0, nonce)]
+    assert nonces == []
+
+
+@pytest.mark.rule("session.keepalive")
+def test_a_ping_on_another_connection_is_answered_there() -> None:
+    made, sent, _ = control()
+    made.act_on(Ping(3, 1))
+    assert sent == [Pong(3, 1)]
+
+
+@pytest.mark.rule("session.keepalive")
+def test_a_pong_is_handed_to_keepalive() -> None:
+    made, sent, nonces = control()
+    made.act_on(Pong(0, 7))
+    assert nonces == [7]
+    assert sent == []
+
+
+def test_a_pong_on_another_connection_is_ignored() -> None:
+    made, _, nonces = control()
+    made.act_on(Pong(3, 7))
+    assert nonces == []
+
+
+def test_a_pong_without_keepalive_is_ignored() -> None:
+    made, sent, _ = control()
+    made.on_nonce = None
+    made.act_on(Pong(0, 7))
+    assert sent == []
+
+
+@pytest.mark.rule("session.protocol-error")
+@pytest.mark.parametrize("connection_id", [0, 3])
+def test_a_protocol_error_says_that_this_side_broke_it(connection_id: int) -> None:
+    made, sent, _ = control()
+    with pytest.raises(LocalProtocolError) as caught:
+        made.act_on(ProtocolError(connection_id, "that was wrong"))
+    assert caught.value.description == "that was wrong"
+    assert sent == []
+
+
+@pytest.mark.rule("session.message.connection-id")
+@pytest.mark.parametrize("message", [Ping(3, 1), Pong(3, 1), ProtocolError(3, "x")])
+def test_on_another_connection_it_breaks_the_protocol_if_strict(
+    message: Message,
+) -> None:
+    made, sent, nonces = control(strict=True)
+    with pytest.raises(RemoteProtocolError) as caught:
+        made.act_on(message)
+    kind = type(message).__name__
+    assert caught.value.description == f"expected {kind} on connection 0, got it on 3"
+    assert (sent, nonces) == ([], [])
+
+
+OUT_OF_PLACE = [Hello(0, 7, SETTINGS), HelloYourself(0, SETTINGS)]
+
+
+@pytest.mark.rule("session.handshake")
+@pytest.mark.parametrize("message", OUT_OF_PLACE)
+def test_a_second_handshake_is_ignored(message: Message) -> None:
+    made, sent, nonces = control()
+    made.act_on(message)
+    assert (sent, nonces) == ([], [])
+
+
+@pytest.mark.rule("session.handshake")
+@pytest.mark.parametrize("message", OUT_OF_PLACE)
+def test_a_second_handshake_breaks_the_protocol_if_strict(message: Message) -> None:
+    made, _, _ = control(strict=True)
+    with pytest.raises(RemoteProtocolError, match="came again"):
+        made.act_on(message)
+
+
+def test_repr_says_whether_it_is_strict() -> None:
+    assert repr(control(strict=True)[0]) == "<Control, strict>"
+    assert repr(control()[0]) == "<Control>"
