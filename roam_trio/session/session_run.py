@@ -82,12 +82,13 @@ class SessionOptions:
     strict: bool
 
 
-class _Peer(enum.Enum):
-    """What the peer has shown of itself."""
+class _State(enum.Enum):
+    """States of a session that its end depends on, in the order they can follow."""
 
-    TALKS = "it says something, or may yet"
-    IS_SILENT = "it has not said a word in all the time for the handshake"
-    HAS_LEFT = "it has closed the link in good order"
+    RUNS = "the peer talks, or may yet"
+    UNANSWERED = "the peer has not said a word in all the time for the handshake"
+    LEFT = "the peer has closed the link in good order"
+    OVER = "this side has let go of the conduit"
 
 
 class SessionRun:
@@ -101,13 +102,12 @@ class SessionRun:
     __slots__ = (
         "__weakref__",
         "_control",
-        "_is_over",
         "_last_message",
         "_limits",
         "_options",
         "_over",
-        "_peer",
         "_pumping",
+        "_state",
         "_token",
         "_working",
         "connections",
@@ -138,10 +138,9 @@ class SessionRun:
         self._last_message: Message | None = None
         self._working: trio.CancelScope | None = None
         self._pumping: trio.CancelScope | None = None
-        self._is_over = False
         self._over: trio.Event | None = None  # of those who wait for that, if any
         self._token: trio.lowlevel.TrioToken | None = None
-        self._peer = _Peer.TALKS
+        self._state = _State.RUNS
 
     # ------------------------------------------------------------ from outside
 
@@ -151,7 +150,7 @@ class SessionRun:
         Raises:
             RuntimeError: it runs in another one.
         """
-        if not self._is_over:
+        if self._state is not _State.OVER:
             check_run(self._token, "this session")
 
     async def closed(self) -> None:
@@ -159,7 +158,7 @@ class SessionRun:
         self.check_run()
         if self._over is None:
             self._over = trio.Event()
-            if self._is_over:
+            if self._state is _State.OVER:
                 self._over.set()
         await self._over.wait()
 
@@ -229,7 +228,7 @@ class SessionRun:
         assert reason is not None
         if self.connections is None:
             return  # it was not set up, and `run` raises
-        how = logged_as(reason, peer_has_left=self._peer is _Peer.HAS_LEFT)
+        how = logged_as(reason, peer_has_left=self._state is _State.LEFT)
         if how is LoggedAs.LOSS:
             logger.info("a session was lost%s: %s", address_of_peer(), reason)
         elif how is LoggedAs.FAILURE:
@@ -257,7 +256,7 @@ class SessionRun:
         self.outbox.carrier.uncork(prompt=True)
         with trio.move_on_after(seconds) as self._working:
             return await handshake(self.tx, self.rx)
-        self._peer = _Peer.IS_SILENT
+        self._state = _State.UNANSWERED
         raise SessionIoError(
             f"the handshake took longer than {seconds} s (limit: handshake_seconds)"
         )
@@ -349,7 +348,7 @@ class SessionRun:
             carrier.uncork(prompt=alone)
             self._last_message = message
         if not number:
-            self._peer = _Peer.HAS_LEFT
+            self._state = _State.LEFT
             raise SessionIoError("the peer has closed the link")
 
     def _act_on(self, connections: Connections, message: Message) -> None:
@@ -381,7 +380,7 @@ class SessionRun:
         """Send what is committed, within bounds, and let go of the conduit."""
         try:
             # A peer that has not said a word would have to be waited for in vain.
-            if self._peer is not _Peer.IS_SILENT:
+            if self._state is not _State.UNANSWERED:
                 await self._flush_and_close()
         finally:
             with trio.CancelScope(shield=True):
@@ -390,7 +389,7 @@ class SessionRun:
             if self._pumping is not None:
                 self._pumping.cancel()
             self._let_go()
-            self._is_over = True
+            self._state = _State.OVER
             if self._over is not None:
                 self._over.set()
 
