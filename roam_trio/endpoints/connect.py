@@ -220,9 +220,14 @@ class Connecting(Generic[T]):
         self._is_open = True
         try:
             self._session = await self._open_session()
-            return self._face(await self._session.__aenter__())
+            session = await self._session.__aenter__()
         except BaseException:
             self._is_open = False
+            raise
+        try:
+            return self._face(session)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
 
     async def __aexit__(

@@ -79,7 +79,7 @@ def with_metadata(
     if not isinstance(owner, _Client) or not isinstance(descriptor, MethodDescriptor):
         raise TypeError(f"expected a method of a client, got {method!r}")
     client, found, sent = owner, descriptor, Metadata.of(metadata)
-    count = len(found.args)
+    count = found.positional_count
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> ResponseParts[T]:
         given: tuple[Any, ...] = args
@@ -171,7 +171,7 @@ def _client_class(service: ServiceDescriptor) -> Callable[..., Any]:
 
 def _client_method(method: MethodDescriptor) -> Any:
     """Return a function that calls `method`."""
-    count = len(method.args)
+    count = method.positional_count
 
     async def call(self: _Client, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != count:
@@ -204,15 +204,11 @@ def _arguments(
         signature = show_signature(method.signature)
         raise TypeError(f"{method}{signature}: {error}") from None
     bound.apply_defaults()
-    return bound.args
+    return tuple(bound.arguments[name] for name in method.signature.parameters)
 
 
 def _with_self(signature: inspect.Signature) -> inspect.Signature:
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        for parameter in signature.parameters.values()
-    ]
-    if any(p.name == "self" for p in parameters):
+    if "self" in signature.parameters:
         return signature
-    return signature.replace(parameters=[this, *parameters])
+    return signature.replace(parameters=[this, *signature.parameters.values()])

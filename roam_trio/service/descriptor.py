@@ -59,6 +59,8 @@ class MethodDescriptor:
         result_plan: encodes and decodes the result.
         columns: how they go in columns to a peer that knows those; None if they never
             do.
+        keyword_only: the names of the last arguments, if they are given by name alone.
+            On the wire all arguments go by position.
     """
 
     service: str
@@ -72,6 +74,19 @@ class MethodDescriptor:
     args_plan: RpcPlan[tuple[Any, ...]] = attrs.field(repr=False)
     result_plan: ResultPlan = attrs.field(repr=False)
     columns: MethodColumns | None = attrs.field(repr=False)
+    keyword_only: tuple[str, ...] = ()
+
+    @property
+    def positional_count(self) -> int | None:
+        """Number of arguments, if each can be given by position; else None."""
+        return None if self.keyword_only else len(self.args)
+
+    def by_position(
+        self, args: tuple[Any, ...]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return all arguments, in order, as those to give by position and by name."""
+        count = len(self.args) - len(self.keyword_only)
+        return args[:count], dict(zip(self.keyword_only, args[count:], strict=True))
 
     def __str__(self) -> str:
         return f"{self.service}.{self.name}"
@@ -261,6 +276,11 @@ def _descriptor_of(
         arguments,
         result,
         method_columns(arguments, result) if columns else None,
+        tuple(
+            name
+            for name, parameter in signature.parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        ),
     )
 
 
@@ -278,6 +298,9 @@ _POSITIONAL = (
 )
 
 
+_SEVERAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def _without_self(signature: inspect.Signature, path: str) -> inspect.Signature:
     parameters = list(signature.parameters.values())
     if not parameters or not _is_self(parameters.pop(0)):
@@ -285,10 +308,10 @@ def _without_self(signature: inspect.Signature, path: str) -> inspect.Signature:
             "the first parameter of a method is self; was it forgotten?", path
         )
     for parameter in parameters:
-        if parameter.kind not in _POSITIONAL:
+        if parameter.kind in _SEVERAL:
             raise SchemaError(
-                "arguments travel by position: expected a plain parameter, "
-                f"got {parameter}",
+                f"expected a parameter for each argument, got {parameter}: the number "
+                "of arguments of a method is fixed",
                 f"{path}({parameter.name})",
             )
     return signature.replace(parameters=parameters)

@@ -146,7 +146,7 @@ class _Method:
             descriptor.args_plan, descriptor.result_plan, None, None
         )
         self._failing = Failing(descriptor)
-        self._function = function
+        self._function = _by_name(descriptor, function)
         # Where a request arrives, its arguments are still held: channels that the
         # handler lets go of would be closed after the response.
         self._can_wait = bool(
@@ -272,14 +272,30 @@ def _find(
     except (TypeError, ValueError):
         raise SchemaError(f"{wanted}, got {function!r}", where) from None
     got = f"{method.name}{show_signature(signature)}"
+    positional, keywords = method.by_position(tuple(method.signature.parameters))
     try:
-        signature.bind(*method.signature.parameters)
+        signature.bind(*positional, **keywords)
     except TypeError as error:
         raise SchemaError(f"{wanted}, got {got}: {error}", where) from None
     if not is_async(function):
         raise SchemaError(f"{wanted}, got one that is not async: {got}", where)
     found: Callable[..., Coroutine[Any, Any, Any]] = function
     return found
+
+
+def _by_name(
+    method: MethodDescriptor, function: Callable[..., Coroutine[Any, Any, Any]]
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return a function of all arguments by position, as they are on the wire."""
+    if method.positional_count is not None:
+        return function
+
+    def call(*args: Any) -> Coroutine[Any, Any, Any]:
+        positional, keywords = method.by_position(args)
+        del args
+        return function(*positional, **keywords)
+
+    return call
 
 
 def _is_stub(function: object, name: str, service: Callable[..., Any]) -> bool:

@@ -116,10 +116,10 @@ class ConnectedPair(Generic[T]):
             raise
         try:
             await self._serving.wait()
+            return self._client_of(session)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
-        return self._client_of(session)
 
     async def _serve(self) -> None:
         try:
