@@ -1,4 +1,4 @@
-"""The two ends of a bound channel, as the run of their connection sees them.
+"""The two ends of a bound channel, as its connection sees them.
 
 An `OutgoingChannel` spends credit and an `IncomingChannel` grants it
 (`rpc.flow-control`). What the peer's messages change is changed by synchronous
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -19,6 +20,7 @@ from ..conduits.base import ConduitTxPermit
 from ..errors import (
     ConduitError,
     DecodeError,
+    LimitExceeded,
     LinkError,
     PayloadTooLarge,
     RemoteProtocolError,
@@ -32,7 +34,7 @@ from ..errors import (
     TxReset,
 )
 from ..rpc.channel import ChannelSink, ChannelSource
-from ..running import check_run, in_another_run
+from ..running import check_run
 from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -40,7 +42,7 @@ from ..wire.messages import (
     ChannelReset,
     Message,
 )
-from .port import ChannelPort
+from .port import Port
 from .statistics import ChannelStatistics
 
 __all__ = ["ChannelState", "DriverChannelSink", "IncomingChannel", "OutgoingChannel"]
@@ -68,11 +70,19 @@ _OPEN = ChannelState.OPEN  # not looked up for every item
 
 
 class OutgoingChannel(ChannelSink):
-    """This side sends: what is behind a bound `Tx`."""
+    """This side sends: what is behind a bound `Tx`.
+
+    Args:
+        port: the connection.
+        channel_id: which channel it is.
+        plan: the credit it begins with, and how items are encoded.
+        ended: called with its number when this side has ended it.
+    """
 
     __slots__ = (
         "_connection_id",
         "_encode",
+        "_ended",
         "_id",
         "_lost_because",
         "_port",
@@ -81,8 +91,15 @@ class OutgoingChannel(ChannelSink):
         "state",
     )
 
-    def __init__(self, port: ChannelPort, channel_id: int, plan: ChannelPlan) -> None:
+    def __init__(
+        self,
+        port: Port,
+        channel_id: int,
+        plan: ChannelPlan,
+        ended: Callable[[int], None],
+    ) -> None:
         self._port = port
+        self._ended = ended
         self._connection_id = port.connection_id
         self._id = channel_id
         self._encode = plan.items.encode
@@ -97,7 +114,7 @@ class OutgoingChannel(ChannelSink):
         except RuntimeError:
             is_here = False
         if not is_here:
-            raise in_another_run(self._port.token, "this Tx")
+            check_run(self._port.token, "this Tx")
         await checkpoint_if_cancelled()
         outbox = self._port.outbox
         try:
@@ -161,7 +178,7 @@ class OutgoingChannel(ChannelSink):
         if self._end(ChannelState.CLOSED):
             # First, since the connection may end with its last channel.
             self._port.outbox.push(ChannelClose(self._port.connection_id, self._id))
-            self._port.ended(self._id)
+            self._ended(self._id)
 
     def drop(self) -> None:
         if self.state is ChannelState.OPEN:
@@ -204,11 +221,18 @@ class IncomingChannel(ChannelSource):
     """This side receives: what is behind a bound `Rx`.
 
     Its queue cannot outgrow the credit granted, unless the peer cheats.
+
+    Args:
+        port: the connection.
+        channel_id: which channel it is.
+        plan: the credit it begins with, and how items are decoded.
+        ended: called with its number when this side has ended it.
     """
 
     __slots__ = (
         "_consumed",
         "_decode",
+        "_ended",
         "_grant_at",
         "_id",
         "_lost_because",
@@ -220,8 +244,15 @@ class IncomingChannel(ChannelSource):
         "state",
     )
 
-    def __init__(self, port: ChannelPort, channel_id: int, plan: ChannelPlan) -> None:
+    def __init__(
+        self,
+        port: Port,
+        channel_id: int,
+        plan: ChannelPlan,
+        ended: Callable[[int], None],
+    ) -> None:
         self._port = port
+        self._ended = ended
         self._id = channel_id
         self._decode = plan.items.decode
         self._queue: deque[bytes | memoryview] = deque()
@@ -241,7 +272,7 @@ class IncomingChannel(ChannelSource):
         except RuntimeError:
             is_here = False
         if not is_here:
-            raise in_another_run(self._port.token, "this Rx")
+            check_run(self._port.token, "this Rx")
         await checkpoint_if_cancelled()
         while not self._queue:
             if self.state is not ChannelState.OPEN:
@@ -309,7 +340,7 @@ class IncomingChannel(ChannelSource):
         self._forget_items()
         if self._end(ChannelState.RESET):
             self._port.outbox.push(ChannelReset(self._port.connection_id, self._id))
-            self._port.ended(self._id)
+            self._ended(self._id)
         elif self.state is ChannelState.CLOSED:
             self.state = ChannelState.RESET
 
@@ -336,7 +367,9 @@ class IncomingChannel(ChannelSource):
             self._wake_one()
         port.unread_bytes += len(item)
         if port.unread_bytes > port.limits.unread_bytes:
-            port.refuse_unread()
+            raise LimitExceeded(
+                "unread_bytes", f"items of {port.unread_bytes} bytes wait unread"
+            )
 
     def _wake_one(self) -> None:
         if self._waiting:

@@ -1,9 +1,9 @@
-"""What runs one connection: its requests in flight, its handlers, its channels.
+"""What runs one connection: the tasks of its handlers, and its end.
 
 The session's reader hands it every message of its connection, synchronously, and no
-method that does so waits. It wakes the task a message is for, or starts one.
-What the peer may do is decided here; a message that breaks the protocol raises
-`SessionProtocolError`, and the session ends.
+method that does so waits. What the peer may do, and what becomes of a message, is
+decided in three tables: `requests_in`, `requests_out` and `channel_table`. A message
+that breaks the protocol raises `SessionProtocolError`, and the session ends.
 """
 
 from __future__ import annotations
@@ -11,25 +11,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 import trio
 
-from ..codec import ChannelPlan
-from ..conduits.base import ConduitTxPermit
-from ..errors import (
-    ConduitError,
-    LimitExceeded,
-    RemoteProtocolError,
-    SessionProtocolError,
-)
-from ..limits import Limits
 from ..logs import Log
 from ..rpc.binding import ChannelBinder
 from ..rpc.handler import Handler, NoService
 from ..rpc.method_names import method_name
 from ..running import check_run
-from ..wire.ids import IdAllocator
 from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -43,28 +33,17 @@ from ..wire.messages import (
     RequestResponse,
     joined,
 )
-from .channels import IncomingChannel, OutgoingChannel
-from .held_messages import payload_behind
+from .binder import ConnectionBinder
+from .channel_table import ChannelTable
 from .liveness import Liveness
-from .outbox import Outbox
+from .port import Port, SessionPort
 from .reply import DriverReplySink
-from .requests import EndedRequests, Requests
-from .statistics import ChannelStatistics, ConnectionStatistics
-from .strays import Strays
+from .requests import Requests
+from .requests_in import RequestsIn, Verdict
+from .requests_out import RequestsOut
+from .statistics import ConnectionStatistics
 
-__all__ = ["ON_MESSAGE", "ConnectionRun", "Relay"]
-
-
-class Relay(Protocol):
-    """Takes the messages of a channel that is not this side's own."""
-
-    def on_message(self, message: ChannelMessage) -> None:
-        """A message has come for the channel."""
-        ...
-
-    def on_answered(self) -> None:
-        """The request that has brought the channel has its response, or needs none."""
-        ...
+__all__ = ["ON_MESSAGE", "ConnectionRun"]
 
 
 logger = Log("roam_trio.session")
@@ -77,50 +56,28 @@ class ConnectionRun:
         connection_id: which one it is.
         ours: the settings this side has told the peer.
         theirs: the settings the peer has told this side.
-        outbox: where messages go.
-        limits: what the peer can make this side hold.
+        session: what it shares with the other connections of its session.
         handler: answers the peer's requests; without one, every method is unknown.
-        start_soon: runs `run` in a task of the session's, once there is use for it.
-        strict: also refuse what peers of other implementations are known to do.
-        on_unused: called when nobody needs the connection any more; see `Liveness`.
-        on_quiet: called when the last call or channel has ended, once new ones are
-            refused.
     """
 
     # There may be very many: a dict for each would be larger than all it holds.
     __slots__ = (
         "__weakref__",
-        "_announced",
-        "_answering",
         "_before_nursery",
-        "_binder",
         "_closed",
         "_is_over",
+        "_liveness",
         "_nursery",
-        "_on_quiet",
-        "_on_unused",
-        "_relays",
-        "_request_bytes",
-        "_reserving",
+        "_session",
         "_start_in_session",
-        "_strays",
-        "_strict",
-        "connection_id",
-        "dropped",
-        "ended_because",
+        "answering",
+        "binder",
+        "channels",
         "handler",
-        "incoming",
-        "limits",
-        "liveness",
-        "now",
         "ours",
-        "outbox",
-        "outgoing",
-        "refusing",
+        "port",
         "requests",
         "theirs",
-        "token",
-        "unread_bytes",
     )
 
     def __init__(
@@ -128,57 +85,39 @@ class ConnectionRun:
         connection_id: int,
         ours: ConnectionSettings,
         theirs: ConnectionSettings,
-        outbox: Outbox,
-        limits: Limits,
+        session: SessionPort,
         handler: Handler | None,
-        start_soon: Callable[[Callable[[], Awaitable[None]]], None],
-        *,
-        strict: bool = False,
-        on_unused: Callable[[int], None],
-        on_quiet: Callable[[], None],
     ) -> None:
-        self.connection_id = connection_id
-        self.outbox = outbox
-        self.outgoing: dict[int, OutgoingChannel] = {}
-        self.incoming: dict[int, IncomingChannel] = {}
-        self._closed: trio.Event | None = None
-        self.now = trio.lowlevel.current_clock().current_time
-        """The time, in seconds; less work than asking trio for it."""
-        self.requests = Requests(self, ours, theirs)
-        self.liveness = Liveness(
-            lambda: bool(self.outgoing or self.incoming), self._on_no_use
-        )
-        self._on_unused = on_unused
-        self.refusing = False
-        """True if new requests of the peer's are answered with Cancelled."""
         self.ours = ours
         self.theirs = theirs
-        self.limits = limits
-        self.handler = handler or NoService()
-        self._strict = strict
-        self._on_quiet = on_quiet
+        self.handler = handler or _NO_SERVICE
+        self._session: SessionPort | None = session
+        self._start_in_session = session.start_soon
+        self._liveness = Liveness()
+        limits, strict = session.limits, session.strict
+        self.port = Port(connection_id, session)
+        on_ended = self._on_ended
+        self.channels = ChannelTable(limits, theirs.parity, on_ended, strict=strict)
+        self.binder: ChannelBinder = ConnectionBinder(
+            self.port, self.channels, ours.parity
+        )
+        """Makes the channels of this connection."""
+        most = ours.max_concurrent_requests
+        self.answering = RequestsIn(most, limits, theirs.parity, strict=strict)
+        self.requests = Requests(
+            self.port,
+            RequestsOut(connection_id, ours.parity, theirs.max_concurrent_requests),
+            self.channels,
+            self.binder,
+            on_ended,
+        )
+        self._closed: trio.Event | None = None
         self._nursery: trio.Nursery | None = None
-        self._before_nursery: list[Callable[[], None]] = []
-        self._start_in_session = start_soon
-        self._reserving: dict[trio.CancelScope, None] = {}
+        self._before_nursery: list[Callable[[], None]] | None = None
         self._is_over = False
         """True if no task can be started any more."""
-        self._binder: _Binder | None = _Binder(self, IdAllocator(ours.parity))
-        self._answering: dict[int, DriverReplySink] = {}
-        self._request_bytes = 0
-        """The length of all long requests of the peer's that are in flight, and of the
-        responses that a proxy holds."""
-        self._strays = Strays(limits)
-        self._announced: dict[int, None] = {}
-        """The channels that the peer's calls have brought, as long as they are open."""
-        self.unread_bytes = 0
-        """The length of all items that wait to be received."""
-        self._relays: dict[int, Relay] = {}
-        self.dropped: list[Callable[[], None]] = []
-        """Ends the channels whose handles were collected; see `end_dropped`."""
-        self.token = trio.lowlevel.current_trio_token()
-        """The run of trio that it lives in."""
-        self.ended_because: BaseException | None = None
+
+    # ------------------------------------------------------------ tasks
 
     async def run(self) -> None:
         """Hold the handlers' tasks until cancelled; a task of the session's.
@@ -186,13 +125,13 @@ class ConnectionRun:
         It is there from the first such task on: an idle connection has none.
         """
         async with trio.open_nursery() as self._nursery:
-            if self.ended_because is not None:
+            if self.port.ended_because is not None:
                 self._nursery.cancel_scope.cancel()
             # Also when the connection has ended: handlers are coroutines, which have
             # to be closed. This frame, which lives on, must keep none of them: in some
             # releases of Python, one that never began holds its arguments after
             # `close` too, and so keeps their channels open.
-            starts, self._before_nursery = deque(self._before_nursery), []
+            starts, self._before_nursery = deque(self._before_nursery or ()), None
             while starts:
                 starts.popleft()()
             try:
@@ -208,63 +147,29 @@ class ConnectionRun:
         if self._nursery is not None:
             self._nursery.start_soon(function, *args)
             return
-        if not self._before_nursery:
+        if self._before_nursery is None:
+            self._before_nursery = []
             self._start_in_session(self.run)
         self._before_nursery.append(partial(self.start_soon, function, *args))
 
-    @property
-    def binder(self) -> ChannelBinder:
-        """Makes the channels of this connection."""
-        # What comes to an end with the connection gets no numbers that matter.
-        return self._binder or _Binder(self, IdAllocator(self.ours.parity))
-
-    async def reserve(self) -> ConduitTxPermit[Message]:
-        """As `Outbox.reserve`, but only until the connection ends.
-
-        Raises:
-            LinkError, ConduitError: the connection has ended, or the conduit has.
-        """
-        with trio.CancelScope() as scope:
-            self._reserving[scope] = None
-            try:
-                return await self.outbox.reserve()
-            finally:
-                del self._reserving[scope]
-        raise ConduitError("the connection has ended")
-
-    def _on_no_use(self) -> None:
-        if self.ended_because is None:
-            self._on_unused(self.connection_id)
-
-    # ------------------------------------------------------------ requests
-
-    def on_response(self, response: RequestResponse) -> None:
-        """The answer to a request of this side's."""
-        self.requests.on_response(response)
-
-    def on_cancel(self, cancel: RequestCancel) -> None:
-        """A request that is answered already, or never was, needs no cancelling."""
-        sink = self._answering.get(cancel.request_id)
-        if sink is not None:
-            sink.cancel()
+    # ------------------------------------------------------------ messages
 
     def on_call(self, call: RequestCall) -> None:
         """A request of the peer's: start to answer it."""
         if self._is_over:
             return  # the connection is being cancelled
-        self._check_call(call)
+        answering = self.answering
+        verdict = answering.admit(call)
         if call.channels:
-            self._check_channels(call.channels)
-            self._announced.update(dict.fromkeys(call.channels))
-        if type(call.args) is memoryview:  # a long one
-            self.hold_for_request(payload_behind(call.args))
-        sink = self._answering[call.request_id] = DriverReplySink(self, call)
-        if self.refusing:
+            self.channels.announce(call.channels)
+        sink = DriverReplySink(self.port, self.binder, call, self._on_answered)
+        answering.in_flight[call.request_id] = sink
+        if verdict is Verdict.REFUSE:
             logger.info(
                 "connection %d: refused a call of %s: %s",
-                self.connection_id,
+                self.port.connection_id,
                 method_name(call.method_id),
-                self.requests.refusing,
+                answering.refusing,
             )
             sink.give_up()
             return
@@ -278,343 +183,135 @@ class ConnectionRun:
         else:
             self.start_soon(sink.run, coroutine)
 
-    def _check_call(self, call: RequestCall) -> None:
-        request_id = call.request_id
-        if request_id in self._answering:
-            raise RemoteProtocolError(
-                f"request {request_id} is in flight, and its id was used again"
-            )
-        if self._strict and not self.theirs.parity.owns(request_id):
-            raise RemoteProtocolError(
-                f"request {request_id} has not the parity of its sender, "
-                f"{self.theirs.parity.name.lower()}"
-            )
-        if len(self._answering) >= self.ours.max_concurrent_requests:
-            raise LimitExceeded(
-                "max_concurrent_requests",
-                f"request {request_id} came while "
-                f"{len(self._answering)} requests were in flight",
-            )
+    def on_response(self, response: RequestResponse) -> None:
+        """The answer to a request of this side's."""
+        self.requests.on_response(response)
 
-    def hold_for_request(self, size: int) -> None:
-        """Count bytes that are held for a request of the peer's.
-
-        Raises:
-            LimitExceeded: they are too many.
-        """
-        self._request_bytes += size
-        if self._request_bytes > self.limits.request_bytes:
-            raise LimitExceeded(
-                "request_bytes",
-                f"requests of {self._request_bytes} bytes are in flight",
-            )
-
-    def let_go_for_request(self, size: int) -> None:
-        """They are held no longer."""
-        self._request_bytes -= size
-
-    def _check_channels(self, channels: tuple[int, ...]) -> None:
-        if len(self._announced) + len(channels) > self.limits.channels:
-            raise LimitExceeded("channels", "too many channels on one connection")
-        seen: set[int] = set()
-        for channel_id in channels:
-            if (
-                channel_id in seen
-                or channel_id in self._announced
-                or channel_id in self._relays
-                or self._channel(channel_id) is not None
-            ):
-                raise RemoteProtocolError(
-                    f"channel {channel_id} is open, and its id was used again"
-                )
-            if self._strict and not self.theirs.parity.owns(channel_id):
-                raise RemoteProtocolError(
-                    f"channel {channel_id} has not the parity of its caller"
-                )
-            seen.add(channel_id)
-
-    @property
-    def answering(self) -> int:
-        """Number of the peer's requests without a response yet."""
-        return len(self._answering)
-
-    @property
-    def channels(self) -> int:
-        """Number of channels that are open, joined ones included."""
-        return len(self.incoming) + len(self.outgoing) + len(self._relays)
-
-    def answered(self, call: RequestCall) -> None:
-        """A response was sent: the request is no longer in flight."""
-        self._answering.pop(call.request_id, None)
-        if type(call.args) is memoryview:
-            self.let_go_for_request(payload_behind(call.args))
-        for channel_id in call.channels:
-            relay = self._relays.get(channel_id)
-            if relay is not None:
-                relay.on_answered()
-            elif self._channel(channel_id) is None:
-                self._announced.pop(channel_id, None)
-                self._strays.end(channel_id)
-        if self.refusing:
-            self.check_quiet()
-
-    # ------------------------------------------------------------ channels
+    def on_cancel(self, cancel: RequestCancel) -> None:
+        """The peer no longer wants a response."""
+        self.answering.cancel(cancel.request_id)
 
     def on_item(self, message: ChannelItem) -> None:
         """An item for a channel on which this side receives."""
-        incoming = self.incoming.get(message.channel_id)
-        item = message.item
-        if incoming is None:
-            self._on_stray(message)
+        # As `ChannelTable.on_message` does for any message, and two calls less.
+        entry = self.channels.entries.get(message.channel_id)
+        if entry is None or entry.incoming is None:
+            self.channels.on_message(message)
         else:
-            incoming.on_item(joined(item) if isinstance(item, list) else item)
+            item = message.item
+            entry.incoming.on_item(joined(item) if isinstance(item, list) else item)
 
-    def refuse_unread(self) -> NoReturn:
-        """More wait to be received than may."""
-        raise LimitExceeded(
-            "unread_bytes", f"items of {self.unread_bytes} bytes wait unread"
-        )
+    def on_channel_message(self, message: ChannelMessage) -> None:
+        """Any other message for a channel."""
+        self.channels.on_message(message)
 
-    def on_credit(self, message: ChannelGrantCredit) -> None:
-        """Credit for a channel on which this side sends.
+    # ------------------------------------------------------------ use
 
-        For one that has ended it is no use, and no harm.
-        """
-        outgoing = self.outgoing.get(message.channel_id)
-        if outgoing is not None:
-            outgoing.on_credit(message.additional)
-        elif message.channel_id in self._relays or self._is_awaited(message.channel_id):
-            self._on_stray(message)
+    def hold(self) -> None:
+        """One caller more needs the connection."""
+        self._liveness.hold()
 
-    def on_close(self, message: ChannelClose) -> None:
-        """The sender of a channel is done."""
-        incoming = self.incoming.get(message.channel_id)
-        if incoming is None:
-            self._on_stray(message)
-        else:
-            self.ended(message.channel_id)
-            incoming.on_close()
+    def release(self) -> None:
+        """One caller less needs it."""
+        self._liveness.release()
+        self._check_use()
 
-    def on_reset(self, message: ChannelReset) -> None:
-        """The receiver of a channel wants no more."""
-        channel = self._channel(message.channel_id)
-        if channel is None:
-            self._on_stray(message)
-        else:
-            self.ended(message.channel_id)
-            channel.on_reset()
-
-    def _channel(self, channel_id: int) -> OutgoingChannel | IncomingChannel | None:
-        return self.outgoing.get(channel_id) or self.incoming.get(channel_id)
-
-    def add_relay(self, channel_id: int, relay: Relay) -> None:
-        """Hand the messages of a channel that a proxy has joined to `relay`."""
-        self._relays[channel_id] = relay
-        self.bound(channel_id)
-
-    def remove_relay(self, channel_id: int) -> None:
-        """The channel has ended."""
-        if self._relays.pop(channel_id, None) is not None:
-            self.ended(channel_id)
-
-    def has_relay(self, channel_id: int) -> bool:
-        """Return True if the channel is joined to one of another connection's."""
-        return channel_id in self._relays
-
-    def reset_relays(self) -> None:
-        """Reset the joined channels, as what they were joined to is gone."""
-        for channel_id in list(self._relays):
-            self.remove_relay(channel_id)
-            self.outbox.push(ChannelReset(self.connection_id, channel_id))
-
-    def _on_stray(self, message: ChannelMessage) -> None:
-        channel_id = message.channel_id
-        relay = self._relays.get(channel_id)
-        if relay is not None:
-            relay.on_message(message)
-            return
-        if (
-            self._strict
-            and type(message) is ChannelItem
-            and not self._strays.has_ended(channel_id)
-            and not self._is_awaited(channel_id)
+    def _check_use(self) -> None:
+        """Report that nobody needs the connection any more, if that is so."""
+        if self._session is not None and self._liveness.has_become_unused(
+            self.channels.bound
         ):
-            raise RemoteProtocolError(
-                f"channel {channel_id}: an item came, and it is not open"
-            )
-        self._strays.add(message)
+            self._session.on_unused(self.port.connection_id)
 
-    def _is_awaited(self, channel_id: int) -> bool:
-        """Return True if a request has brought a channel that is not bound yet."""
-        return channel_id in self._announced
+    def _on_answered(self, call: RequestCall) -> None:
+        self.answering.answered(call)
+        if call.channels:
+            self.channels.answered(call.channels)
+        if self.answering.refusing is not None:
+            self._check_quiet()
 
-    def bound(self, channel_id: int) -> None:
-        """A channel was bound: hand it what came before."""
-        try:
-            for message in self._strays.take(channel_id):
-                ON_MESSAGE[type(message)](self, message)
-        except SessionProtocolError as error:
-            # The peer's fault, and not that of the handler that binds.
-            self.outbox.fail(error)
-
-    def ended(self, channel_id: int) -> None:
-        """This side has ended a channel."""
-        self.outgoing.pop(channel_id, None)
-        self.incoming.pop(channel_id, None)
-        self._announced.pop(channel_id, None)
-        self._strays.end(channel_id)
-        self.liveness.check()
-        if self.refusing:
-            self.check_quiet()
+    def _on_ended(self) -> None:
+        """A channel has ended, or a request of this side's has."""
+        self._check_use()
+        if self.answering.refusing is not None:
+            self._check_quiet()
 
     def refuse(self, because: str) -> None:
         """Answer new requests of the peer's with Cancelled, and make no new ones."""
-        self.refusing = True
-        self.requests.refusing = because
+        self.answering.refusing = self.requests.table.refusing = because
 
     @property
     def is_quiet(self) -> bool:
         """True if no call is in flight in either direction, and no channel is open."""
         return not (
-            self._answering
-            or not self.requests.is_idle
-            or self.outgoing
-            or self.incoming
-            or self._relays
+            self.answering.in_flight
+            or not self.requests.table.is_idle
+            or self.channels.bound
+            or self.channels.relayed
         )
 
-    def check_quiet(self) -> None:
-        """Report that nothing is going on any more, if that is so."""
-        if self.is_quiet:
-            self._on_quiet()
+    def _check_quiet(self) -> None:
+        if self._session is not None and self.is_quiet:
+            self._session.on_quiet()
 
-    def drop_later(self, end: Callable[[], None]) -> None:
-        """End a channel whose handle was collected: now is not a good moment.
-
-        Collection may strike in the middle of anything, and in any thread. What was
-        dropped is ended before the next response goes out, and soon in any case.
-        """
-        self.dropped.append(end)
-        try:
-            self.token.run_sync_soon(self.end_dropped, idempotent=True)
-        except trio.RunFinishedError:
-            self.dropped.clear()  # there is no peer left to tell
-
-    def end_dropped(self) -> None:
-        """End the channels whose handles were collected."""
-        while self.dropped:
-            self.dropped.pop(0)()
+    def reset_relayed(self) -> None:
+        """Reset the channels that a proxy has joined to others, which are gone."""
+        port = self.port
+        for channel_id in self.channels.relayed_ids():
+            self.channels.part(channel_id)
+            port.outbox.push(ChannelReset(port.connection_id, channel_id))
 
     # ------------------------------------------------------------ the end
 
     def end(self, because: BaseException) -> None:
         """The connection has ended: fail its calls and channels, at once."""
-        if self.ended_because is not None:
+        if self.port.ended_because is not None:
             return
-        self.ended_because = because
+        self.port.end(because)
         # Handlers first: one whose caller is gone ends cancelled, wherever it waits,
         # and does not fail with the loss of what it waits for.
-        for sink in self._answering.values():
-            sink.lose()
-        self._answering.clear()
+        self.answering.lose()
         if self._closed is not None:
             self._closed.set()
-        self.requests.on_end(because)
-        self.lose_channels((*self.outgoing, *self.incoming), because)
-        self._announced.clear()
-        self._strays.clear()
-        for relay in tuple(self._relays.values()):
-            relay.on_answered()
-        self._relays.clear()
-        for scope in self._reserving:
-            scope.cancel()
+        self.requests.end(because)
+        self.channels.close(because)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
         # What holds the connection lets go of it: once nobody else holds it, it is
         # gone at once, and has not to wait for the garbage collector.
-        self.requests = EndedRequests(because, self.requests.refusing, self.token)
-        self.liveness.end()
-        self._binder = None
+        self._session = None
         self.handler = _NO_SERVICE
-        self._on_quiet = self._on_unused = _do_nothing
 
     async def closed(self) -> None:
         """Wait until the connection has ended."""
-        if self.ended_because is None:
-            check_run(self.token, "this connection")
+        if self.port.ended_because is None:
+            check_run(self.port.token, "this connection")
         if self._closed is None:
             self._closed = trio.Event()
-            if self.ended_because is not None:
+            if self.port.ended_because is not None:
                 self._closed.set()
         await self._closed.wait()
 
-    def lose_channels(self, channels: tuple[int, ...], because: BaseException) -> None:
-        """No handler will ever take up these channels of a call of this side's."""
-        for channel_id in channels:
-            channel = self._channel(channel_id)
-            self.ended(channel_id)
-            if channel is not None:
-                channel.on_lost(because)
-
     def statistics(self) -> ConnectionStatistics:
         """Return what is in flight and open on the connection now."""
-        now = self.now()
-        outgoing = (channel.statistics() for channel in self.outgoing.values())
-        incoming = (channel.statistics() for channel in self.incoming.values())
-        relayed = (ChannelStatistics(id, "proxied", None, 0) for id in self._relays)
+        now = self.port.now()
         return ConnectionStatistics(
-            self.connection_id,
-            self.liveness.callers,
-            self.requests.statistics(now),
-            tuple(sink.statistics(now) for sink in self._answering.values()),
-            (*outgoing, *incoming, *relayed),
+            self.port.connection_id,
+            self._liveness.callers,
+            self.requests.table.statistics(now),
+            self.answering.statistics(now),
+            self.channels.statistics(),
         )
 
     def __repr__(self) -> str:
-        joined = f", {len(self._relays)} proxied" if self._relays else ""
         return (
-            f"<ConnectionRun {self.connection_id}: "
-            f"{len(self._answering)} answering, {self.requests.in_flight} calling, "
-            f"{len(self.outgoing)} channels out, {len(self.incoming)} in{joined}>"
+            f"<ConnectionRun {self.port.connection_id}: "
+            f"{len(self.answering)} answering, "
+            f"{len(self.requests.table.in_flight)} calling, {self.channels!r}>"
         )
 
 
 _NO_SERVICE = NoService()
-
-
-def _do_nothing(*args: object) -> None:
-    pass
-
-
-class _Binder(ChannelBinder):
-    """Makes the channels of a run's connection."""
-
-    def __init__(self, run: ConnectionRun, ids: IdAllocator) -> None:
-        self._run = run
-        self._ids = ids
-
-    def allocate(self) -> int:
-        return self._ids.allocate()
-
-    def sink(self, channel_id: int, plan: ChannelPlan) -> OutgoingChannel:
-        run = self._run
-        channel = OutgoingChannel(run, channel_id, plan)
-        if run.ended_because is not None:
-            channel.on_lost(run.ended_because)
-        else:
-            run.outgoing[channel_id] = channel
-            run.bound(channel_id)
-        return channel
-
-    def source(self, channel_id: int, plan: ChannelPlan) -> IncomingChannel:
-        run = self._run
-        channel = IncomingChannel(run, channel_id, plan)
-        if run.ended_because is not None:
-            channel.on_lost(run.ended_because)
-        else:
-            run.incoming[channel_id] = channel
-            run.bound(channel_id)
-        return channel
 
 
 ON_MESSAGE: dict[type[Message], Callable[[ConnectionRun, Any], None]] = {
@@ -622,8 +319,8 @@ ON_MESSAGE: dict[type[Message], Callable[[ConnectionRun, Any], None]] = {
     RequestResponse: ConnectionRun.on_response,
     RequestCancel: ConnectionRun.on_cancel,
     ChannelItem: ConnectionRun.on_item,
-    ChannelGrantCredit: ConnectionRun.on_credit,
-    ChannelClose: ConnectionRun.on_close,
-    ChannelReset: ConnectionRun.on_reset,
+    ChannelGrantCredit: ConnectionRun.on_channel_message,
+    ChannelClose: ConnectionRun.on_channel_message,
+    ChannelReset: ConnectionRun.on_channel_message,
 }
 """Methods of a connection for the messages that are its own."""

@@ -1,116 +1,130 @@
-"""Interfaces of a connection for its requests and channels: no more than they use.
+"""What the parts of a connection share: its number, its way out, and whether it is
+over.
 
-They know the connection by these interfaces alone, so each can be tested with a
-stand-in, and none of them imports the `ConnectionRun`, which is above them.
+Parts get a `Port`, and never what runs the connection, which is above them. Without a
+run of trio a port can be made and used, but for `reserve`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NoReturn, Protocol
+from collections.abc import Awaitable, Callable
 
+import attrs
 import trio
 
 from ..conduits.base import ConduitTxPermit
+from ..errors import ConduitError
 from ..limits import Limits
-from ..rpc.binding import ChannelBinder
-from ..wire.messages import ConnectionSettings, Message, RequestCall
+from ..wire.messages import Message
 from .outbox import Outbox
 
-__all__ = ["AnsweringPort", "CallingPort", "ChannelPort", "Port"]
+__all__ = ["Port", "SessionPort"]
 
 
-class Port(Protocol):
-    """The interface of a connection for each of its parts.
+@attrs.frozen(kw_only=True)
+class SessionPort:
+    """What all connections of a session share.
 
     Attributes:
-        connection_id: its number.
         outbox: where messages go.
-        ended_because: why it has ended; None while it is open.
-        now: returns the time, in seconds.
-        token: the run of trio that it lives in.
-    """
-
-    connection_id: int
-    outbox: Outbox
-    ended_because: BaseException | None
-    now: Callable[[], float]
-    token: trio.lowlevel.TrioToken
-
-
-class ChannelPort(Port, Protocol):
-    """The interface of a connection for a channel.
-
-    Attributes:
         limits: what the peer can make this side hold.
-        unread_bytes: the length of all items that wait to be received.
+        token: the run of trio that they live in; None for none.
+        now: returns the time, in seconds.
+        start_soon: runs something in a task of the session's.
+        strict: also refuse what peers of other implementations are known to do.
+        on_unused: called when nobody needs a connection any more, with its number; see
+            `Liveness`.
+        on_quiet: called when the last call or channel of a connection has ended, once
+            new ones are refused.
     """
 
+    outbox: Outbox
     limits: Limits
-    unread_bytes: int
+    token: trio.lowlevel.TrioToken | None
+    now: Callable[[], float]
+    start_soon: Callable[[Callable[[], Awaitable[None]]], None]
+    strict: bool = False
+    on_unused: Callable[[int], None]
+    on_quiet: Callable[[], None]
+
+
+class Port:
+    """One connection, as its parts see it.
+
+    Args:
+        connection_id: its number.
+        session: what it shares with others.
+    """
+
+    __slots__ = (
+        "_reserving",
+        "connection_id",
+        "dropped",
+        "ended_because",
+        "limits",
+        "now",
+        "outbox",
+        "token",
+        "unread_bytes",
+    )
+
+    def __init__(self, connection_id: int, session: SessionPort) -> None:
+        self.connection_id = connection_id
+        # Here and not only in `session`: they are looked up for each call and item.
+        self.outbox = session.outbox
+        self.limits = session.limits
+        self.token = session.token
+        self.now = session.now
+        self.ended_because: BaseException | None = None
+        """Why it has ended; None while it is open."""
+        self.unread_bytes = 0
+        """The length of all items that wait to be received."""
+        self.dropped: list[Callable[[], None]] | None = None
+        """Ends the channels whose handles were collected; see `end_dropped`."""
+        self._reserving: dict[trio.CancelScope, None] | None = None
 
     async def reserve(self) -> ConduitTxPermit[Message]:
-        """Wait for a permit, but only until the connection ends."""
-        ...
+        """As `Outbox.reserve`, but only until the connection ends.
 
-    def ended(self, channel_id: int) -> None:
-        """Forget a channel that this side has ended."""
-        ...
-
-    def refuse_unread(self) -> NoReturn:
-        """Raise because more waits to be received than is allowed."""
-        ...
+        Raises:
+            LinkError, ConduitError: the connection has ended, or the conduit has.
+        """
+        if self._reserving is None:
+            self._reserving = {}
+        with trio.CancelScope() as scope:
+            self._reserving[scope] = None
+            try:
+                return await self.outbox.reserve()
+            finally:
+                del self._reserving[scope]
+        raise ConduitError("the connection has ended")
 
     def drop_later(self, end: Callable[[], None]) -> None:
-        """Have a channel ended whose handle was collected, soon."""
-        ...
+        """End a channel whose handle was collected: now is not a good moment.
 
-
-class CallingPort(Port, Protocol):
-    """The interface of a connection for the requests of this side.
-
-    Attributes:
-        theirs: the settings the peer has told this side.
-    """
-
-    theirs: ConnectionSettings
-
-    @property
-    def binder(self) -> ChannelBinder:
-        """Makes the channels of this connection."""
-        ...
-
-    async def reserve(self) -> ConduitTxPermit[Message]:
-        """Wait for a permit, but only until the connection ends."""
-        ...
-
-    def lose_channels(self, channels: tuple[int, ...], because: BaseException) -> None:
-        """End channels of a call that no handler will ever take up."""
-        ...
-
-    def check_quiet(self) -> None:
-        """Report that nothing is going on any more, if that is so."""
-        ...
-
-
-class AnsweringPort(Port, Protocol):
-    """The interface of a connection for the answer to a request of the peer.
-
-    Attributes:
-        dropped: ends the channels whose handles were collected.
-    """
-
-    dropped: list[Callable[[], None]]
-
-    @property
-    def binder(self) -> ChannelBinder:
-        """Makes the channels of this connection."""
-        ...
+        Collection may strike in the middle of anything, and in any thread. What was
+        dropped is ended before the next response goes out, and soon in any case.
+        """
+        if self.dropped is None:
+            self.dropped = []
+        self.dropped.append(end)
+        if self.token is None:
+            return
+        try:
+            self.token.run_sync_soon(self.end_dropped, idempotent=True)
+        except trio.RunFinishedError:
+            self.dropped.clear()  # there is no peer left to tell
 
     def end_dropped(self) -> None:
         """End the channels whose handles were collected."""
-        ...
+        while self.dropped:
+            self.dropped.pop(0)()
 
-    def answered(self, call: RequestCall) -> None:
-        """Forget a request of the peer's, whose response was sent."""
-        ...
+    def end(self, because: BaseException) -> None:
+        """The connection has ended: whoever waits in `reserve` is to know."""
+        self.ended_because = because
+        for scope in self._reserving or ():
+            scope.cancel()
+
+    def __repr__(self) -> str:
+        return f"<Port of connection {self.connection_id}>"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import enum
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -16,34 +17,60 @@ from ..metadata import NO_METADATA, Metadata
 from ..rpc.binding import ChannelBinder
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
-from .port import AnsweringPort
+from .port import Port
 from .statistics import CallStatistics
 
-__all__ = ["DriverReplySink"]
+__all__ = ["AnswerState", "DriverReplySink"]
 
 logger = Log("roam_trio.session")
 
 
+class AnswerState(enum.Enum):
+    """States of a request of the peer's."""
+
+    RUNNING = "its handler is at work"
+    CANCELLED = "its caller no longer wants the response"
+    SENT = "the response has been sent"
+    LOST = "the connection has ended: no response can be sent"
+
+
+_SENT = AnswerState.SENT  # not looked up for every call
+
+
 class DriverReplySink(ReplySink):
-    """Sends the response to one request, and knows the task that makes it."""
+    """Sends the response to one request, and knows the task that makes it.
 
-    __slots__ = ("_began", "_cancelled", "_port", "_scope", "_sent", "call")
+    Args:
+        port: the connection.
+        binder: makes its channels.
+        call: the request.
+        answered: called with the request when the response was sent.
+    """
 
-    def __init__(self, port: AnsweringPort, call: RequestCall) -> None:
+    __slots__ = ("_answered", "_began", "_binder", "_port", "_scope", "call", "state")
+
+    def __init__(
+        self,
+        port: Port,
+        binder: ChannelBinder,
+        call: RequestCall,
+        answered: Callable[[RequestCall], None],
+    ) -> None:
         self.call = call
+        self.state = AnswerState.RUNNING
         self._port = port
+        self._binder = binder
+        self._answered = answered
         self._began = port.now()
-        self._sent = False
-        self._cancelled = False
         self._scope: trio.CancelScope | None = None
 
     @property
     def is_sent(self) -> bool:
-        return self._sent
+        return self.state is _SENT or self.state is AnswerState.LOST
 
     @property
     def channel_binder(self) -> ChannelBinder:
-        return self._port.binder
+        return self._binder
 
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         with suppress(trio.WouldBlock):
@@ -82,7 +109,7 @@ class DriverReplySink(ReplySink):
         self._close()
 
     def _response(self, ret: Encoded, metadata: Metadata) -> RequestResponse:
-        if self._sent:
+        if self.state is _SENT:
             raise RuntimeError(
                 f"request {self.call.request_id} has its response already, "
                 "and every request gets exactly one"
@@ -97,13 +124,13 @@ class DriverReplySink(ReplySink):
         return CallStatistics(call.request_id, call.method_id, now - self._began)
 
     def _close(self) -> None:
-        self._sent = True
-        self._port.answered(self.call)
+        self.state = _SENT
+        self._answered(self.call)
 
     async def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the handler of this request; exactly one response is sent in the end."""
         try:
-            if self._cancelled:
+            if self.state is AnswerState.CANCELLED or self.state is AnswerState.LOST:
                 coroutine.close()
             else:
                 with trio.CancelScope() as self._scope:
@@ -118,20 +145,22 @@ class DriverReplySink(ReplySink):
 
     def give_up(self) -> None:
         """Answer Cancelled if nothing else was answered."""
-        if self._sent:
+        if self.is_sent:
             return
         self._port.end_dropped()
-        if not self._sent:  # as it is when nobody needs the connection any more
+        if not self.is_sent:  # as it is when nobody needs the connection any more
             self._port.outbox.push(self._response(CANCELLED, NO_METADATA))
             self._close()
 
     def cancel(self) -> None:
         """The caller no longer wants the response (`rpc.cancel`)."""
-        self._cancelled = True
-        if self._scope is not None:
-            self._scope.cancel()
+        self._stop(AnswerState.CANCELLED)
 
     def lose(self) -> None:
         """The connection has ended: no response can be sent any more."""
-        self._sent = True
-        self.cancel()
+        self._stop(AnswerState.LOST)
+
+    def _stop(self, state: AnswerState) -> None:
+        self.state = state
+        if self._scope is not None:
+            self._scope.cancel()

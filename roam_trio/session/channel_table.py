@@ -1,0 +1,527 @@
+"""The channels of one connection: one table of what each of them is, and what becomes
+of a message that comes for it.
+
+    announced  a call of the peer's has brought it, and no handler has bound it yet
+    early      messages for it have come before it was bound: they are kept, within
+               bounds. It may be announced too, or its call is only just coming
+    bound      this side sends on it, or receives
+    relayed    a proxy has joined it to a channel of another connection
+    ended      remembered, within a bound: what still comes for it is dropped
+
+Nothing here waits, and nothing needs a run of trio.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from ..errors import LimitExceeded, RemoteProtocolError
+from ..limits import Limits
+from ..wire.ids import Parity
+from ..wire.messages import (
+    ChannelClose,
+    ChannelGrantCredit,
+    ChannelItem,
+    ChannelMessage,
+    ChannelReset,
+    joined,
+)
+from .held_messages import HeldMessages
+from .statistics import ChannelStatistics
+
+__all__ = [
+    "ChannelTable",
+    "Entry",
+    "Event",
+    "Phase",
+    "ReceivingEnd",
+    "Relay",
+    "SendingEnd",
+    "Step",
+]
+
+
+class Phase(enum.Enum):
+    """What a channel is; the module says what each of them means."""
+
+    ANNOUNCED = "announced"
+    EARLY = "early"
+    BOUND = "bound"
+    RELAYED = "relayed"
+    ENDED = "ended"
+
+    # That of `Enum` is Python code, and runs for every message a proxy relays.
+    __hash__ = object.__hash__
+
+
+class Event(enum.Enum):
+    """What changes the phase of a channel."""
+
+    ANNOUNCE = "announced by a call of the peer's"
+    KEEP = "sent a message that is kept"
+    BIND = "bound"
+    JOIN = "joined by a proxy"
+    END = "ended"
+
+
+_NEXT: Final[dict[tuple[Phase | None, Event], Phase]] = {
+    (None, Event.ANNOUNCE): Phase.ANNOUNCED,
+    (None, Event.KEEP): Phase.EARLY,
+    (None, Event.BIND): Phase.BOUND,
+    (None, Event.JOIN): Phase.RELAYED,
+    (None, Event.END): Phase.ENDED,
+    (Phase.ANNOUNCED, Event.KEEP): Phase.EARLY,
+    (Phase.ANNOUNCED, Event.BIND): Phase.BOUND,
+    (Phase.ANNOUNCED, Event.JOIN): Phase.RELAYED,
+    (Phase.ANNOUNCED, Event.END): Phase.ENDED,
+    (Phase.EARLY, Event.ANNOUNCE): Phase.EARLY,
+    (Phase.EARLY, Event.KEEP): Phase.EARLY,
+    (Phase.EARLY, Event.BIND): Phase.BOUND,
+    (Phase.EARLY, Event.JOIN): Phase.RELAYED,
+    (Phase.EARLY, Event.END): Phase.ENDED,
+    (Phase.BOUND, Event.END): Phase.ENDED,
+    (Phase.RELAYED, Event.END): Phase.ENDED,
+    # A number is free again once its channel has ended.
+    (Phase.ENDED, Event.ANNOUNCE): Phase.ANNOUNCED,
+    # By a handler that takes up its channels after its response, or too late.
+    (Phase.ENDED, Event.BIND): Phase.BOUND,
+    (Phase.ENDED, Event.JOIN): Phase.RELAYED,
+    # By both sides, or with its call and its connection.
+    (Phase.ENDED, Event.END): Phase.ENDED,
+}
+"""All changes there are. None is the phase of a channel that nobody has heard of."""
+
+
+class Step(enum.Enum):
+    """What is done with a message that has come for a channel."""
+
+    DELIVER = "to the end that is bound"
+    DELIVER_LAST = "to the end that is bound, and the channel has ended"
+    RELAY = "to the proxy"
+    KEEP = "until the channel is bound"
+    DROP = "and count it"
+
+
+_KEEP_ALL = {
+    ChannelItem: Step.KEEP,
+    ChannelGrantCredit: Step.KEEP,
+    ChannelClose: Step.KEEP,
+    ChannelReset: Step.KEEP,
+}
+
+_STEPS: Final[dict[Phase | None, dict[type[ChannelMessage], Step]]] = {
+    # Credit is for what has been announced; all other is for one that has ended, and
+    # been forgotten.
+    None: {**_KEEP_ALL, ChannelGrantCredit: Step.DROP},
+    Phase.ANNOUNCED: _KEEP_ALL,
+    Phase.EARLY: _KEEP_ALL,
+    Phase.RELAYED: dict.fromkeys(_KEEP_ALL, Step.RELAY),
+    Phase.ENDED: dict.fromkeys(_KEEP_ALL, Step.DROP),
+}
+
+_STEPS_WHERE_THIS_SIDE_RECEIVES: Final[dict[type[ChannelMessage], Step]] = {
+    ChannelItem: Step.DELIVER,
+    ChannelGrantCredit: Step.DROP,
+    ChannelClose: Step.DELIVER_LAST,
+    ChannelReset: Step.DELIVER_LAST,
+}
+
+_STEPS_WHERE_THIS_SIDE_SENDS: Final[dict[type[ChannelMessage], Step]] = {
+    ChannelItem: Step.DROP,
+    ChannelGrantCredit: Step.DELIVER,
+    ChannelClose: Step.DROP,
+    ChannelReset: Step.DELIVER_LAST,
+}
+
+
+class _End(Protocol):
+    def on_reset(self) -> None:
+        """The other side has reset the channel."""
+        ...
+
+    def on_lost(self, because: BaseException) -> None:
+        """Its connection has ended, or its call has failed."""
+        ...
+
+    def statistics(self) -> ChannelStatistics:
+        """Return what `Session.statistics` tells about it."""
+        ...
+
+
+class ReceivingEnd(_End, Protocol):
+    """The end of a channel on which this side receives."""
+
+    def on_item(self, item: bytes | memoryview) -> None:
+        """An item has come."""
+        ...
+
+    def on_close(self) -> None:
+        """The sender is done."""
+        ...
+
+
+class SendingEnd(_End, Protocol):
+    """The end of a channel on which this side sends."""
+
+    def on_credit(self, additional: int) -> None:
+        """The receiver grants more credit."""
+        ...
+
+
+class Relay(Protocol):
+    """Takes the messages of a channel that is not this side's own."""
+
+    def on_message(self, message: ChannelMessage) -> None:
+        """A message has come for the channel."""
+        ...
+
+    def on_answered(self) -> None:
+        """The request that has brought the channel has its response, or needs none."""
+        ...
+
+
+class Entry:
+    """One channel.
+
+    Attributes:
+        phase: what it is.
+        incoming: where items go, if this side receives on it.
+        outgoing: where credit goes, if this side sends on it.
+        relay: where messages go, if it is relayed.
+        kept: what came early, in order.
+        is_brought: whether a call of the peer's has brought it.
+    """
+
+    __slots__ = ("incoming", "is_brought", "kept", "outgoing", "phase", "relay")
+
+    def __init__(self, phase: Phase, *, is_brought: bool = False) -> None:
+        self.phase = phase
+        self.incoming: ReceivingEnd | None = None
+        self.outgoing: SendingEnd | None = None
+        self.relay: Relay | None = None
+        self.kept: list[ChannelMessage] | None = None
+        self.is_brought = is_brought
+
+
+_ENDED = Entry(Phase.ENDED)  # one for all: many are remembered
+
+
+class ChannelTable:
+    """The channels of one connection.
+
+    Args:
+        limits: how much is kept, and for how many channels.
+        strict: refuse items for channels that are not open, and channels that have not
+            the parity of their caller.
+        theirs: the parity of the peer.
+        on_ended: called when a channel has ended.
+    """
+
+    __slots__ = (
+        "_brought",
+        "_ended",
+        "_limits",
+        "_on_ended",
+        "_strict",
+        "_theirs",
+        "bound",
+        "dropped",
+        "entries",
+        "held",
+        "relayed",
+    )
+
+    def __init__(
+        self,
+        limits: Limits,
+        theirs: Parity,
+        on_ended: Callable[[], None],
+        *,
+        strict: bool = False,
+    ) -> None:
+        self._limits = limits
+        self._strict = strict
+        self._theirs = theirs
+        self._on_ended = on_ended
+        self.entries: dict[int, Entry] = {}
+        """All of them. For `ConnectionRun`, which looks up where an item goes itself:
+        a call less for each item."""
+        self.held: HeldMessages | None = None
+        """Counts the early messages; None before there was one."""
+        self._ended: deque[int] | None = None  # in the order of their end
+        self._brought = 0
+        self.bound = 0
+        """Number of channels on which this side sends or receives."""
+        self.relayed = 0
+        """Number of channels that proxies have joined."""
+        self.dropped = 0
+        """Number of messages that came too late, or against the direction."""
+
+    # ------------------------------------------------------------ messages
+
+    def decide(self, message: ChannelMessage) -> Step:
+        """Return what is to be done with a message; nothing is done yet.
+
+        Raises:
+            RemoteProtocolError: it breaks a rule that this side enforces.
+        """
+        entry = self.entries.get(message.channel_id)
+        if entry is None:
+            steps = _STEPS[None]
+        elif entry.incoming is not None:
+            steps = _STEPS_WHERE_THIS_SIDE_RECEIVES
+        elif entry.outgoing is not None:
+            steps = _STEPS_WHERE_THIS_SIDE_SENDS
+        else:
+            steps = _STEPS[entry.phase]
+        step = steps[type(message)]
+        if self._strict and type(message) is ChannelItem:
+            _check_item(message.channel_id, entry, step)
+        return step
+
+    def on_message(self, message: ChannelMessage) -> None:
+        """Hand a message to where it belongs, keep it, or drop it.
+
+        Raises:
+            RemoteProtocolError: it breaks a rule that this side enforces.
+            LimitExceeded: too much is kept already.
+        """
+        step = self.decide(message)
+        if step is Step.KEEP:
+            self._keep(message)
+        elif step is Step.DROP:
+            self.dropped += 1
+        else:
+            entry = self.entries[message.channel_id]
+            if step is Step.DELIVER_LAST:  # an end may look whether others are open
+                self.end(message.channel_id)
+            _deliver(entry, message)
+
+    def _keep(self, message: ChannelMessage) -> None:
+        if self.held is None:
+            why = "wait for channels that are not bound"
+            self.held = HeldMessages(self._limits, "early_items", "early_bytes", why)
+        self.held.add(message)
+        entry = self._change(message.channel_id, Event.KEEP)
+        if entry.kept is None:
+            entry.kept = []
+        entry.kept.append(message)
+
+    # ------------------------------------------------------------ phases
+
+    def _change(self, channel_id: int, event: Event) -> Entry:
+        """Move a channel to its next phase. The entry has been told of its end."""
+        entry = self.entries.get(channel_id)
+        before = None if entry is None else entry.phase
+        after = _NEXT.get((before, event))
+        if after is None:
+            what = "unknown" if before is None else before.value
+            raise RuntimeError(f"channel {channel_id} is {what}: it cannot be {event.value}")
+        if after is Phase.ENDED:
+            entry = self.entries[channel_id] = _ENDED
+        elif entry is None or before is Phase.ENDED:
+            entry = self.entries[channel_id] = Entry(after)
+        else:
+            entry.phase = after
+        return entry
+
+    def announce(self, channels: tuple[int, ...]) -> None:
+        """A call of the peer's brings these channels.
+
+        Raises:
+            RemoteProtocolError: one of them is open already.
+            LimitExceeded: they are too many.
+        """
+        if self._brought + len(channels) > self._limits.channels:
+            raise LimitExceeded("channels", "too many channels on one connection")
+        for channel_id in channels:
+            entry = self.entries.get(channel_id)
+            if entry is not None and (
+                entry.is_brought
+                or (entry.phase, Event.ANNOUNCE) not in _NEXT
+            ):
+                raise RemoteProtocolError(
+                    f"channel {channel_id} is open, and its id was used again"
+                )
+            if self._strict and not self._theirs.owns(channel_id):
+                raise RemoteProtocolError(
+                    f"channel {channel_id} has not the parity of its caller"
+                )
+            self._change(channel_id, Event.ANNOUNCE).is_brought = True
+            self._brought += 1
+
+    def bind_incoming(self, channel_id: int, end: ReceivingEnd) -> None:
+        """This side receives on a channel: `end` gets what came early, in order.
+
+        Raises:
+            RuntimeError: the channel is bound already, or relayed.
+            RemoteProtocolError: what came early breaks a rule.
+        """
+        entry = self._change(channel_id, Event.BIND)
+        entry.incoming = end
+        self.bound += 1
+        self._replay(entry)
+
+    def bind_outgoing(self, channel_id: int, end: SendingEnd) -> None:
+        """This side sends on a channel; otherwise as `bind_incoming`."""
+        entry = self._change(channel_id, Event.BIND)
+        entry.outgoing = end
+        self.bound += 1
+        self._replay(entry)
+
+    def join(self, channel_id: int, relay: Relay) -> None:
+        """A proxy has joined a channel to another: `relay` gets its messages.
+
+        Raises:
+            RuntimeError: the channel is bound, or relayed already.
+        """
+        entry = self._change(channel_id, Event.JOIN)
+        entry.relay = relay
+        self.relayed += 1
+        self._replay(entry)
+
+    def _replay(self, entry: Entry) -> None:
+        for message in self._take(entry):
+            self.on_message(message)
+
+    def _take(self, entry: Entry) -> list[ChannelMessage]:
+        """Return what came early, which is kept no longer."""
+        kept, entry.kept = entry.kept, None
+        if kept is None:
+            return []
+        assert self.held is not None, "whatever is kept has been counted"
+        for message in kept:
+            self.held.remove(message)
+        return kept
+
+    # ------------------------------------------------------------ ends
+
+    def end(self, channel_id: int) -> None:
+        """A channel has ended: what still comes for it is dropped."""
+        self._end(channel_id)
+        self._on_ended()
+
+    def _end(self, channel_id: int) -> None:
+        entry = self.entries.get(channel_id)
+        self._change(channel_id, Event.END)
+        if entry is _ENDED:
+            return
+        if entry is not None:
+            self.bound -= entry.phase is Phase.BOUND
+            self.relayed -= entry.phase is Phase.RELAYED
+            self._brought -= entry.is_brought
+            self._take(entry)
+        self._remember(channel_id)
+
+    def _remember(self, channel_id: int) -> None:
+        """Remember the end of a channel, and forget that of the oldest if need be."""
+        if self._ended is None:
+            self._ended = deque()
+        self._ended.append(channel_id)
+        if len(self._ended) > self._limits.channels:
+            oldest = self._ended.popleft()
+            if self.entries.get(oldest) is _ENDED:
+                del self.entries[oldest]
+
+    def answered(self, channels: Iterable[int]) -> None:
+        """The call that has brought these channels has its response: what no handler
+        has bound will not be bound any more."""
+        for channel_id in channels:
+            entry = self.entries.get(channel_id)
+            if entry is None or entry.phase in (Phase.ANNOUNCED, Phase.EARLY):
+                self._end(channel_id)
+            elif entry.relay is not None:
+                entry.relay.on_answered()
+
+    def lose(self, channels: Iterable[int], because: BaseException) -> None:
+        """No handler of the peer's will take up these channels of a call."""
+        for channel_id in channels:
+            entry = self.entries.get(channel_id)
+            self.end(channel_id)
+            if entry is not None:
+                end = entry.outgoing or entry.incoming
+                if end is not None:
+                    end.on_lost(because)
+
+    def part(self, channel_id: int) -> None:
+        """A proxy relays no more for a channel. Harmless if it does not."""
+        if self.is_relayed(channel_id):
+            self.end(channel_id)
+
+    def is_relayed(self, channel_id: int) -> bool:
+        """Return True if the channel is joined to one of another connection's."""
+        entry = self.entries.get(channel_id)
+        return entry is not None and entry.relay is not None
+
+    def relayed_ids(self) -> list[int]:
+        """Return the numbers of the channels that proxies have joined."""
+        return [number for number in self.entries if self.is_relayed(number)]
+
+    def close(self, because: BaseException) -> None:
+        """The connection has ended, and with it every channel; all is forgotten."""
+        self._on_ended = _do_nothing
+        entries = tuple(self.entries.values())
+        self.entries = {}
+        for entry in entries:
+            if entry.outgoing is not None:
+                entry.outgoing.on_lost(because)
+        for entry in entries:
+            if entry.incoming is not None:
+                entry.incoming.on_lost(because)
+        for entry in entries:
+            if entry.relay is not None:
+                entry.relay.on_answered()
+        self._ended = self.held = None
+        self.bound = self.relayed = self._brought = 0
+
+    def statistics(self) -> tuple[ChannelStatistics, ...]:
+        """Return what is open: first where this side sends, then where it receives."""
+        entries = self.entries.values()
+        outgoing = [entry.outgoing for entry in entries if entry.outgoing is not None]
+        incoming = [entry.incoming for entry in entries if entry.incoming is not None]
+        relayed = self.relayed_ids()
+        return (
+            *(end.statistics() for end in outgoing),
+            *(end.statistics() for end in incoming),
+            *(ChannelStatistics(number, "proxied", None, 0) for number in relayed),
+        )
+
+    def __repr__(self) -> str:
+        return f"<ChannelTable: {self.bound} bound, {self.relayed} proxied>"
+
+
+def _check_item(channel_id: int, entry: Entry | None, step: Step) -> None:
+    """Refuse an item that no call of the peer's has a channel for."""
+    if step is Step.KEEP and not (entry is not None and entry.is_brought):
+        raise RemoteProtocolError(
+            f"channel {channel_id}: an item came, and it is not open"
+        )
+    if entry is not None and entry.outgoing is not None:
+        raise RemoteProtocolError(
+            f"channel {channel_id}: an item came, and this side sends on it"
+        )
+
+
+def _deliver(entry: Entry, message: ChannelMessage) -> None:
+    """Hand a message to what is bound, which it concerns."""
+    if entry.relay is not None:
+        entry.relay.on_message(message)
+    elif entry.incoming is not None:
+        if isinstance(message, ChannelItem):
+            entry.incoming.on_item(joined(message.item))
+        elif isinstance(message, ChannelClose):
+            entry.incoming.on_close()
+        else:
+            entry.incoming.on_reset()
+    elif entry.outgoing is not None:
+        if isinstance(message, ChannelGrantCredit):
+            entry.outgoing.on_credit(message.additional)
+        else:
+            entry.outgoing.on_reset()
+
+
+def _do_nothing() -> None:
+    pass

@@ -1,0 +1,150 @@
+"""The peer's requests on one connection: one table, which decides what may come in.
+
+Nothing here waits, and nothing needs a run of trio: a handler's task is the business of
+whoever answers, of which the table knows only an `Answer`.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+from ..errors import LimitExceeded, RemoteProtocolError
+from ..limits import Limits
+from ..wire.ids import Parity
+from ..wire.messages import RequestCall
+from .held_messages import payload_behind
+from .statistics import CallStatistics
+
+__all__ = ["Answer", "RequestsIn", "Verdict"]
+
+
+class Verdict(enum.Enum):
+    """What is done with a request that has come."""
+
+    START = "call the handler"
+    REFUSE = "answer Cancelled"
+
+
+class Answer(Protocol):
+    """What is to become the response to one request."""
+
+    def cancel(self) -> None:
+        """The caller no longer wants it."""
+        ...
+
+    def lose(self) -> None:
+        """The connection has ended."""
+        ...
+
+    def statistics(self, now: float) -> CallStatistics:
+        """Return which call it answers, and for how long it has been doing so."""
+        ...
+
+
+class RequestsIn:
+    """The peer's requests without a response yet.
+
+    Args:
+        most: how many this side accepts: `max_concurrent_requests`.
+        limits: how many bytes they may have.
+        theirs: the parity of the peer.
+        strict: refuse numbers of the other parity.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_most",
+        "_strict",
+        "_theirs",
+        "bytes",
+        "in_flight",
+        "refusing",
+    )
+
+    def __init__(
+        self, most: int, limits: Limits, theirs: Parity, *, strict: bool = False
+    ) -> None:
+        self._most = most
+        self._limits = limits
+        self._theirs = theirs
+        self._strict = strict
+        self.in_flight: dict[int, Answer] = {}
+        """Those that are being answered. Whoever starts to answer one adds it."""
+        self.bytes = 0
+        """The length of all long requests in flight, and of the responses to them that
+        a proxy holds."""
+        self.refusing: str | None = None
+        """The reason why new requests are answered with Cancelled, if they are."""
+
+    def admit(self, call: RequestCall) -> Verdict:
+        """Decide about a request that has come, and count it.
+
+        Raises:
+            RemoteProtocolError: its number is in use, or not the peer's to use.
+            LimitExceeded: too many are in flight, or too large ones.
+        """
+        request_id = call.request_id
+        if request_id in self.in_flight:
+            raise RemoteProtocolError(
+                f"request {request_id} is in flight, and its id was used again"
+            )
+        if self._strict and not self._theirs.owns(request_id):
+            raise RemoteProtocolError(
+                f"request {request_id} has not the parity of its sender, "
+                f"{self._theirs.name.lower()}"
+            )
+        if len(self.in_flight) >= self._most:
+            raise LimitExceeded(
+                "max_concurrent_requests",
+                f"request {request_id} came while {len(self.in_flight)} requests were "
+                "in flight",
+            )
+        if type(call.args) is memoryview:  # a long one
+            self.hold(payload_behind(call.args))
+        return Verdict.START if self.refusing is None else Verdict.REFUSE
+
+    def answered(self, call: RequestCall) -> None:
+        """A response was sent: the request is no longer in flight."""
+        self.in_flight.pop(call.request_id, None)
+        if type(call.args) is memoryview:
+            self.let_go(payload_behind(call.args))
+
+    def cancel(self, request_id: int) -> None:
+        """The caller no longer wants a response (`rpc.cancel`). One that has gone out
+        already, or was never asked for, needs no cancelling."""
+        answer = self.in_flight.get(request_id)
+        if answer is not None:
+            answer.cancel()
+
+    def hold(self, size: int) -> None:
+        """Count bytes that are held for a request of the peer's.
+
+        Raises:
+            LimitExceeded: they are too many.
+        """
+        self.bytes += size
+        if self.bytes > self._limits.request_bytes:
+            raise LimitExceeded(
+                "request_bytes", f"requests of {self.bytes} bytes are in flight"
+            )
+
+    def let_go(self, size: int) -> None:
+        """They are held no longer."""
+        self.bytes -= size
+
+    def lose(self) -> None:
+        """The connection has ended: no response can be sent any more."""
+        for answer in self.in_flight.values():
+            answer.lose()
+        self.in_flight.clear()
+
+    def statistics(self, now: float) -> tuple[CallStatistics, ...]:
+        """Return what is being answered."""
+        return tuple(answer.statistics(now) for answer in self.in_flight.values())
+
+    def __len__(self) -> int:
+        return len(self.in_flight)
+
+    def __repr__(self) -> str:
+        return f"<RequestsIn: {len(self)} in flight>"

@@ -1,0 +1,184 @@
+"""The requests of this side's on one connection: one table of numbers and slots.
+
+The peer accepts so many requests at a time: each takes a slot, and gives it back when
+its response has come. Nothing here waits, and nothing needs a run of trio: who waits
+for a slot or for a response is the business of `requests`.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+from ..errors import CallRefused, RemoteProtocolError
+from ..wire.ids import IdAllocator, Parity
+from ..wire.messages import RequestResponse
+from .statistics import CallStatistics
+
+__all__ = ["CallState", "RequestOut", "RequestsOut", "Slot"]
+
+
+class CallState(enum.Enum):
+    """States of a request of this side's."""
+
+    WAITING = "its caller waits for the response"
+    ABANDONED = "its caller was cancelled; its number is in use until the response"
+    OVER = "it has its response, or its connection has ended"
+
+
+class Slot(enum.Enum):
+    """What a request that is about to be made gets."""
+
+    TAKEN = "a slot"
+    QUEUED = "the next one that is given back, in the order of coming"
+
+
+class RequestOut(msgspec.Struct, eq=False):
+    """A request of this side's without a response yet.
+
+    Attributes:
+        waiter: the task that waits; not touched by the table.
+        answer: what it is woken with.
+    """
+
+    request_id: int
+    method_id: int
+    channels: tuple[int, ...]
+    began: float
+    waiter: Any
+    answer: RequestResponse | Exception | None = None
+    state: CallState = CallState.WAITING
+
+    def abandon(self) -> None:
+        """Its caller was cancelled, and waits no longer."""
+        assert self.state is CallState.WAITING, "only who waits can be cancelled"
+        self.state = CallState.ABANDONED
+
+    def finish(self, answer: RequestResponse | Exception) -> bool:
+        """Note what comes of it; return True if the waiter is to be woken with it."""
+        waits = self.state is CallState.WAITING
+        self.state = CallState.OVER
+        if waits:
+            self.answer = answer
+        return waits
+
+    def statistics(self, now: float) -> CallStatistics:
+        """Return which call it is, and how long it has been waiting."""
+        return CallStatistics(self.request_id, self.method_id, now - self.began)
+
+
+class RequestsOut:
+    """The requests of this side's that have a slot, or wait for one.
+
+    Args:
+        connection_id: the connection, for errors.
+        ours: the parity of this side.
+        most: how many the peer accepts: `max_concurrent_requests`.
+    """
+
+    __slots__ = (
+        "_connection_id",
+        "_ids",
+        "_most",
+        "_queued",
+        "free",
+        "in_flight",
+        "refusing",
+    )
+
+    def __init__(self, connection_id: int, ours: Parity, most: int) -> None:
+        self._connection_id = connection_id
+        self._ids = IdAllocator(ours)
+        self._most = most
+        self._queued = 0
+        self.free = most
+        """Number of slots that nobody has."""
+        self.in_flight: dict[int, RequestOut] = {}
+        self.refusing: str | None = None
+        """The reason why no new requests are made, if they are not."""
+
+    def take(self) -> Slot:
+        """Take a slot, or queue for one: then one is handed over by `give`.
+
+        Raises:
+            CallRefused: the peer accepts no request at all, and nobody would ever hand
+                one over.
+        """
+        if self.free > 0:
+            self.free -= 1
+            return Slot.TAKEN
+        if not self._most:
+            raise CallRefused(
+                f"the peer accepts no calls on connection {self._connection_id}: it "
+                "has told max_concurrent_requests=0; it has to tell 1 or more to be "
+                "called"
+            )
+        self._queued += 1
+        return Slot.QUEUED
+
+    def leave(self) -> None:
+        """Who has queued waits no longer, and was not handed a slot."""
+        self._queued -= 1
+
+    def give(self) -> bool:
+        """Give a slot back; return True if it is handed to the first who has queued."""
+        if self._queued:  # nobody queues while one is free
+            self._queued -= 1
+            return True
+        self.free += 1
+        return False
+
+    def number(self) -> int:
+        """Return the number of the next request."""
+        return self._ids.allocate()
+
+    def add(
+        self,
+        request_id: int,
+        method_id: int,
+        channels: tuple[int, ...],
+        began: float,
+        waiter: object,
+    ) -> RequestOut:
+        """A request was sent, by whoever had a slot."""
+        request = self.in_flight[request_id] = RequestOut(
+            request_id, method_id, channels, began, waiter
+        )
+        return request
+
+    def match(self, response: RequestResponse) -> RequestOut:
+        """Return the request of a response, which is no longer in flight. Its slot is
+        still to be given back.
+
+        Raises:
+            RemoteProtocolError: there is none.
+        """
+        request = self.in_flight.pop(response.request_id, None)
+        if request is None:
+            raise RemoteProtocolError(
+                f"a response came for request {response.request_id}, "
+                "which is not in flight"
+            )
+        return request
+
+    def clear(self) -> list[RequestOut]:
+        """The connection has ended: return what was in flight. Nobody is queued now."""
+        requests = list(self.in_flight.values())
+        self.in_flight.clear()
+        self._queued = 0
+        return requests
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no request is in flight or about to be. Those that wait for a slot or
+        for room were made before any that is refused."""
+        return self.free == self._most
+
+    def statistics(self, now: float) -> tuple[CallStatistics, ...]:
+        """Return the requests without a response."""
+        return tuple(request.statistics(now) for request in self.in_flight.values())
+
+    def __repr__(self) -> str:
+        return f"<RequestsOut: {len(self.in_flight)} in flight, {self.free} free>"
