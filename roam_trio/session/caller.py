@@ -28,7 +28,7 @@ class DriverCaller(Caller):
     def __init__(self, run: ConnectionRun) -> None:
         self._run = run
         self._is_open = True
-        run.liveness.hold()
+        run.hold()
 
     def call(
         self,
@@ -49,21 +49,21 @@ class DriverCaller(Caller):
 
     def close(self) -> None:
         if self._is_open:
-            if self._run.ended_because is None:
-                check_run(self._run.token, "this caller")
+            if self._run.port.ended_because is None:
+                check_run(self._run.port.token, "this caller")
             self._is_open = False
-            self._run.liveness.release()
+            self._run.release()
 
     def __del__(self) -> None:
-        if self._is_open and self._run.ended_because is None:
-            self._run.drop_later(self._run.liveness.release)
+        if self._is_open and self._run.port.ended_because is None:
+            self._run.port.drop_later(self._run.release)
 
     async def closed(self) -> None:
         await self._run.closed()
 
     @property
     def is_connected(self) -> bool:
-        return self._run.ended_because is None
+        return self._run.port.ended_because is None
 
     @property
     def channel_binder(self) -> ChannelBinder:
@@ -71,4 +71,4 @@ class DriverCaller(Caller):
 
     def __repr__(self) -> str:
         state = "open" if self._is_open else "closed"
-        return f"<DriverCaller of connection {self._run.connection_id}, {state}>"
+        return f"<DriverCaller of connection {self._run.port.connection_id}, {state}>"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from ..errors import LimitExceeded, RemoteProtocolError
 from ..limits import Limits
@@ -105,14 +105,16 @@ class Step(enum.Enum):
     DROP = "and count it"
 
 
-_KEEP_ALL = {
+_Steps: TypeAlias = dict[type[ChannelMessage], Step]
+
+_KEEP_ALL: Final[_Steps] = {
     ChannelItem: Step.KEEP,
     ChannelGrantCredit: Step.KEEP,
     ChannelClose: Step.KEEP,
     ChannelReset: Step.KEEP,
 }
 
-_STEPS: Final[dict[Phase | None, dict[type[ChannelMessage], Step]]] = {
+_STEPS: Final[dict[Phase | None, _Steps]] = {
     # Credit is for what has been announced; all other is for one that has ended, and
     # been forgotten.
     None: {**_KEEP_ALL, ChannelGrantCredit: Step.DROP},
@@ -122,14 +124,14 @@ _STEPS: Final[dict[Phase | None, dict[type[ChannelMessage], Step]]] = {
     Phase.ENDED: dict.fromkeys(_KEEP_ALL, Step.DROP),
 }
 
-_STEPS_WHERE_THIS_SIDE_RECEIVES: Final[dict[type[ChannelMessage], Step]] = {
+_STEPS_WHERE_THIS_SIDE_RECEIVES: Final[_Steps] = {
     ChannelItem: Step.DELIVER,
     ChannelGrantCredit: Step.DROP,
     ChannelClose: Step.DELIVER_LAST,
     ChannelReset: Step.DELIVER_LAST,
 }
 
-_STEPS_WHERE_THIS_SIDE_SENDS: Final[dict[type[ChannelMessage], Step]] = {
+_STEPS_WHERE_THIS_SIDE_SENDS: Final[_Steps] = {
     ChannelItem: Step.DROP,
     ChannelGrantCredit: Step.DELIVER,
     ChannelClose: Step.DROP,
@@ -260,6 +262,11 @@ class ChannelTable:
         self.dropped = 0
         """Number of messages that came too late, or against the direction."""
 
+    @property
+    def open(self) -> int:
+        """Number of channels that are bound or relayed."""
+        return self.bound + self.relayed
+
     # ------------------------------------------------------------ messages
 
     def decide(self, message: ChannelMessage) -> Step:
@@ -319,7 +326,9 @@ class ChannelTable:
         after = _NEXT.get((before, event))
         if after is None:
             what = "unknown" if before is None else before.value
-            raise RuntimeError(f"channel {channel_id} is {what}: it cannot be {event.value}")
+            raise RuntimeError(
+                f"channel {channel_id} is {what}: it cannot be {event.value}"
+            )
         if after is Phase.ENDED:
             entry = self.entries[channel_id] = _ENDED
         elif entry is None or before is Phase.ENDED:
@@ -340,8 +349,7 @@ class ChannelTable:
         for channel_id in channels:
             entry = self.entries.get(channel_id)
             if entry is not None and (
-                entry.is_brought
-                or (entry.phase, Event.ANNOUNCE) not in _NEXT
+                entry.is_brought or (entry.phase, Event.ANNOUNCE) not in _NEXT
             ):
                 raise RemoteProtocolError(
                     f"channel {channel_id} is open, and its id was used again"

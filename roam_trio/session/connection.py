@@ -64,7 +64,7 @@ class ConnectionHandle:
     @property
     def connection_id(self) -> int:
         """Its number; 0 is the root connection."""
-        return self._run.connection_id
+        return self._run.port.connection_id
 
     @property
     def settings(self) -> ConnectionSettings:
@@ -104,14 +104,14 @@ class ConnectionHandle:
     @property
     def phase(self) -> ConnectionPhase:
         """`ConnectionPhase.OPEN` until the connection ends, then `CLOSED`."""
-        if self._run.ended_because is None:
+        if self._run.port.ended_because is None:
             return ConnectionPhase.OPEN
         return ConnectionPhase.CLOSED
 
     @property
     def ended_because(self) -> BaseException | None:
         """The reason why it has ended; None while it is open."""
-        return self._run.ended_because
+        return self._run.port.ended_because
 
     @property
     def connection_run(self) -> ConnectionRun:
@@ -142,8 +142,8 @@ class ConnectionHandle:
         if self.connection_id == 0:
             raise ValueError("the root connection ends with its session: end that")
         checked = Metadata.of(metadata)
-        if self._run.ended_because is None:
-            check_run(self._run.token, "this connection")
+        if self._run.port.ended_because is None:
+            check_run(self._run.port.token, "this connection")
             self._close(self.connection_id, checked)
 
     def close_if_virtual(self) -> None:

@@ -246,8 +246,7 @@ class ConnectionRun:
         return not (
             self.answering.in_flight
             or not self.requests.table.is_idle
-            or self.channels.bound
-            or self.channels.relayed
+            or self.channels.open
         )
 
     def _check_quiet(self) -> None:
@@ -307,7 +306,8 @@ class ConnectionRun:
         return (
             f"<ConnectionRun {self.port.connection_id}: "
             f"{len(self.answering)} answering, "
-            f"{len(self.requests.table.in_flight)} calling, {self.channels!r}>"
+            f"{len(self.requests.table.in_flight)} calling, "
+            f"{self.channels.open} channels>"
         )
 
 

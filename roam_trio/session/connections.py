@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-import attrs
 import trio
 
 from ..errors import (
@@ -48,29 +47,13 @@ from .connection_table import (
 )
 from .handshake import Agreed
 from .outbox import Outbox
+from .port import SessionPort
 
 __all__ = ["ON_CONNECTION_MESSAGE", "Connections"]
 
 logger = Log("roam_trio.session")
 
 T = TypeVar("T")
-
-
-@attrs.frozen
-class _Port:
-    """The interface of a session for the runs of its connections, which share it.
-
-    Attributes:
-        start_soon: runs something in a task of the session's.
-        on_unused: called with the number of a connection that nobody needs any more.
-        on_quiet: called when a connection has no call in flight and no channel open.
-        close: closes a virtual connection.
-    """
-
-    start_soon: Callable[..., None]
-    on_unused: Callable[[int], None]
-    on_quiet: Callable[[], None]
-    close: Callable[[int, Metadata], None]
 
 
 class _Opening:
@@ -107,12 +90,10 @@ class Connections:
     __slots__ = (
         "_acceptor",
         "_deciding",
-        "_limits",
         "_openings",
         "_outbox",
         "_port",
         "_quiet",
-        "_strict",
         "_table",
         "_token",
         "root",
@@ -132,13 +113,19 @@ class Connections:
     ) -> None:
         self._outbox = outbox
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
-        self._port: _Port | None = _Port(
-            nursery.start_soon, self._on_unused, self._on_quiet, self.close
-        )
         self._token = trio.lowlevel.current_trio_token()
-        self._limits = limits
+        self._port: SessionPort | None = SessionPort(
+            outbox=outbox,
+            limits=limits,
+            token=self._token,
+            now=trio.lowlevel.current_clock().current_time,
+            start_soon=nursery.start_soon,
+            strict=strict,
+            on_unused=self._on_unused,
+            on_quiet=self._on_quiet,
+            close=self.close,
+        )
         self._acceptor = acceptor
-        self._strict = strict
         self._table = ConnectionTable(
             agreed.ours.parity, limits, has_acceptor=acceptor is not None, strict=strict
         )
@@ -188,7 +175,7 @@ class Connections:
 
     async def _ask(self, ours: ConnectionSettings, metadata: Metadata) -> int:
         try:
-            permit = await self.runs[0].reserve()
+            permit = await self.runs[0].port.reserve()
         except (LinkError, ConduitError) as error:
             raise session_lost(self._table.ended_because or error) from error
         with permit:
@@ -235,7 +222,7 @@ class Connections:
         self._session.start_soon(function)
 
     @property
-    def _session(self) -> _Port:
+    def _session(self) -> SessionPort:
         assert self._port is not None, "nothing starts in a session that has ended"
         return self._port
 
@@ -389,18 +376,8 @@ class Connections:
         theirs: ConnectionSettings,
         handler: Handler | None,
     ) -> ConnectionRun:
-        session = self._session
         run = self.runs[connection_id] = ConnectionRun(
-            connection_id,
-            ours,
-            theirs,
-            self._outbox,
-            self._limits,
-            handler,
-            session.start_soon,
-            strict=self._strict,
-            on_unused=session.on_unused,
-            on_quiet=session.on_quiet,
+            connection_id, ours, theirs, self._session, handler
         )
         if self._table.refusing is not None:
             run.refuse(self._table.refusing)

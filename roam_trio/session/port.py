@@ -7,7 +7,7 @@ run of trio a port can be made and used, but for `reserve`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -15,6 +15,7 @@ import trio
 from ..conduits.base import ConduitTxPermit
 from ..errors import ConduitError
 from ..limits import Limits
+from ..metadata import Metadata
 from ..wire.messages import Message
 from .outbox import Outbox
 
@@ -36,16 +37,18 @@ class SessionPort:
             `Liveness`.
         on_quiet: called when the last call or channel of a connection has ended, once
             new ones are refused.
+        close: closes a virtual connection.
     """
 
     outbox: Outbox
     limits: Limits
     token: trio.lowlevel.TrioToken | None
     now: Callable[[], float]
-    start_soon: Callable[[Callable[[], Awaitable[None]]], None]
+    start_soon: Callable[..., None]
     strict: bool = False
     on_unused: Callable[[int], None]
     on_quiet: Callable[[], None]
+    close: Callable[[int, Metadata], None]
 
 
 class Port:
@@ -91,12 +94,15 @@ class Port:
         """
         if self._reserving is None:
             self._reserving = {}
+        reserving = self._reserving
         with trio.CancelScope() as scope:
-            self._reserving[scope] = None
+            reserving[scope] = None
             try:
                 return await self.outbox.reserve()
             finally:
-                del self._reserving[scope]
+                del reserving[scope]
+                if not reserving and self._reserving is reserving:
+                    self._reserving = None  # an idle connection has none
         raise ConduitError("the connection has ended")
 
     def drop_later(self, end: Callable[[], None]) -> None:

@@ -198,7 +198,7 @@ class _Proxy:
     async def _deliver_what_is_left(self) -> None:
         """One side has ended, after it had sent this."""
         lane = self._lanes[0 if self._ended is self._sides[1] else 1]
-        with trio.move_on_after(lane.connection.limits.close_seconds):
+        with trio.move_on_after(lane.connection.port.limits.close_seconds):
             await lane.delivered()
 
     def fail(self, why: str) -> None:
@@ -216,7 +216,7 @@ class _Proxy:
             if side.connection_id:
                 side.close(self._because)
             else:
-                side.connection_run.reset_relays()
+                side.connection_run.reset_relayed()
                 side.serve(None)
         self.over.set()
 
@@ -248,10 +248,12 @@ class Lane:
 
     def forward(self, message: ChannelMessage) -> None:
         """Send `message`, or hold it until there is room. Never waits."""
-        if not self._is_open or not self.connection.has_relay(message.channel_id):
+        if not self._is_open or not self.connection.channels.is_relayed(
+            message.channel_id
+        ):
             return
-        if not self._held and self.connection.outbox.has_room():
-            self._send(self.connection.outbox.send_nowait, message)
+        if not self._held and self.connection.port.outbox.has_room():
+            self._send(self.connection.port.outbox.send_nowait, message)
         elif self.weigh(message):
             self.hold(message)
 
@@ -266,7 +268,7 @@ class Lane:
             return False
         self._count += 1
         self._bytes += encoded_size(message)
-        limits = self.connection.limits
+        limits = self.connection.port.limits
         if self._count > limits.proxied_items:
             self._fail(_too_much("messages", limits.proxied_items, "proxied_items"))
         elif self._bytes > limits.proxied_bytes:
@@ -284,7 +286,7 @@ class Lane:
             if not self._held:
                 await self._arrived.park()
             try:
-                with await self.connection.outbox.reserve() as permit:
+                with await self.connection.port.outbox.reserve() as permit:
                     message = self._next()
                     if message is not None:
                         self._send(permit.send, message)
@@ -299,7 +301,7 @@ class Lane:
                 first.set()
                 continue
             self.unweigh(first)
-            if self.connection.has_relay(first.channel_id):
+            if self.connection.channels.is_relayed(first.channel_id):
                 return first
         return None
 
@@ -312,7 +314,7 @@ class Lane:
         except RoamTrioError:
             return  # as in `run`
         if isinstance(message, ChannelClose | ChannelReset):
-            self.connection.remove_relay(message.channel_id)
+            self.connection.channels.part(message.channel_id)
 
     async def reached(self) -> None:
         """Wait until all that is held now has been sent: what follows cannot overtake
@@ -353,7 +355,7 @@ class Lane:
 
     def __repr__(self) -> str:
         return (
-            f"<Lane to connection {self.connection.connection_id}: "
+            f"<Lane to connection {self.connection.port.connection_id}: "
             f"{self._count} messages held, of {self._bytes} bytes>"
         )
 
@@ -422,17 +424,17 @@ class _Forwarder:
                 channels.part()
             raise
         self._back.begin_response()
-        near, size = self._back.connection, payload_behind(response.ret)
+        near, size = self._back.connection.answering, payload_behind(response.ret)
         try:
             if channels is not None and _was_never_handled(response.ret):
                 channels.part()
-            near.hold_for_request(size)
+            near.hold(size)
             await self._back.reached()
             await reply.send(response.ret, response.metadata.propagated())
         except LimitExceeded as error:
             self._proxy.fail(error.description)
         finally:
-            near.let_go_for_request(size)
+            near.let_go(size)
             self._back.end_response()
 
 
@@ -504,7 +506,7 @@ class _End:
         self._there = there
         self._request = request
         self._other: int | None = None
-        lane.connection.add_relay(number, self)
+        lane.connection.channels.join(number, self)
 
     def join(self, other: int) -> None:
         """The request is about to be sent, and `other` is the number there."""
@@ -514,9 +516,9 @@ class _End:
     def part(self) -> None:
         """Relay nothing more, either way."""
         self._request = None
-        self._lane.connection.remove_relay(self.number)
+        self._lane.connection.channels.part(self.number)
         if self._other is not None:
-            self._there.connection.remove_relay(self._other)
+            self._there.connection.channels.part(self._other)
 
     def on_message(self, message: ChannelMessage) -> None:
         """See `Relay`."""
@@ -532,7 +534,7 @@ class _End:
 
     def translated(self, message: ChannelMessage) -> ChannelMessage:
         """`message` as the other side is to get it. A last one ends this side."""
-        connection_id, number = self._there.connection.connection_id, self._other
+        connection_id, number = self._there.connection.port.connection_id, self._other
         assert number is not None
         match message:
             case ChannelItem():
@@ -543,5 +545,5 @@ class _End:
                 kind: type[ChannelClose | ChannelReset] = ChannelClose
             case ChannelReset():
                 kind = ChannelReset
-        self._lane.connection.remove_relay(self.number)
+        self._lane.connection.channels.part(self.number)
         return kind(connection_id, number, message.metadata.propagated())

@@ -137,16 +137,14 @@ class Requests:
             return
         if self._slots is None:
             self._slots = ParkingLot()
-        try:
-            await self._slots.park()  # whoever wakes us hands us a slot
-        except BaseException:
-            self.table.leave()
-            raise
+        await self._slots.park()  # whoever wakes us hands us a slot
 
     def _give_slot(self) -> None:
-        if self.table.give():
-            assert self._slots is not None, "somebody has queued"
-            self._slots.unpark()
+        slots = self._slots
+        # The lot knows at once that somebody was cancelled, before that task runs.
+        if self.table.give(is_awaited=bool(slots)):
+            assert slots is not None, "somebody waits there"
+            slots.unpark()
         elif self.table.refusing is not None:
             self._on_given()
 

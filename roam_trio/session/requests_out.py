@@ -82,7 +82,6 @@ class RequestsOut:
         "_connection_id",
         "_ids",
         "_most",
-        "_queued",
         "free",
         "in_flight",
         "refusing",
@@ -92,7 +91,6 @@ class RequestsOut:
         self._connection_id = connection_id
         self._ids = IdAllocator(ours)
         self._most = most
-        self._queued = 0
         self.free = most
         """Number of slots that nobody has."""
         self.in_flight: dict[int, RequestOut] = {}
@@ -115,17 +113,15 @@ class RequestsOut:
                 "has told max_concurrent_requests=0; it has to tell 1 or more to be "
                 "called"
             )
-        self._queued += 1
         return Slot.QUEUED
 
-    def leave(self) -> None:
-        """Who has queued waits no longer, and was not handed a slot."""
-        self._queued -= 1
+    def give(self, *, is_awaited: bool) -> bool:
+        """Give a slot back; return True if it is handed to the first who has queued.
 
-    def give(self) -> bool:
-        """Give a slot back; return True if it is handed to the first who has queued."""
-        if self._queued:  # nobody queues while one is free
-            self._queued -= 1
+        Args:
+            is_awaited: whether somebody has queued, and was not cancelled meanwhile.
+        """
+        if is_awaited and not self.free:  # nobody queues while one is free
             return True
         self.free += 1
         return False
@@ -164,10 +160,9 @@ class RequestsOut:
         return request
 
     def clear(self) -> list[RequestOut]:
-        """The connection has ended: return what was in flight. Nobody is queued now."""
+        """The connection has ended: return what was in flight."""
         requests = list(self.in_flight.values())
         self.in_flight.clear()
-        self._queued = 0
         return requests
 
     @property

@@ -192,9 +192,9 @@ class Session:
             runs = run.connections.runs.values()
             state = (
                 f"open: {len(runs)} connections, "
-                f"{sum(each.requests.in_flight for each in runs)} calling, "
-                f"{sum(each.answering for each in runs)} answering, "
-                f"{sum(each.channels for each in runs)} channels"
+                f"{sum(len(run.requests.table.in_flight) for run in runs)} calling, "
+                f"{sum(len(run.answering) for run in runs)} answering, "
+                f"{sum(run.channels.open for run in runs)} channels"
             )
         return f"<Session {state}>"
 

@@ -38,6 +38,7 @@ from roam_trio.session import (
 )
 from roam_trio.session.connection_run import ConnectionRun
 from roam_trio.session.opening import SERVICE_KEY
+from roam_trio.session.port import Port
 from roam_trio.session.proxy import ProxyAcceptor, proxy_connections
 from roam_trio.session.session_run import SessionRun
 from roam_trio.wire.messages import ConnectionSettings
@@ -323,7 +324,7 @@ CASES = [
             roam_trio.Rx.recv,
             roam_trio.Rx.__anext__,
             roam_trio.DriverChannelSink.send,
-            ConnectionRun.reserve,
+            Port.reserve,
         ),
     ),
     Case(

@@ -82,7 +82,7 @@ async def test_channels_of_the_call_are_not_opened() -> None:
         _, rx = channel[int]()
         with refused:
             await caller_of(session).take(rx)
-        assert run_of(session).channels == 0
+        assert run_of(session).channels.open == 0
         assert await peer.heard_nothing_more()
 
 
@@ -247,7 +247,7 @@ async def test_a_call_that_a_proxy_cannot_make_is_answered_and_logged_in_a_line(
         assert isinstance(answer, RequestResponse)
         assert answer.ret == CANCELLED
         assert "max_concurrent_requests=0" in str(answer.metadata.get("error"))
-        assert run_of(near).channels == 0
+        assert run_of(near).channels.open == 0
         (record,) = caplog.records
         assert record.exc_info is None
         assert "max_concurrent_requests=0" in record.getMessage()

@@ -327,7 +327,7 @@ async def test_two_sessions_agree_on_who_broke_it(nursery: trio.Nursery) -> None
 
     left, right = await join(nursery, accepting={"on_connection": Acceptor()})
     connection = await left.open_connection()
-    connection.connection_run.outbox.push(ConnectionClose(0))
+    connection.connection_run.port.outbox.push(ConnectionClose(0))
     await left.closed()
     await right.closed()
     assert str(right.ended_because) == (

@@ -102,14 +102,13 @@ async def test_channels_show_direction_credit_and_what_waits(
     }
     assert "2 channels" in repr(ours)
     assert repr(run_of(theirs)) == (
-        "<ConnectionRun 0: 1 answering, 0 calling, 1 channels out, 1 in>"
+        "<ConnectionRun 0: 1 answering, 0 calling, 2 channels>"
     )
-    assert {repr(each) for each in run_of(ours).outgoing.values()} == {
-        "<channel 1 out, open, credit 11>"
-    }
-    assert {repr(each) for each in run_of(ours).incoming.values()} == {
-        "<channel 3 in, open, 3 queued, allowance 13>"
-    }
+    entries = run_of(ours).channels.entries.values()
+    assert [repr(each.outgoing or each.incoming) for each in entries] == [
+        "<channel 1 out, open, credit 11>",
+        "<channel 3 in, open, 3 queued, allowance 13>",
+    ]
     assert back is not None
     nursery.cancel_scope.cancel()
 
@@ -183,8 +182,9 @@ async def test_no_data_of_users_shows(
     for session in (ours, theirs):
         run = run_of(session)
         shown: list[Any] = [session, session.statistics(), session.root, run]
-        shown += [session.caller, *run.incoming.values(), *run.outgoing.values()]
-        shown += [run.outbox, tx, rx]
+        shown += [session.caller, run.port, run.port.outbox, tx, rx]
+        for entry in run.channels.entries.values():
+            shown += [entry.incoming, entry.outgoing]
         assert USER_DATA not in "".join(map(repr, shown))
     nursery.cancel_scope.cancel()
 

@@ -13,7 +13,6 @@ from roam_trio.errors import ConnectionLost, LimitExceeded
 from roam_trio.metadata import Metadata
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.session import AcceptedConnection
-from roam_trio.session.held_messages import encoded_size
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
@@ -50,41 +49,6 @@ KINDS: dict[str, Kind] = {
 }
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-
-
-# ------------------------------------------------------------ early messages
-
-
-@every_kind
-async def test_early_messages_are_weighed_whatever_their_kind(kind: Kind) -> None:
-    async with WithPeer(limits=Limits(early_bytes=3500)) as (session, peer):
-        await peer.say(*(kind(100 + 2 * number) for number in range(3)))
-        await wait_all_tasks_blocked()
-        assert session.ended_because is None
-        assert 3000 <= run_of(session)._strays.held.bytes <= 3100
-        await peer.say(kind(200))
-        error = await peer.hear(ProtocolError)
-        assert error.description.endswith("(limit: early_bytes)")
-        await session.closed()
-        assert isinstance(session.ended_because, LimitExceeded)
-
-
-@every_kind
-async def test_early_messages_weigh_nothing_once_they_are_let_go_of(kind: Kind) -> None:
-    gate = trio.Event()
-
-    async def handle(call: RequestCall, reply: ReplySink) -> None:
-        await gate.wait()
-        await reply.send(b"")
-
-    async with WithPeer(Custom(handle)) as (session, peer):
-        await peer.say(RequestCall(0, 2, METHOD, (2,), Metadata(), b""), kind(2))
-        await wait_all_tasks_blocked()
-        strays = run_of(session)._strays.held
-        assert strays.bytes == encoded_size(kind(2)) >= 1000
-        gate.set()
-        await peer.hear(RequestResponse)
-        assert (strays.count, strays.bytes) == (0, 0)
 
 
 # ------------------------------------------------------------ proxied messages
@@ -180,7 +144,7 @@ async def test_requests_in_flight_are_weighed(metadata: Metadata, args: bytes) -
         gate.set()
         for _ in range(3):
             await peer.hear(RequestResponse)
-        assert run_of(session)._request_bytes == 0
+        assert run_of(session).answering.bytes == 0
         gate = trio.Event()
         for number in (8, 10, 12):
             await call(number)

@@ -47,6 +47,7 @@ from roam_trio import (
     service,
     u32,
 )
+from roam_trio.session.channels import IncomingChannel, OutgoingChannel
 from roam_trio.session.connection_table import Phase
 from roam_trio.session.connections import Connections
 from roam_trio.session.statistics import ConnectionStatistics
@@ -585,12 +586,14 @@ def _check_nobody_waits_in_vain(session: Session) -> None:
     connections = session._run.connections
     assert connections is not None
     for run in connections.runs.values():
-        for sending in run.outgoing.values():
-            assert not (sending._waiting and sending.credit)
-        for receiving in run.incoming.values():
-            assert not (receiving._waiting and receiving._queue)
+        for entry in run.channels.entries.values():
+            sending, receiving = entry.outgoing, entry.incoming
+            if isinstance(sending, OutgoingChannel):
+                assert not (sending._waiting and sending.credit)
+            if isinstance(receiving, IncomingChannel):
+                assert not (receiving._waiting and receiving._queue)
         requests = run.requests
-        assert not requests._slots or requests.in_flight == MOST_REQUESTS
+        assert not requests._slots or len(requests.table.in_flight) == MOST_REQUESTS
 
 
 @attrs.frozen

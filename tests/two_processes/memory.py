@@ -86,7 +86,7 @@ def state_now() -> State:
         sorted(
             repr(found)
             for found in gc.get_objects()
-            if type(found) is ConnectionRun and found.ended_because is None
+            if type(found) is ConnectionRun and found.port.ended_because is None
         ),
         trio.lowlevel.current_statistics().tasks_living,
         len(os.listdir(_FILES)) if _FILES.exists() else 0,

@@ -26,8 +26,8 @@ a slot, unless slots are not freed."""
 WARM_UP = DEFAULT_LIMITS.channels + FEW
 """A connection remembers so many channels that have ended, so let them be there."""
 
-IDLE = "<ConnectionRun 0: 0 answering, 0 calling, 0 channels out, 0 in>"
-ASKED = "<ConnectionRun 0: 1 answering, 0 calling, 0 channels out, 0 in>"
+IDLE = "<ConnectionRun 0: 0 answering, 0 calling, 0 channels>"
+ASKED = "<ConnectionRun 0: 1 answering, 0 calling, 0 channels>"
 """A server's, while it answers what this is the answer to."""
 
 

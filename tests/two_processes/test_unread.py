@@ -149,7 +149,8 @@ async def test_peer_that_never_reads_makes_callers_and_senders_wait(
 
         tx, _ = ours.link.split()
         held_here = tx.statistics()
-        waiting_callers = 1 + CALLERS - session.root.connection_run.requests.in_flight
+        requests = session.root.connection_run.requests.table
+        waiting_callers = 1 + CALLERS - len(requests.in_flight)
         assert waiting_callers > CALLERS // 4
         assert held_here.tasks_waiting == waiting_callers + 1  # and the sender
         assert UNSENT <= held_here.unsent_bytes < UNSENT + 2 * len(BLOCK)

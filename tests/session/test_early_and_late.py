@@ -12,7 +12,6 @@ from roam_trio import Limits, Rx, Tx, channel
 from roam_trio.errors import LimitExceeded, SessionProtocolError, TxReset
 from roam_trio.rpc.binding import bind_channels_callee_args
 from roam_trio.rpc.handler import ReplySink
-from roam_trio.session.strays import Strays
 from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -179,19 +178,21 @@ async def test_what_nobody_took_up_is_given_back_with_the_response() -> None:
 
     limits = Limits(early_items=4, early_bytes=20)
     async with WithPeer(Custom(handle), limits=limits) as (session, peer):
-        strays = run_of(session)._strays.held
+        table = run_of(session).channels
         for number in range(2, 40, 2):
             await peer.say(call_of("take", number, channels=(number,)))
             await peer.say(*(item(number, one) for one in range(4)))
             await wait_all_tasks_blocked()
-            assert (strays.count, strays.bytes) == (4, 20)
+            held = table.held
+            assert held is not None
+            assert (held.count, held.bytes) == (4, 20)
             gate.set()
             await peer.hear(RequestResponse)
-            assert (strays.count, strays.bytes) == (0, 0)
+            assert (held.count, held.bytes) == (0, 0)
             gate = trio.Event()
             await peer.say(item(number, 5))  # late by now
             await wait_all_tasks_blocked()
-            assert strays.count == 0
+            assert held.count == 0
 
 
 @pytest.mark.rule("rpc.flow-control")
@@ -215,8 +216,7 @@ async def test_too_much_that_is_early_ends_the_session(
         await wait_all_tasks_blocked()
         assert isinstance(session.ended_because, LimitExceeded)
         assert session.ended_because.limit == named
-        strays = run_of(session)._strays.held
-        assert (strays.count, strays.bytes) == (0, 0)
+        assert run_of(session).channels.held is None
 
 
 # ------------------------------------------------------------ late
@@ -237,7 +237,7 @@ async def test_items_in_flight_when_we_reset_are_ignored(
         await peer.say(*(item(1, number) for number in range(10)), ChannelClose(0, 1))
         await wait_all_tasks_blocked()
         assert session.ended_because is None
-        assert run_of(session)._strays.late == 11
+        assert run_of(session).channels.dropped == 11
         assert await peer.heard_nothing_more()
 
 
@@ -252,31 +252,4 @@ async def test_reset_that_crosses_our_close_is_ignored(nursery: trio.Nursery) ->
         await peer.say(ChannelReset(0, 1))
         assert await peer.heard_nothing_more()
         assert session.ended_because is None
-        assert run_of(session)._strays.late == 1
-
-
-# ------------------------------------------------------------ the store by itself
-
-
-def test_ends_of_channels_are_remembered_up_to_the_limit() -> None:
-    strays = Strays(Limits(channels=3))
-    for channel_id in (2, 4, 6, 8):
-        strays.end(channel_id)
-    assert not strays.has_ended(2)
-    assert [strays.has_ended(channel_id) for channel_id in (4, 6, 8)] == [True] * 3
-
-
-def test_early_messages_are_taken_once_and_in_order_per_channel() -> None:
-    strays = Strays(Limits())
-    messages = [item(2, 1), item(4, 2), ChannelClose(0, 4), item(2, 3)]
-    for message in messages:
-        strays.add(message)
-    assert (strays.held.count, strays.held.bytes) == (4, 20)
-    assert list(strays.take(2)) == [messages[0], messages[3]]
-    assert list(strays.take(2)) == []
-    assert (strays.held.count, strays.held.bytes) == (2, 10)
-    strays.end(4)
-    assert (strays.held.count, strays.held.bytes) == (0, 0)
-    assert list(strays.take(4)) == []
-    strays.add(item(4, 5))
-    assert (strays.held.count, strays.late) == (0, 1)
+        assert run_of(session).channels.dropped == 1
