@@ -37,8 +37,8 @@ class AttachingAcceptor(ConduitAcceptor[M]):
     """
 
     def __init__(self) -> None:
-        # No buffer: a conduit stays with the `attach` that made it until it is accepted,
-        # so that cancelling that task closes it.
+        # No buffer: a conduit stays with the `attach` that made it until it is
+        # accepted, so that cancelling that task closes it.
         self._made, self._accepted = trio.open_memory_channel[Conduit[M]](0)
 
     @abstractmethod
