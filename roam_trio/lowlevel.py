@@ -9,6 +9,7 @@ names of the Rust crate that `roam_trio` does not show; these can be imported fr
 from .codec import (
     RpcPlan,
     SelfRef,
+    ShapedFamily,
     rpc_plan,
 )
 from .conduits.attaching import AttachingAcceptor
@@ -90,7 +91,6 @@ from .metadata import (
     MetadataValue,
 )
 from .rpc.binding import (
-    Backing,
     ChannelBinder,
     Payload,
     bind_channels_callee_args,
@@ -130,6 +130,9 @@ from .session import (
     UntilServed,
     acceptor,
     initiator,
+)
+from .wire.backing import (
+    Backing,
 )
 from .wire.envelope import (
     MessageFamily,
@@ -240,6 +243,7 @@ __all__ = [
     "SessionIoError",
     "SessionProtocolError",
     "SessionStatistics",
+    "ShapedFamily",
     "SinkCall",
     "SpawnSession",
     "SplitLink",

@@ -11,7 +11,7 @@ import trio
 import trio.abc
 from trio.testing import wait_all_tasks_blocked
 
-from roam_trio import Rx, Tx, channel
+from roam_trio import Rx, SelfRef, Tx, channel
 from roam_trio.codec import rpc_plan
 from roam_trio.errors import ChannelError, RxClosed, RxUnbound, TxClosed, TxUnbound
 from roam_trio.rpc.binding import (
@@ -45,8 +45,8 @@ class Source(ChannelSource):
     def __init__(self, log: list[str]) -> None:
         self.log = log
 
-    async def receive(self) -> Any:
-        return "received"
+    async def receive(self, borrow: bool = False) -> Any:
+        return SelfRef("received", b"") if borrow else "received"
 
     def receive_nowait(self) -> Any:
         return "received at once"

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import pytest
+import trio
+import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
 import roam_trio
 from roam_trio import (
     Array,
+    Backing,
+    BareConduit,
+    BareConduitError,
     CallCancelled,
     ConnectionLost,
     DecodeError,
@@ -20,30 +27,46 @@ from roam_trio import (
     Fallible,
     Handler,
     InvalidPayload,
+    Link,
     MethodDescriptor,
     Payload,
+    RedialingSource,
     ReplySink,
     RequestCall,
     Rx,
+    RxClosed,
     SchemaError,
+    SelfRef,
+    SessionError,
+    ShapedFamily,
     SinkCall,
+    StableConduit,
+    StreamLink,
     Tx,
     UnknownMethod,
     UserError,
+    acceptor,
+    channel,
     char,
     describe,
     facet,
     facet_postcard,
     i32,
     i64,
+    memory_link_pair,
+    rpc_plan,
+    service,
     u8,
     u16,
+    u32,
     u128,
     with_metadata,
 )
 from roam_trio.codec import ResultKind
 from roam_trio.hash import method_descriptor, sig, signature_of
-from roam_trio.testing import connected_pair
+from roam_trio.testing import Faults, connected_pair, faulty_stream_pair
+from tests.conduits.test_conformance import Comers
+from tests.links.views import on_views
 from tests.service.services import BedHandler, Locked, MathError, NotFound, Store
 from tests.service.services import Testbed as Bed
 from tests.test_public_api import PARITY, ROOT
@@ -427,6 +450,222 @@ def test_channels_are_no_values(type_: Any) -> None:
         facet_postcard.to_bytes(type_, [])
     with pytest.raises(SchemaError, match="a channel is not a value"):
         facet_postcard.from_bytes(type_, b"")
+
+
+# ------------------------------------------------------------ values that borrow
+
+
+class Chunk(msgspec.Struct):
+    number: u32
+    data: memoryview
+
+
+@service
+class Files(Protocol):
+    async def read(self, count: u32, size: u32, output: Tx[Chunk]) -> bytes: ...
+
+
+class FilesImpl:
+    async def read(self, count: int, size: int, output: Tx[Chunk]) -> bytes:
+        for number in range(count):
+            await output.send(Chunk(number, memoryview(bytes([number]) * size)))
+        return b"done" * size
+
+
+Links = Callable[[], tuple[Link, Link]]
+
+
+def links_of_views() -> tuple[Link, Link]:
+    left, right = memory_link_pair(8)
+    return on_views(left), on_views(right)
+
+
+def links_of_bytes() -> tuple[Link, Link]:
+    return memory_link_pair(8)
+
+
+@pytest.mark.rule("zerocopy.recv.selfref", "zerocopy.backing")
+@pytest.mark.parametrize("links", [links_of_bytes, links_of_views])
+@pytest.mark.parametrize("size", [3, 5000])
+async def test_item_is_received_with_the_buffer_that_it_borrows_from(
+    links: Links, size: int, nursery: trio.Nursery
+) -> None:
+    tx, rx = channel[Chunk]()
+    async with connected_pair(Files, FilesImpl(), links=links()) as files:
+        nursery.start_soon(files.read, 3, size, tx)
+        for number in range(3):
+            chunk: SelfRef[Chunk] = await rx.recv_borrowed()
+            assert (chunk.value.number, chunk.value.data) == (
+                number,
+                bytes([number]) * size,
+            )
+            backing: Backing = chunk.backing
+            assert len(backing) == size + (2 if size < 128 else 3)
+            assert chunk.value.data.obj is memoryview(backing).obj
+            assert b"".join(rpc_plan(Chunk).encode(chunk.value)) == backing
+        with pytest.raises(trio.EndOfChannel):
+            await rx.recv_borrowed()
+
+
+async def test_borrowing_waits_until_a_call_binds_the_pair(
+    nursery: trio.Nursery,
+) -> None:
+    tx, rx = channel[Chunk]()
+    numbers: list[int] = []
+
+    async def receive() -> None:
+        numbers.append((await rx.recv_borrowed()).value.number)
+
+    async with connected_pair(Files, FilesImpl()) as files:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        await files.read(1, 1, tx)
+        await wait_all_tasks_blocked()
+    assert numbers == [0]
+
+
+async def test_borrowing_from_a_channel_that_is_reset_raises_as_receiving_does() -> (
+    None
+):
+    tx, rx = channel[Chunk]()
+    rx.reset()
+    with pytest.raises(RxClosed):
+        await rx.recv_borrowed()
+    del tx
+
+
+def test_part_of_a_borrowed_value_keeps_its_buffer() -> None:
+    plan = rpc_plan(Chunk)
+    backing = b"".join(plan.encode(Chunk(1, memoryview(b"12345"))))
+    part = plan.borrow(backing).map(lambda chunk: chunk.data[1:3])
+    assert part == SelfRef(memoryview(b"23"), backing)
+    assert part.value.obj is part.backing is backing
+    in_a_view = memoryview(b"<%b>" % backing)[1:-1]
+    assert plan.borrow(in_a_view).map(lambda chunk: chunk.number).value == 1
+
+
+@pytest.mark.rule("zerocopy.backing")
+async def test_session_runs_on_a_link_that_hands_out_views(
+    nursery: trio.Nursery,
+) -> None:
+    links = links_of_views()
+    async with connected_pair(Bed, BedHandler(), links=links) as bed:
+        assert await bed.echo("x" * 5000) == "x" * 5000
+        assert await bed.divide(7, 2) == 3
+        with pytest.raises(UserError):
+            await bed.divide(7, 0)
+        parts = await with_metadata(bed.echo, {"a": b"1", "b": 2})("hello")
+        assert parts.value == "hello"
+        tx, rx = channel[int]()
+        nursery.start_soon(send_all, tx, range(100))
+        assert await bed.sum(rx) == 4950
+
+
+async def send_all(tx: Tx[int], numbers: Iterable[int]) -> None:
+    async with tx:
+        for number in numbers:
+            await tx.send(number)
+
+
+async def test_hello_of_a_stable_conduit_in_a_view_is_known(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    left, right = links_of_views()
+    tx, _ = left.split()
+    (await tx.reserve()).send([b"ROCH" + bytes(21)])
+    with pytest.raises(SessionError, match="the client connects with resume=True"):
+        async with acceptor(right).open():
+            pass
+
+
+# ------------------------------------------------------------ messages of one's own
+
+
+class Moved(msgspec.Struct, frozen=True):
+    x: i32
+    y: i32
+
+
+class Said(msgspec.Struct, frozen=True):
+    text: str
+
+
+GAME: ShapedFamily[Moved | Said] = ShapedFamily(Moved | Said, filler=Said(""))
+SENT: list[Moved | Said] = [Moved(1, -1), Said("hello"), Said("x" * 5000)]
+
+
+@pytest.mark.rule("conduit.typeplan", "conduit.bare")
+@pytest.mark.parametrize("links", [links_of_bytes, links_of_views])
+async def test_conduit_carries_messages_of_a_type_of_ones_own(links: Links) -> None:
+    left, right = links()
+    tx, _ = BareConduit(left, GAME).split()
+    _, rx = BareConduit(right, GAME).split()
+    for message in SENT:
+        (await tx.reserve()).send(message)
+    assert [await rx.recv() for _ in SENT] == SENT
+
+
+@pytest.mark.rule("conduit.stable")
+async def test_stable_conduit_carries_them_over_a_link_that_is_cut(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    comers = Comers()
+    cuts = iter((200, 400))
+
+    async def dial() -> Link:
+        await trio.lowlevel.checkpoint()
+        faults = Faults(cut_after=next(cuts, math.inf))
+        left, right = faulty_stream_pair(sending=faults, receiving=faults)
+        comers.come(StreamLink(right))
+        return StreamLink(left)
+
+    tx, near = StableConduit(RedialingSource(dial), GAME).split()
+    far, rx = StableConduit(comers, GAME).split()
+    for half in (tx, far):
+        nursery.start_soon(half.pump)
+    nursery.start_soon(near.recv)
+    sent = [Moved(number, -number) for number in range(100)]
+    got: list[Moved | Said | None] = []
+
+    async def receive() -> None:
+        while len(got) < len(sent):
+            got.append(await rx.recv())
+
+    async with trio.open_nursery() as receiving:
+        receiving.start_soon(receive)
+        for message in sent:
+            (await tx.reserve()).send(message)
+    assert got == sent
+    assert next(cuts, None) is None
+    nursery.cancel_scope.cancel()
+
+
+async def test_message_of_another_type_is_refused_with_the_place() -> None:
+    left, right = links_of_bytes()
+    wrong: Any = ShapedFamily(Moved)
+    tx, _ = BareConduit(left, wrong).split()
+    _, rx = BareConduit(right, ShapedFamily(Said)).split()
+    with pytest.raises(EncodeError, match=r"\$\.x"):
+        (await tx.reserve()).send(Moved(2**40, 0))
+    (await tx.reserve()).send(Moved(60, 1))
+    with pytest.raises(BareConduitError, match=r"not a message.*\$\.text"):
+        await rx.recv()
+
+
+def test_family_tells_its_shape_and_its_filler() -> None:
+    assert GAME.shape == facet.shape_of(Moved | Said)
+    assert GAME.filler() == Said("")
+    assert ShapedFamily(Moved).filler() is None
+    assert repr(GAME) == "<ShapedFamily of Moved | Said>"
+
+
+def test_family_of_what_cannot_travel_is_refused() -> None:
+    with pytest.raises(SchemaError, match="message of a conduit"):
+        ShapedFamily(Watching)
+    with pytest.raises(SchemaError):
+        ShapedFamily(object)
+    with pytest.raises(EncodeError):
+        ShapedFamily(Moved, filler=Moved(2**40, 0))
 
 
 # ------------------------------------------------------------ refusing a call

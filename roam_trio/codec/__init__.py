@@ -7,6 +7,7 @@ shape without generated code, to say where a refused value or payload is wrong.
 """
 
 from .discovery import ChannelLocation
+from .family import ShapedFamily
 from .plan import ChannelPlan, RpcPlan, SelfRef
 from .plans import args_plan, rpc_plan
 from .result import (
@@ -33,6 +34,7 @@ __all__ = [
     "ResultPlan",
     "RpcPlan",
     "SelfRef",
+    "ShapedFamily",
     "args_plan",
     "encode_error",
     "result_plan",

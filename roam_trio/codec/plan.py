@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +12,7 @@ from ..errors import DecodeError
 from ..schema.annotations import type_name
 from ..schema.shape import ChannelShape, Shape, has_channels
 from ..schema.signature import signature_of
+from ..wire.backing import Backing
 from .compile import (
     Collector,
     Decoder,
@@ -25,18 +27,34 @@ from .interpret import explain_decode, explain_encode
 __all__ = ["ChannelPlan", "RpcPlan", "SelfRef"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @frozen
 class SelfRef(Generic[T]):
-    """A decoded value, and the buffer that its `memoryview` fields borrow from.
+    """A decoded value and the buffer that its `memoryview` fields borrow from.
 
-    A memoryview keeps its buffer alive by itself; this is for whoever wants to hand
-    both on, or to measure what a value holds on to.
+    `RpcPlan.borrow` and `Rx.recv_borrowed` return one (`zerocopy.recv.selfref`).
+
+    A memoryview keeps its buffer alive by itself. A `SelfRef` is of use where the
+    buffer matters: its length is what the value keeps in memory, and an encoded value
+    can be written on without encoding it again.
+
+    Attributes:
+        value: the decoded value.
+        backing: the buffer, which has the encoding of the value.
     """
 
     value: T
-    backing: bytes
+    backing: Backing
+
+    def map(self, function: Callable[[T], U]) -> SelfRef[U]:
+        """Return the result of `function` for the value, with the same buffer.
+
+        For a part of a value that is to be handed on: ``message.map(lambda m: m.data)``
+        still knows the buffer that the part keeps alive.
+        """
+        return SelfRef(function(self.value), self.backing)
 
 
 @frozen(eq=False)
@@ -156,8 +174,11 @@ class RpcPlan(Generic[T]):
         result: T = value
         return result
 
-    def borrow(self, backing: bytes) -> SelfRef[T]:
+    def borrow(self, backing: Backing) -> SelfRef[T]:
         """Decode a value that may borrow from the whole buffer `backing`.
+
+        Returns:
+            The value together with `backing`.
 
         Raises:
             DecodeError: as `decode`.

@@ -29,6 +29,7 @@ import trio
 
 from ..errors import LinkError
 from ..peers import Peer
+from ..wire.backing import Backing
 
 if TYPE_CHECKING:
     from typing import Self
@@ -283,18 +284,21 @@ class LinkRx(ABC):
     """The receiving half of a link. One task at a time may receive."""
 
     @abstractmethod
-    async def recv(self) -> bytes | None:
+    async def recv(self) -> Backing | None:
         """Receive one payload; None when the peer has closed, and on every later call.
 
         Safe to cancel: no payload is lost. After an error the link is dead, and every
         later call raises the same error (`link.rx.error`).
+
+        A link may return a view of memory of its own; see `Backing` for which views.
+        The links of this package return `bytes`.
 
         Raises:
             LinkError: the link failed, or received bytes are not a payload.
         """
 
     @abstractmethod
-    def recv_nowait(self) -> bytes | None:
+    def recv_nowait(self) -> Backing | None:
         """As `recv`, but without reading from the transport.
 
         With it, a reader can handle everything that one read of the transport returned
@@ -305,7 +309,7 @@ class LinkRx(ABC):
             LinkError: as `recv`.
         """
 
-    async def recv_batch(self) -> Sequence[bytes]:
+    async def recv_batch(self) -> Sequence[Backing]:
         """Receive all payloads that are ready, waiting for at least one.
 
         The same as `recv`, then `recv_nowait` until it raises; empty when the peer has

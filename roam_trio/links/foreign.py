@@ -19,6 +19,8 @@ from typing import Final
 
 import attrs
 
+from ..wire.backing import Backing
+
 __all__ = [
     "NAMED_UP_TO",
     "Expected",
@@ -239,19 +241,21 @@ def named(first: bytes, expected: Expected = Expected.ROAM) -> str | None:
     return None
 
 
-def named_payload(payload: bytes) -> str | None:
+def named_payload(payload: Backing) -> str | None:
     """Return an error text for a first payload that is not a message of a session.
 
     Framing does not detect it, because it had a valid length or was a WebSocket
     message. Return None if the payload is of no known protocol.
     """
-    row = _row_of(payload[:NAMED_UP_TO], [row for row in _TABLE if row.in_payload])
+    row = _row_of(
+        bytes(payload[:NAMED_UP_TO]), [row for row in _TABLE if row.in_payload]
+    )
     if row is None:
         return None
     return _told(row.kind, row.name, Expected.ROAM)
 
 
-def advice_on_hello(payload: bytes) -> str | None:
+def advice_on_hello(payload: Backing) -> str | None:
     """Return the remedy if a payload is a hello: only the peer resumes sessions.
 
     Return None if the payload is not a hello of a stable conduit.
@@ -261,7 +265,7 @@ def advice_on_hello(payload: bytes) -> str | None:
         return None
     does, does_not = (
         ("client connects", "server")
-        if payload.startswith(b"ROCH")
+        if payload[:4] == b"ROCH"
         else ("server serves", "client")
     )
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..codec import ChannelPlan, RpcPlan
 from ..errors import ChannelError
@@ -12,16 +12,11 @@ from ..wire.messages import Encoded
 from .channel import ChannelSink, ChannelSource, Rx, Tx
 
 __all__ = [
-    "Backing",
     "ChannelBinder",
     "Payload",
     "bind_channels_callee_args",
     "bind_channels_caller_args",
 ]
-
-
-Backing: TypeAlias = bytes
-"""The buffer in which a payload was received; views of it keep it alive."""
 
 
 class ChannelBinder(ABC):

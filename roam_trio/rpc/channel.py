@@ -31,6 +31,7 @@ from typing import (
 
 import trio
 
+from ..codec import SelfRef
 from ..errors import RxClosed, RxUnbound, TxClosed, TxUnbound
 from ..running import check_run
 
@@ -62,8 +63,8 @@ class ChannelSource(ABC):
     """The receiving side of a session, for a bound `Rx`."""
 
     @abstractmethod
-    async def receive(self) -> Any:
-        """See `Rx.recv`."""
+    async def receive(self, borrow: bool = False) -> Any:
+        """See `Rx.recv`; and `Rx.recv_borrowed` if `borrow` is True."""
 
     @abstractmethod
     def receive_nowait(self) -> Any:
@@ -347,6 +348,18 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         return item
 
     receive = recv
+
+    async def recv_borrowed(self) -> SelfRef[T]:
+        """As `recv`, and return the item together with the buffer it was decoded from.
+
+        The `memoryview` fields of an item borrow from that buffer. It is the encoding
+        of the item alone, or a view of that in the whole payload if it is long.
+        """
+        source = self._binding.source
+        if source is None:
+            source = await self._wait_for_source()
+        item: SelfRef[T] = await source.receive(True)
+        return item
 
     async def __anext__(self) -> T:
         # Inlined from `trio.abc.ReceiveChannel`, which saves one coroutine per item.

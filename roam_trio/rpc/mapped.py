@@ -7,8 +7,10 @@ way.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
+from ..codec import SelfRef
 from .channel import ChannelSink, ChannelSource, Rx, Tx
 
 __all__ = ["EachItem", "map_items"]
@@ -60,8 +62,12 @@ class _MappedSource(ChannelSource):
         self._source = source
         self._function = function
 
-    async def receive(self) -> Any:
-        return self._function("in", await self._source.receive())
+    async def receive(self, borrow: bool = False) -> Any:
+        item = await self._source.receive(borrow)
+        if borrow:
+            borrowed: SelfRef[Any] = item
+            return borrowed.map(partial(self._function, "in"))
+        return self._function("in", item)
 
     def receive_nowait(self) -> Any:
         return self._function("in", self._source.receive_nowait())

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, current_trio_token
 
-from ..codec import ChannelPlan
+from ..codec import ChannelPlan, SelfRef
 from ..conduits.base import ConduitTxPermit
 from ..errors import (
     ConduitError,
@@ -266,7 +266,7 @@ class IncomingChannel(ChannelSource):
         """Number of items the peer may still send."""
         self.state = ChannelState.OPEN
 
-    async def receive(self) -> Any:
+    async def receive(self, borrow: bool = False) -> Any:
         try:  # as `check_run` does, and a call less for each item
             is_here = current_trio_token() is self._port.token
         except RuntimeError:
@@ -286,7 +286,7 @@ class IncomingChannel(ChannelSource):
                     continue  # it was the first to notice that the link has ended
             self._some_wait = True
             await self._waiting.park()
-        return self._take()
+        return self._take(borrow)
 
     def receive_nowait(self) -> Any:
         check_run(self._port.token, "this Rx")
@@ -296,7 +296,7 @@ class IncomingChannel(ChannelSource):
             raise self._why_not()
         raise trio.WouldBlock
 
-    def _take(self) -> Any:
+    def _take(self, borrow: bool = False) -> Any:
         item = self._queue.popleft()
         self._port.unread_bytes -= len(item)
         if self._grant_at is not None:
@@ -305,9 +305,10 @@ class IncomingChannel(ChannelSource):
                 self._grant(self._consumed)
                 self._consumed = 0
         try:
-            return self._decode(item)
+            value = self._decode(item)
         except DecodeError as error:
             raise RxDecodeError(error.without_values) from error
+        return SelfRef(value, item) if borrow else value
 
     def _why_not(self) -> Exception:
         if self.state is ChannelState.CLOSED:

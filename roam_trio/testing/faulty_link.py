@@ -19,6 +19,7 @@ from ..errors import LinkClosed, LinkError, PayloadTooLarge
 from ..links.base import Buffer, Link, LinkRx, LinkTx, RxStatistics, TxStatistics
 from ..links.permits import AdmittedPermit, AdmittingTx
 from ..peers import Peer
+from ..wire.backing import Backing
 from .faults import NO_FAULTS, Faults, Way
 
 __all__ = ["FaultyLink", "FaultyLinkRx", "FaultyLinkTx"]
@@ -266,11 +267,11 @@ class FaultyLinkRx(LinkRx):
         self._is_closed = False
         self._number = 0
         # What has come and is not received yet: kept, so that cancelling loses nothing.
-        self._come: deque[bytes] = deque()
+        self._come: deque[Backing] = deque()
         self._payloads = 0
         self._payload_bytes = 0
 
-    async def recv(self) -> bytes | None:
+    async def recv(self) -> Backing | None:
         await checkpoint_if_cancelled()
         way = self.way
         while not self._come:
@@ -291,7 +292,7 @@ class FaultyLinkRx(LinkRx):
         await trio.sleep(way.seconds_each)
         return self._received()
 
-    def recv_nowait(self) -> bytes | None:
+    def recv_nowait(self) -> Backing | None:
         if not self._come:
             way = self.way
             if self._is_at_a_cut():
@@ -308,13 +309,13 @@ class FaultyLinkRx(LinkRx):
             raise trio.WouldBlock
         return self._received()
 
-    def _take(self, payload: bytes) -> None:
+    def _take(self, payload: Backing) -> None:
         number, self._number = self._number, self._number + 1
         if not self.way.is_lost:
             self._come.extend([payload] * (2 if number in self.way.duplicates else 1))
             self.way.passed += 1
 
-    def _received(self) -> bytes:
+    def _received(self) -> Backing:
         payload = self._come.popleft()
         self._payloads += 1
         self._payload_bytes += len(payload)

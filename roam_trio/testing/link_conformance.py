@@ -24,6 +24,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
 from ..links.base import Link, LinkRx, LinkTx, LinkTxPermit
+from ..wire.backing import Backing
 
 __all__ = ["CHECKS", "Check", "LinkUnderTest", "carry"]
 
@@ -109,7 +110,7 @@ class _End:
     async def receive_all(self) -> list[bytes]:
         payloads: list[bytes] = []
         while (payload := await self.rx.recv()) is not None:
-            payloads.append(payload)
+            payloads.append(bytes(payload))
         return payloads
 
 
@@ -254,7 +255,7 @@ async def halves_work_in_tasks_of_their_own(link: LinkUnderTest) -> None:
                 await checkpoint()
 
         async def receive(end: _End, numbers: tuple[int, int]) -> None:
-            got = [await end.rx.recv() or b"" for _ in range(100)]
+            got = [bytes(await end.rx.recv() or b"") for _ in range(100)]
             for number in numbers:
                 prefix = b"%d." % number
                 of_one_task = [p for p in got if p.startswith(prefix)]
@@ -273,12 +274,13 @@ async def halves_work_in_tasks_of_their_own(link: LinkUnderTest) -> None:
 async def received_payloads_are_the_callers_own(link: LinkUnderTest) -> None:
     async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
         sizes = (3, 70_000, 10, 200_000)
-        held: list[bytes | None] = []
+        held: list[Backing | None] = []
         for number in range(3):
             for size in sizes:
                 await left.send(bytes([number]) * size)
                 held.append(await right.rx.recv())
-        _expect_equal([type(payload) for payload in held], [bytes] * len(held))
+        kinds = [isinstance(payload, bytes | memoryview) for payload in held]
+        _expect_equal(kinds, [True] * len(held))
         expected = [bytes([n]) * size for n in range(3) for size in sizes]
         _expect_equal(held, expected)
 
@@ -560,7 +562,7 @@ async def room_comes_back_as_payloads_are_carried(link: LinkUnderTest) -> None:
                 payload = number.to_bytes(4, "little")
                 senders.start_soon(left.send, payload)
                 await checkpoint()
-            got = [await right.rx.recv() or b"" for _ in range(count + 10)]
+            got = [bytes(await right.rx.recv() or b"") for _ in range(count + 10)]
         expected = [n.to_bytes(4, "little") for n in range(count + 10)]
         _expect_equal((got[:count], sorted(got)), (expected[:count], sorted(expected)))
 
@@ -583,7 +585,7 @@ async def recv_nowait_takes_only_what_has_come(link: LinkUnderTest) -> None:
         nursery.start_soon(send_all)
         got: list[bytes] = []
         while len(got) < len(payloads):
-            got.append(await right.rx.recv() or b"")
+            got.append(bytes(await right.rx.recv() or b""))
             _take_all_ready(right.rx, got)
         _expect_equal(got, payloads)
 
@@ -593,7 +595,7 @@ async def recv_nowait_takes_only_what_has_come(link: LinkUnderTest) -> None:
 def _take_all_ready(rx: LinkRx, into: list[bytes]) -> None:
     while True:
         try:
-            into.append(rx.recv_nowait() or b"")
+            into.append(bytes(rx.recv_nowait() or b""))
         except trio.WouldBlock:
             return
 
@@ -612,7 +614,7 @@ async def cancelled_recv_loses_nothing(link: LinkUnderTest) -> None:
 
         async def receive_some() -> None:
             while len(got) < len(payloads):
-                got.append(await right.rx.recv() or b"")
+                got.append(bytes(await right.rx.recv() or b""))
 
         with trio.CancelScope() as scope:
             scope.cancel()

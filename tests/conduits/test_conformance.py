@@ -30,6 +30,7 @@ from roam_trio.testing.conduit_conformance import (
     ConduitUnderTest,
     Texts,
 )
+from tests.links.views import on_views
 
 Pair = tuple[Conduit[str], Conduit[str]]
 
@@ -41,6 +42,11 @@ LIMITS = StableLimits(
 async def bare_pair() -> Pair:
     left, right = memory_link_pair(8)
     return BareConduit(left, Texts()), BareConduit(right, Texts())
+
+
+async def bare_pair_on_views() -> Pair:
+    left, right = memory_link_pair(8)
+    return BareConduit(on_views(left), Texts()), BareConduit(on_views(right), Texts())
 
 
 class Comers(LinkSource):
@@ -93,6 +99,21 @@ def repeating_conduits() -> Pair:
     )
 
 
+async def stable_pair_on_views() -> Pair:
+    comers = Comers()
+
+    async def dial() -> Link:
+        await trio.lowlevel.checkpoint()
+        left, right = memory_link_pair(8)
+        comers.come(on_views(right))
+        return on_views(left)
+
+    return (
+        StableConduit(RedialingSource(dial), Texts(), limits=LIMITS),
+        StableConduit(comers, Texts(), limits=LIMITS),
+    )
+
+
 async def stable_pair() -> Pair:
     return stable_conduits(iter(()))
 
@@ -107,12 +128,17 @@ async def stable_pair_on_links_that_repeat() -> Pair:
 
 CONDUITS = {
     "bare": ConduitUnderTest(bare_pair),
+    "bare, on views": ConduitUnderTest(bare_pair_on_views),
     "stable": ConduitUnderTest(stable_pair),
+    "stable, on views": ConduitUnderTest(stable_pair_on_views),
     "stable, on links that are cut": ConduitUnderTest(stable_pair_on_bad_links),
     "stable, repeated": ConduitUnderTest(stable_pair_on_links_that_repeat),
 }
 
-KIND_RULES = {"bare": ("conduit.bare",)}
+KIND_RULES = {
+    "bare": ("conduit.bare",),
+    "bare, on views": ("conduit.bare", "zerocopy.backing"),
+}
 STABLE_RULES = ("conduit.stable", "stable")
 
 

@@ -24,6 +24,7 @@ from roam_trio.links.tls import TlsTransport, accept_tls, connect_tls
 from roam_trio.links.websocket import WebSocketLink
 
 from ..schemes import client_context, server_context
+from .views import on_views
 
 MAX_PAYLOAD = 4 * 1024 * 1024
 LIMITS = StreamLimits(max_payload=MAX_PAYLOAD, max_unsent_payloads=64)
@@ -31,6 +32,11 @@ LIMITS = StreamLimits(max_payload=MAX_PAYLOAD, max_unsent_payloads=64)
 
 async def memory_pair() -> tuple[Link, Link]:
     return memory_link_pair(8)
+
+
+async def pair_on_views() -> tuple[Link, Link]:
+    left, right = memory_link_pair(8)
+    return on_views(left), on_views(right)
 
 
 async def tightest_memory_pair() -> tuple[Link, Link]:

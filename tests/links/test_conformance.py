@@ -12,6 +12,7 @@ from . import pairs
 
 LINKS = {
     "memory": LinkUnderTest(pairs.memory_pair),
+    "memory, as views": LinkUnderTest(pairs.pair_on_views),
     "tightest memory": LinkUnderTest(pairs.tightest_memory_pair),
     "memory stream": LinkUnderTest(pairs.memory_stream_pair, pairs.MAX_PAYLOAD),
     "lockstep stream": LinkUnderTest(pairs.lockstep_stream_pair, pairs.MAX_PAYLOAD),
@@ -33,6 +34,7 @@ LINKS = {
 
 KIND_RULES = {
     "memory": ("transport.memory", "zerocopy.framing.link.memory"),
+    "memory, as views": ("zerocopy.backing",),
     "memory stream": ("transport.stream.kinds",),
     "one-way streams": ("transport.stream.kinds",),
     "tcp": ("transport.stream.kinds",),

@@ -412,6 +412,19 @@ async def test_items_taken_without_waiting_and_grants_pass_through() -> None:
         tx.close()
 
 
+async def test_item_received_with_its_buffer_passes_through_too() -> None:
+    tx, items = channel[u32]()
+    out, rx = channel[u32]()
+
+    async with shop([Items([], 1)]) as calls, trio.open_nursery() as nursery:
+        nursery.start_soon(calls.echo, items, out)
+        await tx.send(5)
+        borrowed = await rx.recv_borrowed()
+        tx.close()
+
+    assert (borrowed.value, borrowed.backing) == (7, b"\6")
+
+
 # ---------------------------------------------------------------- what it may be
 
 

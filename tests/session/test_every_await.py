@@ -21,7 +21,7 @@ from trio.testing import wait_all_tasks_blocked
 import roam_trio
 from roam_trio import Fallible, Rx, Tx, channel, client, dispatcher, u32
 from roam_trio import with_metadata as with_metadata_of
-from roam_trio.errors import SessionError, UserError
+from roam_trio.errors import CallCancelled, SessionError, UserError
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import Metadata
 from roam_trio.rpc.caller import ErasedCaller, NoopCaller
@@ -142,7 +142,10 @@ class Checks(Protocol):
 class Refusing:
     async def check(self, number: int) -> None:
         await wait_all_tasks_blocked()  # all reply at once, and wait for room
-        await current_call().reply(UserError(f"{number}"))
+        if number % 2:
+            await current_call().refuse(CallCancelled())
+        else:
+            await current_call().reply(UserError(f"{number}"))
 
 
 class Accepting:
@@ -208,7 +211,7 @@ async def calls_beside_each_other(world: World) -> None:
 
 async def calls_that_fail(world: World) -> None:
     async def check(caller: Checks, number: int) -> None:
-        with pytest.raises(UserError):
+        with pytest.raises(CallCancelled if number % 2 else UserError):
             await caller.check(number)
 
     async with world.left.open(Checks) as caller, trio.open_nursery() as nursery:
@@ -233,7 +236,8 @@ async def a_call_with_channels(world: World) -> None:
     async def receive() -> None:
         async with output_rx:
             assert await output_rx.recv() == 0
-            assert [number async for number in output_rx] == list(range(1, 20))
+            assert (await output_rx.recv_borrowed()).value == 1
+            assert [number async for number in output_rx] == list(range(2, 20))
 
     try:
         async with trio.open_nursery() as nursery:
@@ -315,13 +319,22 @@ CASES = [
             roam_trio.DriverReplySink.run,
         ),
     ),
-    Case(calls_that_fail, (roam_trio.Call.err, roam_trio.Call.reply)),
+    Case(
+        calls_that_fail,
+        (
+            roam_trio.Call.err,
+            roam_trio.Call.reply,
+            roam_trio.Call.refuse,
+            roam_trio.ReplySink.send_error,
+        ),
+    ),
     Case(a_call_with_metadata, ()),
     Case(
         a_call_with_channels,
         (
             roam_trio.Tx.send,
             roam_trio.Rx.recv,
+            roam_trio.Rx.recv_borrowed,
             roam_trio.Rx.__anext__,
             roam_trio.DriverChannelSink.send,
             Port.reserve,

@@ -12,6 +12,7 @@ import trio
 
 from roam_trio import (
     Array,
+    Backing,
     BareConduit,
     BoxSessionFuture,
     Call,
@@ -30,6 +31,7 @@ from roam_trio import (
     Length,
     Limits,
     Link,
+    LinkRx,
     Message,
     MessageFamily,
     Metadata,
@@ -40,9 +42,11 @@ from roam_trio import (
     RequestCall,
     ResponseParts,
     Rx,
+    SelfRef,
     Server,
     ServiceDescriptor,
     Session,
+    ShapedFamily,
     SinkCall,
     StableConduitAcceptor,
     Tx,
@@ -251,6 +255,36 @@ async def use_channels(adder: Adder) -> None:
     sending: trio.abc.SendChannel[int] = tx
     receiving: trio.abc.ReceiveChannel[int] = rx
     del sending, receiving
+
+
+class OwnRx(LinkRx):
+    """Hands out views."""
+
+    async def recv(self) -> memoryview | None:
+        return memoryview(b"payload")
+
+    def recv_nowait(self) -> bytes:
+        return b"payload"
+
+
+async def use_borrowing(points: Rx[Point], rx: LinkRx) -> None:
+    borrowed = await points.recv_borrowed()
+    assert_type(borrowed, SelfRef[Point])
+    assert_type(borrowed.map(lambda point: point.y), SelfRef[float])
+    assert_type(borrowed.backing, bytes | memoryview)
+    payload: Backing | None = await rx.recv()
+    if payload is not None:
+        assert_type(rpc_plan(Point).borrow(payload).value, Point)
+
+
+async def use_own_messages(link: Link) -> None:
+    family = ShapedFamily(Point)
+    assert_type(family, ShapedFamily[Point])
+    tx, rx = BareConduit(link, family).split()
+    (await tx.reserve()).send(Point(1, 2))
+    assert_type(await rx.recv(), Point | None)
+    union: ShapedFamily[Point | str] = ShapedFamily(Point | str, filler="")
+    assert_type(union.decode(b""), Point | str)
 
 
 async def use_metadata(adder: Adder) -> None:

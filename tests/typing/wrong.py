@@ -24,6 +24,7 @@ from roam_trio import (
     ReplySink,
     RequestCall,
     Rx,
+    ShapedFamily,
     SinkCall,
     Tx,
     UserError,
@@ -38,6 +39,7 @@ from roam_trio import (
     hash,
     initiator,
     memory_link_pair,
+    rpc_plan,
     serve,
     with_metadata,
 )
@@ -136,6 +138,15 @@ async def wrong_replies_by_hand(call: RequestCall, reply: ReplySink) -> None:
     await answer.refuse(UserError(3))  # type: ignore[arg-type]
     await reply.send_error("no")  # type: ignore[arg-type]
     method.args_plan.decode(call.args)  # type: ignore[arg-type]
+
+
+async def wrong_borrowing(points: Rx[Point], link: Link) -> None:
+    point: Point = await points.recv_borrowed()  # type: ignore[assignment]
+    rpc_plan(Point).borrow("text")  # type: ignore[arg-type]
+    tx, rx = BareConduit(link, ShapedFamily(Point)).split()
+    (await tx.reserve()).send("text")  # type: ignore[arg-type]
+    text: str | None = await rx.recv()  # type: ignore[assignment]
+    del point, text
 
 
 class NotAsync(AdderImpl):

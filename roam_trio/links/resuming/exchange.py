@@ -7,6 +7,7 @@ what has to be sent on a new link, and whether a peer can have got what it says.
 from __future__ import annotations
 
 from ...errors import DecodeError
+from ...wire.backing import Backing
 from .replay import ReplayBuffer
 from .sequence import HALF, MASK, read_header, write_header
 
@@ -57,7 +58,7 @@ class Exchange:
 
     # ------------------------------------------------ receiving
 
-    def receive(self, payload: bytes) -> int:
+    def receive(self, payload: Backing) -> int:
         """Take note of a frame: where its message begins, or `DUPLICATE`.
 
         A duplicate acknowledges all the same. Numbers may be left out.

@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 
 from ...errors import DecodeError
+from ...wire.backing import Backing
 
 __all__ = ["HELLO_LENGTH", "KEY_LENGTH", "ClientHello", "ServerHello"]
 
@@ -54,7 +55,7 @@ class ClientHello:
         return _encode(_CLIENT_MAGIC, flags, key or _NO_KEY, self.last_received)
 
     @classmethod
-    def decode(cls, payload: bytes) -> ClientHello:
+    def decode(cls, payload: Backing) -> ClientHello:
         """Return the hello of which `payload` is the encoding.
 
         Raises:
@@ -89,7 +90,7 @@ class ServerHello:
         return _encode(_SERVER_MAGIC, flags, self.resume_key, self.last_received)
 
     @classmethod
-    def decode(cls, payload: bytes) -> ServerHello:
+    def decode(cls, payload: Backing) -> ServerHello:
         """Return the hello of which `payload` is the encoding.
 
         Raises:
@@ -105,7 +106,7 @@ def _encode(magic: bytes, flags: int, key: bytes, last_received: int | None) -> 
     return _LAYOUT.pack(magic, flags | _LAST_RECEIVED_PRESENT, key, last_received)
 
 
-def _decode(payload: bytes, magic: bytes, name: str) -> tuple[int, bytes, int | None]:
+def _decode(payload: Backing, magic: bytes, name: str) -> tuple[int, bytes, int | None]:
     if len(payload) != HELLO_LENGTH:
         raise DecodeError(
             f"expected a {name} of {HELLO_LENGTH} bytes, got {len(payload)}"

@@ -42,6 +42,7 @@ from ...errors import (
 )
 from ...kept_errors import strip_tracebacks
 from ...logs import Log
+from ...wire.backing import Backing
 from ..base import Buffer, LinkRx, LinkTx, RxStatistics, TxStatistics
 from ..permits import AdmittedPermit, AdmittingTx
 from .exchange import DUPLICATE, Exchange
@@ -185,7 +186,7 @@ class Resuming:
 
     # ------------------------------------------------ receiving
 
-    def receive(self, line: _Line, payload: bytes) -> bytes | memoryview | None:
+    def receive(self, line: _Line, payload: Backing) -> Backing | None:
         """Return the message that a frame has brought, or None if it has brought none.
 
         Raises:
@@ -211,7 +212,7 @@ class Resuming:
             self._peer_has_said_goodbye()
             return None
         if self._filler:
-            if length == len(self._filler) and payload.endswith(self._filler):
+            if length == len(self._filler) and payload[pos:] == self._filler:
                 exchange.owed -= 1  # it is an answer itself, and gets none
                 return None
             self._see_to_answering()
@@ -661,7 +662,7 @@ class ResumingRx:
         """True if nobody will receive any more."""
         return self.is_at_end or self._is_closed
 
-    async def recv(self) -> bytes | memoryview | None:
+    async def recv(self) -> Backing | None:
         """See `LinkRx.recv`."""
         await checkpoint_if_cancelled()
         life = self._life
@@ -683,7 +684,7 @@ class ResumingRx:
                 self._is_reading = False
         return None
 
-    def recv_nowait(self) -> bytes | memoryview | None:
+    def recv_nowait(self) -> Backing | None:
         """See `LinkRx.recv_nowait`."""
         life = self._life
         while not self._is_at_end_or_raises():
@@ -722,9 +723,7 @@ class ResumingRx:
             life.raise_failure()
         return self.is_at_end
 
-    def _message_of(
-        self, line: _Line, payload: bytes | None
-    ) -> bytes | memoryview | None:
+    def _message_of(self, line: _Line, payload: Backing | None) -> Backing | None:
         life = self._life
         if payload is None:
             life.lose(line, "the peer has closed it")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...errors import DecodeError
+from ...wire.backing import Backing
 from ...wire.varint import read_varint, varint
 
 __all__ = ["HALF", "LONGEST_HEADER", "MASK", "read_header", "write_header"]
@@ -37,7 +38,7 @@ def write_header(seq: int, ack: int | None) -> bytes:
     return b"%b\1%b" % (varint(seq), varint(ack))
 
 
-def read_header(payload: bytes) -> tuple[int, int | None, int]:
+def read_header(payload: Backing) -> tuple[int, int | None, int]:
     """Return the two numbers of a frame, and where its message begins.
 
     Raises:
