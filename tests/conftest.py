@@ -4,6 +4,7 @@ that nothing is left behind.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
 
@@ -18,11 +19,35 @@ settings.register_profile(
     "roam_trio",
     derandomize=True,
     deadline=None,
-    max_examples=50,
+    max_examples=25,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("ci", settings.get_profile("roam_trio"), max_examples=500)
 settings.load_profile("roam_trio")
+
+# What collection makes is not garbage, but each collection of garbage would look at all
+# of it, and many tests collect: so nothing is collected before, and it is frozen after.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+MOST_WORKERS = 8  # each imports every test, which takes seconds
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Divide the whole of the quick tests only: what is selected runs in this process,
+    where one can look at it.
+    """
+    are_named = config.args_source is pytest.Config.ArgsSource.ARGS
+    options = config.invocation_params.args
+    if are_named or any(one.startswith(("-m", "-k", "--rules")) for one in options):
+        return 0
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+
 
 # Set where everything the tests may need is at hand, so that a skip is a fault.
 NO_SKIPS = os.environ.get("ROAM_TRIO_NO_SKIPS") == "1"

@@ -48,6 +48,13 @@ from .running import Streams, WithPeer, caller_of, response, streams
 Scenario = Callable[[], Awaitable[None]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_there_before_is_left_out() -> None:
+    """The collections below would look at all of it, again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 async def left_behind(scenario: Scenario) -> Counter[str]:
     """Run a scenario twice, the second time with the collector off: the classes of the
     package's whose instances only the collector could free."""
