@@ -112,7 +112,16 @@ def shown_by_clients(names: Iterable[str]) -> str:
     return "".join(line for line in lines if "[server]" not in line)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        pytest.param(
+            scheme, marks=[] if scheme.name in ("memory", "tcp") else pytest.mark.slow
+        )
+        for scheme in SCHEMES
+    ],
+    ids=str,
+)
 async def test_examples_show_it_over_every_scheme(
     scheme: Scheme,
     tmp_path: Path,
@@ -144,7 +153,13 @@ def using(urls: dict[str, str]) -> list[str]:
 OF_ONE_CLIENT = [name for name in SHOWN if name not in ("callback", "proxy")]
 
 
-@pytest.mark.parametrize("name", OF_ONE_CLIENT)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "library" else pytest.mark.slow)
+        for name in OF_ONE_CLIENT
+    ],
+)
 async def test_example_shows_it_to_a_program_on_its_standard_streams(
     name: str, tmp_path: Path
 ) -> None:

@@ -85,7 +85,15 @@ def test_sizes_have_units() -> None:
     ]
 
 
-@pytest.mark.parametrize("scale", SCALES, ids=[scale.name for scale in SCALES])
+@pytest.mark.parametrize(
+    "scale",
+    [
+        pytest.param(
+            scale, id=scale.name, marks=[] if scale is SCALES[0] else pytest.mark.slow
+        )
+        for scale in SCALES
+    ],
+)
 def test_each_scale_is_measured_at_a_small_size(scale: Scale) -> None:
     size = scale.sizes[1]
     work = scale.at(size)

@@ -33,7 +33,13 @@ def do_everything(name: str) -> None:
     assert not left_out, "they name works that there are"
 
 
-@pytest.mark.parametrize("name", sorted({*ADAPTERS, RESUMING} - {*PEERS, RUST}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in (FLOOR, ROAM) else pytest.mark.slow)
+        for name in sorted({*ADAPTERS, RESUMING} - {*PEERS, RUST})
+    ],
+)
 def test_each_work_is_done_across_two_processes(name: str) -> None:
     do_everything(name)
 

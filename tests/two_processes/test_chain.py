@@ -83,6 +83,7 @@ async def test_answers_of_every_kind_pass_a_proxy() -> None:
                 pass
 
 
+@pytest.mark.slow
 @within(60)
 @pytest.mark.rule("rpc.metadata.flags", "rpc.metadata.duplicates")
 async def test_metadata_passes_a_proxy_but_for_what_is_not_to_propagate() -> None:
@@ -145,6 +146,7 @@ async def test_cancellation_credit_and_resets_pass_a_proxy() -> None:
             assert counts == [3]
 
 
+@pytest.mark.slow
 @within(60)
 async def test_calls_items_and_blocks_pass_a_proxy_beside_each_other() -> None:
     async with (

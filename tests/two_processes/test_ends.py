@@ -99,8 +99,9 @@ Start = Callable[[Workshop, trio.Nursery], Awaitable[Lost]]
 @at_work
 @within(60)
 async def test_calls_and_channels_fail_at_once_when_the_server_is_killed(
-    start: Start, over: Over
+    start: Start, mostly_over_tcp: Over
 ) -> None:
+    over = mostly_over_tcp
     async with over.server() as server:
         async with over.connect(server.url, limits=PATIENT) as workshop:
             async with trio.open_nursery() as nursery:

@@ -113,6 +113,7 @@ async def test_answers_of_calls_in_flight_arrive_after_the_connection_was_droppe
             number += 1
 
 
+@pytest.mark.slow
 @within(60)
 async def test_client_may_come_back_from_another_address() -> None:
     async with at_work() as (_, relay, ledger), trio.open_nursery() as nursery:
@@ -126,6 +127,7 @@ async def test_client_may_come_back_from_another_address() -> None:
         await following.end()
 
 
+@pytest.mark.slow
 @within(60)
 async def test_session_outlives_a_server_that_is_stopped_for_a_while() -> None:
     async with at_work() as (server, relay, ledger), trio.open_nursery() as nursery:
@@ -148,6 +150,7 @@ async def test_session_outlives_a_server_that_is_stopped_for_a_while() -> None:
     assert entered == [[1]]
 
 
+@pytest.mark.slow
 @within(60)
 async def test_keepalive_gets_another_connection_to_a_server_that_was_stopped() -> None:
     keepalive = SessionKeepaliveConfig(ping_interval=0.1, pong_timeout=0.1)
@@ -199,6 +202,7 @@ def has_lost(session: Session) -> bool:
     return isinstance(because, SessionLost)
 
 
+@pytest.mark.slow
 @within(60)
 async def test_server_that_does_not_come_back_is_given_up() -> None:
     backoff = Backoff(initial=0.01, longest=0.05, give_up_after=0.3)
@@ -214,6 +218,7 @@ async def test_server_that_does_not_come_back_is_given_up() -> None:
     assert "give_up_after" in str(because)
 
 
+@pytest.mark.slow
 @within(60)
 async def test_end_of_a_server_is_told_and_no_reason_to_dial_again() -> None:
     async with ResumingServer() as server, Relay.to(server.url) as relay:

@@ -59,6 +59,7 @@ async def test_calls_and_channels_fail_at_once_when_the_program_ends(
             await workshop.add(1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("rpc.cancel")
 @ways
 @within(60)

@@ -13,7 +13,10 @@ from .watch import MemoryWatch
 
 
 @within(60)
-async def test_calls_items_and_blocks_share_a_connection(over: Over) -> None:
+async def test_calls_items_and_blocks_share_a_connection(
+    mostly_over_tcp: Over,
+) -> None:
+    over = mostly_over_tcp
     async with (
         over.server() as server,
         over.connect(server.url) as workshop,

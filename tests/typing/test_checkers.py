@@ -10,9 +10,10 @@ import pytest
 
 from .checkers import MISSING, Errors, mypy_errors, pyright_errors
 
-pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+]
 
 HERE = Path(__file__).parent
 SILENCER = re.compile(r"  # type: ignore\[[a-z-]+\]$", re.MULTILINE)

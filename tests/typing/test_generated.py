@@ -34,6 +34,7 @@ def written(rust: str, folder: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 @pytest.mark.parametrize("errors_of", [mypy_errors, pyright_errors])
 def test_checkers_accept_what_is_generated(
