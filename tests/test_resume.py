@@ -246,8 +246,11 @@ async def test_new_client_beyond_the_most_sessions_is_refused_but_not_a_returnin
 async def test_client_that_is_led_to_another_server_is_told_of_the_balancer(
     nursery: trio.Nursery,
 ) -> None:
-    server = await start(nursery, CounterImpl(), "tcp://127.0.0.1:0")
-    other = await start(nursery, CounterImpl(), "tcp://127.0.0.1:0")
+    limits = Limits(close_seconds=0.1)
+    server, other = [
+        await start(nursery, CounterImpl(), "tcp://127.0.0.1:0", limits=limits)
+        for _ in range(2)
+    ]
     balanced = iter([server.url, other.url])
 
     async def dial() -> Link:

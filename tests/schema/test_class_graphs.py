@@ -12,7 +12,7 @@ import pytest
 from typing_extensions import TypeAliasType
 
 from roam_trio import SchemaError, Tx, rpc_plan
-from roam_trio.schema import derive, u8
+from roam_trio.schema import derive, finished, u8
 from roam_trio.schema.shape import (
     RefShape,
     Shape,
@@ -160,7 +160,9 @@ def test_values_of_classes_that_lead_to_each_other_come_back() -> None:
     assert plan.decode(b"".join(plan.encode(value))) == value
 
 
-@pytest.mark.parametrize("count", [10, 12, 25])
+@pytest.mark.parametrize(
+    "count", [10, *(pytest.param(count, marks=pytest.mark.slow) for count in (12, 25))]
+)
 def test_too_many_classes_that_refer_to_one_another_are_refused(count: int) -> None:
     with pytest.raises(SchemaError, match=r"\d+ types refer to one another") as e:
         rpc_plan(complete(count)["C0"])
@@ -168,6 +170,14 @@ def test_too_many_classes_that_refer_to_one_another_are_refused(count: int) -> N
     if count < 11:
         assert "C0, C1, C2" in e.value.problem
         assert "16777216 bytes" in e.value.problem
+
+
+def test_classes_that_are_made_again_too_often_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(finished, "MAX_AGAIN", 500)
+    with pytest.raises(SchemaError, match="more ways than can be told apart in time"):
+        rpc_plan(complete(25)["C0"])
 
 
 @pytest.mark.parametrize("count", [30, 60])

@@ -242,7 +242,7 @@ class TwoSessions(RuleBasedStateMachine):
 )
 def test_two_sessions_agree_whatever_happens() -> None:
     run_state_machine_as_test(
-        TwoSessions, settings=settings(max_examples=150, stateful_step_count=60)
+        TwoSessions, settings=settings(max_examples=40, stateful_step_count=60)
     )
 
 

@@ -16,7 +16,13 @@ from trio.testing import MockClock
 
 from roam_trio import Server, connect, dispatcher, serve, service, u32
 from roam_trio.links.tcp import tcp_link
-from roam_trio.transports import LinkListener, LinkOptions, Transport, registry
+from roam_trio.transports import (
+    LinkListener,
+    LinkOptions,
+    Transport,
+    listening,
+    registry,
+)
 from roam_trio.transports.hosts import HostAndPort
 from roam_trio.transports.listening import accept_when_possible, listen_on_tcp
 from roam_trio.transports.memory import MemoryTransport
@@ -125,6 +131,7 @@ class FailingListeners:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.failures: list[OSError] = []
+        monkeypatch.setattr(listening, "_SECONDS_OF_PAUSE", 0.001)
         accept = trio.SocketListener.accept
 
         async def accept_or_fail(listener: trio.SocketListener) -> trio.SocketStream:

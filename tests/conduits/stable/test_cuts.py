@@ -70,20 +70,21 @@ EXACTLY_ONCE = pytest.mark.rule(
 
 @EXACTLY_ONCE
 @pytest.mark.parametrize(
-    "cleanly",
+    ("cleanly", "every"),
     [
-        pytest.param(False, id="reset"),
-        pytest.param(True, id="ended", marks=pytest.mark.slow),
+        pytest.param(False, 7, id="reset, each seventh"),
+        pytest.param(False, 1, id="reset", marks=pytest.mark.slow),
+        pytest.param(True, 1, id="ended", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("cut", [cut_sending, cut_receiving])
 async def test_nothing_is_lost_or_repeated_by_a_cut_after_any_byte(
-    cut: Callable[[int], Cut], cleanly: bool, autojump_clock: MockClock
+    cut: Callable[[int], Cut], cleanly: bool, every: int, autojump_clock: MockClock
 ) -> None:
     sent, received = await length_of_exchange()
     length = sent if cut is cut_sending else received
     # A few more, as the exchange may take a few bytes more in another order.
-    await run_all(([cut(n)] for n in range(length + 20)), cleanly=cleanly)
+    await run_all(([cut(n)] for n in range(0, length + 20, every)), cleanly=cleanly)
 
 
 def random_cuts(seed: int, most: int, length: int) -> list[Cut]:

@@ -250,4 +250,4 @@ class Peers(RuleBasedStateMachine):
 
 
 test_peers_agree = Peers.TestCase
-test_peers_agree.settings = settings(max_examples=100, stateful_step_count=60)
+test_peers_agree.settings = settings(max_examples=30, stateful_step_count=60)
