@@ -71,7 +71,7 @@ class ListenedClients(Clients[LinkFactory]):
         self.name = without_secrets(listener.url)
 
     async def next(self) -> LinkFactory:
-        return await accept_when_possible(self._listener.accept, self._listener.url)
+        return await accept_when_possible(self._listener.accept, self.name)
 
     async def conduit_of(self, client: LinkFactory) -> Conduit[Message] | None:
         return await self._conduit_on(await self._link_in_time(client))

@@ -15,6 +15,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overload
 
+import trio
+
 from ..conduits.base import Conduit
 from ..errors import ForeignProtocol, LinkError, RemoteProtocolError, SessionIoError
 from ..limits import DEFAULT_LIMITS, Limits
@@ -216,7 +218,8 @@ class Connecting(Generic[T]):
             raise RuntimeError(
                 "this connection is open already; call connect() for another"
             )
-        check_trio_runs("a connection")
+        if not trio.lowlevel.in_trio_task():
+            check_trio_runs("a connection")
         self._is_open = True
         try:
             self._session = await self._open_session()

@@ -9,7 +9,7 @@ import attrs
 
 from ..limits import Limits
 from ..links.stream import StreamLimits
-from ..metadata import Metadata, MetadataLike
+from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.handler import Handler, check_handler
 from ..session import ConnectionAcceptor, SessionKeepaliveConfig
 from .offering import OfferedServices
@@ -21,7 +21,8 @@ __all__ = ["BuilderOptions", "SessionOptions"]
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:
-    return Metadata.of(source)
+    # Most often there is none.
+    return NO_METADATA if source == () else Metadata.of(source)
 
 
 def _check_handlers(

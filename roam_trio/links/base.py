@@ -249,7 +249,8 @@ class LinkTx(ABC):
         """Ask to start `pump` only when it is needed.
 
         This saves an idle session one task. The user of the link calls it once, before
-        anything is committed.
+        anything is committed. The first payload, which most likely comes alone, is then
+        written as it is committed; see `uncork`.
 
         Args:
             start: starts `pump` soon, without waiting; called at most once.

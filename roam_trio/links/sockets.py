@@ -12,7 +12,13 @@ import trio
 
 from ..peers import Credentials, Peer
 
-__all__ = ["address_text", "peer_of", "send_at_once", "take_socket"]
+__all__ = [
+    "address_text",
+    "internet_peer_of",
+    "peer_of",
+    "send_at_once",
+    "take_socket",
+]
 
 
 def take_socket(stream: trio.SocketStream) -> socket.socket:
@@ -34,18 +40,26 @@ def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
 
     The system no longer knows the address of a peer that is gone.
     """
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        return Peer("tcp", internet_peer_of(sock))
     try:
         address = sock.getpeername()
     except OSError:
         address = None
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        return Peer("tcp", address_text(address) if address else "unknown address")
     credentials = _credentials(sock)
     where = os.fsdecode(address) if isinstance(address, bytes) else str(address or "")
     # A client's socket has no name, as a rule, but it has a process.
     if not where and credentials:
         where = f"process {credentials.pid} of user {credentials.uid}"
     return Peer("unix", where or "an unnamed socket", credentials=credentials)
+
+
+def internet_peer_of(sock: socket.socket | trio.socket.SocketType) -> str:
+    """Return the address of the peer of a connected internet socket."""
+    try:
+        return address_text(sock.getpeername())
+    except OSError:
+        return "unknown address"
 
 
 def address_text(address: tuple[Any, ...]) -> str:

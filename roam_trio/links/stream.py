@@ -269,6 +269,7 @@ class StreamLinkTx(AdmittingTx):
 
     def defer_pump(self, start: Callable[[], None]) -> bool:
         self._wake = start
+        self._mode, _ = self._mode.on_uncork_prompt
         return True
 
     async def _carry(self) -> None:

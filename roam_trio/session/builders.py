@@ -50,8 +50,13 @@ __all__ = [
 logger = Log("roam_trio.session")
 
 
+def _as_conduit(carrier: IntoConduit | Link) -> Conduit[Message]:
+    # A server has made it already.
+    return carrier if isinstance(carrier, Conduit) else as_conduit(carrier)
+
+
 def _as_metadata(source: MetadataLike) -> Metadata:
-    return Metadata.of(source)
+    return source if isinstance(source, Metadata) else Metadata.of(source)
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +78,7 @@ class _Builder(ABC):
             need none.
     """
 
-    conduit: Conduit[Message] = attrs.field(converter=as_conduit)
+    conduit: Conduit[Message] = attrs.field(converter=_as_conduit)
     max_concurrent_requests: int = attrs.field(
         default=64, validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
     )
@@ -107,16 +112,14 @@ class _Builder(ABC):
             SessionError: the session could not be set up.
             TypeError: `handler` is not a `Handler`.
         """
+        if handler is not None:
+            check_handler(handler)
         await self.session(handler).run(task_status=task_status)
 
     def session(self, handler: Handler | None = None) -> Session:
-        """Return the session, for whoever calls its `Session.run`.
-
-        Raises:
-            TypeError: `handler` is not a `Handler`.
+        """Return the session, for a caller that has checked the handler and runs
+        `Session.run`.
         """
-        if handler is not None:
-            check_handler(handler)
         options = SessionOptions(
             handshake=self._shake_hands,
             handler=handler,
@@ -154,6 +157,8 @@ class _Builder(ABC):
                 "establish: expected spawn=, the function that starts the session's "
                 "task, such as nursery.start_soon; got none"
             )
+        if handler is not None:
+            check_handler(handler)
         return await establish(self.session(handler), spawn)
 
     def open(self, handler: Handler | None = None) -> OpenSession:

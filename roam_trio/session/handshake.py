@@ -10,6 +10,7 @@ import attrs
 
 from ..conduits.base import ConduitRx, ConduitTx
 from ..errors import (
+    DecodeError,
     LocalProtocolError,
     RemoteProtocolError,
     SessionIoError,
@@ -59,7 +60,7 @@ async def initiate(
         LinkError, ConduitError: the conduit failed.
     """
     (await tx.reserve()).send(Hello(0, PROTOCOL_VERSION, ours, metadata))
-    return check_hello_yourself(await rx.recv(), ours, strict=strict)
+    return check_hello_yourself(await _first_message(rx), ours, strict=strict)
 
 
 async def accept(
@@ -75,10 +76,21 @@ async def accept(
     Raises:
         SessionProtocolError, SessionIoError, LinkError, ConduitError: as `initiate`.
     """
-    hello = check_hello(await rx.recv(), strict=strict)
+    hello = check_hello(await _first_message(rx), strict=strict)
     ours = ConnectionSettings(hello.settings.parity.other(), max_concurrent_requests)
     (await tx.reserve()).send(HelloYourself(0, ours, metadata))
     return Agreed(ours, hello.settings, hello.metadata)
+
+
+async def _first_message(rx: ConduitRx[Message]) -> Message | None:
+    """As ``rx.recv()``; a session that is being set up is a coroutine smaller."""
+    payload = await rx.source.recv()
+    if payload is None:
+        return None
+    try:
+        return rx.decode(payload)
+    except DecodeError as error:
+        rx.refuse(payload, error)
 
 
 def check_hello(message: Message | None, *, strict: bool) -> Hello:

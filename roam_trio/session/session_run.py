@@ -253,7 +253,6 @@ class SessionRun:
 
     async def _shake_hands(self, handshake: Handshake) -> Agreed:
         seconds = self._limits.handshake_seconds
-        self.outbox.carrier.uncork(prompt=True)
         with trio.move_on_after(seconds) as self._working:
             return await handshake(self.tx, self.rx)
         self._state = _State.UNANSWERED

@@ -105,7 +105,8 @@ class Dialer:
                 address of a host.
             LinkError: the server speaks another protocol.
         """
-        check_trio_runs("a connection")
+        if not trio.lowlevel.in_trio_task():
+            check_trio_runs("a connection")
         pauses = _pauses()
         give_up_at = trio.current_time() + self._wait_for
         while True:
@@ -137,8 +138,13 @@ class Dialer:
 class _Way:
     """One of the URLs to try."""
 
-    shown: str = attrs.field(converter=without_secrets)
+    _url: str
     _open: LinkFactory
+
+    @property
+    def shown(self) -> str:
+        """The URL as it may be shown."""
+        return without_secrets(self._url)
 
     async def connect(self, seconds: float) -> Link:
         with trio.move_on_after(seconds):

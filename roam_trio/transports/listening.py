@@ -13,7 +13,7 @@ import trio
 from ..failures import text_of
 from ..legible import without_secrets
 from ..links.base import Link
-from ..links.sockets import peer_of
+from ..links.sockets import internet_peer_of
 from ..logs import Log, note_peer
 from .base import LinkFactory, LinkListener
 from .hosts import HostAndPort
@@ -68,11 +68,11 @@ class StreamLinkListener(LinkListener):
     async def accept(self) -> LinkFactory:
         return partial(self._make_link, await self._listener.accept())
 
-    def _make_link(self, stream: trio.SocketStream) -> Awaitable[Link]:
+    async def _make_link(self, stream: trio.SocketStream) -> Link:
         # Do this in the task of the client, so that its log records can name the
         # client.
-        note_peer(peer_of(stream.socket).address)
-        return self._link_on(stream)
+        note_peer(internet_peer_of(stream.socket))
+        return await self._link_on(stream)
 
     def close(self) -> None:
         self._listener.socket.close()
@@ -92,7 +92,6 @@ async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> 
     Raises:
         OSError: the listener itself is closed or broken.
     """
-    url = without_secrets(url)
     failures = 0
     while True:
         try:
@@ -100,15 +99,18 @@ async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> 
         except trio.ClosedResourceError as error:
             raise _no_more(errno.EBADF, "the listener is closed", url) from error
         except OSError as error:
+            shown = without_secrets(url)
             if error.errno is None or error.errno in _NO_LISTENER:
                 raise _no_more(error.errno, text_of(error), url) from error
             failures += 1
             has_means = error.errno not in _NO_MEANS
             if has_means:
-                logger.warning("%s: a connection was not accepted: %s", url, error)
+                logger.warning("%s: a connection was not accepted: %s", shown, error)
             else:
                 logger.error(
-                    "%s: cannot accept a connection now, and try again: %s", url, error
+                    "%s: cannot accept a connection now, and try again: %s",
+                    shown,
+                    error,
                 )
         if not has_means or failures >= _FAILURES_IN_A_ROW:
             await trio.sleep(_SECONDS_OF_PAUSE)
@@ -116,7 +118,8 @@ async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> 
 
 def _no_more(number: int | None, why: str, url: str) -> OSError:
     problem = f"cannot accept connections any more: {why}"
-    return OSError(errno.EIO if number is None else number, problem, url)
+    number = errno.EIO if number is None else number
+    return OSError(number, problem, without_secrets(url))
 
 
 async def listen_on_tcp(

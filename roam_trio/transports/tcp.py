@@ -12,7 +12,7 @@ import trio
 
 from ..links.base import Link
 from ..links.stream import StreamLimits
-from ..links.tcp import connect_tcp, tcp_link
+from ..links.tcp import tcp_link
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort
 from .listening import StreamLinkListener, listen_on_tcp
@@ -28,10 +28,15 @@ class TcpTransport(Transport):
     def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
         address = HostAndPort.of(url, self.example)
         address.check_for_connecting(url, self.example)
-        return partial(connect_tcp, address.host, address.port, limits=options.limits)
+        return partial(_connect, address, options.limits)
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
         return partial(_listen, HostAndPort.of(url, self.example), url, options.limits)
+
+
+async def _connect(address: HostAndPort, limits: StreamLimits) -> Link:
+    stream = await trio.open_tcp_stream(address.host, address.port)
+    return tcp_link(stream, limits=limits)
 
 
 async def _listen(
