@@ -18,13 +18,6 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from . import errors
-from .endpoints.connect import (
-    connect,
-)
-from .endpoints.serve import (
-    Server,
-    serve,
-)
 from .errors import (
     CallCancelled,
     CallRefused,
@@ -61,7 +54,6 @@ from .errors import (
 from .limits import (
     Limits,
 )
-from .links.resuming.source import Backoff
 from .metadata import (
     Metadata,
     MetadataFlags,
@@ -112,21 +104,24 @@ from .service import (
     service,
     with_metadata,
 )
-from .session import (
-    AcceptedConnection,
-    ConnectionAcceptor,
-    ConnectionHandle,
-    Session,
-    SessionKeepaliveConfig,
-)
 
 if TYPE_CHECKING:
     from . import facet as facet
     from . import facet_postcard as facet_postcard
     from . import hash as hash
+    from .endpoints.connect import connect
+    from .endpoints.serve import Server, serve
     from .endpoints.spawn import spawn
     from .links.resuming.limits import StableLimits
+    from .links.resuming.source import Backoff
     from .lowlevel import *
+    from .session import (
+        AcceptedConnection,
+        ConnectionAcceptor,
+        ConnectionHandle,
+        Session,
+        SessionKeepaliveConfig,
+    )
     from .session.proxy import ProxyAcceptor, proxy_connections
 
 __all__ = [
@@ -220,12 +215,21 @@ __all__ = [
 
 
 if not TYPE_CHECKING:
-    # Few programs use these: their modules are imported when the first one is asked
-    # for.
+    # Modules that define services need none of these, and each of them brings in
+    # sessions and links: they are imported when the first one is asked for.
     _IMPORTED_LATER = {
+        "AcceptedConnection": "session",
+        "Backoff": "links.resuming.source",
+        "ConnectionAcceptor": "session",
+        "ConnectionHandle": "session",
         "ProxyAcceptor": "session.proxy",
+        "Server": "endpoints.serve",
+        "Session": "session",
+        "SessionKeepaliveConfig": "session",
         "StableLimits": "links.resuming.limits",
+        "connect": "endpoints.connect",
         "proxy_connections": "session.proxy",
+        "serve": "endpoints.serve",
         "spawn": "endpoints.spawn",
     }
 
