@@ -1,0 +1,153 @@
+"""Channels of two connections that are joined, end to end, by a proxy."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from ..rpc.binding import ChannelBinder, Payload
+from ..wire.messages import (
+    ChannelClose,
+    ChannelGrantCredit,
+    ChannelItem,
+    ChannelMessage,
+    ChannelReset,
+    Encoded,
+    RequestCall,
+)
+from .channel_table import Relay
+from .lane import JoinedChannels, Lane
+
+__all__ = ["JoinedCall", "Side"]
+
+
+class SideChannels(JoinedChannels, Protocol):
+    """The interface of the channels of a connection for what joins them."""
+
+    def join(self, channel_id: int, relay: Relay) -> None:
+        """Hand the messages of a channel to `relay`."""
+        ...
+
+
+@attrs.frozen
+class Side:
+    """One side of a proxy, as the ends of its channels see it.
+
+    Attributes:
+        connection_id: the number of the connection.
+        channels: its channels.
+        lane: carries messages to it.
+    """
+
+    connection_id: int
+    channels: SideChannels
+    lane: Lane
+
+
+class JoinedCall(Payload):
+    """Arguments that are encoded already, and their channels.
+
+    These get numbers on the far side at the moment when the request is sent there.
+    """
+
+    __slots__ = ("_back", "_call", "_early", "_ends", "_there")
+
+    def __init__(self, call: RequestCall, there: Side, back: Side) -> None:
+        self._call = call
+        self._there = there
+        self._back = back
+        self._early: list[tuple[_End, ChannelMessage]] = []
+        self._ends = [_End(number, back, there, self) for number in call.channels]
+
+    def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
+        numbers = tuple(binder.allocate() for _ in self._ends)
+        for near, number in zip(self._ends, numbers, strict=True):
+            near.join(number)
+            _End(number, self._there, self._back).join(near.number)
+        lane = self._there.lane
+        for near, message in self._early:
+            lane.hold(near.translated(message))  # the request goes before it
+        self._early.clear()
+        return numbers, self._call.args
+
+    def keep(self, end: _End, message: ChannelMessage) -> None:
+        """It has come before the request was sent."""
+        if self._there.lane.count(message):
+            self._early.append((end, message))
+
+    def part(self) -> None:
+        """The far side will not take the channels up: relay nothing more."""
+        for _, message in self._early:
+            self._there.lane.discount(message)
+        self._early.clear()
+        for end in self._ends:
+            end.part()
+
+
+class _End:
+    """One end of a joined channel: it relays what comes there to the other end.
+
+    Args:
+        number: the channel's on this side.
+        here: this side.
+        there: the other side.
+        request: what it came with, until that is sent; None for the end that is made
+            then.
+    """
+
+    __slots__ = ("_here", "_other", "_request", "_there", "number")
+
+    def __init__(
+        self,
+        number: int,
+        here: Side,
+        there: Side,
+        request: JoinedCall | None = None,
+    ) -> None:
+        self.number = number
+        self._here = here
+        self._there = there
+        self._request = request
+        self._other: int | None = None
+        here.channels.join(number, self)
+
+    def join(self, other: int) -> None:
+        """The request is about to be sent, and `other` is the number there."""
+        self._other = other
+        self._request = None
+
+    def part(self) -> None:
+        """Relay nothing more, either way."""
+        self._request = None
+        self._here.channels.part(self.number)
+        if self._other is not None:
+            self._there.channels.part(self._other)
+
+    def on_message(self, message: ChannelMessage) -> None:
+        """See `Relay`."""
+        if self._request is not None:
+            self._request.keep(self, message)
+        elif self._other is not None:
+            self._there.lane.forward(self.translated(message))
+
+    def on_answered(self) -> None:
+        """See `Relay`."""
+        if self._request is not None:
+            self._request.part()
+
+    def translated(self, message: ChannelMessage) -> ChannelMessage:
+        """Return `message` as the other side gets it. A last one parts this end."""
+        connection_id, number = self._there.connection_id, self._other
+        assert number is not None
+        match message:
+            case ChannelItem():
+                return ChannelItem(connection_id, number, message.item)
+            case ChannelGrantCredit():
+                return ChannelGrantCredit(connection_id, number, message.additional)
+            case ChannelClose():
+                kind: type[ChannelClose | ChannelReset] = ChannelClose
+            case ChannelReset():
+                kind = ChannelReset
+        self._here.channels.part(self.number)
+        return kind(connection_id, number, message.metadata.propagated())
