@@ -65,11 +65,14 @@ from .errors import (
     TxUnbound,
 )
 from .links.base import (
+    Buffer,
     Link,
     LinkRx,
     LinkTx,
     LinkTxPermit,
+    RxStatistics,
     SplitLink,
+    TxStatistics,
     WriteSlot,
 )
 from .links.local import LocalLink, LocalListener
@@ -170,6 +173,7 @@ __all__ = [
     "BareConduitRx",
     "BareConduitTx",
     "BoxSessionFuture",
+    "Buffer",
     "Caller",
     "ChannelBinder",
     "ChannelId",
@@ -234,6 +238,7 @@ __all__ = [
     "ResponseParts",
     "RpcPlan",
     "RxConnectionLost",
+    "RxStatistics",
     "RxUnbound",
     "SelfRef",
     "ServiceDescriptor",
@@ -259,6 +264,7 @@ __all__ = [
     "StreamLink",
     "TruncatedPayload",
     "TxConnectionLost",
+    "TxStatistics",
     "TxUnbound",
     "UntilServed",
     "WriteSlot",

@@ -10,18 +10,35 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from roam_trio import client, dispatcher
+from roam_trio import (
+    SessionRejected,
+    UnknownMethod,
+    channel,
+    client,
+    connect,
+    describe,
+    dispatcher,
+    serve,
+    with_metadata,
+)
+from roam_trio.codec.result import ResultKind
 from roam_trio.lowlevel import (
+    Caller,
     Link,
+    Message,
     MessageFamily,
+    Payload,
     RedialingSource,
     StableConduit,
     acceptor,
     initiator,
+    joined,
     memory_link_pair,
+    rpc_plan,
 )
+from roam_trio.testing import conduit_conformance, link_conformance
 
 PAGE = Path(__file__).parent.parent / "docs" / "lowlevel.md"
 
@@ -57,6 +74,116 @@ async def test_page_establishes_a_session_by_a_spawn_of_its_own(
 
 async def test_page_runs_a_connection_by_a_driver(page: Any) -> None:
     assert await page.add_at_the_desk(*memory_link_pair(16)) == 8
+
+
+@pytest.mark.parametrize("check", link_conformance.CHECKS, ids=str)
+async def test_link_of_the_page_passes_every_check(
+    page: Any, check: link_conformance.Check, autojump_clock: MockClock
+) -> None:
+    await check(link_conformance.LinkUnderTest(page.lines_pair))
+
+
+async def test_session_runs_on_the_link_of_the_page(
+    page: Any, nursery: trio.Nursery
+) -> None:
+    near, far = await page.lines_pair()
+    nursery.start_soon(acceptor(far).run, dispatcher(page.Adder, page.AdderImpl()))
+    async with initiator(near).open() as session:
+        assert await client(page.Adder, session.caller).add(1, 2) == 3
+
+
+@pytest.mark.parametrize("check", conduit_conformance.CHECKS, ids=str)
+async def test_conduit_of_the_page_passes_every_check(
+    page: Any, check: conduit_conformance.Check, autojump_clock: MockClock
+) -> None:
+    await check(conduit_conformance.ConduitUnderTest(page.watched_pair))
+
+
+async def test_conduit_of_the_page_sees_the_messages_of_a_session(
+    page: Any, nursery: trio.Nursery
+) -> None:
+    near, far = memory_link_pair(16)
+    seen: list[tuple[str, str]] = []
+
+    def watch(way: str, message: Message) -> None:
+        seen.append((way, type(message).__name__))
+
+    nursery.start_soon(acceptor(far).run, dispatcher(page.Adder, page.AdderImpl()))
+    async with initiator(page.watched(near, watch)).open() as session:
+        assert await client(page.Adder, session.caller).add(1, 2) == 3
+    assert seen == [
+        ("out", "Hello"),
+        ("in", "HelloYourself"),
+        ("out", "RequestCall"),
+        ("in", "RequestResponse"),
+    ]
+
+
+@pytest.fixture
+async def summing(page: Any, nursery: trio.Nursery) -> Caller:
+    """Calls the handler of the page."""
+    near, far = memory_link_pair(16)
+    nursery.start_soon(acceptor(far, strict=True).run, page.SumsByHand())
+    builder = initiator(near, spawn=nursery.start_soon)
+    return (await builder.establish()).caller
+
+
+async def test_handler_of_the_page_answers_calls_and_takes_channels(
+    page: Any, summing: Caller, nursery: trio.Nursery
+) -> None:
+    sums = client(page.Sums, summing)
+    assert await sums.double(21) == 42
+    numbers, taken = channel[int]()
+
+    @nursery.start_soon
+    async def send() -> None:
+        async with numbers:
+            for number in range(40):
+                await numbers.send(number)
+
+    assert await sums.sum(taken) == sum(range(40))
+
+
+async def test_handler_of_the_page_refuses_what_it_cannot_answer(
+    page: Any, summing: Caller
+) -> None:
+    with pytest.raises(UnknownMethod):
+        await client(page.Adder, summing).add(1, 2)
+    method = describe(page.Sums).methods[0]
+    response = await summing.call(method.id, Payload(rpc_plan(None), None))
+    outcome = method.result_plan.decode(joined(response.ret))
+    assert outcome.kind is ResultKind.INVALID_PAYLOAD
+
+
+async def test_guard_of_the_page_lets_only_the_token_through(
+    page: Any, nursery: trio.Nursery
+) -> None:
+    near, far = memory_link_pair(16)
+    guarded = page.Guarded(dispatcher(page.Adder, page.AdderImpl()), "sesame")
+    nursery.start_soon(acceptor(far).run, guarded)
+    async with initiator(near).open() as session:
+        adder = client(page.Adder, session.caller)
+        right = await with_metadata(adder.add, {"token": "sesame"})(1, 2)
+        assert right.value == 3
+        with pytest.raises(UnknownMethod):
+            await adder.add(1, 2)
+
+
+async def test_proxy_of_the_page_joins_a_client_to_the_service_it_names(
+    page: Any, nursery: trio.Nursery
+) -> None:
+    offered = {"adder": dispatcher(page.Adder, page.AdderImpl())}
+    await nursery.start(serve, "memory://lowlevel-page", offered)
+    near, far = memory_link_pair(16)
+    async with connect("memory://lowlevel-page") as upstream:
+        nursery.start_soon(page.switch, far, {"adder": upstream, "sums": upstream})
+        async with initiator(near).open() as session:
+            async with session.open(page.Adder) as adder:
+                assert await adder.add(3, 5) == 8
+            with pytest.raises(SessionRejected, match="is not one of the services"):
+                await session.open(page.Sums).__aenter__()
+            with pytest.raises(SessionRejected, match="there is no such service"):
+                await session.open(page.Adder, "other").__aenter__()
 
 
 async def test_page_serves_the_links_of_a_channel(

@@ -28,6 +28,7 @@ RULE = re.compile(
 )
 OUT_OF_SCOPE = re.compile(r"\*Out of scope: (.+)\.\*")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
+CODE = re.compile(r"```.*?```", re.DOTALL)
 DOTTED = re.compile(r"`([a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+)`")
 CITATION = re.compile(r"\((`[a-z0-9.-]+`(?:, `[a-z0-9.-]+`)*)\)")
 
@@ -257,7 +258,8 @@ def test_a_wrong_citation_is_found(source: str, found: list[str]) -> None:
 def test_no_link_is_dead(document: Path) -> None:
     known = {"", *anchors_of(PAGE.read_text(encoding="utf-8"))}
     dead: list[str] = []
-    for link in LINK.findall(document.read_text(encoding="utf-8")):
+    text = CODE.sub("", document.read_text(encoding="utf-8"))
+    for link in LINK.findall(text):
         if "://" in link:
             continue
         target, _, fragment = link.partition("#")

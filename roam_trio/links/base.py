@@ -266,8 +266,8 @@ class LinkTx(ABC):
         """Close gracefully: the peer receives every committed payload, then the end.
 
         New payloads are refused at once. It may wait as long as the peer does not read:
-        use a time limit, and call `abort` when it expires. Has no effect if already
-        closed.
+        use a time limit, and call `abort` when it expires. Write the rest here if no
+        task pumps. Has no effect if already closed.
 
         Raises:
             LinkError: the transport failed before everything was written.

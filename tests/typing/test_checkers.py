@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .checkers import MISSING, Errors, mypy_errors, pyright_errors
+from .checkers import MISSING, ROOT, Errors, mypy_errors, pyright_errors
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,6 +38,16 @@ def test_checkers_refuse_the_wrong_lines_and_no_other(
     assert {line: errors.get(line, "accepted") for line in wrong | set(errors)} == {
         line: errors.get(line, "refused") for line in wrong
     }
+
+
+@pytest.mark.parametrize("errors_of", [mypy_errors, pyright_errors])
+def test_checkers_accept_links_conduits_and_handlers_written_by_hand(
+    errors_of: Callable[[Path], Errors], tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "lowlevel.md").read_text(encoding="utf-8")
+    code = tmp_path / "by_hand.py"
+    code.write_text("".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    assert errors_of(code) == {}
 
 
 @pytest.mark.rule("service-macro.is-source-of-truth")
