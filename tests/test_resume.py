@@ -86,8 +86,8 @@ def resuming_of(session: Session) -> Resuming:
 def cut_link(session: Session) -> None:
     """Lose the link of a session, as it does when the link fails."""
     resuming = resuming_of(session)
-    assert resuming.line is not None
-    resuming.lose(resuming.line, "the test says so")
+    assert resuming.link is not None
+    resuming.lose(resuming.link, "the test says so")
 
 
 def links_of(session: Session) -> int:
@@ -282,10 +282,10 @@ async def test_keepalive_replaces_a_silent_link_instead_of_ending_the_session(
 
 
 def silence(session: Session) -> None:
-    """What comes on the present link is not heard any more."""
-    line = resuming_of(session).line
-    assert line is not None
-    heard = line.rx
+    """Drop everything that arrives on the present link."""
+    link = resuming_of(session).link
+    assert link is not None
+    heard = link.rx
 
     class Deaf:
         async def recv(self) -> bytes | None:
@@ -298,7 +298,7 @@ def silence(session: Session) -> None:
 
         close: Callable[..., Any] = heard.close
 
-    line.rx = Deaf()  # type: ignore[assignment]
+    link.rx = Deaf()  # type: ignore[assignment]
 
 
 async def test_calls_fail_with_the_loss_of_the_session_in_their_chain(
@@ -310,8 +310,8 @@ async def test_calls_fail_with_the_loss_of_the_session_in_their_chain(
     async with connect(server.url, resume=backoff) as session:
         counter = client(Counter, session.caller)
         await counter.count()
-        for line in [resuming_of(each) for each in server.sessions]:
-            line._keys.clear()
+        for resuming in [resuming_of(each) for each in server.sessions]:
+            resuming._keys.clear()
         cut_link(session)
         with pytest.raises(ConnectionLost) as caught:
             await counter.wait()

@@ -28,7 +28,7 @@ def test_message_is_followed_through_the_rooms_of_both_ends(
     called = [move.function for move in found[value] if move.what == "call"]
     way = [
         "wire.envelope: MessageFamily.encode",
-        "links.permits: AdmittingTx.send_nowait",
+        "links.permits: PermitTx.send_nowait",
         "links.stream: StreamLinkRx.recv_batch",
         "wire.envelope: MessageFamily.decode",
         "codec.plan: RpcPlan.decode",

@@ -14,7 +14,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from ..errors import LinkClosed, LinkError
 from ..peers import Peer
 from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics, WriteSlot
-from .permits import AdmittedPermit, AdmittedSlot, AdmittingTx
+from .permits import PermitTx, QueuedPermit, QueuedSlot
 
 __all__ = [
     "MemoryLink",
@@ -62,7 +62,7 @@ class MemoryLink(Link):
         return Peer("memory", "this process")
 
 
-class MemoryLinkTx(AdmittingTx):
+class MemoryLinkTx(PermitTx):
     """The sending half; a commit puts the payload into the peer's queue at once."""
 
     def __init__(self, channel: trio.MemorySendChannel[bytes], buffer: int) -> None:
@@ -96,7 +96,7 @@ class MemoryLinkTx(AdmittingTx):
         """
         self._queued -= 1
         self._queued_bytes -= len(payload)
-        self._admit()
+        self._grant_permits()
 
     def peer_stopped(self) -> None:
         """Handle that the peer has stopped receiving; called by its half."""
@@ -133,16 +133,16 @@ class MemoryLinkTx(AdmittingTx):
         return f"<MemoryLinkTx {state}, {self._queued} of {self._buffer} queued>"
 
 
-class MemoryLinkTxPermit(AdmittedPermit):
+class MemoryLinkTxPermit(QueuedPermit):
     """Room for one payload in the peer's queue."""
 
     __slots__ = ()
 
-    def _new_slot(self, tx: AdmittingTx, length: int) -> WriteSlot:
+    def _new_slot(self, tx: PermitTx, length: int) -> WriteSlot:
         return MemoryWriteSlot(tx, length)
 
 
-class MemoryWriteSlot(AdmittedSlot):
+class MemoryWriteSlot(QueuedSlot):
     """A payload under construction; the peer gets the same bytes object."""
 
     __slots__ = ()

@@ -20,14 +20,15 @@ from ..kept_errors import strip_tracebacks
 from .base import Buffer, LinkTx, LinkTxPermit, WriteSlot
 from .fillable_bytes import FillableBytes
 
-__all__ = ["AdmittedPermit", "AdmittedSlot", "AdmittingTx"]
+__all__ = ["PermitTx", "QueuedPermit", "QueuedSlot"]
 
 
-class AdmittingTx(LinkTx):
+class PermitTx(LinkTx):
     """A sending half that grants permits in the order of the requests for them.
 
-    A subclass determines whether there is room, and calls `_admit` whenever there is
-    room again while `is_full` is True. Hence no task waits while there is room.
+    A subclass determines whether there is room, and calls `_grant_permits` whenever
+    there is room again while `is_full` is True. Hence no task waits while there is
+    room.
     """
 
     is_full = False
@@ -101,7 +102,7 @@ class AdmittingTx(LinkTx):
         if not self._has_room():
             self.is_full = self._ending is None
 
-    def _admit(self) -> None:
+    def _grant_permits(self) -> None:
         """Update `is_full`, and wake as many waiting tasks as there is room for."""
         while has_room := self._has_room():
             if not self._waiting:
@@ -120,12 +121,12 @@ class AdmittingTx(LinkTx):
                 raise self._ending.as_error()
             self._publish(pieces)
         finally:
-            self._admit()
+            self._grant_permits()
 
     def give_back_permit(self) -> None:
         """Release an unused permit."""
         self._permits -= 1
-        self._admit()
+        self._grant_permits()
 
     def check_slot(self, length: int) -> None:
         """Check the length of a slot; release the permit if it is too large."""
@@ -169,13 +170,13 @@ class _Ending:
         return error
 
 
-class AdmittedPermit(LinkTxPermit):
-    """A permit of an `AdmittingTx`."""
+class QueuedPermit(LinkTxPermit):
+    """A permit of an `PermitTx`."""
 
     __slots__ = ("_tx",)
 
-    def __init__(self, tx: AdmittingTx) -> None:
-        self._tx: AdmittingTx | None = tx
+    def __init__(self, tx: PermitTx) -> None:
+        self._tx: PermitTx | None = tx
 
     def send(self, pieces: Sequence[Buffer]) -> None:
         self._take().use_permit(pieces)
@@ -189,10 +190,10 @@ class AdmittedPermit(LinkTxPermit):
         if self._tx is not None:
             self._take().give_back_permit()
 
-    def _new_slot(self, tx: AdmittingTx, length: int) -> WriteSlot:
-        return AdmittedSlot(tx, length)
+    def _new_slot(self, tx: PermitTx, length: int) -> WriteSlot:
+        return QueuedSlot(tx, length)
 
-    def _take(self) -> AdmittingTx:
+    def _take(self) -> PermitTx:
         tx = self._tx
         if tx is None:
             raise RuntimeError("this permit is used up; reserve() another one")
@@ -200,13 +201,13 @@ class AdmittedPermit(LinkTxPermit):
         return tx
 
 
-class AdmittedSlot(WriteSlot):
-    """A slot of an `AdmittingTx`; it holds the room of its permit."""
+class QueuedSlot(WriteSlot):
+    """A slot of an `PermitTx`; it holds the room of its permit."""
 
     __slots__ = ("_storage", "_tx")
 
-    def __init__(self, tx: AdmittingTx, length: int) -> None:
-        self._tx: AdmittingTx | None = tx
+    def __init__(self, tx: PermitTx, length: int) -> None:
+        self._tx: PermitTx | None = tx
         self._storage = FillableBytes(length)
 
     @property

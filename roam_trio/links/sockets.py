@@ -1,4 +1,4 @@
-"""Common parts of all links on sockets, which drive the socket directly."""
+"""Common parts of all links that use a socket directly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def take_socket(stream: trio.SocketStream) -> socket.socket:
-    """Take the socket of a connection out of its stream, which is of no use then."""
+    """Take the socket out of the stream of a connection, which is unusable then."""
     taken = stream.socket
     # All is said, so that the system is not asked: it refuses to tell of a socket whose
     # peer is unknown address, on macOS for one.
@@ -30,15 +30,14 @@ def take_socket(stream: trio.SocketStream) -> socket.socket:
 
 
 def send_at_once(sock: socket.socket) -> None:
-    """Have small payloads leave at once (TCP_NODELAY)."""
-    with suppress(OSError):  # the peer is gone, as whoever receives will see
+    """Send small payloads at once (TCP_NODELAY)."""
+    with suppress(OSError):  # the peer is gone, which the receiver will notice
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
 
 
 def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
-    """Describe the peer of a connected socket, of whatever family.
-
-    The system no longer knows the address of a peer that is gone.
+    """Describe the peer of a connected socket of any family. The system no longer knows
+    the address of a peer that is gone.
     """
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         return Peer("tcp", internet_peer_of(sock))
@@ -48,7 +47,7 @@ def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
         address = None
     credentials = _credentials(sock)
     where = os.fsdecode(address) if isinstance(address, bytes) else str(address or "")
-    # A client's socket has no name, as a rule, but it has a process.
+    # The socket of a client usually has no name, so name its process.
     if not where and credentials:
         where = f"process {credentials.pid} of user {credentials.uid}"
     return Peer("unix", where or "an unnamed socket", credentials=credentials)

@@ -1,7 +1,7 @@
-"""A link on this process's own standard input and output.
+"""A link on the standard input and output of this process.
 
-For a program that another one has started to speak with it. What is printed meanwhile,
-and afterwards, goes to standard error, and so cannot come between the payloads.
+For a program that its peer has started. While the link exists and afterwards, printed
+text goes to standard error, so that it cannot corrupt the payloads.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ _taken = False
 
 
 def stdio_link(*, limits: StreamLimits | None = None) -> StreamLink:
-    """Make a link of standard input and output; once in the life of a process.
+    """Make a link of standard input and output; once per process.
 
-    They are the link's from then on, so that closing it is an end to the peer: standard
+    The link then owns them, so that closing it ends the stream for the peer. Standard
     input is empty afterwards, and standard output is the same as standard error.
 
     Args:
-        limits: what the link may hold.
+        limits: bounds of the link.
 
     Raises:
-        OSError: one of them is closed, or a terminal, where no peer speaks; or the
-            system is Windows.
-        RuntimeError: there was a link on them already.
+        OSError: one of them is closed or a terminal, or the system is Windows.
+        RuntimeError: a link on them was already made.
     """
     global _taken
     if _taken:
@@ -53,16 +52,16 @@ def stdio_link(*, limits: StreamLimits | None = None) -> StreamLink:
 def take_over(
     reads: int, writes: int, errors: int, *, limits: StreamLimits | None = None
 ) -> StreamLink:
-    """Make a link of two file descriptors, and something harmless of the two.
+    """Make a link of two file descriptors, and redirect the two.
 
     Args:
-        reads: where to receive; reads nothing from then on.
-        writes: where to send; writes to `errors` from then on.
-        errors: where to write what is not meant for the peer.
-        limits: what the link may hold.
+        reads: the descriptor to receive from; at its end afterwards.
+        writes: the descriptor to send on; writes to `errors` afterwards.
+        errors: the descriptor for output that is not for the peer.
+        limits: bounds of the link.
 
     Raises:
-        OSError: one of them is closed, or a terminal; or the system is Windows.
+        OSError: one of them is closed or a terminal, or the system is Windows.
     """
     if sys.platform == "win32":
         raise OSError(
@@ -78,7 +77,7 @@ def take_over(
                 "program for another one to start",
             )
     if sys.stdout is not None:
-        sys.stdout.flush()  # what was printed before belongs in front
+        sys.stdout.flush()  # text printed earlier must be written first
     elsewhere = _copy_or_nowhere(errors)
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
@@ -103,8 +102,8 @@ def _link_on(reads: int, writes: int, limits: StreamLimits | None) -> StreamLink
     if _is_one_socket(reads, writes):
         sock = socket.socket(fileno=os.dup(reads))
         return StreamLink.over(SocketTransport(sock), limits=limits, peer=peer)
-    # These switch to non-blocking, also for whoever else has the same pipes, and
-    # switch back when they close.
+    # These make the pipes non-blocking, also for other processes that share them, and
+    # undo it when they close.
     output = trio.lowlevel.FdStream(os.dup(writes))
     source = trio.lowlevel.FdStream(os.dup(reads))
     return StreamLink(output, source, limits=limits, peer=peer)

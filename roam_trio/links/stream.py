@@ -1,13 +1,13 @@
 """Links on byte streams: TCP, Unix sockets, pipes, TLS, and any other trio stream.
 
-`framing` decides what the bytes mean, `byte_streams` moves them; here is what waits,
-and who is told when the stream breaks.
+`framing` interprets the bytes, and `byte_streams` moves them. This module waits, and
+reports failures of the stream.
 
-On the way out, a commit copies the payload into the write buffer and wakes the pump,
-which writes everything committed since its last write at once. Whoever commits several
-payloads, or one that comes alone, can have them written without the pump: `cork` and
-`uncork`. On the way in, all payloads that one read of the stream completed are cut out
-together, and handed out one after the other without going back to the stream.
+To send, a commit copies the payload into the write buffer and wakes the pump, which
+writes everything committed since the last write at once. With `cork` and `uncork`, a
+task that commits several payloads, or a single one, can write them without the pump. To
+receive, all payloads that one read of the stream completed are extracted together, and
+returned one after another without another read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .framing import (
     FrameEncoder,
     PayloadDecoder,
 )
-from .permits import AdmittedPermit, AdmittingTx
+from .permits import PermitTx, QueuedPermit
 from .write_policy import Mode, Write
 
 if TYPE_CHECKING:
@@ -51,15 +51,15 @@ class StreamLimits:
     """Bounds on what a stream link may hold.
 
     Attributes:
-        max_payload: the longest payload in bytes, both ways. A longer one is refused
-            by the sender, and its announcement by the receiver before any memory is
-            set aside for it. 16 MiB by default: as much as one peer can make a link
-            hold on receipt, and what WebSocket peers take at most; what is larger than
-            that is better sent as the items of a channel.
-        max_unsent_bytes: while this many bytes are committed and not yet written,
-            `reserve` waits. A permit counts as many as the payload committed last had.
-        max_unsent_payloads: while this many payloads are committed and not yet
-            written, or have a permit, `reserve` waits.
+        max_payload: length of the longest payload in either direction, in bytes. The
+            sender refuses a longer one, and the receiver refuses its announcement
+            before it allocates memory. The default is 16 MiB: a peer can make a link
+            hold that much, and WebSocket peers accept no more. Send larger data as
+            items of a channel.
+        max_unsent_bytes: number of committed and unwritten bytes from which `reserve`
+            waits. A permit counts as the length of the last committed payload.
+        max_unsent_payloads: number of committed and unwritten payloads, and of permits,
+            from which `reserve` waits.
     """
 
     max_payload: int = 16 * 1024 * 1024
@@ -82,16 +82,15 @@ class StreamLink(Link):
     """A link on a byte stream: each payload after its length (`transport.stream`).
 
     Args:
-        stream: a stream that goes both ways, or the one to send on. The link takes it
-            over.
-        receive_stream: the one to receive from, if `stream` goes one way only.
-        limits: what the link may hold.
-        peer: who is at the other end, if the stream cannot tell.
+        stream: a bidirectional stream, or the one to send on. The link owns it.
+        receive_stream: the stream to receive from, if `stream` is unidirectional.
+        limits: bounds of the link.
+        peer: the peer, if the stream cannot describe it.
 
-    A stream that cannot be closed by halves, such as TLS, is closed as a whole when
-    the sending half of the link is; the receiving half raises LinkClosed then. So does
-    `abort` of the sending half with any stream that goes both ways, sockets excepted
-    (see `roam_trio.links.tcp`).
+    A stream without half-close, such as TLS, is closed as a whole when the sending half
+    of the link is closed; the receiving half then raises LinkClosed. `abort` of the
+    sending half does the same with any bidirectional stream except sockets (see
+    `roam_trio.links.tcp`).
     """
 
     def __init__(
@@ -140,15 +139,15 @@ class StreamLink(Link):
 
 class _State(enum.Enum):
     OPEN = "open"
-    CLOSING = "closing"  # no new payloads; the old ones are still being written
+    CLOSING = "closing"  # no new payloads; committed ones are still being written
     CLOSED = "closed"
     FAILED = "failed"
 
 
-_WAKE, _NOW = Write.WAKE, Write.NOW  # not looked up every time
+_WAKE, _NOW = Write.WAKE, Write.NOW  # local aliases save a lookup each time
 
 
-class StreamLinkTx(AdmittingTx):
+class StreamLinkTx(PermitTx):
     """The sending half of a stream link.
 
     `reserve` is always a cancellation point, and a schedule point only if it waits.
@@ -163,7 +162,7 @@ class StreamLinkTx(AdmittingTx):
         self._limits = limits
         self._state = _State.OPEN
         self._frames = frames
-        # All of these count from the start. Sizes are lengths with what the link adds.
+        # All of these are totals. Sizes include the framing of the link.
         self._sent_size = 0
         self._written_payloads = 0
         self._written_size = 0
@@ -173,7 +172,7 @@ class StreamLinkTx(AdmittingTx):
         self._mode = Mode.PUMP
         self._carrying: trio.CancelScope | None = None
         self._carried: trio.Event | None = None
-        self._wake: Callable[[], None] | None = None  # the pump, if it rests
+        self._wake: Callable[[], None] | None = None  # the pump, if it is idle
 
     # ------------------------------------------------ committing
 
@@ -184,8 +183,8 @@ class StreamLinkTx(AdmittingTx):
             size += self._permits * self._last_length
         return payloads < self._room_up_to_payloads and size < self._room_up_to_size
 
-    def _new_permit(self) -> AdmittedPermit:
-        return AdmittedPermit(self)
+    def _new_permit(self) -> QueuedPermit:
+        return QueuedPermit(self)
 
     def _check_length(self, length: int) -> None:
         if length > self._max_payload:
@@ -200,7 +199,7 @@ class StreamLinkTx(AdmittingTx):
         self._sent_payloads += 1
         self._sent_size += HEADER_LENGTH + length
         self._mode, write = self._mode.on_commit
-        # A pump that is at work finds what is committed by itself.
+        # A pump that is writing will find this payload itself.
         if self._wake is not None:
             self._do(write)
 
@@ -225,12 +224,12 @@ class StreamLinkTx(AdmittingTx):
 
     @trio.lowlevel.enable_ki_protection
     def _write_now(self) -> None:
-        """Write what is committed, as the pump would, which gets what is left."""
+        """Write committed payloads without waiting; leave the rest to the pump."""
         buffers = self._frames.take()
         try:
             left = self._transport.send_nowait(buffers)
         except OSError:
-            left = buffers  # it is the pump that reports it, having tried again
+            left = buffers  # the pump tries again and reports it
         if left:
             self._frames.give_back(left)
             self._wake_pump()
@@ -238,25 +237,26 @@ class StreamLinkTx(AdmittingTx):
             self._written(self._sent_payloads, self._sent_size)
 
     def _written(self, payloads: int, size: int) -> None:
-        """So much in all has been written."""
+        """Update the state after a write."""
         self._written_payloads = payloads
         self._written_size = size
         self._room_up_to_payloads = payloads + self._limits.max_unsent_payloads
         self._room_up_to_size = size + self._limits.max_unsent_bytes
         if self.is_full:
-            self._admit()
+            self._grant_permits()
 
     # ------------------------------------------------ carrying
 
     async def pump(self) -> None:
-        """Write what is committed until this half is closed; see `LinkTx.pump`.
+        """Write committed payloads until this half is closed; see `LinkTx.pump`.
 
-        Cancelled while it writes, it leaves the link dead, as the peer may have got a
-        part of a payload; cancelled while it has nothing to write, it can be run again.
+        If cancelled during a write, it leaves the link dead, because the peer may have
+        received a part of a payload. If cancelled while there is nothing to write, it
+        can be run again.
 
         Raises:
             LinkError: the stream broke, or had failed before.
-            trio.BusyResourceError: another task runs it already.
+            trio.BusyResourceError: another task runs it.
         """
         if self._state is _State.OPEN:
             if self._carrying is not None:
@@ -293,7 +293,7 @@ class StreamLinkTx(AdmittingTx):
                 await self._transport.end_sending()
                 self._state = _State.CLOSED
 
-    # Control-C in between would leave a task to be woken that does not wait.
+    # Control-C in between would leave a record of a waiting task that does not wait.
     @trio.lowlevel.enable_ki_protection
     async def _wait_for_work(self) -> None:
         self._wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
@@ -304,7 +304,8 @@ class StreamLinkTx(AdmittingTx):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _wake_pump(self) -> None:
-        # It runs after all tasks that are ready now, so it finds all they commit.
+        # The pump then runs after all tasks that are ready now, and finds all their
+        # payloads.
         if self._wake is not None:
             wake, self._wake = self._wake, None
             wake()
@@ -314,10 +315,10 @@ class StreamLinkTx(AdmittingTx):
         try:
             await self._transport.send_all(self._frames.take())
         except _STREAM_ERRORS as exc:
-            if self._state is not _State.CLOSED:  # else it is the work of abort
+            if self._state is not _State.CLOSED:  # otherwise abort has caused it
                 raise self._failed(_broken("sending", exc), exc) from exc
         except BaseException as exc:
-            # Nothing may follow what could be a part of a payload.
+            # Nothing may follow a payload that may be incomplete.
             by = f"{type(exc).__name__}: {text_of(exc)}"
             self._failed(LinkError(f"writing was cut short by {by}"), exc)
             raise
@@ -335,11 +336,11 @@ class StreamLinkTx(AdmittingTx):
     async def close(self) -> None:
         """Close gracefully; see `LinkTx.close`.
 
-        Carries what is left itself if no task runs `pump`. A checkpoint.
+        Writes what is left itself if no task runs `pump`. A checkpoint.
 
         Raises:
-            LinkError: the stream broke meanwhile. The failure of a link that had
-                failed before is not raised again: there is only its stream to release.
+            LinkError: the stream broke. An earlier failure of the link is not raised
+                again, as only the stream is left to release.
         """
         if self._state is _State.OPEN:
             self._state = _State.CLOSING
@@ -366,7 +367,7 @@ class StreamLinkTx(AdmittingTx):
         self._end(LinkClosed, _CLOSED_HERE)
         self._frames.take()
         if self._carrying is None:
-            self._wake = None  # the pump has not been needed, and whose it is may go
+            self._wake = None  # drop the reference to what starts it
         self._written(self._sent_payloads, self._sent_size)
         if self._carrying is not None:
             self._carrying.cancel()
@@ -396,15 +397,15 @@ class StreamLinkTx(AdmittingTx):
 class StreamLinkRx(LinkRx):
     """The receiving half of a stream link.
 
-    `recv` is always a cancellation point, and a schedule point whenever it goes back to
+    `recv` is always a cancellation point, and a schedule point whenever it reads from
     the stream, so a busy peer cannot keep other tasks from running. A second task that
-    wants to wait for the stream gets trio.BusyResourceError.
+    tries to wait gets trio.BusyResourceError.
     """
 
     def __init__(self, transport: ByteTransport, decoder: PayloadDecoder) -> None:
         self._transport = transport
         self._decoder = decoder
-        self._ready: list[bytes] = []  # the last one is next
+        self._ready: list[bytes] = []  # reversed: the last one is next
         self._reading = False
         self._at_end = False
         self._is_closed = False
@@ -446,7 +447,7 @@ class StreamLinkRx(LinkRx):
             raise self._failure.with_traceback(None)
 
     async def _read(self) -> list[bytes]:
-        """Read once: the payloads completed by it; none also at the end."""
+        """Read once, and return the completed payloads; none at the end."""
         if self._reading:
             raise trio.BusyResourceError("another task receives from this link")
         self._reading = True
@@ -478,14 +479,14 @@ class StreamLinkRx(LinkRx):
         if not self._at_end:
             self._at_end = True
             if failure is not None:
-                strip_tracebacks(failure)  # in whose frames is the link
+                strip_tracebacks(failure)  # its frames refer to the link
             self._failure = failure
 
     def statistics(self) -> RxStatistics:
         return RxStatistics(self._decoder.count, self._decoder.payload_bytes)
 
     async def close(self) -> None:
-        """Stop receiving; see `LinkRx.close`. What has not been taken is dropped."""
+        """Stop receiving, and drop unread payloads; see `LinkRx.close`."""
         if self._is_closed:
             return
         self._is_closed = self._at_end = True

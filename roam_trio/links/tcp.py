@@ -1,12 +1,12 @@
 """Links over TCP.
 
-They drive the socket directly, which costs a fraction of what a `StreamLink` on a
-`trio.SocketStream` does, and each half can be closed and aborted by itself. Small
-payloads go out at once (TCP_NODELAY); the link gathers what is committed together.
+They use the socket directly, which costs a fraction of a `StreamLink` on a
+`trio.SocketStream`, and each half can be closed and aborted separately. Small payloads
+are sent at once (TCP_NODELAY); the link gathers payloads that are committed together.
 
-TCP answers data for a socket that has been closed with a reset, which can destroy what
-was sent before. To be sure that the peer gets every payload, receive until the peer's
-end after closing the sending half, and only then close the receiving half.
+TCP answers data for a closed socket with a reset, which can destroy data that was sent
+before. To make sure that the peer receives every payload, close the sending half,
+receive until the end of the peer's stream, and only then close the receiving half.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def tcp_link(
 ) -> StreamLink:
     """Make a link of a connection, such as a listener has accepted.
 
-    Takes the socket out of `stream`, which must not be used any more.
+    Takes the socket out of `stream`, which must not be used afterwards.
 
     Args:
         stream: the connection.

@@ -1,9 +1,9 @@
 """Links over TLS.
 
-TLS 1.3, and TLS 1.2 as OpenSSL has it, can be closed by halves: each side tells the
-other that it sends no more, and may still receive. `trio.SSLStream` closes both ways at
-once, and so could lose what the peer has yet to send, or even what was sent before;
-here the standard library's TLS is driven directly, on the transport below.
+TLS 1.3, and TLS 1.2 in OpenSSL, support half-close: each side announces the end of its
+data, and may still receive. `trio.SSLStream` closes both directions at once, so it
+could lose data of either side. This module therefore uses the TLS of the standard
+library directly, on the transport below.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .sockets import take_socket
 from .stream import StreamLimits, StreamLink
 
 __all__ = [
-    "TlsTransport",
+    "TlsByteTransport",
     "accept_tls",
     "connect_tls",
     "tls_to_client",
@@ -41,15 +41,16 @@ _MORE_HAS_TO_COME: Final = (
     ssl.SSLZeroReturnError,
     ssl.SSLEOFError,
 )
-"""Errors of reading if there is nothing left to decrypt; reading again repeats them."""
+"""Errors of reading when there is nothing left to decrypt; reading again repeats them.
+"""
 
 _PROTOCOL_VERSION_ALERT: Final = b"\x15\x03\x03\x00\x02\x02\x46"
 
 _ENDS: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-"""Errors of the handshake where the peer has closed the connection."""
+"""Errors of the handshake that mean that the peer has closed the connection."""
 
 _WRITTEN_AT_ONCE: Final = 64 * 1024
-"""Number of bytes that are encrypted before they are passed on."""
+"""Number of bytes that are encrypted before they are written."""
 
 
 async def connect_tls(
@@ -59,13 +60,14 @@ async def connect_tls(
     ssl_context: ssl.SSLContext | None = None,
     limits: StreamLimits | None = None,
 ) -> StreamLink:
-    """Connect to a server over TLS, and see to it that it is the one meant.
+    """Connect to a server over TLS, and verify its certificate.
 
     Args:
-        host: name or address of the server; its certificate has to be for it.
+        host: name or address of the server, for which its certificate must be valid.
         port: its port.
-        ssl_context: whom to trust, and more; `ssl.create_default_context` if None.
-        limits: what the link may hold.
+        ssl_context: trusted certificates and other options; None means
+            `ssl.create_default_context`.
+        limits: bounds of the link.
 
     Raises:
         OSError: no address of the host accepts the connection, or, as `ssl.SSLError`,
@@ -100,23 +102,23 @@ async def accept_tls(
 
 async def tls_to_server(
     host: str, port: int, ssl_context: ssl.SSLContext | None
-) -> TlsTransport:
+) -> TlsByteTransport:
     """Return the transport of `connect_tls`."""
     context = ssl_context or ssl.create_default_context()
     stream = await trio.open_tcp_stream(host, port)
     below = SocketTransport(take_socket(stream))
-    return await _shake_hands(TlsTransport(below, context, server_hostname=host))
+    return await _shake_hands(TlsByteTransport(below, context, server_hostname=host))
 
 
 async def tls_to_client(
     stream: trio.SocketStream, ssl_context: ssl.SSLContext
-) -> TlsTransport:
+) -> TlsByteTransport:
     """Return the transport of `accept_tls`."""
     below = SocketTransport(take_socket(stream))
-    return await _shake_hands(TlsTransport(below, ssl_context, server_side=True))
+    return await _shake_hands(TlsByteTransport(below, ssl_context, server_side=True))
 
 
-async def _shake_hands(transport: TlsTransport) -> TlsTransport:
+async def _shake_hands(transport: TlsByteTransport) -> TlsByteTransport:
     try:
         await transport.shake_hands()
     except BaseException:
@@ -126,14 +128,14 @@ async def _shake_hands(transport: TlsTransport) -> TlsTransport:
     return transport
 
 
-class TlsTransport(ByteTransport):
+class TlsByteTransport(ByteTransport):
     """TLS on any other transport.
 
     Args:
-        below: where the encrypted bytes go; this transport takes it over.
-        context: certificates, whom to trust, and more.
+        below: the transport of the encrypted bytes, which this transport owns.
+        context: certificates, trusted certificates and other options.
         server_side: whether this is the server's side.
-        server_hostname: the server's name, at the client's side.
+        server_hostname: the name of the server, on the client's side.
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class TlsTransport(ByteTransport):
             server_side=server_side,
             server_hostname=server_hostname,
         )
-        # It is typed as if it always returned what it has read.
+        # The stubs declare that it always returns the bytes read.
         self._read_into = cast("Callable[[int, memoryview], int]", self._tls.read)
         self._damage: ssl.SSLError | None = None
         self._kept = bytearray()  # decrypted, when sending ended
@@ -169,7 +171,7 @@ class TlsTransport(ByteTransport):
         return peer
 
     async def shake_hands(self) -> None:
-        """Do TLS's handshake, before anything else.
+        """Do the handshake of TLS, before anything else.
 
         Raises:
             ssl.SSLError: the peer was not accepted, or did not accept this side, or
@@ -195,8 +197,8 @@ class TlsTransport(ByteTransport):
     async def _tell_peer(self) -> None:
         """Tell the peer why the handshake failed.
 
-        OpenSSL has nothing to say to a peer whose first bytes are not of TLS. Such a
-        one is told as well, as it may know an alert when it sees one.
+        OpenSSL makes no alert for a peer whose first bytes are not of TLS. Send one
+        nevertheless, because the peer may recognise it.
         """
         if (
             self._first
@@ -208,7 +210,7 @@ class TlsTransport(ByteTransport):
         await self._flush()
 
     def _explain(self, error: ssl.SSLError) -> None:
-        """Say of a peer that speaks no TLS what it does, as OpenSSL does not."""
+        """Add the protocol of a peer that does not speak TLS to an error."""
         assert self._first is not None
         if (told := named(self._first, Expected.TLS)) is not None:
             raise ForeignProtocol(told) from error
@@ -251,7 +253,7 @@ class TlsTransport(ByteTransport):
             self._raise_damage()
             decrypted += self._tls.read(most)
         try:
-            # One read returns one record, so go on while there are more.
+            # One read returns one record, so continue while there are more.
             while decrypted and len(decrypted) < most:
                 more = self._tls.read(most - len(decrypted))
                 if not more:
@@ -260,7 +262,7 @@ class TlsTransport(ByteTransport):
         except _MORE_HAS_TO_COME:
             pass
         except ssl.SSLError as error:
-            self._damage = error  # what came before is delivered first
+            self._damage = error  # data received before is delivered first
         return bytes(decrypted)
 
     def _raise_damage(self) -> None:
@@ -304,21 +306,24 @@ class TlsTransport(ByteTransport):
                 ) from None
 
     async def _flush(self) -> None:
-        # Only who sends does this, so what receiving sets off, such as an answer to new
-        # keys, goes out with the next payload.
+        # Only sending does this, so replies that receiving causes, such as an answer to
+        # new keys, are sent with the next payload.
         if self._outgoing.pending:
             await self._below.send_all([self._outgoing.read()])
 
     async def end_sending(self) -> None:
         self._keep_what_has_come()
-        with suppress(ssl.SSLError):  # it wants the peer's end, which may come later
+        with suppress(
+            ssl.SSLError
+        ):  # it waits for the peer's end, which may come later
             self._tls.unwrap()
         with suppress(OSError, trio.BrokenResourceError):  # no peer is left
             await self._flush()
         await self._below.end_sending()
 
     def _keep_what_has_come(self) -> None:
-        # Ending fails if there is still something to decrypt. There is not much.
+        # Ending fails while there is data to decrypt, so decrypt it first; there is not
+        # much.
         with suppress(ssl.SSLError):
             while chunk := self._tls.read(_RECEIVED_AT_ONCE):
                 self._kept += chunk

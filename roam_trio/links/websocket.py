@@ -1,4 +1,4 @@
-"""Links over WebSocket, on whatever transport is below (`transport.websocket`).
+"""Links over WebSocket, on any transport below (`transport.websocket`).
 
 Each payload is one binary message. Sending ends with a Close frame; the other side may
 still send then, until it closes as well. The connection below is released when both
@@ -31,16 +31,16 @@ _STREAM_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceE
 
 _DROPPING_SECONDS: Final = 2.0
 _DROPPED_BYTES: Final = 64 * 1024 * 1024
-"""Seconds for which, and bytes up to which, a refused peer that still sends is read."""
+"""Bounds, in seconds and in bytes, on reading from a refused peer that still sends."""
 
 
 class WebSocketLink(Link):
     """A link on a WebSocket; `connect` makes one at the client, `accept` at the server.
 
     Args:
-        transport: the connection, after the handshake; the link takes it over.
+        transport: the connection, after the handshake; the link owns it.
         is_client: whether this is the client's side.
-        received: what has come after the handshake already.
+        received: bytes received after the handshake.
         limits: what the link may hold.
     """
 
@@ -73,17 +73,15 @@ class WebSocketLink(Link):
     async def connect(
         cls, transport: ByteTransport, url: str, *, limits: StreamLimits | None = None
     ) -> WebSocketLink:
-        """Ask a server for a WebSocket.
-
-        If it fails or is cancelled, the connection is closed.
+        """Do the handshake of a client. If it fails, close the connection.
 
         Args:
-            transport: a connection to the server; the link takes it over.
-            url: ``ws://host:port/path``, as it is told to the server.
-            limits: what the link may hold.
+            transport: a connection to the server; the link owns it.
+            url: ``ws://host:port/path``, as sent to the server.
+            limits: bounds of the link.
 
         Raises:
-            LinkError: the server refuses, or is none of WebSockets.
+            LinkError: the server refuses, or is not a WebSocket server.
             OSError: the connection broke.
         """
         received = await _in_full(transport, client_handshake(transport, url))
@@ -98,19 +96,17 @@ class WebSocketLink(Link):
         origins: Sequence[str] = (),
         limits: StreamLimits | None = None,
     ) -> WebSocketLink:
-        """Grant a client its WebSocket.
-
-        If it fails or is cancelled, the connection is closed.
+        """Do the handshake of a server. If it fails, close the connection.
 
         Args:
-            transport: a connection of a client's; the link takes it over.
-            path: what the client has to ask for; None if that does not matter.
-            origins: the web pages that may connect: ``"https://example.org"``. Others
-                are refused; who is no browser names none.
-            limits: what the link may hold.
+            transport: a connection of a client; the link owns it.
+            path: the path that the client must request; None for any.
+            origins: the web origins that may connect: ``"https://example.org"``. Others
+                are refused. Programs other than browsers send no origin.
+            limits: bounds of the link.
 
         Raises:
-            LinkError: the client was refused, or asks for something else.
+            LinkError: the client was refused, or requests something else.
             OSError: the connection broke.
         """
         received = await _in_full(transport, accept_handshake(transport, path, origins))
@@ -135,7 +131,7 @@ class WebSocketLinkTx(StreamLinkTx):
         self._answers = encoder
 
     def answer(self, ping: bytes) -> None:
-        """Answer a ping of the peer's; of several, only the last may be answered."""
+        """Answer a ping of the peer. Of several, only the last may be answered."""
         if self._ending is None:
             self._count_answer(-1)
             self._answers.answer(ping)
@@ -145,10 +141,10 @@ class WebSocketLinkTx(StreamLinkTx):
 
     def _written(self, payloads: int, size: int) -> None:
         super()._written(payloads, size)
-        self._count_answer(1)  # one that came while others were written
+        self._count_answer(1)  # one that arrived while others were written
 
     def _count_answer(self, sign: int) -> None:
-        """An answer counts as if it were a payload written before, and were not now."""
+        """Count the answer: its bytes join those that are committed and unwritten."""
         length = self._answers.answer_length
         if length:
             self._written_payloads -= sign
@@ -174,10 +170,10 @@ class WebSocketLinkRx(StreamLinkRx):
 
 
 class _ClosingTransport(ByteTransport):
-    """The transport below, closed as WebSockets are: by a Close frame each way.
+    """The transport below, closed like a WebSocket, by a Close frame in each direction.
 
-    Sending ends with that frame alone: there are intermediaries that take the end of
-    one direction of a connection for the end of both.
+    Sending ends with that frame, and the connection stays open: some intermediaries
+    treat the end of one direction of a connection as the end of both.
     """
 
     def __init__(
@@ -220,13 +216,13 @@ class _ClosingTransport(ByteTransport):
             await self._below.end_sending()
 
     async def _drop_what_comes(self) -> None:
-        """Read, for a while, what a peer sends that does not know yet it is refused.
+        """Read and discard data of a peer that does not know yet that it is refused.
 
-        A socket that is closed with data unread is reset, and the reset may take back
-        the Close frame, which has the reason.
+        Closing a socket with unread data resets the connection, and the reset may
+        destroy the Close frame with the reason.
         """
         if not self._receiving_ended:
-            # The peer need not wait for us to close once it has that frame.
+            # The peer may close as soon as it has that frame.
             await self._below.end_sending()
         dropped = 0
         with suppress(*_STREAM_ERRORS), trio.move_on_after(_DROPPING_SECONDS):

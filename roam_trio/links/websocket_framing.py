@@ -1,7 +1,7 @@
 """Payloads as WebSocket messages: each is one binary frame (`transport.websocket`).
 
-No I/O happens here. The frames themselves are the business of the websockets package;
-here is what becomes of them.
+This module does no I/O. The websockets package encodes and decodes frames, and this
+module handles them.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _TOO_BIG: Final = 1009
 """Close codes of the WebSocket protocol."""
 
 _LARGEST_CONTROL: Final = 125
-"""Length of the longest ping. It does not count as a payload."""
+"""Length of the longest ping, which does not count as a payload."""
 
 
 class WebSocketEncoder(FrameEncoder):
-    """Payloads in, buffers to write out; see `FrameEncoder`.
+    """Converts payloads to buffers to write; see `FrameEncoder`.
 
     A payload is copied once, into its frame (`zerocopy.send.websocket`).
 
     Args:
-        mask: whether to mask what is sent: clients do, servers do not.
+        mask: whether to mask frames: clients do, servers do not.
     """
 
     __slots__ = ("_mask", "_pong")
@@ -51,12 +51,12 @@ class WebSocketEncoder(FrameEncoder):
         self._add_piece(self._frame(Opcode.BINARY, b"".join(pieces)))
 
     def answer(self, ping: bytes) -> None:
-        """Answer a ping; of several that wait to be answered, the last."""
+        """Answer a ping. Of several unanswered ones, only the last is answered."""
         self._pong = self._frame(Opcode.PONG, ping)
 
     @property
     def answer_length(self) -> int:
-        """Length of the answer that waits to be written, if any."""
+        """Length of the unwritten answer, if any."""
         return len(self._pong)
 
     def close_frame(self, code: int) -> bytes:
@@ -66,7 +66,7 @@ class WebSocketEncoder(FrameEncoder):
     def take(self) -> list[Buffer]:
         taken = super().take()
         if self._pong:
-            # Not in front: there may be the rest of a frame, given back.
+            # Do not put it in front, where the rest of a frame may have been put back.
             taken.append(self._pong)
             self._pong = b""
         return taken
@@ -76,12 +76,12 @@ class WebSocketEncoder(FrameEncoder):
 
 
 class WebSocketDecoder:
-    """Bytes in, payloads out; see `FrameDecoder`.
+    """Converts received bytes to payloads; see `FrameDecoder`.
 
     Args:
-        max_payload: the longest payload to accept, in bytes.
-        masked: whether frames have to be masked: those of clients.
-        on_ping: is told of pings.
+        max_payload: length of the longest payload to accept, in bytes.
+        masked: whether frames must be masked, as those of clients.
+        on_ping: called with each ping.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class WebSocketDecoder:
     ) -> None:
         self.payloads: list[bytes] = []
         self.count = 0
-        """Number of payloads that have come so far."""
+        """Number of payloads received so far."""
         self.payload_bytes = 0
-        """Their length in all."""
+        """Their total length."""
         self.at_end = False
-        """True if the peer has said that it sends no more."""
+        """True if the peer has announced the end of its data."""
         self.close_code = NORMAL
-        """Close code that this side has to send when it closes."""
+        """The close code that this side must send when it closes."""
         self._max_payload = max_payload
         self._masked = masked
         self._on_ping = on_ping
@@ -107,7 +107,9 @@ class WebSocketDecoder:
 
     @property
     def large_buffer(self) -> None:
-        """A large payload has no place of its own: it may come in fragments."""
+        """None: a large payload has no buffer of its own, because it may arrive in
+        fragments.
+        """
         return None
 
     def filled(self, count: int) -> None:
@@ -115,36 +117,34 @@ class WebSocketDecoder:
         raise AssertionError("there is no large_buffer to fill")
 
     def feed(self, chunk: bytes) -> None:
-        """Take note of what was received.
+        """Accept received bytes.
 
         Raises:
-            PayloadTooLarge: a frame was announced that makes a payload too long.
-            LinkError: what came is no binary message, or no WebSocket frame, or the
-                peer has closed for another reason than that it is done.
+            PayloadTooLarge: the announced frame makes a payload too long.
+            LinkError: the data is not a binary message or not a WebSocket frame, or the
+                peer has closed with an error.
         """
         if not self.at_end:
             self._unread += chunk
-            # Nothing counts after a failure, when the parser is at its end.
+            # Ignore bytes after a failure, when the parser has ended.
             next(self._parser, None)
 
     def stop(self) -> None:
-        """Take note of nothing any more, and let go of whom it would tell."""
+        """Ignore all further bytes, and drop the reference to the ping handler."""
         self._on_ping = _ignore
         self._parser.close()
 
     def ended(self) -> None:
-        """Take note of the end of the stream.
-
-        That it comes without a closing handshake is not taken for an error.
+        """Accept the end of the stream, which may come without a closing handshake.
 
         Raises:
-            TruncatedPayload: it is in the middle of a message.
+            TruncatedPayload: the stream ended inside a message.
         """
         if self._unread or self._inside_frame or self._fragments is not None:
             raise TruncatedPayload("the stream ended inside a WebSocket message")
 
     def named(self) -> None:
-        """Return None: what came is WebSocket, as the handshake has shown."""
+        """Return None: the handshake has shown that the peer speaks WebSocket."""
         return None
 
     def _parse(self) -> Generator[None, None, None]:
@@ -166,7 +166,7 @@ class WebSocketDecoder:
             if len(frame.data) > most and frame.opcode in _DATA:
                 raise self._too_large(held + len(frame.data))
             self._take(frame)
-        self._unread.clear()  # nothing counts after the end
+        self._unread.clear()  # ignore frames after the end
         yield
 
     def _read_exact(self, count: int) -> Generator[None, None, bytes]:

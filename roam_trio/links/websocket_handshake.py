@@ -1,4 +1,4 @@
-"""The opening handshake of a WebSocket: one request, and one answer."""
+"""The opening handshake of a WebSocket: one request and one response."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _BAD_REQUEST: Final = (
 
 _QUOTED: Final = 60
 _LONGEST_REASON: Final = 300
-"""Number of characters that a peer has a part in and that go into an error."""
+"""Maximum number of characters, partly from a peer, that an error contains."""
 
 _LONGEST_HEAD: Final = 16 * 1024
-"""Greatest number of bytes of a request or an answer."""
+"""Maximum number of bytes of a request or a response."""
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 async def client_handshake(transport: ByteTransport, url: str) -> bytes:
-    """Ask for a WebSocket; returns what has come after the answer.
+    """Do the handshake of a client; return the bytes after the response.
 
     Raises:
-        LinkError: the server refuses, or is none of WebSockets.
+        LinkError: the server refuses, or is not a WebSocket server.
         OSError, trio.BrokenResourceError: the connection broke.
     """
     protocol = ClientProtocol(parse_uri(url), logger=SILENT)
@@ -71,10 +71,10 @@ async def client_handshake(transport: ByteTransport, url: str) -> bytes:
 async def accept_handshake(
     transport: ByteTransport, path: str | None, origins: Sequence[str]
 ) -> bytes:
-    """Answer a client that asks for a WebSocket; returns what has come after that.
+    """Do the handshake of a server; return the bytes after the request.
 
     Raises:
-        LinkError: the client was refused, or asks for something else.
+        LinkError: the client was refused, or requests something else.
         OSError, trio.BrokenResourceError: the connection broke.
     """
     protocol = ServerProtocol(
@@ -83,7 +83,7 @@ async def accept_handshake(
     try:
         head, rest = await _receive_head(transport, _CLIENT)
     except ForeignProtocol:
-        # HTTP's own way to say so; it also tells a peer that knows HTTP what is here.
+        # The HTTP status for this case, which also informs a peer that speaks HTTP.
         with suppress(OSError, trio.BrokenResourceError):
             await transport.send_all([_BAD_REQUEST])
             await transport.end_sending()
@@ -131,13 +131,13 @@ def _why_refused(failure: Exception) -> str:
 
 
 def _cut(text: str) -> str:
-    """Return a text that a peer has a part in, on one line that is not too long."""
+    """Return a text that is partly from a peer, on one line and cut."""
     shown = ascii(text)[1:-1]
     return shown if len(shown) <= _LONGEST_REASON else f"{shown[:_LONGEST_REASON]} …"
 
 
 async def _receive_head(transport: ByteTransport, of: str) -> tuple[bytes, bytes]:
-    """Everything up to the empty line, and what has come after it."""
+    """Return everything up to the empty line, and the bytes after it."""
     received = bytearray()
     while (end := received.find(_END_OF_HEAD)) < 0:
         if len(received) >= _LONGEST_HEAD:
@@ -155,10 +155,10 @@ async def _receive_head(transport: ByteTransport, of: str) -> tuple[bytes, bytes
 
 
 def _check_speaks_http(received: bytearray, of: str) -> None:
-    """Refuse a peer by its first bytes, as some wait for an answer to what is no HTTP.
+    """Refuse a peer of another protocol at once, because it may wait for an answer.
 
     Raises:
-        ForeignProtocol: it speaks something else.
+        ForeignProtocol: the peer speaks another protocol.
     """
     first = bytes(received[:NAMED_UP_TO])
     if (told := named(first, Expected.WEBSOCKET)) is not None:

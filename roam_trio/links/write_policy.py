@@ -1,11 +1,11 @@
-"""The table of who writes what is committed to a link on a stream, and when.
+"""The write policy of stream links: a table of the tasks that write, and when.
 
-A payload that is committed alone waits for the pump, which runs after all tasks that
-are ready now and so writes together whatever they commit. Two cases need no pump. The
-reader of a session *corks* the link while it dispatches what one read has brought, and
-*uncorks* it afterwards: all the answers go out in one write. And if nothing was
-committed meanwhile, the next payload will most likely come alone, as the response to
-a lone request does: it is written by its own commit.
+A committed payload waits for the pump, which runs after all tasks that are ready now,
+and therefore writes all their payloads together. Two cases need no pump. The reader of
+a session *corks* the link while it dispatches everything that one read returned, and
+*uncorks* it afterwards: all the answers are one write. If nothing was committed in that
+time, the next payload will most likely be a single one, as the response to a single
+request is, and its commit writes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["TABLE", "Event", "Mode", "Write"]
 
 
 class Write(enum.Enum):
-    """Actions that a link takes at once, as far as its pump is at rest."""
+    """Actions that a link takes at once, if its pump is idle."""
 
     NOTHING = "leave it to what comes next"
     WAKE = "wake the pump"
@@ -35,11 +35,11 @@ class Event(enum.Enum):
 
 
 class Mode(enum.Enum):
-    """Writers of what is committed next.
+    """Modes, which determine the writer of the next payload.
 
     Attributes:
         on_commit, on_cork, on_uncork, on_uncork_prompt, on_uncork_idle: the row of
-            `TABLE`, as attributes, since a look-up by two keys takes longer.
+            `TABLE`, as attributes, because a lookup by two keys takes longer.
     """
 
     PUMP = "the pump, with all that is committed before its turn"
@@ -76,7 +76,7 @@ TABLE: Final[dict[Mode, dict[Event, tuple[Mode, Write]]]] = {
         Event.UNCORK_IDLE: (Mode.PUMP, Write.NOTHING),
     },
 }
-"""By the mode and the event: the next mode, and what is to be done."""
+"""The next mode and the action, for each mode and event."""
 
 for _mode, _row in TABLE.items():
     for _event, _step in _row.items():

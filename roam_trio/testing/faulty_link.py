@@ -17,7 +17,7 @@ from trio.lowlevel import ParkingLot, checkpoint, checkpoint_if_cancelled
 
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
 from ..links.base import Buffer, Link, LinkRx, LinkTx, RxStatistics, TxStatistics
-from ..links.permits import AdmittedPermit, AdmittingTx
+from ..links.permits import PermitTx, QueuedPermit
 from ..peers import Peer
 from ..wire.backing import Backing
 from .faults import NO_FAULTS, Faults, Way
@@ -110,7 +110,7 @@ class FaultyLink(Link):
         self._rx.way.heal()
 
 
-class FaultyLinkTx(AdmittingTx):
+class FaultyLinkTx(PermitTx):
     """The sending half: payloads wait here until the pump lets them pass."""
 
     def __init__(
@@ -133,8 +133,8 @@ class FaultyLinkTx(AdmittingTx):
     def _has_room(self) -> bool:
         return len(self._queue) + self._permits < _MOST_WAITING
 
-    def _new_permit(self) -> AdmittedPermit:
-        return AdmittedPermit(self)
+    def _new_permit(self) -> QueuedPermit:
+        return QueuedPermit(self)
 
     def _check_length(self, length: int) -> None:
         if self._max_payload is not None and length > self._max_payload:
@@ -194,7 +194,7 @@ class FaultyLinkTx(AdmittingTx):
             if self._queue:
                 await self._let_pass(self._queue[0])
                 self._queue.popleft()
-                self._admit()
+                self._grant_permits()
             elif self._is_closing:
                 return await self.inner.close()
             else:

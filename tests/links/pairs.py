@@ -20,7 +20,7 @@ from roam_trio.links.local import LocalLink, LocalListener
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.links.tcp import tcp_link
-from roam_trio.links.tls import TlsTransport, accept_tls, connect_tls
+from roam_trio.links.tls import TlsByteTransport, accept_tls, connect_tls
 from roam_trio.links.websocket import WebSocketLink
 
 from ..schemes import client_context, server_context
@@ -130,8 +130,8 @@ async def websocket_stream_pair() -> tuple[Link, Link]:
 
 async def secure_websocket_pair() -> tuple[Link, Link]:
     left, right = (SocketTransport(each) for each in socket.socketpair())
-    client = TlsTransport(left, client_context(), server_hostname="localhost")
-    server = TlsTransport(right, server_context(), server_side=True)
+    client = TlsByteTransport(left, client_context(), server_hostname="localhost")
+    server = TlsByteTransport(right, server_context(), server_side=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.shake_hands)
         nursery.start_soon(server.shake_hands)

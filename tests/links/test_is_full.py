@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from roam_trio.errors import LinkClosed, PayloadTooLarge
 from roam_trio.links.base import LinkTx, LinkTxPermit, SplitLink
 from roam_trio.links.memory import MemoryLinkTx, memory_link_pair
-from roam_trio.links.permits import AdmittingTx
+from roam_trio.links.permits import PermitTx
 from roam_trio.links.resuming.keys import KeyRing
 from roam_trio.links.resuming.limits import StableLimits
 from roam_trio.links.resuming.resuming import Resuming
@@ -37,7 +37,7 @@ def memory_tx() -> MemoryLinkTx:
     return memory_link_pair(3)[0].split()[0]
 
 
-def resuming_tx() -> AdmittingTx:
+def resuming_tx() -> PermitTx:
     async def dial() -> SplitLink:
         raise OSError
 
@@ -47,7 +47,7 @@ def resuming_tx() -> AdmittingTx:
     return Resuming(RedialingSource(dial), b"", limits, KeyRing({}, None)).tx
 
 
-def take_step(tx: AdmittingTx, permits: list[LinkTxPermit], what: str, n: int) -> None:
+def take_step(tx: PermitTx, permits: list[LinkTxPermit], what: str, n: int) -> None:
     payload = (bytes(n + 1),)
     if what == "send":
         tx.send_nowait(payload)
@@ -68,7 +68,7 @@ def take_step(tx: AdmittingTx, permits: list[LinkTxPermit], what: str, n: int) -
 @pytest.mark.parametrize("make", [stream_tx, memory_tx, resuming_tx])
 @given(steps=STEPS)
 async def test_is_full_is_true_exactly_while_nothing_can_be_reserved(
-    make: type[AdmittingTx], steps: list[tuple[str, int]]
+    make: type[PermitTx], steps: list[tuple[str, int]]
 ) -> None:
     tx = make()
     permits: list[LinkTxPermit] = []

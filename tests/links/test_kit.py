@@ -10,7 +10,7 @@ import trio.testing
 
 from roam_trio.links.base import Buffer, Link, LinkTxPermit, SplitLink, WriteSlot
 from roam_trio.links.memory import MemoryLinkRx, MemoryLinkTx
-from roam_trio.links.permits import AdmittedPermit, AdmittedSlot, AdmittingTx
+from roam_trio.links.permits import PermitTx, QueuedPermit, QueuedSlot
 from roam_trio.testing.link_conformance import CHECKS, LinkUnderTest
 
 BUFFER = 4
@@ -78,7 +78,7 @@ class LetsOthersOvertake(Tx):
         self._permits += 1
         return self._new_permit()
 
-    def _admit(self) -> None:
+    def _grant_permits(self) -> None:
         self._waiting.unpark()
 
 
@@ -107,7 +107,7 @@ class ServesTheLastFirst(Tx):
         self._permits += 1
         return self._new_permit()
 
-    def _admit(self) -> None:
+    def _grant_permits(self) -> None:
         if self.stack:
             self.stack.pop().set()
 
@@ -136,14 +136,14 @@ class KeepsPumpingAfterAbort(Tx):
         await trio.sleep_forever()
 
 
-class LooseSlot(AdmittedSlot):
+class LooseSlot(QueuedSlot):
     """Too long."""
 
-    def __init__(self, tx: AdmittingTx, length: int) -> None:
+    def __init__(self, tx: PermitTx, length: int) -> None:
         super().__init__(tx, length + 1)
 
 
-class HastySlot(AdmittedSlot):
+class HastySlot(QueuedSlot):
     """Published when discarded."""
 
     def discard(self) -> None:
@@ -161,17 +161,17 @@ class PublishesDiscardedSlots(Tx):
         return PermitFor(self, HastySlot)
 
 
-class PermitFor(AdmittedPermit):
-    def __init__(self, tx: AdmittingTx, slot: type[AdmittedSlot]) -> None:
+class PermitFor(QueuedPermit):
+    def __init__(self, tx: PermitTx, slot: type[QueuedSlot]) -> None:
         super().__init__(tx)
         self.slot = slot
 
-    def _new_slot(self, tx: AdmittingTx, length: int) -> WriteSlot:
+    def _new_slot(self, tx: PermitTx, length: int) -> WriteSlot:
         return self.slot(tx, length)
 
 
-class EndlessPermit(AdmittedPermit):
-    def _take(self) -> AdmittingTx:
+class EndlessPermit(QueuedPermit):
+    def _take(self) -> PermitTx:
         assert self._tx is not None
         return self._tx
 

@@ -16,7 +16,7 @@ from roam_trio.links import tls
 from roam_trio.links.base import Link
 from roam_trio.links.byte_streams import SocketTransport
 from roam_trio.links.stream import StreamLimits, StreamLink
-from roam_trio.links.tls import TlsTransport, accept_tls, connect_tls
+from roam_trio.links.tls import TlsByteTransport, accept_tls, connect_tls
 
 from ..schemes import authority, client_context, server_context
 from . import pairs
@@ -34,8 +34,8 @@ def context_of(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 async def pair(version: ssl.TLSVersion) -> tuple[Link, Link]:
     left, right = (SocketTransport(each) for each in socket.socketpair())
-    client = TlsTransport(left, context_of(version), server_hostname="localhost")
-    server = TlsTransport(right, server_context(), server_side=True)
+    client = TlsByteTransport(left, context_of(version), server_hostname="localhost")
+    server = TlsByteTransport(right, server_context(), server_side=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.shake_hands)
         nursery.start_soon(server.shake_hands)
@@ -112,8 +112,8 @@ async def test_what_was_not_taken_before_closing_can_be_taken_after(
     version: ssl.TLSVersion,
 ) -> None:
     near, far = (SocketTransport(each) for each in socket.socketpair())
-    client = TlsTransport(near, context_of(version), server_hostname="localhost")
-    server = TlsTransport(far, server_context(), server_side=True)
+    client = TlsByteTransport(near, context_of(version), server_hostname="localhost")
+    server = TlsByteTransport(far, server_context(), server_side=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.shake_hands)
         nursery.start_soon(server.shake_hands)
@@ -145,11 +145,11 @@ async def test_end_of_the_connection_without_an_end_of_tls_is_an_error() -> None
 
 async def test_what_came_before_damaged_bytes_is_delivered() -> None:
     near, far = socket.socketpair()
-    there = TlsTransport(
+    there = TlsByteTransport(
         SocketTransport(near), client_context(), server_hostname="localhost"
     )
     raw = SocketTransport(far)
-    here = TlsTransport(raw, server_context(), server_side=True)
+    here = TlsByteTransport(raw, server_context(), server_side=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(there.shake_hands)
         nursery.start_soon(here.shake_hands)
@@ -243,8 +243,8 @@ async def test_wrong_certificate_is_refused_by_the_client(
 
 async def test_certificate_for_another_name_is_refused() -> None:
     left, right = (SocketTransport(each) for each in socket.socketpair())
-    client = TlsTransport(left, client_context(), server_hostname="example.org")
-    server = TlsTransport(right, server_context(), server_side=True)
+    client = TlsByteTransport(left, client_context(), server_hostname="example.org")
+    server = TlsByteTransport(right, server_context(), server_side=True)
 
     async def serve() -> None:
         with pytest.raises(ssl.SSLError):

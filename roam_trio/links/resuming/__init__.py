@@ -1,6 +1,5 @@
-"""A link that outlives its links: sequence numbers, acknowledgements and replay.
+"""A link over a sequence of links, with sequence numbers, acknowledgements and replay.
 
-What decides, and knows no trio: `hello`, `sequence`, `replay`, `exchange` and `keys`.
-What waits: `source` (where links come from), `handshake` and `resuming` (one link after
-the other).
+`hello`, `sequence`, `replay`, `exchange` and `keys` decide, without trio. `source`
+(which supplies links), `handshake` and `resuming` wait.
 """

@@ -1,4 +1,4 @@
-"""The resuming links of a server, and which of them a client has come back to."""
+"""The resuming links of a server, to which returning clients bring new links."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ logger = Log("roam_trio.conduits")
 
 
 class ResumingAcceptor:
-    """Makes a resuming link for each new client, and brings it the client's links.
+    """Makes a resuming link for each new client, and passes it the client's links.
 
-    A client that has lost its link comes back with a new one and shows a key. It is
-    brought to its link, from whatever address it comes and even if the old one seems
-    to be alive. A key that stands for nothing is refused (`stable.reconnect.failure`).
+    A client that has lost its link returns with a new link and presents a key. The link
+    goes to the resuming link of that key, from any address and even if the old link
+    seems to be alive. An unknown key is refused (`stable.reconnect.failure`).
 
     Args:
-        filler: the bytes of a message that means nothing; none if there is no such.
-        limits: bounds of each link, and of how many lost clients are waited for.
-        max_sessions: number of links there may be at a time, those of lost clients
-            included. A new client beyond that is refused.
+        filler: the bytes of a message that its receiver ignores; empty if there is
+            none.
+        limits: bounds of each link, and on the number of lost clients.
+        max_sessions: number of links at a time, including those of lost clients.
+            Further new clients are refused.
     """
 
     def __init__(
@@ -46,16 +47,16 @@ class ResumingAcceptor:
         self._max_sessions = max_sessions
         self._index: dict[bytes, _Returns] = {}
         self._all: set[_Returns] = set()
-        # In the order in which they were lost.
+        # in the order in which they were lost
         self._lost: dict[_Returns, None] = {}
 
     async def accept(self, link: Link) -> Resuming | None:
-        """Return a new client's link; None if a client has come back, or is refused.
+        """Return a new client's link; None if a client has returned, or is refused.
 
         Takes `StableLimits.handshake_seconds` at most.
 
         Raises:
-            StableHandshakeError: no hello of a client's came.
+            StableHandshakeError: the client did not send a hello.
             LinkError: the link failed.
         """
         seconds = self._limits.handshake_seconds
@@ -91,12 +92,12 @@ class ResumingAcceptor:
 
     @property
     def is_idle(self) -> bool:
-        """True if there is no client, and none that could come back."""
+        """True if there is no client, and no lost client that could return."""
         return not self._all
 
     @property
     def count(self) -> int:
-        """Number of clients, those included that could come back."""
+        """Number of clients, including lost ones that could return."""
         return len(self._all)
 
     @property
@@ -109,7 +110,7 @@ class ResumingAcceptor:
 
 
 class _Returns(LinkSource):
-    """The source of the links with which one client comes back."""
+    """The source of the links with which one client returns."""
 
     resuming: Resuming
 
@@ -128,7 +129,7 @@ class _Returns(LinkSource):
         self._is_closed = False
 
     async def hand_over(self, attachment: Attachment) -> None:
-        """Bring a link of the client's; the last one counts. Does not wait."""
+        """Pass in a link of the client; the last one counts. Does not wait."""
         superfluous, self._arrived = self._arrived, attachment
         if self._is_closed:
             superfluous, self._arrived = self._arrived, None
@@ -137,10 +138,11 @@ class _Returns(LinkSource):
             await superfluous.close()
 
     async def next_link(self) -> Attachment:
-        """Wait until the client comes back.
+        """Wait until the client returns.
 
         Raises:
-            LinkDead: it has not, in time, or too many are waited for.
+            LinkDead: the client did not return in time, or there are too many lost
+                clients.
         """
         seconds = self._limits.resume_seconds
         if self._arrived is None:
@@ -169,23 +171,23 @@ class _Returns(LinkSource):
             next(iter(self._lost)).give_up()
 
     def give_up(self) -> None:
-        """Wait for the client no more."""
+        """Stop waiting for the client."""
         del self._lost[self]
         self._is_given_up = True
         self._changed.unpark_all()
 
     async def superseded(self) -> None:
-        """Wait until the client comes with another link."""
+        """Wait until the client returns with another link."""
         while self._arrived is None:
             await self._changed.park()
 
     async def close(self) -> None:
-        """The conduit has ended: let go of a link that it has not taken."""
+        """Release a link that the conduit has not taken before its end."""
         if self._is_closed:
             return
         self._is_closed = True
         self._on_closed(self)
-        del self.resuming  # which holds this
+        del self.resuming  # which refers to this object
         arrived, self._arrived = self._arrived, None
         if arrived is not None:
             await arrived.close()

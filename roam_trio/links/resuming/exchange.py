@@ -1,7 +1,7 @@
-"""The numbers that two peers exchange, whatever link they take.
+"""Sequence numbers and acknowledgements of two peers, independent of their links.
 
-No I/O happens here, and nothing waits. `Exchange` says what a frame that came means,
-what has to be sent on a new link, and whether a peer can have got what it says.
+This module does no I/O and does not wait. `Exchange` interprets received frames,
+determines what to send on a new link, and checks what a peer claims to have received.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from .sequence import HALF, MASK, read_header, write_header
 __all__ = ["DUPLICATE", "Exchange"]
 
 DUPLICATE = -1
-"""The start of the message in a frame that is to be ignored."""
+"""The start of the message in a frame that must be ignored."""
 
 
 class Exchange:
-    """Both directions of a conduit, of which each has its own numbers.
+    """Both directions of a conduit, each with its own sequence numbers.
 
     Args:
-        first_sent: the number of the first frame to send; other than 0 in tests alone.
-        first_received: the same for the first frame to receive.
+        first_sent: the number of the first frame to send; not 0 only in tests.
+        first_received: the number of the first frame to receive; not 0 only in tests.
     """
 
     __slots__ = ("_expected", "has_received", "owed", "owed_bytes", "replay")
 
     def __init__(self, *, first_sent: int = 0, first_received: int = 0) -> None:
         self.replay = ReplayBuffer(first_sent)
-        """Messages that are sent and not acknowledged, and those still to be sent."""
+        """Messages that are sent and not acknowledged, and the backlog."""
         self._expected = first_received
         self.has_received = False
         self.owed = 0
-        """Number of frames received since the last that could acknowledge them."""
+        """Number of frames received since the last sent frame, which acknowledged all
+        before.
+        """
         self.owed_bytes = 0
-        """The same in bytes."""
+        """Their size in bytes."""
 
     @property
     def last_received(self) -> int | None:
@@ -47,24 +49,25 @@ class Exchange:
     def next_frame(self) -> tuple[bytes, bytes]:
         """Return the next frame for the present link: its header and the message.
 
-        The header is made now, and so it acknowledges everything that has come, also
-        in front of a message that is sent again (`stable.replay-buffer`).
+        The header is made now, so it acknowledges everything received, even if the
+        message is sent again (`stable.replay-buffer`).
         """
         seq, body = self.replay.take()
         self.owed = self.owed_bytes = 0
-        # The property, spelt out: this is done for every message.
+        # This inlines the property `last_received`, because it runs for every message.
         ack = (self._expected - 1) & MASK if self.has_received else None
         return write_header(seq, ack), body
 
     # ------------------------------------------------ receiving
 
     def receive(self, payload: Backing) -> int:
-        """Take note of a frame: where its message begins, or `DUPLICATE`.
+        """Accept a frame; return the start of its message, or `DUPLICATE`.
 
-        A duplicate acknowledges all the same. Numbers may be left out.
+        The acknowledgement of a duplicate is used. Gaps in the numbers are allowed.
 
         Raises:
-            DecodeError: it is not a frame, or it acknowledges what was not sent.
+            DecodeError: it is not a frame, or it acknowledges a frame that was not
+                sent.
         """
         seq, ack, pos = read_header(payload)
         if ack is not None:
@@ -78,10 +81,10 @@ class Exchange:
         return pos
 
     def acknowledged(self, seq: int) -> None:
-        """The peer has got everything up to this number (`stable.ack`).
+        """Handle an acknowledgement of everything up to this number (`stable.ack`).
 
         Raises:
-            DecodeError: it was never sent.
+            DecodeError: the number was never sent.
         """
         replay = self.replay
         if not replay.can_be_acknowledged(seq):
@@ -93,14 +96,16 @@ class Exchange:
     # ------------------------------------------------ another link
 
     def can_resume(self, last_received: int | None) -> bool:
-        """Return True if the peer can have got this last, and can be sent the rest."""
+        """Return True if this can be the last frame that the peer received, and the
+        rest is kept.
+        """
         return self.replay.can_replay_after(last_received)
 
     def resume(self, last_received: int | None) -> None:
-        """There is another link, on which everything that the peer lacks comes first.
+        """Put everything that the peer lacks into the backlog, for another link.
 
         Args:
-            last_received: what the peer has got last; one that `can_resume`.
+            last_received: the last frame that the peer received, which `can_resume`.
         """
         if last_received is not None:
             self.replay.trim(last_received)

@@ -1,4 +1,4 @@
-"""The hellos on a fresh link, from either side; `hello` has their bytes."""
+"""The hellos on a new link, for both sides; `hello` encodes them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["greet", "prepare_acceptor_attachment", "refuse"]
 async def prepare_acceptor_attachment(
     link: Link, *, seconds: float = DEFAULT_STABLE_LIMITS.handshake_seconds
 ) -> Attachment:
-    """Read the hello of a client on a link that it has opened.
+    """Read the hello of a client on a link that the client has opened.
 
-    The link is taken over, and closed if anything goes wrong. A client that says
-    something else than a hello is told so by a rejection.
+    This owns the link, and closes it on failure. If the client sends anything else, it
+    gets a rejection.
 
     Args:
         link: the link.
-        seconds: how long the client may take.
+        seconds: number of seconds that the client may take.
 
     Raises:
-        StableHandshakeError: the client said something else, or nothing in time.
+        StableHandshakeError: the client sent anything else, or nothing in time.
         LinkError: the link failed.
     """
     tx, rx = link.split()
@@ -62,11 +62,11 @@ async def _read_client_hello(rx: LinkRx, seconds: float) -> ClientHello:
 
 
 async def greet(tx: LinkTx, rx: LinkRx, hello: ClientHello) -> ServerHello:
-    """Say hello, and wait for the answer. The link's pump has to run meanwhile.
+    """Send the hello of a client, and return the answer. The link's pump must run.
 
     Raises:
-        StableHandshakeError: the answer is no ServerHello, or, to a new client, of
-            another protocol.
+        StableHandshakeError: the answer is not a ServerHello, or, to a new client, is
+            of another protocol.
         LinkError: the link failed, or the server has closed it.
     """
     (await tx.reserve()).send((hello.encode(),))
@@ -74,7 +74,7 @@ async def greet(tx: LinkTx, rx: LinkRx, hello: ClientHello) -> ServerHello:
         payload = await rx.recv()
     except ForeignProtocol as error:
         if hello.resume_key is not None:
-            raise  # as from a balancer, while the server is started anew
+            raise  # for example by a load balancer while the server restarts
         raise StableHandshakeError(str(error)) from error
     if payload is None:
         raise LinkError("the server has closed the link; expected its ServerHello")
@@ -89,9 +89,9 @@ async def greet(tx: LinkTx, rx: LinkRx, hello: ClientHello) -> ServerHello:
 
 
 async def refuse(attachment: Attachment, *, seconds: float) -> None:
-    """Tell a client that its session is not known, and close the link.
+    """Tell a client that its session is unknown, and close the link.
 
-    Waits for as long as the client takes to read that, but no longer than `seconds`.
+    Waits until the client has read that, but no longer than `seconds`.
     """
     try:
         with trio.move_on_after(seconds):

@@ -1,11 +1,11 @@
-"""The two hellos that open every link of a stable conduit: 25 bytes each, no codec.
+"""The two hellos at the start of every link of a stable conduit, 25 bytes each.
 
     offset  0   magic, 4 bytes: ROCH from the client, ROSH from the server
             4   flags, 1 byte
             5   resume key, 16 bytes, or zeros
            21   last received, 32 bits, little-endian, or zero
 
-The client is the peer that opened the link; it speaks first.
+The client is the peer that opened the link; it sends its hello first.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ class ClientHello:
     """First message of a client (`stable.handshake.client-hello`).
 
     Attributes:
-        resume_key: of the session that it wants to go on with; None for a new one.
-        last_received: the number of the last frame that it has got; None before the
-            first.
+        resume_key: the key of the session to resume; None for a new session.
+        last_received: the number of the last frame that the client has received; None
+            before the first.
     """
 
     resume_key: bytes | None = attrs.field(default=None, repr=False)
     last_received: int | None = None
 
     def encode(self) -> bytes:
-        """Return the payload that says so."""
+        """Return the payload that encodes the hello."""
         key = self.resume_key
         flags = 0 if key is None else _KEY_PRESENT
         return _encode(_CLIENT_MAGIC, flags, key or _NO_KEY, self.last_received)
 
     @classmethod
     def decode(cls, payload: Backing) -> ClientHello:
-        """Return the hello of which `payload` is the encoding.
+        """Return the hello that `payload` encodes.
 
         Raises:
-            DecodeError: it is none.
+            DecodeError: it is not a hello.
         """
         flags, key, last_received = _decode(payload, _CLIENT_MAGIC, "ClientHello")
         if not flags & _KEY_PRESENT:
@@ -73,11 +73,11 @@ class ServerHello:
     """Answer of a server (`stable.handshake.server-hello`).
 
     Attributes:
-        resume_key: what the client has to show next time.
-        last_received: the number of the last frame that the server has got; None
+        resume_key: the key that the client must present next time.
+        last_received: the number of the last frame that the server has received; None
             before the first.
-        rejected: the server does not know the session that the client wants to go on
-            with (`stable.reconnect.failure`). The rest means nothing then.
+        rejected: whether the server does not know the session
+            (`stable.reconnect.failure`). The other fields are then meaningless.
     """
 
     resume_key: bytes = attrs.field(default=_NO_KEY, repr=False)
@@ -85,16 +85,16 @@ class ServerHello:
     rejected: bool = False
 
     def encode(self) -> bytes:
-        """Return the payload that says so."""
+        """Return the payload that encodes the hello."""
         flags = _REJECTED if self.rejected else 0
         return _encode(_SERVER_MAGIC, flags, self.resume_key, self.last_received)
 
     @classmethod
     def decode(cls, payload: Backing) -> ServerHello:
-        """Return the hello of which `payload` is the encoding.
+        """Return the hello that `payload` encodes.
 
         Raises:
-            DecodeError: it is none.
+            DecodeError: it is not a hello.
         """
         flags, key, last_received = _decode(payload, _SERVER_MAGIC, "ServerHello")
         return cls(key, last_received, bool(flags & _REJECTED))

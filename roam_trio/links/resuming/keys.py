@@ -1,10 +1,11 @@
-"""Resume keys: which of those that a server has made still stand for a session.
+"""Resume keys of a server, and their validity.
 
-Every handshake makes a new key, and the client that does not get it, as its link is cut
-just then, comes back with an older one. So a key is good until the client has proved
-that it knows a later one: by showing that, or by sending anything on the link that
-brought it. Between two proofs a client can know only the key proved last or one made
-since, and one that keeps losing its link is most likely to know the first or the last.
+Every handshake issues a new key. A client that does not receive it, because its link is
+cut just then, returns with an older key. A key is therefore valid until the client
+proves that it has a later one, by presenting it or by sending anything on the link that
+brought it. Between two proofs a client can only have the key proved last or one issued
+since. A client that keeps losing its link most likely has the first or the last of
+these.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ __all__ = ["MOST_KEYS", "KeyRing", "new_key"]
 T = TypeVar("T")
 
 MOST_KEYS: Final = 8
-"""Number of keys of one session that are good at a time."""
+"""Maximum number of valid keys of one session."""
 
 
 def new_key() -> bytes:
-    """Return a key that nobody can guess (`stable.resume-key`)."""
+    """Return an unguessable key (`stable.resume-key`)."""
     return secrets.token_bytes(KEY_LENGTH)
 
 
@@ -32,9 +33,9 @@ class KeyRing(Generic[T]):
     """The keys of one session.
 
     Args:
-        index: where to find a session by a key of it, for all sessions of a server.
-        owner: what stands for the session there.
-        make_key: makes keys; other than `new_key` in tests alone.
+        index: the mapping from keys to sessions, for all sessions of a server.
+        owner: the value of this session in the mapping.
+        make_key: makes keys; not `new_key` only in tests.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class KeyRing(Generic[T]):
         self._index = index
         self._owner = owner
         self._make_key = make_key
-        self._keys: list[bytes] = []  # in the order in which they were made
+        self._keys: list[bytes] = []  # in the order in which they were issued
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -55,7 +56,7 @@ class KeyRing(Generic[T]):
         return key in self._keys
 
     def issue(self, shown: bytes | None) -> bytes:
-        """Return a new key, for a client that has shown `shown`.
+        """Return a new key for a client that has presented `shown`.
 
         Args:
             shown: one of the keys; None if there are none yet.
@@ -70,11 +71,11 @@ class KeyRing(Generic[T]):
         return key
 
     def prove(self) -> None:
-        """The client knows the newest key."""
+        """Handle a proof that the client has the newest key."""
         self._forget(len(self._keys) - 1)
 
     def clear(self) -> None:
-        """The session has ended: no key is good any more."""
+        """Invalidate all keys, at the end of the session."""
         self._forget(len(self._keys))
 
     def _forget(self, count: int) -> None:

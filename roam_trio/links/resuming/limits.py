@@ -24,22 +24,25 @@ class StableLimits:
     """Bounds of stable conduits.
 
     Attributes:
-        unacknowledged_frames: while this many messages are sent and not acknowledged,
-            or have a permit, `reserve` waits.
-        unacknowledged_bytes: the same in bytes. A permit counts as many as the message
-            sent last had.
-        max_payload: the longest payload of its links, in bytes. Numbers take up to 11
-            of them in front of a message; a longer message is refused by the sender.
-        acknowledge_frames: after this many messages without an answer, they are
-            acknowledged by a frame made for that. A peer that allows for fewer under
-            way has to wait for `acknowledge_seconds` each time.
-        acknowledge_bytes: the same in bytes.
-        acknowledge_seconds: about this long after a message has come without an
-            answer, it is acknowledged by a frame made for that.
-        handshake_seconds: how long the peer may take for its hello on a link.
-        resume_seconds: how long a server waits for a client that has lost its link.
-        lost_clients: how many such clients a server waits for at a time; when there is
-            one more, the one that it has waited for the longest is given up.
+        unacknowledged_frames: number of unacknowledged messages and unused permits from
+            which `reserve` waits.
+        unacknowledged_bytes: number of bytes of unacknowledged messages from which
+            `reserve` waits. A permit counts as the size of the last message.
+        max_payload: length of the longest payload of its links, in bytes. The header in
+            front of a message takes up to 11 of them. The sender refuses longer
+            messages.
+        acknowledge_frames: number of received messages after which a filler
+            acknowledges them if no other frame has. A peer that allows fewer
+            unacknowledged messages waits for `acknowledge_seconds` each time.
+        acknowledge_bytes: number of received bytes after which a filler acknowledges
+            them.
+        acknowledge_seconds: approximate number of seconds after which a filler
+            acknowledges a message.
+        handshake_seconds: number of seconds that the peer's hello on a link may take.
+        resume_seconds: number of seconds that a server waits for a client that has lost
+            its link.
+        lost_clients: number of such clients that a server waits for at a time. If there
+            is one more, the server gives up the one that was lost first.
     """
 
     unacknowledged_frames: int = attrs.field(default=4096, validator=_count)

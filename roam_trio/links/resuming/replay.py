@@ -1,4 +1,4 @@
-"""Messages that were sent and may have to be sent again."""
+"""The replay buffer: sent messages that may have to be sent again."""
 
 from __future__ import annotations
 
@@ -13,40 +13,39 @@ __all__ = ["ReplayBuffer"]
 class ReplayBuffer:
     """The messages that the peer has not acknowledged, with their numbers, in order.
 
-    Some of them are on their way on the present link; the others are the *backlog*.
-    Numbers are given in order and without gaps (`stable.seq`), so that only the first
-    has to be kept.
+    Some of them were sent on the present link; the others are the *backlog*. Numbers
+    are consecutive (`stable.seq`), so that only the first must be stored.
 
     Args:
-        first: the number of the first message; other than 0 in tests alone.
+        first: the number of the first message; not 0 only in tests.
     """
 
     __slots__ = ("_first", "_handed", "_has_trimmed", "_taken", "bodies", "size")
 
     def __init__(self, first: int = 0) -> None:
         self.bodies: deque[bytes] = deque()
-        """The messages themselves; for others to look at, not to change."""
+        """The messages; read-only for other classes."""
         self._first = first
         self._taken = 0
-        # How many of them were ever given to a link: the peer can have got those.
+        # Number of messages that were ever sent on a link, and may have arrived.
         self._handed = 0
         self._has_trimmed = False
         self.size = 0
-        """Number of bytes in all of them."""
+        """Number of bytes of all messages."""
 
     @property
     def next_seq(self) -> int:
-        """The number that the next message will get."""
+        """The number of the next message."""
         return (self._first + len(self.bodies)) & MASK
 
     @property
     def backlog(self) -> int:
-        """Number of messages that have not been given to the present link."""
+        """Number of messages that have not been sent on the present link."""
         return len(self.bodies) - self._taken
 
     @property
     def backlog_size(self) -> int:
-        """The same in bytes."""
+        """Number of bytes of these messages."""
         return sum(map(len, islice(self.bodies, self._taken, None)))
 
     def add(self, body: bytes) -> None:
@@ -55,8 +54,9 @@ class ReplayBuffer:
         self.size += len(body)
 
     def take(self) -> tuple[int, bytes]:
-        """Take the oldest message of the backlog, with its number, for the present
-        link."""
+        """Return the oldest message of the backlog and its number, as sent on the
+        present link.
+        """
         index = self._taken
         self._taken = taken = index + 1
         if taken > self._handed:
@@ -64,19 +64,19 @@ class ReplayBuffer:
         return (self._first + index) & MASK, self.bodies[index]
 
     def rewind(self) -> None:
-        """There is another link: everything is backlog again, in its order."""
+        """Make all messages the backlog again, in order, for another link."""
         self._taken = 0
 
     def can_be_acknowledged(self, seq: int) -> bool:
-        """Return True if a peer can have got, and acknowledged, this message."""
+        """Return True if a peer can have received and acknowledged this message."""
         ahead = (seq - self._first) & MASK
         return ahead < self._handed or (self._has_trimmed and ahead >= HALF)
 
     def can_replay_after(self, seq: int | None) -> bool:
-        """Return True if this can be the last number that a peer has got.
+        """Return True if this can be the last number that a peer has received.
 
-        None stands for a peer that has got nothing. A peer that has got less than it
-        acknowledged once has lost something that is kept no more.
+        None means that the peer has received nothing. False for less than the peer has
+        acknowledged, because these messages are no longer kept.
         """
         if seq is None:
             return not self._has_trimmed
@@ -84,9 +84,9 @@ class ReplayBuffer:
         return count <= self._handed and (count > 0 or self._has_trimmed)
 
     def trim(self, seq: int) -> None:
-        """Let go of everything up to this number (`stable.ack.trim`).
+        """Remove all messages up to this number (`stable.ack.trim`).
 
-        One that was acknowledged before changes nothing.
+        A number that was already acknowledged has no effect.
 
         Args:
             seq: a number that `can_be_acknowledged`.

@@ -1,20 +1,20 @@
-"""Messages on one link after the other: the part of a stable conduit that waits.
+"""Messages over a sequence of links: the part of a stable conduit that waits.
 
-`Exchange` decides what is sent, and what that which comes means. Here is who moves it:
+`Exchange` decides what to send, and what received frames mean. These tasks move the
+frames:
 
-    pump, for as long as the conduit lives
-    └── for each link, one after the other: the hellos, and then
-        ├── the link's own pump
-        ├── forward      sends what could not be sent at once, the replay first of all
-        ├── acknowledge  where no message is sent that could take the answer along
-        ├── superseded   waits for a better link
-        └── attend       receives when nobody else does, for the answers
+    pump, as long as the conduit exists
+    └── for each link in turn: the hellos, and then
+        ├── the pump of the link
+        ├── forward      sends the backlog, starting with the replay
+        ├── acknowledge  sends a filler when no message carries the acknowledgement
+        ├── superseded   waits for a newer link
+        └── idle reader  receives when no other task does, for the acknowledgements
 
-Whoever sends puts a message on the link at once if nothing is before it, and whoever
-receives reads from the link itself: while a link holds, no task stands in between.
-
-A link that fails is lost, whoever notices first. Only what no other link could mend
-fails the conduit.
+A sending task puts its message on the link directly if there is no backlog, and a
+receiving task reads from the link: while a link is up, no task runs in between. A link
+that fails is lost, whichever task notices first. The conduit fails only if another link
+would not help.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from ...kept_errors import strip_tracebacks
 from ...logs import Log
 from ...wire.backing import Backing
 from ..base import Buffer, LinkRx, LinkTx, RxStatistics, TxStatistics
-from ..permits import AdmittedPermit, AdmittingTx
+from ..permits import PermitTx, QueuedPermit
 from .exchange import DUPLICATE, Exchange
 from .handshake import greet, refuse
 from .hello import ClientHello, ServerHello
@@ -58,23 +58,23 @@ __all__ = ["Phase", "Resuming", "ResumingRx", "ResumingTx", "StableTxStatistics"
 logger = Log("roam_trio.conduits")
 
 _GOODBYE = b""
-"""The message of the last frame: nothing more comes."""
+"""The message of the last frame, which announces the end."""
 
 _BORROW_FROM = 2048
-"""Messages from this size on are not copied out of the frame that brought them."""
+"""Size of a message, in bytes, from which it is a view of its frame and not a copy."""
 
 
 @attrs.frozen
 class StableTxStatistics(TxStatistics):
     """Statistics of the sending half of a stable conduit.
 
-    Unsent is here what the present link has not carried yet.
+    Unsent payloads are those that were not sent on the present link yet.
 
     Attributes:
-        unacknowledged_frames: how many messages the peer has not acknowledged.
-        unacknowledged_bytes: their length in all.
-        links: how many links have carried the conduit so far.
-        is_attached: whether one does now.
+        unacknowledged_frames: number of messages that the peer has not acknowledged.
+        unacknowledged_bytes: their total length.
+        links: number of links that the conduit has used so far.
+        is_attached: whether it has a link now.
         full: the field of `StableLimits` that makes senders wait; None if none does.
     """
 
@@ -86,16 +86,16 @@ class StableTxStatistics(TxStatistics):
 
 
 class Phase(enum.Enum):
-    """Phases in the life of a conduit."""
+    """Phases of a conduit."""
 
     OPEN = "open"
-    CLOSING = "closing"  # this side has said goodbye
+    CLOSING = "closing"  # this side has sent its goodbye
     CLOSED = "closed"
     FAILED = "failed"
 
 
-class _Line:
-    """One link, while it carries the conduit or is about to."""
+class _LinkRun:
+    """One link, while the conduit uses it or does the handshake on it."""
 
     __slots__ = ("ended", "is_new", "rx", "tx")
 
@@ -103,18 +103,20 @@ class _Line:
         self.tx: LinkTx = attachment.tx
         self.rx: LinkRx = attachment.rx
         self.ended = trio.Event()
-        # Until something comes, nobody knows whether the peer has got our hello.
+        # Until the first frame arrives, it is unknown whether the peer has received our
+        # hello.
         self.is_new = True
 
 
 class Resuming:
-    """State that outlives the links: the numbers, the phase, and any present link.
+    """State that survives the links: sequence numbers, the phase, and the present link.
 
     Args:
-        source: where links come from.
-        filler: the bytes of a message that means nothing; none if there is no such.
+        source: supplies links.
+        filler: the bytes of a message that its receiver ignores; empty if there is
+            none.
         limits: bounds.
-        keys: those that this side makes, if it turns out to be the server's.
+        keys: the keys that this side issues, if it is the server's side.
     """
 
     def __init__(
@@ -126,11 +128,11 @@ class Resuming:
     ) -> None:
         self.limits = limits
         self.exchange = Exchange()
-        self.line: _Line | None = None
+        self.link: _LinkRun | None = None
         self.links = 0
         self.phase = Phase.OPEN
         self.changed = ParkingLot()
-        """Wakes who waits for a link, or for a step to the end."""
+        """Wakes tasks that wait for a link or for the next phase."""
         self.failure: StableConduitError | None = None
         self.tx = ResumingTx(self)
         self.rx = ResumingRx(self)
@@ -147,47 +149,49 @@ class Resuming:
     # ------------------------------------------------ sending
 
     def push(self, body: bytes) -> None:
-        """Send a message, now or as soon as there is a link with room for it."""
+        """Send a message now, or as soon as there is a link with room for it."""
         exchange = self.exchange
         replay = exchange.replay
         replay.add(body)
-        line = self.line
-        if line is None:
+        link = self.link
+        if link is None:
             return
-        if replay.backlog == 1 and not line.tx.is_full:
+        if replay.backlog == 1 and not link.tx.is_full:
             try:
-                line.tx.send_nowait(exchange.next_frame())
+                link.tx.send_nowait(exchange.next_frame())
             except (LinkError, PayloadTooLarge) as error:
-                self._sending_failed(line, error)
+                self._sending_failed(link, error)
         else:
             self._backlogged.unpark_all()
 
-    async def _forward(self, line: _Line) -> None:
-        """Send the backlog, whenever there is one."""
+    async def _forward(self, link: _LinkRun) -> None:
+        """Send the backlog whenever there is one."""
         exchange = self.exchange
         replay = exchange.replay
         try:
             while True:
                 if not replay.backlog:
                     await self._backlogged.park()
-                permit = await line.tx.reserve()
+                permit = await link.tx.reserve()
                 if replay.backlog:
                     permit.send(exchange.next_frame())
                 else:
                     permit.release()
         except (LinkError, PayloadTooLarge) as error:
-            self._sending_failed(line, error)
+            self._sending_failed(link, error)
 
-    def _sending_failed(self, line: _Line, error: LinkError | PayloadTooLarge) -> None:
+    def _sending_failed(
+        self, link: _LinkRun, error: LinkError | PayloadTooLarge
+    ) -> None:
         if isinstance(error, PayloadTooLarge):
-            # No other link would take it either.
+            # Another link would refuse it, too.
             self.fail(StableConduitError(f"a link does not take a message: {error}"))
-        self.lose(line, error)
+        self.lose(link, error)
 
     # ------------------------------------------------ receiving
 
-    def receive(self, line: _Line, payload: Backing) -> Backing | None:
-        """Return the message that a frame has brought, or None if it has brought none.
+    def receive(self, link: _LinkRun, payload: Backing) -> Backing | None:
+        """Return the message of a received frame, or None if it has none.
 
         Raises:
             StableConduitError: it is not a frame.
@@ -199,8 +203,8 @@ class Resuming:
             raise StableConduitError(
                 f"a payload of {len(payload)} bytes is not a frame: {error}"
             ) from error
-        if line.is_new:
-            line.is_new = False
+        if link.is_new:
+            link.is_new = False
             self._keys.prove()
         self.tx.was_acknowledged()
         if self._has_said_goodbye:
@@ -213,7 +217,9 @@ class Resuming:
             return None
         if self._filler:
             if length == len(self._filler) and payload[pos:] == self._filler:
-                exchange.owed -= 1  # it is an answer itself, and gets none
+                exchange.owed -= (
+                    1  # it is a filler, which is not acknowledged by another one
+                )
                 return None
             self._see_to_answering()
         return payload[pos:] if length < _BORROW_FROM else memoryview(payload)[pos:]
@@ -230,14 +236,14 @@ class Resuming:
             self._owing.unpark_all()
 
     def _answer_owed(self) -> None:
-        """Acknowledge with a message that means nothing, unless others are about to be
-        sent, which will do it."""
+        """Send the filler as an acknowledgement, unless the backlog will carry it."""
         is_silent = not self._filler or self._has_said_goodbye
         if not is_silent and not self.exchange.replay.backlog:
             self.push(self._filler)
 
     async def _acknowledge(self) -> None:
-        # One look at the clock for all that comes meanwhile, not a timer for each.
+        # Sleep once for all messages that arrive in that time, instead of one timer
+        # each.
         while True:
             if not self._is_owing_noted:
                 await self._owing.park()
@@ -246,20 +252,22 @@ class Resuming:
             if self.exchange.owed:
                 self._answer_owed()
 
-    async def _attend(self, line: _Line) -> None:
-        """Receive when nobody else does, so that answers come and an end is noticed."""
+    async def _receive_when_idle(self, link: _LinkRun) -> None:
+        """Receive when no other task does, for acknowledgements and the end of the
+        link.
+        """
         try:
             while True:
                 while not self.rx.is_over:
                     await self.changed.park()
-                payload = await line.rx.recv()
+                payload = await link.rx.recv()
                 if payload is None:
-                    self.lose(line, "the peer has closed it")
+                    self.lose(link, "the peer has closed it")
                     return
-                with suppress(StableConduitError):  # nobody is there to be told
-                    self.receive(line, payload)
+                with suppress(StableConduitError):  # there is no peer left to tell
+                    self.receive(link, payload)
         except LinkError as error:
-            self.lose(line, error)
+            self.lose(link, error)
 
     # ------------------------------------------------ the links
 
@@ -269,13 +277,13 @@ class Resuming:
         return self._pump is not None
 
     async def pump(self) -> None:
-        """Take one link after the other, until the conduit is closed or has failed.
+        """Use one link after another, until the conduit is closed or has failed.
 
-        Cancelled, it drops the link that it has; run again, it asks for another.
+        If cancelled, it drops the present link; if run again, it requests another.
 
         Raises:
-            StableConduitError: it has failed.
-            trio.BusyResourceError: another task runs it already.
+            StableConduitError: the conduit has failed.
+            trio.BusyResourceError: another task runs it.
         """
         if self._pump is not None:
             raise trio.BusyResourceError("another task runs the pump of this conduit")
@@ -306,69 +314,69 @@ class Resuming:
 
     def _needs_no_link(self) -> bool:
         if self.phase is Phase.CLOSING:
-            # A peer that has said goodbye may be gone: what it has not acknowledged
-            # by then it wants no more.
+            # A peer that has sent its goodbye may be gone, and needs no messages that
+            # it has not acknowledged.
             return self.rx.is_at_end or self._is_complete
         return self.phase is not Phase.OPEN
 
     async def _use(self, attachment: Attachment) -> None:
-        line = _Line(attachment)
+        link = _LinkRun(attachment)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump_line, line)
-                nursery.start_soon(self._watch_source, line)
-                nursery.start_soon(self._carry, line, attachment.client_hello)
-                await line.ended.wait()
+                nursery.start_soon(self._pump_link, link)
+                nursery.start_soon(self._watch_source, link)
+                nursery.start_soon(self._carry, link, attachment.client_hello)
+                await link.ended.wait()
                 if self._is_complete:
                     with suppress(LinkError):
-                        await line.tx.close()
+                        await link.tx.close()
                 nursery.cancel_scope.cancel()
         finally:
-            self.lose(line, "it is given up")
+            self.lose(link, "it is no longer used")
             await attachment.close()
 
-    async def _pump_line(self, line: _Line) -> None:
+    async def _pump_link(self, link: _LinkRun) -> None:
         try:
-            await line.tx.pump()
+            await link.tx.pump()
         except LinkError as error:
-            self.lose(line, error)
+            self.lose(link, error)
 
-    async def _watch_source(self, line: _Line) -> None:
+    async def _watch_source(self, link: _LinkRun) -> None:
         await self._source.superseded()
-        self.lose(line, "there is a better one")
+        self.lose(link, "there is a newer one")
 
-    async def _carry(self, line: _Line, client_hello: ClientHello | None) -> None:
+    async def _carry(self, link: _LinkRun, client_hello: ClientHello | None) -> None:
         agreed = False
         try:
             with trio.move_on_after(self.limits.handshake_seconds):
                 if client_hello is None:
-                    await self._greet(line)
+                    await self._greet(link)
                     agreed = True
                 else:
-                    agreed = await self._answer(line, client_hello)
+                    agreed = await self._answer(link, client_hello)
         except LinkError as error:
-            self.lose(line, error)
+            self.lose(link, error)
         except StableConduitError as error:
             self.fail(error)
         if not agreed:
-            self.lose(line, "there was no agreement on it in time, or at all")
+            self.lose(link, "its handshake failed or took too long")
             return
         self._source.established()
-        self._attach(line)
+        self._attach(link)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._forward, line)
+            nursery.start_soon(self._forward, link)
             nursery.start_soon(self._acknowledge)
-            nursery.start_soon(self._attend, line)
+            nursery.start_soon(self._receive_when_idle, link)
 
-    async def _greet(self, line: _Line) -> None:
-        """As the client: agree on where to go on (`stable.reconnect`).
+    async def _greet(self, link: _LinkRun) -> None:
+        """Do the client's handshake; find where to continue (`stable.reconnect`).
 
         Raises:
-            SessionLost: the server does not know the session any more.
+            SessionLost: the server no longer knows the session.
             StableHandshakeError, LinkError: as `greet`.
         """
         hello = ClientHello(self._key, self.exchange.last_received)
-        answer = await greet(line.tx, line.rx, hello)
+        answer = await greet(link.tx, link.rx, hello)
         if answer.rejected:
             raise SessionLost(
                 "the server does not know the session any more: it was started anew, "
@@ -386,22 +394,22 @@ class Resuming:
             )
         self.exchange.resume(answer.last_received)
 
-    async def _answer(self, line: _Line, hello: ClientHello) -> bool:
-        """As the server: agree on where to go on, or refuse to."""
+    async def _answer(self, link: _LinkRun, hello: ClientHello) -> bool:
+        """Do the server's handshake; find where to continue, or refuse."""
         why = self.reason_to_refuse(hello)
         if why:
             logger.warning("a client was refused that wants to resume: %s", why)
-            await refuse(Attachment(line.tx, line.rx), seconds=math.inf)
+            await refuse(Attachment(link.tx, link.rx), seconds=math.inf)
             return False
         answer = ServerHello(
             self._keys.issue(hello.resume_key), self.exchange.last_received
         )
         self.exchange.resume(hello.last_received)
-        (await line.tx.reserve()).send((answer.encode(),))
+        (await link.tx.reserve()).send((answer.encode(),))
         return True
 
     def reason_to_refuse(self, hello: ClientHello) -> str:
-        """Return why a client with this hello cannot be let in; empty if it can."""
+        """Return the reason to refuse a client; empty if there is none."""
         if hello.resume_key is None:
             if self._keys:
                 return "it wants a new session on a conduit that is in use"
@@ -411,30 +419,30 @@ class Resuming:
             return f"it cannot have got {hello.last_received} as the last frame"
         return ""
 
-    def _attach(self, line: _Line) -> None:
-        if not line.ended.is_set():
-            self.line = line
+    def _attach(self, link: _LinkRun) -> None:
+        if not link.ended.is_set():
+            self.link = link
             self.links += 1
             self.changed.unpark_all()
 
-    def lose(self, line: _Line, why: object) -> None:
-        """Use a link no more; harmless if it is not used already."""
-        if not line.ended.is_set():
-            logger.debug("a link is dropped: %s", why)
-            line.ended.set()
-            if line is self.line:
-                self.line = None
+    def lose(self, link: _LinkRun, why: object) -> None:
+        """Stop using a link. Has no effect if it is not in use."""
+        if not link.ended.is_set():
+            logger.debug("dropped a link: %s", why)
+            link.ended.set()
+            if link is self.link:
+                self.link = None
 
     def doubt(self) -> bool:
         """See `ConduitTx.doubt`."""
-        if self.line is not None:
-            self.lose(self.line, "the peer does not answer on it")
+        if self.link is not None:
+            self.lose(self.link, "the peer does not answer on it")
         return self.phase in (Phase.OPEN, Phase.CLOSING)
 
     # ------------------------------------------------ the end
 
     def say_goodbye(self) -> None:
-        """Nothing more will be sent (`link.tx.close`)."""
+        """Send the goodbye, after which nothing is sent (`link.tx.close`)."""
         self.phase = Phase.CLOSING
         self._has_said_goodbye = True
         self.push(_GOODBYE)
@@ -447,7 +455,7 @@ class Resuming:
 
     @property
     def is_goodbye_acknowledged(self) -> bool:
-        """True if everything has arrived, including the goodbye, which is the last."""
+        """True if the peer has acknowledged everything, including the goodbye."""
         return self._has_said_goodbye and not self.exchange.replay.bodies
 
     @property
@@ -455,54 +463,55 @@ class Resuming:
         return self.is_goodbye_acknowledged and self.rx.is_over
 
     def look_for_the_end(self) -> None:
-        """See whether the link can go, and who waits for the end."""
+        """Close the link if it is done, and wake tasks that wait for the end."""
         if self.is_goodbye_acknowledged:
             self.changed.unpark_all()
-            if self.line is not None and self.rx.is_over:
-                self.lose(self.line, "everything is said")
+            if self.link is not None and self.rx.is_over:
+                self.lose(self.link, "both sides have said goodbye")
 
     def fail(self, error: StableConduitError) -> None:
-        """End, since no other link would help. The first reason counts."""
+        """End with an error that another link would not cure. The first counts."""
         if self.phase is Phase.OPEN:
             self.tx.end(type(error), str(error), error.__cause__)
         if self.phase in (Phase.OPEN, Phase.CLOSING):
             self.phase = Phase.FAILED
-            strip_tracebacks(error)  # in whose frames is the conduit
+            strip_tracebacks(error)  # its frames refer to the conduit
             self.failure = error
             self.changed.unpark_all()
 
     def raise_failure(self) -> None:
-        """Raise why it has failed, if it has. Everybody gets an exception of theirs."""
+        """Raise the failure, if any. Each task gets its own exception."""
         if self.failure is not None:
             raise type(self.failure)(str(self.failure)) from self.failure.__cause__
 
     async def abort(self) -> None:
-        """End at once, without a word to the peer. Does not wait."""
+        """End at once, without a goodbye. Does not wait."""
         if self.phase in (Phase.OPEN, Phase.CLOSING):
             self.phase = Phase.CLOSED
         self.changed.unpark_all()
         if self._pump is not None:
             self._pump.cancel()
-        if self.line is not None:
-            line = self.line
-            self.lose(line, "the conduit is closed")
-            await line.tx.abort()
-            await line.rx.close()
+        if self.link is not None:
+            link = self.link
+            self.lose(link, "the conduit is closed")
+            await link.tx.abort()
+            await link.rx.close()
         await self._let_go()
 
     async def _let_go(self) -> None:
-        """Let go of everything that would bring a link. Does not wait."""
+        """Release the source and the keys. Does not wait."""
         self._keys.clear()
         await self._source.close()
         if self._pump is None and self.phase in (Phase.CLOSED, Phase.FAILED):
-            # Nothing is sent or received any more. The halves hold this; it lets go of
-            # them, or they would have to wait for the garbage collector.
+            # Nothing is sent or received any more. The halves refer to this object;
+            # drop the references to them, or only the garbage collector would free the
+            # cycle.
             with suppress(AttributeError):  # the second time
                 del self.tx, self.rx
 
 
-class ResumingTx(AdmittingTx):
-    """The sending half: as that of a link, but its errors are those of a conduit."""
+class ResumingTx(PermitTx):
+    """The sending half: as that of a link, but with the errors of a conduit."""
 
     def __init__(self, life: Resuming) -> None:
         super().__init__()
@@ -522,8 +531,8 @@ class ResumingTx(AdmittingTx):
             and replay.size + permits * self._last_length < self._most_bytes
         )
 
-    def _new_permit(self) -> AdmittedPermit:
-        return AdmittedPermit(self)
+    def _new_permit(self) -> QueuedPermit:
+        return QueuedPermit(self)
 
     def _check_length(self, length: int) -> None:
         if length > self._longest:
@@ -535,7 +544,7 @@ class ResumingTx(AdmittingTx):
             )
 
     def _publish(self, pieces: Sequence[Buffer]) -> None:
-        # The one copy that is kept, unless there is nothing to copy.
+        # This is the only copy, and none is made of an encoding in one piece.
         body = b"".join(pieces)
         length = len(body)
         if not 0 < length <= self._longest:
@@ -546,23 +555,23 @@ class ResumingTx(AdmittingTx):
         self._life.push(body)
 
     def was_acknowledged(self) -> None:
-        """There may be room now; called after every frame that has come."""
+        """Wake senders if there is room; called after every received frame."""
         if self.is_full:
-            self._admit()
+            self._grant_permits()
 
     def end(
         self, error: type[RoamTrioError], why: str, cause: BaseException | None
     ) -> None:
-        """Refuse every message from now on."""
+        """Refuse every further message."""
         self._end(error, why, cause)
 
     def cork(self) -> None:
-        if self._life.line is not None:
-            self._life.line.tx.cork()
+        if self._life.link is not None:
+            self._life.link.tx.cork()
 
     def uncork(self, *, prompt: bool = False) -> None:
-        if self._life.line is not None:
-            self._life.line.tx.uncork(prompt=prompt)
+        if self._life.link is not None:
+            self._life.link.tx.uncork(prompt=prompt)
 
     # ------------------------------------------------ carrying and closing
 
@@ -575,12 +584,12 @@ class ResumingTx(AdmittingTx):
         await self._life.pump()
 
     async def close(self) -> None:
-        """Say goodbye, and wait until the peer has got everything before it.
+        """Send the goodbye, and wait until the peer has received everything before it.
 
-        The answer comes only while somebody receives. A checkpoint.
+        The acknowledgement arrives only while a task receives. A checkpoint.
 
         Raises:
-            StableConduitError: the conduit failed before that, or had already.
+            StableConduitError: the conduit failed first.
         """
         life = self._life
         if life.phase is Phase.OPEN:
@@ -606,7 +615,7 @@ class ResumingTx(AdmittingTx):
             await self._life.pump()
 
     async def abort(self) -> None:
-        """End at once; see `LinkTx.abort`. The peer may wait for another link."""
+        """End at once; see `LinkTx.abort`. The peer may then wait for another link."""
         self._end(LinkClosed, _CLOSED_HERE, None)
         await self._life.abort()
 
@@ -619,8 +628,8 @@ class ResumingTx(AdmittingTx):
         return None if self._has_room() else "unacknowledged_bytes"
 
     def statistics(self) -> StableTxStatistics:
-        replay, line = self._replay, self._life.line
-        on_link = None if line is None else line.tx.statistics()
+        replay, link = self._replay, self._life.link
+        on_link = None if link is None else link.tx.statistics()
         return StableTxStatistics(
             payloads=self._sent_payloads,
             payload_bytes=self._sent_bytes,
@@ -632,13 +641,13 @@ class ResumingTx(AdmittingTx):
             unacknowledged_frames=len(replay.bodies),
             unacknowledged_bytes=replay.size,
             links=self._life.links,
-            is_attached=line is not None,
+            is_attached=link is not None,
             full=self._full,
         )
 
     def __repr__(self) -> str:
         life = self._life
-        attached = "attached" if life.line is not None else "without a link"
+        attached = "attached" if life.link is not None else "without a link"
         return (
             f"<ResumingTx {life.phase.value}, {attached}, "
             f"{len(self._replay.bodies)} messages not acknowledged>"
@@ -655,11 +664,11 @@ class ResumingRx:
         self._payloads = 0
         self._payload_bytes = 0
         self.is_at_end = False
-        """True if the peer has said goodbye."""
+        """True if the peer has sent its goodbye."""
 
     @property
     def is_over(self) -> bool:
-        """True if nobody will receive any more."""
+        """True if no task will receive any more."""
         return self.is_at_end or self._is_closed
 
     async def recv(self) -> Backing | None:
@@ -667,17 +676,17 @@ class ResumingRx:
         await checkpoint_if_cancelled()
         life = self._life
         while not self._is_at_end_or_raises():
-            line = life.line
-            if line is None:
+            link = life.link
+            if link is None:
                 await life.changed.park()
                 continue
             self._is_reading = True
             try:
-                payload = await line.rx.recv()
+                payload = await link.rx.recv()
             except LinkError as error:
-                life.lose(line, error)
+                life.lose(link, error)
             else:
-                message = self._message_of(line, payload)
+                message = self._message_of(link, payload)
                 if message is not None:
                     return message
             finally:
@@ -688,22 +697,24 @@ class ResumingRx:
         """See `LinkRx.recv_nowait`."""
         life = self._life
         while not self._is_at_end_or_raises():
-            line = life.line
-            if line is None:
+            link = life.link
+            if link is None:
                 raise trio.WouldBlock
             try:
-                payload = line.rx.recv_nowait()
+                payload = link.rx.recv_nowait()
             except LinkError as error:
-                life.lose(line, error)
+                life.lose(link, error)
             else:
-                message = self._message_of(line, payload)
+                message = self._message_of(link, payload)
                 if message is not None:
                     return message
         return None
 
     async def recv_batch(self) -> Iterable[bytes | memoryview]:
-        """See `LinkRx.recv_batch`. All but the first are received as they are taken
-        out, which raises what `recv` would have."""
+        """See `LinkRx.recv_batch`.
+
+        All but the first are received during iteration, which raises what `recv` would
+        raise."""
         first = await self.recv()
         return () if first is None else self._with_the_others(first)
 
@@ -723,29 +734,29 @@ class ResumingRx:
             life.raise_failure()
         return self.is_at_end
 
-    def _message_of(self, line: _Line, payload: Backing | None) -> Backing | None:
+    def _message_of(self, link: _LinkRun, payload: Backing | None) -> Backing | None:
         life = self._life
         if payload is None:
-            life.lose(line, "the peer has closed it")
+            life.lose(link, "the peer has closed it")
             return None
-        if line is not life.line:
-            return None  # the peer has been told, on another link, that it is missing
-        message = life.receive(line, payload)
+        if link is not life.link:
+            return None  # the peer was told, on another link, that it is missing
+        message = life.receive(link, payload)
         if message is not None:
             self._payloads += 1
             self._payload_bytes += len(message)
         return message
 
     def statistics(self) -> RxStatistics:
-        """Return what it has received: messages, without what numbers them."""
+        """Return the totals received, without the frame headers."""
         return RxStatistics(self._payloads, self._payload_bytes)
 
     async def close(self) -> None:
-        """Stop receiving; see `LinkRx.close`. What comes from now on is dropped."""
+        """Stop receiving; see `LinkRx.close`. Later messages are dropped."""
         self._is_closed = True
         life = self._life
-        if self._is_reading and life.line is not None:
-            life.lose(life.line, "its reader was told to stop")
+        if self._is_reading and life.link is not None:
+            life.lose(life.link, "its reader was told to stop")
         life.look_for_the_end()
         life.changed.unpark_all()
 

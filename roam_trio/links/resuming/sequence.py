@@ -2,8 +2,8 @@
 
     frame = seq, 00 | 01 ack, the message's own bytes
 
-Both numbers are 32 bits as varints. They wrap, and so one of them is *ahead* of another
-if the way up to it is the shorter one (`stable.seq`, `stable.seq.monotonic`).
+Both numbers are 32-bit varints. They wrap around, so one is *ahead* of another if the
+distance upwards to it is the shorter one (`stable.seq`, `stable.seq.monotonic`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from ...wire.varint import read_varint, varint
 __all__ = ["HALF", "LONGEST_HEADER", "MASK", "read_header", "write_header"]
 
 MASK: Final = 0xFFFF_FFFF
-"""A number plus or minus something, and'ed with this, is a number again."""
+"""The mask that reduces a sum or difference to a sequence number."""
 
 HALF: Final = 0x8000_0000
-"""A number minus another is below this, masked, if it is not behind the other."""
+"""Bound on a masked difference: if it is below, the first number is not behind."""
 
 LONGEST_HEADER: Final = 11
-"""In bytes: two varints of five, and the byte between them."""
+"""Length in bytes of the longest header: two varints of five, and a byte between them.
+"""
 
 
 def write_header(seq: int, ack: int | None) -> bytes:
@@ -39,10 +40,10 @@ def write_header(seq: int, ack: int | None) -> bytes:
 
 
 def read_header(payload: Backing) -> tuple[int, int | None, int]:
-    """Return the two numbers of a frame, and where its message begins.
+    """Return the two numbers of a frame, and the position of its message.
 
     Raises:
-        DecodeError: it does not begin as a frame does.
+        DecodeError: the payload does not start like a frame.
     """
     try:
         seq = payload[0]

@@ -18,13 +18,13 @@ __all__ = ["Attachment", "Backoff", "LinkSource", "RedialingSource"]
 
 @attrs.frozen
 class Attachment:
-    """A link that is ready to carry a conduit, and who speaks first on it.
+    """A link that is ready to carry a conduit, and its side.
 
     Attributes:
         tx: its sending half.
         rx: its receiving half.
-        client_hello: what the peer that opened the link has said; None if it was
-            this side that opened it, and has to speak first.
+        client_hello: the hello of the peer that opened the link; None if this side has
+            opened it, and must send its hello first.
     """
 
     tx: LinkTx
@@ -37,41 +37,44 @@ class Attachment:
         return cls(*link.split())
 
     async def close(self) -> None:
-        """Let go of the link at once. Does not wait."""
+        """Close the link at once. Does not wait."""
         with trio.CancelScope(shield=True):
             await self.tx.abort()
             await self.rx.close()
 
 
 class LinkSource(ABC):
-    """Supplies one link after the other (`stable.link-source`).
+    """Supplies the links of a conduit (`stable.link-source`).
 
-    The conduit asks for a link when it begins, and whenever it has lost the one before.
+    The conduit requests a link when it starts, and whenever it has lost the last one.
     """
 
     @abstractmethod
     async def next_link(self) -> Attachment:
-        """Wait for a link. Cancelled, it leaves none behind.
+        """Wait for a link. If cancelled, leave none open.
 
         Raises:
-            ConduitError, LinkError, OSError: there will be none; the conduit fails.
+            ConduitError, LinkError, OSError: there will be none, so the conduit fails.
         """
 
     def established(self) -> None:
-        """The hellos on the last link went well. Does nothing unless overridden."""
+        """Handle that the handshake on the last link succeeded. The default does
+        nothing.
+        """
         return
 
     async def superseded(self) -> None:
-        """Wait until there is a link that is better than the last, which is dropped
-        then. For servers, whose clients may be the first to notice that a link has
-        died. Waits for ever unless overridden.
+        """Wait until there is a newer link than the last one, which is then dropped.
+
+        For servers, whose clients may be the first to notice that a link is dead. The
+        default waits forever.
         """
         await trio.sleep_forever()
 
     async def close(self) -> None:
-        """Let go of links that nobody has taken; the conduit has ended.
+        """Close links that were not taken, because the conduit has ended.
 
-        Does nothing unless overridden. Does not wait.
+        Does not wait. The default does nothing.
         """
         return
 
@@ -80,18 +83,18 @@ class LinkSource(ABC):
 class Backoff:
     """Timing of the attempts to reach a server again, in seconds.
 
-    The first try comes at once, the second after about `initial`, and every further
-    one after a pause that is `factor` times as long, up to `longest`.
+    The first attempt is made at once, the second after about `initial`, and each
+    further one after a pause that is `factor` times as long, up to `longest`.
 
     Attributes:
         initial: the first pause.
-        factor: by how much pauses grow.
+        factor: the ratio of a pause to the one before.
         longest: the longest pause.
-        jitter: how much of a pause is left to chance, from 0 to 1, so that clients
-            which have lost one server together do not all come back together.
-        give_up_after: how long to try, counted from the loss of the link; then the
-            conduit fails with `LinkDead`.
-        chance: returns a number from 0 to 1; other than `random.random` for tests.
+        jitter: the random part of a pause, from 0 to 1, so that clients which have lost
+            one server together do not return together.
+        give_up_after: seconds from the loss of the link after which the conduit fails
+            with `LinkDead`.
+        chance: returns a number from 0 to 1; not `random.random` only in tests.
     """
 
     initial: float = attrs.field(default=0.1, validator=attrs.validators.gt(0))
@@ -114,22 +117,21 @@ class Backoff:
         """Return the seconds to wait after `failures` failures in a row."""
         if failures == 0:
             return 0.0
-        # The exponent has a bound, as the power would grow beyond all floats.
+        # Bound the exponent, because the power would overflow a float.
         pause = min(self.longest, self.initial * self.factor ** min(failures - 1, 64))
         return pause * (1 - self.jitter * self.chance())
 
 
 class RedialingSource(LinkSource):
-    """Opens links to a server, again and again.
+    """Opens a new link to a server whenever one is needed.
 
-    A link that does not last for longer than the pause before it, or than the first
-    pause, counts as a failure, like one that could not be opened: a server that drops
-    every link at once is not flooded with them.
+    A link that does not last longer than the pause before it, or than the first pause,
+    counts as a failure, so that a server which drops every link at once is not flooded.
 
     Args:
         dial: opens a link, as `connect_tcp` does.
-        backoff: how to go about it.
-        first: a link that is open already, to begin with.
+        backoff: the schedule of attempts.
+        first: an open link to start with.
     """
 
     def __init__(
@@ -148,10 +150,10 @@ class RedialingSource(LinkSource):
         self._trying_since: float | None = None
 
     async def next_link(self) -> Attachment:
-        """Open a link; as often as it takes, for `Backoff.give_up_after` seconds.
+        """Open a link, trying for up to `Backoff.give_up_after` seconds.
 
         Raises:
-            LinkDead: no link could be opened; the last reason is the cause.
+            LinkDead: no link could be opened; the last error is the cause.
         """
         if self._first is not None:
             first, self._first = self._first, None
@@ -173,7 +175,7 @@ class RedialingSource(LinkSource):
         ) from last
 
     def _look_back(self) -> None:
-        """Judge the link before."""
+        """Count the previous link as a success or a failure."""
         now = trio.current_time()
         at, self._established_at = self._established_at, None
         if at is not None:
@@ -196,7 +198,7 @@ class RedialingSource(LinkSource):
         self._established_at = trio.current_time()
 
     async def close(self) -> None:
-        """Let go of the link to begin with, if it was never asked for."""
+        """Close the link to start with, if it was never requested."""
         if self._first is not None:
             first, self._first = self._first, None
             await Attachment.to_server(first).close()
