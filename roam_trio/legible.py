@@ -109,8 +109,10 @@ def without_secrets(url: str) -> str:
     rest = url[len(prefix) :]
     before_query = re.split(r"[?#]", rest, maxsplit=1)[0]
     # A password may contain any of the characters that should end it. Without a colon
-    # there is no password, and an "@" may belong to an address in the query.
-    suspect = rest if ":" in before_query else before_query
+    # there is no password, and an "@" may belong to an address in the query. What looks
+    # like a scheme before a single slash may be a user, and the slash of the password.
+    has_colon = ":" in before_query or prefix.endswith(":/")
+    suspect = rest if has_colon else before_query
     if "@" in suspect and prefix.lower() != "unix:///":
         rest = f"{_HIDDEN}{rest[suspect.rindex('@') :]}"
     elif not prefix.endswith("///"):
