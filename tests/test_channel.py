@@ -98,7 +98,7 @@ def bind(*ends: Any) -> Binder:
 
 
 @pytest.mark.rule("rpc.channel.pair", "rpc.channel.direction")
-async def test_pair_has_one_end_of_each_kind() -> None:
+def test_pair_has_one_end_of_each_kind() -> None:
     for tx, rx in (channel[int](), channel(int), channel()):
         assert isinstance(tx, Tx)
         assert isinstance(rx, Rx)
@@ -106,14 +106,14 @@ async def test_pair_has_one_end_of_each_kind() -> None:
         assert repr(rx) == "<Rx unbound>"
 
 
-async def test_ends_are_channels_of_trio() -> None:
+def test_ends_are_channels_of_trio() -> None:
     tx, rx = channel[int]()
     assert isinstance(tx, trio.abc.SendChannel)
     assert isinstance(rx, trio.abc.ReceiveChannel)
 
 
 @pytest.mark.parametrize("end", [Tx, Rx])
-async def test_end_is_not_made_directly(end: Any) -> None:
+def test_end_is_not_made_directly(end: Any) -> None:
     with pytest.raises(TypeError, match=r"channel\(\) makes a pair"):
         end()
     gc.collect()  # the remains are collected without complaint
@@ -191,7 +191,7 @@ async def test_end_that_was_given_away_is_of_no_use_here(
 
 @pytest.mark.rule("rpc.channel.pair")
 @pytest.mark.parametrize("which", ["rx", "tx"])
-async def test_end_given_twice_is_refused_and_nothing_is_bound(which: str) -> None:
+def test_end_given_twice_is_refused_and_nothing_is_bound(which: str) -> None:
     tx, rx = channel[int]()
     fresh_tx, fresh_rx = channel[int]()
     end: Any = rx if which == "rx" else tx
@@ -203,7 +203,7 @@ async def test_end_given_twice_is_refused_and_nothing_is_bound(which: str) -> No
 
 
 @pytest.mark.rule("rpc.channel.pair")
-async def test_both_ends_of_a_pair_cannot_be_given() -> None:
+def test_both_ends_of_a_pair_cannot_be_given() -> None:
     tx, rx = channel[int]()
     with pytest.raises(ChannelError, match="belongs to one call"):
         bind(tx, rx)
@@ -212,7 +212,7 @@ async def test_both_ends_of_a_pair_cannot_be_given() -> None:
 
 
 @pytest.mark.rule("rpc.channel.pair")
-async def test_end_that_is_bound_is_refused_and_nothing_is_bound() -> None:
+def test_end_that_is_bound_is_refused_and_nothing_is_bound() -> None:
     tx, rx = channel[int]()
     fresh_tx, fresh_rx = channel[int]()
     bind(rx)
@@ -224,7 +224,7 @@ async def test_end_that_is_bound_is_refused_and_nothing_is_bound() -> None:
 
 
 @pytest.mark.rule("rpc.channel.pair")
-async def test_end_that_was_closed_is_refused() -> None:
+def test_end_that_was_closed_is_refused() -> None:
     tx, rx = channel[int]()
     tx.close()
     with pytest.raises(ChannelError):

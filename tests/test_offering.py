@@ -127,37 +127,49 @@ async def test_an_unknown_name_is_rejected_and_told_which_exist(
     await has_only_the_root(right)
 
 
-async def test_a_missing_name_is_rejected_and_told_the_key(
-    nursery: trio.Nursery,
-) -> None:
-    left, _ = await sessions(nursery)
-    for metadata in ({}, {"Service": "text"}):
-        with pytest.raises(SessionRejected, match="metadata key: service") as caught:
-            await left.open_connection(metadata=metadata)
-        assert "services: text, word-counter" in str(caught.value)
+def chosen(*entries: MetadataEntry) -> AcceptedConnection | Metadata:
+    return OfferedServices(offered()).choose(Metadata(entries))
 
 
-@pytest.mark.parametrize("value", [7, b"text"])
-async def test_a_name_that_is_no_text_is_rejected(
-    value: int | bytes, nursery: trio.Nursery
+def test_the_handler_of_the_name_is_chosen() -> None:
+    offer = offered()
+    metadata = Metadata.of({SERVICE_KEY: "text"})
+    accepted = OfferedServices(offer, max_concurrent_requests=3).choose(metadata)
+    assert isinstance(accepted, AcceptedConnection)
+    assert accepted.handler is offer["text"]
+    assert accepted.max_concurrent_requests == 3
+
+
+@pytest.mark.parametrize(
+    ("entries", "error"),
+    [
+        ([], "none was named (metadata key: service) of"),
+        (
+            [MetadataEntry("Service", "text")],
+            "none was named (metadata key: service) of",
+        ),
+        ([MetadataEntry(SERVICE_KEY, "Text")], "'Text' is not one of"),
+        ([MetadataEntry(SERVICE_KEY, 7)], "7 is not one of"),
+        ([MetadataEntry(SERVICE_KEY, b"text")], "b'text' is not one of"),
+    ],
+)
+def test_what_names_no_service_is_told_which_exist(
+    entries: list[MetadataEntry], error: str
 ) -> None:
-    left, _ = await sessions(nursery)
-    with pytest.raises(SessionRejected, match="is not one of the services"):
-        await left.open_connection(metadata={SERVICE_KEY: value})
+    assert chosen(*entries) == Metadata.of(
+        {"error": f"{error} the services: text, word-counter"}
+    )
 
 
 @pytest.mark.rule("rpc.metadata.flags.sensitive")
-async def test_a_sensitive_name_is_not_sent_back(nursery: trio.Nursery) -> None:
-    left, _ = await sessions(nursery)
+def test_a_sensitive_name_is_not_sent_back() -> None:
     entry = MetadataEntry(SERVICE_KEY, "hunter2", MetadataFlags.SENSITIVE)
-    with pytest.raises(SessionRejected) as caught:
-        await left.open_connection(metadata=[entry])
-    assert "hunter2" not in str(caught.value)
-    assert "hunter2" not in str(caught.value.metadata)
-    assert "is none of the services: text, word-counter" in str(caught.value)
+    assert chosen(entry) == Metadata.of(
+        {"error": "the one named is none of the services: text, word-counter"}
+    )
 
 
-async def test_the_names_offered_are_in_the_repr() -> None:
+def test_the_names_offered_are_in_the_repr() -> None:
     assert repr(OfferedServices(offered())) == "<OfferedServices text, word-counter>"
 
 
@@ -166,13 +178,6 @@ async def test_open_refuses_what_is_no_service() -> None:
         with pytest.raises(TypeError, match=r"decorated with @roam_trio\.service"):
             session.open(TextImpl)
         assert await peer.heard_nothing_more()
-
-
-async def test_requests_are_limited_as_the_offer_says(nursery: trio.Nursery) -> None:
-    services = OfferedServices(offered(), max_concurrent_requests=3)
-    left, _ = await join(nursery, accepting={"on_connection": services})
-    connection = await left.open_connection(metadata={SERVICE_KEY: "text"})
-    assert connection.peer_settings.max_concurrent_requests == 3
 
 
 async def test_both_call_on_an_opened_connection(nursery: trio.Nursery) -> None:

@@ -240,7 +240,7 @@ async def test_a_limit_of_sessions_has_to_leave_one_for_each_socket() -> None:
         await serve(urls, handler, max_sessions=1)
 
 
-async def test_websockets_without_the_package_say_how_to_have_it(
+def test_websockets_without_the_package_say_how_to_have_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -36,6 +36,10 @@ class OfferedServices:
         self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
     ) -> AcceptedConnection | Metadata:
         """See `ConnectionAcceptor.accept`."""
+        return self.choose(metadata)
+
+    def choose(self, metadata: Metadata) -> AcceptedConnection | Metadata:
+        """Return what the named service accepts, or the reason why there is none."""
         name = metadata.get(SERVICE_KEY)
         handler = self._handlers.get(name) if isinstance(name, str) else None
         if handler is None:

@@ -118,7 +118,7 @@ async def test_encoding_comes_after_the_wait_for_room(nursery: trio.Nursery) -> 
 
 
 @pytest.mark.rule("conduit.permit.send")
-async def test_permit_given_up_returns_its_room() -> None:
+def test_permit_given_up_returns_its_room() -> None:
     tx, _ = conduit_pair(Words(), buffer=1)
     with tx.reserve_nowait() as permit:
         pass

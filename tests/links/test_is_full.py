@@ -67,7 +67,7 @@ def take_step(tx: PermitTx, permits: list[LinkTxPermit], what: str, n: int) -> N
 
 @pytest.mark.parametrize("make", [stream_tx, memory_tx, resuming_tx])
 @given(steps=STEPS)
-async def test_is_full_is_true_exactly_while_nothing_can_be_reserved(
+def test_is_full_is_true_exactly_while_nothing_can_be_reserved(
     make: type[PermitTx], steps: list[tuple[str, int]]
 ) -> None:
     tx = make()

@@ -40,7 +40,7 @@ async def test_bytes_pass_without_framing_and_without_a_copy() -> None:
     assert await right.split()[1].recv() is payload
 
 
-async def test_no_room_at_all_is_refused() -> None:
+def test_no_room_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         memory_link_pair(0)
 

@@ -153,7 +153,7 @@ async def test_a_program_that_was_started_is_told_by_its_number() -> None:
     assert peer.address.endswith(sys.executable)
 
 
-async def test_memory_links_name_this_process() -> None:
+def test_memory_links_name_this_process() -> None:
     for link in memory_link_pair(1):
         assert (link.peer().transport, link.peer().address) == (
             "memory",
@@ -170,7 +170,7 @@ async def test_a_stream_of_trio_on_a_socket_tells_its_address() -> None:
             assert StreamLink(stream).peer().address == expected
 
 
-async def test_a_link_of_somebody_elses_is_named_by_its_class() -> None:
+def test_a_link_of_somebody_elses_is_named_by_its_class() -> None:
     class PigeonLink(Link):
         def split(self) -> tuple[object, object]:  # type: ignore[override]
             raise NotImplementedError
@@ -194,7 +194,7 @@ def test_an_address_of_ipv6_is_written_as_in_a_url() -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are none here")
-async def test_a_pair_of_sockets_without_names_is_named_by_its_process() -> None:
+def test_a_pair_of_sockets_without_names_is_named_by_its_process() -> None:
     left, right = trio.socket.socketpair()
     with left, right:
         link = StreamLink(trio.SocketStream(left))

@@ -9,10 +9,10 @@ import trio
 
 from roam_trio.errors import LinkDead, PayloadTooLarge
 from roam_trio.links.base import Buffer, TxStatistics
-from roam_trio.links.permits import AdmittedPermit, AdmittingTx
+from roam_trio.links.permits import PermitTx, QueuedPermit
 
 
-class Places(AdmittingTx):
+class Places(PermitTx):
     """A sending half with so many places, which permits and payloads take."""
 
     def __init__(self, places: int) -> None:
@@ -25,8 +25,8 @@ class Places(AdmittingTx):
         taken = self._permits + len(self.published) - self.gone
         return self._ending is None and taken < self.places
 
-    def _new_permit(self) -> AdmittedPermit:
-        return AdmittedPermit(self)
+    def _new_permit(self) -> QueuedPermit:
+        return QueuedPermit(self)
 
     def _check_length(self, length: int) -> None:
         if length > 10:
@@ -40,7 +40,7 @@ class Places(AdmittingTx):
     def leave(self) -> None:
         """The oldest payload has left."""
         self.gone += 1
-        self._admit()
+        self._grant_permits()
 
     def end(self) -> None:
         self._end(LinkDead, "it is over", ValueError("cause"))

@@ -170,7 +170,7 @@ async def test_closed_standard_error_is_no_obstacle(fds: Keep) -> None:
 
 
 @pytest.mark.parametrize("which", ["input", "output"])
-async def test_terminal_is_refused(fds: Keep, which: str) -> None:
+def test_terminal_is_refused(fds: Keep, which: str) -> None:
     reads, writes, far_reads, far_writes = pipes(fds)
     for fd in (far_reads, far_writes):
         fds(fd)
@@ -181,7 +181,7 @@ async def test_terminal_is_refused(fds: Keep, which: str) -> None:
     assert os.isatty(terminal)
 
 
-async def test_closed_standard_input_is_an_os_error(fds: Keep) -> None:
+def test_closed_standard_input_is_an_os_error(fds: Keep) -> None:
     reads, writes, far_reads, far_writes = pipes(fds)
     for fd in (far_reads, far_writes):
         fds(fd)
@@ -192,7 +192,7 @@ async def test_closed_standard_input_is_an_os_error(fds: Keep) -> None:
             take_over(*wrong, 2)
 
 
-async def test_windows_is_refused_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_is_refused_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(OSError, match="trio cannot wait for standard input on Windows"):
         take_over(0, 1, 2)

@@ -623,7 +623,7 @@ async def test_close_drops_what_was_not_taken() -> None:
 
 
 @pytest.mark.rule("transport.stream.kinds")
-async def test_stream_that_only_sends_needs_another_to_receive() -> None:
+def test_stream_that_only_sends_needs_another_to_receive() -> None:
     with pytest.raises(TypeError, match="receive from"):
         StreamLink(RecordingStream())
 

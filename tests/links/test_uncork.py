@@ -267,7 +267,7 @@ async def test_stream_that_may_make_it_wait_is_left_to_the_pump(
     assert stream.writes == [frame(b"one") + frame(b"two"), frame(b"three")]
 
 
-async def test_link_without_a_use_for_it_takes_cork_and_uncork() -> None:
+def test_link_without_a_use_for_it_takes_cork_and_uncork() -> None:
     left, right = memory_link_pair(2)
     (tx, _), (_, rx) = left.split(), right.split()
     tx.cork()

@@ -457,7 +457,7 @@ async def test_nothing_counts_after_the_end() -> None:
     await peer.done()
 
 
-async def test_nothing_counts_after_an_interruption() -> None:
+def test_nothing_counts_after_an_interruption() -> None:
     """Control-C can strike while something is decoded, outside of a session."""
 
     def strike(_: bytes) -> None:

@@ -818,7 +818,7 @@ async def test_a_call_shows_its_method_and_state(nursery: trio.Nursery) -> None:
     ]
 
 
-async def test_a_task_that_answers_no_call_has_no_current_call() -> None:
+def test_a_task_that_answers_no_call_has_no_current_call() -> None:
     with pytest.raises(LookupError, match="answers no call"):
         current_call()
 

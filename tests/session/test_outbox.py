@@ -88,7 +88,7 @@ class Bench:
         return list(range(1, self.handed_over + 1))
 
 
-async def test_push_sends_at_once_where_there_is_room() -> None:
+def test_push_sends_at_once_where_there_is_room() -> None:
     bench = Bench()
     bench.push()
     assert bench.read()
@@ -187,7 +187,7 @@ async def test_a_permit_given_back_is_for_the_next(nursery: trio.Nursery) -> Non
     assert await bench.read_all() == [1]
 
 
-async def test_more_than_the_limit_is_refused_by_its_name() -> None:
+def test_more_than_the_limit_is_refused_by_its_name() -> None:
     bench = Bench(most_kept=3)
     for _ in range(4):
         bench.push()
@@ -274,7 +274,7 @@ async def test_metadata_that_does_not_fit_is_left_out(
     nursery.cancel_scope.cancel()
 
 
-async def test_what_does_not_fit_without_metadata_either_fails() -> None:
+def test_what_does_not_fit_without_metadata_either_fails() -> None:
     here, _ = trio.testing.memory_stream_pair()
     tx, _ = BareConduit(
         StreamLink(here, limits=StreamLimits(max_payload=10)), MessageFamily()

@@ -63,7 +63,7 @@ async def test_a_handler_is_taken_as_it_is() -> None:
             await adder.add(3, 5)
 
 
-async def test_what_has_not_the_methods_is_refused_at_once() -> None:
+def test_what_has_not_the_methods_is_refused_at_once() -> None:
     with pytest.raises(SchemaError, match="AdderImpl"):
         connected_pair(Adder, AdderImpl)
     with pytest.raises(SchemaError, match="add"):

@@ -345,7 +345,7 @@ def test_tls_settings_that_would_not_be_used_are_refused() -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-async def test_connect_reads_its_urls_once(
+def test_connect_reads_its_urls_once(
     resume: bool, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
