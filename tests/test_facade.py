@@ -16,11 +16,14 @@ from trio.testing import wait_all_tasks_blocked
 
 import roam_trio
 from roam_trio import (
+    AcceptedConnection,
     Array,
     Backing,
     BareConduit,
     BareConduitError,
     CallCancelled,
+    ChannelId,
+    ConnectionId,
     ConnectionLost,
     DecodeError,
     EncodeError,
@@ -29,10 +32,13 @@ from roam_trio import (
     InvalidPayload,
     Link,
     MethodDescriptor,
+    MethodId,
+    Parity,
     Payload,
     RedialingSource,
     ReplySink,
     RequestCall,
+    RequestId,
     Rx,
     RxClosed,
     SchemaError,
@@ -53,6 +59,7 @@ from roam_trio import (
     facet_postcard,
     i32,
     i64,
+    initiator,
     memory_link_pair,
     rpc_plan,
     service,
@@ -63,7 +70,7 @@ from roam_trio import (
     with_metadata,
 )
 from roam_trio.codec import ResultKind
-from roam_trio.hash import method_descriptor, sig, signature_of
+from roam_trio.hash import method_descriptor, method_id, sig, signature_of
 from roam_trio.testing import Faults, connected_pair, faulty_stream_pair
 from tests.conduits.test_conformance import Comers
 from tests.links.views import on_views
@@ -666,6 +673,93 @@ def test_family_of_what_cannot_travel_is_refused() -> None:
         ShapedFamily(object)
     with pytest.raises(EncodeError):
         ShapedFamily(Moved, filler=Moved(2**40, 0))
+
+
+# ------------------------------------------------------------ ids
+
+
+class Ids:
+    """A handler that notes the ids of what it gets, in the types that they have."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[ConnectionId, RequestId, MethodId]] = []
+        self.channels: list[ChannelId] = []
+
+    async def handle(self, call: RequestCall, reply: ReplySink) -> None:
+        self.seen.append((call.connection_id, call.request_id, call.method_id))
+        self.channels += call.channels
+        await reply.send_error(UnknownMethod())
+
+
+@pytest.mark.rule("session.parity")
+async def test_ids_of_a_call_tell_who_made_it_and_where() -> None:
+    handler = Ids()
+    tx, rx = channel[int]()
+    async with connected_pair(Bed, handler) as bed:
+        with pytest.raises(UnknownMethod):
+            await bed.sum(rx)
+        with pytest.raises(UnknownMethod):
+            await bed.divide(1, 2)
+    tx.close()
+    methods = {each.name: each.id for each in describe(Bed).methods}
+    assert [method for _, _, method in handler.seen] == [
+        methods["sum"],
+        methods["divide"],
+    ]
+    for connection, request, _ in handler.seen:
+        assert connection == ConnectionId.ROOT
+        assert ConnectionId.is_root(connection)
+        assert RequestId.has_parity(request, Parity.ODD)  # it is the initiator's
+    (of_the_channel,) = handler.channels
+    assert of_the_channel != ChannelId.RESERVED
+    assert ChannelId.has_parity(of_the_channel, Parity.ODD)
+
+
+@pytest.mark.rule("session.parity")
+@pytest.mark.parametrize("kind", [ConnectionId, RequestId, ChannelId, MethodId])
+def test_every_number_has_one_parity(
+    kind: type[ConnectionId | RequestId | ChannelId | MethodId],
+) -> None:
+    for number in range(4):
+        assert kind.has_parity(kind(number), Parity.ODD) == (number in (1, 3))
+        assert kind.has_parity(kind(number), Parity.EVEN) == (number in (0, 2))
+
+
+@pytest.mark.parametrize("kind", [ConnectionId, RequestId, ChannelId, MethodId])
+def test_ids_are_plain_numbers_which_cost_nothing(kind: type[int]) -> None:
+    number = 2**40
+    assert kind(number) is number
+    assert type(ConnectionId.ROOT) is type(ChannelId.RESERVED) is int
+    assert (ConnectionId.ROOT, ChannelId.RESERVED) == (0, 0)
+    assert not ConnectionId.is_root(ConnectionId(1))
+
+
+async def test_virtual_connection_is_closed_by_its_id(nursery: trio.Nursery) -> None:
+    left, right = memory_link_pair(8)
+    nursery.start_soon(acceptor(right, on_connection=AcceptsAll()).run)
+    async with initiator(left).open() as near:
+        handle = await near.open_connection()
+        number: ConnectionId = handle.connection_id
+        assert not ConnectionId.is_root(number)
+        assert ConnectionId.has_parity(number, Parity.ODD)
+        near.close_connection(number)
+        await handle.closed()
+
+
+class AcceptsAll:
+    async def accept(
+        self, connection_id: ConnectionId, settings: Any, metadata: Any
+    ) -> AcceptedConnection:
+        return AcceptedConnection()
+
+
+def test_descriptor_finds_its_methods_by_their_ids() -> None:
+    service_of = describe(Bed)
+    for method in service_of.methods:
+        assert service_of.by_id(method.id) is method
+    assert service_of.by_id(MethodId(0)) is None
+    signature = DIVIDE.args_plan.signature + DIVIDE.result_plan.signature
+    assert method_id("testbed", "Divide", signature) == DIVIDE.id
 
 
 # ------------------------------------------------------------ refusing a call

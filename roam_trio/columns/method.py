@@ -27,6 +27,7 @@ from ..rpc.binding import ChannelBinder, Payload
 from ..rpc.caller import Caller
 from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
+from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import Encoded, RequestCall, RequestResponse, joined
 from .entry import (
     MARKED,
@@ -81,10 +82,10 @@ class MethodColumns:
     async def call(
         self,
         caller: Caller,
-        method_id: int,
+        method_id: MethodId,
         args: tuple[Any, ...],
         metadata: Metadata,
-        readers: set[int],
+        readers: set[MethodId],
     ) -> RequestResponse:
         """Make a call; see `Caller.call`.
 
@@ -175,7 +176,7 @@ class _MarkedArguments(Payload):
         super().__init__(plan, value)
         self._columns = columns
 
-    def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
+    def encode(self, binder: ChannelBinder) -> tuple[tuple[ChannelId, ...], Encoded]:
         encoded = self._columns.encode(self.value)
         if encoded is not None:
             return (), [_ARGS_IN_COLUMNS, encoded]

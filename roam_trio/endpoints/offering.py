@@ -12,6 +12,7 @@ from ..legible import legible
 from ..metadata import Metadata, MetadataFlags
 from ..rpc.handler import Handler
 from ..session import SERVICE_KEY, AcceptedConnection
+from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionSettings
 
 __all__ = ["OfferedServices"]
@@ -33,7 +34,10 @@ class OfferedServices:
         self._max_concurrent_requests = max_concurrent_requests
 
     async def accept(
-        self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
+        self,
+        connection_id: ConnectionId,
+        settings: ConnectionSettings,
+        metadata: Metadata,
     ) -> AcceptedConnection | Metadata:
         """See `ConnectionAcceptor.accept`."""
         return self.choose(metadata)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..codec import ChannelPlan, RpcPlan
 from ..errors import ChannelError
+from ..wire.ids import ChannelId
 from ..wire.messages import Encoded
 from .channel import ChannelSink, ChannelSource, Rx, Tx
 
@@ -23,17 +24,17 @@ class ChannelBinder(ABC):
     """Makes the ends of channels of one connection."""
 
     @abstractmethod
-    def allocate(self) -> int:
+    def allocate(self) -> ChannelId:
         """Return a new channel id of this side's parity."""
 
     @abstractmethod
-    def sink(self, channel_id: int, plan: ChannelPlan) -> ChannelSink:
+    def sink(self, channel_id: ChannelId, plan: ChannelPlan) -> ChannelSink:
         """Start to send on a channel whose id the peer knows, or receives with this
         request.
         """
 
     @abstractmethod
-    def source(self, channel_id: int, plan: ChannelPlan) -> ChannelSource:
+    def source(self, channel_id: ChannelId, plan: ChannelPlan) -> ChannelSource:
         """Start to receive on a channel."""
 
 
@@ -50,7 +51,7 @@ class Payload:
         self.plan = plan
         self.value = value
 
-    def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
+    def encode(self, binder: ChannelBinder) -> tuple[tuple[ChannelId, ...], Encoded]:
         """Bind the channels in the value; return their ids and the encoded value.
 
         Raises:
@@ -65,7 +66,7 @@ class Payload:
 
 def bind_channels_caller_args(
     plan: RpcPlan[Any], value: Any, binder: ChannelBinder
-) -> tuple[int, ...]:
+) -> tuple[ChannelId, ...]:
     """Bind the channel ends in arguments that are about to be sent.
 
     Each end gets a new id. The end in the arguments is for the handler: with an `Rx`
@@ -90,7 +91,7 @@ def bind_channels_caller_args(
                 f"{end!r}: an end of a channel belongs to one call; "
                 "make a new pair with channel()"
             )
-    ids: list[int] = []
+    ids: list[ChannelId] = []
     for end, channel_plan in ends:
         channel_id = binder.allocate()
         ids.append(channel_id)
@@ -108,7 +109,7 @@ def bind_channels_caller_args(
 
 
 def bind_channels_callee_args(
-    plan: RpcPlan[Any], value: Any, channels: Sequence[int], binder: ChannelBinder
+    plan: RpcPlan[Any], value: Any, channels: Sequence[ChannelId], binder: ChannelBinder
 ) -> None:
     """Bind the channel ends in received arguments to the ids in their request.
 

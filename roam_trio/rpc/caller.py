@@ -8,6 +8,7 @@ from typing import Any
 
 from ..metadata import NO_METADATA, Metadata
 from ..peers import Peer
+from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import Encoded, RequestResponse
 from .binding import ChannelBinder, Payload
 
@@ -20,10 +21,10 @@ class Caller(ABC):
     @abstractmethod
     def call(
         self,
-        method_id: int,
+        method_id: MethodId,
         args: Payload | Encoded,
         *,
-        channels: tuple[int, ...] = (),
+        channels: tuple[ChannelId, ...] = (),
         metadata: Metadata = NO_METADATA,
     ) -> Coroutine[Any, Any, RequestResponse]:
         """Call a method and return its response, whose result is not decoded.
@@ -96,10 +97,10 @@ class ErasedCaller(Caller):
 
     def call(
         self,
-        method_id: int,
+        method_id: MethodId,
         args: Payload | Encoded,
         *,
-        channels: tuple[int, ...] = (),
+        channels: tuple[ChannelId, ...] = (),
         metadata: Metadata = NO_METADATA,
     ) -> Coroutine[Any, Any, RequestResponse]:
         return self._caller.call(method_id, args, channels=channels, metadata=metadata)

@@ -16,6 +16,7 @@ from typing import Final
 from blake3 import blake3
 
 from ..errors import SchemaError
+from ..wire.ids import MethodId
 from ..wire.varint import BYTE, varint
 from . import sig
 from .shape import (
@@ -94,7 +95,7 @@ def signature_of(shape: Shape) -> bytes:
     return _Writer(shape).written()
 
 
-def method_id(service: str, method: str, signature: bytes) -> int:
+def method_id(service: str, method: str, signature: bytes) -> MethodId:
     """Return the id by which requests name a method (`rpc.method-id.algorithm`).
 
     Args:
@@ -105,7 +106,7 @@ def method_id(service: str, method: str, signature: bytes) -> int:
     """
     identity = blake3(f"{kebab(service)}.{kebab(method)}".encode())
     identity.update(blake3(signature).digest())
-    return int.from_bytes(identity.digest(length=8), "little")
+    return MethodId(int.from_bytes(identity.digest(length=8), "little"))
 
 
 # ---------------------------------------------------------------- levels

@@ -11,6 +11,7 @@ from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..peers import Peer
 from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
+from ..wire.ids import ConnectionId, RequestId
 from ..wire.messages import Encoded, RequestCall
 from .descriptor import MethodDescriptor
 
@@ -171,12 +172,12 @@ class Call(SinkCall[T, E]):
         return self._reply.deadline
 
     @property
-    def connection_id(self) -> int:
+    def connection_id(self) -> ConnectionId:
         """The connection on which the call came."""
         return self._request.connection_id
 
     @property
-    def request_id(self) -> int:
+    def request_id(self) -> RequestId:
         """The number of the request on its connection."""
         return self._request.request_id
 

@@ -15,6 +15,7 @@ import attrs
 from ..metadata import Metadata, MetadataLike
 from ..rpc.binding import Payload
 from ..rpc.caller import Caller
+from ..wire.ids import MethodId
 from ..wire.messages import RequestResponse
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .middleware import ClientCall, Middleware, checked_middleware, go_through
@@ -119,7 +120,7 @@ class _Client:
         self.__roam_caller__ = caller
         self.__roam_middleware__ = middleware
         self.__roam_metadata__ = metadata
-        self.__roam_readers__: set[int] = set()
+        self.__roam_readers__: set[MethodId] = set()
 
     def __repr__(self) -> str:
         state = "connected" if self.__roam_caller__.is_connected else "disconnected"

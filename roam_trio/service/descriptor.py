@@ -19,6 +19,7 @@ from ..errors import SchemaError
 from ..rpc.method_names import remember_method_name
 from ..schema import ArrayShape, BytesShape, Shape, kebab, method_id, split_fallible
 from ..schema.shape import children
+from ..wire.ids import MethodId
 
 __all__ = [
     "ArgDescriptor",
@@ -65,7 +66,7 @@ class MethodDescriptor:
 
     service: str
     name: str
-    id: int
+    id: MethodId
     args: tuple[ArgDescriptor, ...]
     return_type: Any
     error_type: Any
@@ -107,7 +108,7 @@ class ServiceDescriptor:
     EMPTY: ClassVar[ServiceDescriptor]
     """A service without methods."""
 
-    def by_id(self, id: int) -> MethodDescriptor | None:
+    def by_id(self, id: MethodId) -> MethodDescriptor | None:
         """Return the method of this identity, if it is one of the service's."""
         return next((method for method in self.methods if method.id == id), None)
 
@@ -149,7 +150,7 @@ def _describe_class(cls: type[Any], name: str, *, columns: bool) -> ServiceDescr
 
 def _require_distinct_ids(methods: tuple[MethodDescriptor, ...]) -> None:
     """Names that differ in Python can be one on the wire, as get_it and getIt are."""
-    found: dict[int, MethodDescriptor] = {}
+    found: dict[MethodId, MethodDescriptor] = {}
     for method in methods:
         other = found.setdefault(method.id, method)
         if other is not method:

@@ -9,6 +9,7 @@ import attrs
 
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.handler import Handler
+from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionOpen, ConnectionSettings
 from .connection import ConnectionHandle
 
@@ -46,7 +47,10 @@ class ConnectionAcceptor(Protocol):
     """Decides on virtual connections that the peer opens (`connection.open`)."""
 
     async def accept(
-        self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
+        self,
+        connection_id: ConnectionId,
+        settings: ConnectionSettings,
+        metadata: Metadata,
     ) -> AcceptedConnection | Metadata:
         """Accept the connection, or return the metadata of a rejection.
 

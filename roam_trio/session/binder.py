@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..codec import ChannelPlan
 from ..errors import SessionProtocolError
 from ..rpc.binding import ChannelBinder
-from ..wire.ids import IdAllocator, Parity
+from ..wire.ids import ChannelId, IdAllocator, Parity
 from .channel_table import ChannelTable
 from .channels import IncomingChannel, OutgoingChannel
 from .port import Port
@@ -24,12 +24,12 @@ class ConnectionBinder(ChannelBinder):
     def __init__(self, port: Port, channels: ChannelTable, ours: Parity) -> None:
         self._port = port
         self._channels = channels
-        self._ids = IdAllocator(ours)
+        self._ids: IdAllocator[ChannelId] = IdAllocator(ours)
 
-    def allocate(self) -> int:
+    def allocate(self) -> ChannelId:
         return self._ids.allocate()
 
-    def sink(self, channel_id: int, plan: ChannelPlan) -> OutgoingChannel:
+    def sink(self, channel_id: ChannelId, plan: ChannelPlan) -> OutgoingChannel:
         port, table = self._port, self._channels
         channel = OutgoingChannel(port, channel_id, plan, table.end)
         if port.ended_because is not None:
@@ -42,7 +42,7 @@ class ConnectionBinder(ChannelBinder):
             port.outbox.fail(error)
         return channel
 
-    def source(self, channel_id: int, plan: ChannelPlan) -> IncomingChannel:
+    def source(self, channel_id: ChannelId, plan: ChannelPlan) -> IncomingChannel:
         port, table = self._port, self._channels
         channel = IncomingChannel(port, channel_id, plan, table.end)
         if port.ended_because is not None:

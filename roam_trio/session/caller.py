@@ -10,6 +10,7 @@ from ..metadata import NO_METADATA, Metadata
 from ..rpc.binding import ChannelBinder, Payload
 from ..rpc.caller import Caller
 from ..running import check_run
+from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import Encoded, RequestResponse
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ class DriverCaller(Caller):
 
     def call(
         self,
-        method_id: int,
+        method_id: MethodId,
         args: Payload | Encoded,
         *,
-        channels: tuple[int, ...] = (),
+        channels: tuple[ChannelId, ...] = (),
         metadata: Metadata = NO_METADATA,
     ) -> Coroutine[Any, Any, RequestResponse]:
         if not self._is_open:

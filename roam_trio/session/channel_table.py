@@ -20,7 +20,7 @@ from typing import Final, Protocol, TypeAlias
 
 from ..errors import LimitExceeded, RemoteProtocolError
 from ..limits import Limits
-from ..wire.ids import Parity
+from ..wire.ids import ChannelId, Parity
 from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -248,12 +248,12 @@ class ChannelTable:
         self._strict = strict
         self._theirs = theirs
         self._on_ended = on_ended
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[ChannelId, Entry] = {}
         """All of them. For `ConnectionRun`, which looks up where an item goes itself:
         a call less for each item."""
         self.held: HeldMessages | None = None
         """Counts the early messages; None before there was one."""
-        self._ended: deque[int] | None = None  # in the order of their end
+        self._ended: deque[ChannelId] | None = None  # in the order of their end
         self._brought = 0
         self.bound = 0
         """Number of channels on which this side sends or receives."""
@@ -319,7 +319,7 @@ class ChannelTable:
 
     # ------------------------------------------------------------ phases
 
-    def _change(self, channel_id: int, event: Event) -> Entry:
+    def _change(self, channel_id: ChannelId, event: Event) -> Entry:
         """Move a channel to its next phase. The entry has been told of its end."""
         entry = self.entries.get(channel_id)
         before = None if entry is None else entry.phase
@@ -337,7 +337,7 @@ class ChannelTable:
             entry.phase = after
         return entry
 
-    def announce(self, channels: tuple[int, ...]) -> None:
+    def announce(self, channels: tuple[ChannelId, ...]) -> None:
         """A call of the peer's brings these channels.
 
         Raises:
@@ -361,7 +361,7 @@ class ChannelTable:
             self._change(channel_id, Event.ANNOUNCE).is_brought = True
             self._brought += 1
 
-    def bind_incoming(self, channel_id: int, end: ReceivingEnd) -> None:
+    def bind_incoming(self, channel_id: ChannelId, end: ReceivingEnd) -> None:
         """This side receives on a channel: `end` gets what came early, in order.
 
         Raises:
@@ -373,14 +373,14 @@ class ChannelTable:
         self.bound += 1
         self._replay(entry)
 
-    def bind_outgoing(self, channel_id: int, end: SendingEnd) -> None:
+    def bind_outgoing(self, channel_id: ChannelId, end: SendingEnd) -> None:
         """This side sends on a channel; otherwise as `bind_incoming`."""
         entry = self._change(channel_id, Event.BIND)
         entry.outgoing = end
         self.bound += 1
         self._replay(entry)
 
-    def join(self, channel_id: int, relay: Relay) -> None:
+    def join(self, channel_id: ChannelId, relay: Relay) -> None:
         """A proxy has joined a channel to another: `relay` gets its messages.
 
         Raises:
@@ -407,12 +407,12 @@ class ChannelTable:
 
     # ------------------------------------------------------------ ends
 
-    def end(self, channel_id: int) -> None:
+    def end(self, channel_id: ChannelId) -> None:
         """A channel has ended: what still comes for it is dropped."""
         self._end(channel_id)
         self._on_ended()
 
-    def _end(self, channel_id: int) -> None:
+    def _end(self, channel_id: ChannelId) -> None:
         entry = self.entries.get(channel_id)
         self._change(channel_id, Event.END)
         if entry is _ENDED:
@@ -424,7 +424,7 @@ class ChannelTable:
             self._take(entry)
         self._remember(channel_id)
 
-    def _remember(self, channel_id: int) -> None:
+    def _remember(self, channel_id: ChannelId) -> None:
         """Remember the end of a channel, and forget that of the oldest if need be."""
         if self._ended is None:
             self._ended = deque()
@@ -434,7 +434,7 @@ class ChannelTable:
             if self.entries.get(oldest) is _ENDED:
                 del self.entries[oldest]
 
-    def answered(self, channels: Iterable[int]) -> None:
+    def answered(self, channels: Iterable[ChannelId]) -> None:
         """The call that has brought these channels has its response: what no handler
         has bound will not be bound any more."""
         for channel_id in channels:
@@ -444,7 +444,7 @@ class ChannelTable:
             elif entry.relay is not None:
                 entry.relay.on_answered()
 
-    def lose(self, channels: Iterable[int], because: BaseException) -> None:
+    def lose(self, channels: Iterable[ChannelId], because: BaseException) -> None:
         """No handler of the peer's will take up these channels of a call."""
         for channel_id in channels:
             entry = self.entries.get(channel_id)
@@ -454,17 +454,17 @@ class ChannelTable:
                 if end is not None:
                     end.on_lost(because)
 
-    def part(self, channel_id: int) -> None:
+    def part(self, channel_id: ChannelId) -> None:
         """A proxy relays no more for a channel. Harmless if it does not."""
         if self.is_relayed(channel_id):
             self.end(channel_id)
 
-    def is_relayed(self, channel_id: int) -> bool:
+    def is_relayed(self, channel_id: ChannelId) -> bool:
         """Return True if the channel is joined to one of another connection's."""
         entry = self.entries.get(channel_id)
         return entry is not None and entry.relay is not None
 
-    def relayed_ids(self) -> list[int]:
+    def relayed_ids(self) -> list[ChannelId]:
         """Return the numbers of the channels that proxies have joined."""
         return [number for number in self.entries if self.is_relayed(number)]
 
@@ -501,7 +501,7 @@ class ChannelTable:
         return f"<ChannelTable: {self.bound} bound, {self.relayed} proxied>"
 
 
-def _check_item(channel_id: int, entry: Entry | None, step: Step) -> None:
+def _check_item(channel_id: ChannelId, entry: Entry | None, step: Step) -> None:
     """Refuse an item that no call of the peer's has a channel for."""
     if step is Step.KEEP and not (entry is not None and entry.is_brought):
         raise RemoteProtocolError(

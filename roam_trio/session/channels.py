@@ -35,6 +35,7 @@ from ..errors import (
 )
 from ..rpc.channel import ChannelSink, ChannelSource
 from ..running import check_run
+from ..wire.ids import ChannelId
 from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -94,9 +95,9 @@ class OutgoingChannel(ChannelSink):
     def __init__(
         self,
         port: Port,
-        channel_id: int,
+        channel_id: ChannelId,
         plan: ChannelPlan,
-        ended: Callable[[int], None],
+        ended: Callable[[ChannelId], None],
     ) -> None:
         self._port = port
         self._ended = ended
@@ -247,9 +248,9 @@ class IncomingChannel(ChannelSource):
     def __init__(
         self,
         port: Port,
-        channel_id: int,
+        channel_id: ChannelId,
         plan: ChannelPlan,
-        ended: Callable[[int], None],
+        ended: Callable[[ChannelId], None],
     ) -> None:
         self._port = port
         self._ended = ended

@@ -54,7 +54,7 @@ class ConnectionHandle:
         self,
         run: ConnectionRun,
         metadata: Metadata,
-        close: Callable[[int, Metadata], None],
+        close: Callable[[ConnectionId, Metadata], None],
     ) -> None:
         self._run = run
         self._metadata = metadata
@@ -62,7 +62,7 @@ class ConnectionHandle:
         self._caller: DriverCaller | None = None
 
     @property
-    def connection_id(self) -> int:
+    def connection_id(self) -> ConnectionId:
         """Its number; 0 is the root connection."""
         return self._run.port.connection_id
 

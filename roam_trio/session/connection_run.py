@@ -20,6 +20,7 @@ from ..rpc.binding import ChannelBinder
 from ..rpc.handler import Handler, NoService
 from ..rpc.method_names import method_name
 from ..running import check_run
+from ..wire.ids import ConnectionId
 from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -82,7 +83,7 @@ class ConnectionRun:
 
     def __init__(
         self,
-        connection_id: int,
+        connection_id: ConnectionId,
         ours: ConnectionSettings,
         theirs: ConnectionSettings,
         session: SessionPort,

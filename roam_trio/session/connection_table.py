@@ -34,7 +34,7 @@ from ..errors import (
 )
 from ..limits import Limits
 from ..metadata import Metadata, shown
-from ..wire.ids import IdAllocator, Parity
+from ..wire.ids import ConnectionId, IdAllocator, Parity
 from ..wire.messages import (
     ConnectionAccept,
     ConnectionClose,
@@ -198,8 +198,9 @@ class _Entries:
     __slots__ = ("_entries", "_most_over", "_over", "bytes", "pending", "virtual")
 
     def __init__(self, most_over: int) -> None:
-        self._entries: dict[int, _Entry] = {}
-        self._over: dict[int, None] = {}  # in the order they are to be forgotten in
+        self._entries: dict[ConnectionId, _Entry] = {}
+        # In the order they are to be forgotten in.
+        self._over: dict[ConnectionId, None] = {}
         self._most_over = most_over
         self.virtual = 0
         """Number of virtual connections that count against `Limits.connections`."""
@@ -208,17 +209,17 @@ class _Entries:
         self.bytes = 0
         """Size of the messages with metadata that brought them."""
 
-    def phase(self, connection_id: int) -> Phase | None:
+    def phase(self, connection_id: ConnectionId) -> Phase | None:
         """Return the phase of a connection; None if it is not in the table."""
         entry = self._entries.get(connection_id)
         return None if entry is None else entry.phase
 
-    def in_phase(self, *phases: Phase) -> set[int]:
+    def in_phase(self, *phases: Phase) -> set[ConnectionId]:
         """Return the numbers of the connections that are in one of these phases."""
         entries = self._entries.items()
         return {number for number, entry in entries if entry.phase in phases}
 
-    def move(self, connection_id: int, event: Event, size: int = 0) -> None:
+    def move(self, connection_id: ConnectionId, event: Event, size: int = 0) -> None:
         """Move a connection to the phase that an event leads to.
 
         Args:
@@ -238,7 +239,7 @@ class _Entries:
         if phase is not None:
             self._add(connection_id, phase, size if phase in _VIRTUAL else 0)
 
-    def _remove(self, connection_id: int, entry: _Entry) -> None:
+    def _remove(self, connection_id: ConnectionId, entry: _Entry) -> None:
         del self._entries[connection_id]
         self.bytes -= entry.size
         self.virtual -= entry.phase in _VIRTUAL and connection_id != 0
@@ -246,7 +247,7 @@ class _Entries:
         if entry.phase is Phase.OVER:
             del self._over[connection_id]
 
-    def _add(self, connection_id: int, phase: Phase, size: int) -> None:
+    def _add(self, connection_id: ConnectionId, phase: Phase, size: int) -> None:
         self._entries[connection_id] = (
             _Entry(phase, size) if size else _WITHOUT_METADATA[phase]
         )
@@ -266,7 +267,9 @@ class _Entries:
         self.virtual = self.pending = self.bytes = 0
 
 
-def _next_phase(connection_id: int, phase: Phase | None, event: Event) -> Phase | None:
+def _next_phase(
+    connection_id: ConnectionId, phase: Phase | None, event: Event
+) -> Phase | None:
     try:
         return _NEXT[phase, event]
     except KeyError:
@@ -314,13 +317,13 @@ class ConnectionTable:
         self._limits = limits
         self._has_acceptor = has_acceptor
         self._strict = strict
-        self._ids = IdAllocator(parity)
+        self._ids: IdAllocator[ConnectionId] = IdAllocator(parity)
         self._planned = 0
         self._last_asked_for = 0
         self._entries = _Entries(limits.connections)
-        self._entries.move(0, Event.SET_UP)
+        self._entries.move(ConnectionId.ROOT, Event.SET_UP)
 
-    def phase(self, connection_id: int) -> Phase | None:
+    def phase(self, connection_id: ConnectionId) -> Phase | None:
         """Return the phase of a connection; None if it is not in the table."""
         return self._entries.phase(connection_id)
 
@@ -367,16 +370,16 @@ class ConnectionTable:
                 f"{virtual} virtual connections are open already (limit: connections)"
             )
 
-    def allocate(self) -> int:
+    def allocate(self) -> ConnectionId:
         """Return the number of the connection to ask for next."""
         return self._ids.allocate()
 
-    def ask(self, connection_id: int) -> None:
+    def ask(self, connection_id: ConnectionId) -> None:
         """This side has asked for a connection, as it planned to."""
         self._planned -= 1
         self._entries.move(connection_id, Event.ASK)
 
-    def give_up(self, connection_id: int) -> bool:
+    def give_up(self, connection_id: ConnectionId) -> bool:
         """Nobody waits any more for the answer to an opening.
 
         Returns:
@@ -387,14 +390,14 @@ class ConnectionTable:
         self._entries.move(connection_id, Event.GIVE_UP)
         return True
 
-    def allow(self, connection_id: int) -> Action:
+    def allow(self, connection_id: ConnectionId) -> Action:
         """The acceptor has accepted a connection."""
         if self.refusing is None and self.phase(connection_id) is Phase.DECIDING:
             self._entries.move(connection_id, Event.ALLOWED)
             return Act.START
         return self.deny(connection_id, None)
 
-    def deny(self, connection_id: int, why: Metadata | None) -> Action:
+    def deny(self, connection_id: ConnectionId, why: Metadata | None) -> Action:
         """The acceptor has rejected a connection.
 
         Args:
@@ -411,7 +414,7 @@ class ConnectionTable:
             return _reject(self.refusing)
         return _reject("the acceptor failed") if why is None else Reject(why)
 
-    def close(self, connection_id: int) -> bool:
+    def close(self, connection_id: ConnectionId) -> bool:
         """This side closes a virtual connection.
 
         Returns:
@@ -451,7 +454,7 @@ class ConnectionTable:
         self._entries.move(connection_id, Event.ASKED, size)
         return Act.DECIDE
 
-    def _what_is_wrong(self, connection_id: int) -> str | None:
+    def _what_is_wrong(self, connection_id: ConnectionId) -> str | None:
         if connection_id == 0:
             return "connection 0 is the root, and was opened again"
         if not self._parity.other().owns(connection_id):
@@ -551,7 +554,7 @@ class ConnectionTable:
             self._refuse(message, "is not being opened")
         self.on_stray(message)
 
-    def _is_forgotten(self, connection_id: int) -> bool:
+    def _is_forgotten(self, connection_id: ConnectionId) -> bool:
         """Return True if this side or the peer has asked for a connection that is not
         in the table any more, as far as can be told without remembering every number.
         """

@@ -26,6 +26,7 @@ from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.handler import Handler
 from ..running import check_run
+from ..wire.ids import ConnectionId
 from ..wire.messages import (
     ConnectionAccept,
     ConnectionClose,
@@ -129,12 +130,12 @@ class Connections:
         self._table = ConnectionTable(
             agreed.ours.parity, limits, has_acceptor=acceptor is not None, strict=strict
         )
-        self._openings: dict[int, _Opening] = {}
-        self._deciding: dict[int, trio.CancelScope] = {}
+        self._openings: dict[ConnectionId, _Opening] = {}
+        self._deciding: dict[ConnectionId, trio.CancelScope] = {}
         self._quiet: trio.lowlevel.ParkingLot | None = None
-        self.runs: dict[int, ConnectionRun] = {}
+        self.runs: dict[ConnectionId, ConnectionRun] = {}
         """The open connections, by their numbers."""
-        run = self._start(0, agreed.ours, agreed.theirs, handler)
+        run = self._start(ConnectionId.ROOT, agreed.ours, agreed.theirs, handler)
         # Nothing that this holds holds this, for it to be gone at once.
         self.root = ConnectionHandle(run, agreed.metadata, _do_nothing)
         """The root connection (`connection.root`)."""
@@ -173,9 +174,9 @@ class Connections:
                 del error, opening
         return opening.handle
 
-    async def _ask(self, ours: ConnectionSettings, metadata: Metadata) -> int:
+    async def _ask(self, ours: ConnectionSettings, metadata: Metadata) -> ConnectionId:
         try:
-            permit = await self.runs[0].port.reserve()
+            permit = await self.runs[ConnectionId.ROOT].port.reserve()
         except (LinkError, ConduitError) as error:
             raise session_lost(self._table.ended_because or error) from error
         with permit:
@@ -185,7 +186,7 @@ class Connections:
         self._table.ask(connection_id)
         return connection_id
 
-    def _give_up(self, connection_id: int) -> None:
+    def _give_up(self, connection_id: ConnectionId) -> None:
         """Nobody waits for this opening any more; its answer may still come."""
         if self._table.give_up(connection_id):
             del self._openings[connection_id]
@@ -194,7 +195,7 @@ class Connections:
         else:  # the answer and the cancellation have come in the same moment
             self.close(connection_id, NO_METADATA)
 
-    def close(self, connection_id: int, metadata: Metadata) -> None:
+    def close(self, connection_id: ConnectionId, metadata: Metadata) -> None:
         """Close a virtual connection at once; harmless when it is not open."""
         if connection_id not in self.runs:
             return
@@ -251,7 +252,7 @@ class Connections:
         if self._quiet is not None:
             self._quiet.unpark_all()
 
-    def _on_unused(self, connection_id: int) -> None:
+    def _on_unused(self, connection_id: ConnectionId) -> None:
         """Nobody needs a connection any more.
 
         A virtual one is closed. The root is only noted as unused, and the session ends
@@ -371,7 +372,7 @@ class Connections:
 
     def _start(
         self,
-        connection_id: int,
+        connection_id: ConnectionId,
         ours: ConnectionSettings,
         theirs: ConnectionSettings,
         handler: Handler | None,
@@ -383,12 +384,12 @@ class Connections:
             run.refuse(self._table.refusing)
         return run
 
-    def _end_run(self, connection_id: int, because: RoamTrioError) -> None:
+    def _end_run(self, connection_id: ConnectionId, because: RoamTrioError) -> None:
         self.runs.pop(connection_id).end(because)
         self._on_quiet()
         self._check_needed()
 
-    def _fail(self, connection_id: int, failure: Fail) -> None:
+    def _fail(self, connection_id: ConnectionId, failure: Fail) -> None:
         self._openings.pop(connection_id).fail(failure.error)
         if failure.close:
             self._outbox.push(ConnectionClose(connection_id))
@@ -409,7 +410,7 @@ def _do_nothing(*args: object) -> None:
 
 
 async def _logged(
-    what: str, connection_id: int, function: Callable[[], Awaitable[T]]
+    what: str, connection_id: ConnectionId, function: Callable[[], Awaitable[T]]
 ) -> T | None:
     """Run what a user has written; if it fails, log that and return None."""
     try:

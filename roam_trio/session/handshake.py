@@ -17,6 +17,7 @@ from ..errors import (
     SessionProtocolError,
 )
 from ..metadata import Metadata
+from ..wire.ids import ConnectionId
 from ..wire.messages import (
     PROTOCOL_VERSION,
     ConnectionSettings,
@@ -59,7 +60,9 @@ async def initiate(
         SessionIoError: the peer closed.
         LinkError, ConduitError: the conduit failed.
     """
-    (await tx.reserve()).send(Hello(0, PROTOCOL_VERSION, ours, metadata))
+    (await tx.reserve()).send(
+        Hello(ConnectionId.ROOT, PROTOCOL_VERSION, ours, metadata)
+    )
     return check_hello_yourself(await _first_message(rx), ours, strict=strict)
 
 
@@ -78,7 +81,7 @@ async def accept(
     """
     hello = check_hello(await _first_message(rx), strict=strict)
     ours = ConnectionSettings(hello.settings.parity.other(), max_concurrent_requests)
-    (await tx.reserve()).send(HelloYourself(0, ours, metadata))
+    (await tx.reserve()).send(HelloYourself(ConnectionId.ROOT, ours, metadata))
     return Agreed(ours, hello.settings, hello.metadata)
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import attrs
 
 from ..rpc.binding import ChannelBinder, Payload
+from ..wire.ids import ChannelId, ConnectionId
 from ..wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -25,7 +26,7 @@ __all__ = ["JoinedCall", "Side"]
 class SideChannels(JoinedChannels, Protocol):
     """The interface of the channels of a connection for what joins them."""
 
-    def join(self, channel_id: int, relay: Relay) -> None:
+    def join(self, channel_id: ChannelId, relay: Relay) -> None:
         """Hand the messages of a channel to `relay`."""
         ...
 
@@ -40,7 +41,7 @@ class Side:
         lane: carries messages to it.
     """
 
-    connection_id: int
+    connection_id: ConnectionId
     channels: SideChannels
     lane: Lane
 
@@ -60,7 +61,7 @@ class JoinedCall(Payload):
         self._early: list[tuple[_End, ChannelMessage]] = []
         self._ends = [_End(number, back, there, self) for number in call.channels]
 
-    def encode(self, binder: ChannelBinder) -> tuple[tuple[int, ...], Encoded]:
+    def encode(self, binder: ChannelBinder) -> tuple[tuple[ChannelId, ...], Encoded]:
         numbers = tuple(binder.allocate() for _ in self._ends)
         for near, number in zip(self._ends, numbers, strict=True):
             near.join(number)
@@ -100,7 +101,7 @@ class _End:
 
     def __init__(
         self,
-        number: int,
+        number: ChannelId,
         here: Side,
         there: Side,
         request: JoinedCall | None = None,
@@ -109,10 +110,10 @@ class _End:
         self._here = here
         self._there = there
         self._request = request
-        self._other: int | None = None
+        self._other: ChannelId | None = None
         here.channels.join(number, self)
 
-    def join(self, other: int) -> None:
+    def join(self, other: ChannelId) -> None:
         """The request is about to be sent, and `other` is the number there."""
         self._other = other
         self._request = None

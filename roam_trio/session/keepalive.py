@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from ..errors import RoamTrioError, SessionIoError
+from ..wire.ids import ConnectionId
 from ..wire.messages import Ping
 from .outbox import Outbox
 
@@ -53,7 +54,7 @@ class Keepalive:
             await trio.sleep(self._config.ping_interval)
             self._nonce += 1
             self._pong = trio.Event()
-            self._outbox.push(Ping(0, self._nonce))
+            self._outbox.push(Ping(ConnectionId.ROOT, self._nonce))
             if not await self._is_answered():
                 break
         self._fail(

@@ -16,6 +16,7 @@ import trio
 from ..conduits.base import ConduitTxPermit
 from ..errors import LimitExceeded, PayloadTooLarge, RoamTrioError
 from ..limits import Limits
+from ..wire.ids import ChannelId
 from ..wire.messages import ChannelClose, ChannelMessage, ChannelReset, Message
 from .held_messages import HeldMessages
 
@@ -25,11 +26,11 @@ __all__ = ["Lane", "carry", "delivered", "reached"]
 class JoinedChannels(Protocol):
     """The interface of the channels of a connection for a lane to it."""
 
-    def is_relayed(self, channel_id: int) -> bool:
+    def is_relayed(self, channel_id: ChannelId) -> bool:
         """Return True if the channel is joined to one of another connection."""
         ...
 
-    def part(self, channel_id: int) -> None:
+    def part(self, channel_id: ChannelId) -> None:
         """Relay no more for a channel."""
         ...
 

@@ -16,6 +16,7 @@ from ..conduits.base import ConduitTxPermit
 from ..errors import ConduitError
 from ..limits import Limits
 from ..metadata import Metadata
+from ..wire.ids import ConnectionId
 from ..wire.messages import Message
 from .outbox import Outbox
 
@@ -46,9 +47,9 @@ class SessionPort:
     now: Callable[[], float]
     start_soon: Callable[..., None]
     strict: bool = False
-    on_unused: Callable[[int], None]
+    on_unused: Callable[[ConnectionId], None]
     on_quiet: Callable[[], None]
-    close: Callable[[int, Metadata], None]
+    close: Callable[[ConnectionId, Metadata], None]
 
 
 class Port:
@@ -71,7 +72,7 @@ class Port:
         "unread_bytes",
     )
 
-    def __init__(self, connection_id: int, session: SessionPort) -> None:
+    def __init__(self, connection_id: ConnectionId, session: SessionPort) -> None:
         self.connection_id = connection_id
         # Here and not only in `session`: they are looked up for each call and item.
         self.outbox = session.outbox

@@ -32,6 +32,7 @@ from ..errors import (
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.handler import ReplySink, send_reply
+from ..wire.ids import ConnectionId
 from ..wire.messages import (
     ConnectionSettings,
     Encoded,
@@ -123,7 +124,10 @@ class ProxyAcceptor:
         self._upstream = upstream
 
     async def accept(
-        self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
+        self,
+        connection_id: ConnectionId,
+        settings: ConnectionSettings,
+        metadata: Metadata,
     ) -> AcceptedConnection | Metadata:
         """See `ConnectionAcceptor.accept`."""
         try:

@@ -24,6 +24,7 @@ from ..errors import ConduitError, ConnectionLost, LinkError, PayloadTooLarge
 from ..metadata import Metadata
 from ..rpc.binding import ChannelBinder, Payload
 from ..running import check_run
+from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import (
     Encoded,
     Message,
@@ -71,9 +72,9 @@ class Requests:
     @enable_ki_protection
     async def call(
         self,
-        method_id: int,
+        method_id: MethodId,
         args: Payload | Encoded,
-        channels: tuple[int, ...],
+        channels: tuple[ChannelId, ...],
         metadata: Metadata,
         holder: object,
     ) -> RequestResponse:
@@ -156,9 +157,9 @@ class Requests:
     def _send(
         self,
         send: Callable[[Message], None],
-        method_id: int,
+        method_id: MethodId,
         args: Payload | Encoded,
-        channels: tuple[int, ...],
+        channels: tuple[ChannelId, ...],
         metadata: Metadata,
     ) -> RequestOut:
         """Encode, bind and send, at one moment; on an error nothing has happened."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..errors import LimitExceeded, RemoteProtocolError
 from ..limits import Limits
-from ..wire.ids import Parity
+from ..wire.ids import Parity, RequestId
 from ..wire.messages import RequestCall
 from .held_messages import payload_behind
 from .statistics import CallStatistics
@@ -69,7 +69,7 @@ class RequestsIn:
         self._limits = limits
         self._theirs = theirs
         self._strict = strict
-        self.in_flight: dict[int, Answer] = {}
+        self.in_flight: dict[RequestId, Answer] = {}
         """Those that are being answered. Whoever starts to answer one adds it."""
         self.bytes = 0
         """The length of all long requests in flight, and of the responses to them that
@@ -110,7 +110,7 @@ class RequestsIn:
         if type(call.args) is memoryview:
             self.let_go(payload_behind(call.args))
 
-    def cancel(self, request_id: int) -> None:
+    def cancel(self, request_id: RequestId) -> None:
         """The caller no longer wants a response (`rpc.cancel`). One that has gone out
         already, or was never asked for, needs no cancelling."""
         answer = self.in_flight.get(request_id)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..errors import CallRefused, RemoteProtocolError
-from ..wire.ids import IdAllocator, Parity
+from ..wire.ids import ChannelId, ConnectionId, IdAllocator, MethodId, Parity, RequestId
 from ..wire.messages import RequestResponse
 from .statistics import CallStatistics
 
@@ -43,9 +43,9 @@ class RequestOut(msgspec.Struct, eq=False):
         answer: what it is woken with.
     """
 
-    request_id: int
-    method_id: int
-    channels: tuple[int, ...]
+    request_id: RequestId
+    method_id: MethodId
+    channels: tuple[ChannelId, ...]
     began: float
     waiter: Any
     answer: RequestResponse | Exception | None = None
@@ -87,13 +87,13 @@ class RequestsOut:
         "refusing",
     )
 
-    def __init__(self, connection_id: int, ours: Parity, most: int) -> None:
+    def __init__(self, connection_id: ConnectionId, ours: Parity, most: int) -> None:
         self._connection_id = connection_id
-        self._ids = IdAllocator(ours)
+        self._ids: IdAllocator[RequestId] = IdAllocator(ours)
         self._most = most
         self.free = most
         """Number of slots that nobody has."""
-        self.in_flight: dict[int, RequestOut] = {}
+        self.in_flight: dict[RequestId, RequestOut] = {}
         self.refusing: str | None = None
         """The reason why no new requests are made, if they are not."""
 
@@ -126,15 +126,15 @@ class RequestsOut:
         self.free += 1
         return False
 
-    def number(self) -> int:
+    def number(self) -> RequestId:
         """Return the number of the next request."""
         return self._ids.allocate()
 
     def add(
         self,
-        request_id: int,
-        method_id: int,
-        channels: tuple[int, ...],
+        request_id: RequestId,
+        method_id: MethodId,
+        channels: tuple[ChannelId, ...],
         began: float,
         waiter: object,
     ) -> RequestOut:

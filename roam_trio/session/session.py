@@ -12,7 +12,7 @@ from ..metadata import Metadata, MetadataLike
 from ..quantities import check_seconds
 from ..rpc.caller import Caller
 from ..rpc.handler import Handler
-from ..wire.ids import Parity
+from ..wire.ids import ConnectionId, Parity
 from ..wire.messages import ConnectionSettings
 from .connection import ConnectionHandle
 from .connections import Connections
@@ -141,7 +141,9 @@ class Session:
 
         return OpenConnection(open_connection, service, name, metadata)
 
-    def close_connection(self, connection_id: int, metadata: MetadataLike = ()) -> None:
+    def close_connection(
+        self, connection_id: ConnectionId, metadata: MetadataLike = ()
+    ) -> None:
         """Close a virtual connection by its number; see `ConnectionHandle.close`.
 
         Raises:

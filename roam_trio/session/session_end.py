@@ -23,6 +23,7 @@ from ..errors import (
     StableHandshakeError,
 )
 from ..failures import text_of
+from ..wire.ids import ConnectionId
 from ..wire.messages import ProtocolError
 
 __all__ = ["LoggedAs", "as_session_error", "logged_as", "message_at_end"]
@@ -63,7 +64,7 @@ def message_at_end(reason: RoamTrioError) -> ProtocolError | None:
     """Return the last message to the peer: if it broke the protocol, it is told so
     (`session.protocol-error`)."""
     if isinstance(reason, RemoteProtocolError):
-        return ProtocolError(0, reason.description)
+        return ProtocolError(ConnectionId.ROOT, reason.description)
     return None
 
 

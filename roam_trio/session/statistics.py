@@ -6,6 +6,7 @@ import attrs
 
 from ..links.base import RxStatistics, TxStatistics
 from ..rpc.method_names import method_name
+from ..wire.ids import ChannelId, ConnectionId, MethodId, RequestId
 
 __all__ = [
     "CallStatistics",
@@ -27,8 +28,8 @@ class CallStatistics:
             defines no service with it.
     """
 
-    request_id: int
-    method_id: int
+    request_id: RequestId
+    method_id: MethodId
     age: float
     method: str = attrs.field(init=False)
 
@@ -48,7 +49,7 @@ class ChannelStatistics:
         queued: how many items wait to be received here.
     """
 
-    channel_id: int
+    channel_id: ChannelId
     direction: str
     credit: int | None
     queued: int
@@ -66,7 +67,7 @@ class ConnectionStatistics:
         channels: its open channels.
     """
 
-    connection_id: int
+    connection_id: ConnectionId
     callers: int
     calling: tuple[CallStatistics, ...]
     answering: tuple[CallStatistics, ...]

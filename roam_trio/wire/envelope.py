@@ -20,7 +20,7 @@ from ..metadata import NO_METADATA
 from .entries import decode_metadata, encode_metadata
 from .family import MsgFamily
 from .fields import Payload, bad, number, read_text, read_u64
-from .ids import Parity
+from .ids import ChannelId, ConnectionId, MethodId, Parity
 from .messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -68,7 +68,7 @@ class MessageFamily(MsgFamily[Message]):
 
     def filler(self) -> Message:
         """Return a Pong that answers no Ping: peers ignore it."""
-        return Pong(0, U64_MAX)
+        return Pong(ConnectionId.ROOT, U64_MAX)
 
 
 def encode_message(message: Message) -> _Pieces:
@@ -118,6 +118,19 @@ def _trailing(payload: Payload, pos: int, message: Message) -> NoReturn:
     )
 
 
+# The constructors of messages for numbers that were read. To type checkers they are ids
+# from here on; a conversion would cost more than the reading.
+_cancel: Callable[..., RequestCancel] = RequestCancel
+_response: Callable[..., RequestResponse] = RequestResponse
+_call: Callable[..., RequestCall] = RequestCall
+_item: Callable[..., ChannelItem] = ChannelItem
+_credit: Callable[..., ChannelGrantCredit] = ChannelGrantCredit
+_close: Callable[..., ChannelClose] = ChannelClose
+_reset: Callable[..., ChannelReset] = ChannelReset
+_hello: Callable[..., Hello] = Hello
+_protocol_error: Callable[..., ProtocolError] = ProtocolError
+
+
 # ------------------------------------------------------------ parts of messages
 
 
@@ -136,7 +149,7 @@ def _read_settings(payload: Payload, pos: int) -> tuple[ConnectionSettings, int]
     return ConnectionSettings(Parity(parity), most), pos
 
 
-def _channels(channels: tuple[int, ...]) -> bytes:
+def _channels(channels: tuple[ChannelId, ...]) -> bytes:
     return number(len(channels)) + b"".join(map(number, channels))
 
 
@@ -194,12 +207,12 @@ def _write_cancel(message: RequestCancel) -> _Pieces:
 
 
 @lru_cache(maxsize=1024)
-def _request_head(connection_id: int) -> bytes:
+def _request_head(connection_id: ConnectionId) -> bytes:
     return number(connection_id) + b"\7"
 
 
 @lru_cache(maxsize=4096)
-def _call_head(method_id: int) -> bytes:
+def _call_head(method_id: MethodId) -> bytes:
     """Return the start of a call; cached, as a method id takes ten bytes and a program
     uses few.
     """
@@ -218,7 +231,7 @@ def _read_request(payload: Payload, pos: int, connection_id: int) -> Message:
         method_id, pos = _read_method_id(payload, pos)
     elif tag == 2:
         metadata, pos = decode_metadata(payload, pos)
-        message = RequestCancel(connection_id, request_id, metadata)
+        message = _cancel(connection_id, request_id, metadata)
         if pos != len(payload):
             _trailing(payload, pos, message)
         return message
@@ -236,8 +249,8 @@ def _read_request(payload: Payload, pos: int, connection_id: int) -> Message:
         pos += 1
     value = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
     if tag:
-        return RequestResponse(connection_id, request_id, channels, metadata, value)
-    return RequestCall(connection_id, request_id, method_id, channels, metadata, value)
+        return _response(connection_id, request_id, channels, metadata, value)
+    return _call(connection_id, request_id, method_id, channels, metadata, value)
 
 
 def _read_method_id(payload: Payload, pos: int) -> tuple[int, int]:
@@ -266,7 +279,9 @@ def _known_method_id(varint: bytes) -> int | None:
 
 
 @lru_cache(maxsize=1024)
-def _channel_head(connection_id: int, channel_id: int, tag: bytes) -> bytes:
+def _channel_head(
+    connection_id: ConnectionId, channel_id: ChannelId, tag: bytes
+) -> bytes:
     """Return the start of a message; cached, as a channel carries many messages."""
     return number(connection_id) + b"\x08" + number(channel_id) + tag
 
@@ -304,17 +319,17 @@ def _read_channel(payload: Payload, pos: int, connection_id: int) -> Message:
     pos += 1
     if tag == 0:
         item = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
-        return ChannelItem(connection_id, channel_id, item)
+        return _item(connection_id, channel_id, item)
     message: Message
     if tag == 3:
         additional, pos = read_varint(payload, pos, U32_MAX, "$.channel.additional")
-        message = ChannelGrantCredit(connection_id, channel_id, additional)
+        message = _credit(connection_id, channel_id, additional)
     elif tag == 1:
         metadata, pos = decode_metadata(payload, pos)
-        message = ChannelClose(connection_id, channel_id, metadata)
+        message = _close(connection_id, channel_id, metadata)
     elif tag == 2:
         metadata, pos = decode_metadata(payload, pos)
-        message = ChannelReset(connection_id, channel_id, metadata)
+        message = _reset(connection_id, channel_id, metadata)
     else:
         bad("$.channel.body", f"one of the channel tags 0 to 3, got {tag}")
     if pos != len(payload):
@@ -337,7 +352,7 @@ def _read_hello(payload: Payload, pos: int, connection_id: int) -> tuple[Hello, 
     version, pos = read_varint(payload, pos, U32_MAX, "$.version")
     settings, pos = _read_settings(payload, pos)
     metadata, pos = decode_metadata(payload, pos)
-    return Hello(connection_id, version, settings, metadata), pos
+    return _hello(connection_id, version, settings, metadata), pos
 
 
 def _write_protocol_error(message: ProtocolError) -> _Pieces:
@@ -351,7 +366,7 @@ def _read_protocol_error(
     payload: Payload, pos: int, connection_id: int
 ) -> tuple[ProtocolError, int]:
     description, pos = read_text(payload, pos, "$.description")
-    return ProtocolError(connection_id, description), pos
+    return _protocol_error(connection_id, description), pos
 
 
 _Settled: TypeAlias = HelloYourself | ConnectionOpen | ConnectionAccept
@@ -369,7 +384,7 @@ def _settings_writer(tag: bytes) -> Callable[[_Settled], _Pieces]:
     return write
 
 
-def _settings_reader(kind: type[_Settled]) -> _Reader:
+def _settings_reader(kind: Callable[..., _Settled]) -> _Reader:
     def read(payload: Payload, pos: int, connection_id: int) -> tuple[_Settled, int]:
         settings, pos = _read_settings(payload, pos)
         metadata, pos = decode_metadata(payload, pos)
@@ -387,7 +402,7 @@ def _metadata_writer(tag: bytes) -> Callable[[_Ended], _Pieces]:
     return write
 
 
-def _metadata_reader(kind: type[_Ended]) -> _Reader:
+def _metadata_reader(kind: Callable[..., _Ended]) -> _Reader:
     def read(payload: Payload, pos: int, connection_id: int) -> tuple[_Ended, int]:
         metadata, pos = decode_metadata(payload, pos)
         return kind(connection_id, metadata), pos
@@ -402,7 +417,7 @@ def _nonce_writer(tag: bytes) -> Callable[[Ping | Pong], _Pieces]:
     return write
 
 
-def _nonce_reader(kind: type[Ping | Pong]) -> _Reader:
+def _nonce_reader(kind: Callable[..., Ping | Pong]) -> _Reader:
     def read(payload: Payload, pos: int, connection_id: int) -> tuple[Ping | Pong, int]:
         nonce, pos = read_u64(payload, pos, "$.nonce")
         return kind(connection_id, nonce), pos

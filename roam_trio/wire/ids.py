@@ -1,9 +1,17 @@
-"""Ids of connections, requests, channels and methods, and their parities."""
+"""The numbers a session counts with, and who may hand out which of them.
+
+To type checkers, an id of a request is another type than one of a channel. To Python
+all of them are plain `int`: the classes have no instances, so that a message costs no
+conversions. `ConnectionId(3)` is 3, as with `typing.NewType`.
+"""
 
 from __future__ import annotations
 
 import enum
-from typing import NewType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = [
     "ChannelId",
@@ -13,18 +21,6 @@ __all__ = [
     "Parity",
     "RequestId",
 ]
-
-ConnectionId = NewType("ConnectionId", int)
-"""Id of a connection within its session; 0 is the root connection."""
-
-RequestId = NewType("RequestId", int)
-"""Id of a request within its connection, allocated by the caller."""
-
-ChannelId = NewType("ChannelId", int)
-"""Id of a channel within its connection, allocated by the caller of its method."""
-
-MethodId = NewType("MethodId", int)
-"""The 64-bit identity of a method: its service, name and signature."""
 
 
 class Parity(enum.IntEnum):
@@ -42,23 +38,85 @@ class Parity(enum.IntEnum):
         return number > 0 and number % 2 == (1 if self is Parity.ODD else 0)
 
 
-class IdAllocator:
+class _Id(int):
+    """The base of the numbers; see the module for what they are."""
+
+    __slots__ = ()
+
+    def __new__(cls, number: int) -> Self:
+        return cast("Self", number)
+
+    @staticmethod
+    def has_parity(number: int, parity: Parity) -> bool:
+        """Return True if a number is odd, or even, as `parity` is.
+
+        ``ChannelId.has_parity(message.channel_id, Parity.ODD)``, since the number
+        itself is an `int`, and has no such method. 0 is even, and yet no peer allocates
+        it: see `Parity.owns`.
+        """
+        return (number % 2 == 1) is (parity is Parity.ODD)
+
+
+class ConnectionId(_Id):
+    """The number of a connection in its session; 0 is the root connection."""
+
+    __slots__ = ()
+
+    ROOT: ClassVar[ConnectionId]
+    """The root connection: 0."""
+
+    @staticmethod
+    def is_root(number: int) -> bool:
+        """Return True for the root connection."""
+        return number == 0
+
+
+class RequestId(_Id):
+    """The number of a request on its connection, allocated by the caller."""
+
+    __slots__ = ()
+
+
+class ChannelId(_Id):
+    """The number of a channel on its connection, allocated by the caller of its
+    method."""
+
+    __slots__ = ()
+
+    RESERVED: ClassVar[ChannelId]
+    """The number that no channel has: 0."""
+
+
+class MethodId(_Id):
+    """The 64-bit identity of a method: its service, name and signature."""
+
+    __slots__ = ()
+
+
+ConnectionId.ROOT = ConnectionId(0)
+ChannelId.RESERVED = ChannelId(0)
+
+N = TypeVar("N", bound=int)
+
+
+class IdAllocator(Generic[N]):
     """Allocates the ids of one parity in order: 1, 3, 5, … or 2, 4, 6, …"""
 
     __slots__ = ("_next",)
 
     def __init__(self, parity: Parity) -> None:
-        self._next = 1 if parity is Parity.ODD else 2
+        self._next: Any = 1 if parity is Parity.ODD else 2
 
-    def allocate(self) -> int:
+    def allocate(self) -> N:
         """Return the next id; never the same twice."""
-        number = self._next
+        number: N = self._next
         self._next = number + 2
         return number
 
     def has_allocated(self, number: int) -> bool:
         """Return True if `number` was allocated."""
-        return 0 < number < self._next and number % 2 == self._next % 2
+        following: int = self._next
+        return 0 < number < following and number % 2 == following % 2
 
     def __repr__(self) -> str:
         return f"<IdAllocator next={self._next}>"

@@ -14,7 +14,7 @@ import msgspec
 
 from ..legible import legible
 from ..metadata import NO_METADATA, Metadata
-from .ids import Parity
+from .ids import ChannelId, ConnectionId, MethodId, Parity, RequestId
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -94,7 +94,7 @@ _MOST_SHOWN = 100
 class Hello(msgspec.Struct, gc=False):
     """The initiator's first message (`session.handshake`)."""
 
-    connection_id: int
+    connection_id: ConnectionId
     version: int
     settings: ConnectionSettings
     metadata: Metadata = NO_METADATA
@@ -103,7 +103,7 @@ class Hello(msgspec.Struct, gc=False):
 class HelloYourself(msgspec.Struct, gc=False):
     """The acceptor's answer to `Hello`."""
 
-    connection_id: int
+    connection_id: ConnectionId
     settings: ConnectionSettings
     metadata: Metadata = NO_METADATA
 
@@ -111,7 +111,7 @@ class HelloYourself(msgspec.Struct, gc=False):
 class ProtocolError(msgspec.Struct, gc=False):
     """The receiver of this message broke the protocol, so the session ends."""
 
-    connection_id: int
+    connection_id: ConnectionId
     description: str
 
     def __repr__(self) -> str:
@@ -121,14 +121,14 @@ class ProtocolError(msgspec.Struct, gc=False):
 class Ping(msgspec.Struct, gc=False):
     """A request for a `Pong` with the same nonce (`session.keepalive`)."""
 
-    connection_id: int
+    connection_id: ConnectionId
     nonce: int
 
 
 class Pong(msgspec.Struct, gc=False):
     """The answer to a `Ping`."""
 
-    connection_id: int
+    connection_id: ConnectionId
     nonce: int
 
 
@@ -138,7 +138,7 @@ class Pong(msgspec.Struct, gc=False):
 class ConnectionOpen(msgspec.Struct, gc=False):
     """A request to open the virtual connection with this id (`connection.open`)."""
 
-    connection_id: int
+    connection_id: ConnectionId
     settings: ConnectionSettings
     metadata: Metadata = NO_METADATA
 
@@ -146,7 +146,7 @@ class ConnectionOpen(msgspec.Struct, gc=False):
 class ConnectionAccept(msgspec.Struct, gc=False):
     """The connection is open."""
 
-    connection_id: int
+    connection_id: ConnectionId
     settings: ConnectionSettings
     metadata: Metadata = NO_METADATA
 
@@ -154,14 +154,14 @@ class ConnectionAccept(msgspec.Struct, gc=False):
 class ConnectionReject(msgspec.Struct, gc=False):
     """The connection is not opened; metadata can say why."""
 
-    connection_id: int
+    connection_id: ConnectionId
     metadata: Metadata = NO_METADATA
 
 
 class ConnectionClose(msgspec.Struct, gc=False):
     """The connection is closed, at once (`connection.close`)."""
 
-    connection_id: int
+    connection_id: ConnectionId
     metadata: Metadata = NO_METADATA
 
 
@@ -171,10 +171,10 @@ class ConnectionClose(msgspec.Struct, gc=False):
 class RequestCall(msgspec.Struct, gc=False):
     """A request (`rpc.request`)."""
 
-    connection_id: int
-    request_id: int
-    method_id: int
-    channels: tuple[int, ...]
+    connection_id: ConnectionId
+    request_id: RequestId
+    method_id: MethodId
+    channels: tuple[ChannelId, ...]
     metadata: Metadata
     args: Encoded
 
@@ -185,9 +185,9 @@ class RequestCall(msgspec.Struct, gc=False):
 class RequestResponse(msgspec.Struct, gc=False):
     """The one answer to a request (`rpc.response`)."""
 
-    connection_id: int
-    request_id: int
-    channels: tuple[int, ...]
+    connection_id: ConnectionId
+    request_id: RequestId
+    channels: tuple[ChannelId, ...]
     metadata: Metadata
     ret: Encoded
 
@@ -198,8 +198,8 @@ class RequestResponse(msgspec.Struct, gc=False):
 class RequestCancel(msgspec.Struct, gc=False):
     """The caller no longer wants the answer (`rpc.cancel`)."""
 
-    connection_id: int
-    request_id: int
+    connection_id: ConnectionId
+    request_id: RequestId
     metadata: Metadata = NO_METADATA
 
 
@@ -209,8 +209,8 @@ class RequestCancel(msgspec.Struct, gc=False):
 class ChannelItem(msgspec.Struct, gc=False):
     """One value on a channel (`rpc.channel.item`)."""
 
-    connection_id: int
-    channel_id: int
+    connection_id: ConnectionId
+    channel_id: ChannelId
     item: Encoded
 
     def __repr__(self) -> str:
@@ -220,24 +220,24 @@ class ChannelItem(msgspec.Struct, gc=False):
 class ChannelClose(msgspec.Struct, gc=False):
     """The sender is done (`rpc.channel.close`)."""
 
-    connection_id: int
-    channel_id: int
+    connection_id: ConnectionId
+    channel_id: ChannelId
     metadata: Metadata = NO_METADATA
 
 
 class ChannelReset(msgspec.Struct, gc=False):
     """The receiver wants no more (`rpc.channel.reset`)."""
 
-    connection_id: int
-    channel_id: int
+    connection_id: ConnectionId
+    channel_id: ChannelId
     metadata: Metadata = NO_METADATA
 
 
 class ChannelGrantCredit(msgspec.Struct, gc=False):
     """The sender may send this many more items (`rpc.flow-control.credit.grant`)."""
 
-    connection_id: int
-    channel_id: int
+    connection_id: ConnectionId
+    channel_id: ChannelId
     additional: int
 
 

@@ -11,14 +11,17 @@ import msgspec
 import trio
 
 from roam_trio import (
+    AcceptedConnection,
     Array,
     Backing,
     BareConduit,
     BoxSessionFuture,
     Call,
     Caller,
+    ChannelId,
     Conduit,
     ConduitAcceptor,
+    ConnectionAcceptor,
     ConnectionId,
     ConnectionPhase,
     ConnectionSettings,
@@ -38,8 +41,10 @@ from roam_trio import (
     MetadataEntry,
     MetadataFlags,
     MethodDescriptor,
+    MethodId,
     ReplySink,
     RequestCall,
+    RequestId,
     ResponseParts,
     Rx,
     SelfRef,
@@ -285,6 +290,46 @@ async def use_own_messages(link: Link) -> None:
     assert_type(await rx.recv(), Point | None)
     union: ShapedFamily[Point | str] = ShapedFamily(Point | str, filler="")
     assert_type(union.decode(b""), Point | str)
+
+
+class Accepting:
+    """Ids come typed; one who does not care takes numbers."""
+
+    async def accept(
+        self,
+        connection_id: ConnectionId,
+        settings: ConnectionSettings,
+        metadata: object,
+    ) -> AcceptedConnection:
+        assert_type(ConnectionId.has_parity(connection_id, settings.parity), bool)
+        assert_type(ConnectionId.is_root(connection_id), bool)
+        return AcceptedConnection()
+
+
+class AcceptingNumbers:
+    async def accept(
+        self, connection_id: int, settings: ConnectionSettings, metadata: object
+    ) -> AcceptedConnection:
+        return AcceptedConnection()
+
+
+accepting: list[ConnectionAcceptor] = [Accepting(), AcceptingNumbers()]
+
+
+async def use_ids(session: Session, call: RequestCall, caller: Caller) -> None:
+    assert_type(call.connection_id, ConnectionId)
+    assert_type(call.request_id, RequestId)
+    assert_type(call.method_id, MethodId)
+    assert_type(call.channels, tuple[ChannelId, ...])
+    session.close_connection(call.connection_id)
+    session.close_connection(ConnectionId(3))
+    number: int = call.request_id
+    response = await caller.call(describe(Adder).methods[0].id, b"")
+    assert_type(response.request_id, RequestId)
+    assert_type(ConnectionId.ROOT, ConnectionId)
+    assert_type(ChannelId.RESERVED, ChannelId)
+    assert_type(hash.method_id("Adder", "add", b""), MethodId)
+    del number
 
 
 async def use_metadata(adder: Adder) -> None:

@@ -15,15 +15,18 @@ from roam_trio import (
     BareConduit,
     BareConduitAcceptor,
     Call,
+    Caller,
     ConduitAcceptor,
     Driver,
     Link,
     Message,
     MessageFamily,
     Metadata,
+    Parity,
     ReplySink,
     RequestCall,
     Rx,
+    Session,
     ShapedFamily,
     SinkCall,
     Tx,
@@ -147,6 +150,15 @@ async def wrong_borrowing(points: Rx[Point], link: Link) -> None:
     (await tx.reserve()).send("text")  # type: ignore[arg-type]
     text: str | None = await rx.recv()  # type: ignore[assignment]
     del point, text
+
+
+async def wrong_ids(session: Session, call: RequestCall, caller: Caller) -> None:
+    session.close_connection(3)  # type: ignore[arg-type]
+    session.close_connection(call.request_id)  # type: ignore[arg-type]
+    await caller.call(0x1234, b"")  # type: ignore[arg-type]
+    call.channels = (1, 3)  # type: ignore[assignment]
+    call.request_id.has_parity(Parity.ODD)  # type: ignore[call-arg]
+    describe(Adder).by_id(call.connection_id)  # type: ignore[arg-type]
 
 
 class NotAsync(AdderImpl):
