@@ -343,7 +343,7 @@ def test_a_call_gets_numbers_of_the_far_side_and_keeps_its_bytes() -> None:
     assert set(joined.far_channels.relays) == {1, 3}
 
 
-@pytest.mark.rule("rpc.metadata.flags.no-propagate")
+@pytest.mark.rule("rpc.metadata.flags.no-propagate", "rpc.flow-control.credit.grant")
 @pytest.mark.parametrize("make", TRANSLATED)
 @pytest.mark.parametrize("from_near", [True, False])
 def test_messages_pass_with_the_numbers_of_the_other_side(

@@ -22,6 +22,7 @@ from roam_trio.errors import (
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
+from roam_trio.session.held_messages import encoded_size
 from roam_trio.session.outbox import Outbox
 from roam_trio.wire.envelope import MessageFamily
 from roam_trio.wire.messages import ConnectionClose, Ping, ProtocolError
@@ -34,13 +35,19 @@ class Bench:
     is pushed, or when a permit for it is used.
     """
 
-    def __init__(self, buffer: int = 1, most_kept: int = 1000) -> None:
+    def __init__(
+        self, buffer: int = 1, most_kept: int = 1000, most_bytes: int = 1000_000
+    ) -> None:
         ours, theirs = memory_link_pair(buffer)
         self.tx, _ = BareConduit(ours, MessageFamily()).split()
         _, self.rx = BareConduit(theirs, MessageFamily()).split()
         self.failures: list[RoamTrioError] = []
         self.outbox = Outbox(
-            self.tx, most_kept, self.failures.append, lambda: self.on_need()
+            self.tx,
+            most_kept,
+            self.failures.append,
+            lambda: self.on_need(),
+            most_bytes=most_bytes,
         )
         self.on_need: Callable[[], None] = lambda: None
         self.handed_over = 0
@@ -200,7 +207,7 @@ def test_more_than_the_limit_is_refused_by_its_name() -> None:
     assert repr(bench.outbox) == "<Outbox 3 kept>"
 
 
-async def test_the_last_message_is_kept_beyond_the_limit() -> None:
+async def test_the_last_message_goes_after_what_is_kept() -> None:
     bench = Bench(most_kept=1)
     bench.push()
     bench.push()
@@ -210,6 +217,82 @@ async def test_the_last_message_is_kept_beyond_the_limit() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.outbox.drain)
         assert await bench.read_all() == [1, 2, 3]
+
+
+# ------------------------------------------------------------ decided without a run
+
+
+def test_a_message_without_room_is_kept_and_has_to_be_drained_once() -> None:
+    bench = Bench()
+    needed: list[int] = []
+    bench.on_need = lambda: needed.append(bench.outbox.kept)
+    for _ in range(4):
+        bench.push()
+    assert bench.outbox.kept == 3
+    assert needed == [1]
+
+
+def test_there_is_no_room_while_something_is_kept() -> None:
+    bench = Bench()
+    assert bench.outbox.has_room()
+    bench.push()
+    bench.push()
+    assert bench.read()
+    assert not bench.outbox.has_room()
+
+
+PING = encoded_size(Ping(0, 1))
+
+
+def test_the_first_message_is_kept_however_large_it_is() -> None:
+    bench = Bench(most_bytes=1)
+    bench.push()
+    bench.push()
+    assert bench.failures == []
+    assert bench.outbox.kept == 1
+
+
+@pytest.mark.parametrize(("most_bytes", "kept"), [(2 * PING, 2), (2 * PING - 1, 1)])
+def test_bytes_of_what_is_kept_are_limited(most_bytes: int, kept: int) -> None:
+    bench = Bench(most_bytes=most_bytes)
+    for _ in range(1 + kept):
+        bench.push()
+    assert bench.failures == []
+    bench.push()
+    (failure,) = bench.failures
+    assert isinstance(failure, LimitExceeded)
+    assert failure.limit == "unsent_reply_bytes"
+    assert bench.outbox.kept == kept
+
+
+def test_what_is_refused_counts_for_nothing() -> None:
+    bench = Bench(most_kept=1)
+    for _ in range(4):
+        bench.push()
+    assert len(bench.failures) == 2
+    assert bench.outbox.kept == 1
+    assert bench.outbox._kept_bytes == PING
+
+
+@pytest.mark.parametrize("limits", [{"most_kept": 1}, {"most_bytes": 1}])
+def test_the_last_message_is_beyond_both_limits(limits: dict[str, int]) -> None:
+    bench = Bench(**limits)
+    for _ in range(2):
+        bench.push()
+    bench.push(last=True)
+    assert bench.failures == []
+    assert bench.outbox.kept == 2
+
+
+def test_after_the_end_nobody_is_told_of_anything() -> None:
+    bench = Bench(most_kept=1)
+    needed: list[None] = []
+    bench.on_need = lambda: needed.append(None)
+    bench.outbox.end()
+    for _ in range(4):
+        bench.push()
+    assert bench.failures == []
+    assert needed == []
 
 
 async def test_push_reports_a_conduit_that_has_ended_and_does_not_raise() -> None:

@@ -263,39 +263,6 @@ class TestChannels:
             await near.hears(near.close(4))
             assert joined.relayed == (0, 0)
 
-    @pytest.mark.rule("rpc.flow-control.credit.grant")
-    async def test_grants_pass_as_they_are(self) -> None:
-        async with Joined() as joined:
-            near, far = joined.near, joined.far
-            await near.say(near.call(2, channels=(2, 4)))
-            await far.hears(far.call(1, channels=(1, 3)))
-            await far.say(far.grant(1, 2**32 - 1), far.grant(1, 1))
-            await near.hears(near.grant(2, 2**32 - 1), near.grant(2, 1))
-            await near.say(near.grant(4, 3))
-            await far.hears(far.grant(3, 3))
-
-    @pytest.mark.rule("rpc.channel.reset")
-    async def test_after_a_reset_nothing_passes(self) -> None:
-        async with Joined() as joined:
-            near, far = joined.near, joined.far
-            await near.say(near.call(2, channels=(2,)))
-            await far.hears(far.call(1, channels=(1,)))
-            await far.say(far.reset(1))
-            await near.hears(near.reset(2))
-            await near.say(near.item(2, b"in flight"), near.close(2), near.call(4))
-            await far.hears(far.call(3))
-            assert joined.relayed == (0, 0)
-
-    async def test_nothing_comes_back_after_a_reset_that_is_still_held(self) -> None:
-        async with Joined(far=1) as joined:
-            near, far = joined.near, joined.far
-            await near.say(near.call(2, channels=(2,)))
-            await far.hears(far.call(1, channels=(1,)))
-            await near.say(near.grant(2, 1), near.grant(2, 2), near.reset(2))
-            await trio.testing.wait_all_tasks_blocked()
-            await far.say(far.item(1, b"in flight"), far.close(1))
-            await near.hears_nothing_more()
-
     async def test_late_grants_go_nowhere(self) -> None:
         async with Joined() as joined:
             near, far = joined.near, joined.far

@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Limits
-from roam_trio.errors import ConnectionLost, LimitExceeded
+from roam_trio.errors import LimitExceeded
 from roam_trio.metadata import Metadata
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.session import AcceptedConnection
@@ -20,7 +20,6 @@ from roam_trio.wire.messages import (
     ChannelItem,
     ChannelMessage,
     ChannelReset,
-    ConnectionAccept,
     ConnectionClose,
     ConnectionOpen,
     ConnectionReject,
@@ -35,7 +34,7 @@ from roam_trio.wire.messages import (
 from tests.peer import Peer
 
 from .joined import METHOD, Joined
-from .running import Custom, Task, WithPeer, run_of
+from .running import Custom, WithPeer, run_of
 
 LARGE = Metadata.of({"x": bytes(1000)})
 EVEN = ConnectionSettings(Parity.EVEN)
@@ -167,59 +166,6 @@ class Deciding:
     async def accept(self, *args: object) -> AcceptedConnection | Metadata:
         await self.gate.wait()
         return self.verdict
-
-
-@pytest.mark.parametrize("ends", ["rejected", "closed early", "closed"])
-async def test_metadata_of_connections_is_weighed_until_they_end(ends: str) -> None:
-    acceptor = Deciding()
-    if ends == "rejected":
-        acceptor.verdict = Metadata()
-    limits = Limits(connection_bytes=3500)
-    async with WithPeer(on_connection=acceptor, limits=limits) as (_, peer):
-        for first in (2, 10, 18):
-            numbers = range(first, first + 6, 2)
-            await peer.say(*(ConnectionOpen(number, EVEN, LARGE) for number in numbers))
-            assert await peer.heard_nothing_more()
-            await peer.say(ConnectionOpen(first + 6, EVEN, LARGE))
-            reject = await peer.hear(ConnectionReject)
-            assert str(reject.metadata.get("error")).endswith(
-                "(limit: connection_bytes)"
-            )
-            if ends == "closed early":
-                await peer.say(*(ConnectionClose(number) for number in numbers))
-                assert await peer.heard_nothing_more()
-                continue
-            acceptor.gate.set()
-            for _ in numbers:
-                await hear_any(peer)
-            acceptor.gate = trio.Event()
-            if ends == "closed":
-                await peer.say(ConnectionOpen(first + 200, EVEN, LARGE))
-                assert isinstance(await hear_any(peer), ConnectionReject)
-                await peer.say(*(ConnectionClose(number) for number in numbers))
-                assert await peer.heard_nothing_more()
-
-
-async def test_metadata_of_accepts_is_weighed(nursery: trio.Nursery) -> None:
-    async with WithPeer(limits=Limits(connection_bytes=3500)) as (session, peer):
-        opened = []
-        for number in (1, 3, 5):
-            opening = Task(nursery, session.open_connection)
-            await peer.hear(ConnectionOpen)
-            await peer.say(ConnectionAccept(number, EVEN, LARGE))
-            opened.append(await opening.result())
-        opening = Task(nursery, session.open_connection)
-        await peer.hear(ConnectionOpen)
-        await peer.say(ConnectionAccept(7, EVEN, LARGE))
-        with pytest.raises(ConnectionLost, match=r"limit: connection_bytes"):
-            await opening.result()
-        assert await peer.hear(ConnectionClose) == ConnectionClose(7)
-        opened.pop().close()
-        await peer.hear(ConnectionClose)
-        opening = Task(nursery, session.open_connection)
-        await peer.hear(ConnectionOpen)
-        await peer.say(ConnectionAccept(9, EVEN, LARGE))
-        await opening.result()
 
 
 # ------------------------------------------------------------ unsent replies
