@@ -1,7 +1,7 @@
 """Wire types of Python types.
 
-A type annotation gives one `Shape`; from the shape come the signature of a method, and
-in `roam_trio.codec` the bytes of values. Nothing here knows bytes.
+Each type annotation has one `Shape`. The signature of a method is made from shapes, and
+`roam_trio.codec` makes codecs from them. This room does not encode values.
 
     annotation --derive--> Shape --signature--> canonical bytes --> method id
 """

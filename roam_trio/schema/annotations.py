@@ -1,10 +1,10 @@
 """A normal form of type annotations.
 
 Python has several spellings of one type (``Optional[X]`` and ``X | None``, aliases,
-`typing.NewType`), and its notion of equality is not the wire's: ``A | B == B | A``,
-though the order of a union numbers its variants. `normalise` reduces an annotation to
-classes and `Applied` forms that are hashable and equal exactly if they are the same
-type on the wire; both the plan cache and the recursion check go by them.
+`typing.NewType`). Its equality differs from that of the wire: ``A | B == B | A``,
+although the order of a union numbers its variants. `normalise` reduces an annotation to
+classes and `Applied` forms, which are hashable and equal exactly if they are the same
+type on the wire. The plan cache and the recursion check use them as keys.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Applied:
     """A generic with its arguments: a union, Annotated, a collection, a class.
 
     Attributes:
-        size: how many types it is made of, those that stand in it twice twice.
+        size: number of types in it; a type that occurs twice counts twice.
     """
 
     origin: Any
@@ -61,7 +61,7 @@ class Applied:
 
 @frozen(eq=False)
 class Opaque:
-    """An annotation that cannot be hashed; nothing else equals it."""
+    """An unhashable annotation, which is equal only to itself."""
 
     annotation: Any
 
@@ -81,11 +81,11 @@ def normalise(
 
     Args:
         annotation: any annotation, or a normal form.
-        scope: what the type variables in it (and `typing.Self`) stand for.
-        path: where it stands, for errors.
+        scope: the values of type variables and `typing.Self`.
+        path: the place of the annotation, for errors.
 
     Raises:
-        SchemaError: an alias refers to itself, or it is made of too many types.
+        SchemaError: an alias refers to itself, or the type has too many parts.
     """
     return _Normaliser(path).reduce(annotation, scope or {})
 
@@ -94,8 +94,8 @@ class _Normaliser:
     def __init__(self, path: str) -> None:
         self.path = path
         self.aliases = 0
-        # By what and where it is, both kept alive. What stands in an alias twice, and
-        # in that twice again, would be gone through once for each way to it.
+        # Memoise by identity and scope, both kept alive: without this, an alias that
+        # nests another twice at each level would take exponential time.
         self.reduced: dict[tuple[int, int], tuple[Any, Any, Any]] = {}
 
     def reduce(self, annotation: Any, scope: Mapping[Any, Any]) -> Any:
@@ -126,12 +126,13 @@ class _Normaliser:
         return self.reduce_applied(annotation, origin, scope)
 
     def reduce_plain(self, annotation: Any) -> Any:
-        """Reduce what is applied to nothing."""
+        """Reduce an annotation without arguments."""
         if not _hashable(annotation):
             return Opaque(annotation)
         if not isinstance(annotation, type):
             return annotation
-        # A class whose parameters all have defaults is the same type with them.
+        # A generic class whose parameters all have defaults equals its use with the
+        # defaults.
         args = self.with_defaults(_parameters(annotation), ())
         return Applied(annotation, args) if args else annotation
 
@@ -146,7 +147,7 @@ class _Normaliser:
     def with_defaults(
         self, parameters: Sequence[Any], args: tuple[Any, ...]
     ) -> tuple[Any, ...]:
-        """Arguments for all parameters, or as they are if one has no default."""
+        """Return arguments for all parameters, or unchanged if one has no default."""
         missing = parameters[len(args) :]
         if not all(map(_has_default, missing)):
             return args
@@ -163,7 +164,7 @@ class _Normaliser:
         if _is_qualifier(origin):
             return self.reduce(get_args(annotation)[0], scope)
         if getattr(annotation, "__unpacked__", False):
-            # ``*tuple[str, ...]`` says of itself that it is a tuple.
+            # ``*tuple[str, ...]`` has tuple as its origin, too.
             packed = origin[get_args(annotation)]
             return Applied(typing.Unpack, (self.reduce(packed, scope),))
         given = _written(get_args(annotation), origin, scope)
@@ -198,7 +199,7 @@ class _Normaliser:
         return _resolve(value, _module_names(alias.__module__), path)
 
     def count(self, alias: Any) -> None:
-        """Bound the aliases and defaults that one annotation leads through."""
+        """Bound the number of aliases and defaults that one annotation expands."""
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
             raise SchemaError(
@@ -209,12 +210,12 @@ class _Normaliser:
 
 
 def _is_alias(annotation: Any) -> bool:
-    # typing.TypeAliasType came with Python 3.12, typing_extensions has its own.
+    # typing.TypeAliasType exists from Python 3.12 on; typing_extensions has its own.
     return type(annotation).__name__ == "TypeAliasType"
 
 
 def _parameters(origin: Any) -> tuple[Any, ...]:
-    # A class of C code may have a descriptor of this name.
+    # A class implemented in C may have a descriptor of this name.
     found: Any = getattr(origin, "__parameters__", ())
     parameters: tuple[Any, ...] = found if hasattr(found, "__len__") else ()
     return parameters
@@ -225,8 +226,9 @@ def _written(
 ) -> tuple[Any, ...]:
     """Return the arguments without those that `typing` has filled in.
 
-    For a parameter whose default has type variables it fills in that default as it is.
-    They then stand for arguments before it, and not for anything around the type.
+    If the default of a parameter contains type variables, `typing` fills it in
+    unchanged. The variables then refer to earlier arguments, and not to the scope of
+    the type.
     """
     parameters = _parameters(origin)
     count = len(args)
@@ -241,13 +243,13 @@ def _written(
 
 
 def _is_qualifier(origin: Any) -> bool:
-    """Return True if a form says something of a field, and nothing of its values."""
-    # typing.ReadOnly came with Python 3.13, typing_extensions has its own.
+    """Return True if a form qualifies a field and does not affect its values."""
+    # typing.ReadOnly exists from Python 3.13 on; typing_extensions has its own.
     return origin is Final or getattr(origin, "_name", None) == "ReadOnly"
 
 
 def _has_default(parameter: Any) -> bool:
-    # Defaults came with Python 3.13, and earlier with typing_extensions.
+    # Defaults exist from Python 3.13 on, and earlier in typing_extensions.
     has_default = getattr(parameter, "has_default", None)
     return has_default is not None and bool(has_default())
 
@@ -267,7 +269,7 @@ def _union(args: Sequence[Any]) -> Any:
             members.update(dict.fromkeys(arg.args))
         else:
             members[arg] = None
-    # Where None stands does not matter: it makes the union optional.
+    # The position of None does not matter: it makes the union optional.
     if type(None) in members:
         del members[type(None)]
         members[type(None)] = None
@@ -277,7 +279,7 @@ def _union(args: Sequence[Any]) -> Any:
 
 
 def type_name(annotation: Any) -> str:
-    """Return the name of a type in errors, near to how it was written."""
+    """Return the name of a type for errors, similar to its source."""
     match annotation:
         case Opaque(inner):
             return str(inner).removeprefix("typing.")
@@ -329,9 +331,9 @@ def field_types(
 
     Args:
         cls: a class, generic or not.
-        args: normal forms of what it is applied to.
-        names: the fields wanted. A field without annotation is left out.
-        path: where the class stands, for errors.
+        args: normal forms of its arguments.
+        names: the names of the fields. Fields without an annotation are left out.
+        path: the place of the class, for errors.
 
     Raises:
         SchemaError: an annotation cannot be resolved.
@@ -358,7 +360,7 @@ def _own_annotations(cls: type[Any], path: str) -> Mapping[str, Any]:
 
 
 def _scopes(cls: type[Any], args: Sequence[Any]) -> dict[type[Any], dict[Any, Any]]:
-    """Return what the type variables of each base class stand for."""
+    """Return the values of the type variables of each base class."""
     scopes: dict[type[Any], dict[Any, Any]] = {}
 
     def visit(base: Any, base_args: Sequence[Any]) -> None:
@@ -392,11 +394,11 @@ def _module_names(module: str | None) -> Mapping[str, Any]:
 
 
 def _resolve(annotation: Any, names: Mapping[str, Any], path: str) -> Any:
-    """Put types for the names that are still text in an annotation."""
+    """Resolve the names in an annotation that is text."""
     for part in _named_in(annotation, names):
         _check_size(part, path)
     names = dict(names)
-    # In a class, for there Final is allowed.
+    # Resolve it as a class attribute, where Final is allowed.
     holder = type("holder", (), {"__annotations__": {"field": annotation}})
     try:
         return typing.get_type_hints(holder, names, names, include_extras=True)["field"]
@@ -407,24 +409,24 @@ def _resolve(annotation: Any, names: Mapping[str, Any], path: str) -> Any:
 
 
 def _named_in(annotation: Any, names: Mapping[str, Any]) -> list[Any]:
-    """Return the annotation, or what the names in its text stand for."""
+    """Return the annotation, with the names in its text resolved."""
     if not isinstance(annotation, str):
         return [annotation]
     try:
         tree = ast.parse(annotation.strip(), mode="eval")
     except SyntaxError:
-        return []  # which typing has words for
+        return []  # for which typing has an error text
     found = (each.id for each in ast.walk(tree) if isinstance(each, ast.Name))
     return [names[name] for name in found if name in names]
 
 
 def _check_size(annotation: Any, path: str) -> None:
-    """Bound what `typing` goes through type by type, however often they repeat."""
+    """Bound the size, because `typing` processes repeated types each time."""
     sizes: dict[int, int] = {}
 
     def size_of(part: Any) -> int:
         if id(part) not in sizes:
-            sizes[id(part)] = 1  # as long as it is not known
+            sizes[id(part)] = 1  # while its size is unknown
             sizes[id(part)] += sum(map(size_of, get_args(part)))
         return sizes[id(part)]
 

@@ -1,8 +1,8 @@
 """Types without a wire form of their own: cattrs hooks with a declared wire type.
 
-`register_wire_type` says how values of a class become values of another type, which
-has a wire form, and back. UUID, the types of `datetime`, Decimal, paths and IP
-addresses are registered here.
+`register_wire_type` registers the conversion of a class to another type, which has a
+wire form, and back. UUID, the types of `datetime`, Decimal, paths and IP addresses are
+registered here.
 """
 
 from __future__ import annotations
@@ -68,16 +68,16 @@ def register_wire_type(
     """Give a class a wire form: that of `wire_type`.
 
     Register a class before the first service that uses it is defined: plans made
-    earlier keep what they were made with. Subclasses are not registered by it.
+    earlier do not change. Subclasses are not registered.
 
     Args:
         cls: the class.
         wire_type: an annotation that has a wire form.
-        unstructure: makes a value of `wire_type` from an instance, also from one of a
-            derived class. Of what `structure` would not give back it raises an
+        unstructure: makes a value of `wire_type` from an instance, also of a derived
+            class. For a value that `structure` would not restore, it raises an
             exception, which becomes the cause of an `EncodeError`.
-        structure: makes an instance. Whatever it raises becomes the cause of a
-            `DecodeError`.
+        structure: makes an instance. Any exception that it raises becomes the cause of
+            a `DecodeError`.
     """
     _register_hooks(converter(), cls, unstructure, structure)
     _wire_types[cls] = wire_type
@@ -112,7 +112,7 @@ def _datetime_to_text(value: datetime) -> str:
 def _same_moment(one: datetime, other: datetime) -> bool:
     if one.tzinfo is None:
         return one == other
-    # In UTC, since in an hour that occurs twice nothing equals a time of a zone.
+    # Compare in UTC: in an hour that occurs twice, a time with a zone equals no other.
     return one.astimezone(UTC) == other.astimezone(UTC)
 
 
@@ -148,12 +148,13 @@ def _register(
 ) -> None:
     """Register a class of the standard library.
 
-    Derived classes may hold more (an `IPv4Interface` has a network, the timestamps of
-    pandas have nanoseconds), so what is made of their instances must equal them.
+    Derived classes may have more state (an `IPv4Interface` has a network, and
+    timestamps of pandas have nanoseconds), so the restored value must equal the
+    instance.
 
     Args:
-        others: derived classes that hold no more.
-        same: whether two values are the same.
+        others: derived classes without more state.
+        same: returns whether two values are the same.
     """
 
     def checked(value: T) -> Any:

@@ -1,7 +1,7 @@
-"""From a type annotation to its `Shape`, or to the reason why it has none.
+"""Derivation of the `Shape` of a type annotation.
 
-Everything is decided here, when a service is defined: what passes can be encoded,
-decoded and hashed, and what does not is a `SchemaError` with the path to it.
+All checks are made here, when a service is defined. A type that passes can be encoded,
+decoded and hashed; any other is a `SchemaError` with its path.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def shape_of(
     """Return the shape of a type.
 
     Args:
-        annotation: the type, as it stands in an annotation.
-        path: where it stands, to begin the paths of errors with; the type itself
-            unless given.
-        no_channels: if no channel may be in it, the reason, such as
-            ``"in a return type"`` (`rpc.channel.placement`).
+        annotation: the annotation.
+        path: the place of the annotation, with which the paths of errors begin; by
+            default the type itself.
+        no_channels: if channels are forbidden in it, the reason, such as ``"in a return
+            type"`` (`rpc.channel.placement`).
 
     Raises:
-        SchemaError: the type, or a part of it, cannot go on the wire.
+        SchemaError: the type, or a part of it, has no wire form.
     """
     closed = normalise(annotation, path=path)
     place = Place(path or type_name(closed), no_channels)
@@ -98,7 +98,7 @@ def arguments_shape(
         for annotation, place in zip(annotations, places, strict=True)
     )
     deriver = _Deriver()
-    # The key is that of a tuple type, for the argument tuple is one.
+    # The argument tuple is a tuple type, and has the key of one.
     key = Applied(tuple, closed)
     name = deriver.enter(key, "arguments")
     items = tuple(map(deriver.shape, closed, places))
@@ -114,8 +114,8 @@ class _Collection:
     """A collection, whose items may turn out to have no bytes.
 
     Attributes:
-        length: how many items an array has.
-        level: the innermost level around it, if there is one.
+        length: number of items of an array.
+        level: the innermost level around it, if any.
     """
 
     items: tuple[Shape, ...]
@@ -125,7 +125,7 @@ class _Collection:
 
 
 class _Deriver:
-    """Derives one shape: knows the levels around the type it is at."""
+    """Derives one shape, and keeps the levels around the present type."""
 
     def __init__(self) -> None:
         self._open: dict[Any, str] = {}
@@ -143,7 +143,7 @@ class _Deriver:
         name = self._names.get(key)
         if name is None:
             number = self._same_label[label] = self._same_label.get(label, 0) + 1
-            # No type has a name with this mark in it.
+            # The names of types do not contain this character.
             name = label if number == 1 else f"{label} #{number}"
             self._names[key] = name
         self._open[key] = name
@@ -164,7 +164,7 @@ class _Deriver:
             )
 
     def known(self, key: Any, place: Place) -> Shape | None:
-        """Return the shape of a level around this place, or of one derived before."""
+        """Return the shape of an enclosing level, or of a level derived before."""
         name = self._open.get(key)
         if name is None:
             return self._finished.get(_context(key, place))
@@ -173,7 +173,7 @@ class _Deriver:
         return RefShape(name)
 
     def check(self, root: Shape, place: Place) -> None:
-        """Require that values of a shape end, and that it can be written out."""
+        """Check that values of a shape are finite, and that its signature is."""
         try:
             signature_of(root)
         except SchemaError as error:
@@ -203,7 +203,7 @@ class _Deriver:
                 self._check_zero_sized(each, repeated)
 
     def _check_zero_sized(self, collection: _Collection, repeated: set[str]) -> None:
-        """Bound what a few bytes can make the decoder build."""
+        """Bound the objects that a few bytes can make the decoder build."""
         if collection.place.repeated or collection.level in repeated:
             raise collection.place.refuse(
                 "items without bytes cannot be in a collection that is repeated: "
@@ -333,7 +333,7 @@ class _Deriver:
                 f"a channel cannot be {place.no_channels}; pass it as an argument of "
                 "a method, or in a field of one"
             )
-        # An item is a payload of its own: nothing around the channel is around it.
+        # An item is a separate payload, so nothing encloses it.
         deriver = _Deriver()
         shape = deriver.shape(item, place.at("[item]", "in the items of a channel"))
         deriver.check(shape, place)
@@ -449,7 +449,7 @@ class _Deriver:
 
 
 def _context(key: Any, place: Place) -> tuple[Any, bool, bool]:
-    """Return a type, with what else decides whether it may stand at a place."""
+    """Return the key of a type: the type and the conditions on its place."""
     return key, place.repeated, place.no_channels is None
 
 

@@ -1,12 +1,13 @@
-"""Sets and dicts of keys that a peer has chosen.
+"""Construction of sets and dicts from keys that a peer has chosen.
 
-Python seeds the hashes of texts and byte strings. Those of numbers, and of whatever is
-made of numbers, can be computed by anybody, who can so find keys that all collide in a
-table: to add one of them takes as many steps as there are keys before it.
+Python seeds the hashes of texts and byte strings. The hashes of numbers, and of values
+made of numbers, are predictable, so a peer can choose keys that all collide in a table:
+adding one of them takes as many steps as there are keys before it.
 
-How many steps a key takes is known to the interpreter only. So keys are added in blocks
-under a clock, and what takes too long, compared with decoding the same keys, has its
-steps counted here. The clock decides when to count; the count alone decides to refuse.
+The interpreter does not report these steps. Keys are therefore added in blocks while
+the time is measured. If a block takes too long, compared with decoding its keys, the
+steps are counted here. The time decides when to count; only the count decides whether
+to refuse.
 """
 
 from __future__ import annotations
@@ -29,26 +30,24 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 UNWATCHED: Final = 32
-"""Number of keys that cannot take long, so that the clock need not be read."""
+"""Number of keys that cannot take long, so that the time is not measured."""
 
 UNWATCHED_SETS: Final = 4
-"""Like `UNWATCHED`, for keys with sets in them, which take long to compare."""
+"""Like `UNWATCHED`, for keys that contain sets, whose comparison takes long."""
 
 MOST_STEPS: Final = 64
-"""The most steps that a key may take to add, on average.
-
-Keys that nobody has crafted take less than one, and regular ones, such as multiples of
-a power of two, up to thirty.
+"""Maximum average number of steps to add a key. Ordinary keys take less than one, and
+regularly spaced ones, such as multiples of a power of two, up to thirty.
 """
 
 _BLOCK: Final = 64
 
-# A key may take twice as long to add as it took to decode, and this many seconds more,
-# before its steps are counted.
+# Adding keys may take twice as long as decoding them, plus this many seconds, before
+# the steps are counted.
 _SHARE: Final = 2.0
 _SECONDS: Final = 0.5e-6
 
-# A step to a key of the same hash compares the two; one to any other compares hashes.
+# A step to a key with the same hash compares the keys; any other compares hashes.
 _EQUAL_HASH: Final = 4
 
 _LINEAR_PROBES: Final = 9
@@ -58,15 +57,15 @@ _clock = perf_counter
 
 
 class CollidingKeys(ValueError):
-    """The keys of a set or a dict take too long to add."""
+    """Too many keys of a set or a dict collide."""
 
 
 def fill_set(items: list[K], started: float) -> set[K]:
     """Make a set of items.
 
     Args:
-        items: what has been decoded.
-        started: when that began, by `perf_counter`.
+        items: the decoded items.
+        started: the time, by `perf_counter`, at which decoding started.
 
     Raises:
         CollidingKeys: their hashes collide.
@@ -103,8 +102,8 @@ def _fill(
     Args:
         found: the set or the dict.
         add: adds the keys from one index up to another.
-        keys: all of them.
-        started: when they began to be decoded.
+        keys: all keys.
+        started: the time at which decoding started.
     """
     count = len(keys)
     since = _clock()
@@ -112,7 +111,8 @@ def _fill(
     for start in range(0, count, _BLOCK):
         end = min(start + _BLOCK, count)
         add(start, end)
-        # Compared with all keys so far: so to count them takes no longer than they did.
+        # Compare with all keys so far, so that counting takes no longer than adding
+        # did.
         if _clock() - since > allowed * end:
             _check(found, keys[:end])
             since = _clock()
@@ -128,13 +128,13 @@ def _check(found: Collection[K], keys: Sequence[K]) -> None:
 
 
 def count_steps(found: Collection[K], keys: Iterable[K]) -> int:
-    """Count the occupied places that were looked at when keys were added to a table.
+    """Count the occupied slots that were probed when keys were added to a table.
 
-    A set looks at several neighbours at a time, which are one place here.
+    A set probes several neighbours at a time, which count as one slot here.
 
     Args:
         found: the set or the dict.
-        keys: what was added to it, in order; the same key may be among them twice.
+        keys: the keys added, in order, which may contain duplicates.
     """
     table = _Table(len(found), is_set=isinstance(found, (set, frozenset)))
     same: dict[bytes, int] = {}
@@ -155,16 +155,16 @@ def count_steps(found: Collection[K], keys: Iterable[K]) -> int:
 
 
 def _hashed(key: object) -> bytes:
-    # As bytes, since a table of hashes would be as slow as the one that is examined.
+    # Use bytes, because a table of hashes would be as slow as the examined one.
     return hash(key).to_bytes(8, "little", signed=True)
 
 
 class _Table:
-    """The places of a set or a dict, which are taken as Python takes them.
+    """A simulation of the hash table of a set or a dict.
 
-    In the end every key comes to one sequence through all places. Where a stretch of it
-    is taken, a step at a time would take as long here as there: so from each place of
-    that stretch it is known how far it is to its end.
+    Eventually every key follows one sequence through all slots. Walking an occupied
+    stretch of it step by step would take as long here as in Python, so each slot of
+    such a stretch stores the distance to its end.
     """
 
     def __init__(self, count: int, *, is_set: bool) -> None:
@@ -175,7 +175,7 @@ class _Table:
         self._far = [1] * (self._mask + 1)
 
     def add(self, hashed: int) -> int:
-        """Take a place for a hash; return how many were taken before it."""
+        """Occupy a slot for a hash; return the number of occupied slots before it."""
         mask, steps = self._mask, 0
         at = hashed & mask
         while (free := self._free(at)) < 0:
@@ -191,14 +191,13 @@ class _Table:
         return steps
 
     def _free(self, at: int) -> int:
-        """Return the free place that is found at a place, or -1."""
+        """Return the free slot found at a probe, or -1."""
         linear = self._linear
         end = at + linear if at + linear <= self._mask else at
         return self._taken.find(0, at, end + 1)
 
     def _end(self, at: int) -> tuple[int, int]:
-        """Return the place at the end of the taken stretch of a place, and how far it
-        is."""
+        """Return the slot at the end of an occupied stretch, and the distance to it."""
         passed: list[tuple[int, int]] = []
         far = 0
         while self._free(at) < 0:
@@ -213,7 +212,7 @@ class _Table:
 
 
 def _mask(count: int, *, is_set: bool) -> int:
-    """Return the size of a table of keys that were added one by one, less one."""
+    """Return the size, minus one, of a table to which keys were added one by one."""
     size = 8
     if not is_set:
         while size * 2 // 3 < count:

@@ -1,8 +1,8 @@
-"""Levels that were made already, for the places where they would come out the same.
+"""A cache of derived levels.
 
-What a level comes out as depends on which of the levels that it leads to are around it:
-those are references, and all others are made within it. Without anything kept, each
-would be made anew for each way to it, and there are more ways than any machine can go.
+The shape of a level depends on which of the levels that it leads to enclose it: those
+become references, and all others are derived within it. Without a cache, each level
+would be derived once for each path to it, and the number of paths is exponential.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from .shape import Level
 __all__ = ["MAX_AGAIN", "FinishedLevels"]
 
 MAX_AGAIN: Final = 10_000
-"""Number of levels that may be made beside others that were made of the same."""
+"""Maximum number of levels that are derived again from the same type."""
 
 
 class FinishedLevels:
-    """Keeps levels as they are made, one within another.
+    """Keeps levels as they are derived, one within another.
 
-    Sets of names are numbers here, with a bit for each name.
+    Sets of names are numbers with a bit for each name.
     """
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
         self._open = 0
-        # The names met in each open level, from the outermost one to the innermost.
+        # the names found in each open level, from the outermost to the innermost
         self._met = [0]
-        # By the names met, and by which of those were open.
+        # by the names found, and by which of those were open
         self._found: dict[Hashable, dict[int, dict[int, Level]]] = {}
         self._again = 0
 
     def enter(self, name: str) -> None:
-        """Begin to make a level."""
+        """Start to derive a level."""
         bit = self._bits.setdefault(name, 1 << len(self._bits))
         self._open |= bit
         self._met.append(bit)
 
     def leave(self, key: Hashable, level: Level) -> None:
-        """Keep a level, which is made.
+        """Store a derived level.
 
         Args:
-            key: what it was made of.
-            level: the one that was entered last.
+            key: the key of its type.
+            level: the level that was entered last.
 
         Raises:
-            SchemaError: too many have been made again.
+            SchemaError: too many levels were derived again.
         """
         self._open &= ~self._bits[level.name]
         met = self._met.pop()
@@ -64,11 +64,11 @@ class FinishedLevels:
         found.setdefault(met, {})[self._open & met] = level
 
     def refer(self, name: str) -> None:
-        """Note that an open level is referred to."""
+        """Record a reference to an open level."""
         self._met[-1] |= self._bits[name]
 
     def get(self, key: Hashable) -> Level | None:
-        """Return what would be made of `key` here, if it has been made already."""
+        """Return the level that `key` would give here, if it is stored."""
         for met, by_open in self._found.get(key, {}).items():
             level = by_open.get(self._open & met)
             if level is not None:

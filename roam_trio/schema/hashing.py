@@ -1,4 +1,4 @@
-"""Checks of whether values can be items of a set and keys of a dict, and how well."""
+"""Checks of hashability, for items of sets and keys of dicts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ __all__ = ["has_sets", "is_seeded", "why_unhashable"]
 
 
 def why_unhashable(shape: Shape) -> str | None:
-    """Return why values of a shape cannot be hashed, and a remedy; None if they can."""
-    # Not into classes, which say by themselves whether they can be.
+    """Return why values of a shape are unhashable, and a remedy; None if they are
+    hashable.
+    """
+    # Do not look into classes, whose own hash decides.
     left, seen = [shape], set[str]()
     while left:
         part = left.pop()
@@ -82,8 +84,8 @@ def _has_hash(cls: type[object]) -> bool:
 def is_seeded(shape: Shape) -> bool:
     """Return True if a peer cannot choose values of a shape whose hashes collide.
 
-    The hashes of texts and bytes depend on a secret of the process; of some types there
-    are too few values.
+    The hashes of texts and bytes depend on a secret of the process; some types have too
+    few values.
     """
     match shape:
         case StrShape() | CharShape() | BytesShape() | ArrayShape(python="bytes"):
@@ -97,5 +99,5 @@ def is_seeded(shape: Shape) -> bool:
 
 
 def has_sets(shape: Shape) -> bool:
-    """Return True if values of a shape have sets in them."""
+    """Return True if values of a shape contain sets."""
     return any(isinstance(each, SetShape) for each in walked(shape))

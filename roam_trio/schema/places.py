@@ -1,4 +1,4 @@
-"""Places of types in other types, and refusals that name them."""
+"""Places of types within other types, and errors that name them."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class Place:
     """Place of a type.
 
     Attributes:
-        path: the way to it.
-        no_channels: why no channel may stand here, or None if it may.
-        depth: how many types enclose it.
+        path: its path.
+        no_channels: the reason why channels are forbidden here; None if they are
+            allowed.
+        depth: number of enclosing types.
         repeated: whether a collection encloses it.
     """
 
@@ -94,7 +95,7 @@ def no_wire_form(closed: Any, place: Place) -> SchemaError:
 
 
 def _advice_on_exception(cls: type[BaseException]) -> str:
-    """An exception cannot be a Struct, and its arguments have no types."""
+    """Return the remedy for an exception class, which cannot be a Struct."""
     if cls.__module__ == "builtins":
         return (
             "define an exception of your own, decorated with @attrs.define, whose "

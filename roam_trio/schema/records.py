@@ -1,10 +1,8 @@
-"""Classes with fields: what msgspec, attrs and dataclasses say about theirs.
+"""Fields of classes of msgspec, attrs and dataclasses.
 
-One `Layout` for the three of them: the names, the order and the constructor. What the
-types of the fields are on the wire is for `derive` to find out.
-
-A field's name on the wire is the one that is meant for others: the name msgspec encodes
-it by, the alias attrs gives it in the constructor.
+A `Layout` has the names, the order and the constructor, for all three. `derive` derives
+the wire types of the fields. The name of a field on the wire is its public one: the
+name by which msgspec encodes it, or its alias in the constructor of an attrs class.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ class Layout:
     Attributes:
         positional: the constructor takes all of them by position, in this order.
         tuple_like: they have no names on the wire.
-        tag: the name the class goes by in a union.
+        tag: the name of the class as a variant of a union.
     """
 
     fields: tuple[LayoutField, ...]
@@ -65,11 +63,11 @@ def layout_of(cls: type[Any], args: Sequence[Any], path: str) -> Layout | None:
 
     Args:
         cls: any class.
-        args: normal forms of what it is applied to, if it is generic.
-        path: where it stands, for errors.
+        args: normal forms of its arguments, if it is generic.
+        path: its place, for errors.
 
     Raises:
-        SchemaError: its fields cannot be sent as they are declared.
+        SchemaError: its fields cannot be sent as declared.
     """
     if issubclass(cls, msgspec.Struct):
         names = _msgspec_names(cls)
@@ -138,7 +136,7 @@ def _require_init(init: bool, path: str) -> None:
 
 
 def _require_own(cls: type[Any], mark: str, path: str) -> None:
-    """Refuse a subclass whose own annotations its decorated base knows nothing of."""
+    """Refuse an undecorated subclass with annotations of its own."""
     if mark in cls.__dict__:
         return
     for name, annotation in inspect.get_annotations(cls).items():
@@ -181,7 +179,7 @@ def _with_type(names: _Names, types: dict[str, Any], path: str) -> LayoutField:
     if found is None and names.type is None:
         raise SchemaError("the field has no annotation", where)
     if found is None:
-        # attrs lets a type be given to the field itself.
+        # attrs also accepts a type as an argument of the field.
         found = normalise(names.type, path=where)
     return LayoutField(names.name, names.attribute, names.keyword, found)
 

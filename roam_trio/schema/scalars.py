@@ -1,4 +1,4 @@
-"""Types without parts: what `int` is on the wire, and what its markers make of it."""
+"""Types without parts: the wire types of `int` and its markers."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Shapes: what a Python type is on the wire, and how values of it are built.
+"""Shapes, which describe the wire type of a Python type and how to build its values.
 
-A `Shape` is plain data. `derive` makes it from type hints; the signature, the codecs
-and the channel locations are all read from it, so they cannot disagree.
+A `Shape` is plain data. `derive` makes it from type hints. The signature, the codecs
+and the channel locations are derived from it, so they are consistent.
 
-Structs, enums and tuples are *levels*: they have a name, unique within the shape they
-are part of, and a type that refers to itself does so by a `RefShape` that names one of
-the levels around it.
+Structs, enums and tuples are *levels*: they have a name that is unique within their
+shape. A recursive type refers to itself with a `RefShape` that names an enclosing
+level.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class Record:
     Attributes:
         positional: the constructor takes all fields by position, in this order.
         tuple_like: the fields have no names in the signature.
-        args: what the class is applied to, if it is generic, in normal form.
+        args: normal forms of the arguments of the class, if it is generic.
     """
 
     cls: type[Any]
@@ -232,7 +232,7 @@ class UnionShape:
 
 @frozen
 class TransparentShape:
-    """A class that goes on the wire as its only field."""
+    """A class with the wire form of its only field."""
 
     record: Record
 
@@ -243,7 +243,7 @@ class TransparentShape:
 
 @frozen
 class ConvertedShape:
-    """A type without a wire form of its own, with the hooks to and from one."""
+    """A type that hooks convert to and from a type with a wire form."""
 
     cls: type[Any]
     inner: Shape
@@ -256,10 +256,10 @@ class ChannelShape:
     """A channel: no bytes; its id travels beside the payload.
 
     Attributes:
-        direction: seen from whoever holds the handle (`rpc.channel.direction`).
-        credit: how many items its sender may send before it is granted more.
+        direction: as seen by the holder of the handle (`rpc.channel.direction`).
+        credit: number of items that the sender may send before the first grant.
         handle: the class of the handle.
-        item_type: the annotation of the items, which names them in errors.
+        item_type: the annotation of the items, for errors.
     """
 
     direction: Literal["tx", "rx"]
@@ -271,7 +271,7 @@ class ChannelShape:
 
 @frozen
 class RefShape:
-    """The enclosing level of this name, once more: a recursive type."""
+    """A reference to the enclosing level of this name, for recursive types."""
 
     name: str
 
@@ -303,9 +303,9 @@ Level: TypeAlias = TupleShape | StructShape | EnumShape | UnionShape
 
 
 def children(shape: Shape) -> Iterator[Shape]:
-    """Yield the shapes that values of `shape` are made of, in the order of the wire.
+    """Yield the shapes of the parts of `shape`, in the order of the wire.
 
-    The items of a channel are not: they travel on their own.
+    The items of a channel are not parts, because they are sent separately.
     """
     match shape:
         case OptionShape(inner) | ConvertedShape(_, inner):
@@ -327,13 +327,13 @@ def children(shape: Shape) -> Iterator[Shape]:
 
 
 def walked(root: Shape) -> Iterator[Shape]:
-    """Yield every part of a shape, each level once, however often it stands there."""
+    """Yield every part of a shape, each level only once."""
     seen: set[str] = set()
     left = [root]
     while left:
         shape = left.pop()
         if isinstance(shape, TupleShape | StructShape | EnumShape | UnionShape):
-            # A type that stands in several places has one name and one meaning.
+            # A type that occurs in several places has one name and one meaning.
             if shape.name in seen:
                 continue
             seen.add(shape.name)
@@ -342,7 +342,7 @@ def walked(root: Shape) -> Iterator[Shape]:
 
 
 def levels(root: Shape) -> dict[str, Level]:
-    """Return every level of a shape by its name: what its references mean."""
+    """Return every level of a shape by its name, to resolve references."""
     return {
         shape.name: shape
         for shape in walked(root)
@@ -351,7 +351,7 @@ def levels(root: Shape) -> dict[str, Level]:
 
 
 def is_flat(record: Record) -> bool:
-    """Return True if all fields are of types without parts, or options of those."""
+    """Return True if all fields have types without parts, or options of such types."""
     return all(_has_no_parts(field.shape) for field in record.fields)
 
 
@@ -376,7 +376,7 @@ def has_channels(shape: Shape) -> bool:
 
 
 def count_channels(shape: Shape) -> int:
-    """Count the places of a value that may hold a channel."""
+    """Count the places of a value that can hold a channel."""
     if not has_channels(shape):
         return 0
     known: dict[str, int] = {}
@@ -394,7 +394,7 @@ def count_channels(shape: Shape) -> int:
 
 
 def next_levels(shape: Shape) -> Iterator[str]:
-    """Yield the names of the levels in a level that stand in no other level in it."""
+    """Yield the names of the levels directly inside a level."""
     left = list(children(shape))
     while left:
         part = left.pop()
@@ -407,9 +407,9 @@ def next_levels(shape: Shape) -> Iterator[str]:
 
 
 def circles(root: Shape) -> dict[str, int]:
-    """Return a number for each level, the same for those that lead to each other.
+    """Return the number of the strongly connected component of each level.
 
-    Those after it in the order of the numbers do not lead to it (Kosaraju).
+    Levels with higher numbers do not lead to it (Kosaraju).
     """
     following = {name: set(next_levels(each)) for name, each in levels(root).items()}
     before: dict[str, list[str]] = {name: [] for name in following}

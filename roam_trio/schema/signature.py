@@ -1,7 +1,7 @@
-"""The canonical bytes of a signature, and the method id made from them.
+"""Canonical signatures, and the method ids made from them.
 
-Two peers agree on a method exactly if its name, its service's name and the wire types
-of its arguments and result agree; the id is a digest of the three
+Two peers have the same id for a method exactly if its name, the name of its service and
+the wire types of its arguments and result agree; the id is a digest of the three
 (`method.identity.computation`).
 """
 
@@ -75,22 +75,22 @@ _UNIT_VARIANT = BYTE[sig.VARIANT_UNIT]
 _NEWTYPE_VARIANT, _STRUCT_VARIANT = BYTE[sig.VARIANT_NEWTYPE], BYTE[sig.VARIANT_STRUCT]
 
 MAX_SIGNATURE: Final = 16 * 1024 * 1024
-"""The most bytes of a signature: far more than those of types that people have made."""
+"""Maximum length of a signature, in bytes; far more than real types need."""
 
 MAX_LEVELS: Final = 200
-"""Depth to which levels may be nested in one another."""
+"""Maximum depth of nested levels."""
 
 _MOST_NAMES: Final = 10
 
 FALLIBLE_SIGNATURE: Final = _UNIT
-"""The result of a fallible method: neither its type nor its error takes part."""
+"""The signature of a fallible result, which depends on neither of its types."""
 
 
 def signature_of(shape: Shape) -> bytes:
     """Return the canonical bytes of a type (`signature.hash.algorithm`).
 
     Raises:
-        SchemaError: they are too many, or too deeply nested.
+        SchemaError: the signature is too long, or the levels are nested too deeply.
     """
     return _Writer(shape).written()
 
@@ -115,9 +115,9 @@ def method_id(service: str, method: str, signature: bytes) -> MethodId:
 class _Writer:
     """Writes the levels of a shape.
 
-    Each is written out anew wherever it is not within itself (`signature.recursive`),
-    so that the bytes can be far more than the types. What is written of a level depends
-    on those around it that it leads back to, and on no others.
+    Each level is written out wherever it occurs outside itself (`signature.recursive`),
+    so a signature can be much longer than its types. The bytes of a level depend only
+    on the enclosing levels that it refers to.
     """
 
     def __init__(self, root: Shape) -> None:
@@ -198,7 +198,7 @@ class _Writer:
 
 
 def _joined(parts: Iterable[bytes | str]) -> list[bytes | str]:
-    """Return the parts, with neighbouring bytes together."""
+    """Return the parts, with adjacent bytes joined."""
     found: list[bytes | str] = []
     together = bytearray()
     for part in parts:
@@ -214,7 +214,7 @@ def _joined(parts: Iterable[bytes | str]) -> list[bytes | str]:
 
 
 def _parts(shape: Shape) -> Iterator[bytes | str]:
-    """Yield the bytes of a type, and the names of the levels between them."""
+    """Yield the bytes of a type, and the names of the levels in between."""
     match shape:
         case IntShape(_, bits, signed):
             yield _INTEGERS[signed, bits]
@@ -276,7 +276,8 @@ def _container(
             yield _SET
             yield from _parts(item)
         case ChannelShape(direction, item):
-            # A payload of its own, which leads back to nothing around the channel.
+            # An item is a separate payload, with no references to levels around the
+            # channel.
             yield _CHANNELS[direction] + signature_of(item)
 
 
@@ -359,7 +360,7 @@ def kebab(name: str) -> str:
 def _words(part: str) -> list[str]:
     words: list[str] = []
     start = 0
-    case = ""  # "upper" or "lower", of the last cased letter; "" at a word's start
+    case = ""  # "upper" or "lower", of the last cased letter; "" at the start of a word
     for index, (char, following) in enumerate(pairwise(part)):
         now = "upper" if char.isupper() else "lower" if char.islower() else case
         if now == "lower" and following.isupper():

@@ -1,4 +1,4 @@
-"""The fewest bytes a value can have: what bounds the counts that a peer announces."""
+"""Minimum sizes of values, which bound the counts that a peer announces."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ from .shape import (
 __all__ = ["MAX_ZERO_SIZED", "Sizes"]
 
 MAX_ZERO_SIZED: Final = 65536
-"""The most items without bytes that a list, a set, a map or an array may have.
-
-Nothing in the payload bounds the number of such items, so this does.
+"""Maximum number of items without bytes in a list, a set, a map or an array. The length
+of the payload does not bound their number.
 """
 
 
 class Sizes:
-    """The least size in bytes of every part of a shape.
+    """The minimum size, in bytes, of every part of a shape.
 
     Args:
-        root: the outermost shape; the references in it can be looked up.
+        root: the outermost shape, in which references are resolved.
     """
 
     def __init__(self, root: Shape) -> None:
@@ -47,7 +46,7 @@ class Sizes:
             self._levels = sizes
 
     def of(self, shape: Shape) -> int | float:
-        """Return the least size of a part; infinite if its values would be infinite."""
+        """Return the minimum size of a part; infinite if its values would be."""
         match shape:
             case RefShape(name) | TupleShape(name) | StructShape(name):
                 return self._levels[name]

@@ -1,7 +1,7 @@
-"""Instances of derived classes, which may hold more than the declared class.
+"""Instances of derived classes, which may have more fields than the declared class.
 
-On the wire a class is its declared fields, so what a derived class adds would be lost.
-An instance that has such fields is refused; one that has none is sent as its base.
+Only the declared fields are sent, so additional fields would be lost. An instance with
+additional fields is refused. One without is sent as an instance of the declared class.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["check_subclass", "lost_fields", "lost_text"]
 
 
 def check_subclass(value: object, cls: type[Any]) -> None:
-    """Require that an instance of a class derived from `cls` has no fields of its own.
+    """Check that an instance of a class derived from `cls` has no additional fields.
 
     Raises:
-        TypeError: it has, and they would be lost.
+        TypeError: it has additional fields, which would be lost.
     """
     lost = lost_fields(value, cls)
     if lost:
@@ -46,13 +46,13 @@ def lost_text(value: object, cls: type[Any], lost: list[str]) -> str:
 def lost_fields(value: object, cls: type[Any]) -> list[str]:
     """Return the fields of an instance that `cls`, a base of its class, does not have.
 
-    They are those that the classes in between declare: to attrs, dataclasses or
-    msgspec, by annotations, or in ``__slots__``. If one of these classes has a
-    constructor of its own, its public attributes count as well.
+    These are the fields that the classes in between declare: to attrs, dataclasses or
+    msgspec, by annotations, or in ``__slots__``. If one of these classes defines a
+    constructor, the public attributes of the instance count as well.
     """
     kind = type(value)
     if kind is cls or cls not in kind.__mro__:
-        return []  # a proxy only says that it is an instance
+        return []  # a proxy imitates an instance
 
     own, writes_attributes = _own_fields(cast("Any", kind), cast("Any", cls))
     if not writes_attributes:
@@ -61,7 +61,7 @@ def lost_fields(value: object, cls: type[Any]) -> list[str]:
     attributes = [
         name
         for name in getattr(value, "__dict__", ())
-        # A name that the class has, too, is that of a cached property.
+        # An attribute with a name of the class is a cached property.
         if name not in known and name[:1] != "_" and not hasattr(kind, name)
     ]
     return [*own, *attributes]
@@ -70,7 +70,8 @@ def lost_fields(value: object, cls: type[Any]) -> list[str]:
 @lru_cache(maxsize=1024)
 def _own_fields(kind: type[Any], cls: type[Any]) -> tuple[tuple[str, ...], bool]:
     """Return the fields that a class declares beyond those of its base `cls`, and
-    whether it may set attributes that nothing declares."""
+    whether it may set undeclared attributes.
+    """
     between = [
         each
         for each in takewhile(lambda each: each is not cls, kind.__mro__)
@@ -94,7 +95,7 @@ def _declared(cls: type[Any]) -> Iterator[str]:
 
 
 def _named(cls: type[Any]) -> Iterator[str]:
-    """Yield the names that a class declares by itself."""
+    """Yield the names that a class itself declares."""
     if _is_decorated(cls):
         return
     for name, annotation in inspect.get_annotations(cls).items():
@@ -107,7 +108,7 @@ def _named(cls: type[Any]) -> Iterator[str]:
 
 
 def _has_own_constructor(cls: type[Any]) -> bool:
-    """Return True if a class has an ``__init__`` that somebody wrote."""
+    """Return True if a class has a hand-written ``__init__``."""
     return "__init__" in cls.__dict__ and not _is_decorated(cls)
 
 

@@ -1,7 +1,8 @@
-"""Annotations with which users say which wire type they mean.
+"""Annotations that select the wire type.
 
 Type checkers see plain Python types: `u32` is `int` to them, ``Fallible[T, E]`` is
-``T``, ``Array[T, Literal[4]]`` is ``list[T]``. The schema reads the markers behind.
+``T``, ``Array[T, Literal[4]]`` is ``list[T]``. The schema reads the markers behind
+them.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 DEFAULT_CREDIT: Final = 16
-"""Number of items a channel's sender may send at first, unless declared otherwise."""
+"""Default initial credit of a channel."""
 
 _U32_MAX = 2**32 - 1
 _USIZE_MAX = 2**64 - 1
@@ -71,7 +72,7 @@ def _whole_number(what: str, value: object, maximum: int) -> int:
 
 @frozen
 class Wire:
-    """Marks a number or text with the primitive it is on the wire: ``Wire("u8")``."""
+    """Marks a number or text with its primitive on the wire: ``Wire("u8")``."""
 
     name: str
 
@@ -88,7 +89,7 @@ class Length:
 
 @frozen
 class Slice:
-    """Makes a list or `bytes` a slice, which differs from a list in the signature only.
+    """Makes a list or `bytes` a slice, which differs from a list only in the signature.
 
     Peers that declare ``&[u8]`` or ``Box<[u8]>`` have another method id than those that
     declare ``Vec<u8>``; ``Annotated[bytes, Slice()]`` matches the former.
@@ -100,7 +101,7 @@ class Credit:
     """Declares a channel's initial credit: ``Annotated[Tx[T], Credit(32)]``.
 
     It is the number of items that the sender may send before the receiver grants more,
-    and the capacity of the receiver's window. With 0 even the first item waits for a
+    and the capacity of the receiver's window. With 0, even the first item waits for a
     grant (`rpc.flow-control.credit.initial`, `rpc.flow-control.credit.initial.zero`).
     """
 
@@ -153,9 +154,9 @@ else:
     class Fallible:
         """``Fallible[T, E]``: the result of a method that returns T or fails with E.
 
-        E is an enum, a class, an exception class made with attrs, or a union of
-        classes, or None for an error that says no more. It may stand only as the
-        return type of a method (`rpc.fallible`).
+        E is an enum, a class, an exception class made with attrs, a union of classes,
+        or None for an error without data. It is allowed only as the return type of a
+        method (`rpc.fallible`).
         """
 
         def __class_getitem__(cls, parameters: tuple[Any, Any]) -> Any:
@@ -173,7 +174,7 @@ def split_fallible(annotation: object) -> tuple[Any, Any | None]:
     """Split the return annotation of a method.
 
     Returns:
-        The success type, and the error type or None if the method cannot fail.
+        The success type, and the error type, or None if the method declares none.
     """
     if get_origin(annotation) is not Annotated:
         return annotation, None
@@ -194,10 +195,10 @@ C = TypeVar("C")
 
 
 def transparent(cls: type[C]) -> type[C]:
-    """Put a class with exactly one field on the wire as that field.
+    """Give a class with exactly one field the wire form of that field.
 
-    For attrs classes, dataclasses and msgspec Structs alike; the decorator may stand
-    above or below theirs. Subclasses are not transparent unless they say so.
+    It works with attrs classes, dataclasses and msgspec Structs, above or below their
+    decorators. Subclasses are transparent only if they are decorated, too.
     """
     type.__setattr__(cls, "__roam_transparent__", True)
     return cls

@@ -1,4 +1,4 @@
-"""One call, as its handler sees it: what came with it, and the explicit reply to it."""
+"""A call as its handler sees it: its metadata, and the explicit reply."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class SinkCall(Generic[T, E]):
             ...
             await answer.ok(3)
 
-    It is used once: by `ok`, `err`, `reply` or `refuse`. A handler that ends without
-    any of them is answered for with Cancelled. Annotate what it is assigned to with the
-    types of the method, so that the replies are checked.
+    Use it once, with `ok`, `err`, `reply` or `refuse`. If the handler ends without
+    using it, the session answers Cancelled. Annotate the variable with the types of the
+    method, so that type checkers check the replies.
 
     Args:
-        reply: where the response goes.
-        method: the method that was called, whose types the response has.
+        reply: sends the response.
+        method: the called method, which determines the types of the response.
 
     Attributes:
-        method: the same.
-        response_metadata: goes with the response, however it is made.
+        method: the called method.
+        response_metadata: metadata of the response, however it is made.
     """
 
     __slots__ = ("_encode_ok", "_reply", "_response_metadata", "method")
@@ -58,7 +58,7 @@ class SinkCall(Generic[T, E]):
 
     @property
     def response_metadata(self) -> Metadata:
-        """The metadata that goes with the response; to be set before it is made."""
+        """The metadata of the response; set it before the response is made."""
         return self._response_metadata
 
     @response_metadata.setter
@@ -67,24 +67,24 @@ class SinkCall(Generic[T, E]):
 
     @property
     def is_replied(self) -> bool:
-        """True if the response was sent, or can no longer be."""
+        """True if the response was sent, or can no longer be sent."""
         return self._reply.is_sent
 
     async def ok(self, value: T) -> T:
-        """Answer with `value` now, and return it, so that ``return await call.ok(v)``
-        has the type of the method.
+        """Answer with `value` now, and return it.
 
-        Waits for room to send. Cancelled, it has sent nothing.
+        ``return await call.ok(v)`` has the return type of the method. Waits for room to
+        send. If cancelled, it has sent nothing.
 
         Raises:
-            EncodeError: the value is not of the method's return type.
-            RuntimeError: the call has been answered.
+            EncodeError: the value does not match the return type of the method.
+            RuntimeError: the call was already answered.
         """
         await self._reply.send(self._encode_ok(value), self._response_metadata)
         return value
 
     async def err(self, error: E) -> None:
-        """Answer with an error of the method's error type now; otherwise as `ok`.
+        """Answer with a declared error now; otherwise as `ok`.
 
         Raises:
             TypeError: the method declares no error type.
@@ -103,7 +103,7 @@ class SinkCall(Generic[T, E]):
     async def refuse(
         self, because: UnknownMethod | InvalidPayload | CallCancelled
     ) -> None:
-        """Answer now that the call came to no result; otherwise as `ok`.
+        """Answer now that the call has no result; otherwise as `ok`.
 
         Args:
             because: an exception of the class that the caller gets; its text is not
@@ -126,13 +126,13 @@ class SinkCall(Generic[T, E]):
 class Call(SinkCall[T, E]):
     """The call that a handler is answering; `current_call` gives it.
 
-    A handler answers by returning or raising. To answer earlier, and go on working, it
-    uses `ok`, `err`, `reply` or `refuse`; what it then returns or raises is
-    disregarded. One that ends without any answer is answered for with Cancelled.
+    A handler answers by returning or raising. To answer earlier and continue, it uses
+    `ok`, `err`, `reply` or `refuse`; its result is then ignored. If it ends without an
+    answer, the session answers Cancelled.
 
     Attributes:
-        method: the method that was called.
-        response_metadata: goes with the response, however it is made.
+        method: the called method.
+        response_metadata: metadata of the response, however it is made.
     """
 
     __slots__ = ("_request",)
@@ -144,7 +144,7 @@ class Call(SinkCall[T, E]):
         reply: ReplySink,
         encode_ok: Callable[[T], Encoded],
     ) -> None:
-        # All by itself: one is made for every call.
+        # Do not call super().__init__(): it would cost every call a function call.
         self.method = method
         self._encode_ok = encode_ok
         self._request = request
@@ -153,7 +153,7 @@ class Call(SinkCall[T, E]):
 
     @property
     def metadata(self) -> Metadata:
-        """The metadata that the caller sent along."""
+        """The metadata of the request."""
         return self._request.metadata
 
     @property
@@ -173,12 +173,12 @@ class Call(SinkCall[T, E]):
 
     @property
     def connection_id(self) -> ConnectionId:
-        """The connection on which the call came."""
+        """The connection of the call."""
         return self._request.connection_id
 
     @property
     def request_id(self) -> RequestId:
-        """The number of the request on its connection."""
+        """The id of the request on its connection."""
         return self._request.request_id
 
     def __repr__(self) -> str:
@@ -188,11 +188,11 @@ class Call(SinkCall[T, E]):
 def current_call() -> Call[Any, Any]:
     """Return the call that this task, or the task that started it, is answering.
 
-    Annotate what it is assigned to with the types of the method, so that they are
-    checked: ``call: Call[int, MathError] = current_call()``.
+    Annotate the variable with the types of the method, so that type checkers check
+    them: ``call: Call[int, MathError] = current_call()``.
 
     Raises:
-        LookupError: it is answering none.
+        LookupError: the task is not answering a call.
     """
     try:
         return _current.get()
@@ -201,10 +201,10 @@ def current_call() -> Call[Any, Any]:
 
 
 def encode_value(call: Call[T, Any], value: T) -> Encoded:
-    """Return a method's response in the form that its caller reads; for the dispatcher.
+    """Return the encoded result in the form that the caller reads; for the dispatcher.
 
     Raises:
-        EncodeError: the value is not of the method's return type.
+        EncodeError: the value does not match the return type of the method.
     """
     return call._encode_ok(value)  # pyright: ignore[reportPrivateUsage]
 
@@ -215,5 +215,5 @@ def add_response_metadata(call: SinkCall[Any, Any], more: Metadata) -> None:
 
 
 def set_current_call(call: Call[Any, Any]) -> None:
-    """Note the call of a handler's task at its start; for the dispatcher."""
+    """Set the current call at the start of a handler's task; for the dispatcher."""
     _current.set(call)

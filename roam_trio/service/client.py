@@ -1,6 +1,6 @@
-"""The calling side of a service: an object with the service's methods.
+"""The calling side of a service: an object with the methods of the service.
 
-The class of the clients of a service is made once, with the methods of the service.
+The client class of a service is made once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class ResponseParts(Generic[T]):
-    """The result of a call, and the metadata that came with it."""
+    """The result of a call, and the metadata of its response."""
 
     value: T
     metadata: Metadata
@@ -43,19 +43,19 @@ def client(
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
 ) -> T:
-    """Return a client: an object whose methods make calls of those of `service`.
+    """Return a client: an object whose methods call those of `service`.
+
+    Besides their declared errors, its methods raise `UnknownMethod`, `InvalidPayload`,
+    `CallCancelled`, `CallRefused` and `ConnectionLost` for the outcome of the call, and
+    `EncodeError` for an argument that does not match its type. Cancelling a call tells
+    the peer, without waiting for it. Each method is a checkpoint.
 
     Args:
-        service: the class of the service; the client is typed as it.
-        caller: makes the calls, on the connection it belongs to.
-        middleware: goes around each call, the first outermost; see `Middleware`.
-        metadata_for_calls: goes with each call; `with_metadata` adds to it, and
-            replaces the keys that both have.
-
-    Its methods raise, beside the method's own errors: `UnknownMethod`,
-    `InvalidPayload`, `CallCancelled`, `CallRefused` and `ConnectionLost`, for what
-    became of the call; `EncodeError` for an argument that is not of its type.
-    Cancelling one tells the peer, and does not wait for it. Each is a checkpoint.
+        service: the class of the service; the type of the client.
+        caller: makes the calls, on its connection.
+        middleware: wraps each call, the first outermost; see `Middleware`.
+        metadata_for_calls: metadata of each call; `with_metadata` adds entries, and
+            replaces those with equal keys.
     """
     made = _client_class(describe(service))(
         caller, checked_middleware(middleware), Metadata.of(metadata_for_calls)
@@ -66,11 +66,11 @@ def client(
 def with_metadata(
     method: Callable[P, Coroutine[Any, Any, T]], metadata: MetadataLike = ()
 ) -> Callable[P, Coroutine[Any, Any, ResponseParts[T]]]:
-    """Return a client's method, with metadata both ways.
+    """Return a client's method that sends and returns metadata.
 
     ``parts = await with_metadata(adder.add, {"trace-id": "abc"})(3, 5)`` sends the
-    metadata with the request; ``parts.value`` is the result and ``parts.metadata``
-    what came with the response.
+    metadata with the request. ``parts.value`` is the result, and ``parts.metadata`` is
+    the metadata of the response.
 
     Raises:
         TypeError: `method` is not a method of a client.
@@ -101,9 +101,9 @@ def with_metadata(
 
 
 class _Client:
-    """The base of the clients of every service.
+    """Base class of the clients of all services.
 
-    Its own names begin with an underscore, as no method's of a service does.
+    Its names begin with an underscore, and those of methods of a service do not.
     """
 
     __slots__ = (
@@ -143,7 +143,7 @@ def _around(
 
 
 def _go_through(client: _Client, around: ClientCall) -> Coroutine[Any, Any, Any]:
-    """Make a call with the middleware of the client around it."""
+    """Make a call through the middleware of the client."""
 
     async def proceed() -> Any:
         method, sent = around.method, around.metadata_to_send
@@ -194,10 +194,10 @@ def _client_method(method: MethodDescriptor) -> Any:
 def _arguments(
     method: MethodDescriptor, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, ...]:
-    """Return all arguments by position, defaults filled in.
+    """Return all arguments by position, with defaults filled in.
 
     Raises:
-        TypeError: they do not fit the method's parameters.
+        TypeError: they do not match the parameters of the method.
     """
     try:
         bound = method.signature.bind(*args, **kwargs)

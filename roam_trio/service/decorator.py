@@ -24,16 +24,16 @@ def service(
 ) -> C | Callable[[C], C]:
     """Make a class of annotated async methods a service.
 
-    The class is the schema (`service-macro.is-source-of-truth`): its type hints decide
-    the wire types, and with the names the identity of each method. A `Protocol` suits
-    best, since handlers then need no base class.
+    The class is the schema (`service-macro.is-source-of-truth`): its type hints
+    determine the wire types, and together with the names the id of each method. Use a
+    `Protocol`, so that handlers need no base class.
 
     Args:
         cls: the class.
-        name: the service's name for the identity of its methods, if it is not to be
-            the class's.
-        columns: whether long lists of records go in columns to a peer that knows
-            them, which is quicker; all others get postcard, as all do without.
+        name: the name of the service for the ids of its methods; by default that of the
+            class.
+        columns: whether long lists of records are sent in columns, which is faster, to
+            a peer that knows them. Other peers get postcard.
 
     Raises:
         SchemaError: a method is not async, or a type has no wire form.

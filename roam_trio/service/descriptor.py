@@ -1,6 +1,6 @@
-"""Services as data: made from a class of annotated async methods.
+"""Services as data, made from a class of annotated async methods.
 
-The decorator `service` leaves the class as it is, and attaches a `ServiceDescriptor`,
+The decorator `service` does not change the class, and attaches a `ServiceDescriptor`,
 from which clients and dispatchers are made.
 """
 
@@ -50,16 +50,15 @@ class MethodDescriptor:
     Attributes:
         service: the name of the service.
         name: its name in Python.
-        id: its identity on the wire (`rpc.method-id`).
+        id: its id on the wire (`rpc.method-id`).
         args: its arguments, in order.
-        return_type: what it returns when it succeeds.
-        error_type: what it fails with; None for an infallible method.
+        return_type: its success type.
+        error_type: its error type; None for an infallible method.
         doc: its docstring.
         signature: its signature in Python, without ``self``.
         args_plan: encodes and decodes the tuple of arguments.
         result_plan: encodes and decodes the result.
-        columns: how they go in columns to a peer that knows those; None if they never
-            do.
+        columns: encodes and decodes both in columns; None if the types cannot use them.
         keyword_only: the names of the last arguments, if they are given by name alone.
             On the wire all arguments go by position.
     """
@@ -97,8 +96,8 @@ class MethodDescriptor:
 class ServiceDescriptor:
     """A service: its name, its methods in the order of the class, its docstring.
 
-    One is equal to itself only: what Python takes for the same annotation can differ
-    on the wire, as ``A | B`` and ``B | A`` do.
+    It is equal only to itself, because annotations that Python considers equal can
+    differ on the wire, such as ``A | B`` and ``B | A``.
     """
 
     name: str
@@ -109,7 +108,7 @@ class ServiceDescriptor:
     """A service without methods."""
 
     def by_id(self, id: MethodId) -> MethodDescriptor | None:
-        """Return the method of this identity, if it is one of the service's."""
+        """Return the method with this id, or None."""
         return next((method for method in self.methods if method.id == id), None)
 
 
@@ -117,7 +116,7 @@ ServiceDescriptor.EMPTY = ServiceDescriptor("Empty", (), "")
 
 
 def attach_descriptor(cls: type[Any], name: str, *, columns: bool) -> ServiceDescriptor:
-    """Describe a class, and let it know its descriptor."""
+    """Describe a class, and attach the descriptor to it."""
     descriptor = _describe_class(cls, name, columns=columns)
     setattr(cls, _ATTRIBUTE, descriptor)
     for method in descriptor.methods:
@@ -129,7 +128,7 @@ def describe(service: Callable[..., Any]) -> ServiceDescriptor:
     """Return the descriptor of a class that `service` has decorated.
 
     Raises:
-        TypeError: it has not.
+        TypeError: `service` has not decorated the class.
     """
     descriptor = getattr(service, "__dict__", {}).get(_ATTRIBUTE)
     if not isinstance(descriptor, ServiceDescriptor):
@@ -149,7 +148,7 @@ def _describe_class(cls: type[Any], name: str, *, columns: bool) -> ServiceDescr
 
 
 def _require_distinct_ids(methods: tuple[MethodDescriptor, ...]) -> None:
-    """Names that differ in Python can be one on the wire, as get_it and getIt are."""
+    """Check that no two methods have one id, as get_it and getIt would."""
     found: dict[MethodId, MethodDescriptor] = {}
     for method in methods:
         other = found.setdefault(method.id, method)
@@ -162,7 +161,7 @@ def _require_distinct_ids(methods: tuple[MethodDescriptor, ...]) -> None:
 
 
 def _public_functions(cls: type[Any]) -> dict[str, Any]:
-    """Base classes first, each in the order of its definition."""
+    """Return the methods, those of base classes first, in the order of definition."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if base.__module__ in ("builtins", "typing", "typing_extensions", "abc"):
@@ -319,7 +318,9 @@ def _without_self(signature: inspect.Signature, path: str) -> inspect.Signature:
 
 
 def _is_self(parameter: inspect.Parameter) -> bool:
-    """By another name it is taken for an argument if it has a type."""
+    """Return True for `self`. A first parameter of another name with a type is an
+    argument.
+    """
     return parameter.kind in _POSITIONAL and (
         parameter.name == "self" or parameter.annotation is parameter.empty
     )

@@ -1,9 +1,9 @@
-"""The answering side of a service: from a request to a method of the handler, and back.
+"""The answering side of a service, which calls the methods of the handler.
 
-Whatever a method does, its request gets exactly one response, and no other request is
-harmed: a declared error is sent as it is, also if it comes alone in an exception group,
-and any other exception is logged and answered with Cancelled. A handler that ends
-because nobody wants its items any more has not failed, and is not logged as if it had.
+Each request gets exactly one response, whatever the method does, and other requests are
+not affected. A declared error is sent, also if it is the only one in an exception
+group. Any other exception is logged and answered with Cancelled. A handler that ends
+because the receiver of a channel wants no more items is not logged as a failure.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def dispatcher(
 
     Args:
         service: the class of the service.
-        handler: any object with the methods of the service. No base class is needed;
-            annotate it (``handler: Adder = AdderImpl()``) to have type checkers
-            compare the two.
-        middleware: goes around each call, the first outermost; see `Middleware`.
+        handler: any object with the methods of the service. It needs no base class;
+            annotate it (``handler: Adder = AdderImpl()``) so that type checkers compare
+            the two.
+        middleware: wraps each call, the first outermost; see `Middleware`.
 
     Raises:
-        SchemaError: a method is missing, or takes other arguments; it names both
-            signatures. Or `handler` is a class whose methods need an object.
+        SchemaError: a method is missing, or has other parameters (the error shows both
+            signatures), or `handler` is a class instead of an object.
         TypeError: `middleware` is not a list of functions.
     """
     around = checked_middleware(middleware)
@@ -81,8 +81,8 @@ class Dispatcher:
         }
 
     def with_middleware(self, middleware: Iterable[Middleware]) -> Dispatcher:
-        """Return a dispatcher of the same handler with more middleware, which goes
-        around that of this one.
+        """Return a dispatcher of the same handler with further middleware outside that
+        of this one.
 
         Raises:
             TypeError: `middleware` is not a list of functions.
@@ -92,14 +92,15 @@ class Dispatcher:
 
     @property
     def descriptor(self) -> ServiceDescriptor:
-        """The service it answers for."""
+        """The service that it answers for."""
         return self._descriptor
 
     def handle(
         self, call: RequestCall, reply: ReplySink
     ) -> Coroutine[Any, Any, None] | None:
-        """See `Handler.handle`. Arguments are decoded and channels bound before it
-        returns, so that no item can come too early for them."""
+        """See `Handler.handle`. It decodes the arguments and binds their channels
+        before it returns, so that no item can arrive too early.
+        """
         method = self._methods.get(call.method_id)
         if method is None:
             return send_reply(reply, UNKNOWN_METHOD)
@@ -147,8 +148,8 @@ class _Method:
         )
         self._failing = Failing(descriptor)
         self._function = _by_name(descriptor, function)
-        # Where a request arrives, its arguments are still held: channels that the
-        # handler lets go of would be closed after the response.
+        # The caller of this function still holds the arguments, so channels that the
+        # handler drops would be closed after the response.
         self._can_wait = bool(
             middleware or descriptor.args_plan.has_channels or can_wait(function)
         )
@@ -161,11 +162,13 @@ class _Method:
         reply: ReplySink,
         encode_ok: Callable[[Any], Encoded],
     ) -> Coroutine[Any, Any, None] | None:
-        """Answer the request: at once if that cannot wait, else by what it returns."""
+        """Answer the request: at once if the method cannot wait, else by the returned
+        coroutine.
+        """
         call: Call[Any, Any] = Call(self.descriptor, request, reply, encode_ok)
         if self._can_wait:
             return self._answer(args, call, reply)
-        # A context of its own, as a task would have.
+        # Run it in its own context, as a task would have.
         ret = copy_context().run(self._run_now, args, call)
         if reply.is_sent:
             return None
@@ -182,7 +185,7 @@ class _Method:
             await reply.send(ret, call.response_metadata)
 
     async def _run(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:
-        """Run the handler's method: the response that becomes of it."""
+        """Run the handler's method, and return its response."""
         set_current_call(call)
         try:
             try:
@@ -191,8 +194,8 @@ class _Method:
                 else:
                     running = self._function(*args)
             finally:
-                # From here on the handler alone holds its arguments: a channel that
-                # it lets go of is closed before the response is sent.
+                # From here on only the handler holds its arguments: a channel that it
+                # drops is closed before the response is sent.
                 del args
             value = await running
             del running
@@ -203,7 +206,7 @@ class _Method:
         return self._encode_value(value, call)
 
     async def _go_through(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Any:
-        """Run the handler's method with the middleware around it."""
+        """Run the handler's method through the middleware."""
         around = ServerCall(call, args)
         del args
 
@@ -299,7 +302,7 @@ def _by_name(
 
 
 def _is_stub(function: object, name: str, service: Callable[..., Any]) -> bool:
-    """Return True if `function` is of the service, or of one that it extends."""
+    """Return True if `function` belongs to the service class or one of its bases."""
     classes: tuple[type[Any], ...] = getattr(service, "__mro__", ())
     return any(vars(cls).get(name, _nothing) is function for cls in classes)
 

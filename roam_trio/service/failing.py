@@ -1,8 +1,8 @@
 """Answers for handlers that raise: to the caller, and to the log.
 
-An error that the method declares is sent as it is. A `CallCancelled` that the handler
-has made refuses the call. Any other exception is a failure: it is logged, and the
-caller is told as much as it may know (`FailurePolicy`).
+An error that the method declares is sent. A `CallCancelled` that the handler has made
+refuses the call. Any other exception is a failure: it is logged, and a `FailurePolicy`
+determines what the caller is told.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ logger = Log("roam_trio.service")
 
 
 class Failing:
-    """The answers for a handler of one method that raises.
+    """Makes the responses of a method whose handler raises.
 
     Args:
-        method: the method that it answers for.
+        method: the method.
     """
 
     __slots__ = ("_method",)
@@ -65,7 +65,7 @@ class Failing:
     def cannot_be_sent(
         self, error: EncodeError, call: Call[Any, Any], what: str
     ) -> Encoded:
-        """Return the response to a call whose outcome is not of the declared type."""
+        """Return the response to a call whose outcome does not match its type."""
         told, number = self._tell(error, call)
         logger.error(
             "%s: the handler %s what cannot be sent; its caller gets %s%s",
@@ -80,7 +80,7 @@ class Failing:
     # ------------------------------------------------------------ declared errors
 
     def _declares(self, error: BaseException) -> bool:
-        """Return True if it stands for an error of the method's own."""
+        """Return True if it is a declared error of the method."""
         return self._method.error_type is not None and isinstance(
             error, (UserError, *self._method.result_plan.exceptions)
         )
@@ -91,7 +91,7 @@ class Failing:
         return self._method.result_plan.encode_user_error(self._as_declared(error))
 
     def _as_declared(self, error: BaseException) -> Any:
-        """Return the error to send; that it is less than was raised is logged."""
+        """Return the error to send; log the fields that are lost."""
         given = error.error if isinstance(error, UserError) else error
         if not isinstance(given, Exception):
             return given
@@ -134,10 +134,10 @@ class Failing:
         )
 
     def _tell(self, error: BaseException, call: Call[Any, Any]) -> tuple[str, str]:
-        """Have the response say that the handler has failed.
+        """Make a response that says that the handler has failed.
 
         Returns:
-            What the caller gets, and the id of the failure, for the log.
+            A description of the response, and the id of the failure, for the log.
         """
         policy = call.failure_policy
         if policy is None or call.is_replied:
@@ -173,7 +173,7 @@ def _failure(error: BaseException, number: str, policy: FailurePolicy) -> Metada
 
 
 def _alone(error: BaseException) -> BaseException:
-    """Return what a nursery of the handler's put into a group by itself, or `error`."""
+    """Return the only error in a group of a handler's nursery, or `error` itself."""
     alone = error
     while isinstance(alone, BaseExceptionGroup):
         first, *more = cast("BaseExceptionGroup[BaseException]", alone).exceptions
@@ -190,7 +190,7 @@ def _is_only_reset(error: BaseException) -> bool:
 
 
 def _error_type(error: BaseException) -> type[Any]:
-    """Return the type that a method declares to send this error."""
+    """Return the error type that a method would have to declare to send this error."""
     sent: object = error.error if isinstance(error, UserError) else error
     return type(sent)
 

@@ -1,4 +1,4 @@
-"""Middleware: what goes around every call, on either side.
+"""Middleware, which wraps every call, on either side.
 
     async def timing(call: AnyCall, proceed: Proceed) -> Any:
         began = trio.current_time()
@@ -7,8 +7,8 @@
         finally:
             log.info("%s %.3f", call.method, trio.current_time() - began)
 
-Around a handler (`dispatcher`, `serve`) and around a client's call (`client`,
-`connect`, `Session.open`) it has the same form. Of several, the first is outermost.
+It has the same form for a handler (`dispatcher`, `serve`) and for a client (`client`,
+`connect`, `Session.open`). Of several, the first is outermost.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ __all__ = [
 ]
 
 Proceed: TypeAlias = Callable[[], Awaitable[Any]]
-"""Goes on with the call; returns its result, or raises its exception."""
+"""Continues with the call; returns its result, or raises its exception."""
 
 Middleware: TypeAlias = Callable[["AnyCall", Proceed], Awaitable[Any]]
-"""Goes around calls; an async function with these two arguments is one.
+"""An async function with these two arguments, which wraps calls.
 
-What it returns is the result of the call, and what it raises is the exception of the
-call: usually those of ``await proceed()``. Values are as the method declares them, and
-declared errors are raised as they are. If the call is cancelled, ``proceed`` raises
+Its result is the result of the call, and its exception is the exception of the call:
+usually those of ``await proceed()``. Values have the types that the method declares,
+and declared errors are raised directly. If the call is cancelled, ``proceed`` raises
 `trio.Cancelled`. To refuse a call, raise `Refused`.
 """
 
 
 class CallMetadata(list[MetadataEntry]):
-    """The metadata of a request, for a middleware of a client to change.
+    """The metadata of a request, which a middleware of a client may change.
 
-    ``call.metadata["tenant"] = "blue"`` sets the one value of a key; ``append`` adds an
-    entry to those that there are.
+    ``call.metadata["tenant"] = "blue"`` sets the only value of a key; ``append`` adds
+    an entry.
     """
 
     __slots__ = ()
@@ -91,12 +91,12 @@ class CallMetadata(list[MetadataEntry]):
 
 
 class AnyCall(ABC):
-    """A call, as a middleware sees it, on either side.
+    """A call as middleware sees it, on either side.
 
     Attributes:
         side: the side of this program in the call.
-        method: the method that is called; its text is ``Service.method``.
-        args: the arguments, by position; a middleware may set others before
+        method: the called method; its text is ``Service.method``.
+        args: the arguments, by position; a middleware may replace them before
             ``proceed``.
     """
 
@@ -113,8 +113,8 @@ class AnyCall(ABC):
     def metadata(self) -> CallMetadata:
         """The metadata of the request.
 
-        A client's middleware may change it before ``proceed``, or set another. On a
-        server it is a copy of what has come; changes have no effect on the handler.
+        A client's middleware may change or replace it before ``proceed``. On a server
+        it is a copy of the received metadata; changes have no effect on the handler.
         """
         if self._metadata is None:
             self._metadata = CallMetadata(self._given_metadata())
@@ -132,8 +132,8 @@ class AnyCall(ABC):
     def response_metadata(self) -> Metadata:
         """The metadata of the response.
 
-        A client has it once ``proceed`` has returned, or has raised what the response
-        says. A server's middleware may set it.
+        On a client it is available after ``proceed`` has returned, or has raised the
+        error of the response. A server's middleware may set it.
         """
 
     @property
@@ -147,15 +147,14 @@ class AnyCall(ABC):
         """When the caller gives up, in trio's time; `math.inf` if it never does."""
 
     def each_item(self, function: EachItem) -> None:
-        """Have `function` called with each item of the call's channels.
+        """Call `function` with each item of the call's channels.
 
         Call this before ``proceed``.
 
         Args:
             function: called with ``"out"`` and an item that this side sends, or with
-                ``"in"`` and one that it receives. What it returns goes on in place of
-                the item; what it raises, the sender or receiver of the item gets. It
-                does not wait.
+                ``"in"`` and one that it receives. Its result replaces the item. Its
+                exception is raised to the sender or receiver. It must not wait.
         """
         for end, _ in self.method.args_plan.collect_channels(self.args):
             map_items(end, function)
@@ -188,10 +187,10 @@ class ClientCall(AnyCall):
 
     @property
     def metadata_to_send(self) -> Metadata:
-        """The metadata to send, checked.
+        """The checked metadata to send.
 
         Raises:
-            ValueError, TypeError: a middleware has put something else into it.
+            ValueError, TypeError: a middleware has put invalid values into it.
         """
         given = self._metadata
         return self._sent if given is None else Metadata.of(list(given))
@@ -256,7 +255,7 @@ async def go_through(
 
 
 def checked_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
-    """Return middleware as a tuple, checked long before the first call.
+    """Return middleware as a tuple, checked before the first call.
 
     Raises:
         TypeError: it is not a list of functions.

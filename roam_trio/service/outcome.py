@@ -1,4 +1,4 @@
-"""What a call has come to: the value in its response, or the exception it says."""
+"""Outcomes of calls: the value or the exception of a response."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["metadata_of", "result_of"]
 def result_of(
     method: MethodDescriptor, response: RequestResponse, caller: Caller
 ) -> Any:
-    """Return the value in a response.
+    """Return the value of a response.
 
     Raises:
-        Exception: the error that the method has answered with, as it is declared.
-        RoamError: what the response says instead of a result.
+        Exception: the declared error of the method.
+        RoamError: another outcome.
     """
     try:
         ret = response.ret
@@ -49,11 +49,11 @@ def result_of(
 
 
 def metadata_of(error: BaseException) -> Metadata:
-    """Return the metadata that came with the response that says `error`.
+    """Return the metadata of the response that raised `error`.
 
     Args:
-        error: an exception that a call has raised: one of the method's own, or a
-            `CallCancelled`. Every other has no metadata.
+        error: an exception of a call: a declared one, or a `CallCancelled`. All others
+            have no metadata.
     """
     if isinstance(error, CallCancelled):
         return error.metadata
@@ -67,7 +67,7 @@ _ATTRIBUTE = "__roam_metadata__"
 def _declared(value: Any, metadata: Metadata) -> Exception:
     error = value if isinstance(value, Exception) else UserError(value)
     if metadata:
-        vars(error)[_ATTRIBUTE] = metadata  # a frozen class would refuse it
+        vars(error)[_ATTRIBUTE] = metadata  # a frozen class refuses it
     return error
 
 
@@ -88,7 +88,7 @@ def _undecodable(method: MethodDescriptor, error: DecodeError) -> InvalidPayload
 
 
 def _not_begun(method: MethodDescriptor, kind: ResultKind) -> Exception:
-    """Return the error for a response that no handler has made."""
+    """Return the error for a response that was not made by a handler."""
     if kind is ResultKind.UNKNOWN_METHOD:
         return UnknownMethod(
             f"{method}: the peer serves no method of this id, {method.id:#018x}, on "

@@ -1,4 +1,4 @@
-"""Signatures as they are shown to people: near to how the source has them."""
+"""Signatures in errors, written as in the source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["show_annotation", "show_signature"]
 
 
 def show_signature(signature: inspect.Signature) -> str:
-    """``(left: u32, right: u32) -> u32``, for the end of a name."""
+    """Return a signature like ``(left: u32, right: u32) -> u32``, to follow a name."""
     return str(
         signature.replace(
             parameters=[
@@ -26,7 +26,7 @@ def show_signature(signature: inspect.Signature) -> str:
 
 
 def show_annotation(annotation: Any) -> str:
-    """One annotation: a quoted one without its quotes, a wire type by its name."""
+    """Return an annotation as text: without quotes, and wire types by their names."""
     if isinstance(annotation, str):
         return annotation
     try:
@@ -45,7 +45,7 @@ def _shown(annotation: Any) -> Any:
 
 
 class _Shown:
-    """An annotation that `inspect` shows as its text."""
+    """An annotation that `inspect` shows as plain text."""
 
     def __init__(self, text: str) -> None:
         self._text = text

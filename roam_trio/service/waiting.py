@@ -1,9 +1,9 @@
 """Detection of handlers that can wait, and so need a task of their own.
 
-A coroutine function without an await in it runs from its start to its end in one go,
-whoever runs it: nobody can cancel it on the way, and nothing can come between. Such a
-handler is run where its request arrives, which spares a task and a cancel scope, half
-of what answering a small call costs.
+A coroutine function without an await runs from start to end in one step: it cannot be
+cancelled, and no other task runs in between. Such a handler runs where its request
+arrives, which saves a task and a cancel scope, half of the cost of answering a small
+call.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["can_wait", "is_async"]
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Return True if calling `function` gives something to await, as far as is known.
+    """Return True if calling `function` returns an awaitable, as far as is known.
 
-    A decorator may be async itself, or return what the function it wraps returns.
+    A decorator may be async itself, or return the result of the function that it wraps.
     """
     called = _without_partials(function)
     candidates = (called, inspect.unwrap(function), called.__call__)
@@ -39,21 +39,23 @@ def _without_partials(function: Any) -> Any:
 
 
 def _is_marked_for_asyncio(function: object) -> bool:
-    """Functions that Cython compiles, and specs that `unittest.mock` makes of async
-    functions before Python 3.13, are known by this mark alone."""
+    """Return True if a function has asyncio's mark of coroutine functions.
+
+    Functions compiled by Cython, and specs that `unittest.mock` makes of async
+    functions before Python 3.13, have only this mark."""
     mark = getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
     return mark is not None and getattr(function, "_is_coroutine", None) is mark
 
 
 def can_wait(function: Callable[..., Any]) -> bool:
-    """Return True if calls of an async function can ever wait, as far as can be known.
+    """Return True if calls of an async function may wait, as far as is known.
 
-    False only for a function or method written in Python with ``async def``, none of
-    whose instructions hands over to something awaited. The code object decides, and not
-    `inspect.iscoroutinefunction`: a plain function may be marked as a coroutine
-    function, and returns what it pleases.
+    False only for a function or method written in Python with ``async def`` without an
+    instruction that awaits. This checks the code object and not
+    `inspect.iscoroutinefunction`, because a plain function can be marked as a coroutine
+    function, and can return anything.
     """
-    # Not isinstance: mocks say that they are functions, and that theirs is code.
+    # Do not use isinstance: mocks imitate the classes of functions and code.
     plain = cast(object, function)
     if type(plain) is MethodType:
         plain = plain.__func__
