@@ -113,8 +113,8 @@ class Connections:
         strict: bool,
     ) -> None:
         self._outbox = outbox
-        # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._token = trio.lowlevel.current_trio_token()
+        # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._port: SessionPort | None = SessionPort(
             outbox=outbox,
             limits=limits,

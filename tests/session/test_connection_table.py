@@ -734,6 +734,16 @@ def test_a_number_that_is_opened_again_is_not_the_first_to_be_forgotten() -> Non
     assert table._entries.in_phase(Phase.OVER) == {2, 6}
 
 
+@pytest.mark.rule("connection.close.semantics")
+def test_messages_may_cross_the_close_of_a_number_that_was_opened_again() -> None:
+    table = new_table(strict=True)
+    number = closed_by_peer(table)
+    assert table.on_open(ConnectionOpen(number, EVEN)) is Act.DECIDE
+    assert table.allow(number) is Act.START
+    assert table.close(number)
+    table.on_stray(ChannelItem(number, 1, b""))
+
+
 @pytest.mark.parametrize(
     "situation", [s for s in TABLE if s not in (never_asked_by_us, never_asked_by_peer)]
 )
