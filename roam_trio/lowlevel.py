@@ -85,8 +85,8 @@ from .links.memory import (
     memory_link_pair,
 )
 from .links.resuming.handshake import prepare_acceptor_attachment
-from .links.resuming.resuming import StableTxStatistics
 from .links.resuming.source import Attachment, LinkSource, RedialingSource
+from .links.resuming.tx import StableTxStatistics
 from .links.stream import StreamLimits, StreamLink
 from .metadata import (
     MetadataEntry,

@@ -80,7 +80,7 @@ async def start(
 
 def resuming_of(session: Session) -> Resuming:
     """What is behind a session; its links are cut in these tests."""
-    return session._run.tx.carrier._life  # type: ignore[attr-defined,no-any-return]
+    return session._run.tx.carrier._port  # type: ignore[attr-defined,no-any-return]
 
 
 def cut_link(session: Session) -> None:
@@ -183,7 +183,7 @@ async def test_lost_client_is_given_up_and_its_handlers_end(
         (session,) = server.sessions
         resuming = resuming_of(session)
         # The client is not recognised any more.
-        resuming._keys.clear()
+        resuming.conversation.forget_keys()
         cut_link(session)
         with trio.fail_after(5):
             await session.closed()
@@ -311,7 +311,7 @@ async def test_calls_fail_with_the_loss_of_the_session_in_their_chain(
         counter = client(Counter, session.caller)
         await counter.count()
         for resuming in [resuming_of(each) for each in server.sessions]:
-            resuming._keys.clear()
+            resuming.conversation.forget_keys()
         cut_link(session)
         with pytest.raises(ConnectionLost) as caught:
             await counter.wait()

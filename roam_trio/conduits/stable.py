@@ -9,12 +9,9 @@ from ..links.base import Link
 from ..links.resuming.acceptor import ResumingAcceptor
 from ..links.resuming.keys import KeyRing
 from ..links.resuming.limits import DEFAULT_STABLE_LIMITS, StableLimits
-from ..links.resuming.resuming import (
-    Resuming,
-    ResumingTx,
-    StableTxStatistics,
-)
+from ..links.resuming.resuming import Resuming
 from ..links.resuming.source import LinkSource
+from ..links.resuming.tx import ResumingTx, StableTxStatistics
 from ..wire.family import MsgFamily
 from .attaching import AttachingAcceptor
 from .base import Conduit

@@ -1,5 +1,6 @@
 """A link over a sequence of links, with sequence numbers, acknowledgements and replay.
 
-`hello`, `sequence`, `replay`, `exchange` and `keys` decide, without trio. `source`
-(which supplies links), `handshake` and `resuming` wait.
+`conversation` decides, without trio, by means of `hello`, `sequence`, `replay`,
+`exchange` and `keys`. `source` (which supplies links), `handshake`, `resuming` and its
+two halves, `tx` and `rx`, wait.
 """

@@ -75,7 +75,7 @@ class ResumingAcceptor:
             returns = None
             why = f"there are {self._max_sessions} sessions (limit: max_sessions)"
         if returns is not None:
-            why = returns.resuming.reason_to_refuse(hello)
+            why = returns.resuming.conversation.reason_to_refuse(hello)
             if not why:
                 self._all.add(returns)
                 await returns.hand_over(attachment)

@@ -1,0 +1,272 @@
+"""The decisions of a resuming link: frames, hellos, keys and the end.
+
+`Conversation` does no I/O and never waits. It takes received frames and hellos, and
+returns what `resuming` is to do: which frame to send next, whether to accept a hello,
+whether another link is needed.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+from ...errors import DecodeError, SessionLost, StableConduitError
+from ...kept_errors import strip_tracebacks
+from ...wire.backing import Backing
+from .exchange import DUPLICATE, Exchange
+from .hello import ClientHello, ServerHello
+from .keys import KeyRing
+from .limits import StableLimits
+
+__all__ = ["GOODBYE", "Conversation", "Due", "Phase"]
+
+GOODBYE: Final = b""
+"""The message of the last frame, which announces the end."""
+
+_BORROW_FROM: Final = 2048
+"""Size of a message, in bytes, from which it is a view of its frame and not a copy."""
+
+
+class Phase(enum.Enum):
+    """Phases of a conduit."""
+
+    OPEN = "open"
+    CLOSING = "closing"  # this side has sent its goodbye
+    CLOSED = "closed"
+    FAILED = "failed"
+
+
+_LIVE: Final = (Phase.OPEN, Phase.CLOSING)
+
+
+class Due(enum.Enum):
+    """Actions that a received frame requires."""
+
+    NOTHING = "nothing"
+    ACKNOWLEDGE_SOON = "acknowledge it within `StableLimits.acknowledge_seconds`"
+    ACKNOWLEDGE = "acknowledge it now"
+    END = "acknowledge it now; it was the goodbye of the peer"
+
+
+_NOTHING, _SOON, _NOW = Due.NOTHING, Due.ACKNOWLEDGE_SOON, Due.ACKNOWLEDGE
+
+
+class Conversation:
+    """The state of a resuming link that survives its links.
+
+    Args:
+        filler: the bytes of a message that its receiver ignores; empty if there is
+            none.
+        limits: bounds.
+        keys: the keys that this side issues, if it is the server's side.
+
+    Attributes:
+        exchange: the sequence numbers of both directions, and the replay buffer.
+        phase: changed only by `say_goodbye`, `finish`, `close` and `fail`.
+        failure: the reason for `Phase.FAILED`.
+        has_said_goodbye: whether this side has sent its goodbye.
+        is_at_end: whether the peer has sent its goodbye.
+        is_receiver_closed: whether this side has closed the receiving half.
+    """
+
+    __slots__ = (
+        "_filler",
+        "_key",
+        "_keys",
+        "_limits",
+        "exchange",
+        "failure",
+        "has_said_goodbye",
+        "is_at_end",
+        "is_receiver_closed",
+        "phase",
+    )
+
+    def __init__(self, filler: bytes, limits: StableLimits, keys: KeyRing[Any]) -> None:
+        self._filler = filler
+        self._limits = limits
+        self._keys = keys
+        self._key: bytes | None = None
+        self.exchange = Exchange()
+        self.phase = Phase.OPEN
+        self.failure: StableConduitError | None = None
+        self.has_said_goodbye = False
+        self.is_at_end = False
+        self.is_receiver_closed = False
+
+    # ------------------------------------------------ frames
+
+    def receive(self, payload: Backing) -> tuple[Backing | None, Due]:
+        """Return the message of a received frame, if it has one, and what to do.
+
+        Raises:
+            StableConduitError: it is not a frame.
+        """
+        exchange = self.exchange
+        try:
+            pos = exchange.receive(payload)
+        except DecodeError as error:
+            raise StableConduitError(
+                f"a payload of {len(payload)} bytes is not a frame: {error}"
+            ) from error
+        if pos == DUPLICATE:
+            return None, _NOTHING
+        length = len(payload) - pos
+        if not length:
+            self.is_at_end = True
+            return None, Due.END
+        due = _NOTHING
+        if self._filler:
+            if length == len(self._filler) and payload[pos:] == self._filler:
+                exchange.owed -= 1  # a filler is not acknowledged by another one
+                return None, due
+            due = self._due_for_message()
+        if length < _BORROW_FROM:
+            return payload[pos:], due
+        return memoryview(payload)[pos:], due
+
+    def _due_for_message(self) -> Due:
+        exchange, limits = self.exchange, self._limits
+        if (
+            exchange.owed >= limits.acknowledge_frames
+            or exchange.owed_bytes >= limits.acknowledge_bytes
+        ):
+            return _NOW
+        return _SOON
+
+    def filler_to_send(self) -> bytes | None:
+        """Return the filler, to be sent as an acknowledgement.
+
+        None if there is no filler, if nothing may be sent after the goodbye, or if the
+        backlog will carry the acknowledgement.
+        """
+        is_silent = not self._filler or self.has_said_goodbye
+        return None if is_silent or self.exchange.replay.backlog else self._filler
+
+    # ------------------------------------------------ hellos
+
+    def client_hello(self) -> ClientHello:
+        """Return the first message of a client on a link that it has opened."""
+        return ClientHello(self._key, self.exchange.last_received)
+
+    def take_server_hello(self, hello: ServerHello) -> None:
+        """As the client: continue where the server says (`stable.reconnect`).
+
+        Raises:
+            SessionLost: the server no longer knows the session.
+        """
+        if hello.rejected:
+            raise SessionLost(
+                "the server does not know the session any more: it was started anew, "
+                "or has given it up, or this is another server, as behind a balancer "
+                "that does not lead a client back to the same one"
+                if self._key
+                else "the server has rejected a new session; it may have as many as it "
+                "accepts (limit: max_sessions)"
+            )
+        self._key = hello.resume_key
+        if not self.exchange.can_resume(hello.last_received):
+            raise SessionLost(
+                "the server has lost the session: it says that it has got "
+                f"{hello.last_received} as the last frame, which cannot be"
+            )
+        self.exchange.resume(hello.last_received)
+
+    def reason_to_refuse(self, hello: ClientHello) -> str:
+        """Return the reason to refuse a client; empty if there is none."""
+        if hello.resume_key is None:
+            if self._keys:
+                return "it wants a new session on a conduit that is in use"
+        elif hello.resume_key not in self._keys:
+            return "its key is of no session"
+        if not self.exchange.can_resume(hello.last_received):
+            return f"it cannot have got {hello.last_received} as the last frame"
+        return ""
+
+    def take_client_hello(self, hello: ClientHello) -> ServerHello:
+        """As the server: continue where the client says, and return the answer.
+
+        Args:
+            hello: one that there is no `reason_to_refuse`.
+        """
+        answer = ServerHello(
+            self._keys.issue(hello.resume_key), self.exchange.last_received
+        )
+        self.exchange.resume(hello.last_received)
+        return answer
+
+    def prove_key(self) -> None:
+        """Note that the client has received the newest key."""
+        self._keys.prove()
+
+    def forget_keys(self) -> None:
+        """Revoke all keys, so that the client cannot come back."""
+        self._keys.clear()
+
+    # ------------------------------------------------ the end
+
+    @property
+    def is_live(self) -> bool:
+        """True until the conversation is closed or has failed."""
+        return self.phase in _LIVE
+
+    @property
+    def receives_no_more(self) -> bool:
+        """True if no message will be received any more."""
+        return self.is_at_end or self.is_receiver_closed
+
+    @property
+    def is_goodbye_acknowledged(self) -> bool:
+        """True if the peer has acknowledged everything, including the goodbye."""
+        return self.has_said_goodbye and not self.exchange.replay.bodies
+
+    @property
+    def is_complete(self) -> bool:
+        """True if both directions have ended."""
+        return self.is_goodbye_acknowledged and self.receives_no_more
+
+    @property
+    def needs_no_link(self) -> bool:
+        """True if no other link has to follow the present one."""
+        if self.phase is Phase.CLOSING:
+            # A peer that has sent its goodbye may be gone, and needs no messages that
+            # it has not acknowledged.
+            return self.is_at_end or self.is_complete
+        return self.phase is not Phase.OPEN
+
+    def say_goodbye(self) -> None:
+        """Begin to close; only `GOODBYE` may be sent from now on (`link.tx.close`)."""
+        assert self.phase is Phase.OPEN, "nothing can be sent after the goodbye"
+        self.phase = Phase.CLOSING
+        self.has_said_goodbye = True
+
+    def finish(self) -> None:
+        """End a conversation that was closing; there will be no other link."""
+        if self.phase is Phase.CLOSING:
+            self.phase = Phase.CLOSED
+
+    def close(self) -> None:
+        """Close without a goodbye."""
+        if self.is_live:
+            self.phase = Phase.CLOSED
+
+    def fail(self, error: StableConduitError) -> bool:
+        """End with an error that another link would not cure. The first counts.
+
+        Returns:
+            Whether this error has ended the conversation.
+        """
+        if not self.is_live:
+            return False
+        self.phase = Phase.FAILED
+        strip_tracebacks(error)  # its frames refer to the conduit
+        self.failure = error
+        return True
+
+    def raise_failure(self) -> None:
+        """Raise the failure, if any. Each task gets its own exception."""
+        if self.failure is not None:
+            raise type(self.failure)(str(self.failure)) from self.failure.__cause__
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self.phase.value}, {self.exchange!r}>"

@@ -1,0 +1,81 @@
+"""Interfaces of a resuming link for its two halves: no more than they use."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from trio.lowlevel import ParkingLot
+
+from ...wire.backing import Backing
+from .conversation import Conversation
+from .limits import StableLimits
+from .link_run import LinkRun
+
+__all__ = ["Port", "RxPort", "TxPort"]
+
+
+class Port(Protocol):
+    """The interface for either half.
+
+    Attributes:
+        conversation: decides what to send, and what received frames mean.
+        link: the present link; None if there is none.
+        changed: wakes tasks that wait for a link or for the next phase.
+    """
+
+    conversation: Conversation
+    link: LinkRun | None
+    changed: ParkingLot
+
+
+class TxPort(Port, Protocol):
+    """The interface for the sending half.
+
+    Attributes:
+        limits: bounds.
+        links: number of links that the conduit has used so far.
+    """
+
+    limits: StableLimits
+    links: int
+
+    @property
+    def is_pumped(self) -> bool:
+        """True if a task runs the pump."""
+        ...
+
+    def push(self, body: bytes) -> None:
+        """Send a message now, or as soon as there is a link with room for it."""
+        ...
+
+    def say_goodbye(self) -> None:
+        """Send the goodbye, after which nothing is sent."""
+        ...
+
+    def doubt(self) -> bool:
+        """Drop a link on which the peer does not answer; see `ConduitTx.doubt`."""
+        ...
+
+    async def pump(self) -> None:
+        """Use one link after another, until the end."""
+        ...
+
+    async def abort(self) -> None:
+        """End at once, without a goodbye."""
+        ...
+
+
+class RxPort(Port, Protocol):
+    """The interface for the receiving half."""
+
+    def receive(self, link: LinkRun, payload: Backing) -> Backing | None:
+        """Return the message of a received frame, or None if it has none."""
+        ...
+
+    def lose(self, link: LinkRun, why: object) -> None:
+        """Stop using a link."""
+        ...
+
+    def look_for_the_end(self) -> None:
+        """Close the link if it is done, and wake tasks that wait for the end."""
+        ...

@@ -1,0 +1,196 @@
+"""The sending half of a resuming link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import attrs
+import trio
+from trio.lowlevel import checkpoint
+
+from ...errors import (
+    EncodeError,
+    LinkClosed,
+    PayloadTooLarge,
+    RoamTrioError,
+    StableConduitError,
+)
+from ..base import Buffer, TxStatistics
+from ..permits import PermitTx, QueuedPermit
+from .conversation import Phase
+from .port import TxPort
+from .sequence import LONGEST_HEADER
+
+__all__ = ["ResumingTx", "StableTxStatistics"]
+
+
+@attrs.frozen
+class StableTxStatistics(TxStatistics):
+    """Statistics of the sending half of a stable conduit.
+
+    Unsent payloads are those that were not sent on the present link yet.
+
+    Attributes:
+        unacknowledged_frames: number of messages that the peer has not acknowledged.
+        unacknowledged_bytes: their total length.
+        links: number of links that the conduit has used so far.
+        is_attached: whether it has a link now.
+        full: the field of `StableLimits` that makes senders wait; None if none does.
+    """
+
+    unacknowledged_frames: int
+    unacknowledged_bytes: int
+    links: int
+    is_attached: bool
+    full: str | None
+
+
+class ResumingTx(PermitTx):
+    """The sending half: as that of a link, but with the errors of a conduit."""
+
+    def __init__(self, port: TxPort) -> None:
+        super().__init__()
+        self._port = port
+        self._replay = port.conversation.exchange.replay
+        self._most_frames = port.limits.unacknowledged_frames
+        self._most_bytes = port.limits.unacknowledged_bytes
+        self._longest = port.limits.max_payload - LONGEST_HEADER
+        self._last_length = 0
+
+    # ------------------------------------------------ committing
+
+    def _has_room(self) -> bool:
+        replay, permits = self._replay, self._permits
+        return (
+            len(replay.bodies) + permits < self._most_frames
+            and replay.size + permits * self._last_length < self._most_bytes
+        )
+
+    def _new_permit(self) -> QueuedPermit:
+        return QueuedPermit(self)
+
+    def _check_length(self, length: int) -> None:
+        if length > self._longest:
+            raise PayloadTooLarge(length, self._longest)
+        if not length:
+            raise EncodeError(
+                "a message of no bytes cannot be sent on a stable conduit, where it "
+                "would say goodbye"
+            )
+
+    def _publish(self, pieces: Sequence[Buffer]) -> None:
+        # This is the only copy, and none is made of an encoding in one piece.
+        body = b"".join(pieces)
+        length = len(body)
+        if not 0 < length <= self._longest:
+            self._check_length(length)
+        self._last_length = length
+        self._sent_payloads += 1
+        self._sent_bytes += length
+        self._port.push(body)
+
+    def was_acknowledged(self) -> None:
+        """Wake senders if there is room; called after every received frame."""
+        if self.is_full:
+            self._grant_permits()
+
+    def end(
+        self, error: type[RoamTrioError], why: str, cause: BaseException | None
+    ) -> None:
+        """Refuse every further message."""
+        self._end(error, why, cause)
+
+    def cork(self) -> None:
+        if self._port.link is not None:
+            self._port.link.tx.cork()
+
+    def uncork(self, *, prompt: bool = False) -> None:
+        if self._port.link is not None:
+            self._port.link.tx.uncork(prompt=prompt)
+
+    # ------------------------------------------------ carrying and closing
+
+    def doubt(self) -> bool:
+        """See `ConduitTx.doubt`."""
+        return self._port.doubt()
+
+    async def pump(self) -> None:
+        """See `Resuming.pump`."""
+        await self._port.pump()
+
+    async def close(self) -> None:
+        """Send the goodbye, and wait until the peer has received everything before it.
+
+        The acknowledgement arrives only while a task receives. A checkpoint.
+
+        Raises:
+            StableConduitError: the conduit failed first.
+        """
+        port, conversation = self._port, self._port.conversation
+        if conversation.phase is Phase.OPEN:
+            self._end(LinkClosed, _CLOSED_HERE, None)
+            port.say_goodbye()
+        await checkpoint()
+        if port.is_pumped:
+            await self._wait_for_the_answer()
+        elif conversation.phase is Phase.CLOSING:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump_for_the_answer)
+                await self._wait_for_the_answer()
+                nursery.cancel_scope.cancel()
+        conversation.raise_failure()
+
+    async def _wait_for_the_answer(self) -> None:
+        conversation = self._port.conversation
+        while (
+            conversation.phase is Phase.CLOSING
+            and not conversation.is_goodbye_acknowledged
+        ):
+            await self._port.changed.park()
+
+    async def _pump_for_the_answer(self) -> None:
+        with suppress(StableConduitError):  # `close` raises it
+            await self._port.pump()
+
+    async def abort(self) -> None:
+        """End at once; see `LinkTx.abort`. The peer may then wait for another link."""
+        self._end(LinkClosed, _CLOSED_HERE, None)
+        await self._port.abort()
+
+    # ------------------------------------------------ looking
+
+    @property
+    def _full(self) -> str | None:
+        if len(self._replay.bodies) + self._permits >= self._most_frames:
+            return "unacknowledged_frames"
+        return None if self._has_room() else "unacknowledged_bytes"
+
+    def statistics(self) -> StableTxStatistics:
+        replay, link = self._replay, self._port.link
+        on_link = None if link is None else link.tx.statistics()
+        return StableTxStatistics(
+            payloads=self._sent_payloads,
+            payload_bytes=self._sent_bytes,
+            permits=self._permits,
+            unsent_payloads=replay.backlog
+            + (on_link.unsent_payloads if on_link else 0),
+            unsent_bytes=replay.backlog_size + (on_link.unsent_bytes if on_link else 0),
+            tasks_waiting=len(self._waiting),
+            unacknowledged_frames=len(replay.bodies),
+            unacknowledged_bytes=replay.size,
+            links=self._port.links,
+            is_attached=link is not None,
+            full=self._full,
+        )
+
+    def __repr__(self) -> str:
+        port = self._port
+        attached = "attached" if port.link is not None else "without a link"
+        return (
+            f"<ResumingTx {port.conversation.phase.value}, {attached}, "
+            f"{len(self._replay.bodies)} messages not acknowledged>"
+        )
+
+
+_CLOSED_HERE = "this side has closed the sending half of the conduit"
