@@ -1,4 +1,4 @@
-"""From whatever a session is given to the conduit that carries it."""
+"""Conversion of the argument of `initiator` and `acceptor` into a conduit."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ __all__ = ["IntoConduit", "as_conduit"]
 
 @runtime_checkable
 class IntoConduit(Protocol):
-    """Anything that turns itself into the conduit of a session.
+    """An object that can become the conduit of a session.
 
-    A conduit is one: it returns itself. Give the method to a class of your own, such as
-    the address of a peer together with its keys, and `initiator` and `acceptor` take
-    its instances. They take a `Link` as well, and put a `BareConduit` on it.
+    `initiator` and `acceptor` accept any object with this method, such as an address
+    with its own options. A conduit has it, and returns itself. A `Link` does not have
+    it: these two put a `BareConduit` on a link.
 
-    ``isinstance(value, IntoConduit)`` tells whether there is such a method.
+    ``isinstance(value, IntoConduit)`` checks for the method.
     """
 
     def into_conduit(self) -> Conduit[Message]:
-        """Return the conduit, which the session takes over. Called once; never waits.
+        """Return the conduit, which the session splits, uses and closes.
 
-        Whatever this returned is split, used and closed by the session.
+        Called once. Must not wait.
         """
         ...
 
 
 def as_conduit(carrier: IntoConduit | Link) -> Conduit[Message]:
-    """Return the conduit that `carrier` is, makes, or carries.
+    """Return `carrier` as a conduit, with a `BareConduit` on a link.
 
     Raises:
-        TypeError: `carrier` is something else, or its `into_conduit` returned something
-            else than a `Conduit`.
+        TypeError: `carrier` is neither a `Link` nor an `IntoConduit`, or its
+            `into_conduit` did not return a `Conduit`.
     """
     if isinstance(carrier, Link):
         return BareConduit(carrier, MessageFamily())
@@ -58,7 +58,7 @@ def as_conduit(carrier: IntoConduit | Link) -> Conduit[Message]:
 
 
 def _named(value: object) -> str:
-    # By its type only: a URL may hold a password, and a repr any number of lines.
+    # Only its type, because a URL can contain a password, and a repr can be long.
     if isinstance(value, type):
         return f"the class {value.__name__} itself"
     return f"an object of type {type(value).__name__}"

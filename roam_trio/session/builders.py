@@ -135,20 +135,20 @@ class _Builder(ABC):
     ) -> Session:
         """Start the session by `spawn`, and wait until it is set up.
 
-        The task belongs to whoever `spawn` gives it to: `establish` returns, and the
-        session goes on until it ends. Waits for the handshake; cancelled meanwhile, it
-        ends the session.
+        The session continues after `establish` has returned, in the task that `spawn`
+        has started. If cancelled, end the session.
 
         Args:
             handler: answers the peer's requests; without one, every method is unknown.
-            spawn: gets the work of the session as an async function without arguments
-                (`BoxSessionFuture`), and starts a task that runs it:
-                ``nursery.start_soon``, say. By default the builder's own.
+            spawn: takes the work of the session, an async function without arguments
+                (`BoxSessionFuture`), and starts a task that runs it: for example
+                ``nursery.start_soon``. The default is the attribute of the builder.
 
         Raises:
-            SessionError: the session could not be set up. Its task ends without error.
-            TypeError: there is no `spawn`, or it is no function that starts a task; or
-                `handler` is not a `Handler`.
+            SessionError: the session could not be set up. The task itself does not
+                raise this.
+            TypeError: there is no `spawn`, or it does not start a task; or `handler` is
+                not a `Handler`.
         """
         spawn = spawn or self.spawn
         check_spawn(self, None, spawn)

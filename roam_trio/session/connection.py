@@ -20,7 +20,7 @@ __all__ = ["ConnectionHandle", "ConnectionPhase", "ConnectionState"]
 
 
 class ConnectionPhase(enum.Enum):
-    """The part of its life that a connection is in."""
+    """The phases of a connection."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -28,15 +28,14 @@ class ConnectionPhase(enum.Enum):
 
 @attrs.frozen
 class ConnectionState:
-    """The fixed data of a connection, as its opening has settled it (`connection`).
+    """The id and the settings of a connection, which do not change (`connection`).
 
-    Plain data, which does not keep the connection alive: equal when all of it is equal,
-    and hashable.
+    Comparable and hashable. It does not keep the connection alive.
 
     Attributes:
-        id: the number of the connection; 0 is the root connection.
-        settings: what this side has told the peer.
-        peer_settings: what the peer has told this side.
+        id: the id of the connection; 0 is the root connection.
+        settings: the settings that this side has sent.
+        peer_settings: the settings that the peer has sent.
     """
 
     id: ConnectionId

@@ -1,4 +1,4 @@
-"""Running one connection of a session with a handler of the program's."""
+"""`Driver`, which runs one connection of a session with a handler."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class Driver:
         nursery.start_soon(driver.run)
         adder = client(Adder, driver.caller)
 
-    Requests that come before `run` wait for it, as many as the connection accepts at a
-    time. `ConnectionHandle.serve` does the same without a task, and at once.
+    Requests that arrive before `run` wait for it, up to the number that the connection
+    accepts at a time. `ConnectionHandle.serve` sets a handler at once, without a task.
 
     Args:
-        connection: the connection, whichever side has opened it; also the root.
-        handler: answers the requests of the peer, in place of who has so far.
+        connection: the connection; either side may have opened it, and it may be the
+            root connection.
+        handler: answers the requests of the peer, and replaces the present handler.
 
     Raises:
         TypeError: `handler` is not a `Handler`.
@@ -41,17 +42,16 @@ class Driver:
 
     @property
     def caller(self) -> DriverCaller:
-        """Makes calls on the connection, and keeps it alive as long as this driver is
-        there; see `ConnectionHandle.caller`."""
+        """Makes calls on the connection, and keeps it alive as long as this driver
+        exists; see `ConnectionHandle.caller`."""
         return self._connection.caller
 
     async def run(self) -> None:
-        """Serve until the connection has ended, for whatever reason.
+        """Serve until the connection has ended.
 
-        See `ConnectionHandle.ended_because` for the reason. Returns at once, after a
-        checkpoint, if the connection has ended already. Cancelled, it closes a virtual
-        connection, which cancels its handlers (`connection.close.semantics`); the root
-        connection stays open, and every method is unknown on it.
+        `ConnectionHandle.ended_because` is the reason. If cancelled, close a virtual
+        connection, which cancels its handlers (`connection.close.semantics`). The root
+        connection stays open, and all its methods are unknown from then on.
         """
         self._connection.serve(self._handler)
         try:

@@ -1,4 +1,4 @@
-"""Setting up a session whose task is started by a function of the program's."""
+"""`establish`, which sets up a session in a task that the program starts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["BoxSessionFuture", "SpawnSession", "check_spawn", "establish"]
 BoxSessionFuture: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """The whole work of one session, for the function that is given as ``spawn=``.
 
-An async function without arguments, to be called once, in a task that may last as long
-as the session. It returns when the session has ended, however it has, and fails only
-with what a handler raises that is no `Exception`. Cancelling its task ends the session.
+An async function without arguments. Call it once, in a task that can last as long as
+the session. It returns when the session has ended, for any reason. It raises only a
+`BaseException` of a handler that is not an `Exception`. Cancelling it ends the session.
 """
 
 SpawnSession: TypeAlias = Callable[[BoxSessionFuture], object]
-"""Starts the task of a session, and returns at once: ``nursery.start_soon``, say, or
-``trio.lowlevel.spawn_system_task``."""
+"""Starts a task that runs the session, and returns at once: for example
+``nursery.start_soon`` or ``trio.lowlevel.spawn_system_task``."""
 
 
 def check_spawn(
@@ -63,7 +63,7 @@ async def establish(session: Session, spawn: SpawnSession) -> Session:
 def _start(run: BoxSessionFuture, spawn: SpawnSession) -> None:
     result = spawn(run)
     if inspect.iscoroutine(result):
-        # Nobody would ever run it, and so the session would never be set up.
+        # Nothing would run it, so the session would never be set up.
         result.close()
         raise TypeError(
             "spawn: expected a function that starts a task and returns, such as "
@@ -86,7 +86,7 @@ class _SessionTask(trio.TaskStatus[Session]):
             with self._scope:
                 await self._session.run(task_status=self)
         except SessionError:
-            pass  # It was not set up, which `establish` raises where somebody waits.
+            pass  # It was not set up; `establish` raises this in its own task.
         finally:
             self._settled.set()
 
