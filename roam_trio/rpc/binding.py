@@ -23,6 +23,8 @@ __all__ = [
 class ChannelBinder(ABC):
     """Makes the ends of channels of one connection."""
 
+    __slots__ = ()
+
     @abstractmethod
     def allocate(self) -> ChannelId:
         """Return a new channel id of this side's parity."""

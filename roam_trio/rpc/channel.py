@@ -46,6 +46,8 @@ T = TypeVar("T")
 class ChannelSink(ABC):
     """The sending side of a session, for a bound `Tx`."""
 
+    __slots__ = ()
+
     @abstractmethod
     async def send(self, value: Any) -> None:
         """See `Tx.send`."""
@@ -61,6 +63,8 @@ class ChannelSink(ABC):
 
 class ChannelSource(ABC):
     """The receiving side of a session, for a bound `Rx`."""
+
+    __slots__ = ()
 
     @abstractmethod
     async def receive(self, borrow: bool = False) -> Any:

@@ -23,6 +23,8 @@ __all__ = ["Handler", "NoService", "ReplySink", "check_handler", "send_reply"]
 class ReplySink(ABC):
     """Sends the one response to one request (`rpc.response.one-per-request`)."""
 
+    __slots__ = ()
+
     @abstractmethod
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         """Send the response, waiting for room.

@@ -107,6 +107,9 @@ class Step(enum.Enum):
 
 _Steps: TypeAlias = dict[type[ChannelMessage], Step]
 
+# In Python 3.11, looking a member up is a call; these are used for every message.
+_KEEP, _DROP, _DELIVER_LAST = Step.KEEP, Step.DROP, Step.DELIVER_LAST
+
 _KEEP_ALL: Final[_Steps] = {
     ChannelItem: Step.KEEP,
     ChannelGrantCredit: Step.KEEP,
@@ -297,13 +300,13 @@ class ChannelTable:
             LimitExceeded: too much is kept already.
         """
         step = self.decide(message)
-        if step is Step.KEEP:
+        if step is _KEEP:
             self._keep(message)
-        elif step is Step.DROP:
+        elif step is _DROP:
             self.dropped += 1
         else:
             entry = self.entries[message.channel_id]
-            if step is Step.DELIVER_LAST:  # an end may look whether others are open
+            if step is _DELIVER_LAST:  # an end may look whether others are open
                 self.end(message.channel_id)
             _deliver(entry, message)
 

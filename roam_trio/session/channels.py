@@ -151,7 +151,7 @@ class OutgoingChannel(ChannelSink):
         while True:
             if self.state is not ChannelState.OPEN:
                 await checkpoint_if_cancelled()  # as a handler is whose caller is gone
-                raise self._why_not()
+                raise self.why_not()
             if not self.credit:
                 await self._waiting.park()
                 continue
@@ -164,7 +164,8 @@ class OutgoingChannel(ChannelSink):
                 return permit
             permit.release()
 
-    def _why_not(self) -> Exception:
+    def why_not(self) -> Exception:
+        """Return the error of whoever goes on after the end."""
         if self.state is ChannelState.CLOSED:
             return TxClosed("this end of the channel has been closed")
         if self.state is ChannelState.RESET:
@@ -278,7 +279,7 @@ class IncomingChannel(ChannelSource):
         while not self._queue:
             if self.state is not ChannelState.OPEN:
                 await checkpoint_if_cancelled()  # as a handler is whose caller is gone
-                raise self._why_not()
+                raise self.why_not()
             if self._grant_at is None and self.allowance <= len(self._waiting):
                 # One item for each receiver that waits, like a memory channel without
                 # a buffer.
@@ -294,7 +295,7 @@ class IncomingChannel(ChannelSource):
         if self._queue:
             return self._take()
         if self.state is not ChannelState.OPEN:
-            raise self._why_not()
+            raise self.why_not()
         raise trio.WouldBlock
 
     def _take(self, borrow: bool = False) -> Any:
@@ -311,7 +312,8 @@ class IncomingChannel(ChannelSource):
             raise RxDecodeError(error.without_values) from error
         return SelfRef(value, item) if borrow else value
 
-    def _why_not(self) -> Exception:
+    def why_not(self) -> Exception:
+        """Return the error of whoever goes on after the end."""
         if self.state is ChannelState.CLOSED:
             return trio.EndOfChannel()
         if self.state is ChannelState.RESET:

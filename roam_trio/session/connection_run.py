@@ -165,7 +165,7 @@ class ConnectionRun:
             self.channels.announce(call.channels)
         sink = DriverReplySink(self.port, self.binder, call, self._on_answered)
         answering.in_flight[call.request_id] = sink
-        if verdict is Verdict.REFUSE:
+        if verdict is _REFUSE:
             logger.info(
                 "connection %d: refused a call of %s: %s",
                 self.port.connection_id,
@@ -196,11 +196,11 @@ class ConnectionRun:
         """An item for a channel on which this side receives."""
         # As `ChannelTable.on_message` does for any message, and two calls less.
         entry = self.channels.entries.get(message.channel_id)
-        if entry is None or entry.incoming is None:
+        if entry is None or (incoming := entry.incoming) is None:
             self.channels.on_message(message)
         else:
             item = message.item
-            entry.incoming.on_item(joined(item) if isinstance(item, list) else item)
+            incoming.on_item(joined(item) if isinstance(item, list) else item)
 
     def on_channel_message(self, message: ChannelMessage) -> None:
         """Any other message for a channel."""
@@ -313,6 +313,8 @@ class ConnectionRun:
 
 
 _NO_SERVICE = NoService()
+
+_REFUSE = Verdict.REFUSE  # not looked up for every call
 
 
 ON_MESSAGE: dict[type[Message], Callable[[ConnectionRun, Any], None]] = {

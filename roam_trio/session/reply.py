@@ -34,7 +34,8 @@ class AnswerState(enum.Enum):
     LOST = "the connection has ended: no response can be sent"
 
 
-_SENT = AnswerState.SENT  # not looked up for every call
+# In Python 3.11, looking a member up is a call; these are used for every request.
+_RUNNING, _SENT, _LOST = AnswerState.RUNNING, AnswerState.SENT, AnswerState.LOST
 
 
 class DriverReplySink(ReplySink):
@@ -57,7 +58,7 @@ class DriverReplySink(ReplySink):
         answered: Callable[[RequestCall], None],
     ) -> None:
         self.call = call
-        self.state = AnswerState.RUNNING
+        self.state = _RUNNING
         self._port = port
         self._binder = binder
         self._answered = answered
@@ -66,7 +67,7 @@ class DriverReplySink(ReplySink):
 
     @property
     def is_sent(self) -> bool:
-        return self.state is _SENT or self.state is AnswerState.LOST
+        return self.state is _SENT or self.state is _LOST
 
     @property
     def channel_binder(self) -> ChannelBinder:
@@ -130,11 +131,11 @@ class DriverReplySink(ReplySink):
     async def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the handler of this request; exactly one response is sent in the end."""
         try:
-            if self.state is AnswerState.CANCELLED or self.state is AnswerState.LOST:
-                coroutine.close()
-            else:
+            if self.state is _RUNNING or self.state is _SENT:
                 with trio.CancelScope() as self._scope:
                     await coroutine
+            else:
+                coroutine.close()
         except trio.Cancelled:
             raise
         except BaseException as error:

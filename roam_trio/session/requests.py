@@ -143,7 +143,7 @@ class Requests:
     def _give_slot(self) -> None:
         slots = self._slots
         # The lot knows at once that somebody was cancelled, before that task runs.
-        if self.table.give(is_awaited=bool(slots)):
+        if self.table.give(slots):
             assert slots is not None, "somebody waits there"
             slots.unpark()
         elif self.table.refusing is not None:
@@ -167,7 +167,7 @@ class Requests:
         try:
             if isinstance(args, Payload):
                 channels, args = args.encode(self._binder)
-            request_id = self.table.number()
+            request_id = self.table.ids.allocate()
             connection_id = port.connection_id
             send(
                 RequestCall(
@@ -183,9 +183,10 @@ class Requests:
                 because = port.ended_because or error
                 raise _lost(because) from because
             raise
-        return self.table.add(
+        request = self.table.in_flight[request_id] = RequestOut(
             request_id, method_id, channels, port.now(), current_task()
         )
+        return request
 
     def _abandon(self, request: RequestOut, _: object) -> trio.lowlevel.Abort:
         """The caller was cancelled. Its id stays in use until the response comes."""

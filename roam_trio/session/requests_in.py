@@ -26,6 +26,10 @@ class Verdict(enum.Enum):
     REFUSE = "answer Cancelled"
 
 
+# In Python 3.11, looking a member up is a call; these are used for every request.
+_START, _REFUSE = Verdict.START, Verdict.REFUSE
+
+
 class Answer(Protocol):
     """What is to become the response to one request."""
 
@@ -102,7 +106,7 @@ class RequestsIn:
             )
         if type(call.args) is memoryview:  # a long one
             self.hold(payload_behind(call.args))
-        return Verdict.START if self.refusing is None else Verdict.REFUSE
+        return _START if self.refusing is None else _REFUSE
 
     def answered(self, call: RequestCall) -> None:
         """A response was sent: the request is no longer in flight."""

@@ -8,6 +8,7 @@ for a slot or for a response is the business of `requests`.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sized
 from typing import Any
 
 import msgspec
@@ -35,6 +36,10 @@ class Slot(enum.Enum):
     QUEUED = "the next one that is given back, in the order of coming"
 
 
+# In Python 3.11, looking a member up is a call; these are used for every request.
+_WAITING, _OVER = CallState.WAITING, CallState.OVER
+
+
 class RequestOut(msgspec.Struct, eq=False):
     """A request of this side's without a response yet.
 
@@ -58,8 +63,8 @@ class RequestOut(msgspec.Struct, eq=False):
 
     def finish(self, answer: RequestResponse | Exception) -> bool:
         """Note what comes of it; return True if the waiter is to be woken with it."""
-        waits = self.state is CallState.WAITING
-        self.state = CallState.OVER
+        waits = self.state is _WAITING
+        self.state = _OVER
         if waits:
             self.answer = answer
         return waits
@@ -80,20 +85,22 @@ class RequestsOut:
 
     __slots__ = (
         "_connection_id",
-        "_ids",
         "_most",
         "free",
+        "ids",
         "in_flight",
         "refusing",
     )
 
     def __init__(self, connection_id: ConnectionId, ours: Parity, most: int) -> None:
         self._connection_id = connection_id
-        self._ids: IdAllocator[RequestId] = IdAllocator(ours)
+        self.ids: IdAllocator[RequestId] = IdAllocator(ours)
+        """Hands out the numbers of requests."""
         self._most = most
         self.free = most
         """Number of slots that nobody has."""
         self.in_flight: dict[RequestId, RequestOut] = {}
+        """Those that were sent, by their numbers. Whoever sends one adds it."""
         self.refusing: str | None = None
         """The reason why no new requests are made, if they are not."""
 
@@ -115,34 +122,16 @@ class RequestsOut:
             )
         return Slot.QUEUED
 
-    def give(self, *, is_awaited: bool) -> bool:
+    def give(self, queue: Sized | None) -> bool:
         """Give a slot back; return True if it is handed to the first who has queued.
 
         Args:
-            is_awaited: whether somebody has queued, and was not cancelled meanwhile.
+            queue: who has queued, and was not cancelled meanwhile.
         """
-        if is_awaited and not self.free:  # nobody queues while one is free
+        if queue and not self.free:  # nobody queues while one is free
             return True
         self.free += 1
         return False
-
-    def number(self) -> RequestId:
-        """Return the number of the next request."""
-        return self._ids.allocate()
-
-    def add(
-        self,
-        request_id: RequestId,
-        method_id: MethodId,
-        channels: tuple[ChannelId, ...],
-        began: float,
-        waiter: object,
-    ) -> RequestOut:
-        """A request was sent, by whoever had a slot."""
-        request = self.in_flight[request_id] = RequestOut(
-            request_id, method_id, channels, began, waiter
-        )
-        return request
 
     def match(self, response: RequestResponse) -> RequestOut:
         """Return the request of a response, which is no longer in flight. Its slot is
