@@ -66,11 +66,13 @@ from roam_trio import (
     u8,
     u16,
     u32,
+    u64,
     u128,
     with_metadata,
 )
 from roam_trio.codec import ResultKind
 from roam_trio.hash import method_descriptor, method_id, sig, signature_of
+from roam_trio.session.statistics import ChannelStatistics
 from roam_trio.testing import Faults, connected_pair, faulty_stream_pair
 from tests.conduits.test_conformance import Comers
 from tests.links.views import on_views
@@ -732,6 +734,22 @@ def test_ids_are_plain_numbers_which_cost_nothing(kind: type[int]) -> None:
     assert type(ConnectionId.ROOT) is type(ChannelId.RESERVED) is int
     assert (ConnectionId.ROOT, ChannelId.RESERVED) == (0, 0)
     assert not ConnectionId.is_root(ConnectionId(1))
+
+
+@pytest.mark.parametrize("kind", [ConnectionId, RequestId, ChannelId, MethodId])
+def test_ids_travel_as_u64(kind: type[int]) -> None:
+    assert facet.shape_of(kind) == facet.shape_of(u64)
+    data = facet_postcard.to_bytes(kind, kind(2**64 - 1))
+    assert data == facet_postcard.to_bytes(u64, 2**64 - 1)
+    assert facet_postcard.from_bytes(kind, data) == 2**64 - 1
+    with pytest.raises(EncodeError):
+        facet_postcard.to_bytes(kind, kind(-1))
+
+
+def test_statistics_of_a_connection_can_be_sent() -> None:
+    statistics = ChannelStatistics(ChannelId(3), "out", 16, 0)
+    data = facet_postcard.to_bytes(ChannelStatistics, statistics)
+    assert facet_postcard.from_bytes(ChannelStatistics, data) == statistics
 
 
 async def test_virtual_connection_is_closed_by_its_id(nursery: trio.Nursery) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..wire.ids import ChannelId, ConnectionId, MethodId, RequestId
 from .shape import (
     BoolShape,
     BytesShape,
@@ -23,6 +24,7 @@ def _integer(name: str, bits: int) -> IntShape:
 
 
 U8 = _integer("u8", 8)
+_U64 = _integer("u64", 64)
 _I64 = _integer("i64", 64)
 MARKED: dict[str, tuple[type[Any], Shape]] = {
     **{
@@ -44,4 +46,9 @@ PLAIN: dict[Any, Shape] = {
     bytes: BytesShape(),
     memoryview: BytesShape(view=True),
     type(None): UnitShape(),
+    # As in Rust, for statistics and the like that are sent as values.
+    ConnectionId: _U64,
+    RequestId: _U64,
+    ChannelId: _U64,
+    MethodId: _U64,
 }

@@ -1,8 +1,8 @@
-"""The numbers a session counts with, and who may hand out which of them.
+"""Ids: the numbers of connections, requests, channels and methods.
 
-To type checkers, an id of a request is another type than one of a channel. To Python
-all of them are plain `int`: the classes have no instances, so that a message costs no
-conversions. `ConnectionId(3)` is 3, as with `typing.NewType`.
+To type checkers, the id of a request is another type than that of a channel. At run
+time all of them are plain `int` objects: the classes have no instances, so that reading
+a message needs no conversions. `ConnectionId(3)` returns 3, like a `typing.NewType`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Parity(enum.IntEnum):
 
 
 class _Id(int):
-    """The base of the numbers; see the module for what they are."""
+    """The base of the ids; see the docstring of the module."""
 
     __slots__ = ()
 
@@ -48,11 +48,11 @@ class _Id(int):
 
     @staticmethod
     def has_parity(number: int, parity: Parity) -> bool:
-        """Return True if a number is odd, or even, as `parity` is.
+        """Return True if an id is odd or even, as `parity` says.
 
-        ``ChannelId.has_parity(message.channel_id, Parity.ODD)``, since the number
-        itself is an `int`, and has no such method. 0 is even, and yet no peer allocates
-        it: see `Parity.owns`.
+        ``ChannelId.has_parity(message.channel_id, Parity.ODD)``: the id itself is an
+        `int`, which has no such method. 0 is even, although no peer allocates it; see
+        `Parity.owns`.
         """
         return (number % 2 == 1) is (parity is Parity.ODD)
 
