@@ -1,9 +1,9 @@
-"""Values as bytes: the postcard codec of a type, and what depends on it.
+"""The postcard codec of a type, and the plans that use it.
 
     Shape --compile--> RpcPlan(encode, decode, collect_channels) --> ResultPlan
 
 `compile` writes an encoder and a decoder in Python for each shape. `interpret` walks a
-shape without generated code, to say where a refused value or payload is wrong.
+shape without generated code, to find the error in a refused value or payload.
 """
 
 from .discovery import ChannelLocation

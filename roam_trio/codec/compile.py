@@ -1,7 +1,7 @@
-"""From a `Shape` to the functions that encode, decode and find channels.
+"""Compilation of a `Shape` to functions that encode, decode and find channels.
 
-The source of a codec is generated once per type. It is in tracebacks and in the
-debugger like any other: ``linecache`` has it.
+The source of a codec is generated once per type, and stored in ``linecache``, so that
+tracebacks and debuggers show it.
 """
 
 from __future__ import annotations
@@ -52,17 +52,16 @@ Collector: TypeAlias = Callable[[Any, Callable[[tuple[Any, Any]], None]], None]
 
 
 def compile_encoder(shape: Shape, title: str) -> Encoder:
-    """Return the encoder of a shape; it raises any exception on a value that does not
-    fit."""
+    """Return the encoder of a shape; it raises any exception for a wrong value."""
     module = Module(f"encoder of {title}")
     return module.compile(EncoderSource(module, shape).function(shape))
 
 
 def compile_decoder(shape: Shape, title: str) -> Decoder:
-    """Return the decoder of a shape; raises any exception on bytes that do not fit.
+    """Return the decoder of a shape; it raises any exception for wrong bytes.
 
-    Of a view, it makes bytes first if there can be many texts, which are quicker to
-    cut out of those.
+    If a shape can contain many texts, the decoder converts a view to bytes first,
+    because slicing texts out of bytes is faster.
     """
     module = Module(f"{_DECODER} {title}")
     from_bytes = _has_many_texts(shape) and not _has_bytes(shape)
@@ -80,14 +79,14 @@ def compile_decoder(shape: Shape, title: str) -> Decoder:
 
 
 def where_it_stopped(error: Exception, start: int) -> int:
-    """Return how far a decoder had come when it raised an error.
+    """Return the position at which a decoder raised an error.
 
-    Decoders do not keep track for this, but their frames still know. What they had
-    decoded is let go of, as nobody needs it, and it can be large.
+    The position is in the frames of the traceback, so that decoders need not keep it.
+    The decoded values in these frames are released, because they can be large.
 
     Args:
-        error: what the decoder raised.
-        start: where it began.
+        error: the exception of the decoder.
+        start: the position at which it started.
     """
     position = start
     traceback = error.__traceback__
@@ -129,12 +128,12 @@ def _has_bytes(shape: Shape) -> bool:
 def compile_collector(
     shape: Shape, title: str, plan_of: Callable[[ChannelShape], Any]
 ) -> Collector:
-    """Compile what finds the channels in values of a shape that has some.
+    """Compile the collector of a shape with channels.
 
     Args:
-        shape: of the values.
+        shape: the shape of the values.
         title: the name of their type.
-        plan_of: makes what is found beside each handle.
+        plan_of: makes the plan that is collected with each handle.
     """
     module = Module(f"channel collector of {title}")
     return module.compile(CollectorSource(module, plan_of).function(shape))

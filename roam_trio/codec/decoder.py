@@ -1,8 +1,8 @@
 """Writes the source of a decoder.
 
 A decoder takes a buffer, a position and the size of the buffer, and returns the value
-with the position after it. It reads primitives in place, checks every count against
-the bytes that are left before it believes it, and notices every end that comes early.
+with the position after it. It reads primitives inline, checks every count against the
+remaining bytes before it uses it, and detects truncated values.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class DecoderSource:
     """Writes decoders of the parts of one shape into a module.
 
     Args:
-        module: where to.
+        module: the module to write to.
         root: the shape.
-        from_bytes: the buffer will be `bytes`, which have a quicker way to texts.
+        from_bytes: whether the buffer will be `bytes`, from which texts decode faster.
     """
 
     def __init__(self, module: Module, root: Shape, *, from_bytes: bool) -> None:
@@ -184,7 +184,7 @@ class DecoderSource:
         to.line(f"if {target} > 127: {target}, pos = {read}(buf, pos, {target})")
 
     def _length(self, to: Function) -> str:
-        """Read a length, and check that so many bytes are there."""
+        """Write the lines that read a length and check that the bytes exist."""
         length = to.local("end")
         self._varint(to, length, 64)
         to.line(f"{length} += pos")
@@ -247,7 +247,7 @@ class DecoderSource:
                 self._map(to, key, item, target)
 
     def _count(self, to: Function, *items: Shape) -> str:
-        """Read a count of items, and check that they may be there."""
+        """Write the lines that read a count and check that the items can exist."""
         count = to.local("n")
         self._varint(to, count, 64)
         self._check_left(to, count, sum(self._sizes.of(item) for item in items))
@@ -284,14 +284,15 @@ class DecoderSource:
                 self._loop(to, item, count, target)
 
     def _integers(self, to: Function, item: IntShape, count: str, target: str) -> None:
-        # As many bytes as items, all below 128, are the items themselves.
+        # If the next `count` bytes are all below 128, each is one item.
         short, left, block = to.local("short"), to.local("left"), to.local("block")
         to.line(f"{short} = bytes(buf[pos:pos + {count}])")
         with to.block(f"if {short}.isascii():"):
             to.line(f"{target} = {self._short_integers(to, item, short)}")
             to.line(f"pos += {count}")
         with to.block("else:"):
-            # The same block by block, so that a few large ones do not make all slow.
+            # Do the same block by block, so that a few large numbers do not slow down
+            # all.
             to.line(f"{target} = []")
             to.line(f"{left} = {count}")
             with to.block(f"while {left}:"):
@@ -303,7 +304,7 @@ class DecoderSource:
                     f"if {block} == {_BLOCK} == len({short}) and {short}.isascii():"
                 ):
                     numbers = self._short_integers(to, item, short)
-                    # Extended by bytes, a list is quicker than by a list of them.
+                    # Extending a list with bytes is faster than with a list.
                     to.line(f"{target} += {numbers if item.signed else short}")
                     to.line(f"pos += {_BLOCK}")
                     to.line("continue")
@@ -322,7 +323,8 @@ class DecoderSource:
     def _each(self, to: Function, item: Shape, count: str, target: str) -> None:
         with to.block(f"for _ in range({count}):"):
             if isinstance(item, StructShape) and is_flat(item.record):
-                # In place, as a call for each would take a good part of the time.
+                # Write this inline: a call per item would take a large part of the
+                # time.
                 each = self._record(to, item.record)
             else:
                 each = to.local("item")
@@ -368,7 +370,9 @@ class DecoderSource:
         )
 
     def _watch(self, to: Function, key: Shape, count: str) -> tuple[str, str]:
-        """Note when keys begin, if there are many; the test for few, and the time."""
+        """Write the line that starts the timer if there are many keys; return both
+        names.
+        """
         few = f"{count} <= {UNWATCHED_SETS if has_sets(key) else UNWATCHED}"
         started = to.local("started")
         clock = self._module.bind("clock", perf_counter)
@@ -378,7 +382,9 @@ class DecoderSource:
     # ------------------------------------------------------------ classes
 
     def _record(self, to: Function, record: Record) -> str:
-        """Write the lines that decode the fields; the expression that builds it."""
+        """Write the lines that decode the fields; return the expression of the
+        instance.
+        """
         hints = [field.attribute for field in record.fields]
         names = self._sequence(to, [field.shape for field in record.fields], hints)
         cls = self._module.bind(record.cls.__name__, record.cls)

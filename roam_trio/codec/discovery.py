@@ -1,7 +1,7 @@
-"""Places of the channels in a type, and a function that finds those of a value.
+"""Places of channels in a type, and a function that finds the channels in a value.
 
-The order is the wire's: fields in the order of declaration, items of a tuple in turn.
-A channel behind None, or in a variant that the value is not, is passed over
+The order is that of the wire: fields in the order of declaration, items of a tuple in
+turn. Channels in absent options and other variants are skipped
 (`rpc.channel.discovery`).
 """
 
@@ -31,11 +31,11 @@ __all__ = ["ChannelLocation", "CollectorSource", "channel_locations"]
 
 @frozen
 class ChannelLocation:
-    """A place where values of a type may have a channel.
+    """A place where values of a type can have a channel.
 
     Attributes:
-        path: the way to it; a variant that must be chosen is named in it.
-        channel: what stands there.
+        path: its path, including the names of required variants.
+        channel: the plan of the channel.
     """
 
     path: str
@@ -43,7 +43,7 @@ class ChannelLocation:
 
 
 def channel_locations(shape: Shape, path: str = "$") -> Iterator[ChannelLocation]:
-    """Yield every place of a shape where a channel may be, in the order of the wire."""
+    """Yield every place of a shape for a channel, in the order of the wire."""
     match shape:
         case ChannelShape():
             yield ChannelLocation(path, shape)
@@ -70,8 +70,8 @@ def _in_record(record: Record, path: str) -> Iterator[ChannelLocation]:
 class CollectorSource:
     """Writes the function ``collect(value, found)``.
 
-    It calls `found` with each handle and its plan. A type that refers to itself has
-    no channels, so everything is written out in place.
+    It calls `found` with each handle and its plan. Recursive types have no channels, so
+    everything is written inline.
     """
 
     def __init__(self, module: Module, plan_of: Callable[[ChannelShape], Any]) -> None:

@@ -1,9 +1,8 @@
 """Writes the source of an encoder.
 
-An encoder takes a value and the `append` of a list of pieces. Each struct, enum and
-tuple that refers to itself gets a function of its own; what is small is written out in
-place. The source checks every value, but says nothing of what is wrong: that is left
-to the interpreter.
+An encoder takes a value and the `append` of a list of pieces. Each recursive struct,
+enum and tuple gets its own function; everything small is inline. The source checks
+every value, but does not describe errors: the interpreter does that.
 """
 
 from __future__ import annotations
@@ -124,8 +123,9 @@ class EncoderSource:
         shape: BoolShape | IntShape | FloatShape | CharShape | EnumShape,
         value: str,
     ) -> str:
-        """Return the expression for the bytes of a variable, of what is always
-        short."""
+        """Return the expression for the bytes of a variable whose encoding is always
+        short.
+        """
         match shape:
             case BoolShape():
                 otherwise = self._names.refuse("bool")
@@ -145,7 +145,7 @@ class EncoderSource:
 
     def _integer(self, shape: IntShape, value: str) -> str:
         byte, zigzag = self._names.primitive("BYTE"), self._names.primitive("ZIGZAG")
-        # Two comparisons take less time than a chain of two.
+        # Two comparisons with `and` are faster than a chained one.
         match shape:
             case IntShape(_, 8, False):
                 short = f"{byte}[{value}] if {value} >= 0"
@@ -157,7 +157,8 @@ class EncoderSource:
                 short = f"{zigzag}[{value}] if {value} >= -64 and {value} < 64"
         write = self._names.writer(shape)
         name, writer = f"write_other_{shape.name}", primitives.OTHER_WRITERS[shape.name]
-        # The class goes first, for only an `int` is sure to compare like one.
+        # Check the class first, because only an exact `int` is certain to compare like
+        # one.
         return (
             f"({short} else {write}({value})) if {value}.__class__ is int "
             f"else {self._module.bind(name, writer)}({value})"
@@ -269,7 +270,8 @@ class EncoderSource:
                 to.line(f"if {short} is not None: append({short})")
                 blocks = self._names.primitive("blocks")
                 with to.block("else:"), to.block(f"for {block} in {blocks}({value}):"):
-                    # Of many, a few large ones do not make all slow.
+                    # Encode block by block, so that a few large numbers do not slow
+                    # down all.
                     again = f"{small}({block}) if {block} is not {value} else None"
                     to.line(f"{short} = {again}")
                     to.line(f"if {short} is None:")
@@ -319,7 +321,7 @@ class EncoderSource:
                 self._emit(to, shapes[run[0]], self._variable(to, values[run[0]]))
 
     def _variable(self, to: Function, value: str) -> str:
-        """Return a variable for an expression; attributes are read only once."""
+        """Return a variable for an expression, so that it is evaluated once."""
         if "." not in value:
             return value
         name = to.local(value.rpartition(".")[2])

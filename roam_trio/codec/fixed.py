@@ -1,4 +1,4 @@
-"""Neighbours of fixed size: packed and unpacked together."""
+"""Adjacent fields of fixed size, which are packed and unpacked together."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def unpacker(form: str) -> Callable[..., tuple[Any, ...]]:
 
 
 def fixed_format(shape: Shape) -> str:
-    """Return the format of `struct` for what always takes the same bytes, else
-    ``""``."""
+    """Return the `struct` format of a shape of fixed size, otherwise ``""``."""
     match shape:
         case FloatShape(32):
             return "f"
@@ -39,9 +38,9 @@ def fixed_format(shape: Shape) -> str:
 
 
 def runs(shapes: Sequence[Shape]) -> list[list[int]]:
-    """Return the indices of shapes, those together that are better packed together.
+    """Return the indices of shapes, grouped by what is faster to pack together.
 
-    A single byte is cheaper to handle on its own, so a longer run has a float in it.
+    A single byte is cheaper to handle alone, so a longer run contains a float.
     """
     grouped: list[list[int]] = []
     for index, shape in enumerate(shapes):

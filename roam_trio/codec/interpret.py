@@ -1,9 +1,8 @@
 """The plain interpreter: encodes and decodes by walking a `Shape`.
 
-It is the reference for the compiled codecs, and it is what explains a failure: unlike
-them it knows at every moment where in the value it is. `explain_encode` and
-`explain_decode` go over a value again that a compiled codec has refused, or over its
-first parts, if it has many.
+It is the reference for the compiled codecs, and it explains failures: unlike them, it
+keeps its path in the value. `explain_encode` and `explain_decode` walk a value again
+that a compiled codec has refused, or the first parts of a large one.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def interpret_encode(shape: Shape, value: Any) -> bytes:
     """Encode a value.
 
     Raises:
-        EncodeError: it is not of the shape; says what is wrong and where.
+        EncodeError: the value does not match the shape; the error has the place.
     """
     encoder = InterpretedEncoder(shape)
     explaining(EncodeError, encoder, lambda: encoder.encode(shape, value))
@@ -47,7 +46,7 @@ def interpret_decode(shape: Shape, buffer: Buffer, start: int = 0) -> Any:
     """Decode a value that extends to the end of a buffer.
 
     Raises:
-        DecodeError: the bytes are not a value of the shape; says what and where.
+        DecodeError: the bytes are not a value of the shape; the error has the place.
     """
     decoder = InterpretedDecoder(shape, buffer, start)
     return explaining(DecodeError, decoder, decoder.decode_all)
@@ -59,10 +58,10 @@ def explain_encode(
     """Return the error for a value that a compiled encoder refused.
 
     Args:
-        shape: what the value should be.
+        shape: the expected shape.
         value: the value.
-        cause: what the encoder raised.
-        encoded: how many bytes it had made by then.
+        cause: the exception of the encoder.
+        encoded: number of bytes encoded before the exception.
     """
     visits = _visits(encoded)
     encoder = InterpretedEncoder(shape, visits)
@@ -105,6 +104,6 @@ def _not_found(visits: int) -> str:
 
 def _by_the_cause(kind: type[Error], cause: Exception, at: str = "") -> Error:
     if isinstance(cause, CollidingKeys):
-        return kind(f"{cause}{at}")  # which says nothing of the keys themselves
+        return kind(f"{cause}{at}")  # its text contains no keys
     without_values = f"{raised_without_values(cause)}{at}"
     return kind(f"{raised(cause)}{at}", without_values=without_values)

@@ -260,8 +260,8 @@ class InterpretedDecoder(Walk):
     def run(self, item: Shape, count: int) -> Sequence[Any]:
         """Return the next items, as long as they are numbers that cannot be wrong.
 
-        A compiled decoder takes those many at a time, too, so that to visit each would
-        take much longer than to decode them all.
+        A compiled decoder also reads these many at a time, so visiting each would take
+        much longer than decoding all.
         """
         form = fixed_format(item)
         if form:

@@ -224,7 +224,7 @@ class InterpretedEncoder(Walk):
             self.within(index, self.encode, item, value)
 
     def numbers(self, item: IntShape | FloatShape, values: list[Any]) -> None:
-        """Pass over numbers that are right, many at a time."""
+        """Skip correct numbers, many at a time."""
         for start in range(0, len(values), _TOGETHER):
             self.block(item, start, values[start : start + _TOGETHER])
 
@@ -280,7 +280,7 @@ def _are_right(shape: IntShape | FloatShape, values: list[Any]) -> bool:
             return True
         return False
     with suppress(struct.error, ValueError):
-        # The quickest way to find out, of small numbers.
+        # the fastest check for small numbers
         if shape.signed:
             struct.pack(f"{len(values)}b", *values)
         else:

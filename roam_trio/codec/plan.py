@@ -1,4 +1,4 @@
-"""`RpcPlan`: all that is known of a type, prepared once (`conduit.typeplan`)."""
+"""`RpcPlan`: everything about a type, prepared once (`conduit.typeplan`)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SelfRef(Generic[T]):
 
 @frozen(eq=False)
 class ChannelPlan:
-    """A channel among some values: its shape, and the plan of its items.
+    """A channel in a type: its shape, and the plan of its items.
 
     Attributes:
         shape: its direction and credit.
@@ -76,14 +76,14 @@ class ChannelPlan:
 
 
 class RpcPlan(Generic[T]):
-    """Encodes and decodes values of one type, and knows where its channels are.
+    """Encodes and decodes values of one type, and finds their channels.
 
     `rpc_plan` makes plans. The codec is compiled when it is first used.
 
     Attributes:
-        type: the type, as it was annotated.
-        shape: what it is on the wire.
-        signature: its part in the signature of a method.
+        type: the annotation.
+        shape: its wire type.
+        signature: its part of the signature of a method.
         has_channels: whether values of it can hold channels.
     """
 
@@ -98,7 +98,7 @@ class RpcPlan(Generic[T]):
 
     @cached_property
     def channels(self) -> tuple[ChannelLocation, ...]:
-        """The places where channels may be, in the order of the wire."""
+        """The places that can have a channel, in the order of the wire."""
         return tuple(channel_locations(self.shape))
 
     @cached_property
@@ -119,13 +119,13 @@ class RpcPlan(Generic[T]):
         return compile_collector(self.shape, self.title, ChannelPlan.of)
 
     def encode(self, value: T) -> list[bytes | memoryview]:
-        """Encode a value as pieces that are to be joined (`zerocopy.scatter.plan`).
+        """Encode a value into pieces (`zerocopy.scatter.plan`).
 
-        Large byte strings, and views of them, are among the pieces as they are, not
-        copied. Of a buffer that can change, the pieces have a copy.
+        Large byte strings, and views of them, become pieces without a copy. A buffer
+        that can change is copied.
 
         Raises:
-            EncodeError: the value is not of the type.
+            EncodeError: the value does not match the type.
         """
         pieces: list[bytes | memoryview] = []
         try:
@@ -138,7 +138,7 @@ class RpcPlan(Generic[T]):
         return pieces
 
     def encode_into(self, value: T, pieces: list[bytes | memoryview]) -> None:
-        """Like `encode`, at the end of a list, which is as before on an error."""
+        """Encode to the end of a list, which is unchanged on an error; see `encode`."""
         before = len(pieces)
         try:
             self._encoder(value, pieces.append)
@@ -186,14 +186,14 @@ class RpcPlan(Generic[T]):
         return SelfRef(self.decode(backing), backing)
 
     def collect_channels(self, value: T) -> list[tuple[Any, ChannelPlan]]:
-        """Return a value's channels, in the order of the wire
+        """Return the channels in a value, in the order of the wire
         (`rpc.channel.discovery`).
 
         Args:
             value: a value that this plan has encoded or decoded.
 
         Returns:
-            Each handle with the plan of the place it is in.
+            Each handle with the plan of its place.
         """
         if not self.has_channels:
             return []

@@ -21,13 +21,13 @@ def rpc_plan(annotation: type[T]) -> RpcPlan[T]: ...
 @overload
 def rpc_plan(annotation: Any) -> RpcPlan[Any]: ...
 def rpc_plan(annotation: Any) -> RpcPlan[Any]:
-    """Return the plan of a type, the same one for each time it is asked for.
+    """Return the plan of a type; always the same object for the same type.
 
     Raises:
-        SchemaError: the type, or a part of it, cannot go on the wire.
+        SchemaError: the type, or a part of it, has no wire form.
     """
-    # Types that are equal to Python can differ on the wire, as A | B and B | A do;
-    # their normal forms do not. A plain class is its own.
+    # Types that are equal in Python can differ on the wire, such as A | B and B | A,
+    # but their normal forms differ as well. A plain class is its own normal form.
     key = annotation if isinstance(annotation, type) else normalise(annotation)
     plan = _plans.get(key)
     if plan is None:
@@ -43,10 +43,10 @@ def args_plan(
     Args:
         types: the annotations of the arguments.
         names: their names.
-        path: the method, to begin the paths of errors with: ``Adder.add``.
+        path: the method, with which the paths of errors begin: ``Adder.add``.
 
     Raises:
-        SchemaError: an argument cannot go on the wire.
+        SchemaError: an argument has no wire form.
     """
     shape = arguments_shape(types, names, path)
     return RpcPlan(Applied(tuple, tuple(map(normalise, types))), shape)

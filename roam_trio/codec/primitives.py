@@ -1,8 +1,8 @@
 """Helpers of generated codecs: tables of short encodings, varints, checks.
 
-A codec handles the short form of a varint inline and comes here for the others. The
-functions raise whatever is at hand (`ValueError`, `TypeError`, `IndexError`): the plan
-goes over the value again with the interpreter to say what is wrong and where.
+A codec handles the short form of a varint inline, and calls these functions for others.
+They raise any exception (`ValueError`, `TypeError`, `IndexError`): the plan then walks
+the value again with the interpreter to find the error.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def varint_writer(maximum: int) -> Callable[[int], bytes]:
     """Return a function that encodes integers from 0 to `maximum`."""
 
     def write(number: int) -> bytes:
-        if number >= 0x80 and number < 0x4000:  # quicker than a chain
+        if number >= 0x80 and number < 0x4000:  # faster than a chained comparison
             return _MORE[number & 0x7F] + BYTE[number >> 7]
         if not 0 <= number <= maximum:
             refuse("out of range")
@@ -113,7 +113,7 @@ WRITERS: Final[dict[str, Callable[[int], bytes]]] = {
     "i128": zigzag_writer(2**127 - 1),
     "isize": zigzag_writer(2**63 - 1),
 }
-"""The encoders of integers, by the name of the type. They take exactly an `int`."""
+"""The encoders of integers, by the name of the type. They require an exact `int`."""
 
 
 def _other_writer(write: Callable[[int], bytes]) -> Callable[[SupportsIndex], bytes]:
@@ -127,12 +127,13 @@ OTHER_WRITERS: Final[dict[str, Callable[[SupportsIndex], bytes]]] = {
     name: _other_writer(write) for name, write in WRITERS.items()
 }
 """The encoders of numbers of any other class, such as `numpy.uint32` or one derived
-from `int`. Such numbers calculate in their own way: they wrap at their width when they
-are shifted, and compare as they like. So each is made an `int` first."""
+from `int`. Such numbers have their own arithmetic: for example, they wrap at their
+width when they are shifted. Each is therefore converted to an `int` first.
+"""
 
 
 def blocks(values: Collection[int]) -> Iterator[Collection[int]]:
-    """Return the values, a thousand at a time."""
+    """Yield the values, a thousand at a time."""
     if len(values) <= _BLOCK:
         return iter((values,))
     items = list(values)
@@ -152,12 +153,12 @@ def small_signed_numbers(values: Collection[int]) -> bytes | None:
     """Return the encoding of numbers if all are from -64 to 63, or else None."""
     first = next(iter(values), 0)
     if type(first) is int and not -64 <= first < 64:
-        return None  # one that is large is mostly not the only one
+        return None  # large numbers rarely come alone
     try:
         encoded = struct.pack(f"{len(values)}b", *values).translate(_ZIGZAG_OF_I8)
     except struct.error as error:
         if str(error) == _NO_INTEGER:
-            raise  # which no other way of writing them would accept either
+            raise  # which the other encodings refuse as well
         return None
     return encoded if encoded.isascii() else None
 
@@ -176,26 +177,28 @@ _NO_INTEGER: Final = _text_for_no_integer()
 _ZIGZAG_OF_I8: Final = bytes(
     number << 1 & 255 if number < 128 else ~(number << 1) & 255 for number in range(256)
 )
-"""The signed varints of the numbers of one byte; 128 and more stands for longer ones.
+"""The signed varints of the numbers of one byte; 128 and above mark longer ones.
 """
 
 
 def length_prefixed(encoded: bytes) -> bytes:
-    """Text or bytes of 128 bytes or more, after their length."""
+    """Return the encoding of text or bytes of 128 bytes or more, with the length in
+    front.
+    """
     return long_varint(len(encoded)) + encoded
 
 
 def as_bytes(value: object) -> bytes | memoryview:
-    """Return what stands for `bytes` in a payload.
+    """Return a value of type `bytes` as a piece of a payload.
 
-    What nobody can change is passed along: bytes, and a view of bytes. Everything else
-    is copied, since nobody can tell when it has been sent; that a view is read-only
-    says nothing about the memory behind it.
+    Immutable values are passed without a copy: bytes, and views of bytes. Everything
+    else is copied, because it is unknown when it will be sent. A read-only view can
+    show memory that changes.
     """
     if type(value) is bytes:
         return value
     if isinstance(value, bytes | bytearray):
-        # A derived class may say something else of itself.
+        # A derived class may override methods.
         return memoryview(value).tobytes()
     if not isinstance(value, memoryview):
         raise TypeError("expected bytes")
@@ -203,7 +206,7 @@ def as_bytes(value: object) -> bytes | memoryview:
     if type(view.obj) is not bytes or not view.c_contiguous or not view.nbytes:
         return view.tobytes()
     if view.ndim == 1 and view.format == "B":
-        return memoryview(view)  # for whose it is may release it before it is sent
+        return memoryview(view)  # because its owner may release it before it is sent
     return view.cast("B")
 
 
@@ -216,21 +219,21 @@ def one_char(value: str) -> bytes:
 
 
 def as_sequence(value: object) -> list[Any] | tuple[Any, ...]:
-    """Return a list or tuple; for one of a derived class, a list of what it yields."""
+    """Return a list or tuple; for a derived class, a list of its items."""
     check_instance(value, (list, tuple))
     given = cast("list[Any] | tuple[Any, ...]", value)
     return given if type(value) in (list, tuple) else list(given)
 
 
 def as_items(value: object) -> set[Any] | frozenset[Any] | list[Any]:
-    """Return a set; for one of a derived class, a list of what it yields."""
+    """Return a set; for a derived class, a list of its items."""
     check_instance(value, (set, frozenset))
     given = cast("set[Any] | frozenset[Any]", value)
     return given if type(value) in (set, frozenset) else list(given)
 
 
 def as_dict(value: object) -> dict[Any, Any]:
-    """Return a dict; for one of a derived class, a dict of the items it yields."""
+    """Return a dict; for a derived class, a dict of its items."""
     check_instance(value, dict)
     given = cast("dict[Any, Any]", value)
     return given if type(value) is dict else dict(given.items())
@@ -242,8 +245,9 @@ def check_instance(value: object, kind: type[Any] | tuple[type[Any], ...]) -> No
 
 
 def check_record(value: object, cls: type[Any]) -> None:
-    """Require an instance of a class with fields, or of a derived class without more
-    of them."""
+    """Require an instance of a class with fields, or of a derived class without
+    additional fields.
+    """
     check_instance(value, cls)
     check_subclass(value, cls)
 
@@ -254,8 +258,9 @@ def check_zero_sized(count: int) -> None:
 
 
 def index_by_class(value: object, table: dict[type[Any], T]) -> T:
-    """Return a table's entry for the class of a value, or for the nearest of its bases
-    if the class has no more fields than that."""
+    """Return the entry of a table for the class of a value, or for its nearest base if
+    the class has no additional fields.
+    """
     for cls in type(value).__mro__:
         if cls in table:
             check_subclass(value, cls)
@@ -269,8 +274,8 @@ def index_by_class(value: object, table: dict[type[Any], T]) -> T:
 def varint_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
     """Return a function that reads the rest of a varint of more than one byte.
 
-    It takes the buffer, the position after that byte, and the byte, and returns the
-    number and the position after it.
+    The function takes the buffer, the position after the first byte, and that byte. It
+    returns the number and the position after it.
     """
     return _narrow_reader(bits) if bits < 32 else _wide_reader(bits)
 
@@ -294,7 +299,8 @@ def _narrow_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
 
 def _wide_reader(bits: int) -> Callable[[Any, int, int], tuple[int, int]]:
     """Return a reader of numbers of five bytes and more. It reads the first four bytes
-    one by one, as a loop takes longer."""
+    one by one, because a loop is slower.
+    """
     shifts = tuple(range(28, bits, 7))
     too_large = 1 << bits
 

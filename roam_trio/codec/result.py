@@ -1,6 +1,6 @@
 """The payload of a response: ``Result<T, RoamError<E>>``.
 
-A method's value, an error of its own, or what became of the call instead
+It contains the value of a method, its declared error, or another outcome of the call
 (`rpc.fallible.roam-error`).
 """
 
@@ -49,7 +49,7 @@ INVALID_PAYLOAD: Final = b"\x01\x02"
 CANCELLED: Final = b"\x01\x03"
 
 OK: Final = b"\x00"
-"""First byte of the response of a method that has returned; its value follows."""
+"""First byte of the response of a method that has returned; the value follows."""
 
 _USER_ERROR: Final = b"\x01\x00"
 
@@ -68,8 +68,8 @@ class Outcome(NamedTuple):
     """A decoded response.
 
     Attributes:
-        kind: what it says.
-        value: the method's value or its own error; None for the other kinds.
+        kind: its kind.
+        value: the value or the declared error; None for the other kinds.
     """
 
     kind: ResultKind
@@ -93,17 +93,16 @@ _OUTCOMES: Final = (
 def encode_error(
     error: RoamError, declared: RpcPlan[Any] | None
 ) -> bytes | list[bytes | memoryview]:
-    """Return the response that says `error` (`rpc.fallible.roam-error`).
+    """Return the response for `error` (`rpc.fallible.roam-error`).
 
     Args:
-        error: an `UnknownMethod`, an `InvalidPayload`, a `CallCancelled`, of which the
-            text is not sent; or a `UserError`, of which the value is.
-        declared: the plan of the error type that the method declares, for a
-            `UserError`.
+        error: an `UnknownMethod`, an `InvalidPayload` or a `CallCancelled`, whose text
+            is not sent; or a `UserError`, whose value is.
+        declared: the plan of the declared error type, for a `UserError`.
 
     Raises:
-        EncodeError: the value of the `UserError` is not of the declared type.
-        TypeError: no response can say this error, or no error type is declared.
+        EncodeError: the value of the `UserError` does not match the declared type.
+        TypeError: there is no response for this error, or no error type is declared.
     """
     if isinstance(error, UserError):
         return _encode_user_error(error.error, declared)
@@ -131,9 +130,9 @@ class ResultPlan:
 
     Attributes:
         ok: the plan of the success type.
-        error: the plan of the method's own error type, or None if it cannot fail.
-        signature: the result's part in the signature of the method.
-        exceptions: the exception classes that are errors of the method's own.
+        error: the plan of the declared error type, or None.
+        signature: the part of the result in the signature of the method.
+        exceptions: the declared exception classes.
     """
 
     def __init__(self, ok: RpcPlan[Any], error: RpcPlan[Any] | None) -> None:
@@ -154,23 +153,22 @@ class ResultPlan:
         return pieces
 
     def encode_user_error(self, value: Any) -> list[bytes | memoryview]:
-        """Return the response of a method that has failed with an error of its own.
+        """Return the response of a method that has failed with its declared error.
 
         Raises:
-            EncodeError: the error is not of the declared type.
-            TypeError: the method has no error type.
+            EncodeError: the error does not match the declared type.
+            TypeError: the method declares no error type.
         """
         return _encode_user_error(value, self.error)
 
     def as_declared(self, error: Exception) -> tuple[Exception, list[str]]:
         """Return an exception as an instance of the class that the method declares.
 
-        A handler may raise one of a derived class, for those who catch the declared one
-        catch that as well.
+        A handler may raise a derived class, because code that catches the declared
+        class catches it as well.
 
-        Returns:
-            The exception, which is another one if the derived class has more fields,
-            and the names of those.
+        Returns: The exception, which is a new one if the derived class has additional
+        fields, and the names of these fields.
         """
         for cls in type(error).__mro__:
             record = self._records.get(cls)
@@ -183,7 +181,7 @@ class ResultPlan:
         """Decode a response that extends from `start` to the end of a buffer.
 
         Raises:
-            DecodeError: the bytes are no response of this method.
+            DecodeError: the bytes are not a response of this method.
         """
         tag, pos = _tag(buffer, start)
         if tag == 0:
@@ -238,17 +236,17 @@ def _records(shape: Shape) -> dict[type[Any], Record]:
 
 
 def _base_of(error: Exception, record: Record) -> Exception:
-    """Return an instance of the class of `record` with the fields that `error` has."""
+    """Return an instance of the class of `record` with the values of `error`."""
     values = {field.keyword: getattr(error, field.attribute) for field in record.fields}
     base: Exception = record.cls(**values)
     return base
 
 
 def _check_errors(shape: Shape, path: str) -> None:
-    """Refuse exception classes that can never reach a caller as themselves.
+    """Refuse exception classes that can never reach a caller unchanged.
 
     Raises:
-        SchemaError: a class among the errors is of this kind.
+        SchemaError: one of the errors is such a class.
     """
     for cls in _classes(shape):
         why = _why_it_cannot_arrive(cls)
@@ -277,13 +275,13 @@ def result_plan(ok: Any, error: Any | None, path: str = "") -> ResultPlan:
 
     Args:
         ok: the success type; None for a method that returns nothing.
-        error: the method's own error type, or None if it cannot fail.
-        path: the method, to begin the paths of errors with: ``Adder.add``.
+        error: the declared error type, or None.
+        path: the method, with which the paths of errors begin: ``Adder.add``.
 
     Raises:
-        SchemaError: one of the types cannot go on the wire, or holds channels
-            (`rpc.channel.placement`); or the error is an exception class that can never
-            reach a caller as itself.
+        SchemaError: one of the types has no wire form, or contains channels
+            (`rpc.channel.placement`), or the error is an exception class that can never
+            reach a caller unchanged.
     """
     ok_shape = shape_of(ok, f"{path} -> return", no_channels="in a return type")
     ok_plan: RpcPlan[Any] = RpcPlan(ok, ok_shape)

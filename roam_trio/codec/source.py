@@ -1,4 +1,4 @@
-"""Generated source: built line by line, compiled once, shown in tracebacks."""
+"""Generated source, built line by line, compiled once, and shown in tracebacks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any, Final
 __all__ = ["MAX_BLOCKS", "Function", "Module", "is_generated"]
 
 MAX_BLOCKS: Final = 8
-"""Depth to which blocks should be nested in a function; Python allows 20 loops."""
+"""Maximum depth of nested blocks in a function; Python allows 20 loops."""
 
 _numbers: Final = itertools.count(1)
 _FILENAME: Final = "<roam_trio "
 
 
 class Module:
-    """The source of some functions, and the objects its names stand for.
+    """The source of some functions, and the objects to which its names refer.
 
     Args:
-        title: what the functions are for, as tracebacks are to name the file.
+        title: the name of the file in tracebacks.
     """
 
     def __init__(self, title: str) -> None:
@@ -37,8 +37,10 @@ class Module:
         self._local_names: set[str] = set()
 
     def bind(self, hint: str, value: Any) -> str:
-        """Return a global name for an object; one object keeps its name."""
-        # The object is kept alive, and so its id is its own.
+        """Return a global name for an object; the same object always gets the same
+        name.
+        """
+        # The object is kept alive, so its id stays unique.
         name = self._bound.get((hint, id(value)))
         if name is None:
             name = self._candidates.next(hint, self._claim)
@@ -47,7 +49,7 @@ class Module:
         return name
 
     def function(self, hint: str, *parameters: str) -> Function:
-        """Return a new function, to be filled with lines."""
+        """Return a new, empty function."""
         name = self._candidates.next(hint, self._claim)
         function = Function(self, name, parameters)
         self._functions.append(function)
@@ -68,10 +70,10 @@ class Module:
         return True
 
     def compile(self, name: str) -> Callable[..., Any]:
-        """Compile everything, and return the function of that name."""
+        """Compile everything, and return the function with this name."""
         source = "\n\n".join(str(function) for function in self._functions)
         code = compile(source, self._filename, "exec")
-        # A missing time tells linecache never to look for the file.
+        # Without a modification time, linecache does not look for the file.
         linecache.cache[self._filename] = (
             len(source),
             None,
@@ -84,7 +86,7 @@ class Module:
 
 
 def is_generated(code: CodeType, title: str) -> bool:
-    """Return True if code is of a module whose title begins with these words."""
+    """Return True if code belongs to a module whose title begins with `words`."""
     return code.co_filename.startswith(f"{_FILENAME}{title} ")
 
 
@@ -104,7 +106,7 @@ class Function:
 
     @contextmanager
     def block(self, head: str) -> Generator[None]:
-        """Indent what follows under a line such as ``if x is None:``."""
+        """Write a line such as ``if x is None:``, and indent the lines of the block."""
         self.line(head)
         self._depth += 1
         yield
@@ -112,11 +114,11 @@ class Function:
 
     @property
     def depth(self) -> int:
-        """Number of blocks that enclose the next line."""
+        """Number of blocks around the next line."""
         return self._depth
 
     def local(self, hint: str) -> str:
-        """Return a new local variable, named as near to the hint as possible."""
+        """Return a new local variable, with a name as close to the hint as possible."""
         name = self._candidates.next(hint, self._is_free)
         self._locals.add(name)
         return name
@@ -135,7 +137,7 @@ def _identifier(hint: str) -> str:
     return name
 
 
-# What generated source uses of Python's own.
+# The built-in names that generated source uses.
 _BUILTINS: Final = frozenset(
     each.__name__
     for each in (
@@ -146,7 +148,7 @@ _BUILTINS: Final = frozenset(
 
 
 class _Candidates:
-    """Names near to hints. Those tried once are not tried again, of thousands alike."""
+    """Candidate names for hints; never tries one twice, as thousands can be alike."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}

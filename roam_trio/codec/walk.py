@@ -1,4 +1,4 @@
-"""A walk over a value that knows where it is, and says what is wrong there."""
+"""A walk over a value that keeps its path, to describe errors."""
 
 from __future__ import annotations
 
@@ -34,32 +34,33 @@ Error = TypeVar("Error", bound=CodecError)
 T = TypeVar("T")
 
 MAX_VISITS: Final = 10_000
-"""The most parts of a refused value that are looked at to find out what is wrong.
-
-A walk takes up to two hundred times as long as a compiled codec, and a peer would stop
-everybody else with a few wrong payloads if they were walked to their ends.
+"""Maximum number of parts of a refused value that are visited to find the error. A walk
+takes up to two hundred times as long as a compiled codec, so without this bound a peer
+could block all other sessions with a few wrong payloads.
 """
 
 MIN_VISITS: Final = 2000
-"""The same for payloads of less than `SMALL` bytes. From there on, it goes by their
-size."""
+"""The same for payloads of less than `SMALL` bytes. For longer ones it depends on the
+size.
+"""
 
 SMALL: Final = 12 * 1024
-"""Payloads of fewer bytes take no longer to walk than others to decode."""
+"""Size below which walking takes no longer than decoding larger payloads."""
 
 BYTES_A_VISIT: Final = 100
-"""So many bytes of what is quickest to decode, such as lists of texts, take about half
-as long as a visit."""
+"""Number of bytes per visit. Decoding this many bytes of the fastest types, such as
+lists of texts, takes about half as long as a visit.
+"""
 
 MAX_TEXT = 60
 MAX_STEPS = 24
 
 
 class Problem(Exception):
-    """A fault of a value. The walk knows its place.
+    """An error in a value; the walk has its place.
 
     Args:
-        text: the problem, for those whose value it is.
+        text: the problem, for the owner of the value.
         without_values: the same without any part of the value.
     """
 
@@ -73,7 +74,7 @@ class KeyStep(NamedTuple):
 
     Attributes:
         key: the key, which is a part of the value.
-        place: how many keys are before it.
+        place: number of keys before it.
     """
 
     key: object
@@ -81,7 +82,7 @@ class KeyStep(NamedTuple):
 
 
 class Exhausted(Exception):
-    """The greatest number of parts was visited."""
+    """The maximum number of parts was visited."""
 
 
 Step: TypeAlias = str | int | KeyStep
@@ -89,35 +90,35 @@ Step: TypeAlias = str | int | KeyStep
 
 
 class Walk:
-    """A walk over a value, and the way to where it is.
+    """A walk over a value, with its present path.
 
     Args:
         root: the shape of the value.
-        visits: how many of its parts may be visited. If that is bounded, numbers that
-            are right are passed over many at a time.
+        visits: maximum number of parts to visit. If it is bounded, correct numbers are
+            skipped many at a time.
     """
 
     def __init__(self, root: Shape, visits: float = math.inf) -> None:
         self.root = root
         self.levels = levels(root)
         self.sizes = Sizes(root)
-        # Written out only for an error, which takes longer than most visits.
+        # Formatted only for an error, because formatting takes longer than most visits.
         self.steps: list[Step] = []
         self.visits_left = visits
         self.is_hurried = visits < math.inf
 
     def visit(self) -> None:
-        """Count a part.
+        """Count a visited part.
 
         Raises:
-            Exhausted: it is one too many.
+            Exhausted: the maximum is exceeded.
         """
         self.visits_left -= 1
         if self.visits_left < 0:
             raise Exhausted
 
     def within(self, step: Step, visit: Callable[..., T], *args: Any) -> T:
-        # Not undone on an error: the steps then lead to where it happened.
+        # Not undone on an error, so that the steps lead to the error.
         self.steps.append(step)
         result = visit(*args)
         self.steps.pop()
@@ -131,7 +132,7 @@ class Walk:
         return "$" + "".join(_text_of_step(step, values=values) for step in steps)
 
     def argument(self) -> str:
-        """Return the argument that the walk is in, if the root is an argument tuple."""
+        """Return the name of the present argument, if the root is an argument tuple."""
         if isinstance(self.root, TupleShape) and self.root.labels and self.steps:
             return f"argument {_text_of_step(self.steps[0], values=False)[1:]!r}: "
         return ""
@@ -144,7 +145,7 @@ class Walk:
 
 
 def explaining(kind: type[Error], walk: Walk, run: Callable[[], T]) -> T:
-    """Run a walk; whatever it raises becomes the one error, with the place."""
+    """Run a walk; convert any exception to the codec error, with the place."""
     try:
         return run()
     except (MemoryError, Exhausted):
@@ -170,8 +171,9 @@ def raised(cause: Exception) -> str:
 
 
 def raised_without_values(cause: BaseException) -> str:
-    """As `raised`, but with a text only if it stands in the program as it is: others
-    may quote the value."""
+    """As `raised`, but with a text only if it is a literal in the program: others may
+    quote the value.
+    """
     traceback = cause.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -183,7 +185,7 @@ def raised_without_values(cause: BaseException) -> str:
 
 
 def theirs(what: str, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call the user's code; what it raises is why the value is refused."""
+    """Call user code; its exception is the reason to refuse the value."""
     try:
         return call(*args, **kwargs)
     except (MemoryError, RecursionError):
@@ -205,7 +207,7 @@ def text_of(value: Any) -> str:
         return repr(value)
     kind = _class_name(value)
     if type(value) in (str, bytes, bytearray, list, tuple):
-        # All of it could be large.
+        # A whole repr could be large.
         value = value[: MAX_TEXT + 1]
     try:
         text = repr(value)
@@ -217,7 +219,9 @@ def text_of(value: Any) -> str:
 
 
 def _class_name(value: object) -> str:
-    """Return the class of a value, with its module if it has a built-in type's name."""
+    """Return the class of a value, with its module if it has the name of a built-in
+    type.
+    """
     cls = type(value)
     name = cls.__qualname__
     if cls.__module__ != "builtins" and hasattr(builtins, name):
