@@ -12,7 +12,7 @@ from ..wire.messages import Message
 from .bare import BareConduit
 from .base import Conduit
 
-__all__ = ["IntoConduit", "as_conduit"]
+__all__ = ["IntoConduit", "as_conduit", "check_conduit"]
 
 
 @runtime_checkable
@@ -43,18 +43,32 @@ def as_conduit(carrier: IntoConduit | Link) -> Conduit[Message]:
     """
     if isinstance(carrier, Link):
         return BareConduit(carrier, MessageFamily())
-    if isinstance(carrier, type) or not isinstance(carrier, IntoConduit):
+    _check_carrier(carrier)
+    conduit = carrier.into_conduit()
+    check_conduit(conduit, f"{type(carrier).__name__}.into_conduit()")
+    return conduit
+
+
+def check_conduit(value: object, returned_by: str) -> None:
+    """Check what a method of the program has returned.
+
+    Raises:
+        TypeError: it is not a `Conduit`.
+    """
+    if not isinstance(value, Conduit):
+        raise TypeError(
+            f"{returned_by}: expected it to return a Conduit, got {_named(value)}"
+        )
+
+
+def _check_carrier(value: object) -> None:
+    if isinstance(value, Conduit):
+        return  # a server has one for each client; the check below takes longer
+    if isinstance(value, type) or not isinstance(value, IntoConduit):
         raise TypeError(
             f"expected a Link, a Conduit, or an object with into_conduit(), "
-            f"got {_named(carrier)}{_advice(carrier)}"
+            f"got {_named(value)}{_advice(value)}"
         )
-    conduit: object = carrier.into_conduit()
-    if not isinstance(conduit, Conduit):
-        raise TypeError(
-            f"{type(carrier).__name__}.into_conduit(): expected it to return a "
-            f"Conduit, got {_named(conduit)}"
-        )
-    return conduit
 
 
 def _named(value: object) -> str:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import trio
 
 from ..conduits.base import Conduit, ConduitAcceptor
+from ..conduits.into import check_conduit
 from ..errors import SessionIoError
 from ..legible import without_secrets
 from ..links.base import Link
@@ -100,12 +101,8 @@ class AcceptedClients(Clients[Conduit[Message]]):
         self.name = type(acceptor).__name__
 
     async def next(self) -> Conduit[Message]:
-        conduit: object = await self._acceptor.accept()
-        if not isinstance(conduit, Conduit):
-            raise TypeError(
-                f"{self.name}.accept(): expected it to return a Conduit, got an object "
-                f"of type {type(conduit).__name__}"
-            )
+        conduit = await self._acceptor.accept()
+        check_conduit(conduit, f"{self.name}.accept()")
         return conduit
 
     async def conduit_of(self, client: Conduit[Message]) -> Conduit[Message]:

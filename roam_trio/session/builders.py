@@ -50,11 +50,6 @@ __all__ = [
 logger = Log("roam_trio.session")
 
 
-def _as_conduit(carrier: IntoConduit | Link) -> Conduit[Message]:
-    # A server has made it already.
-    return carrier if isinstance(carrier, Conduit) else as_conduit(carrier)
-
-
 def _as_metadata(source: MetadataLike) -> Metadata:
     return source if isinstance(source, Metadata) else Metadata.of(source)
 
@@ -78,7 +73,7 @@ class _Builder(ABC):
             need none.
     """
 
-    conduit: Conduit[Message] = attrs.field(converter=_as_conduit)
+    conduit: Conduit[Message] = attrs.field(converter=as_conduit)
     max_concurrent_requests: int = attrs.field(
         default=64, validator=[attrs.validators.ge(1), attrs.validators.lt(2**32)]
     )
