@@ -166,7 +166,7 @@ MOST_METHODS = 25
 PLAIN_DATA = ("codegen", f"{PACKAGE}.wire.messages")
 """What converts source, and what has the fields that the protocol gives it."""
 
-TO_BE_SPLIT = {"ConnectionRun", "StreamLinkTx"}
+TO_BE_SPLIT = {"ConnectionRun"}
 
 
 def classes() -> Iterator[tuple[str, ast.ClassDef]]:

@@ -29,7 +29,7 @@ def test_message_is_followed_through_the_rooms_of_both_ends(
     way = [
         "wire.envelope: MessageFamily.encode",
         "links.permits: PermitTx.send_nowait",
-        "links.stream: StreamLinkRx.recv_batch",
+        "links.stream_rx: StreamLinkRx.recv_batch",
         "wire.envelope: MessageFamily.decode",
         "codec.plan: RpcPlan.decode",
     ]

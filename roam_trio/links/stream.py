@@ -1,13 +1,13 @@
 """Links on byte streams: TCP, Unix sockets, pipes, TLS, and any other trio stream.
 
-`framing` interprets the bytes, and `byte_streams` moves them. This module waits, and
-reports failures of the stream.
+`framing` interprets the bytes, `byte_streams` moves them, `backlog` counts what is to
+be written, and `write_policy` decides when. This module waits, and reports failures of
+the stream.
 
 To send, a commit copies the payload into the write buffer and wakes the pump, which
 writes everything committed since the last write at once. With `cork` and `uncork`, a
-task that commits several payloads, or a single one, can write them without the pump. To
-receive, all payloads that one read of the stream completed are extracted together, and
-returned one after another without another read.
+task that commits several payloads, or a single one, can write them without the pump.
+`stream_rx` has the receiving half.
 """
 
 from __future__ import annotations
@@ -19,23 +19,17 @@ from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import checkpoint
 
-from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooLarge
+from ..errors import LinkClosed, LinkError, PayloadTooLarge
 from ..failures import text_of
-from ..kept_errors import strip_tracebacks
 from ..peers import Peer
-from .base import Buffer, Link, LinkRx, RxStatistics, TxStatistics
+from .backlog import Backlog
+from .base import Buffer, Link, TxStatistics
 from .byte_streams import ByteTransport, StreamTransport
-from .framing import (
-    HEADER_LENGTH,
-    LARGEST_LENGTH,
-    RECEIVE_AT_ONCE,
-    FrameDecoder,
-    FrameEncoder,
-    PayloadDecoder,
-)
+from .framing import LARGEST_LENGTH, FrameDecoder, FrameEncoder
 from .permits import PermitTx, QueuedPermit
+from .stream_rx import STREAM_ERRORS, StreamLinkRx, broken
 from .write_policy import Mode, Write
 
 if TYPE_CHECKING:
@@ -43,7 +37,7 @@ if TYPE_CHECKING:
 
     from trio.abc import ReceiveStream, SendStream, Stream
 
-__all__ = ["StreamLimits", "StreamLink", "StreamLinkRx", "StreamLinkTx"]
+__all__ = ["StreamLimits", "StreamLink", "StreamLinkTx"]
 
 
 @attrs.frozen(kw_only=True)
@@ -159,16 +153,9 @@ class StreamLinkTx(PermitTx):
         super().__init__()
         self._transport = transport
         self._max_payload = limits.max_payload
-        self._limits = limits
         self._state = _State.OPEN
         self._frames = frames
-        # All of these are totals. Sizes include the framing of the link.
-        self._sent_size = 0
-        self._written_payloads = 0
-        self._written_size = 0
-        self._room_up_to_payloads = limits.max_unsent_payloads
-        self._room_up_to_size = limits.max_unsent_bytes
-        self._last_length = 0
+        self._backlog = Backlog(limits.max_unsent_payloads, limits.max_unsent_bytes)
         self._mode = Mode.PUMP
         self._carrying: trio.CancelScope | None = None
         self._carried: trio.Event | None = None
@@ -177,11 +164,7 @@ class StreamLinkTx(PermitTx):
     # ------------------------------------------------ committing
 
     def _has_room(self) -> bool:
-        payloads, size = self._sent_payloads, self._sent_size
-        if self._permits:
-            payloads += self._permits
-            size += self._permits * self._last_length
-        return payloads < self._room_up_to_payloads and size < self._room_up_to_size
+        return self._backlog.has_room(self._permits)
 
     def _new_permit(self) -> QueuedPermit:
         return QueuedPermit(self)
@@ -195,9 +178,7 @@ class StreamLinkTx(PermitTx):
         if length > self._max_payload:
             self._check_length(length)
         self._frames.add(pieces, length)
-        self._last_length = length
-        self._sent_payloads += 1
-        self._sent_size += HEADER_LENGTH + length
+        self._backlog.add(length)
         self._mode, write = self._mode.on_commit
         # A pump that is writing will find this payload itself.
         if self._wake is not None:
@@ -207,7 +188,8 @@ class StreamLinkTx(PermitTx):
         self._mode, _ = self._mode.on_cork
 
     def uncork(self, *, prompt: bool = False) -> None:
-        if self._sent_payloads != self._written_payloads:
+        backlog = self._backlog
+        if backlog.payloads != backlog.written_payloads:
             self._mode, write = self._mode.on_uncork
             if self._wake is not None:
                 self._do(write)
@@ -234,14 +216,11 @@ class StreamLinkTx(PermitTx):
             self._frames.give_back(left)
             self._wake_pump()
         else:
-            self._written(self._sent_payloads, self._sent_size)
+            self._written(self._backlog.payloads, self._backlog.size)
 
     def _written(self, payloads: int, size: int) -> None:
-        """Update the state after a write."""
-        self._written_payloads = payloads
-        self._written_size = size
-        self._room_up_to_payloads = payloads + self._limits.max_unsent_payloads
-        self._room_up_to_size = size + self._limits.max_unsent_bytes
+        """Everything up to these totals is written."""
+        self._backlog.written(payloads, size)
         if self.is_full:
             self._grant_permits()
 
@@ -285,7 +264,7 @@ class StreamLinkTx(PermitTx):
 
     async def _write_until_closed(self) -> None:
         while self._state is not _State.CLOSED:
-            if self._sent_payloads != self._written_payloads:
+            if self._backlog.unwritten_payloads:
                 await self._write_pending()
             elif self._state is _State.OPEN:
                 await self._wait_for_work()
@@ -311,12 +290,12 @@ class StreamLinkTx(PermitTx):
             wake()
 
     async def _write_pending(self) -> None:
-        payloads, size = self._sent_payloads, self._sent_size
+        payloads, size = self._backlog.payloads, self._backlog.size
         try:
             await self._transport.send_all(self._frames.take())
-        except _STREAM_ERRORS as exc:
+        except STREAM_ERRORS as exc:
             if self._state is not _State.CLOSED:  # otherwise abort has caused it
-                raise self._failed(_broken("sending", exc), exc) from exc
+                raise self._failed(broken("sending", exc), exc) from exc
         except BaseException as exc:
             # Nothing may follow a payload that may be incomplete.
             by = f"{type(exc).__name__}: {text_of(exc)}"
@@ -368,7 +347,7 @@ class StreamLinkTx(PermitTx):
         self._frames.take()
         if self._carrying is None:
             self._wake = None  # drop the reference to what starts it
-        self._written(self._sent_payloads, self._sent_size)
+        self._written(self._backlog.payloads, self._backlog.size)
         if self._carrying is not None:
             self._carrying.cancel()
         await self._transport.abort_sending()
@@ -376,139 +355,23 @@ class StreamLinkTx(PermitTx):
     # ------------------------------------------------ looking
 
     def statistics(self) -> TxStatistics:
+        backlog = self._backlog
         return TxStatistics(
-            payloads=self._sent_payloads,
-            payload_bytes=self._sent_size - HEADER_LENGTH * self._sent_payloads,
+            payloads=backlog.payloads,
+            payload_bytes=backlog.payload_bytes,
             permits=self._permits,
-            unsent_payloads=self._sent_payloads - self._written_payloads,
-            unsent_bytes=self._sent_size - self._written_size,
+            unsent_payloads=backlog.unwritten_payloads,
+            unsent_bytes=backlog.unwritten_size,
             tasks_waiting=len(self._waiting),
         )
 
     def __repr__(self) -> str:
-        payloads = self._sent_payloads - self._written_payloads
-        size = self._sent_size - self._written_size
+        backlog = self._backlog
         return (
             f"<StreamLinkTx {self._state.value}, "
-            f"{payloads} payloads unsent ({size} bytes)>"
+            f"{backlog.unwritten_payloads} payloads unsent "
+            f"({backlog.unwritten_size} bytes)>"
         )
 
-
-class StreamLinkRx(LinkRx):
-    """The receiving half of a stream link.
-
-    `recv` is always a cancellation point, and a schedule point whenever it reads from
-    the stream, so a busy peer cannot keep other tasks from running. A second task that
-    tries to wait gets trio.BusyResourceError.
-    """
-
-    def __init__(self, transport: ByteTransport, decoder: PayloadDecoder) -> None:
-        self._transport = transport
-        self._decoder = decoder
-        self._ready: list[bytes] = []  # reversed: the last one is next
-        self._reading = False
-        self._at_end = False
-        self._is_closed = False
-        self._failure: LinkError | None = None
-
-    async def recv(self) -> bytes | None:
-        await checkpoint_if_cancelled()
-        while not self._ready:
-            if self._at_end:
-                self._raise_failure()
-                return None
-            self._ready = await self._read()
-            self._ready.reverse()
-        return self._ready.pop()
-
-    def recv_nowait(self) -> bytes | None:
-        if self._ready:
-            return self._ready.pop()
-        if self._at_end:
-            self._raise_failure()
-            return None
-        raise trio.WouldBlock
-
-    async def recv_batch(self) -> Sequence[bytes]:
-        await checkpoint_if_cancelled()
-        while not self._ready:
-            if self._at_end:
-                self._raise_failure()
-                break
-            payloads = await self._read()
-            if payloads:
-                return payloads
-        batch, self._ready = self._ready, []
-        batch.reverse()
-        return batch
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
-
-    async def _read(self) -> list[bytes]:
-        """Read once, and return the completed payloads; none at the end."""
-        if self._reading:
-            raise trio.BusyResourceError("another task receives from this link")
-        self._reading = True
-        decoder = self._decoder
-        try:
-            if decoder.large_buffer is None:
-                chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
-                count = len(chunk)
-                decoder.feed(chunk)
-            else:
-                count = await self._transport.receive_into(decoder.large_buffer)
-                decoder.filled(count)
-            if not count:
-                decoder.ended()
-                self._end(None)
-        except _STREAM_ERRORS as exc:
-            told = decoder.named()
-            error = ForeignProtocol(told) if told else _broken("receiving", exc)
-            error.__cause__ = exc
-            self._end(error)
-        except LinkError as exc:
-            self._end(exc)
-        finally:
-            self._reading = False
-        payloads, decoder.payloads = decoder.payloads, []
-        return [] if self._is_closed else payloads
-
-    def _end(self, failure: LinkError | None) -> None:
-        if not self._at_end:
-            self._at_end = True
-            if failure is not None:
-                strip_tracebacks(failure)  # its frames refer to the link
-            self._failure = failure
-
-    def statistics(self) -> RxStatistics:
-        return RxStatistics(self._decoder.count, self._decoder.payload_bytes)
-
-    async def close(self) -> None:
-        """Stop receiving, and drop unread payloads; see `LinkRx.close`."""
-        if self._is_closed:
-            return
-        self._is_closed = self._at_end = True
-        self._failure = LinkClosed(
-            "this side has closed the receiving half of the link"
-        )
-        self._ready.clear()
-        await self._transport.end_receiving()
-
-    def __repr__(self) -> str:
-        state = "open"
-        if self._at_end:
-            state = "at its end" if self._failure is None else repr(self._failure)
-        return f"<StreamLinkRx {state}, {len(self._ready)} payloads ready>"
-
-
-_STREAM_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 _CLOSED_HERE = "this side has closed the sending half of the link"
-
-
-def _broken(doing: str, cause: Exception) -> LinkError:
-    if isinstance(cause, trio.ClosedResourceError):
-        return LinkClosed(f"{doing} failed: this side has closed the stream")
-    return LinkError(f"{doing} failed: {text_of(cause)}")

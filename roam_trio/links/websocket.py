@@ -20,14 +20,13 @@ from ..peers import Peer
 from .base import Buffer, Link
 from .byte_streams import ByteTransport
 from .framing import RECEIVE_AT_ONCE
-from .stream import StreamLimits, StreamLinkRx, StreamLinkTx
+from .stream import StreamLimits, StreamLinkTx
+from .stream_rx import STREAM_ERRORS, StreamLinkRx
 from .websocket_framing import NORMAL, WebSocketDecoder, WebSocketEncoder
 from .websocket_handshake import accept_handshake, client_handshake
 
 __all__ = ["WebSocketLink", "WebSocketLinkRx", "WebSocketLinkTx"]
 
-
-_STREAM_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 _DROPPING_SECONDS: Final = 2.0
 _DROPPED_BYTES: Final = 64 * 1024 * 1024
@@ -147,8 +146,7 @@ class WebSocketLinkTx(StreamLinkTx):
         """Count the answer: its bytes join those that are committed and unwritten."""
         length = self._answers.answer_length
         if length:
-            self._written_payloads -= sign
-            self._written_size -= sign * length
+            self._backlog.count_beside(sign, sign * length)
 
 
 class WebSocketLinkRx(StreamLinkRx):
@@ -225,7 +223,7 @@ class _ClosingTransport(ByteTransport):
             # The peer may close as soon as it has that frame.
             await self._below.end_sending()
         dropped = 0
-        with suppress(*_STREAM_ERRORS), trio.move_on_after(_DROPPING_SECONDS):
+        with suppress(*STREAM_ERRORS), trio.move_on_after(_DROPPING_SECONDS):
             while dropped < _DROPPED_BYTES:
                 chunk = await self._below.receive_some(RECEIVE_AT_ONCE)
                 if not chunk:

@@ -17,12 +17,8 @@ from roam_trio.errors import (
     PayloadTooLarge,
     TruncatedPayload,
 )
-from roam_trio.links.stream import (
-    StreamLimits,
-    StreamLink,
-    StreamLinkRx,
-    StreamLinkTx,
-)
+from roam_trio.links.stream import StreamLimits, StreamLink, StreamLinkTx
+from roam_trio.links.stream_rx import StreamLinkRx
 
 from .test_framing import frame
 

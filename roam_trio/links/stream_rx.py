@@ -1,0 +1,146 @@
+"""The receiving half of a link on a byte stream.
+
+All payloads that one read of the stream completed are extracted together, and returned
+one after another without another read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled
+
+from ..errors import ForeignProtocol, LinkClosed, LinkError
+from ..failures import text_of
+from ..kept_errors import strip_tracebacks
+from .base import LinkRx, RxStatistics
+from .byte_streams import ByteTransport
+from .framing import RECEIVE_AT_ONCE, PayloadDecoder
+
+__all__ = ["STREAM_ERRORS", "StreamLinkRx", "broken"]
+
+STREAM_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+"""Errors of a byte stream that is of no use any more."""
+
+
+class StreamLinkRx(LinkRx):
+    """The receiving half of a stream link.
+
+    `recv` is always a cancellation point, and a schedule point whenever it reads from
+    the stream, so a busy peer cannot keep other tasks from running. A second task that
+    tries to wait gets trio.BusyResourceError.
+    """
+
+    def __init__(self, transport: ByteTransport, decoder: PayloadDecoder) -> None:
+        self._transport = transport
+        self._decoder = decoder
+        self._ready: list[bytes] = []  # reversed: the last one is next
+        self._reading = False
+        self._at_end = False
+        self._is_closed = False
+        self._failure: LinkError | None = None
+
+    async def recv(self) -> bytes | None:
+        await checkpoint_if_cancelled()
+        while not self._ready:
+            if self._at_end:
+                self._raise_failure()
+                return None
+            self._ready = await self._read()
+            self._ready.reverse()
+        return self._ready.pop()
+
+    def recv_nowait(self) -> bytes | None:
+        if self._ready:
+            return self._ready.pop()
+        if self._at_end:
+            self._raise_failure()
+            return None
+        raise trio.WouldBlock
+
+    async def recv_batch(self) -> Sequence[bytes]:
+        await checkpoint_if_cancelled()
+        while not self._ready:
+            if self._at_end:
+                self._raise_failure()
+                break
+            payloads = await self._read()
+            if payloads:
+                return payloads
+        batch, self._ready = self._ready, []
+        batch.reverse()
+        return batch
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
+    async def _read(self) -> list[bytes]:
+        """Read once, and return the completed payloads; none at the end."""
+        if self._reading:
+            raise trio.BusyResourceError("another task receives from this link")
+        self._reading = True
+        decoder = self._decoder
+        try:
+            if decoder.large_buffer is None:
+                chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
+                count = len(chunk)
+                decoder.feed(chunk)
+            else:
+                count = await self._transport.receive_into(decoder.large_buffer)
+                decoder.filled(count)
+            if not count:
+                decoder.ended()
+                self._end(None)
+        except STREAM_ERRORS as exc:
+            told = decoder.named()
+            error = ForeignProtocol(told) if told else broken("receiving", exc)
+            error.__cause__ = exc
+            self._end(error)
+        except LinkError as exc:
+            self._end(exc)
+        finally:
+            self._reading = False
+        payloads, decoder.payloads = decoder.payloads, []
+        return [] if self._is_closed else payloads
+
+    def _end(self, failure: LinkError | None) -> None:
+        if not self._at_end:
+            self._at_end = True
+            if failure is not None:
+                strip_tracebacks(failure)  # its frames refer to the link
+            self._failure = failure
+
+    def statistics(self) -> RxStatistics:
+        return RxStatistics(self._decoder.count, self._decoder.payload_bytes)
+
+    async def close(self) -> None:
+        """Stop receiving, and drop unread payloads; see `LinkRx.close`."""
+        if self._is_closed:
+            return
+        self._is_closed = self._at_end = True
+        self._failure = LinkClosed(
+            "this side has closed the receiving half of the link"
+        )
+        self._ready.clear()
+        await self._transport.end_receiving()
+
+    def __repr__(self) -> str:
+        state = "open"
+        if self._at_end:
+            state = "at its end" if self._failure is None else repr(self._failure)
+        return f"<StreamLinkRx {state}, {len(self._ready)} payloads ready>"
+
+
+def broken(doing: str, cause: Exception) -> LinkError:
+    """Return the error of a link whose stream has failed.
+
+    Args:
+        doing: the operation, as it starts the text of the error.
+        cause: one of `STREAM_ERRORS`.
+    """
+    if isinstance(cause, trio.ClosedResourceError):
+        return LinkClosed(f"{doing} failed: this side has closed the stream")
+    return LinkError(f"{doing} failed: {text_of(cause)}")

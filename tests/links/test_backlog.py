@@ -1,0 +1,101 @@
+"""What a stream link has to write is counted without a stream, and without trio."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roam_trio.links.backlog import Backlog
+
+HEADER = 4
+
+
+def test_payloads_are_unwritten_until_they_are_written() -> None:
+    backlog = Backlog(10, 1000)
+    backlog.add(5)
+    backlog.add(0)
+    assert (backlog.unwritten_payloads, backlog.unwritten_size) == (2, 5 + 2 * HEADER)
+    before = (backlog.payloads, backlog.size)
+    backlog.add(7)  # while those before are written
+    backlog.written(*before)
+    assert (backlog.unwritten_payloads, backlog.unwritten_size) == (1, 7 + HEADER)
+    assert backlog.payload_bytes == 12
+
+
+@pytest.mark.parametrize("permits", [0, 1, 2])
+def test_there_is_room_for_so_many_payloads_and_permits(permits: int) -> None:
+    backlog = Backlog(3, 1000)
+    for _ in range(3 - permits):
+        assert backlog.has_room(permits)
+        backlog.add(1)
+    assert not backlog.has_room(permits)
+    backlog.written(1, 1 + HEADER)
+    assert backlog.has_room(permits)
+
+
+def test_the_payload_that_goes_over_the_bytes_is_the_last_for_which_there_is_room() -> (
+    None
+):
+    backlog = Backlog(100, 20)
+    backlog.add(15)
+    assert backlog.has_room(0)
+    backlog.add(500)
+    assert not backlog.has_room(0)
+    backlog.written(1, 15 + HEADER)
+    assert not backlog.has_room(0)
+    backlog.written(2, 515 + 2 * HEADER)
+    assert backlog.has_room(0)
+
+
+def test_a_permit_counts_as_long_as_the_last_payload() -> None:
+    backlog = Backlog(100, 100)
+    backlog.add(50)
+    assert backlog.has_room(0)
+    assert not backlog.has_room(1)
+    backlog.add(2)
+    assert backlog.has_room(1)
+
+
+def test_what_is_written_beside_counts_as_unwritten_and_takes_no_room() -> None:
+    backlog = Backlog(1, 1)
+    backlog.count_beside(1, 30)
+    assert (backlog.unwritten_payloads, backlog.unwritten_size) == (1, 30)
+    assert backlog.has_room(0)
+    backlog.count_beside(-1, -30)
+    assert (backlog.unwritten_payloads, backlog.unwritten_size) == (0, 0)
+
+
+@given(
+    most=st.tuples(st.integers(1, 5), st.integers(1, 60)),
+    steps=st.lists(st.integers(-3, 30), max_size=40),
+)
+def test_room_is_as_if_every_unwritten_payload_were_looked_at(
+    most: tuple[int, int], steps: list[int]
+) -> None:
+    backlog = Backlog(*most)
+    lengths: list[int] = []
+    written = 0
+    for step in steps:
+        if step >= 0:
+            backlog.add(step)
+            lengths.append(step)
+        else:
+            written = min(written - step, len(lengths))
+            done = lengths[:written]
+            backlog.written(len(done), sum(done) + HEADER * len(done))
+        left = lengths[written:]
+        size = sum(left) + HEADER * len(left)
+        assert backlog.unwritten_payloads == len(left)
+        assert backlog.unwritten_size == size
+        for permits in range(3):
+            last = lengths[-1] if lengths else 0
+            assert backlog.has_room(permits) is (
+                len(left) + permits < most[0] and size + permits * last < most[1]
+            )
+
+
+def test_repr_tells_what_is_unwritten() -> None:
+    backlog = Backlog(10, 10)
+    backlog.add(2)
+    assert repr(backlog) == "<Backlog of 1 payloads (6 bytes)>"
