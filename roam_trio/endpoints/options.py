@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import attrs
 
-from ..limits import Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from ..links.stream import StreamLimits
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.handler import Handler, check_handler
@@ -88,10 +88,8 @@ class SessionOptions:
     @property
     def stream_limits(self) -> StreamLimits:
         """Bounds on the links below the sessions."""
-        return StreamLimits(
-            max_payload=self.limits.max_payload,
-            max_unsent_bytes=self.limits.max_unsent_bytes,
-        )
+        limits = self.limits
+        return _BY_DEFAULT if limits is DEFAULT_LIMITS else _stream_limits(limits)
 
     @property
     def stable_limits(self) -> StableLimits:
@@ -107,3 +105,12 @@ class SessionOptions:
             resume_seconds=limits.resume_seconds,
             lost_clients=limits.lost_clients,
         )
+
+
+def _stream_limits(limits: Limits) -> StreamLimits:
+    return StreamLimits(
+        max_payload=limits.max_payload, max_unsent_bytes=limits.max_unsent_bytes
+    )
+
+
+_BY_DEFAULT = _stream_limits(DEFAULT_LIMITS)
