@@ -48,16 +48,23 @@ class Control:
         elif self._strict:
             raise RemoteProtocolError(f"{type(message).__name__} came again")
 
-    def _on_ping(self, message: Ping) -> None:
+    def on_ping(self, message: Ping) -> None:
+        """Answer with a Pong of the same nonce (`session.keepalive`)."""
         self._check_connection_0(message)
         self._replies.push(Pong(message.connection_id, message.nonce))
 
-    def _on_pong(self, message: Pong) -> None:
+    def on_pong(self, message: Pong) -> None:
+        """Hand the nonce to keepalive."""
         self._check_connection_0(message)
         if self.on_nonce is not None and message.connection_id == 0:
             self.on_nonce(message.nonce)
 
-    def _on_protocol_error(self, message: ProtocolError) -> None:
+    def on_protocol_error(self, message: ProtocolError) -> None:
+        """Take the peer's word for it (`session.protocol-error`).
+
+        Raises:
+            LocalProtocolError: with what the peer says.
+        """
         self._check_connection_0(message)
         raise LocalProtocolError(message.description)
 
@@ -73,7 +80,7 @@ class Control:
 
 
 _ACTIONS: Final[dict[type[Message], Callable[[Control, Any], None]]] = {
-    Ping: Control._on_ping,
-    Pong: Control._on_pong,
-    ProtocolError: Control._on_protocol_error,
+    Ping: Control.on_ping,
+    Pong: Control.on_pong,
+    ProtocolError: Control.on_protocol_error,
 }
