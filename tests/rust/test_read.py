@@ -54,6 +54,13 @@ def facet(item: str) -> str:
         ("dyn Thing", [], "dyn Thing has no counterpart in Python"),
         ("Vec<u8, Global>", [], "Vec takes 1 types, not 2"),
         ("[u8; N + 1]", [], "the length of an array has to be a whole number of at"),
+        ("Tx<u8, 1, 2>", [], "Tx takes a type, and a credit"),
+        ("Pair<u8>", ["type Pair<A, B> = (A, B);"], "Pair takes 2 types, not 1"),
+        (
+            "[u8; N]",
+            ["const M: usize = 3;"],
+            "the length of an array has to be a whole",
+        ),
         ("Tx<u8, 4294967296>", [], "the credit of a channel has to be a whole number"),
         ("Plain", ["struct Plain { a: u8 }"], "Plain has no derive(Facet)"),
         ("Thing", ["trait Thing {}"], "Thing is neither a struct nor an enum"),
@@ -228,6 +235,60 @@ trait Probe {
     assert (first.__name__, second.__name__) == ("Thing", "BThing")
     assert third == dict[u8, list[second]]
     assert fourth is first
+
+
+def test_a_type_may_name_itself_and_its_lengths() -> None:
+    rust = """\
+#![allow(dead_code)]
+mod tests;
+const N: usize = M;
+const M: usize = 0x10_usize;
+#[derive(Debug, ::facet::Facet, Other(a b),)]
+struct Tree { leaf: [u8; { N }], next: Option<Box<Self>> }
+#[roam::service]
+trait Probe { async fn probe(&self, tree: Tree); }
+"""
+    (service,) = services_of(rust)
+    (method,) = describe(service).methods
+    tree = method.args[0].type
+    value = tree(bytes(16), tree(b"x" * 16, None))
+    payload = b"".join(method.args_plan.encode((value,)))
+    assert payload == bytes(16) + b"\x01" + b"x" * 16 + b"\x00"
+    assert method.args_plan.decode(payload) == (value,)
+
+
+def test_docs_come_from_comments_and_attributes() -> None:
+    rust = """\
+/** Asks
+  * twice. */
+#[doc = "caf\\u{e9}, \\"\\t\\x41\\"\\
+"]
+#[doc = r#" and raw "#]
+#[doc(hidden)]
+#[roam::service]
+trait Probe { async fn probe(&self); }
+"""
+    (service,) = services_of(rust)
+    assert service.__doc__.split() == [
+        "Asks",
+        "twice.",
+        "café,",
+        '"',
+        'A"',
+        "and",
+        "raw",
+    ]
+
+
+def test_what_a_module_imports_wholly_is_found_there() -> None:
+    rust = """\
+mod shapes { #[derive(Facet)] pub struct Square { side: u8 } }
+use shapes::*;
+#[roam::service]
+trait Probe { async fn probe(&self, square: Square); }
+"""
+    (service,) = services_of(rust)
+    assert describe(service).methods[0].args[0].type.__name__ == "Square"
 
 
 def test_order_of_type_parameters_is_kept() -> None:
