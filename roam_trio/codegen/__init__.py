@@ -1,1 +1,1 @@
-"""Source in other languages, from and for services."""
+"""Source code in other languages, from services and to services."""

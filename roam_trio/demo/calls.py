@@ -37,7 +37,7 @@ BLANK = " \t "
 """A text without words."""
 
 REPORTED_EVERY = 50
-"""After how many calls progress is shown, so that showing it is no part of them."""
+"""Number of calls between updates of the progress, so that updates take little time."""
 
 NOTICE_SECONDS = 10.0
 """Time, in seconds, that the server may take to notice that a call was cancelled."""
@@ -48,8 +48,8 @@ class Called:
     """Results of calls made one at a time.
 
     Attributes:
-        latencies: how long each call took, in seconds, the shortest first.
-        seconds: how long they took together.
+        latencies: duration of each call in seconds, the shortest first.
+        seconds: total duration.
     """
 
     latencies: Sequence[float]
@@ -72,10 +72,10 @@ class Called:
 async def call_one_by_one(
     client: WordCounter, calls: int, advance: Callable[[int], None]
 ) -> Called:
-    """Make calls, each when the one before it has returned.
+    """Make calls, each after the previous one has returned.
 
     Raises:
-        WrongAnswer: the server counted something else than this side did.
+        WrongAnswer: the count of the server differs from that of this side.
     """
     latencies: list[float] = []
     start = time.perf_counter()
@@ -90,12 +90,12 @@ async def call_one_by_one(
 
 @attrs.frozen
 class CalledAtOnce:
-    """Results of calls made side by side.
+    """Results of concurrent calls.
 
     Attributes:
-        calls: how many in all.
-        at_once: how many were in flight at a time.
-        seconds: how long they took together.
+        calls: number of calls.
+        at_once: number of calls in flight at a time.
+        seconds: total duration.
     """
 
     calls: int
@@ -113,7 +113,7 @@ async def call_at_once(
     """Make calls from `at_once` tasks, each with one call in flight.
 
     Raises:
-        WrongAnswer: the server counted something else than this side did.
+        WrongAnswer: the count of the server differs from that of this side.
     """
     sentences = _sentences(calls, advance)
 
@@ -133,8 +133,8 @@ class FailedCalls:
     """Results of calls that failed, as they should.
 
     Attributes:
-        error: what the last one raised here.
-        latencies: after how many seconds each raised it, the shortest first.
+        error: the exception that the last call raised.
+        latencies: seconds until each call raised it, the shortest first.
     """
 
     error: NoWords
@@ -142,10 +142,10 @@ class FailedCalls:
 
 
 async def fail_calls(client: WordCounter, calls: int) -> FailedCalls:
-    """Make calls that have to fail, and see that the next one does not suffer.
+    """Make calls that must fail, and check that the next one succeeds.
 
     Raises:
-        WrongAnswer: one did not fail, or not with the error it declares.
+        WrongAnswer: a call did not fail with its declared error.
     """
     latencies: list[float] = []
     error = NoWords(0)
@@ -176,16 +176,16 @@ class CancelledCalls:
     """Results of calls that were cancelled.
 
     Attributes:
-        latencies: how long it took, in seconds, from cancelling each to the server's
-            word that the handler had noticed, the shortest first. The way there and the
-            way back are part of it.
+        latencies: seconds from each cancellation to the server's report that the
+            handler has noticed, including the round trip, the shortest first.
     """
 
     latencies: Sequence[float]
 
 
 async def cancel_calls(client: WordCounter, calls: int) -> CancelledCalls:
-    """Cancel calls whose handlers would never return, and ask what became of them.
+    """Cancel calls whose handlers would never return, and ask the server how they
+    ended.
 
     Raises:
         WrongAnswer: a handler was not cancelled, or not in time.
@@ -210,7 +210,7 @@ async def _cancel_one(client: WordCounter) -> float:
 
 
 def _sentences(calls: int, advance: Callable[[int], None]) -> Iterator[str]:
-    """Yield a sentence for each call; reports progress as they are taken."""
+    """Yield a sentence for each call, and report progress."""
     endless = itertools.cycle(SENTENCES)
     for number in range(calls):
         yield next(endless)

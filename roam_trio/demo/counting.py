@@ -1,4 +1,4 @@
-"""Counting of words, by the server, and by the client to check on it."""
+"""Counting of words, by the server, and by the client to check the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def count_line(line: Line) -> Counted:
 
 
 class Tally:
-    """Adds up what was counted in the lines of a stream."""
+    """Adds up the counts of the lines of a stream."""
 
     def __init__(self) -> None:
         self._lines = self._words = self._characters = 0

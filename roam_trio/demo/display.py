@@ -1,4 +1,4 @@
-"""Display of the demo's progress: a bar, or a log where none can be shown."""
+"""Display of the demo's progress: a bar, or a log on other outputs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .errors import OutputFailed
 __all__ = ["Bars", "Display", "Log", "Output", "display_on", "show"]
 
 LOG_SECONDS = 2.0
-"""Seconds after which the log says how far a step has come, and then again."""
+"""Seconds between log lines with the progress of a step."""
 
 
 class Output(Console):
-    """Standard output; a pipe that nobody reads is an error as any other."""
+    """Standard output; a closed pipe is an error like any other."""
 
     def on_broken_pipe(self) -> NoReturn:
         raise BrokenPipeError(errno.EPIPE, "nobody reads it")
@@ -43,14 +43,14 @@ def show(output: Console, what: RenderableType) -> None:
     try:
         output.print(what, markup=False, highlight=False, soft_wrap=True)
     except OSError as error:
-        # What could not be written would be tried again when the process ends.
+        # Otherwise the process would try to write the rest again at its end.
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), output.file.fileno())
         raise OutputFailed(f"standard output: {error.strerror}") from error
 
 
 class Display(ABC):
-    """Shows steps, one after the other; to be used with ``with``."""
+    """Shows steps, one after another; use it with ``with``."""
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -60,19 +60,19 @@ class Display(ABC):
 
     @abstractmethod
     def begin(self, title: str, total: int | None = None) -> None:
-        """A step begins; `total` is how far it has to go, if that is known."""
+        """Begin a step; `total` is its amount of work, if known."""
 
     @abstractmethod
     def advance(self, amount: int) -> None:
-        """The step has come further by `amount`."""
+        """Advance the step by `amount`."""
 
     @abstractmethod
     def finish(self) -> None:
-        """The step is done."""
+        """Finish the step."""
 
 
 def display_on(output: Console) -> Display:
-    """Bars on a terminal that can show them, otherwise a log."""
+    """Return bars on a terminal that supports them, otherwise a log."""
     if output.file.isatty() and not output.is_dumb_terminal:
         return Bars(output)
     return Log(output)
@@ -111,7 +111,7 @@ class Bars(Display):
 
 
 class Log(Display):
-    """A line when a step begins and when it is done, and now and then between."""
+    """A line at the beginning and the end of a step, and periodically in between."""
 
     def __init__(
         self, output: Console, clock: Callable[[], float] = time.monotonic

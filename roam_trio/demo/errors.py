@@ -1,4 +1,4 @@
-"""Errors of the demo, each with the exit code it leads to."""
+"""Errors of the demo, each with its exit code."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ __all__ = [
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text is one line for whoever started it."""
+    """The demo cannot continue; the text is one line for the user."""
 
     exit_code: ClassVar[int] = 1
 
 
 class InputError(DemoError):
-    """A file cannot be read, or is no text."""
+    """A file cannot be read, or is not a text."""
 
     exit_code = 2
 
 
 class ServerFailed(DemoError):
-    """The server's process did not start, or is lost."""
+    """The server process did not start, or is lost."""
 
 
 class OutputFailed(DemoError):
-    """Nobody takes what the demo has to show."""
+    """The output of the demo cannot be written."""
 
 
 class WrongAnswer(DemoError):
-    """The server answered something else than what is true."""
+    """The server gave a wrong answer."""
 
     def __init__(self, what: str, expected: object, got: object) -> None:
         super().__init__(f"{what}: expected {expected}, got {got}")
 
 
 def root_cause(error: Exception) -> DemoError | None:
-    """Return the one thing to tell, of all that went wrong at the same time.
+    """Return the single error to report, of all that occurred at the same time.
 
-    A server that is lost fails every task that was speaking with it.
+    A lost server fails every task that uses it.
 
     Returns:
-        None if `error` is, or holds, a mistake of this program's.
+        None if `error` is, or contains, a bug in this program.
     """
     leaves = list(_leaves(error))
     for leaf in leaves:

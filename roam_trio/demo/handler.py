@@ -32,7 +32,7 @@ class Counter:
 
     async def count(self, text: str) -> int:
         with self._running:
-            await trio.lowlevel.checkpoint()  # so that calls can be seen side by side
+            await trio.lowlevel.checkpoint()  # so that concurrent calls are visible
             return count_words(text)
 
     async def mean_word_length(self, text: str) -> float:
@@ -60,7 +60,7 @@ class Counter:
 
 
 class Running:
-    """Counts the handlers that run: each is a ``with`` block."""
+    """Counts running handlers, each of which is a ``with`` block."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -77,7 +77,7 @@ class Running:
 
 
 class Lingering:
-    """Notes how a call ends: the length of the call is a ``with`` block."""
+    """Records how a call ends, with a ``with`` block around the call."""
 
     def __init__(self) -> None:
         self._begun_at = trio.current_time()

@@ -1,4 +1,4 @@
-"""The process that serves the demo, seen from the one that starts it."""
+"""The server process of the demo, for the process that starts it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from .errors import ServerFailed
 __all__ = ["SERVE_COMMAND", "ServerProcess"]
 
 SERVE_COMMAND = "demo-server"
-"""The command of this program's that the process runs."""
+"""The command of this program that the process runs."""
 
 START_SECONDS = 60.0
-"""Time, in seconds, to say where it listens; it has Python to start first."""
+"""Time limit, in seconds, to start Python and report the URL."""
 
 END_SECONDS = 2.0
-"""Time, in seconds, to end when asked to, before it is killed."""
+"""Time limit, in seconds, to end when asked to, before it is killed."""
 
 LONGEST_URL = 200
 
 
 class ServerProcess:
-    """A server in a process of its own, for the length of an ``async with`` block.
+    """A server in a separate process, for the length of an ``async with`` block.
 
-    The process ends when its standard input does, so that it cannot be left behind.
-    Control-C does not reach it: it is for the one who pressed it to decide, and there
-    is nobody to read the server's traceback.
+    The process ends when its standard input ends, so that it cannot outlive this
+    process. Control-C does not reach it: this process handles it, and no user would
+    read a traceback of the server.
 
     Raises:
         ServerFailed: (on entering) it did not start.
 
     Attributes:
-        url: where it listens.
+        url: the URL at which it listens.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class ServerProcess:
         await self._end()
 
     async def _end(self) -> None:
-        """End the process: by the end of its input, or else by force."""
+        """End the process by closing its input, or kill it."""
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -69,7 +69,7 @@ class ServerProcess:
         with trio.CancelScope(shield=True):
             await process.stdin.aclose()
             await process.stdout.aclose()
-            if not self.url:  # it does not listen to its input yet
+            if not self.url:  # it does not read its input yet
                 process.terminate()
             with trio.move_on_after(END_SECONDS):
                 await process.wait()

@@ -1,4 +1,4 @@
-"""The report: what was measured, as a table."""
+"""The report: a table of the measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["report"]
 
 
 def report(results: Results) -> Table:
-    """Return a table of what was measured."""
+    """Return a table of the measurements."""
     table = Table(title="roam_trio demo", title_justify="left")
     table.add_column("what")
     table.add_column("measured", overflow="fold")

@@ -1,4 +1,4 @@
-"""The demo: its steps, in their order."""
+"""The steps of the demo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .texts import Text
 
 __all__ = ["Plan", "run_demo", "run_steps"]
 
-# A server that hangs is no reason to keep anyone waiting for the end.
+# Short, so that a hanging server does not delay the end.
 LIMITS = Limits(close_seconds=1.0)
 
 
@@ -29,11 +29,11 @@ class Plan:
     """Plan of the demo.
 
     Attributes:
-        texts: what to stream, in this order.
-        rounds: how many times over.
-        calls: how many calls to make one at a time, and how many side by side.
-        at_once: how many calls to have in flight then.
-        endings: how many calls to make that fail, and that are cancelled.
+        texts: the texts to stream, in this order.
+        rounds: number of times to stream them.
+        calls: number of calls one at a time, and number of concurrent calls.
+        at_once: number of concurrent calls in flight.
+        endings: number of calls that fail, and number of calls that are cancelled.
     """
 
     texts: Sequence[Text]
@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def bytes(self) -> int | None:
-        """Number of bytes to stream, if that is known."""
+        """Number of bytes to stream, if known."""
         total = 0
         for text in self.texts:
             if text.size is None:
@@ -54,10 +54,10 @@ class Plan:
 
 
 async def run_demo(plan: Plan, display: Display) -> Results:
-    """Start a server process, do what is planned with it, and end it.
+    """Start a server process, carry out the plan, and end the process.
 
     Raises:
-        DemoError: what went wrong.
+        DemoError: a step failed.
     """
     start = time.perf_counter()
     display.begin("starting a server process")
@@ -79,7 +79,7 @@ async def run_demo(plan: Plan, display: Display) -> Results:
 async def run_steps(
     client: WordCounter, plan: Plan, display: Display, start_seconds: float
 ) -> Results:
-    """Do what is planned with the server of `client`."""
+    """Carry out the plan with the server of `client`."""
     display.begin("streaming texts", plan.bytes)
     texts = [*plan.texts] * plan.rounds
     streamed = await stream_texts(client, texts, display.advance)
@@ -112,8 +112,8 @@ async def run_steps(
 
 
 def _check_tallies(plan: Plan, tallies: Tallies) -> None:
-    # One streams; of the others, one follows those that fail, and one asks after each
-    # that is cancelled.
+    # One call streams. One follows the failing calls, and one asks about each cancelled
+    # call.
     calls = 1 + 2 * plan.calls + (plan.endings + 1) + 2 * plan.endings
     if tallies.calls != calls:
         raise WrongAnswer("calls that the server has answered", calls, tallies.calls)

@@ -1,4 +1,4 @@
-"""The process that serves the demo, seen from within."""
+"""The server process of the demo."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ URL = "tcp://127.0.0.1:0"
 
 
 async def serve_until_stdin_ends() -> int:
-    """Print where it listens, and serve until standard input ends.
+    """Print the URL, and serve until standard input ends.
 
-    Whoever starts this process holds the other end of its standard input, and so it
-    does not outlive them, however they end.
+    The parent process holds the other end of standard input, so this process does not
+    outlive its parent, however the parent ends.
 
     Returns:
         The exit code of the process, 0.
@@ -35,7 +35,7 @@ async def serve_until_stdin_ends() -> int:
 
 
 def _print(line: str) -> bool:
-    """Print a line. Return True if there is still somebody to read it."""
+    """Print a line. Return True if the output is still open."""
     try:
         os.write(1, line.encode() + b"\n")
     except BrokenPipeError:
@@ -44,8 +44,8 @@ def _print(line: str) -> bool:
 
 
 async def _stdin_ends() -> None:
-    # A read that waits cannot be cut short, so the thread is left behind when cancelled
-    # and ends with the process. `os.read`, as `sys.stdin` would hold a lock meanwhile.
+    # A blocked read cannot be interrupted, so the thread is abandoned when cancelled,
+    # and ends with the process. Use `os.read`, because `sys.stdin` would hold a lock.
     def read_to_the_end() -> None:
         while os.read(0, 4096):
             pass

@@ -13,7 +13,7 @@ from ..service import service
 __all__ = ["Counted", "Line", "Lingered", "NoWords", "Tallies", "Totals", "WordCounter"]
 
 WINDOW = 64
-"""Number of items a sender may be ahead of its receiver, in either direction."""
+"""Number of items that a sender may be ahead of its receiver, in either direction."""
 
 
 @attrs.frozen
@@ -26,7 +26,7 @@ class Line:
 
 @attrs.frozen
 class Counted:
-    """Counts for the line of this number."""
+    """Counts for the line with this number."""
 
     number: u64
     words: u32
@@ -52,11 +52,11 @@ class Lingered:
 
 @attrs.frozen
 class Tallies:
-    """Counts of what a server has answered so far.
+    """Counts of the calls that a server has answered.
 
     Attributes:
-        calls: the calls whose handlers were started.
-        at_once: the most handlers that were running at one time.
+        calls: number of handlers started.
+        at_once: maximum number of handlers running at a time.
     """
 
     calls: u64
@@ -65,21 +65,21 @@ class Tallies:
 
 @attrs.define
 class NoWords(Exception):
-    """There is no mean length of the words of a text that has none."""
+    """A text without words has no mean word length."""
 
     characters: u32
 
 
 @service
 class WordCounter(Protocol):
-    """Counts words; words are what white space separates."""
+    """Counts words, which are separated by white space."""
 
     async def count_lines(
         self,
         lines: Annotated[Rx[Line], Credit(WINDOW)],
         counts: Annotated[Tx[Counted], Credit(WINDOW)],
     ) -> Totals:
-        """Count the words of each line as it comes, and of all in the end."""
+        """Count the words of each line as it arrives, and of all at the end."""
         ...
 
     async def count(self, text: str) -> u32:
@@ -91,7 +91,7 @@ class WordCounter(Protocol):
         ...
 
     async def linger(self, begun: Tx[bool]) -> None:
-        """Say that it has begun, and never return: a call to be cancelled."""
+        """Report that it has begun, and never return: a call to cancel."""
         ...
 
     async def how_lingering_ended(self) -> Lingered:
@@ -99,5 +99,5 @@ class WordCounter(Protocol):
         ...
 
     async def tallies(self) -> Tallies:
-        """Return what this server has answered so far, this call not included."""
+        """Return the counts of this server, without this call."""
         ...

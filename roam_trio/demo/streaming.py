@@ -23,11 +23,11 @@ class Streamed:
     """Results of streaming.
 
     Attributes:
-        lines: the lines of the texts; a long one goes in several items.
-        sent: the items that went to the server.
-        received: the items that came back from it.
-        words: the words it counted.
-        seconds: from the call to its answer.
+        lines: number of lines; a long line is several items.
+        sent: number of items sent to the server.
+        received: number of items received from the server.
+        words: number of words that the server counted.
+        seconds: duration of the call.
     """
 
     lines: int
@@ -38,7 +38,7 @@ class Streamed:
 
     @property
     def items_per_second(self) -> float:
-        """Of both directions."""
+        """Items per second, in both directions."""
         return (self.sent + self.received) / self.seconds
 
 
@@ -47,16 +47,16 @@ async def stream_texts(
     texts: Sequence[Text],
     advance: Callable[[int], None],
 ) -> Streamed:
-    """Send the lines of `texts` to the server, and take what it counts in each.
+    """Send the lines of `texts` to the server, and receive its count of each.
 
     Args:
-        client: the server's client.
-        texts: what to stream, in this order.
-        advance: is told how many bytes of the texts are done with.
+        client: the client of the server.
+        texts: the texts to stream, in this order.
+        advance: called with the number of bytes that were processed.
 
     Raises:
-        InputError: a text cannot be read on.
-        WrongAnswer: the server counted something else than this side did.
+        InputError: a text cannot be read further.
+        WrongAnswer: the count of the server differs from that of this side.
     """
     lines_out, lines = channel(Line)
     counts, counts_in = channel(Counted)
@@ -73,7 +73,7 @@ async def stream_texts(
 
 
 class _Sender:
-    """Sends texts, as fast as the server takes them."""
+    """Sends texts as fast as the server accepts them."""
 
     def __init__(
         self, tx: Tx[Line], checker: Checker, advance: Callable[[int], None]
@@ -103,7 +103,7 @@ async def _receive(rx: Rx[Counted], checker: Checker) -> None:
 
 
 class Checker:
-    """Knows what has to come back. What it holds is bounded by the channels' credit."""
+    """Keeps the expected answers, whose number the credit of the channels bounds."""
 
     def __init__(self) -> None:
         self.checked = 0
@@ -112,14 +112,14 @@ class Checker:
         self._tally = Tally()
 
     def expect(self, text: str) -> Line:
-        """Return the next line to send, whose answer is expected from now on."""
+        """Return the next line to send, and expect its answer."""
         self._sent += 1
         line = Line(self._sent, text)
         self._expected.append(count_line(line))
         return line
 
     def check(self, counted: Counted) -> None:
-        """Take the next answer."""
+        """Check the next answer."""
         expected = self._expected.popleft() if self._expected else "no more answers"
         if counted != expected:
             raise WrongAnswer("count_lines, an item", expected, counted)
@@ -127,7 +127,7 @@ class Checker:
         self._tally.add(counted)
 
     def finish(self, totals: Totals) -> None:
-        """Take the last answer of all."""
+        """Check the final answer."""
         if self._expected:
             raise WrongAnswer("count_lines", self._expected[0], "the end of the counts")
         if totals != self._tally.totals:

@@ -1,4 +1,4 @@
-"""The texts that are streamed: read in pieces, so that their size does not matter."""
+"""The texts to stream, which are read in pieces, so that they can have any size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCK = 64 * 1024
 """Number of bytes read at a time."""
 
 LONGEST_PIECE = 16 * 1024
-"""Number of characters in one piece; a longer line makes several."""
+"""Number of characters in one piece; a longer line becomes several."""
 
 
 def shipped_texts() -> Sequence[Path]:
@@ -38,8 +38,8 @@ class Text:
     """A file that was found to be readable.
 
     Attributes:
-        path: where it is.
-        size: in bytes; None where only reading tells, as with a pipe.
+        path: its path.
+        size: its size in bytes; None if only reading tells, as with a pipe.
     """
 
     path: Path
@@ -47,12 +47,12 @@ class Text:
 
 
 def check_text(path: Path) -> Text:
-    """See that a file can be read, and begins as a text, before anything is started.
+    """Check that a file can be read and begins with text, before anything is started.
 
-    What can be read only once (a pipe) is left for later.
+    A file that can be read only once (a pipe) is not checked.
 
     Raises:
-        InputError: it cannot be read, or is no text.
+        InputError: it cannot be read, or is not a text.
     """
     with _Explaining(path):
         status = path.stat()
@@ -68,9 +68,9 @@ class Batch:
     """Result of one read.
 
     Attributes:
-        pieces: the lines that are complete; long ones in several pieces.
-        lines: how many lines ended.
-        size: how many bytes were read.
+        pieces: the complete lines; long ones in several pieces.
+        lines: number of lines that ended.
+        size: number of bytes read.
     """
 
     pieces: Sequence[str]
@@ -79,7 +79,7 @@ class Batch:
 
 
 class TextReader:
-    """Reads a file, a batch of lines at a time; to be used with ``async with``."""
+    """Reads a file, a batch of lines at a time; use it with ``async with``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -99,7 +99,7 @@ class TextReader:
     async def __aexit__(self, *args: object) -> None:
         self._close()
 
-    # Nobody waits for a thread that was left behind, so whichever comes last closes.
+    # No task waits for an abandoned thread, so the last of the two closes the file.
 
     def _open(self) -> None:
         self._file = open_unbuffered(self._path)
@@ -112,11 +112,10 @@ class TextReader:
             self._file.close()
 
     async def read(self) -> Batch | None:
-        """Return the next lines, or None at the end; memory does not grow with the
-        file.
+        """Return the next lines, or None at the end.
 
         Raises:
-            InputError: the file cannot be read on, or is no text.
+            InputError: the file cannot be read further, or is not a text.
         """
         assert self._file is not None
         with _Explaining(self._path):
@@ -128,10 +127,10 @@ class TextReader:
 
 
 class LineSplitter:
-    """Turns blocks of bytes into lines, with no I/O of its own.
+    """Divides blocks of bytes into lines, without I/O.
 
-    A line ends with a line feed. One of more than `LONGEST_PIECE` characters is cut,
-    after a space where there is one.
+    A line ends with a line feed. A line of more than `LONGEST_PIECE` characters is cut,
+    after a space if possible.
     """
 
     def __init__(self) -> None:
@@ -139,10 +138,10 @@ class LineSplitter:
         self._rest = ""
 
     def feed(self, data: bytes) -> Batch:
-        """Take the next block, of any length.
+        """Process the next block, of any length.
 
         Raises:
-            ValueError: this is no text: not UTF-8, or with a zero byte in it.
+            ValueError: it is not a text: not UTF-8, or with a zero byte in it.
         """
         return self._split(self._decode(data, final=False), len(data))
 
@@ -181,17 +180,17 @@ def _cut(line: str, pieces: list[str]) -> str:
 
 
 def open_unbuffered(path: Path) -> FileIO:
-    """Open a file; without a buffer, whose lock a thread left behind would keep."""
+    """Open a file without a buffer, whose lock an abandoned thread would keep."""
     return FileIO(os.fspath(path), "r")
 
 
 async def _in_thread(function: Callable[[], T]) -> T:
-    # A pipe may keep it waiting for as long as it likes: cancelled, it is left behind.
+    # Opening a pipe can block forever, so the thread is abandoned when cancelled.
     return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
 
 
 class _Explaining:
-    """Turns what can be wrong with a file into an `InputError` that names it."""
+    """Converts errors of a file to an `InputError` that names the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -215,5 +214,5 @@ class _Explaining:
 
 
 def printable(path: Path) -> str:
-    """Return the name of a file for one line of any terminal."""
+    """Return the name of a file, safe to print on one line of any terminal."""
     return "".join(c if c.isprintable() else "?" for c in os.fspath(path))

@@ -1,10 +1,10 @@
-"""Tools for testing what is built with roam_trio, or for it.
+"""Tools for tests of services, links and conduits.
 
-`connected_pair` joins a service and a client of it in memory; `fixtures` has it as a
-fixture for pytest-trio. `link_conformance` holds the checks that every link must pass;
-run them on a link of your own. Its names are public: `LinkUnderTest`, `CHECKS`, `Check`
-and `carry`. `FaultyStream` and `FaultyLink` go wrong, as `Faults` say. But for
-`fixtures`, nothing here needs a particular test runner.
+`connected_pair` joins a service and a client in memory; `fixtures` has it as a fixture
+for pytest-trio. `link_conformance` has the checks that every link must pass; run them
+on your own link. Its names are public: `LinkUnderTest`, `CHECKS`, `Check` and `carry`.
+`FaultyStream` and `FaultyLink` inject `Faults`. Only `fixtures` needs a particular test
+runner.
 """
 
 from .faults import Faults

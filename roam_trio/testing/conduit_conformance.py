@@ -1,14 +1,15 @@
 """Checks that every conduit must pass.
 
-Say how to make a connected pair of conduits that carry texts, and run all of `CHECKS`:
+Pass a function that makes a connected pair of conduits for texts, and run all of
+`CHECKS`:
 
     @pytest.mark.parametrize("check", CHECKS, ids=str)
     async def test_my_conduit(check):
         await check(ConduitUnderTest(make_pair))
 
-Every check makes a pair of its own and uses it as a session does: it pumps and receives
-on both sides all the time. A check that fails raises AssertionError, or
-trio.TooSlowError if the conduit kept it waiting.
+Every check makes its own pair and uses it like a session: it pumps and receives on both
+sides all the time. A failed check raises AssertionError, or trio.TooSlowError if the
+conduit blocks it.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from ..wire.family import MsgFamily
 __all__ = ["CHECKS", "Check", "ConduitUnderTest", "Texts"]
 
 _TIME_LIMIT: Final = 20.0
-"""Seconds that a check may take: far more than any that gets through needs."""
+"""Time limit of a check, in seconds: far more than a successful check needs."""
 
 _MOST_MESSAGES: Final = 100_000
-"""A conduit on which this many messages have room has no backpressure."""
+"""Number of messages; a conduit with room for this many has no backpressure."""
 
 
 class Texts(MsgFamily[str]):
     """The messages of the pair: texts that are not empty.
 
-    One with a NUL cannot be encoded; one that begins with an exclamation mark is
-    encoded into bytes that are no message.
+    A text with a NUL cannot be encoded. The encoding of a text that begins with an
+    exclamation mark is not a message.
     """
 
     def encode(self, message: str) -> list[bytes | memoryview]:
@@ -74,10 +75,10 @@ class ConduitUnderTest:
 
 @attrs.frozen
 class Check:
-    """One thing that every conduit must do; call it with the conduit.
+    """A requirement on every conduit; call it with the conduit.
 
     Attributes:
-        name: what it checks.
+        name: the requirement.
         rules: the rules of the protocol that it verifies.
         run: the check itself.
     """
@@ -144,7 +145,7 @@ class _End:
                 raise AssertionError(f"expected {message!r}, and got {come!r}")
 
     def fill(self) -> list[ConduitTxPermit[str]]:
-        """Return all permits there are."""
+        """Return all available permits."""
         permits: list[ConduitTxPermit[str]] = []
         while len(permits) < _MOST_MESSAGES:
             try:
@@ -170,12 +171,12 @@ def _check(*rules: str) -> Callable[[_Scenario], Check]:
 
 
 async def _run(conduit: ConduitUnderTest, scenario: _Scenario) -> None:
-    """Run a scenario on a fresh pair, then take the pair down."""
+    """Run a scenario on a new pair, then close the pair."""
     with trio.fail_after(_TIME_LIMIT):
         async with trio.open_nursery() as nursery:
             ends = [_End(half, nursery) for half in await conduit.make_pair()]
             try:
-                # Both have spoken, as in every session.
+                # Both have sent a message, as in every session.
                 await ends[0].send("hello")
                 await ends[1].expect("hello")
                 await ends[1].send("hello yourself")

@@ -1,7 +1,7 @@
 """Faults of a connection, and the amount of data before them.
 
-It is up to a count and to trio's clock, never to chance: a test that fails does so
-again.
+Faults depend on counts and on trio's clock, never on chance, so a test that fails is
+reproducible.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Faults:
     It is counted in bytes on a `FaultyStream`, and in payloads on a `FaultyLink`.
 
     Attributes:
-        cut_after: when so many have passed, the connection breaks, in both directions.
-        stall_after: when so many have passed, nothing more does until `heal`.
-        lose_after: when so many have passed, the others vanish, and nobody is told. In
-            one direction alone, this is a connection that is half open.
-        seconds_each: how long each takes.
-        duplicates: which payloads come twice, counted from 0. Bytes never do.
+        cut_after: number after which the connection breaks, in both directions.
+        stall_after: number after which nothing passes until `heal`.
+        lose_after: number after which the rest is silently lost. In one direction only,
+            this is a half-open connection.
+        seconds_each: number of seconds that each takes.
+        duplicates: indices, from 0, of payloads that arrive twice; bytes never do.
     """
 
     cut_after: float = math.inf
@@ -41,7 +41,7 @@ NO_FAULTS = Faults()
 
 
 class Way:
-    """One direction: how much has passed, and what happens to what comes next."""
+    """One direction: the amount that has passed, and the faults to come."""
 
     def __init__(self, faults: Faults) -> None:
         self.passed = 0
@@ -59,7 +59,7 @@ class Way:
 
     @property
     def is_lost(self) -> bool:
-        """True if what comes next vanishes."""
+        """True if further data is lost."""
         return self.passed >= self.lose_at
 
     def until_next_fault(self) -> float:
@@ -69,16 +69,16 @@ class Way:
         return max(next_at - self.passed, 0)
 
     async def wait_while_stalled(self) -> None:
-        """Wait until something can pass, or the connection is cut."""
+        """Wait until data can pass, or the connection is cut."""
         while self.passed >= self.stall_at and not self.is_cut:
             await self.changed.park()
 
     def cut(self) -> None:
-        """Break off here."""
+        """Break the connection now."""
         self.cut_at = 0
         self.changed.unpark_all()
 
     def heal(self) -> None:
-        """Let everything pass from now on."""
+        """Remove all faults except a cut."""
         self.cut_at = self.stall_at = self.lose_at = math.inf
         self.changed.unpark_all()

@@ -1,8 +1,8 @@
-"""Links that go wrong, when and how a test wants it.
+"""Links with injected faults.
 
     link = FaultyLink(some_link, sending=Faults(duplicates={3}))
 
-What is planned ahead is in `Faults`; `cut`, `stall`, `lose` and `heal` do it at once.
+`Faults` plans faults; `cut`, `stall`, `lose` and `heal` act at once.
 """
 
 from __future__ import annotations
@@ -25,23 +25,22 @@ from .faults import NO_FAULTS, Faults, Way
 __all__ = ["FaultyLink", "FaultyLinkRx", "FaultyLinkTx"]
 
 _MOST_WAITING: Final = 8
-"""Number of payloads that may wait here to be carried to the link."""
+"""Number of payloads that may wait to be written to the link."""
 
 
 class FaultyLink(Link):
-    """One end of a link of any kind, which goes wrong.
+    """One end of any link, with injected faults.
 
-    Without faults it is as good as the link that it is put around. What the other end
-    sees of a cut is that this end has closed, after what has passed before; this end
-    gets a `LinkError`, or sees the end if the cut is clean. What is sent passes only
-    while the pump runs.
+    Without faults it behaves like the link inside. After a cut, the other end receives
+    what has passed, and then the end; this end gets a `LinkError`, or the end if the
+    cut is clean. Sent payloads pass only while the pump runs.
 
     Args:
-        link: the link; this one takes it over.
-        sending: what happens to the payloads that are sent here.
-        receiving: what happens to the payloads that are received here.
-        cleanly: whether a cut looks like an end that the peer has made.
-        max_payload: the longest payload in bytes, if the link has a limit.
+        link: the link, which this object owns.
+        sending: the faults of payloads that are sent here.
+        receiving: the faults of payloads that are received here.
+        cleanly: whether a cut looks like an orderly end by the peer.
+        max_payload: length of the longest payload in bytes, if the link has a limit.
     """
 
     def __init__(
@@ -66,23 +65,23 @@ class FaultyLink(Link):
 
     @property
     def sent(self) -> int:
-        """Number of payloads that have been sent, those lost not included."""
+        """Number of payloads sent, without lost ones."""
         return self._tx.way.passed
 
     @property
     def received(self) -> int:
-        """Number of payloads that have been received, those lost not included."""
+        """Number of payloads received, without lost ones."""
         return self._rx.way.passed
 
     async def cut(self) -> None:
-        """Break the link now; harmless if it is cut. Does not wait."""
+        """Break the link now. Has no effect if it is cut. Does not wait."""
         self._tx.was_cut()
         self._rx.was_cut()
         await self._tx.inner.abort()
         await self._rx.inner.close()
 
     async def cut_after_what_has_passed(self) -> None:
-        """As `cut`, when the link has carried what it has taken."""
+        """Break the link after it has delivered the payloads that it has accepted."""
         self._tx.was_cut()
         self._rx.was_cut()
         try:
@@ -91,27 +90,26 @@ class FaultyLink(Link):
             await self.cut()
 
     def stall(self) -> None:
-        """Let nothing pass from now on, in both directions, until `heal`.
-
-        What is under way may still come.
+        """Let nothing pass in either direction until `heal`. Payloads in transit may
+        still arrive.
         """
         self._tx.way.stall_at = self._rx.way.stall_at = 0
 
     def lose(self, *, sending: bool = True, receiving: bool = True) -> None:
-        """Let everything vanish from now on, without telling anybody."""
+        """Silently lose everything from now on."""
         if sending:
             self._tx.way.lose_at = 0
         if receiving:
             self._rx.way.lose_at = 0
 
     def heal(self) -> None:
-        """Let everything pass from now on. A link that was cut stays so."""
+        """Remove all faults. A link that was cut stays cut."""
         self._tx.way.heal()
         self._rx.way.heal()
 
 
 class FaultyLinkTx(PermitTx):
-    """The sending half: payloads wait here until the pump lets them pass."""
+    """The sending half; payloads wait here until the pump passes them on."""
 
     def __init__(
         self, link: FaultyLink, inner: LinkTx, way: Way, max_payload: int | None
@@ -151,7 +149,7 @@ class FaultyLinkTx(PermitTx):
     # ------------------------------------------------ carrying
 
     async def pump(self) -> None:
-        """Carry payloads to the link, as far as the faults let them pass."""
+        """Write payloads to the link, as far as the faults allow."""
         if self._is_closing:
             await self.close()
         elif self._pump is not None:
@@ -210,7 +208,7 @@ class FaultyLinkTx(PermitTx):
         self.way.passed += 1
 
     def was_cut(self) -> None:
-        """The link is cut; called by it."""
+        """Handle a cut of the link; called by the link."""
         self._end(LinkError, _CUT)
         self.way.cut()
         self._wake.unpark_all()
@@ -218,7 +216,7 @@ class FaultyLinkTx(PermitTx):
     # ------------------------------------------------ closing
 
     async def close(self) -> None:
-        """See `LinkTx.close`. What is stalled has to be healed first."""
+        """See `LinkTx.close`. Stalled payloads must be healed first."""
         if self._ending is None:
             self._end(LinkClosed, "this side has closed the sending half of the link")
         self._is_closing = True
@@ -266,7 +264,8 @@ class FaultyLinkRx(LinkRx):
         self._is_cut = False
         self._is_closed = False
         self._number = 0
-        # What has come and is not received yet: kept, so that cancelling loses nothing.
+        # The arrived payload that is not received yet, kept so that cancelling loses
+        # nothing.
         self._come: deque[Backing] = deque()
         self._payloads = 0
         self._payload_bytes = 0
@@ -329,7 +328,7 @@ class FaultyLinkRx(LinkRx):
         return True
 
     def was_cut(self) -> None:
-        """The link is cut; called by it."""
+        """Handle a cut of the link; called by the link."""
         self._is_cut = True
         self.way.cut()
 

@@ -1,8 +1,8 @@
-"""Streams that go wrong, when and how a test wants it.
+"""Streams with injected faults.
 
     left, right = faulty_stream_pair(sending=Faults(cut_after=100))
 
-What is planned ahead is in `Faults`; `cut`, `stall`, `lose` and `heal` do it at once.
+`Faults` plans faults; `cut`, `stall`, `lose` and `heal` act at once.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ __all__ = ["FaultyStream", "faulty_stream_pair"]
 
 
 class FaultyStream(HalfCloseableStream):
-    """One end of a connection that goes wrong.
+    """One end of a connection, with injected faults.
 
-    It stands in for the stream that it is put around. What the other end sees of a cut
-    is that this end has closed; this end sees a `trio.BrokenResourceError`, or the end
-    of the stream if the cut is clean.
+    It replaces the stream inside. After a cut, the other end sees that this end has
+    closed; this end gets a `trio.BrokenResourceError`, or the end of the stream if the
+    cut is clean.
 
     Args:
-        stream: the stream; this one takes it over.
-        sending: what happens to the bytes that are sent here.
-        receiving: what happens to the bytes that are received here.
-        cleanly: whether a cut looks like an end that the peer has made, as it does when
-            a process dies or a middlebox gives a connection up.
+        stream: the stream, which this object owns.
+        sending: the faults of bytes that are sent here.
+        receiving: the faults of bytes that are received here.
+        cleanly: whether a cut looks like an orderly end by the peer, as when a process
+            dies or a middlebox drops a connection.
     """
 
     def __init__(
@@ -51,37 +51,36 @@ class FaultyStream(HalfCloseableStream):
 
     @property
     def sent(self) -> int:
-        """Number of bytes that have been sent, those lost not included."""
+        """Number of bytes sent, without lost ones."""
         return self._sending.passed
 
     @property
     def received(self) -> int:
-        """Number of bytes that have been received, those lost not included."""
+        """Number of bytes received, without lost ones."""
         return self._receiving.passed
 
     async def cut(self) -> None:
-        """Break the connection now; harmless if it is cut. Does not wait."""
+        """Break the connection now. Has no effect if it is cut. Does not wait."""
         self._is_cut = True
         self._sending.cut()
         self._receiving.cut()
         await trio.aclose_forcefully(self._stream)
 
     def stall(self) -> None:
-        """Let nothing pass from now on, in both directions, until `heal`.
-
-        A receive that is under way may still bring something.
+        """Let nothing pass in either direction until `heal`. A pending receive may
+        still return data.
         """
         self._sending.stall_at = self._receiving.stall_at = 0
 
     def lose(self, *, sending: bool = True, receiving: bool = True) -> None:
-        """Let everything vanish from now on, without telling anybody."""
+        """Silently lose everything from now on."""
         if sending:
             self._sending.lose_at = 0
         if receiving:
             self._receiving.lose_at = 0
 
     def heal(self) -> None:
-        """Let everything pass from now on. A connection that was cut stays so."""
+        """Remove all faults. A connection that was cut stays cut."""
         self._sending.heal()
         self._receiving.heal()
 
@@ -117,13 +116,13 @@ class FaultyStream(HalfCloseableStream):
         while not self._come:
             if not await self._receive(max_bytes or 65_536):
                 return await self._end_of_stream()
-        # Kept until now, so that nothing is lost if this is cancelled.
+        # kept until now, so that nothing is lost if this is cancelled
         await trio.sleep(self._receiving.seconds_each * len(self._come))
         come, self._come = self._come, b""
         return come
 
     async def _receive(self, most: float) -> bool:
-        """Receive once; whether there may be more."""
+        """Receive once; return whether there may be more."""
         way = self._receiving
         await way.wait_while_stalled()
         if way.is_cut:
@@ -180,7 +179,7 @@ def faulty_stream_pair(
     receiving: Faults = NO_FAULTS,
     cleanly: bool = False,
 ) -> tuple[FaultyStream, HalfCloseableStream]:
-    """Return the two ends of a connection in memory, of which the first goes wrong.
+    """Return the two ends of a connection in memory; the first has the faults.
 
     The arguments are those of `FaultyStream`.
     """

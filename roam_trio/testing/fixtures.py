@@ -1,4 +1,4 @@
-"""A fixture for pytest-trio, to be had by ``pytest_plugins`` in a ``conftest.py``:
+"""A fixture for pytest-trio; enable it with ``pytest_plugins`` in a ``conftest.py``:
 
 pytest_plugins = ["roam_trio.testing.fixtures"]
 
@@ -39,7 +39,7 @@ class ConnectService(Protocol):
 
 @trio_fixture  # type: ignore[untyped-decorator]
 async def connect_service(nursery: trio.Nursery) -> ConnectService:
-    """Connects clients to services in memory, for the length of a test."""
+    """Connect clients to services in memory, for the length of a test."""
 
     async def connect(service: Callable[..., T], handler: object, **options: Any) -> T:
         pair = connected_pair(service, handler, **options)

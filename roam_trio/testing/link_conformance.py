@@ -1,14 +1,14 @@
 """Checks that every link must pass.
 
-Say how to make a connected pair of links, and run all of `CHECKS` on it:
+Pass a function that makes a connected pair of links, and run all of `CHECKS`:
 
     @pytest.mark.parametrize("check", CHECKS, ids=str)
     async def test_my_link(check):
         await check(LinkUnderTest(make_pair))
 
-Every check makes a pair of its own, runs the pumps, and closes both links. A check that
-fails raises AssertionError, or trio.TooSlowError if the link kept it waiting. Use
-`carry` to send payloads of your choice, from a property test for instance.
+Every check makes its own pair, runs the pumps, and closes both links. A failed check
+raises AssertionError, or trio.TooSlowError if the link blocks it. Use `carry` to send
+payloads of your choice, for example from a property test.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ..wire.backing import Backing
 __all__ = ["CHECKS", "Check", "LinkUnderTest", "carry"]
 
 _TIME_LIMIT: Final = 20.0
-"""Seconds that a check may take: far more than any that gets through needs."""
+"""Time limit of a check, in seconds: far more than a successful check needs."""
 
 _MOST_PAYLOADS: Final = 100_000
-"""A link on which this many payloads have room has no backpressure."""
+"""Number of payloads; a link with room for this many has no backpressure."""
 
 
 @attrs.frozen
@@ -50,10 +50,10 @@ class LinkUnderTest:
 
 @attrs.frozen
 class Check:
-    """One thing that every link must do; call it with the link.
+    """A requirement on every link; call it with the link.
 
     Attributes:
-        name: what it checks.
+        name: the requirement.
         rules: the rules of the protocol that it verifies.
         run: the check itself.
     """
@@ -124,7 +124,7 @@ async def _run(
     pumped: bool = True,
     may_break: bool = False,
 ) -> None:
-    """Run a scenario on a fresh pair, then take the pair down."""
+    """Run a scenario on a new pair, then close the pair."""
     ends = [_End(*half.split()) for half in await link.make_pair()]
     try:
         with trio.fail_after(_TIME_LIMIT):
@@ -185,7 +185,7 @@ def _short(value: object) -> str:
 
 
 async def carry(link: LinkUnderTest, payloads: Sequence[bytes]) -> None:
-    """Check that these payloads arrive as they are and in order, in both directions."""
+    """Check that these payloads arrive unchanged and in order, in both directions."""
 
     async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
         async def send_all(end: _End) -> None:
@@ -224,7 +224,7 @@ async def order_is_that_of_commit_not_of_reserve(link: LinkUnderTest) -> None:
     async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
         permits = _fill_with_permits(left.tx)
         if len(permits) < 2:
-            return  # one payload at a time: there is no other order
+            return  # one payload at a time, so there is only one order
         slot = permits[0].alloc(5)
         slot.buffer[:] = b"later"
         permits[1].send((b"sooner",))
@@ -464,7 +464,7 @@ async def nobody_overtakes_a_waiting_reserver(link: LinkUnderTest) -> None:
         nursery.start_soon(_wait_then_note, left.tx, 1, served)
         await wait_all_tasks_blocked()
         _release(permits[:1])
-        # The room is the waiter's, though it has not run yet.
+        # The room belongs to the waiting task, although it has not run yet.
         _expect_equal(left.tx.has_room(), False)
         _refused(trio.WouldBlock, left.tx.reserve_nowait)
         _refused(trio.WouldBlock, left.tx.send_nowait, (b"overtaking",))
@@ -487,7 +487,7 @@ async def send_nowait_sends_only_where_there_is_room(link: LinkUnderTest) -> Non
             left.tx.send_nowait((payload[:1], payload[1:]))
             _expect_equal(await right.rx.recv(), payload)
             with await left.tx.reserve():
-                pass  # there is room for one only: the payload has made it again
+                pass  # there is room for one only: the payload has released it
         _release(permits)
         again = _fill_with_permits(left.tx)
         _expect_equal(len(again), len(permits))
@@ -546,7 +546,7 @@ async def reserve_cancelled_as_room_comes_loses_none(link: LinkUnderTest) -> Non
 @_check("link.tx.reserve", "link.order")
 async def room_comes_back_as_payloads_are_carried(link: LinkUnderTest) -> None:
     async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        # Without a pump and a reader nothing is carried, so the link fills up.
+        # Without a pump and a reader nothing is written, so the link fills up.
         count = 0
         while count < _MOST_PAYLOADS:
             try:
@@ -662,7 +662,7 @@ async def close_carries_the_rest_itself_if_no_pump_runs(link: LinkUnderTest) -> 
         left.tx.reserve_nowait().send((b"last",))
         nursery.start_soon(left.tx.close)
         _expect_equal(await right.receive_all(), [b"last"])
-        await left.tx.pump()  # returns, as there is nothing to do any more
+        await left.tx.pump()  # returns, because there is nothing left to do
 
     await _run(link, scenario, pumped=False)
 

@@ -1,10 +1,10 @@
-"""A service and a client of it in one process, for testing a service without sockets.
+"""A service and a client in one process, for tests of a service without sockets.
 
     async with connected_pair(Adder, AdderImpl()) as adder:
         assert await adder.add(3, 5) == 8
 
-All of a session is there: values are encoded and decoded, limits are kept, and what a
-handler raises arrives as it would from another machine.
+The session is complete: values are encoded and decoded, limits apply, and exceptions of
+a handler arrive as from another machine.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ logger = Log("roam_trio.testing")
 T = TypeVar("T")
 
 _BUFFER = 16
-"""Number of payloads that each direction holds: few, so that senders do have to
-wait."""
+"""Number of payloads that each direction holds: few, so that senders must wait."""
 
 
 def connected_pair(
@@ -49,21 +48,22 @@ def connected_pair(
     """Return a client of `service`, answered by `handler`, for an ``async with`` block.
 
     Args:
-        service: the class of the service; the client is typed as it.
+        An exception of the block passes through unchanged.
+
+    Args:
+        service: the class of the service; the type of the client.
         handler: an object with the methods of the service, which may be a mock such as
-            ``AsyncMock()``; or a `Handler` without such methods, such as `dispatcher`
-            makes.
-        client_handler: answers calls of the server's, if it makes any.
-        links: the client's end and the server's of what joins the two; a pair of memory
-            links if not given.
-        limits: what each of the two can make the other hold.
-        strict: refuse whatever differs from the rules of the protocol.
+            ``AsyncMock()``; or a `Handler` without such methods, as `dispatcher` makes.
+        client_handler: answers calls of the server.
+        links: the client's and the server's end of the connection; by default a pair of
+            memory links.
+        limits: bounds on what each side can make the other hold.
+        strict: refuse every departure from the rules of the protocol.
 
     Raises:
-        SchemaError: `service` is not a service, or `handler` has not its methods.
-        SessionError: (on entering) the handshake failed, as it can on links of yours.
-
-    An exception of the block's passes through as it is.
+        SchemaError: `service` is not a service, or `handler` lacks its methods.
+        SessionError: (on entering) the handshake failed, which is possible on your
+            links.
     """
     answering = _as_handler(service, handler)
     near, far = links or memory_link_pair(_BUFFER)
@@ -93,12 +93,12 @@ class ConnectedPair(Generic[T]):
 
     @property
     def client_session(self) -> Session:
-        """The client's session; there is one from the start of the block."""
+        """The client's session; available inside the block."""
         return self._sessions["client"]
 
     @property
     def server_session(self) -> Session:
-        """The server's session; there is one from the start of the block."""
+        """The server's session; available inside the block."""
         return self._sessions["server"]
 
     async def __aenter__(self) -> T:
@@ -128,7 +128,7 @@ class ConnectedPair(Generic[T]):
                 self._serving.set()
                 await session.closed()
         except SessionError as error:
-            # The client's side has failed with it, and is the one that tells.
+            # The client's side has failed as well, and raises the error.
             logger.debug("the server's session could not be set up: %s", error)
 
     async def __aexit__(
@@ -143,7 +143,7 @@ class ConnectedPair(Generic[T]):
             await self._leave_server(exc)
 
     async def _leave_server(self, exc: BaseException | None) -> None:
-        """Its session has lost its peer, and ends."""
+        """Leave the server's session, which ends because it has lost its peer."""
         try:
             await self._nursery_manager.__aexit__(None, None, None)
         except trio.Cancelled:
@@ -160,9 +160,10 @@ class ConnectedPair(Generic[T]):
 
 
 def _as_handler(service: Callable[..., Any], handler: object) -> Handler:
-    """Return a `Handler` as it is, and anything else with the service's methods as one.
+    """Return a `Handler` unchanged, or make one of an object with the methods.
 
-    The methods of the service decide: a mock has every attribute, ``handle`` included.
+    Check for the methods of the service first: a mock has every attribute, ``handle``
+    included.
     """
     answers: Any = handler
     if isinstance(answers, Dispatcher):

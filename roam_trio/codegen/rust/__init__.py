@@ -1,11 +1,10 @@
-"""Services in Rust from those in Python, and the other way.
+"""Conversion of services between Python and Rust.
 
     @service classes --from_python--> Interface --write_rust--> Rust source
     Rust source --read--> Interface --to_python--> Python source
 
-Everything here is a synchronous function of text and plain data. Neither direction runs
-what it is given. `roam_trio.codegen.rust.read` alone needs the extra ``rust``, for the
-grammar.
+This room has only synchronous functions of text and plain data. Neither direction runs
+its input. Only `roam_trio.codegen.rust.read` needs the extra ``rust``, for the grammar.
 """
 
 from .from_python import interface_of

@@ -1,4 +1,4 @@
-"""Types of the model as annotations in Python, and what they need to be imported."""
+"""Types of the model as annotations in Python, and the imports they need."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Annotator:
         names: the names in Python of the definitions and of the type parameters.
 
     Attributes:
-        typing: what of `typing` is needed so far.
-        roam: what of `roam_trio` is.
+        typing: the names of `typing` needed so far.
+        roam: the names of `roam_trio` needed so far.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -55,7 +55,7 @@ class Annotator:
 
         Args:
             type: the type.
-            hashable: whether its values have to be, as those of keys have.
+            hashable: whether its values must be hashable, as keys must.
         """
 
         def part(type: Type) -> str:
@@ -93,7 +93,7 @@ class Annotator:
                 return self._channel(direction, self.text(item), credit)
 
     def need(self, name: str) -> str:
-        """A name of `typing`, which is imported then."""
+        """Return a name of `typing`, and import it."""
         self.typing.add(name)
         return name
 

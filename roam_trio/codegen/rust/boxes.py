@@ -1,8 +1,8 @@
-"""Choice of the types that have to be boxed in Rust, so that no value contains itself.
+"""Selection of the types that must be boxed in Rust, so that no value contains itself.
 
 A reference from one definition to another is boxed if the latter leads back to the
-former without a collection in between. In a tuple, which has no definition of its own,
-everything recursive is boxed: so the same tuple is the same type wherever it stands.
+former without a collection in between. In a tuple, which has no definition, everything
+recursive is boxed, so that equal tuples have the same type everywhere.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def with_boxes(interface: Interface) -> Interface:
 
 
 def without_boxes(interface: Interface) -> Interface:
-    """Return the interface as Python has it, without pointers."""
+    """Return the interface without pointers, as in Python."""
     changer = _Changer(lambda type, _: _opened(type))
     return changer.interface(interface)
 
@@ -54,7 +54,7 @@ class _Changer:
     """Changes every type of an interface.
 
     Attributes:
-        change: makes a type of one, and of the name of the definition around it.
+        change: returns the new type for a type and the name of its definition.
     """
 
     change: Callable[[Type, str | None], Type]
@@ -116,12 +116,13 @@ class _Boxer:
             case Option() | Array():
                 return rebuilt(type, lambda part: self.boxed(part, around, in_tuple))
             case _:
-                # On the heap already, whatever it holds.
+                # Already on the heap, whatever it contains.
                 return rebuilt(type, lambda part: self.boxed(part, None))
 
     def _leads(self, start: str, goal: str) -> bool:
-        """Return True if values of `start` can hold those of `goal` outside the
-        heap."""
+        """Return True if values of `start` can contain values of `goal` outside the
+        heap.
+        """
         left, seen = [start], set[str]()
         while left:
             for name in _held(self.types[left.pop()]):

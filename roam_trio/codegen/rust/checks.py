@@ -40,7 +40,7 @@ _MAX_USES = 1000
 
 @frozen
 class Root:
-    """A type, the place where it stands, and why no channel may be in it, if so."""
+    """A type, its place, and the reason if channels are forbidden in it."""
 
     type: Type
     node: Node
@@ -48,7 +48,9 @@ class Root:
 
 
 def check(roots: Iterable[Root], types: Mapping[str, Definition]) -> list[Problem]:
-    """Return the problems of types; a definition without parameters has its own."""
+    """Return the problems of types; a definition without parameters is checked
+    separately.
+    """
     return [
         refuse(root.node, problem).problem
         for root in roots
@@ -135,7 +137,7 @@ class _Walk:
 
 
 def endless(types: Mapping[str, Definition]) -> set[str]:
-    """Return the definitions whose every value would contain another one of them."""
+    """Return the definitions of which every value would contain another one."""
     found = set(types)
     while True:
         ended = {name for name in found if _ends(types[name], found)}

@@ -1,8 +1,8 @@
 """The ids that the Rust crate gives to the methods of an interface.
 
-Both sides hash the same bytes, but where a type comes to itself again the crate goes by
-the type in Rust, and roam_trio by the class in Python. What one of them tells apart the
-other may not, so ids are compared, and not taken on trust.
+Both sides hash the same bytes. To recognise a recursive type, however, the crate
+compares types in Rust, and roam_trio compares classes in Python. The results can
+differ, so the ids are compared.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ def rust_method_id(interface: Interface, service: Service, method: Method) -> in
     """Return the id of a method, as the crate computes it from the Rust source.
 
     Raises:
-        SchemaError: its types are too many, each written out wherever it stands.
+        SchemaError: its signature, in which each type is written out, is too long.
     """
     walk = _Walk(interface.types)
     arguments = walk.items(tuple(argument.type for argument in method.args))
     result = FALLIBLE_SIGNATURE
     if method.error is None:
-        # By itself: what is written out among the arguments is not around it.
+        # Walk the result separately: the arguments do not enclose it.
         result = signature_of(_Walk(interface.types).shape(method.ok))
     return method_id(service.name, method.name, signature_of(arguments) + result)
 
 
 class _Walk:
-    """Makes shapes whose levels go by the types of Rust."""
+    """Makes shapes whose levels are distinguished by their types in Rust."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class _Walk:
             case model.Boxed(inner):
                 return self.shape(inner)
             case model.Channel(direction, item, credit):
-                # A payload of its own, with a signature by itself.
+                # An item is a separate payload, with a separate signature.
                 walk = _Walk(self._types, self._around | self._open)
                 return ChannelShape(direction, walk.shape(item), credit, object)
             case model.Tuple(items):
@@ -102,7 +102,7 @@ class _Walk:
                 raise AssertionError(f"{name} stands for no type")
 
     def items(self, items: tuple[Type, ...]) -> Shape:
-        """Return the tuple of these items, as arguments are one too."""
+        """Return the tuple of these items; arguments are a tuple, too."""
         if not items:
             return PRIMITIVES["()"]
         return self._level(
@@ -111,7 +111,7 @@ class _Walk:
 
     def _level(self, key: str, make: Callable[[str], Level]) -> Shape:
         if key in self._around:
-            return PRIMITIVES["()"]  # a channel in items of its own, which is refused
+            return PRIMITIVES["()"]  # a channel in its own items, which is refused
         if key in self._open:
             self._finished.refer(key)
             return RefShape(key)

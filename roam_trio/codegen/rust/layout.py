@@ -1,4 +1,4 @@
-"""Python source in lines of 88 characters, as ruff lays it out."""
+"""Python source in lines of 88 characters, in the format of ruff."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ INDENT: Final = "    "
 def bracketed(
     head: str, parts: Sequence[str], tail: str, indent: str = ""
 ) -> list[str]:
-    """Parts between brackets: on one line, on a line of their own, or on one each.
+    """Return parts between brackets: on one line, on their own line, or on one each.
 
     Args:
-        head: what ends with the opening bracket.
-        parts: what stands between, without commas.
-        tail: what begins with the closing bracket.
-        indent: what every line begins with.
+        head: the text up to the opening bracket.
+        parts: the parts, without commas.
+        tail: the text from the closing bracket on.
+        indent: the start of every line.
     """
     line = f"{indent}{head}{', '.join(parts)}{tail}"
     if len(line) <= WIDTH or not parts:
@@ -35,7 +35,7 @@ def bracketed(
 
 
 def import_of(module: str, names: Sequence[str]) -> list[str]:
-    """Return an import of names, which are in order already."""
+    """Return an import of sorted names."""
     line = f"from {module} import {', '.join(names)}"
     if len(line) <= WIDTH:
         return [line]

@@ -1,7 +1,7 @@
 """A Rust interface as plain data: services, and the types they use.
 
-Both directions go through it: Python classes become an `Interface`, which is written as
-Rust, and Rust is read into an `Interface`, which is written as Python.
+Both directions use it: Python classes are converted to an `Interface`, which is written
+as Rust, and Rust is read into an `Interface`, which is written as Python.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Named:
 
 @frozen
 class Parameter:
-    """A type parameter of the definition it stands in."""
+    """A type parameter of its definition."""
 
     name: str
 
@@ -210,7 +210,7 @@ class Argument:
 
 @frozen
 class Method:
-    """A method. What it fails with is None if it cannot."""
+    """A method; the error type is None if it declares none."""
 
     name: str
     args: tuple[Argument, ...]
@@ -230,13 +230,13 @@ class Service:
 
 @frozen
 class Interface:
-    """Services, and every type that they name, by name."""
+    """Services, and the types that they use, by name."""
 
     services: tuple[Service, ...]
     types: dict[str, Definition]
 
     def all_types(self) -> Iterator[Type]:
-        """Yield every type that stands anywhere in it, and every type in those."""
+        """Yield every type in the interface, and the types in those."""
         for service in self.services:
             for method in service.methods:
                 yield from within(each.type for each in method.args)
@@ -246,8 +246,9 @@ class Interface:
             yield from within(types_of(definition))
 
     def keys(self) -> set[str]:
-        """Return the definitions whose values are keys of maps or items of sets, or
-        parts of those: they have to be hashable."""
+        """Return the definitions whose values are keys of maps, items of sets, or parts
+        of those, and must be hashable.
+        """
         left: list[Type] = []
         for each in self.all_types():
             match each:
@@ -267,8 +268,7 @@ class Interface:
 
 
 def parts(type: Type) -> tuple[Type, ...]:
-    """Return the types that a type is directly made of, without those of
-    definitions."""
+    """Return the direct parts of a type, without those of definitions."""
     match type:
         case Option(inner) | Boxed(inner):
             return (inner,)
@@ -285,7 +285,7 @@ def parts(type: Type) -> tuple[Type, ...]:
 
 
 def within(types: Iterable[Type]) -> Iterator[Type]:
-    """Types, and the types in them; definitions are not entered."""
+    """Yield types, and the types in them, without those in definitions."""
     left = list(types)
     while left:
         type = left.pop()
@@ -294,7 +294,7 @@ def within(types: Iterable[Type]) -> Iterator[Type]:
 
 
 def is_large(type: Type) -> bool:
-    """Return True if a type is made of more types than `MAX_SIZE`, or too deeply."""
+    """Return True if a type has more than `MAX_SIZE` parts, or is nested too deeply."""
     left, count = [(type, 0)], 0
     while left:
         part, depth = left.pop()
@@ -317,7 +317,7 @@ def types_of(definition: Definition) -> Iterator[Type]:
 
 
 def rebuilt(type: Type, change: Callable[[Type], Type]) -> Type:
-    """Return a type with each of the types that it is directly made of changed."""
+    """Return a type with its direct parts changed."""
     match type:
         case Option(inner) | Boxed(inner):
             return evolve(type, inner=change(inner))
@@ -334,7 +334,7 @@ def rebuilt(type: Type, change: Callable[[Type], Type]) -> Type:
 
 
 def substituted(type: Type, given: Mapping[str, Type]) -> Type:
-    """Return a type with types put for the type parameters in it."""
+    """Return a type with its type parameters replaced."""
     if isinstance(type, Parameter):
         return given.get(type.name, type)
     return rebuilt(type, lambda part: substituted(part, given))

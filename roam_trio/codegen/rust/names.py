@@ -1,7 +1,7 @@
-"""Names of Rust and of Python, and the way from the one to the other.
+"""Names in Rust and Python, and their conversion.
 
-Some names are on the wire and have to stay as they are: those of fields, of variants,
-and, in kebab-case, of services and methods. The others may be changed at will.
+Names on the wire must not change: those of fields, of variants, and, in kebab-case, of
+services and methods. All other names may be changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def words(text: str) -> frozenset[str]:
-    """Return the words of a text: a set of names that is easy to read."""
+    """Return the words of a text, to write a set of names readably."""
     return frozenset(text.split())
 
 
@@ -42,7 +42,7 @@ PYTHON_BUILTINS = words(
     "bool bytes dict float frozenset int list memoryview object set str tuple type "
     "property staticmethod classmethod Exception"
 )
-"""Names that stand in annotations and must not be hidden by a name of ours."""
+"""Names in annotations, which a generated name must not hide."""
 
 
 def snake(name: str) -> str:
@@ -51,13 +51,13 @@ def snake(name: str) -> str:
 
 
 def camel(name: str) -> str:
-    """Return a name in CamelCase; capitals and digits within its words stay."""
+    """Return a name in CamelCase; capitals and digits within its words are kept."""
     words = re.split(r"[\W_]+", name)
     return "".join(word[:1].upper() + word[1:] for word in words)
 
 
 def is_rust_name(name: str) -> bool:
-    """Return True if Rust takes a name as it is: an identifier that is no keyword."""
+    """Return True if a name is valid in Rust: an identifier that is not a keyword."""
     return (
         name.isidentifier()
         and unicodedata.is_normalized("NFC", name)
@@ -76,11 +76,11 @@ def rust_identifier(name: str) -> str | None:
 
 
 def python_name(name: str, avoid: Container[str] = ()) -> str:
-    """Return a name near to one of Rust's that Python takes, and that hides nothing.
+    """Return a valid Python name similar to one in Rust, which hides no other name.
 
     Args:
         name: an identifier of Rust, without ``r#``.
-        avoid: names that it must not be.
+        avoid: forbidden names.
     """
     found = unicodedata.normalize("NFKC", name)
     if found.startswith("__"):  # would be mangled in the body of a class
@@ -92,10 +92,10 @@ def python_name(name: str, avoid: Container[str] = ()) -> str:
 
 
 class Names:
-    """Gives out names, each one once.
+    """Assigns names, each only once.
 
     Args:
-        reserved: whether a name must not be given out.
+        reserved: returns whether a name is forbidden.
     """
 
     def __init__(self, reserved: Callable[[str], bool]) -> None:
@@ -103,7 +103,7 @@ class Names:
         self._taken: set[str] = set()
 
     def give(self, *wishes: str) -> str:
-        """Return the first free one of the wishes, or the last one with a number."""
+        """Return the first free candidate, or the last one with a number."""
         for wish in wishes:
             if self._is_free(wish):
                 return self.take(wish)
@@ -113,7 +113,7 @@ class Names:
         return self.take(f"{wishes[-1]}{number}")
 
     def take(self, name: str) -> str:
-        """Take a name that cannot be another."""
+        """Reserve a name that cannot be changed."""
         self._taken.add(name)
         return name
 

@@ -13,11 +13,11 @@ __all__ = ["Problem", "RustError", "Unreadable"]
 
 @frozen(order=True)
 class Problem:
-    """One thing that cannot be read.
+    """A part of a source that cannot be converted.
 
     Attributes:
-        line, column: where it begins, both counted from 1.
-        text: what is wrong, and how to put it right.
+        line, column: its start, both counted from 1.
+        text: the problem and its remedy.
     """
 
     line: int
@@ -32,8 +32,8 @@ class RustError(RoamTrioError):
     """A Rust source has no counterpart in Python.
 
     Attributes:
-        name: the name of the source, for people.
-        problems: everything that was found, in the order of the source.
+        name: the name of the source, for the text of the error.
+        problems: all problems, in the order of the source.
     """
 
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
@@ -42,12 +42,12 @@ class RustError(RoamTrioError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        # Each has a line of its own, as none of it is from a peer.
+        # Each has a separate line, because no text of a peer is in it.
         return "\n".join(f"{self.name}:{each}" for each in self.problems)
 
 
 class Unreadable(Exception):
-    """Stops the reading of one definition or method."""
+    """Stops reading one definition or method."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.text)

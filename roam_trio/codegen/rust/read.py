@@ -1,7 +1,7 @@
-"""From Rust source to an interface: services, and the types with ``derive(Facet)``.
+"""Reading of Rust source into an interface: services, and types with ``derive(Facet)``.
 
-Everything is decided here, with the place at hand: what comes out has a counterpart in
-Python, and what has none is told by line and column.
+All checks are made here, where line and column are known: everything in the interface
+has a counterpart in Python, and anything else is a problem with its place.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 _DEFINITIONS: Final = ("struct_item", "enum_item")
 
-# Attributes of facet that change neither an id nor a byte of postcard's.
+# Attributes of facet that change neither ids nor the encoding.
 _HARMLESS: Final = words(
     "auto_traits crate default deny_unknown_fields invariants pod recursive_type "
     "rename rename_all sensitive traits transparent type_tag"
@@ -53,7 +53,7 @@ _HARMLESS: Final = words(
 
 
 _RENAMING: Final = words("rename rename_all")
-"""Those of them that give names to other formats, such as JSON."""
+"""Those that set names for other formats, such as JSON."""
 
 
 @frozen
@@ -62,8 +62,8 @@ class Reading:
 
     Attributes:
         interface: the services, and the types.
-        left_out: the types that no service uses and that have no counterpart.
-        notes: attributes that seem to change names or values on the wire, and do not.
+        left_out: unused types without a counterpart.
+        notes: attributes that seem to change names or values on the wire, but do not.
     """
 
     interface: Interface
@@ -76,11 +76,11 @@ def read_rust(source: str, name: str = "<source>") -> Reading:
 
     Args:
         source: the text of one file.
-        name: what to call it in errors.
+        name: its name in errors.
 
     Raises:
-        RustError: it is no Rust, or a service, or a type that one uses, has no
-            counterpart in Python. It holds everything that was found.
+        RustError: it is not Rust, or a service or a type used by one has no counterpart
+            in Python. The error has all problems.
     """
     try:
         return _Reader(read_module(parse(source, name)), name).read()
@@ -124,7 +124,7 @@ class _Reader:
         return Reading(Interface(tuple(services), types), left_out, notes)
 
     def _notes(self, names: Container[str]) -> Iterator[Problem]:
-        """Notes on the definitions of these names, and on all that is inside them."""
+        """Return the notes on definitions, and on their contents."""
         left = [item for item, name in self._given.items() if name in names]
         while left:
             item = left.pop()
@@ -149,7 +149,7 @@ class _Reader:
         return check(self._roots[name], self._types)
 
     def _leave_out(self, used: frozenset[str]) -> None:
-        """Take away definitions without a counterpart, and what is made of them."""
+        """Remove definitions without a counterpart, and those that use them."""
         gone = set(self._given.values()) - set(self._types)
         for name in set(self._types) - used:
             problems = self._problems_of(name)
@@ -181,7 +181,7 @@ class _Reader:
                     raise refuse(each.node, f"a second method is named {method.name}")
                 methods[method.name] = method
                 nodes.append(each.node)
-        # A keyword counts with its r#, as the macro of roam takes it.
+        # Keep the r# of a keyword, as the macro of roam does.
         name = item.name.replace("r#", "r_")
         service = Service(name, tuple(methods.values()), item.doc)
         if not self._problems:
@@ -245,7 +245,7 @@ class _Reader:
         return type
 
     def _check_ids(self, service: Service, nodes: list[Node]) -> None:
-        """Python sees through pointers, and so could take two types for one."""
+        """Check the ids: Python ignores pointers, and so could confuse two types."""
         rust = Interface((service,), self._types)
         python = without_boxes(rust)
         for method, seen, node in zip(
@@ -269,7 +269,7 @@ class _Reader:
     # ------------------------------------------------------------ definitions
 
     def _defined(self, local: Local, count: int, node: Node) -> str:
-        """Return the name of a struct or an enum that is applied to so many types."""
+        """Return the name of a struct or an enum with this number of type arguments."""
         expected = len(_parameters(local.item.node))
         if count != expected:
             name = local.item.name
@@ -375,7 +375,7 @@ def _inside(node: Node) -> Iterator[Item]:
 
 
 def _result_parts(node: Node) -> tuple[Node, Node] | None:
-    """T and E of ``Result<T, E>``, which the macro knows by its last word alone."""
+    """Return T and E of ``Result<T, E>``, which the last word of a path identifies."""
     if node.type != "generic_type":
         return None
     name = node.child_by_field_name("type")
@@ -412,7 +412,7 @@ def _refuse_generics(node: Node, what: str) -> None:
 
 
 def _refuse_conditions(item: Item) -> None:
-    """Refuse attributes by which the wire could be another than what is written."""
+    """Refuse attributes that could change the wire form."""
     for each in item.attributes:
         if each.path in ("cfg", "cfg_attr"):
             raise refuse(
@@ -434,10 +434,9 @@ def _refuse_conditions(item: Item) -> None:
 
 
 def _notes_on(item: Item) -> Iterator[Problem]:
-    """Tell of attributes that other formats go by, and roam does not.
+    """Note attributes that affect other formats and not roam.
 
-    Whoever has written one expects it to count, and would look in vain for the name
-    that it gives.
+    Their author may expect the names that they set.
     """
     for each in item.attributes:
         if each.path == "serde":

@@ -1,4 +1,4 @@
-"""From the syntax of a type in Rust to the type."""
+"""Conversion of the syntax of a Rust type to the type."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAX_DEPTH: Final = 64
 _MAX_CREDIT: Final = 2**32 - 1
 _MAX_LENGTH: Final = 2**64 - 1
 
-# Where the types come from that are known here; none of it if a name is in the prelude.
+# The crates of the known types; nothing for names in the prelude.
 _KNOWN_CRATES: Final = words("std alloc core roam roam_types roam_core")
 _POINTERS: Final = words("Box Arc Rc Cow")
 _CHANNELS: Final = words("Tx Rx")
@@ -67,13 +67,13 @@ _NO_SIGNATURE: Final = words(
 
 @frozen
 class Scope:
-    """Place of a type, and the names that are known there.
+    """The place of a type, and the names in scope.
 
     Attributes:
-        module: the module whose names are known there.
-        given: what the type parameters stand for.
-        this: what ``Self`` is.
-        depth: how many types and aliases are around it.
+        module: the module whose names are in scope.
+        given: the values of the type parameters.
+        this: the meaning of ``Self``.
+        depth: number of types and aliases around it.
     """
 
     module: Module
@@ -86,8 +86,8 @@ class TypeReader:
     """Reads types.
 
     Args:
-        defined: the name of a struct or an enum of the source, for the number of
-            types that it is applied to.
+        defined: returns the name of a struct or an enum of the source, for the number
+        of its type arguments.
     """
 
     def __init__(self, defined: Callable[[Local, int, Node], str]) -> None:
@@ -98,7 +98,7 @@ class TypeReader:
         """Return the type at a node.
 
         Raises:
-            Unreadable: it, or a part of it, has no counterpart, or it is too large.
+            Unreadable: it or a part of it has no counterpart, or it is too large.
         """
         self._read = 1 if scope.depth == 0 else self._read + 1
         if self._read > MAX_SIZE:
@@ -221,7 +221,7 @@ class TypeReader:
         args = [self.read(each, scope) for each in given[:fewest]]
         match name:
             case "Vec" if self._is_non_zero_byte(given[0], scope):
-                # To the crate it is no byte, and so the list is none of bytes.
+                # The crate does not treat it as a byte, and so not the list as bytes.
                 return Slice(args[0])
             case "Vec":
                 return List(args[0])
@@ -254,7 +254,7 @@ class TypeReader:
 
 
 def _pointer(inner: Type) -> Type:
-    """Return a pointer to a type: a slice or a text as it is, anything else boxed."""
+    """Return a pointer to a type: a slice or a text itself, anything else boxed."""
     if isinstance(inner, Slice) or inner == Primitive("String"):
         return inner
     return Boxed(inner)
@@ -275,7 +275,7 @@ def _unknown(name: str) -> str:
 
 
 def _number(node: Node, module: Module, what: str, most: int) -> int:
-    """Return a whole number: written out, or a constant of the source."""
+    """Return a whole number: a literal, or a constant of the source."""
     for _ in range(MAX_DEPTH):
         if node.type == "block" and len(node.named_children) == 1:
             node = node.named_children[0]

@@ -1,4 +1,4 @@
-"""Paths of a Rust source and the items they mean: modules, ``use``, other crates."""
+"""Resolution of paths in a Rust source: modules, ``use``, other crates."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Module:
     """A module with its items.
 
     Attributes:
-        name: its name; that of the file is empty.
-        types: everything that a type can be named by.
+        name: its name; empty for the file.
+        types: all items that name a type.
         constants: constants and their values.
-        uses: what ``use`` gives a name to, each as a path.
-        globs: the paths whose items are all in use.
+        uses: the paths of the names that ``use`` imports.
+        globs: the paths of which all items are imported.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Module:
         return self if self.parent is None else self.parent.root
 
     def find(self, path: Sequence[str]) -> Found:
-        """Return the item that a path means here, or the path to it elsewhere."""
+        """Return the item of a path in this module, or the path to it elsewhere."""
         return self._find(tuple(path), 0)
 
     def _find(self, path: tuple[str, ...], uses: int) -> Found:
@@ -53,7 +53,7 @@ class Module:
             return inner._find(rest, uses)
         if first in self.uses and uses < _MAX_USES:
             used = self.uses[first]
-            # As in `use roam;`: a name that stands for itself.
+            # As in `use roam;`: a name that refers to itself.
             return (
                 Elsewhere((*used, *rest))
                 if used[0] == first and first not in self.modules
@@ -85,7 +85,7 @@ class Module:
 
 @frozen(eq=False)
 class Local:
-    """An item of the source, and the module it is in."""
+    """An item of the source, and its module."""
 
     module: Module
     item: Item
@@ -93,7 +93,7 @@ class Local:
 
 @frozen
 class Elsewhere:
-    """A path that leads out of the source, to another crate or file."""
+    """A path to another crate or file."""
 
     path: tuple[str, ...]
 

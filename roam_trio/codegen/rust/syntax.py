@@ -1,6 +1,6 @@
-"""The syntax tree of a Rust source, by tree-sitter: items with what stands before them.
+"""The syntax tree of a Rust source: items with their attributes and docs.
 
-It is only looked at: no macro is expanded, and nothing is run.
+The source is only parsed: no macros are expanded, and no code runs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Item:
     name: str = field(default="")
 
     def has(self, path: str, argument: str) -> bool:
-        """Return True if an attribute of `path` has this argument, by its last word."""
+        """Return True if an attribute `path` has an argument with this last word."""
         return any(
             each.path == path and given.rpartition("::")[2] == argument
             for each in self.attributes
@@ -57,10 +57,10 @@ def parse(source: str, name: str) -> Node:
 
     Args:
         source: the text.
-        name: what to call it in errors.
+        name: its name in errors.
 
     Raises:
-        RustError: it is not Rust, as far as the grammar knows.
+        RustError: it is not Rust, according to the grammar.
     """
     parser = Parser(Language(tree_sitter_rust.language()))
     root = parser.parse(source.encode()).root_node
@@ -87,14 +87,14 @@ def text(node: Node) -> str:
 
 
 def refuse(node: Node, problem: str) -> Unreadable:
-    """Return the error that something at this node has no counterpart."""
+    """Return the error for a node without a counterpart."""
     return Unreadable(_problem(node, problem))
 
 
 def _problem(node: Node, problem: str) -> Problem:
     line, column = node.start_point
     assert node.text is not None
-    # Columns come as bytes, and people count characters.
+    # tree-sitter counts columns in bytes, and people count characters.
     before = node
     while before.parent is not None:
         before = before.parent
@@ -104,7 +104,7 @@ def _problem(node: Node, problem: str) -> Problem:
 
 
 def items(body: Node) -> Iterator[Item]:
-    """Yield the children of a body that mean something, with what belongs to each."""
+    """Yield the items of a body, with their attributes and docs."""
     attributes: list[Attribute] = []
     docs: list[str] = []
     for node in body.named_children:
@@ -119,7 +119,7 @@ def items(body: Node) -> Iterator[Item]:
         elif node.type == "inner_attribute_item":
             continue
         elif node.type == "visibility_modifier":
-            # Of a field without a name: the type comes next.
+            # For a field without a name, the type follows.
             continue
         else:
             named = node.child_by_field_name("name")
@@ -146,7 +146,7 @@ def _attribute(node: Node) -> Attribute:
 
 
 def _arguments(tokens: Node) -> Iterator[str]:
-    """Yield the path that each argument begins with."""
+    """Yield the path at the start of each argument."""
     word, complete = "", False
     for token in tokens.children[1:-1]:
         if token.type == ",":

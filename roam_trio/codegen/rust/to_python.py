@@ -1,7 +1,7 @@
 """An interface as Python source: classes, aliases of unions, and services.
 
-Names come from identifiers of Rust, and texts go through a literal or an escaped
-docstring, so that nothing in a Rust source can become code.
+Names are made from identifiers of Rust, and texts become literals or escaped
+docstrings, so that nothing in a Rust source can become code.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ _RESERVED: Final = (
     PYTHON_BUILTINS | _TYPING | _ROAM | words("annotations attrs enum msgspec")
 )
 _SHORT_NAME: Final = 24
-# What every exception has already.
+# Attributes of every exception.
 _OF_EXCEPTIONS: Final = words("add_note args with_traceback")
 
 
 def write_python(interface: Interface) -> str:
     """Return the source of a Python module with the services and types of an interface.
 
-    It needs no more than roam_trio does, passes strict type checkers, and is formatted
-    as ruff does it.
+    It needs only the dependencies of roam_trio, passes strict type checkers, and has
+    the format of ruff.
     """
     return _Writer(without_boxes(interface)).module()
 
 
 @frozen
 class _Class:
-    """A class to be written: a struct, or a variant of an enum.
+    """A class to write: a struct, or a variant of an enum.
 
     Attributes:
-        tag: its name as a variant, if that is not its own.
+        tag: its name as a variant, if it differs.
     """
 
     name: str
@@ -112,8 +112,7 @@ class _Writer:
                     self._variants[key] = self._names.give(plain, longer)
 
     def _find_exceptions(self) -> Iterator[str]:
-        """Yield the definitions that are raised as they are, as methods fail with
-        them."""
+        """Yield the definitions that become exceptions."""
         for service in self._interface.services:
             for method in service.methods:
                 if isinstance(method.error, Named):
@@ -256,7 +255,7 @@ class _Writer:
         return lines
 
     def _hidden(self, made: _Class) -> frozenset[str]:
-        """Names that a field would hide from the annotations after it."""
+        """Return the names that a field would hide from later annotations."""
         taken = _RESERVED | frozenset(self._given.values())
         taken |= frozenset(self._variants.values())
         return taken | _OF_EXCEPTIONS if made.exception else taken
@@ -322,7 +321,9 @@ class _Writer:
     def _fit(
         self, type: Type, room: int, context: str, *, hashable: bool = False
     ) -> str:
-        """Return an annotation that fits, if need be with aliases for its parts."""
+        """Return an annotation that fits the line, with aliases for its parts if
+        necessary.
+        """
         while len(text := self._annotator.text(type, hashable=hashable)) > room:
             wide = [
                 each for each in parts(type) if len(self._annotator.text(each)) > 20
@@ -337,7 +338,7 @@ class _Writer:
     def _with_alias(
         self, type: Type, widest: Type, context: str, hashable: bool
     ) -> Type:
-        """Return the type with an alias in the place of one of its parts."""
+        """Return the type with an alias in place of one of its parts."""
         in_key = hashable or (
             isinstance(type, Set) or (isinstance(type, Map) and type.key == widest)
         )
@@ -405,7 +406,7 @@ def _has_data(definition: Definition) -> TypeGuard[Enum]:
 def _parameters_of(variant: Variant, enum: Enum) -> tuple[str, ...]:
     """Return the type parameters of the class of a variant.
 
-    Those that it makes use of, unless a union of such classes would take its parameters
+    These are the ones it uses, unless a union of such classes would have its parameters
     in another order than the enum.
     """
     used = [_used_by(each, enum) for each in enum.variants]
@@ -425,7 +426,7 @@ def _used_by(variant: Variant, enum: Enum) -> tuple[str, ...]:
 
 
 def _variables(type: Type) -> Iterator[Parameter]:
-    """Yield the type parameters in a type, as they come in its annotation."""
+    """Yield the type parameters in a type, in the order of its annotation."""
     if isinstance(type, Parameter):
         yield type
     for each in parts(type):
@@ -448,12 +449,12 @@ def _class_name(name: str) -> str:
 
 
 def _literal(name: str) -> str:
-    """Return a text as a literal, in the quotes that ruff prefers."""
+    """Return a text as a literal, with the quotes that ruff prefers."""
     return json.dumps(name, ensure_ascii=False)
 
 
 def _as_ruff(name: str) -> tuple[bool, int, str, int]:
-    """Classes first, and numbers in names by their value."""
+    """Return the sort key of ruff: classes first, and numbers in names by value."""
     digits = name.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     plain = name.removesuffix(digits)
     return (name[0].islower(), 0, plain, int(digits or 0))

@@ -1,9 +1,9 @@
 """An interface as Rust source: traits for the crate roam, types with ``derive(Facet)``.
 
-The macro ``#[roam::service]`` reads the types in a signature by itself, and knows fewer
-forms than Rust: no arrays, no slices, no credit of a channel. Those go by an alias. And
-it binds the channels of an argument only if the last word of its type is ``Tx`` or
-``Rx``, so that is what an alias of a struct with channels is called.
+The macro ``#[roam::service]`` parses the types in a signature itself, and knows fewer
+forms than Rust: no arrays, no slices, no credit of a channel. These get an alias. It
+also binds the channels of an argument only if the last word of its type is ``Tx`` or
+``Rx``, so a struct with channels gets an alias of that name.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ __all__ = ["write_rust"]
 
 ROAM: Final = "7.3.0"
 FACET: Final = "0.44.1"
-"""The release of facet that this release of roam is built with."""
+"""The release of facet with which this release of roam is built."""
 
 _WIDTH: Final = 100
 _INDENT: Final = "    "
 _PLAIN_TUPLE: Final = 4
-"""The longest tuple that facet knows without its feature tuples-12."""
+"""Length of the longest tuple that facet supports without its feature tuples-12."""
 _SMALL_ENUM: Final = 256
 _SHORT_VARIANT: Final = 35
 
@@ -70,7 +70,7 @@ class _Writer:
         self._keys = interface.keys()
 
     def module(self) -> str:
-        # The aliases are known once the services are written.
+        # Write the services first, which determine the aliases.
         services = [self._service(each) for each in self._interface.services]
         types = [self._definition(each) for each in self._types.values()]
         blocks = ["\n".join(self._uses()), *self._aliases.written, *types, *services]
@@ -199,7 +199,7 @@ class _Writer:
         short = [_one_line(each) for each in enum.variants]
         for variant, line in zip(enum.variants, short, strict=True):
             yield from (f"{_INDENT}{each}" for each in _doc(variant.doc))
-            # As rustfmt has it: all of them on a line each, or none of them.
+            # As in rustfmt: either all of them on one line each, or none.
             lines = [line] if line and None not in short else self._variant(variant)
             yield _indented(lines)
         yield "}"
@@ -216,7 +216,7 @@ _FLOATS: Final = (Primitive("f32"), Primitive("f64"))
 
 
 def _text(type: Type) -> str:
-    """Return a type, as any place but a signature has it."""
+    """Return a type, as written anywhere except in a signature."""
     match type:
         case Primitive(name) | Parameter(name):
             return name
@@ -248,7 +248,7 @@ def _tuple_text(items: Sequence[str]) -> str:
 
 
 class _Aliases:
-    """Types as signatures have them, and the aliases that they go by."""
+    """Types as written in signatures, and their aliases."""
 
     def __init__(self, interface: Interface) -> None:
         self._types = interface.types
@@ -356,7 +356,7 @@ def _fields(style: Style, fields: Sequence[Field], visibility: str) -> list[str]
 
 
 def _one_line(variant: Variant) -> str | None:
-    """Return a variant on a line of its own, or None if it is too long for one."""
+    """Return a variant on a single line, or None if it is too long."""
     name = rust_identifier(variant.name)
     if variant.style != "named":
         return f"{name}{_fields(variant.style, variant.fields, '')[0]},"
@@ -370,7 +370,7 @@ def _one_line(variant: Variant) -> str | None:
 
 
 def _headed(head: str, body: Sequence[str], end: str) -> list[str]:
-    """Lines with a head before the first and an end after the last."""
+    """Return lines with a head before the first and an end after the last."""
     lines = [f"{head}{body[0]}", *body[1:]]
     return [*lines[:-1], f"{lines[-1]}{end}"]
 
@@ -381,7 +381,7 @@ def _doc(doc: str) -> Iterator[str]:
 
 
 def _shown(char: str) -> str:
-    """Line ends of any kind, and what would hide or reorder text, are escaped."""
+    """Escape line ends of any kind, and characters that hide or reorder text."""
     if char == "\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return char
     return f"\\u{{{ord(char):x}}}"
