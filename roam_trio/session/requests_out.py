@@ -128,7 +128,7 @@ class RequestsOut:
         Args:
             queue: who has queued, and was not cancelled meanwhile.
         """
-        if queue and not self.free:  # nobody queues while one is free
+        if queue:  # and so none is free, or it would not have queued
             return True
         self.free += 1
         return False

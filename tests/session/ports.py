@@ -12,16 +12,27 @@ from roam_trio.session.outbox import Outbox
 from roam_trio.session.port import Port, SessionPort
 from roam_trio.wire.messages import Message
 
-__all__ = ["PortOfNobody", "plan_of", "session_port"]
+__all__ = ["Listening", "PortOfNobody", "plan_of", "session_port"]
 
 
-class _Listening(Outbox):
-    """An outbox that only lists what is pushed."""
+class Listening(Outbox):
+    """An outbox that only lists what goes out."""
 
     def __init__(self) -> None:
         self.pushed: list[Message] = []
         self.failures: list[BaseException] = []
         self.fail = self.failures.append
+        self.is_full = False
+        self.error: Exception | None = None
+
+    def has_room(self) -> bool:
+        return not self.is_full
+
+    def send_nowait(self, message: Message) -> None:
+        assert not self.is_full
+        if self.error is not None:
+            raise self.error
+        self.pushed.append(message)
 
     def push(self, message: Message, *, last: bool = False) -> None:
         self.pushed.append(message)
@@ -30,7 +41,7 @@ class _Listening(Outbox):
 def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
     """What the connections of a session share, if there is no session."""
     given: dict[str, Any] = {
-        "outbox": _Listening(),
+        "outbox": Listening(),
         "limits": limits or Limits(),
         "token": None,
         "now": lambda: 0.0,
@@ -49,16 +60,20 @@ class PortOfNobody(Port):
         super().__init__(3, session_port(limits))
 
     @property
+    def way_out(self) -> Listening:
+        """The outbox, as what it is."""
+        assert isinstance(self.outbox, Listening)
+        return self.outbox
+
+    @property
     def pushed(self) -> list[Message]:
-        """What has been pushed, in order."""
-        assert isinstance(self.outbox, _Listening)
-        return self.outbox.pushed
+        """What has gone out, in order."""
+        return self.way_out.pushed
 
     @property
     def failures(self) -> list[BaseException]:
         """What the session would have ended with."""
-        assert isinstance(self.outbox, _Listening)
-        return self.outbox.failures
+        return self.way_out.failures
 
 
 def _fail(*args: object) -> None:

@@ -555,6 +555,13 @@ def test_ends_are_remembered_up_to_the_limit(most: int) -> None:
     assert (table.held[0], table.table.dropped) == (1, 1)
 
 
+def test_channel_that_ends_twice_takes_the_place_of_one() -> None:
+    table = Table(channels=2)
+    for number in (2, 4, 4, 4):
+        table.table.end(number)
+    assert list(table.table.entries) == [2, 4]
+
+
 def test_channels_that_are_open_are_never_forgotten() -> None:
     table = Table("receiving", channels=2)
     for number in range(100, 120, 2):

@@ -1,0 +1,190 @@
+"""The one response to a request: what a sink decides without a run of trio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from roam_trio.codec import CANCELLED
+from roam_trio.errors import LinkDead, PayloadTooLarge
+from roam_trio.metadata import NO_METADATA, Metadata
+from roam_trio.session.reply import AnswerState, DriverReplySink
+from roam_trio.wire.messages import RequestCall, RequestResponse
+
+from .ports import PortOfNobody
+
+CALL = RequestCall(3, 2, 99, (4,), NO_METADATA, b"")
+BINDER: Any = object()  # only handed on
+
+
+class Sink:
+    """A sink, its port, and the requests that were answered."""
+
+    def __init__(self) -> None:
+        self.port = PortOfNobody()
+        self.answered: list[RequestCall] = []
+        self.sink = DriverReplySink(self.port, BINDER, CALL, self.answered.append)
+
+
+def response(ret: bytes = b"ret", metadata: Metadata = NO_METADATA) -> RequestResponse:
+    return RequestResponse(3, 2, (), metadata, ret)
+
+
+def test_sink_begins_without_a_response() -> None:
+    sink = Sink().sink
+    assert (sink.state, sink.is_sent) == (AnswerState.RUNNING, False)
+    assert sink.channel_binder is BINDER
+
+
+@pytest.mark.rule("rpc.response", "rpc.response.one-per-request")
+def test_response_goes_out_and_is_noted() -> None:
+    made = Sink()
+    metadata = Metadata.of({"key": "value"})
+    made.sink.send_nowait(b"ret", metadata)
+    assert made.port.pushed == [response(metadata=metadata)]
+    assert made.answered == [CALL]
+    assert (made.sink.state, made.sink.is_sent) == (AnswerState.SENT, True)
+
+
+@pytest.mark.rule("rpc.response.one-per-request")
+def test_second_response_is_refused() -> None:
+    made = Sink()
+    made.sink.send_nowait(b"ret")
+    with pytest.raises(RuntimeError, match="request 2 has its response already"):
+        made.sink.send_nowait(b"other")
+    assert (made.port.pushed, made.answered) == ([response()], [CALL])
+
+
+def test_response_without_room_is_not_sent_and_may_be_tried_again() -> None:
+    made = Sink()
+    made.port.way_out.is_full = True
+    with pytest.raises(trio.WouldBlock):
+        made.sink.send_nowait(b"ret")
+    assert (made.sink.is_sent, made.answered) == (False, [])
+    made.port.way_out.is_full = False
+    made.sink.send_nowait(b"ret")
+    assert made.port.pushed == [response()]
+
+
+@pytest.mark.parametrize("error", [PayloadTooLarge(9, 8), LinkDead("broken")])
+def test_response_that_cannot_be_sent_leaves_the_request_in_flight(
+    error: Exception,
+) -> None:
+    made = Sink()
+    made.port.way_out.error = error
+    with pytest.raises(type(error)):
+        made.sink.send_nowait(b"ret")
+    assert (made.sink.state, made.answered) == (AnswerState.RUNNING, [])
+
+
+def test_response_that_finds_the_link_dead_is_over_with_its_connection() -> None:
+    made = Sink()
+    dead = LinkDead("broken")
+
+    def fail(message: object) -> None:
+        made.port.end(dead)
+        raise dead
+
+    made.port.way_out.send_nowait = fail  # type: ignore[method-assign]
+    made.sink.send_nowait(b"ret")
+    assert made.sink.is_sent
+
+
+# ------------------------------------------------------------ giving up
+
+
+@pytest.mark.rule("rpc.response.one-per-request")
+def test_request_that_is_given_up_is_answered_cancelled() -> None:
+    made = Sink()
+    made.sink.give_up()
+    made.sink.give_up()
+    assert made.port.pushed == [response(CANCELLED)]
+    assert (made.answered, made.sink.state) == ([CALL], AnswerState.SENT)
+
+
+def test_giving_up_after_the_response_does_nothing() -> None:
+    made = Sink()
+    made.sink.send_nowait(b"ret")
+    made.sink.give_up()
+    assert (made.port.pushed, made.answered) == ([response()], [CALL])
+
+
+def test_giving_up_needs_no_room() -> None:
+    made = Sink()
+    made.port.way_out.is_full = True
+    made.sink.give_up()
+    assert made.port.pushed == [response(CANCELLED)]
+
+
+# ------------------------------------------------------------ dropped channels
+
+
+@pytest.mark.rule("rpc.channel.close")
+@pytest.mark.parametrize("how", ["send_nowait", "give_up"])
+def test_dropped_channels_are_ended_before_the_response(how: str) -> None:
+    made = Sink()
+    made.port.drop_later(lambda: made.port.pushed.append("close"))  # type: ignore[arg-type]
+    if how == "send_nowait":
+        made.sink.send_nowait(b"ret")
+        assert made.port.pushed == ["close", response()]
+    else:
+        made.sink.give_up()
+        assert made.port.pushed == ["close", response(CANCELLED)]
+
+
+@pytest.mark.parametrize("how", ["send_nowait", "give_up"])
+def test_response_is_of_no_use_if_dropped_channels_end_the_connection(how: str) -> None:
+    made = Sink()
+
+    def end() -> None:
+        made.port.end(LinkDead("nobody needs it"))
+        made.sink.lose()
+
+    made.port.drop_later(end)
+    if how == "send_nowait":
+        made.sink.send_nowait(b"ret")
+    else:
+        made.sink.give_up()
+    assert (made.port.pushed, made.answered) == ([], [])
+    assert made.sink.state is AnswerState.LOST
+
+
+# ------------------------------------------------------------ cancellation, the end
+
+
+@pytest.mark.rule("rpc.cancel")
+def test_cancelled_request_may_still_have_its_response() -> None:
+    made = Sink()
+    made.sink.cancel()
+    assert (made.sink.state, made.sink.is_sent) == (AnswerState.CANCELLED, False)
+    made.sink.send_nowait(b"ret")
+    assert (made.port.pushed, made.sink.state) == ([response()], AnswerState.SENT)
+
+
+@pytest.mark.rule("rpc.cancel")
+def test_cancelled_request_is_answered_cancelled_when_it_is_given_up() -> None:
+    made = Sink()
+    made.sink.cancel()
+    made.sink.cancel()
+    made.sink.give_up()
+    assert made.port.pushed == [response(CANCELLED)]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_nothing_is_sent_for_a_lost_request(cancelled: bool) -> None:
+    made = Sink()
+    if cancelled:
+        made.sink.cancel()
+    made.port.end(LinkDead("broken"))
+    made.sink.lose()
+    assert (made.sink.state, made.sink.is_sent) == (AnswerState.LOST, True)
+    made.sink.send_nowait(b"ret")
+    made.sink.give_up()
+    assert (made.port.pushed, made.answered) == ([], [])
+
+
+def test_sink_tells_which_call_it_answers_and_since_when() -> None:
+    found = Sink().sink.statistics(2.5)
+    assert (found.request_id, found.method_id, found.age) == (2, 99, 2.5)
