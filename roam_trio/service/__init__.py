@@ -6,6 +6,7 @@ from .decorator import service
 from .descriptor import ArgDescriptor, MethodDescriptor, ServiceDescriptor, describe
 from .dispatcher import Dispatcher, dispatcher
 from .middleware import AnyCall, Middleware, Proceed
+from .open_call import OpenCall, open_call
 from .outcome import metadata_of
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Dispatcher",
     "MethodDescriptor",
     "Middleware",
+    "OpenCall",
     "Proceed",
     "ResponseParts",
     "ServiceDescriptor",
@@ -24,6 +26,7 @@ __all__ = [
     "describe",
     "dispatcher",
     "metadata_of",
+    "open_call",
     "service",
     "with_metadata",
 ]

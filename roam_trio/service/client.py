@@ -97,6 +97,7 @@ def with_metadata(
             result_of(found, response, client.__roam_caller__), response.metadata
         )
 
+    call.__roam_method__ = found  # type: ignore[attr-defined]
     return call
 
 
