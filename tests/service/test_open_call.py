@@ -196,22 +196,32 @@ async def test_the_error_of_the_method_comes_plainly_at_the_end_of_the_block() -
 
 async def test_the_error_of_the_method_takes_the_place_of_that_of_its_channel() -> None:
     async with connected() as calc:
-        with pytest.raises(UserError) as caught:
+
+        async def run() -> None:
             async with open_call(calc.total) as call:
                 await call.tx.send(1313)
                 await wait_all_tasks_blocked()
                 await call.tx.send(1)
+
+        with pytest.raises(UserError) as caught:
+            await run()
     assert isinstance(caught.value.__cause__, TxReset)
 
 
 async def test_an_exception_of_the_block_passes_and_cancels_the_call() -> None:
     handler = Impl()
     async with connected_pair(Calc, handler) as calc:
-        with pytest.raises(KeyError, match="mine"):
-            async with open_call(calc.hang) as call:
+
+        call = open_call(calc.hang)
+
+        async def run() -> None:
+            async with call:
                 await wait_all_tasks_blocked()
                 assert handler.running == 1
                 raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            await run()
         await wait_all_tasks_blocked()
         assert handler.running == 0
         with pytest.raises(RuntimeError, match="its block has failed"):
@@ -220,11 +230,15 @@ async def test_an_exception_of_the_block_passes_and_cancels_the_call() -> None:
 
 async def test_an_exception_of_the_block_is_not_masked_by_that_of_the_method() -> None:
     async with connected() as calc:
-        with pytest.raises(KeyError, match="mine"):
+
+        async def run() -> None:
             async with open_call(calc.total) as call:
                 await call.tx.send(1313)
                 await wait_all_tasks_blocked()
                 raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            await run()
 
 
 async def test_a_cancelled_block_cancels_the_call(
