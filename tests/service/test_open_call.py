@@ -211,7 +211,6 @@ async def test_the_error_of_the_method_takes_the_place_of_that_of_its_channel() 
 async def test_an_exception_of_the_block_passes_and_cancels_the_call() -> None:
     handler = Impl()
     async with connected_pair(Calc, handler) as calc:
-
         call = open_call(calc.hang)
 
         async def run() -> None:
