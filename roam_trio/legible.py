@@ -81,7 +81,7 @@ def legible_str(said: object, most: int = MOST_SHOWN) -> str:
     except BaseException as failure:
         if not is_failure(failure):
             raise
-        text = f"<{type(said).__name__}, of which str() fails>"
+        text = f"<{type(said).__name__}, whose str() fails>"
     return legible(urls_without_secrets(text), most)
 
 

@@ -137,7 +137,7 @@ async def test_a_connection_is_not_entered_twice_while_it_is_open(
 ) -> None:
     connecting = connect(server.url, Echo)
     async with connecting as first:
-        with pytest.raises(RuntimeError, match=r"open already; call connect\(\) for"):
+        with pytest.raises(RuntimeError, match=r"already open; call connect\(\) for"):
             async with connecting:
                 raise AssertionError
         assert await first.echo("unharmed") == "unharmed"

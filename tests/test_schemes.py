@@ -142,7 +142,7 @@ async def test_sessions_beyond_the_limit_wait_until_others_leave(
                 clients.start_soon(call, "third")
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 assert (answers, len(server.sessions)) == ([], 2)
-                assert "others have to wait (limit: max_sessions)" in caplog.text
+                assert "others must wait (limit: max_sessions)" in caplog.text
             while not answers:
                 await trio.lowlevel.checkpoint()
     assert answers == ["third"]
@@ -180,7 +180,7 @@ async def test_a_server_that_cannot_listen_at_one_url_listens_nowhere(
     (tmp_path / "other").write_text("no socket")
     urls = [*everywhere(tmp_path), f"unix://{tmp_path}/other"]
     handler = dispatcher(Echo, EchoImpl())
-    with pytest.raises(OSError, match="a file is there that is no socket"):
+    with pytest.raises(OSError, match="a file that is not a socket is there"):
         await serve(urls, handler, ssl_context=server_context())
     with pytest.raises(ConnectionRefusedError):
         async with connect("memory://test", Echo):

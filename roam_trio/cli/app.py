@@ -39,8 +39,8 @@ def demo(
         list[Path] | None,
         typer.Argument(
             metavar="FILE",
-            help="Texts in UTF-8 to stream, of any size. Without any, texts that come "
-            "with the package.",
+            help="Texts in UTF-8 to stream, of any size. By default, texts that "
+            "come with the package.",
             show_default=False,
         ),
     ] = None,

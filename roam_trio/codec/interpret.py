@@ -99,7 +99,7 @@ def _visits(size: int) -> int:
 
 
 def _not_found(visits: int) -> str:
-    return f"the first {visits} parts of the value are right, and no more are looked at"
+    return f"the first {visits} parts of the value are right, and no more are visited"
 
 
 def _by_the_cause(kind: type[Error], cause: Exception, at: str = "") -> Error:

@@ -260,13 +260,13 @@ def _check_errors(shape: Shape, path: str) -> None:
 
 def _why_it_cannot_arrive(cls: type[Any]) -> str | None:
     if issubclass(cls, StopIteration | StopAsyncIteration):
-        return "Python does not let one out of a coroutine as itself"
+        return "Python converts it to another exception when it leaves a coroutine"
     if issubclass(cls, BaseExceptionGroup):
-        return "a group is taken for the errors in it"
+        return "a group is replaced by the errors in it"
     if issubclass(cls, UserError):
-        return "a UserError stands for the error that it carries"
+        return "a UserError represents the error in it"
     if issubclass(cls, BaseException) and not issubclass(cls, Exception):
-        return "it is no Exception, and so does not end one call but what runs it"
+        return "it does not derive from Exception, so it would end more than one call"
     return None
 
 

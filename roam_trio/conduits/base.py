@@ -232,9 +232,9 @@ class ConduitRx(ABC, Generic[M]):
         """Raise the error for a payload that cannot be decoded.
 
         Raises:
-            ConduitError: what came is not a message.
+            ConduitError: the payload is not a message.
         """
-        raise ConduitError(f"what came is not a message: {error}") from error
+        raise ConduitError(f"the payload is not a message: {error}") from error
 
     def _with_the_others(self, first: M) -> Iterator[M]:
         yield first

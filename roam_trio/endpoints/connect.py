@@ -216,7 +216,7 @@ class Connecting(Generic[T]):
     async def __aenter__(self) -> T:
         if self._is_open:
             raise RuntimeError(
-                "this connection is open already; call connect() for another"
+                "this connection is already open; call connect() for another"
             )
         if not trio.lowlevel.in_trio_task():
             check_trio_runs("a connection")

@@ -309,8 +309,8 @@ class _Serving:
     ) -> None:
         if len(sources) > self._max_sessions:
             raise ValueError(
-                f"max_sessions: expected at least {len(sources)}, as so many sockets "
-                f"are listened on, got {self._max_sessions}"
+                f"max_sessions: expected at least {len(sources)}, the number of "
+                f"listening sockets, got {self._max_sessions}"
             )
         server = Server(
             tuple(dict.fromkeys(urls)), self._listening, self._accepting, self._sessions
@@ -342,8 +342,7 @@ class _Serving:
             self._slots.acquire_nowait()
         except trio.WouldBlock:
             logger.warning(
-                "%s: there are %d sessions, and others have to wait "
-                "(limit: max_sessions)",
+                "%s: there are %d sessions, and others must wait (limit: max_sessions)",
                 name,
                 self._max_sessions,
             )

@@ -94,7 +94,7 @@ class SpawnedLink:
 
     async def __aenter__(self) -> Link:
         if self._process is not None:
-            raise RuntimeError("this program was started already; spawn another")
+            raise RuntimeError("this program was already started; spawn another")
         process = self._process = await trio.lowlevel.open_process(
             list(self._command),
             stdin=subprocess.PIPE,

@@ -168,7 +168,7 @@ class FrameDecoder:
         if come:
             raise TruncatedPayload(
                 "the stream ended inside a length prefix: "
-                f"{come} of {HEADER_LENGTH} bytes had come"
+                f"{come} of {HEADER_LENGTH} bytes had arrived"
             )
 
     def named(self) -> str | None:
@@ -231,7 +231,7 @@ class _LargePayload:
 
 def _truncated_body(come: int, length: int) -> TruncatedPayload:
     return TruncatedPayload(
-        f"the stream ended inside a payload: {come} of {length} bytes had come"
+        f"the stream ended inside a payload: {come} of {length} bytes had arrived"
     )
 
 

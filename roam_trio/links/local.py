@@ -250,7 +250,7 @@ def _bind(sock: socket.socket, address: str) -> None:
 def _remove_what_a_dead_server_left(address: str) -> None:
     if not stat.S_ISSOCK(os.lstat(address).st_mode):
         raise FileExistsError(
-            errno.EADDRINUSE, "a file is there that is no socket", address
+            errno.EADDRINUSE, "a file that is not a socket is there", address
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -261,7 +261,7 @@ def _remove_what_a_dead_server_left(address: str) -> None:
             return
         except BlockingIOError:
             pass  # its queue is full, so it is running
-    raise OSError(errno.EADDRINUSE, "a server listens there already", address)
+    raise OSError(errno.EADDRINUSE, "a server already listens there", address)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

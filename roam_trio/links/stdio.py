@@ -43,7 +43,7 @@ def stdio_link(*, limits: StreamLimits | None = None) -> StreamLink:
     """
     global _taken
     if _taken:
-        raise RuntimeError("there is, or was, a link on standard input and output")
+        raise RuntimeError("a link on standard input and output was already made")
     link = take_over(_INPUT, _OUTPUT, _ERRORS, limits=limits)
     _taken = True
     return link

@@ -221,8 +221,8 @@ class TlsByteTransport(ByteTransport):
             )
         if not self._first and isinstance(error, _ENDS):
             error.strerror = (
-                "the peer closed the connection before it said anything; does it "
-                "speak TLS at this port? it has to have a URL with tls:// or wss:// too"
+                "the peer closed the connection before it sent anything; does it "
+                "speak TLS at this port? it also needs a URL with tls:// or wss://"
             )
 
     async def receive_some(self, most: int) -> bytes:

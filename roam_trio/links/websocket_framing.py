@@ -194,9 +194,9 @@ class WebSocketDecoder:
         continues = frame.opcode is Opcode.CONT
         if continues != (self._fragments is not None):
             raise self._broken(
-                "a message goes on that has not begun"
+                "a continuation without a message"
                 if continues
-                else "a message begins before the last one is complete"
+                else "a new message before the last one is complete"
             )
         if self._fragments is None and frame.fin:
             return self._add(bytes(frame.data))

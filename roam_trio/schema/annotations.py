@@ -204,7 +204,7 @@ class _Normaliser:
         if self.aliases > MAX_ALIASES:
             raise SchemaError(
                 f"the type alias {alias} refers to itself without a class in between; "
-                "make one of the types it goes through a class",
+                "make one of the types in between a class",
                 self.path or str(alias),
             )
 

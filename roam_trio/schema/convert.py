@@ -98,13 +98,13 @@ def _datetime_to_text(value: datetime) -> str:
     if value.tzinfo is None:
         if value.fold:
             raise ValueError(
-                "fold=1 would be lost, and the value be another moment; give it a "
-                "zone, as in value.astimezone()"
+                "fold=1 would be lost and the value would be another moment; "
+                "add a time zone, as in value.astimezone()"
             )
     elif value.utcoffset() is None:
         raise ValueError(
-            f"the tzinfo {type(value.tzinfo).__qualname__} gives no offset, and would "
-            "be lost; give the value one that does, or none"
+            f"the tzinfo {type(value.tzinfo).__qualname__} has no offset and would "
+            "be lost; use one with an offset, or none"
         )
     return datetime.isoformat(value)
 

@@ -191,8 +191,8 @@ class _Deriver:
         for name, place in self._level_places.items():
             if sizes.of(RefShape(name)) == math.inf:
                 raise place.refuse(
-                    "the type contains itself without end; make the inner one "
-                    "optional, or put it in a list"
+                    "the type contains itself, so its values would be infinite; "
+                    "make the inner one optional, or put it in a list"
                 )
         zero_sized = [
             each for each in self._collections if sum(map(sizes.of, each.items)) == 0
@@ -206,8 +206,8 @@ class _Deriver:
         """Bound the objects that a few bytes can make the decoder build."""
         if collection.place.repeated or collection.level in repeated:
             raise collection.place.refuse(
-                "items without bytes cannot be in a collection that is repeated: "
-                "nothing would bound their number; send their count instead"
+                "items without bytes cannot be in a collection that is repeated, "
+                "because nothing would bound their number; send their count instead"
             )
         if collection.length > MAX_ZERO_SIZED:
             raise collection.place.refuse(
@@ -419,7 +419,7 @@ class _Deriver:
     def _enum(self, cls: type[enum.Enum], place: Place) -> Shape:
         if issubclass(cls, enum.Flag):
             raise place.refuse(
-                "a combination of flags is no variant of an enum; send the integer"
+                "a combination of flags is not a variant of an enum; send the integer"
             )
         members = tuple(cls)
         if not members:

@@ -99,9 +99,9 @@ def _advice_on_exception(cls: type[BaseException]) -> str:
     if cls.__module__ == "builtins":
         return (
             "define an exception of your own, decorated with @attrs.define, whose "
-            "annotated fields tell the caller what it has to know"
+            "annotated fields contain what the caller must know"
         )
     return (
-        "decorate it with @attrs.define and annotate its fields, which are what "
-        "travels; an __init__ of its own has to go"
+        "decorate it with @attrs.define and annotate its fields, which "
+        "are sent; remove its own __init__"
     )

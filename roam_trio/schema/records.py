@@ -118,7 +118,7 @@ def _dataclass_names(cls: type[Any], path: str) -> list[_Names]:
         parameter = inspect.signature(cls).parameters.get(name)
         if name not in fields and parameter is not None:
             raise SchemaError(
-                "an InitVar is not kept, and so cannot be sent; make it a field",
+                "an InitVar is not stored, so it cannot be sent; make it a field",
                 f"{path}.{name}",
             )
     for each in fields.values():
@@ -130,7 +130,7 @@ def _require_init(init: bool, path: str) -> None:
     if not init:
         raise SchemaError(
             "a field with init=False cannot be given to the constructor when a value "
-            "is decoded; make it a property, or take it into the constructor",
+            "is decoded; make it a property, or add it to the constructor",
             path,
         )
 

@@ -180,8 +180,8 @@ def _describe_method(
     path = f"{service_name}.{name}"
     if not inspect.iscoroutinefunction(function):
         raise SchemaError(
-            f"expected an async method, got {function!r}; what is not for the wire "
-            "starts with an underscore",
+            f"expected an async method, got {function!r}; start the "
+            "names of other methods with an underscore",
             path,
         )
     signature = _without_self(inspect.signature(function), path)
@@ -305,7 +305,7 @@ def _without_self(signature: inspect.Signature, path: str) -> inspect.Signature:
     parameters = list(signature.parameters.values())
     if not parameters or not _is_self(parameters.pop(0)):
         raise SchemaError(
-            "the first parameter of a method is self; was it forgotten?", path
+            "the first parameter of a method must be self; is it missing?", path
         )
     for parameter in parameters:
         if parameter.kind in _SEVERAL:

@@ -261,7 +261,7 @@ def _find(
     ):
         raise SchemaError(
             f"expected an object with the methods of {method.service}, "
-            f"got the class {handler.__qualname__}; were the () forgotten?"
+            f"got the class {handler.__qualname__}; are the () missing?"
         )
     wanted = f"expected async def {method.name}{show_signature(method.signature)}"
     where = f"{type(handler).__qualname__}.{method.name}"

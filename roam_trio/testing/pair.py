@@ -103,7 +103,7 @@ class ConnectedPair(Generic[T]):
 
     async def __aenter__(self) -> T:
         if self._nursery_manager is not None:
-            raise RuntimeError("this pair is connected already, or was; make another")
+            raise RuntimeError("this pair was already used; make another")
         check_trio_runs("connected_pair()")
         self._nursery_manager = trio.open_nursery()
         nursery: trio.Nursery = await self._nursery_manager.__aenter__()

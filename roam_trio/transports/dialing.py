@@ -163,7 +163,7 @@ def _what_became_of(ways: Sequence[_Way], failures: Sequence[Exception]) -> Exce
         f"{way.shown}: {_told(error)}"
         for way, error in zip(ways, failures, strict=True)
     )
-    error = ConnectionError(f"none of {len(ways)} URLs could be connected to: {told}")
+    error = ConnectionError(f"none of {len(ways)} URLs answered: {told}")
     error.__cause__ = ExceptionGroup("what became of each", failures)
     return error
 

@@ -34,7 +34,7 @@ class LocalTransport(Transport):
     def _read(self, url: str) -> _Place:
         parts = urlsplit(url)
         if parts.netloc:
-            raise self._wrong(url, "there is a host; the path has to begin with /")
+            raise self._wrong(url, "there is a host; the path must begin with /")
         if not parts.path or parts.path.endswith("/"):
             raise self._wrong(url, "there is no path of a socket")
         if parts.fragment:

@@ -51,7 +51,7 @@ class _Listener(LinkListener):
         if name in self._names:
             raise OSError(
                 errno.EADDRINUSE,
-                "somebody listens under this name already",
+                "a server already listens under this name",
                 without_secrets(self.url),
             )
         self._names[name] = self
@@ -98,7 +98,7 @@ async def _connect(name: str) -> Link:
     except (KeyError, trio.BrokenResourceError):
         raise ConnectionRefusedError(
             errno.ECONNREFUSED,
-            "nobody listens under this name",
+            "no server listens under this name",
             without_secrets(f"memory://{name}"),
         ) from None
     return near

@@ -80,7 +80,7 @@ def register_transport(scheme: str, transport: Transport) -> None:
         raise TypeError(f"expected a Transport for {scheme!r}, got {transport!r}")
     taken_by = _built_in(scheme) or _transports.setdefault(scheme, transport)
     if taken_by is not transport:
-        raise ValueError(f"the scheme {scheme!r} belongs to {taken_by!r} already")
+        raise ValueError(f"the scheme {scheme!r} already belongs to {taken_by!r}")
 
 
 def known_schemes() -> list[str]:

@@ -49,7 +49,7 @@ def certificate_of(url: str, options: LinkOptions) -> ssl.SSLContext:
     """
     context = options.ssl_context
     if context is None or context.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        problem = "is needed" if context is None else "has to be a server's"
+        problem = "is needed" if context is None else "must be one for servers"
         raise ValueError(
             f"to listen at {without_secrets(url)!r}, ssl_context {problem}: "
             "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), "
@@ -67,8 +67,8 @@ def trust_of(url: str, options: LinkOptions) -> ssl.SSLContext | None:
     context = options.ssl_context
     if context is not None and context.protocol == ssl.PROTOCOL_TLS_SERVER:
         raise ValueError(
-            f"to connect to {without_secrets(url)!r}, ssl_context has to be a "
-            "client's: ssl.create_default_context(), or none at all"
+            f"to connect to {without_secrets(url)!r}, ssl_context must be "
+            "one for clients: ssl.create_default_context(), or none at all"
         )
     return context
 

@@ -144,6 +144,6 @@ def _on_tcp(stream: trio.SocketStream) -> SocketTransport:
 def _check_for_websockets(url: str) -> None:
     if importlib.util.find_spec("websockets") is None:
         raise ImportError(
-            f"for {without_secrets(url)!r} the package websockets is needed: "
+            f"for {without_secrets(url)!r} the package websockets is required: "
             "pip install 'roam-trio[websocket]'"
         )

@@ -122,9 +122,12 @@ def test_truncation_anywhere_but_between_payloads_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("stream", "said"),
     [
-        (b"\x01\0", "inside a length prefix: 2 of 4 bytes had come"),
-        (frame(b"roam")[:-1], "inside a payload: 3 of 4 bytes had come"),
-        (frame(bytes(90_000))[:-1], "inside a payload: 89999 of 90000 bytes had come"),
+        (b"\x01\0", "inside a length prefix: 2 of 4 bytes had arrived"),
+        (frame(b"roam")[:-1], "inside a payload: 3 of 4 bytes had arrived"),
+        (
+            frame(bytes(90_000))[:-1],
+            "inside a payload: 89999 of 90000 bytes had arrived",
+        ),
     ],
 )
 def test_truncation_says_what_was_missing(stream: bytes, said: str) -> None:

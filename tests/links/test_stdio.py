@@ -125,7 +125,7 @@ async def test_program_speaks_on_its_standard_input_and_output() -> None:
     assert process.stderr.decode().splitlines() == [
         "stray",
         "after ''",
-        "there is, or was, a link on standard input and output",
+        "a link on standard input and output was already made",
     ]
 
 

@@ -256,7 +256,7 @@ REFUSALS: dict[str, tuple[bytes, type[LinkError], str, int]] = {
     "no opcode": (frame(3), LinkError, "broke the WebSocket protocol", 1002),
     "reserved bit": (b"\xc2\x80\0\0\0\0", LinkError, "reserved bits must be 0", 1002),
     "long ping": (frame(PING, bytes(126)), LinkError, "control frame too long", 1002),
-    "continuation of nothing": (frame(0), LinkError, "has not begun", 1002),
+    "continuation of nothing": (frame(0), LinkError, "without a message", 1002),
     "message in a message": (
         frame(BINARY, b"a", fin=False) + frame(BINARY, b"b"),
         LinkError,

@@ -72,7 +72,7 @@ def test_an_object_without_a_text_is_logged_as_such(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log.warning("got %s", Nameless())
-    assert caplog.messages == ["got <Nameless, of which str() fails>"]
+    assert caplog.messages == ["got <Nameless, whose str() fails>"]
 
 
 def test_a_text_stays_on_its_line_and_is_cut(caplog: pytest.LogCaptureFixture) -> None:

@@ -125,6 +125,6 @@ class Unspeakable(Exception):
 
 
 def test_an_error_without_a_text_is_told() -> None:
-    assert "Unspeakable: <Unspeakable, of which str() fails>" in traceback_of(
+    assert "Unspeakable: <Unspeakable, whose str() fails>" in traceback_of(
         Unspeakable()
     )

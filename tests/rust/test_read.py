@@ -53,15 +53,15 @@ def facet(item: str) -> str:
         ("fn(u8) -> u8", [], "fn(u8) -> u8 has no counterpart in Python"),
         ("dyn Thing", [], "dyn Thing has no counterpart in Python"),
         ("Vec<u8, Global>", [], "Vec takes 1 types, not 2"),
-        ("[u8; N + 1]", [], "the length of an array has to be a whole number of at"),
+        ("[u8; N + 1]", [], "the length of an array must be a whole number of at"),
         ("Tx<u8, 1, 2>", [], "Tx takes a type, and a credit"),
         ("Pair<u8>", ["type Pair<A, B> = (A, B);"], "Pair takes 2 types, not 1"),
         (
             "[u8; N]",
             ["const M: usize = 3;"],
-            "the length of an array has to be a whole",
+            "the length of an array must be a whole",
         ),
-        ("Tx<u8, 4294967296>", [], "the credit of a channel has to be a whole number"),
+        ("Tx<u8, 4294967296>", [], "the credit of a channel must be a whole number"),
         ("Plain", ["struct Plain { a: u8 }"], "Plain has no derive(Facet)"),
         ("Thing", ["trait Thing {}"], "Thing is neither a struct nor an enum"),
         (
@@ -123,7 +123,7 @@ def facet(item: str) -> str:
                 "#[roam::service] trait Linked {",
                 "async fn link(&self, both: (Vec<u8>, Option<Link>)); }",
             ],
-            "its types come to themselves again by ways that Python cannot tell apart",
+            "its types are recursive in a way that Python does not distinguish",
         ),
     ],
 )
@@ -181,7 +181,7 @@ def test_what_is_no_rust_is_refused() -> None:
     (unfinished,) = problems("struct A {\n    a: u8,\n")
     assert unfinished.endswith("; does it compile?")
     (other,) = problems("trait T {}\nservice Adder;\n")
-    assert other == "2:9: this is no Rust; does it compile?"
+    assert other == "2:9: this is not Rust; does it compile?"
 
 
 def test_deeply_nested_source_is_refused() -> None:

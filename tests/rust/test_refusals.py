@@ -70,8 +70,8 @@ class Link:
         ),
         (
             dict[Prices, str],
-            "Probe.probe(a0).keys()[0]: floats have no order in Rust, and so cannot be "
-            "in the key of a map or the item of a set; use a list of pairs, or an "
+            "Probe.probe(a0).keys()[0]: floats have no order in Rust, so they cannot "
+            "be in the key of a map or the item of a set; use a list of pairs, or an "
             "integer",
         ),
         (
@@ -81,8 +81,8 @@ class Link:
         ),
         (
             tuple[bytes, Link | None],
-            "Probe.probe: its types come to themselves again by ways that Rust cannot "
-            "tell apart, so that its id would be another; make a tuple or a generic "
+            "Probe.probe: its types are recursive in a way that Rust does not "
+            "distinguish, so its id would differ; make a tuple or a generic "
             "class in them a class of its own",
         ),
     ],

@@ -191,7 +191,7 @@ def test_bytes_that_mean_nothing_are_refused(type_: Any, given: Any) -> None:
         (pathlib.Path, pathlib.Path("\udc80"), "lone surrogates"),
         (Decimal, Fraction(1, 2), "expected Decimal"),
         (datetime.datetime, SECOND_TIME, "fold=1 would be lost"),
-        (datetime.datetime, SECOND_TIME.replace(tzinfo=NoOffset()), "NoOffset gives"),
+        (datetime.datetime, SECOND_TIME.replace(tzinfo=NoOffset()), "NoOffset has"),
         (datetime.datetime, Precise(2024, 1, 1), "part of the Precise would be lost"),
         (datetime.timedelta, PreciseDelta(1), "part of the PreciseDelta would"),
         (pathlib.PurePath, FOREIGN_PATH, f"{type(FOREIGN_PATH).__name__} would arrive"),

@@ -236,7 +236,7 @@ def test_what_is_no_method_is_refused(attribute: object) -> None:
 def test_the_class_in_place_of_an_object_is_refused(handler: type[Any]) -> None:
     assert refusal(Echo, handler) == (
         "expected an object with the methods of Echo, "
-        f"got the class {handler.__name__}; were the () forgotten?"
+        f"got the class {handler.__name__}; are the () missing?"
     )
 
 

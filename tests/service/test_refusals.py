@@ -57,18 +57,18 @@ class Several(ExceptionGroup[Exception]): ...
 @pytest.mark.parametrize(
     ("base", "why"),
     [
-        (StopIteration, "out of a coroutine"),
-        (StopAsyncIteration, "out of a coroutine"),
-        (Stop, "out of a coroutine"),
-        (BaseException, "no Exception"),
-        (NoException, "no Exception"),
-        (GeneratorExit, "no Exception"),
-        (KeyboardInterrupt, "no Exception"),
-        (SystemExit, "no Exception"),
-        (asyncio.CancelledError, "no Exception"),
+        (StopIteration, "leaves a coroutine"),
+        (StopAsyncIteration, "leaves a coroutine"),
+        (Stop, "leaves a coroutine"),
+        (BaseException, "derive from Exception"),
+        (NoException, "derive from Exception"),
+        (GeneratorExit, "derive from Exception"),
+        (KeyboardInterrupt, "derive from Exception"),
+        (SystemExit, "derive from Exception"),
+        (asyncio.CancelledError, "derive from Exception"),
         (BaseExceptionGroup, "the errors in it"),
         (Several, "the errors in it"),
-        (UserError, "that it carries"),
+        (UserError, "the error in it"),
     ],
 )
 @pytest.mark.parametrize("in_union", [False, True])
@@ -118,7 +118,9 @@ async def only_keywords(*, left: u8) -> None: ...
 def test_a_method_without_self_is_refused(function: Any) -> None:
     error = refusal(method(function))
     assert error.path == "Bad.call"
-    assert error.problem == "the first parameter of a method is self; was it forgotten?"
+    assert (
+        error.problem == "the first parameter of a method must be self; is it missing?"
+    )
 
 
 def test_self_may_have_a_type_or_another_name() -> None:

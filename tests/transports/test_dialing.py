@@ -201,7 +201,7 @@ async def test_error_of_several_urls_tells_what_became_of_each(
     with pytest.raises(ConnectionError) as caught:
         await dial()
     assert str(caught.value) == (
-        "none of 3 URLs could be connected to: "
+        "none of 3 URLs answered: "
         "scripted://a: [Errno 111] refused; "
         "scripted://b: [Errno 110] no answer in 2 seconds (connect_timeout): "
         "'scripted://b'; "

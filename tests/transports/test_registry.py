@@ -59,7 +59,7 @@ def test_registering_the_same_again_is_harmless_and_another_refused() -> None:
     register_transport("pigeon", pigeons)
     register_transport("pigeon", pigeons)
     for taken in ("pigeon", "tcp"):
-        with pytest.raises(ValueError, match=f"the scheme '{taken}' belongs to"):
+        with pytest.raises(ValueError, match=f"'{taken}' already belongs to"):
             register_transport(taken, Pigeons())
 
 

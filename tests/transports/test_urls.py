@@ -110,7 +110,7 @@ async def test_name_in_memory_belongs_to_one_listener_until_it_closes() -> None:
     with pytest.raises(ConnectionRefusedError, match="memory://one"):
         await connect()
     (first,) = await listen()
-    with pytest.raises(OSError, match="somebody listens under this name already"):
+    with pytest.raises(OSError, match="a server already listens under this name"):
         await listen()
     first.close()
     (second,) = await listen()

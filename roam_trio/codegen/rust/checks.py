@@ -119,8 +119,8 @@ class _Walk:
             case Map(key, _) | Set(key):
                 if any(isinstance(each, Map) for each in self._closure(key)):
                     yield (
-                        "a map in the key of a map or the item of a set: a dict cannot "
-                        "be hashed; use a list of pairs"
+                        "a map in the key of a map or the item of a set: a dict is "
+                        "not hashable; use a list of pairs"
                     )
             case _:
                 pass

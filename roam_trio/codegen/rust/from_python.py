@@ -122,8 +122,8 @@ def _check_ids(
     for python, rust in zip(descriptor.methods, service.methods, strict=True):
         if rust_method_id(interface, service, rust) != python.id:
             raise SchemaError(
-                "its types come to themselves again by ways that Rust cannot tell "
-                "apart, so that its id would be another; make a tuple or a generic "
+                "its types are recursive in a way that Rust does "
+                "not distinguish, so its id would differ; make a tuple or a generic "
                 "class in them a class of its own",
                 str(python),
             )
@@ -389,7 +389,7 @@ class _Maker:
                 for each in _closure(key.type, self.types)
             ):
                 raise SchemaError(
-                    "floats have no order in Rust, and so cannot be in the key of a "
+                    "floats have no order in Rust, so they cannot be in the key of a "
                     "map or the item of a set; use a list of pairs, or an integer",
                     key.path,
                 )

@@ -260,8 +260,8 @@ class _Reader:
                 continue
             if not same:
                 problem = (
-                    "its types come to themselves again by ways that Python cannot "
-                    "tell apart, so that its id would be another; box what is in "
+                    "its types are recursive in a way that Python "
+                    "does not distinguish, so its id would differ; box what is in "
                     "tuples everywhere, or make them structs"
                 )
                 self._problems.append(refuse(node, problem).problem)

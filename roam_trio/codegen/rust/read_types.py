@@ -291,7 +291,7 @@ def _number(node: Node, module: Module, what: str, most: int) -> int:
         number = _integer(text(node))
     if number is None or number > most:
         raise refuse(
-            node, f"{what} has to be a whole number of at most {most}, written out"
+            node, f"{what} must be a whole number of at most {most}, written out"
         )
     return number
 

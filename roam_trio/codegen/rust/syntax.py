@@ -66,7 +66,7 @@ def parse(source: str, name: str) -> Node:
     root = parser.parse(source.encode()).root_node
     if root.has_error:
         wrong = next(_errors(root))
-        what = f"{wrong.type} is missing" if wrong.is_missing else "this is no Rust"
+        what = f"{wrong.type} is missing" if wrong.is_missing else "this is not Rust"
         problem = _problem(wrong, f"{what}; does it compile?")
         raise RustError(name, [problem])
     return root

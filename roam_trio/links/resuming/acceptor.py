@@ -162,7 +162,7 @@ class _Returns(LinkSource):
                 "after it (limit: lost_clients)"
             )
         raise LinkDead(
-            f"the client has not come back in {seconds} s (limit: resume_seconds)"
+            f"the client did not return in {seconds} s (limit: resume_seconds)"
         )
 
     def _note_lost(self) -> None:

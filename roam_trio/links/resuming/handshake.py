@@ -57,7 +57,7 @@ async def _read_client_hello(rx: LinkRx, seconds: float) -> ClientHello:
                 f"with it; give both sides resume=True, or neither ({error})"
             ) from error
     raise StableHandshakeError(
-        f"no ClientHello came within {seconds} s (limit: handshake_seconds)"
+        f"no ClientHello arrived within {seconds} s (limit: handshake_seconds)"
     )
 
 

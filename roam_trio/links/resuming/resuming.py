@@ -219,7 +219,7 @@ class Resuming:
             except StableConduitError as error:
                 self._fail(error)
             except (OSError, LinkError) as error:
-                dead = LinkDead(f"the link is gone, and there is no other: {error}")
+                dead = LinkDead(f"the link is lost, and there is no other: {error}")
                 dead.__cause__ = error
                 self._fail(dead)
             else:

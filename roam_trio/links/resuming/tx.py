@@ -75,8 +75,8 @@ class ResumingTx(PermitTx):
             raise PayloadTooLarge(length, self._longest)
         if not length:
             raise EncodeError(
-                "a message of no bytes cannot be sent on a stable conduit, where it "
-                "would say goodbye"
+                "an empty message cannot be sent on a stable conduit, where it "
+                "would mean goodbye"
             )
 
     def _publish(self, pieces: Sequence[Buffer]) -> None:

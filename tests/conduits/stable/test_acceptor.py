@@ -319,7 +319,7 @@ async def test_lost_client_is_given_up_after_a_time(
     await trio.sleep(2)
     assert isinstance(served.error, LinkDead)
     assert str(served.error) == (
-        "the client has not come back in 30 s (limit: resume_seconds)"
+        "the client did not return in 30 s (limit: resume_seconds)"
     )
     with pytest.raises(LinkDead):
         served.tx.send_nowait("nobody is there")
