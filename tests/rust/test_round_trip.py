@@ -25,7 +25,7 @@ def test_services_come_back_from_rust_as_they_were() -> None:
     assert list(map(wire_of, back)) == list(map(wire_of, SERVICES))
 
 
-@settings(max_examples=20)
+@settings(max_examples=settings.default.max_examples // 5)  # each takes long
 @given(samples())
 def test_random_services_come_back_from_rust_as_they_were(sample: Sample) -> None:
     interface = interface_of([describe(sample.service)])
