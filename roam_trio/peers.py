@@ -118,3 +118,12 @@ class Peer:
     credentials: Credentials | None = None
     metadata: Metadata = NO_METADATA
     identity: Any = None
+
+    def follow(self, other: Peer) -> None:
+        """Take over what another link tells of the same peer.
+
+        The metadata of the handshake and the identity are those of the session, and
+        stay.
+        """
+        self.transport, self.address = other.transport, other.address
+        self.certificate, self.credentials = other.certificate, other.credentials

@@ -7,6 +7,7 @@ from typing import NoReturn, TypeVar
 from ..errors import BareConduitError, DecodeError
 from ..links.base import Link
 from ..links.foreign import advice_on_hello, named_payload
+from ..peers import Peer
 from ..wire.family import MsgFamily
 from .attaching import AttachingAcceptor
 from .base import Conduit
@@ -38,6 +39,10 @@ class BareConduit(Conduit[M]):
     def split(self) -> tuple[BareConduitTx[M], BareConduitRx[M]]:
         tx, rx = self._link.split()
         return BareConduitTx(tx, self._family), BareConduitRx(rx, self._family)
+
+    def peer(self) -> Peer:
+        """Describe the peer of the link; see `Conduit.peer`."""
+        return self._link.peer()
 
 
 class BareConduitTx(LinkConduitTx[M]):

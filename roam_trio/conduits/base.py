@@ -24,6 +24,7 @@ import trio
 
 from ..errors import ConduitError, DecodeError
 from ..links.base import RxStatistics, TxStatistics
+from ..peers import Peer
 from ..wire.messages import Message
 
 if TYPE_CHECKING:
@@ -257,6 +258,15 @@ class Conduit(ABC, Generic[M]):
     @abstractmethod
     def split(self) -> tuple[ConduitTx[M], ConduitRx[M]]:
         """Return the two halves."""
+
+    def peer(self) -> Peer:
+        """Describe the peer; called once, before `split`. Never waits.
+
+        A conduit that continues on another link keeps what it has returned, and changes
+        it as the link changes (`Peer.follow`). The default names the class of the
+        conduit.
+        """
+        return Peer("other", type(self).__name__)
 
     def into_conduit(self) -> Conduit[M]:
         """Return this conduit itself; see `IntoConduit`."""

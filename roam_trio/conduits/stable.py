@@ -12,6 +12,7 @@ from ..links.resuming.limits import DEFAULT_STABLE_LIMITS, StableLimits
 from ..links.resuming.resuming import Resuming
 from ..links.resuming.source import LinkSource
 from ..links.resuming.tx import ResumingTx, StableTxStatistics
+from ..peers import Peer
 from ..wire.family import MsgFamily
 from .attaching import AttachingAcceptor
 from .base import Conduit
@@ -86,6 +87,11 @@ class StableConduit(Conduit[M]):
             StableConduitTx(resuming.tx, self._family),
             StableConduitRx(resuming.rx, self._family),
         )
+
+    def peer(self) -> Peer:
+        """Describe the peer of the current link, also when that is another one later;
+        see `Conduit.peer`."""
+        return self._resuming.peer
 
 
 class StableConduitTx(LinkConduitTx[M]):

@@ -38,6 +38,7 @@ from .handshake import Agreed
 from .keepalive import SessionKeepaliveConfig
 from .session import Session
 from .session_run import SessionOptions, SessionRun
+from .terms import SessionTerms
 
 __all__ = [
     "OpenSession",
@@ -115,13 +116,15 @@ class _Builder(ABC):
         """Return the session, for a caller that has checked the handler and runs
         `Session.run`.
         """
+        terms = SessionTerms(
+            limits=self.limits, strict=self.strict, peer=self.conduit.peer()
+        )
         options = SessionOptions(
             handshake=self._shake_hands,
             handler=handler,
             acceptor=self.on_connection,
             keepalive=self.keepalive,
-            limits=self.limits,
-            strict=self.strict,
+            terms=terms,
         )
         return Session(SessionRun(self.conduit, options))
 

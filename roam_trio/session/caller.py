@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionLost
 from ..metadata import NO_METADATA, Metadata
+from ..peers import Peer
 from ..rpc.binding import ChannelBinder, Payload
 from ..rpc.caller import Caller
 from ..running import check_run
@@ -65,6 +66,10 @@ class DriverCaller(Caller):
     @property
     def is_connected(self) -> bool:
         return self._run.port.ended_because is None
+
+    @property
+    def peer(self) -> Peer:
+        return self._run.port.terms.peer
 
     @property
     def channel_binder(self) -> ChannelBinder:

@@ -95,7 +95,7 @@ class ConnectionRun:
         self._session: SessionPort | None = session
         self._start_in_session = session.start_soon
         self._liveness = Liveness()
-        limits, strict = session.limits, session.strict
+        limits, strict = session.terms.limits, session.terms.strict
         self.port = Port(connection_id, session)
         on_ended = self._on_ended
         self.channels = ChannelTable(limits, theirs.parity, on_ended, strict=strict)

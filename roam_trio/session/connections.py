@@ -21,7 +21,6 @@ from ..errors import (
     RoamTrioError,
     SessionError,
 )
-from ..limits import Limits
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.handler import Handler
@@ -49,6 +48,7 @@ from .connection_table import (
 from .handshake import Agreed
 from .outbox import Outbox
 from .port import SessionPort
+from .terms import SessionTerms
 
 __all__ = ["ON_CONNECTION_MESSAGE", "Connections"]
 
@@ -84,8 +84,7 @@ class Connections:
         acceptor: decides on connections the peer opens; without one, all are rejected.
         outbox: where messages go, and who is told when nobody needs the session.
         nursery: where the tasks of connections run.
-        limits: what the peer can make this side hold.
-        strict: also refuse what peers of other implementations are known to do.
+        terms: what holds for the whole session.
     """
 
     __slots__ = (
@@ -108,27 +107,27 @@ class Connections:
         acceptor: ConnectionAcceptor | None,
         outbox: Outbox,
         nursery: trio.Nursery,
-        limits: Limits,
-        *,
-        strict: bool,
+        terms: SessionTerms,
     ) -> None:
         self._outbox = outbox
         self._token = trio.lowlevel.current_trio_token()
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._port: SessionPort | None = SessionPort(
             outbox=outbox,
-            limits=limits,
+            terms=terms,
             token=self._token,
             now=trio.lowlevel.current_clock().current_time,
             start_soon=nursery.start_soon,
-            strict=strict,
             on_unused=self._on_unused,
             on_quiet=self._on_quiet,
             close=self.close,
         )
         self._acceptor = acceptor
         self._table = ConnectionTable(
-            agreed.ours.parity, limits, has_acceptor=acceptor is not None, strict=strict
+            agreed.ours.parity,
+            terms.limits,
+            has_acceptor=acceptor is not None,
+            strict=terms.strict,
         )
         self._openings: dict[ConnectionId, _Opening] = {}
         self._deciding: dict[ConnectionId, trio.CancelScope] = {}

@@ -14,11 +14,11 @@ import trio
 
 from ..conduits.base import ConduitTxPermit
 from ..errors import ConduitError
-from ..limits import Limits
 from ..metadata import Metadata
 from ..wire.ids import ConnectionId
 from ..wire.messages import Message
 from .outbox import Outbox
+from .terms import SessionTerms
 
 __all__ = ["Port", "SessionPort"]
 
@@ -29,11 +29,10 @@ class SessionPort:
 
     Attributes:
         outbox: where messages go.
-        limits: what the peer can make this side hold.
+        terms: what holds for the whole session.
         token: the run of trio that they live in; None for none.
         now: returns the time, in seconds.
         start_soon: runs something in a task of the session's.
-        strict: also refuse what peers of other implementations are known to do.
         on_unused: called when nobody needs a connection any more, with its number; see
             `Liveness`.
         on_quiet: called when the last call or channel of a connection has ended, once
@@ -42,11 +41,10 @@ class SessionPort:
     """
 
     outbox: Outbox
-    limits: Limits
+    terms: SessionTerms
     token: trio.lowlevel.TrioToken | None
     now: Callable[[], float]
     start_soon: Callable[..., None]
-    strict: bool = False
     on_unused: Callable[[ConnectionId], None]
     on_quiet: Callable[[], None]
     close: Callable[[ConnectionId, Metadata], None]
@@ -68,6 +66,7 @@ class Port:
         "limits",
         "now",
         "outbox",
+        "terms",
         "token",
         "unread_bytes",
     )
@@ -76,7 +75,8 @@ class Port:
         self.connection_id = connection_id
         # Here and not only in `session`: they are looked up for each call and item.
         self.outbox = session.outbox
-        self.limits = session.limits
+        self.limits = session.terms.limits
+        self.terms = session.terms
         self.token = session.token
         self.now = session.now
         self.ended_because: BaseException | None = None

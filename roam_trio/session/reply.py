@@ -14,6 +14,7 @@ from ..conduits.base import ConduitTxPermit
 from ..errors import ConduitError, LinkError
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
+from ..peers import Peer
 from ..rpc.binding import ChannelBinder
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
@@ -68,6 +69,10 @@ class DriverReplySink(ReplySink):
     @property
     def is_sent(self) -> bool:
         return self.state is _SENT or self.state is _LOST
+
+    @property
+    def peer(self) -> Peer:
+        return self._port.terms.peer
 
     @property
     def channel_binder(self) -> ChannelBinder:

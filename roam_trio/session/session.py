@@ -9,6 +9,7 @@ import trio
 
 from ..errors import RoamTrioError
 from ..metadata import Metadata, MetadataLike
+from ..peers import Peer
 from ..quantities import check_seconds
 from ..rpc.caller import Caller
 from ..rpc.handler import Handler
@@ -65,6 +66,16 @@ class Session:
     def ended_because(self) -> RoamTrioError | None:
         """The reason why the session has ended; None while it runs."""
         return self._run.ended_because
+
+    @property
+    def peer(self) -> Peer:
+        """The peer, with the metadata of its handshake.
+
+        Set its `Peer.identity` to whatever handlers are to read. If the session resumes
+        on another link, the address, the certificate and the credentials are those of
+        that link, and the identity stays.
+        """
+        return self._run.terms.peer
 
     async def closed(self) -> None:
         """Wait until the session has ended and let go of its conduit."""

@@ -33,7 +33,6 @@ from ..errors import (
     SessionIoError,
 )
 from ..kept_errors import copy_of, strip_tracebacks
-from ..limits import Limits
 from ..log_budget import log_budget_of_session
 from ..logs import Log, address_of_peer
 from ..rpc.handler import Handler
@@ -48,6 +47,7 @@ from .keepalive import Keepalive, SessionKeepaliveConfig
 from .outbox import Outbox
 from .session_end import LoggedAs, as_session_error, logged_as, message_at_end
 from .statistics import SessionStatistics
+from .terms import SessionTerms
 
 __all__ = ["SessionOptions", "SessionRun"]
 
@@ -70,16 +70,14 @@ class SessionOptions:
         handler: answers the peer's requests on the root connection.
         acceptor: decides on the virtual connections that the peer opens.
         keepalive: when to ping the peer; None for never.
-        limits: what the peer can make this side hold.
-        strict: also refuse what peers of other implementations are known to do.
+        terms: what holds for the whole session.
     """
 
     handshake: Handshake
     handler: Handler | None
     acceptor: ConnectionAcceptor | None
     keepalive: SessionKeepaliveConfig | None
-    limits: Limits
-    strict: bool
+    terms: SessionTerms
 
 
 class _State(enum.Enum):
@@ -103,7 +101,6 @@ class SessionRun:
         "__weakref__",
         "_control",
         "_last_message",
-        "_limits",
         "_options",
         "_over",
         "_pumping",
@@ -114,13 +111,16 @@ class SessionRun:
         "ended_because",
         "outbox",
         "rx",
+        "terms",
         "tx",
     )
 
     def __init__(self, conduit: Conduit[Message], options: SessionOptions) -> None:
         self.tx, self.rx = conduit.split()
         self._options: SessionOptions | None = options
-        self._limits = limits = options.limits
+        self.terms = options.terms
+        """What holds for the whole session."""
+        limits = self.terms.limits
         self.outbox = Outbox(
             self.tx,
             limits.unsent_replies,
@@ -128,7 +128,7 @@ class SessionRun:
             self._start_draining,
             most_bytes=limits.unsent_reply_bytes,
         )
-        self._control = Control(self.outbox, strict=options.strict)
+        self._control = Control(self.outbox, strict=self.terms.strict)
         self.connections: Connections | None = None
         """Its connections; None until it is set up."""
         self.ended_because: RoamTrioError | None = None
@@ -200,7 +200,7 @@ class SessionRun:
             SessionError: it could not be set up.
         """
         self._token = trio.lowlevel.current_trio_token()
-        with log_budget_of_session(self._limits):
+        with log_budget_of_session(self.terms.limits):
             async with trio.open_nursery() as nursery:
                 context = copy_context()
 
@@ -241,6 +241,7 @@ class SessionRun:
         assert options is not None, "a session runs once"
         try:
             agreed = await self._shake_hands(options.handshake)
+            self.terms.peer.metadata = agreed.metadata
         except RoamTrioError as error:
             self.end(error)
             return
@@ -252,7 +253,7 @@ class SessionRun:
             await self._read()
 
     async def _shake_hands(self, handshake: Handshake) -> Agreed:
-        seconds = self._limits.handshake_seconds
+        seconds = self.terms.limits.handshake_seconds
         with trio.move_on_after(seconds) as self._working:
             return await handshake(self.tx, self.rx)
         self._state = _State.UNANSWERED
@@ -269,8 +270,7 @@ class SessionRun:
             options.acceptor,
             self.outbox,
             nursery,
-            self._limits,
-            strict=options.strict,
+            self.terms,
         )
         if options.keepalive is not None:
             keepalive = Keepalive(options.keepalive, self.outbox, self.end)
@@ -402,7 +402,7 @@ class SessionRun:
         """Send what is committed, close, and wait for the peer to close too: for at
         most `Limits.close_seconds`."""
         with trio.CancelScope(shield=True) as scope:
-            scope.deadline = trio.current_time() + self._limits.close_seconds
+            scope.deadline = trio.current_time() + self.terms.limits.close_seconds
             async with trio.open_nursery() as nursery:
                 # Both at once: a peer that waits for us to read does not read itself.
                 nursery.start_soon(self._read_to_the_end)
@@ -416,7 +416,7 @@ class SessionRun:
             logger.info(
                 "a session was cut off, as its end took longer than %s s "
                 "(limit: close_seconds)",
-                self._limits.close_seconds,
+                self.terms.limits.close_seconds,
             )
 
     async def _read_to_the_end(self) -> None:

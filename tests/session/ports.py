@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from roam_trio import Limits, Tx, u8
+from roam_trio import Limits, Peer, Tx, u8
 from roam_trio.codec import ChannelPlan
 from roam_trio.codec.plans import rpc_plan
 from roam_trio.schema.shape import ChannelShape
 from roam_trio.session.outbox import Outbox
 from roam_trio.session.port import Port, SessionPort
+from roam_trio.session.terms import SessionTerms
 from roam_trio.wire.messages import Message
 
 __all__ = ["Listening", "PortOfNobody", "plan_of", "session_port"]
@@ -40,9 +41,11 @@ class Listening(Outbox):
 
 def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
     """What the connections of a session share, if there is no session."""
+    peer = Peer("memory", "nobody")
+    strict = options.pop("strict", False)
     given: dict[str, Any] = {
         "outbox": Listening(),
-        "limits": limits or Limits(),
+        "terms": SessionTerms(limits=limits or Limits(), strict=strict, peer=peer),
         "token": None,
         "now": lambda: 0.0,
         "start_soon": _fail,

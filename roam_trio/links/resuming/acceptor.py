@@ -78,6 +78,8 @@ class ResumingAcceptor:
             why = returns.resuming.conversation.reason_to_refuse(hello)
             if not why:
                 self._all.add(returns)
+                if new is not None and attachment.peer is not None:
+                    new.peer.follow(attachment.peer)
                 await returns.hand_over(attachment)
                 return new
         logger.warning("a client was refused: %s", why)

@@ -30,6 +30,7 @@ async def prepare_acceptor_attachment(
         StableHandshakeError: the client sent anything else, or nothing in time.
         LinkError: the link failed.
     """
+    peer = link.peer()
     tx, rx = link.split()
     attachment = Attachment(tx, rx)
     try:
@@ -40,7 +41,7 @@ async def prepare_acceptor_attachment(
     except BaseException:
         await attachment.close()
         raise
-    return Attachment(tx, rx, hello)
+    return Attachment(tx, rx, hello, peer)
 
 
 async def _read_client_hello(rx: LinkRx, seconds: float) -> ClientHello:

@@ -28,6 +28,7 @@ from trio.lowlevel import ParkingLot
 
 from ...errors import LinkDead, LinkError, PayloadTooLarge, StableConduitError
 from ...logs import Log
+from ...peers import Peer
 from ...wire.backing import Backing
 from .conversation import GOODBYE, Conversation, Due, Phase
 from .handshake import greet, refuse
@@ -68,6 +69,8 @@ class Resuming:
         self.limits = limits
         self.link: LinkRun | None = None
         self.links = 0
+        self.peer = Peer("other", "a peer that has no link yet")
+        """The peer of the current link, or of the last one."""
         self.changed = ParkingLot()
         """Wakes tasks that wait for a link or for the next phase."""
         self.tx = ResumingTx(self)
@@ -296,6 +299,8 @@ class Resuming:
         if not link.ended.is_set():
             self.link = link
             self.links += 1
+            if link.peer is not None:
+                self.peer.follow(link.peer)
             self.changed.unpark_all()
 
     def lose(self, link: LinkRun, why: object) -> None:

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from ...errors import LinkDead, LinkError
+from ...peers import Peer
 from ..base import Link, LinkRx, LinkTx
 from .hello import ClientHello
 
@@ -25,16 +26,19 @@ class Attachment:
         rx: its receiving half.
         client_hello: the hello of the peer that opened the link; None if this side has
             opened it, and must send its hello first.
+        peer: the peer of the link, as `Link.peer` describes it; None if nobody has
+            asked.
     """
 
     tx: LinkTx
     rx: LinkRx
     client_hello: ClientHello | None = None
+    peer: Peer | None = None
 
     @classmethod
     def to_server(cls, link: Link) -> Attachment:
         """Make an attachment for a link that this side has opened."""
-        return cls(*link.split())
+        return cls(*link.split(), peer=link.peer())
 
     async def close(self) -> None:
         """Close the link at once. Does not wait."""

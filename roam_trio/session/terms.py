@@ -1,0 +1,27 @@
+"""What holds for a whole session, and so for all of its connections."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..limits import Limits
+from ..peers import Peer
+
+__all__ = ["SessionTerms"]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class SessionTerms:
+    """What all parts of a session may look up. One object for each session.
+
+    It outlives the session, and holds nothing that holds the session.
+
+    Attributes:
+        limits: bounds on what the peer can make this side hold.
+        strict: also refuse what peers of other implementations are known to do.
+        peer: the peer; the conduit keeps its address current.
+    """
+
+    limits: Limits
+    strict: bool = False
+    peer: Peer
