@@ -323,7 +323,11 @@ class ChannelTable:
     # ------------------------------------------------------------ phases
 
     def _change(self, channel_id: ChannelId, event: Event) -> Entry:
-        """Move a channel to its next phase. The entry has been told of its end."""
+        """Move a channel to its next phase, and return its entry.
+
+        Raises:
+            RuntimeError: there is no such change, as `_NEXT` says.
+        """
         entry = self.entries.get(channel_id)
         before = None if entry is None else entry.phase
         after = _NEXT.get((before, event))

@@ -350,27 +350,6 @@ async def test_nothing_is_sent_after_the_receiver_has_reset(
 
 
 @pytest.mark.rule("rpc.channel.reset")
-async def test_reset_drops_what_has_come_and_is_sent_once(
-    nursery: trio.Nursery,
-) -> None:
-    tx, rx = channel[int]()
-    async with WithPeer() as (session, peer):
-        Task(nursery, caller_of(session).give, 1, tx)
-        await peer.hear(RequestCall)
-        await peer.say(item(1, 1), item(1, 2))
-        await wait_all_tasks_blocked()
-        rx.reset()
-        rx.reset()
-        with pytest.raises(RxClosed, match="has been reset"):
-            await rx.recv()
-        with pytest.raises(RxClosed):
-            rx.recv_nowait()
-        assert await peer.hear(ChannelReset) == ChannelReset(0, 1)
-        assert await peer.heard_nothing_more()
-        assert "reset" in repr(rx)
-
-
-@pytest.mark.rule("rpc.channel.reset")
 async def test_receivers_that_wait_learn_of_a_reset(nursery: trio.Nursery) -> None:
     tx, rx = channel[int]()
     async with WithPeer() as (session, peer):

@@ -35,7 +35,6 @@ from .running import (
     item,
     join,
     number_in,
-    response,
     streams,
 )
 
@@ -182,71 +181,6 @@ async def test_several_receivers_on_a_channel_without_credit_are_all_served(
         await peer.say(item(1, 5), item(1, 6), item(1, 7))
         assert sorted([await task.result() for task in tasks]) == [5, 6, 7]
         assert await peer.heard_nothing_more()
-
-
-@pytest.mark.rule("rpc.flow-control.credit.grant")
-@pytest.mark.parametrize(
-    ("credit", "step"), [(1, 1), (2, 1), (16, 8), (200, 100)], ids=str
-)
-async def test_receiver_grants_what_was_consumed_at_every_half_window(
-    credit: int, step: int, nursery: trio.Nursery
-) -> None:
-    name = "give_" + str(credit) if credit != 16 else "give"
-    args: tuple[Any, ...] = () if credit != 16 else (1,)
-    tx, rx = channel[int]()
-    async with WithPeer(buffer=512) as (session, peer):
-        Task(nursery, getattr(caller_of(session), name), *args, tx)
-        await peer.hear(RequestCall)
-        for _ in range(3):
-            for number in range(step):
-                await peer.say(item(1, number % 50))
-            await wait_all_tasks_blocked()
-            for number in range(step):
-                assert await peer.heard_nothing_more()
-                assert await rx.recv() == number % 50
-            assert await peer.hear(ChannelGrantCredit) == ChannelGrantCredit(0, 1, step)
-
-
-@pytest.mark.rule(
-    "rpc.flow-control.credit.grant", "rpc.flow-control.credit.grant.additive"
-)
-async def test_explicit_grants_widen_the_window(nursery: trio.Nursery) -> None:
-    tx, rx = channel[int]()
-    async with WithPeer() as (session, peer):
-        Task(nursery, caller_of(session).give_0, tx)
-        await peer.hear(RequestCall)
-        rx.grant(2)
-        rx.grant(1)
-        assert (await peer.hear(ChannelGrantCredit)).additional == 2
-        assert (await peer.hear(ChannelGrantCredit)).additional == 1
-        await peer.say(*(item(1, number) for number in range(3)))
-        for number in range(3):
-            assert await rx.recv() == number
-            assert (await peer.hear(ChannelGrantCredit)).additional == 1
-        for wrong in (0, -1, 2**32):
-            with pytest.raises(ValueError, match="grant: expected 1 to 4294967295"):
-                rx.grant(wrong)
-        rx.grant(2**32 - 1)
-        assert (await peer.hear(ChannelGrantCredit)).additional == 2**32 - 1
-        await peer.say(ChannelClose(0, 1))
-        await wait_all_tasks_blocked()
-        rx.grant(5)
-        assert await peer.heard_nothing_more()
-
-
-@pytest.mark.rule("rpc.flow-control.credit.grant")
-async def test_late_grants_are_ignored(nursery: trio.Nursery) -> None:
-    tx, rx = channel[int]()
-    async with WithPeer() as (session, peer):
-        call = Task(nursery, caller_of(session).take, rx)
-        await peer.hear(RequestCall)
-        tx.close()
-        await peer.hear(ChannelClose)
-        await peer.say(ChannelGrantCredit(0, 1, 8), response(1, b"\x00\x00"))
-        await call.result()
-        await peer.say(ChannelGrantCredit(0, 1, 8), ChannelGrantCredit(0, 99, 8))
-        await wait_all_tasks_blocked()
-        assert session.ended_because is None
 
 
 @pytest.mark.rule("rpc.flow-control.credit", "session.protocol-error")
