@@ -129,7 +129,7 @@ class RoamError(RoamTrioError):
 
     Attributes:
         was_begun: False if no handler has seen the call, so that it can be made again
-            without harm; True if one has; None if nobody knows.
+        without harm; True if one has; None if unknown.
     """
 
     was_begun: bool | None = None

@@ -1,7 +1,7 @@
-"""Who is at the other end: what the transport knows of a peer, and what it has said.
+"""Descriptions of peers: transport, handshake metadata and identity.
 
 A link describes its peer (`Link.peer`), the session adds the metadata of the handshake,
-and the application says who that is (`Peer.identity`).
+and the application sets the identity (`Peer.identity`).
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ class Peer:
         address: where the peer is, as a text for logs; never empty.
         certificate: its certificate, if TLS has asked for one and verified it.
         credentials: its process, on a Unix socket of a system that tells (Linux).
-        metadata: the metadata of its handshake; empty until that has come.
-        identity: who it is, as the application has found out: set it to whatever
-            handlers are to read from ``current_call().identity``.
+        metadata: the metadata of its handshake; empty until it has arrived.
+        identity: the identity that the application has determined; handlers read it
+            from ``current_call().identity``.
     """
 
     transport: str

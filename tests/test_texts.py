@@ -1,13 +1,17 @@
-"""Errors that say what happened, and how to put it right."""
+"""Texts: errors that name the fault and the remedy, and the language of docstrings."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import io
 import logging
+import re
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+import tokenize
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -221,3 +225,55 @@ async def test_print_before_serving_on_standard_output_is_told_to_the_client() -
     told = str(caught.value)
     assert "'Reading the configuration ...'" in told
     assert 'must print nothing there before it serves "stdio:"' in told
+
+
+PACKAGE = Path(__file__).parent.parent / "roam_trio"
+
+QUESTION = re.compile(r"(?:What|Whether|Who|Whoever|Which|How|Nobody|Everybody)\b")
+"""Openings of docstrings that name no thing and no action."""
+
+PERIPHRASIS = re.compile(
+    r"\b(?:nobody|everybody|whoever|of whose|a mistake of|has to be|is not to|"
+    r"goes around|in its turn|for want of)\b",
+    re.IGNORECASE,
+)
+"""Roundabout words, for which there is a noun or a shorter verb."""
+
+
+def docstrings_in(source: str) -> Iterator[str]:
+    """Yield the docstrings of a module, those of attributes included."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield " ".join(text.split())
+
+
+def comments_in(source: str) -> Iterator[str]:
+    """Yield the comments of a module."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+
+
+def test_docstrings_open_with_a_noun_or_a_verb_and_texts_are_direct() -> None:
+    found: list[str] = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        docstrings = list(docstrings_in(source))
+        texts = [*docstrings, *comments_in(source)]
+        wrong = [text for text in docstrings if QUESTION.match(text)]
+        wrong += [text for text in texts if PERIPHRASIS.search(text)]
+        found += [f"{path.relative_to(PACKAGE)}: {text}" for text in wrong]
+    assert found == []
+
+
+def test_the_language_check_finds_what_it_looks_for() -> None:
+    source = '''
+def busy() -> bool:
+    """Whether somebody waits."""
+    return True  # whoever asks
+'''
+    (docstring,) = docstrings_in(source)
+    assert QUESTION.match(docstring)
+    (comment,) = comments_in(source)
+    assert PERIPHRASIS.search(comment)

@@ -250,7 +250,7 @@ class LinkTx(ABC):
 
         This saves an idle session one task. The user of the link calls it once, before
         anything is committed. The first payload, which most likely comes alone, is then
-        written as it is committed; see `uncork`.
+        written by its commit; see `uncork`.
 
         Args:
             start: starts `pump` soon, without waiting; called at most once.

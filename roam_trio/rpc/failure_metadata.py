@@ -1,7 +1,7 @@
-"""How a response of the kind Cancelled says why, in its metadata.
+"""Metadata of a response of the kind Cancelled, with the reason.
 
-The protocol has one word for every call that came to no result. A peer that knows these
-keys is told more; every other ignores them.
+The protocol has only one outcome for calls without a result. A peer that knows these
+keys learns more, and other peers ignore them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ..metadata import Metadata, MetadataEntry, MetadataFlags
 __all__ = ["FailurePolicy", "TellFailures", "failure_from", "failure_metadata"]
 
 TellFailures: TypeAlias = Literal["code", "text", "traceback"]
-"""How much of a failure a peer is told: its code and id; also the text of the
-exception; also the traceback."""
+"""Amount of information about a failure for the peer: its code and id; also the text of
+the exception; also the traceback.
+"""
 
 
 @attrs.frozen
 class FailurePolicy:
-    """What becomes of failures of handlers.
+    """Treatment of failures of handlers.
 
     Attributes:
-        tell: how much of them a caller is told.
-        kept: where their exceptions are kept by the ids that callers are told, for
-            callers in this very process: tests see what has gone wrong. None for
-            nowhere.
+        tell: amount of information for the caller.
+        kept: stores their exceptions by the ids that callers get, for callers in the
+            same process, so that tests see the error; None for no storage.
     """
 
     tell: TellFailures = "code"

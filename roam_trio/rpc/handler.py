@@ -82,12 +82,12 @@ class ReplySink(ABC):
 
     @property
     def deadline(self) -> float:
-        """When the caller gives up, in trio's time; `math.inf` if it never does."""
+        """Time at which the caller gives up, by trio's clock; `math.inf` for never."""
         return math.inf
 
     @property
     def failure_policy(self) -> FailurePolicy | None:
-        """How much of a failure the caller is told; None if it knows no such words."""
+        """The policy for telling the caller about failures, if there is one."""
         return None
 
     @property

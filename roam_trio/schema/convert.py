@@ -31,7 +31,7 @@ _Hooks: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 _wire_types: dict[type[Any], Any] = {}
 
 _hooks_of_the_library: dict[type[Any], _Hooks] = {}
-"""What unstructures and what structures each registered class of the standard
+"""The hooks of each registered class of the standard
 library."""
 
 

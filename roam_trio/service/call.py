@@ -113,7 +113,7 @@ class SinkCall(Generic[T, E]):
 
     @property
     def failure_policy(self) -> FailurePolicy | None:
-        """How much of a failure the caller is told; None if it knows no such words."""
+        """The policy for telling the caller about failures, if there is one."""
         return self._reply.failure_policy
 
     def __repr__(self) -> str:
@@ -163,12 +163,12 @@ class Call(SinkCall[T, E]):
 
     @property
     def identity(self) -> Any:
-        """Who has made the call, as the application has found out: `Peer.identity`."""
+        """The identity of the caller, as set by the application: `Peer.identity`."""
         return self._reply.peer.identity
 
     @property
     def deadline(self) -> float:
-        """When the caller gives up, in trio's time; `math.inf` if it never does."""
+        """Time at which the caller gives up, by trio's clock; `math.inf` for never."""
         return self._reply.deadline
 
     @property

@@ -144,7 +144,7 @@ class AnyCall(ABC):
     @property
     @abstractmethod
     def deadline(self) -> float:
-        """When the caller gives up, in trio's time; `math.inf` if it never does."""
+        """Time at which the caller gives up, by trio's clock; `math.inf` for never."""
 
     def each_item(self, function: EachItem) -> None:
         """Call `function` with each item of the call's channels.

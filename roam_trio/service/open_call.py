@@ -1,4 +1,4 @@
-"""Calls with channels for the length of a block, without a nursery of one's own.
+"""Calls with channels for the length of a block, without a nursery.
 
     async with open_call(calc.count, 1000) as call:
         async for n in call.rx:
@@ -228,7 +228,7 @@ class OpenCall(Generic[T, In, Out]):
                 del args, kwargs  # or they would keep the channels of the handler open
                 self._values.append(await running)
         except trio.Cancelled:
-            pass  # whoever leaves the block is cancelled as well, and raises it there
+            pass  # leaving the block is cancelled as well, and raises it there
         except BaseException as error:
             # Kept, as the nursery would put it into a group.
             self._error = error
@@ -253,7 +253,7 @@ class OpenCall(Generic[T, In, Out]):
             elif isinstance(exc, ChannelError) and error is not None:
                 raise error from exc
         finally:
-            # Or else the errors would hold this frame, and this frame the errors.
+            # Break the reference cycle between the errors and this frame.
             del error, exc, traceback
 
     async def _leave(self, error: BaseException | None, is_cut_off: bool) -> None:
@@ -262,8 +262,7 @@ class OpenCall(Generic[T, In, Out]):
             if not self._values:
                 await trio.lowlevel.checkpoint_if_cancelled()
         elif not self._is_told and not (is_cut_off and type(error) is CallCancelled):
-            # Of a handler whose items nobody wants any more, nothing else is to be
-            # expected.
+            # A handler whose channel was reset is expected to fail.
             raise error
 
     def _end_what_is_unbound(self) -> None:

@@ -1,4 +1,4 @@
-"""What users say about virtual connections that the peer opens: yes, or why not."""
+"""Decisions of user code about virtual connections that the peer opens."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ class AcceptedConnection:
             unknown.
         max_concurrent_requests: how many requests in flight this side accepts there.
         metadata: sent along with the acceptance.
-        setup: called with the connection once it is open, in a task of the
-            connection's: to make calls on it, say. Whoever takes a caller of it keeps
-            one for as long as the connection is to live
-            (`rpc.caller.liveness.last-drop-closes-connection`).
+        setup: called with the connection once it is open, in a task of the connection,
+        for example to make calls on it. Code that takes a caller must keep one as long
+        as it needs the connection (`rpc.caller.liveness.last-drop-closes-connection`).
     """
 
     handler: Handler | None = None
@@ -54,10 +53,10 @@ class ConnectionAcceptor(Protocol):
     ) -> AcceptedConnection | Metadata:
         """Accept the connection, or return the metadata of a rejection.
 
-        Runs in a task of the session's, and may wait; how many do so at a time is
-        bounded by `Limits.pending_opens`. An exception out of it is logged, and the
-        connection rejected. It is cancelled when the peer closes the connection
-        meanwhile; what it then returns is disregarded.
+        Runs in a task of the session, and may wait; `Limits.pending_opens` bounds the
+        number of these tasks. If it raises, the exception is logged and the connection
+        is rejected. If the peer closes the connection first, it is cancelled, and its
+        result is ignored.
 
         Args:
             connection_id: the number of the connection.
@@ -70,7 +69,7 @@ class ConnectionAcceptor(Protocol):
 async def verdict_of(
     acceptor: ConnectionAcceptor, message: ConnectionOpen
 ) -> AcceptedConnection | Metadata:
-    """Have the acceptor decide on a connection that the peer asks for."""
+    """Return the decision of the acceptor on a connection that the peer opens."""
     verdict = await acceptor.accept(
         message.connection_id, message.settings, message.metadata
     )

@@ -272,8 +272,8 @@ def acceptor(
 class OpenSession:
     """A session for the length of an ``async with`` block.
 
-    The block's own exception passes through as it is. When the session ends early the
-    block goes on, and the calls it makes fail.
+    An exception of the block passes through unchanged. When the session ends early, the
+    block continues, and its calls fail.
     """
 
     def __init__(self, builder: _Builder, handler: Handler | None = None) -> None:

@@ -45,7 +45,7 @@ __all__ = [
 
 
 class Phase(enum.Enum):
-    """What a channel is; the module says what each of them means."""
+    """Phases of a channel; see the module."""
 
     ANNOUNCED = "announced"
     EARLY = "early"
@@ -58,7 +58,7 @@ class Phase(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What changes the phase of a channel."""
+    """Events that change the phase of a channel."""
 
     ANNOUNCE = "announced by a call of the peer's"
     KEEP = "sent a message that is kept"
@@ -92,11 +92,11 @@ _NEXT: Final[dict[tuple[Phase | None, Event], Phase]] = {
     # By both sides, or with its call and its connection.
     (Phase.ENDED, Event.END): Phase.ENDED,
 }
-"""All changes there are. None is the phase of a channel that nobody has heard of."""
+"""All transitions. None is the phase of an unknown channel."""
 
 
 class Step(enum.Enum):
-    """What is done with a message that has come for a channel."""
+    """Actions on a message for a channel."""
 
     DELIVER = "to the end that is bound"
     DELIVER_LAST = "to the end that is bound, and the channel has ended"
@@ -144,11 +144,11 @@ _STEPS_WHERE_THIS_SIDE_SENDS: Final[_Steps] = {
 
 class _End(Protocol):
     def on_reset(self) -> None:
-        """The other side has reset the channel."""
+        """Handle a reset by the other side."""
         ...
 
     def on_lost(self, because: BaseException) -> None:
-        """Its connection has ended, or its call has failed."""
+        """Handle the end of the connection, or a failure of the call."""
         ...
 
     def statistics(self) -> ChannelStatistics:
@@ -160,11 +160,11 @@ class ReceivingEnd(_End, Protocol):
     """The end of a channel on which this side receives."""
 
     def on_item(self, item: bytes | memoryview) -> None:
-        """An item has come."""
+        """Handle an item."""
         ...
 
     def on_close(self) -> None:
-        """The sender is done."""
+        """Handle a close by the sender."""
         ...
 
 
@@ -172,19 +172,19 @@ class SendingEnd(_End, Protocol):
     """The end of a channel on which this side sends."""
 
     def on_credit(self, additional: int) -> None:
-        """The receiver grants more credit."""
+        """Handle a grant of credit by the receiver."""
         ...
 
 
 class Relay(Protocol):
-    """Takes the messages of a channel that is not this side's own."""
+    """Receives the messages of a channel that a proxy has joined to another."""
 
     def on_message(self, message: ChannelMessage) -> None:
-        """A message has come for the channel."""
+        """Handle a message for the channel."""
         ...
 
     def on_answered(self) -> None:
-        """The request that has brought the channel has its response, or needs none."""
+        """Handle the end of the request that has brought the channel."""
         ...
 
 
@@ -273,7 +273,7 @@ class ChannelTable:
     # ------------------------------------------------------------ messages
 
     def decide(self, message: ChannelMessage) -> Step:
-        """Return what is to be done with a message; nothing is done yet.
+        """Return the action for a message, without performing it.
 
         Raises:
             RemoteProtocolError: it breaks a rule that this side enforces.
@@ -293,7 +293,7 @@ class ChannelTable:
         return step
 
     def on_message(self, message: ChannelMessage) -> None:
-        """Hand a message to where it belongs, keep it, or drop it.
+        """Deliver a message, keep it as early, or drop it as late.
 
         Raises:
             RemoteProtocolError: it breaks a rule that this side enforces.
@@ -345,7 +345,7 @@ class ChannelTable:
         return entry
 
     def announce(self, channels: tuple[ChannelId, ...]) -> None:
-        """A call of the peer's brings these channels.
+        """Announce the channels of a call of the peer.
 
         Raises:
             RemoteProtocolError: one of them is open already.
@@ -369,7 +369,8 @@ class ChannelTable:
             self._brought += 1
 
     def bind_incoming(self, channel_id: ChannelId, end: ReceivingEnd) -> None:
-        """This side receives on a channel: `end` gets what came early, in order.
+        """Bind a channel on which this side receives; `end` gets early messages, in
+        order.
 
         Raises:
             RuntimeError: the channel is bound already, or relayed.
@@ -381,14 +382,14 @@ class ChannelTable:
         self._replay(entry)
 
     def bind_outgoing(self, channel_id: ChannelId, end: SendingEnd) -> None:
-        """This side sends on a channel; otherwise as `bind_incoming`."""
+        """Bind a channel on which this side sends; otherwise as `bind_incoming`."""
         entry = self._change(channel_id, Event.BIND)
         entry.outgoing = end
         self.bound += 1
         self._replay(entry)
 
     def join(self, channel_id: ChannelId, relay: Relay) -> None:
-        """A proxy has joined a channel to another: `relay` gets its messages.
+        """Join a channel to another for a proxy; `relay` gets its messages.
 
         Raises:
             RuntimeError: the channel is bound, or relayed already.
@@ -403,7 +404,7 @@ class ChannelTable:
             self.on_message(message)
 
     def _take(self, entry: Entry) -> list[ChannelMessage]:
-        """Return what came early, which is kept no longer."""
+        """Return the early messages, and keep them no longer."""
         kept, entry.kept = entry.kept, None
         if kept is None:
             return []
@@ -415,7 +416,7 @@ class ChannelTable:
     # ------------------------------------------------------------ ends
 
     def end(self, channel_id: ChannelId) -> None:
-        """A channel has ended: what still comes for it is dropped."""
+        """End a channel: later messages for it are dropped."""
         self._end(channel_id)
         self._on_ended()
 
@@ -452,7 +453,7 @@ class ChannelTable:
                 entry.relay.on_answered()
 
     def lose(self, channels: Iterable[ChannelId], because: BaseException) -> None:
-        """No handler of the peer's will take up these channels of a call."""
+        """End channels of a call that no handler of the peer will bind."""
         for channel_id in channels:
             entry = self.entries.get(channel_id)
             self.end(channel_id)
@@ -462,7 +463,7 @@ class ChannelTable:
                     end.on_lost(because)
 
     def part(self, channel_id: ChannelId) -> None:
-        """A proxy relays no more for a channel. Harmless if it does not."""
+        """Stop relaying a channel. Has no effect if it is not relayed."""
         if self.is_relayed(channel_id):
             self.end(channel_id)
 
@@ -476,7 +477,7 @@ class ChannelTable:
         return [number for number in self.entries if self.is_relayed(number)]
 
     def close(self, because: BaseException) -> None:
-        """The connection has ended, and with it every channel; all is forgotten."""
+        """End all channels with the connection, and forget them."""
         self._on_ended = _do_nothing
         entries = tuple(self.entries.values())
         self.entries = {}

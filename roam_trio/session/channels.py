@@ -165,7 +165,7 @@ class OutgoingChannel(ChannelSink):
             permit.release()
 
     def why_not(self) -> Exception:
-        """Return the error of whoever goes on after the end."""
+        """Return the error of an operation after the end."""
         if self.state is ChannelState.CLOSED:
             return TxClosed("this end of the channel has been closed")
         if self.state is ChannelState.RESET:
@@ -189,7 +189,7 @@ class OutgoingChannel(ChannelSink):
     # ---- the peer's doing
 
     def on_credit(self, additional: int) -> None:
-        """Add to the credit (`rpc.flow-control.credit.grant.additive`)."""
+        """Handle a grant of credit (`rpc.flow-control.credit.grant.additive`)."""
         self.credit += additional
         self._waiting.unpark()
 
@@ -259,7 +259,7 @@ class IncomingChannel(ChannelSource):
         self._decode = plan.items.decode
         self._queue: deque[bytes | memoryview] = deque()
         self._waiting = ParkingLot()
-        self._some_wait = False  # if not, nobody does
+        self._some_wait = False  # if not, the channel cannot be used
         self._consumed = 0
         # Credit 0: no window to keep open, until `grant` makes one.
         self._grant_at = max(1, plan.shape.credit // 2) if plan.shape.credit else None
@@ -313,7 +313,7 @@ class IncomingChannel(ChannelSource):
         return SelfRef(value, item) if borrow else value
 
     def why_not(self) -> Exception:
-        """Return the error of whoever goes on after the end."""
+        """Return the error of an operation after the end."""
         if self.state is ChannelState.CLOSED:
             return trio.EndOfChannel()
         if self.state is ChannelState.RESET:
@@ -359,7 +359,7 @@ class IncomingChannel(ChannelSource):
     # ---- the peer's doing
 
     def on_item(self, item: bytes | memoryview) -> None:
-        """The sender has used one credit."""
+        """Handle an item, for which the sender has used one credit."""
         if not self.allowance:
             raise RemoteProtocolError(
                 f"channel {self._id}: an item came without credit"
@@ -385,7 +385,7 @@ class IncomingChannel(ChannelSource):
         self._end(ChannelState.CLOSED)
 
     def on_reset(self) -> None:
-        """A reset by the sender, which some peers pass on."""
+        """Handle a reset by the sender, which some peers pass on."""
         self._forget_items()
         self._end(ChannelState.RESET_BY_SENDER)
 

@@ -82,9 +82,8 @@ class ConnectionHandle:
 
     @property
     def caller(self) -> DriverCaller:
-        """Makes calls on this connection, and keeps it alive, as this handle then does.
-
-        Whoever is to keep it alive longer takes a `Caller.clone`.
+        """The caller of this connection, which keeps it alive as long as this handle
+        exists. To keep it alive longer, use `Caller.clone`.
         """
         if self._caller is None:
             self._caller = DriverCaller(self._run)
@@ -114,7 +113,7 @@ class ConnectionHandle:
 
     @property
     def connection_run(self) -> ConnectionRun:
-        """What runs it; for the session layer."""
+        """The run of the connection; for the session layer."""
         return self._run
 
     def serve(self, handler: Handler | None) -> None:

@@ -1,4 +1,4 @@
-"""What runs one connection: the tasks of its handlers, and its end.
+"""The run of one connection: the tasks of its handlers, and its end.
 
 The session's reader hands it every message of its connection, synchronously, and no
 method that does so waits. What the peer may do, and what becomes of a message, is
@@ -156,7 +156,7 @@ class ConnectionRun:
     # ------------------------------------------------------------ messages
 
     def on_call(self, call: RequestCall) -> None:
-        """A request of the peer's: start to answer it."""
+        """Handle a request of the peer: start to answer it."""
         if self._is_over:
             return  # the connection is being cancelled
         answering = self.answering
@@ -185,15 +185,15 @@ class ConnectionRun:
             self.start_soon(sink.run, coroutine)
 
     def on_response(self, response: RequestResponse) -> None:
-        """The answer to a request of this side's."""
+        """Handle the response to a request of this side."""
         self.requests.on_response(response)
 
     def on_cancel(self, cancel: RequestCancel) -> None:
-        """The peer no longer wants a response."""
+        """Handle a Cancel of the peer, which no longer wants a response."""
         self.answering.cancel(cancel.request_id)
 
     def on_item(self, message: ChannelItem) -> None:
-        """An item for a channel on which this side receives."""
+        """Handle an item for a channel on which this side receives."""
         # As `ChannelTable.on_message` does for any message, and two calls less.
         entry = self.channels.entries.get(message.channel_id)
         if entry is None or (incoming := entry.incoming) is None:
@@ -203,22 +203,22 @@ class ConnectionRun:
             incoming.on_item(joined(item) if isinstance(item, list) else item)
 
     def on_channel_message(self, message: ChannelMessage) -> None:
-        """Any other message for a channel."""
+        """Handle any other message for a channel."""
         self.channels.on_message(message)
 
     # ------------------------------------------------------------ use
 
     def hold(self) -> None:
-        """One caller more needs the connection."""
+        """Add a caller of the connection."""
         self._liveness.hold()
 
     def release(self) -> None:
-        """One caller less needs it."""
+        """Remove a caller of the connection."""
         self._liveness.release()
         self._check_use()
 
     def _check_use(self) -> None:
-        """Report that nobody needs the connection any more, if that is so."""
+        """Report the connection as unused if it is."""
         if self._session is not None and self._liveness.has_become_unused(
             self.channels.bound
         ):
@@ -232,7 +232,7 @@ class ConnectionRun:
             self._check_quiet()
 
     def _on_ended(self) -> None:
-        """A channel has ended, or a request of this side's has."""
+        """Handle the end of a channel or of a request of this side."""
         self._check_use()
         if self.answering.refusing is not None:
             self._check_quiet()
@@ -264,7 +264,7 @@ class ConnectionRun:
     # ------------------------------------------------------------ the end
 
     def end(self, because: BaseException) -> None:
-        """The connection has ended: fail its calls and channels, at once."""
+        """End the connection: fail its calls and channels at once."""
         if self.port.ended_because is not None:
             return
         self.port.end(because)
@@ -277,8 +277,8 @@ class ConnectionRun:
         self.channels.close(because)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
-        # What holds the connection lets go of it: once nobody else holds it, it is
-        # gone at once, and has not to wait for the garbage collector.
+        # Drop the references to the connection, so that the last user frees it at once,
+        # without the garbage collector.
         self._session = None
         self.handler = _NO_SERVICE
 

@@ -185,7 +185,7 @@ _NO_CONNECTIONS: Final = (
     "connect(url, Service) gives a client of that; to offer several by name, "
     "serve(url, {name: handler})"
 )
-"""Reason to reject an opening where nobody decides on connections; told to the peer."""
+"""Reason to reject an open when there is no acceptor; sent to the peer."""
 
 
 class _Entries:
@@ -285,8 +285,8 @@ class ConnectionTable:
     Args:
         parity: the half of the numbers this side opens connections with.
         limits: what the peer can make this side hold.
-        has_acceptor: whether anybody decides on connections that the peer opens. If
-            not, all are rejected.
+        has_acceptor: whether an acceptor decides on connections that the peer opens. If
+        not, all are rejected.
         strict: also refuse what peers of other implementations are known to do.
     """
 
@@ -312,7 +312,7 @@ class ConnectionTable:
         self.ended_because: RoamTrioError | None = None
         """The reason why the session has ended, if it has."""
         self.is_root_unused = False
-        """True once nobody needs the root connection any more."""
+        """True if the root connection is unused."""
         self._parity = parity
         self._limits = limits
         self._has_acceptor = has_acceptor
@@ -334,14 +334,14 @@ class ConnectionTable:
 
     @property
     def is_unneeded(self) -> bool:
-        """True if nobody needs the root, and no virtual connection is left
+        """True if the root is unused, and no virtual connection is left
         (`rpc.caller.liveness.root-teardown-condition`)."""
         return self.is_root_unused and not self.has_virtual
 
     # ------------------------------------------------------------ wishes of this side
 
     def plan(self) -> None:
-        """This side is going to ask for a connection, as soon as there is room.
+        """Plan to open a connection as soon as there is room.
 
         Raises:
             ConnectionLost: it may not; see `check_may_ask`.
@@ -350,7 +350,7 @@ class ConnectionTable:
         self._planned += 1
 
     def drop_plan(self) -> None:
-        """It is not going to ask after all."""
+        """Abandon the plan to open a connection."""
         self._planned -= 1
 
     def check_may_ask(self) -> None:
@@ -375,15 +375,15 @@ class ConnectionTable:
         return self._ids.allocate()
 
     def ask(self, connection_id: ConnectionId) -> None:
-        """This side has asked for a connection, as it planned to."""
+        """Record that this side has opened a planned connection."""
         self._planned -= 1
         self._entries.move(connection_id, Event.ASK)
 
     def give_up(self, connection_id: ConnectionId) -> bool:
-        """Nobody waits any more for the answer to an opening.
+        """Abandon an open, for whose answer no task waits any more.
 
         Returns:
-            True if the peer has not answered, and is to be sent a ConnectionClose.
+            True if the peer has not answered, and must be sent a ConnectionClose.
         """
         if self.phase(connection_id) is not Phase.OPENING:
             return False
@@ -391,7 +391,7 @@ class ConnectionTable:
         return True
 
     def allow(self, connection_id: ConnectionId) -> Action:
-        """The acceptor has accepted a connection."""
+        """Record that the acceptor has accepted a connection."""
         if self.refusing is None and self.phase(connection_id) is Phase.DECIDING:
             self._entries.move(connection_id, Event.ALLOWED)
             return Act.START
@@ -426,7 +426,7 @@ class ConnectionTable:
         return True
 
     def end(self, because: RoamTrioError) -> None:
-        """The session has ended, and every connection with it."""
+        """End every connection with the session."""
         self.ended_because = because
         self.refusing = str(because)
         self.is_root_unused = False
@@ -435,7 +435,7 @@ class ConnectionTable:
     # ------------------------------------------------------------ messages of the peer
 
     def on_open(self, message: ConnectionOpen) -> Action:
-        """The peer asks for a connection (`connection.open`).
+        """Handle an open of the peer (`connection.open`).
 
         Raises:
             RemoteProtocolError: it may not ask for this one, if strict.
@@ -480,7 +480,7 @@ class ConnectionTable:
         return None
 
     def on_accept(self, message: ConnectionAccept) -> Action:
-        """The peer has accepted a connection (`connection.open`).
+        """Handle an accept of the peer (`connection.open`).
 
         Raises:
             RemoteProtocolError: it was not asked to, if strict.
@@ -497,7 +497,7 @@ class ConnectionTable:
         return Act.START
 
     def on_reject(self, message: ConnectionReject) -> Action:
-        """The peer has rejected a connection (`connection.open.rejection`).
+        """Handle a rejection by the peer (`connection.open.rejection`).
 
         Raises:
             RemoteProtocolError: it was not asked to decide, if strict.
@@ -516,11 +516,11 @@ class ConnectionTable:
         return Fail(SessionRejected(text, message.metadata))
 
     def on_close(self, message: ConnectionClose) -> Action:
-        """The peer has closed a connection (`connection.close.semantics`).
+        """Handle a close by the peer (`connection.close.semantics`).
 
         Raises:
-            RemoteProtocolError: it is the root; or, if strict, the peer has closed or
-                rejected it already, or nobody has ever asked for it.
+            RemoteProtocolError: it is the root; or, if strict, the peer has already
+            closed or rejected it, or it was never opened.
         """
         connection_id = message.connection_id
         if connection_id == 0:
@@ -534,7 +534,7 @@ class ConnectionTable:
         return _after_close(before, ConnectionClosed("peer", message.metadata))
 
     def on_stray(self, message: Message) -> None:
-        """A message has come for a connection that is not open.
+        """Handle a message for a connection that is not open.
 
         The peer may have sent it before it learnt that this side has closed or rejected
         the connection. A message that cannot be explained like that breaks the

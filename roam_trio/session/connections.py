@@ -82,7 +82,7 @@ class Connections:
         agreed: the root connection, as the handshake has settled it.
         handler: answers the peer's requests on the root connection.
         acceptor: decides on connections the peer opens; without one, all are rejected.
-        outbox: where messages go, and who is told when nobody needs the session.
+        outbox: sends messages, and ends the session when it is unused.
         nursery: where the tasks of connections run.
         terms: what holds for the whole session.
     """
@@ -186,7 +186,7 @@ class Connections:
         return connection_id
 
     def _give_up(self, connection_id: ConnectionId) -> None:
-        """Nobody waits for this opening any more; its answer may still come."""
+        """Abandon an open; its answer may still arrive."""
         if self._table.give_up(connection_id):
             del self._openings[connection_id]
             self._outbox.push(ConnectionClose(connection_id))
@@ -203,7 +203,7 @@ class Connections:
             self._end_run(connection_id, ConnectionClosed("us", metadata))
 
     def end(self, because: RoamTrioError) -> None:
-        """The session has ended, and every connection with it. Nothing is sent."""
+        """End every connection with the session. Sends nothing."""
         self._table.end(because)
         runs = list(self.runs.values())
         self.runs.clear()
@@ -252,10 +252,10 @@ class Connections:
             self._quiet.unpark_all()
 
     def _on_unused(self, connection_id: ConnectionId) -> None:
-        """Nobody needs a connection any more.
+        """Handle an unused connection.
 
-        A virtual one is closed. The root is only noted as unused, and the session ends
-        when no virtual connection is left.
+        Close a virtual one. Record the root as unused; the session ends when no virtual
+        connection is left.
         """
         if connection_id:
             self.close(connection_id, NO_METADATA)
@@ -264,14 +264,14 @@ class Connections:
             self._check_needed()
 
     def _check_needed(self) -> None:
-        """End the session if nobody needs it."""
+        """End the session if it is unused."""
         if self._table.is_unneeded:
             self._outbox.fail(SessionError("nobody needs the session any more"))
 
     # ------------------------------------------------------------ messages
 
     def on_open(self, message: ConnectionOpen) -> None:
-        """The peer asks for a connection."""
+        """Handle an open of the peer."""
         connection_id = message.connection_id
         action = self._table.on_open(message)
         if action is Act.DECIDE:
@@ -329,7 +329,7 @@ class Connections:
             )
 
     def on_accept(self, message: ConnectionAccept) -> None:
-        """The peer has accepted a connection that this side asked for."""
+        """Handle an accept for an open of this side."""
         connection_id = message.connection_id
         action = self._table.on_accept(message)
         if action is Act.START:
@@ -345,13 +345,13 @@ class Connections:
             self._fail(connection_id, action)
 
     def on_reject(self, message: ConnectionReject) -> None:
-        """The peer has rejected a connection that this side asked for."""
+        """Handle a rejection of an open of this side."""
         action = self._table.on_reject(message)
         if isinstance(action, Fail):
             self._fail(message.connection_id, action)
 
     def on_close(self, message: ConnectionClose) -> None:
-        """The peer has closed a connection."""
+        """Handle a close by the peer."""
         connection_id = message.connection_id
         action = self._table.on_close(message)
         if isinstance(action, End):
@@ -364,7 +364,7 @@ class Connections:
                 scope.cancel()
 
     def on_stray(self, message: Message) -> None:
-        """A message has come for a connection that is not open."""
+        """Handle a message for a connection that is not open."""
         self._table.on_stray(message)
 
     # ------------------------------------------------------------ done as decided

@@ -54,13 +54,13 @@ class Control:
         self._replies.push(Pong(message.connection_id, message.nonce))
 
     def on_pong(self, message: Pong) -> None:
-        """Hand the nonce to keepalive."""
+        """Pass the nonce to keepalive."""
         self._check_connection_0(message)
         if self.on_nonce is not None and message.connection_id == 0:
             self.on_nonce(message.nonce)
 
     def on_protocol_error(self, message: ProtocolError) -> None:
-        """Take the peer's word for it (`session.protocol-error`).
+        """Fail with the violation that the peer reports (`session.protocol-error`).
 
         Raises:
             LocalProtocolError: with what the peer says.

@@ -1,7 +1,7 @@
-"""How much of its peer's messages this side holds: the one place that counts it.
+"""Counts of the peer's messages that this side holds.
 
-The unit is the encoded size of a message, whatever its kind. `HeldMessages` counts
-those that are held for one purpose against the two limits of that purpose.
+The unit is the encoded size of a message of any kind. A `HeldMessages` counts the
+messages held for one purpose against the two limits of that purpose.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class HeldMessages:
         """Their encoded size, in bytes."""
 
     def add(self, message: ChannelMessage) -> None:
-        """Count a message that is to be held.
+        """Count a message to hold.
 
         Raises:
             LimitExceeded: it is one too many, or too large together with the others.
@@ -92,12 +92,12 @@ class HeldMessages:
         self.count, self.bytes = count, size
 
     def remove(self, message: ChannelMessage) -> None:
-        """A message that was counted is held no longer."""
+        """Remove a counted message."""
         self.count -= 1
         self.bytes -= encoded_size(message)
 
     def clear(self) -> None:
-        """None is held any longer."""
+        """Remove all messages."""
         self.count = self.bytes = 0
 
     def __repr__(self) -> str:

@@ -81,6 +81,6 @@ class Keepalive:
         return self._pong.is_set()
 
     def on_pong(self, nonce: int) -> None:
-        """A Pong has come; one of another nonce is ignored."""
+        """Handle a Pong; ignore one with another nonce."""
         if nonce == self._nonce:
             self._pong.set()

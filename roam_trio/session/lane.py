@@ -105,7 +105,7 @@ class Lane:
 
     @property
     def is_empty(self) -> bool:
-        """True if nothing is held that is to be sent in its turn."""
+        """True if no messages are queued."""
         return not self._held
 
     def forward(self, message: ChannelMessage) -> None:
@@ -118,7 +118,7 @@ class Lane:
             self.hold(message)
 
     def hold(self, message: ChannelMessage) -> None:
-        """Send `message`, which has been counted, in its turn, and not at once."""
+        """Queue a counted message behind those that are held."""
         self._held.append(message)
         self.on_arrival()
 
@@ -224,8 +224,8 @@ async def reached(lane: Lane) -> None:
 async def delivered(lane: Lane) -> None:
     """Wait until nothing is on its way any more, responses included.
 
-    The tasks of responses that came before the end have run up to `begin_response`:
-    they were woken before whoever waits for the end.
+    The tasks of earlier responses have already called `begin_response`, because they
+    were woken before the task that waits for the end.
     """
     while lane.responses:
         answered = trio.Event()

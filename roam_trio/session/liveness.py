@@ -1,9 +1,9 @@
-"""Count of those who still need a connection: its callers, and its open channels.
+"""The users of a connection: its callers, and its open channels.
 
 A connection that was given callers and has lost the last of them is closed by the
 session, once no channel is open on it any more
-(`rpc.caller.liveness.last-drop-closes-connection`). One that never had a caller stays
-until somebody closes it.
+(`rpc.caller.liveness.last-drop-closes-connection`). A connection that never had a
+caller stays until it is closed.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ class Liveness:
         self._was_held = False
 
     def hold(self) -> None:
-        """One caller more."""
+        """Add a caller."""
         self.callers += 1
         self._was_held = True
 
     def release(self) -> None:
-        """One caller less."""
+        """Remove a caller."""
         self.callers -= 1
 
     def has_become_unused(self, channels: int) -> bool:
-        """Return True if nobody needs the connection any more; said only once.
+        """Return True, only once, if the connection is unused.
 
         Args:
-            channels: how many channels are open on it, which keep it alive too.
+            channels: number of open channels, which also keep it alive.
         """
         if not self._was_held or self.callers or channels:
             return False

@@ -3,10 +3,10 @@
 Two kinds of messages go through here. Calls, responses and items wait until there is
 room: `has_room` and `send_nowait` if it is there already, `reserve` if not. Credit,
 cancellations, closes and pongs cannot wait, since what sends them must not stall;
-`push` sends them at once if there is room, and keeps them otherwise. While any are
-kept, nobody overtakes them: whoever gets room first sends the oldest. One whose
-metadata does not fit into a payload goes without it: what ends a connection must not
-end the session, and all other connections with it.
+`push` sends them at once if there is room, and keeps them otherwise. While messages are
+kept, no other message overtakes them: the first task that gets room sends the oldest. A
+message whose metadata does not fit into a payload is sent without it, so that the end
+of a connection does not end the session and all other connections.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Outbox:
         self._tx = tx
         self._encode = tx.encode
         self.carrier = tx.carrier
-        """What carries the messages, once encoded; see `ConduitTx.carrier`."""
+        """The object that sends encoded messages; see `ConduitTx.carrier`."""
         self._most_kept = most_kept
         self._most_bytes = most_bytes
         self.fail = fail
@@ -151,7 +151,7 @@ class Outbox:
         return LimitExceeded(limit, waiting)
 
     def end(self) -> None:
-        """The session has ended, and need not be told any more."""
+        """Stop reporting failures, because the session has ended."""
         self.fail = self._need_drain = _do_nothing
 
     def doubt(self) -> bool:

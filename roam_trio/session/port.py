@@ -1,8 +1,7 @@
-"""What the parts of a connection share: its number, its way out, and whether it is
-over.
+"""The shared state of the parts of a connection: its id, its outbox, and its end.
 
-Parts get a `Port`, and never what runs the connection, which is above them. Without a
-run of trio a port can be made and used, but for `reserve`.
+Parts get a `Port` and not the `ConnectionRun`, which is above them. A port works
+without a run of trio, except for `reserve`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["Port", "SessionPort"]
 
 @attrs.frozen(kw_only=True)
 class SessionPort:
-    """What all connections of a session share.
+    """The state that all connections of a session share.
 
     Attributes:
         outbox: where messages go.
@@ -33,8 +32,7 @@ class SessionPort:
         token: the run of trio that they live in; None for none.
         now: returns the time, in seconds.
         start_soon: runs something in a task of the session's.
-        on_unused: called when nobody needs a connection any more, with its number; see
-            `Liveness`.
+        on_unused: called with the id of a connection when it is unused; see `Liveness`.
         on_quiet: called when the last call or channel of a connection has ended, once
             new ones are refused.
         close: closes a virtual connection.
@@ -128,7 +126,7 @@ class Port:
             self.dropped.pop(0)()
 
     def end(self, because: BaseException) -> None:
-        """The connection has ended: whoever waits in `reserve` is to know."""
+        """End the connection, and wake the tasks that wait in `reserve`."""
         self.ended_because = because
         for scope in self._reserving or ():
             scope.cancel()

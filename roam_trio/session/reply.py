@@ -103,7 +103,7 @@ class DriverReplySink(ReplySink):
         if port.dropped:
             port.end_dropped()  # closes go before the response
         if port.ended_because is not None:
-            return  # nobody is left to get it
+            return  # there is no peer left to get it
         outbox = port.outbox
         if not outbox.has_room():
             raise trio.WouldBlock
@@ -154,7 +154,7 @@ class DriverReplySink(ReplySink):
         if self.is_sent:
             return
         self._port.end_dropped()
-        if not self.is_sent:  # as it is when nobody needs the connection any more
+        if not self.is_sent:  # as for a connection that is unused
             self._port.outbox.push(self._response(CANCELLED, NO_METADATA))
             self._close()
 

@@ -138,7 +138,7 @@ class Requests:
             return
         if self._slots is None:
             self._slots = ParkingLot()
-        await self._slots.park()  # whoever wakes us hands us a slot
+        await self._slots.park()  # the task that wakes us passes us a slot
 
     def _give_slot(self) -> None:
         slots = self._slots
@@ -178,7 +178,8 @@ class Requests:
             self._channels.lose(channels, error)
             self._give_slot()
             if _is_end(error):
-                # Whoever keeps the error is not to keep the arguments by its context.
+                # Code that keeps the error must not keep the arguments through its
+                # context.
                 error.with_traceback(None)
                 because = port.ended_because or error
                 raise _lost(because) from because
@@ -209,7 +210,7 @@ class Requests:
             trio.lowlevel.reschedule(request.waiter)
 
     def end(self, because: BaseException) -> None:
-        """The connection has ended: fail every call."""
+        """Fail every call, because the connection has ended."""
         self._on_given = _do_nothing
         for request in self.table.clear():
             if request.finish(_lost(because)):

@@ -1,7 +1,7 @@
 """The peer's requests on one connection: one table, which decides what may come in.
 
-Nothing here waits, and nothing needs a run of trio: a handler's task is the business of
-whoever answers, of which the table knows only an `Answer`.
+This module does not wait and needs no run of trio. The table knows the task of a
+handler only as an `Answer`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Answer", "RequestsIn", "Verdict"]
 
 
 class Verdict(enum.Enum):
-    """What is done with a request that has come."""
+    """Actions on a received request."""
 
     START = "call the handler"
     REFUSE = "answer Cancelled"
@@ -31,7 +31,7 @@ _START, _REFUSE = Verdict.START, Verdict.REFUSE
 
 
 class Answer(Protocol):
-    """What is to become the response to one request."""
+    """The pending response to one request."""
 
     def cancel(self) -> None:
         """The caller no longer wants it."""
@@ -74,7 +74,7 @@ class RequestsIn:
         self._theirs = theirs
         self._strict = strict
         self.in_flight: dict[RequestId, Answer] = {}
-        """Those that are being answered. Whoever starts to answer one adds it."""
+        """The requests that are being answered. The caller of `admit` adds them."""
         self.bytes = 0
         """The length of all long requests in flight, and of the responses to them that
         a proxy holds."""

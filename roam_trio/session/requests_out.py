@@ -30,7 +30,7 @@ class CallState(enum.Enum):
 
 
 class Slot(enum.Enum):
-    """What a request that is about to be made gets."""
+    """Results of a request for a slot."""
 
     TAKEN = "a slot"
     QUEUED = "the next one that is given back, in the order of coming"
@@ -98,9 +98,9 @@ class RequestsOut:
         """Hands out the numbers of requests."""
         self._most = most
         self.free = most
-        """Number of slots that nobody has."""
+        """Number of free slots."""
         self.in_flight: dict[RequestId, RequestOut] = {}
-        """Those that were sent, by their numbers. Whoever sends one adds it."""
+        """The sent requests, by id. The sender of one adds it."""
         self.refusing: str | None = None
         """The reason why no new requests are made, if they are not."""
 
@@ -108,8 +108,8 @@ class RequestsOut:
         """Take a slot, or queue for one: then one is handed over by `give`.
 
         Raises:
-            CallRefused: the peer accepts no request at all, and nobody would ever hand
-                one over.
+            CallRefused: the peer accepts no requests at all, so no slot would become
+            free.
         """
         if self.free > 0:
             self.free -= 1

@@ -1,6 +1,6 @@
-"""How a session ends: the reason, what the peer is told, and what is logged.
+"""The end of a session: its reason, the last message to the peer, and the log record.
 
-These functions decide, and change nothing; `SessionRun` does what they say.
+These functions decide, and change nothing; `SessionRun` performs their decisions.
 """
 
 from __future__ import annotations

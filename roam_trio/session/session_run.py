@@ -1,4 +1,4 @@
-"""What runs a session: one nursery on a conduit, in which connections live.
+"""The run of a session: one nursery on a conduit, which contains the connections.
 
     pump    carries what was committed to the transport, to the very end; on a link
             that does without it, from when there is what cannot be written at once
@@ -63,7 +63,7 @@ Handshake = Callable[[ConduitTx[Message], ConduitRx[Message]], Awaitable[Agreed]
 
 @attrs.frozen(kw_only=True)
 class SessionOptions:
-    """What a session is set up with.
+    """Options of a session.
 
     Attributes:
         handshake: agrees with the peer on the root connection.
@@ -119,7 +119,7 @@ class SessionRun:
         self.tx, self.rx = conduit.split()
         self._options: SessionOptions | None = options
         self.terms = options.terms
-        """What holds for the whole session."""
+        """The terms of the whole session."""
         limits = self.terms.limits
         self.outbox = Outbox(
             self.tx,
@@ -205,8 +205,8 @@ class SessionRun:
                 context = copy_context()
 
                 def start_pump() -> None:
-                    # Not in the context of whoever needs it first, and may be gone
-                    # soon.
+                    # Not in the context of the task that needs it first, which may be
+                    # gone soon.
                     context.run(nursery.start_soon, self._pump)
 
                 if not self.outbox.carrier.defer_pump(start_pump):
@@ -316,8 +316,8 @@ class SessionRun:
     ) -> None:
         """Dispatch what one read of the link has brought, and write what that commits.
 
-        A request or a response that came alone sets off one message, most likely:
-        whoever sends it writes it too.
+        A request or a response that came alone sets off one message, most likely, and
+        its sender writes it too.
         """
         connections = self.connections
         assert connections is not None
@@ -393,7 +393,7 @@ class SessionRun:
                 self._over.set()
 
     def _let_go(self) -> None:
-        """Let go of what holds the session: once nobody else does, it is gone at once,
+        """Drop the references to the session: without others, it is freed at once,
         and has not to wait for the garbage collector."""
         self.outbox.end()
         self._control.on_nonce = None

@@ -1,4 +1,4 @@
-"""What holds for a whole session, and so for all of its connections."""
+"""The terms of a session, which apply to all of its connections."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["SessionTerms"]
 
 @attrs.frozen(kw_only=True, eq=False)
 class SessionTerms:
-    """What all parts of a session may look up. One object for each session.
+    """The terms of a session, which all of its parts may read.
 
-    It outlives the session, and holds nothing that holds the session.
+    There is one object for each session. It outlives the session, and refers to nothing
+    that refers to the session.
 
     Attributes:
         limits: bounds on what the peer can make this side hold.

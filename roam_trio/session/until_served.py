@@ -13,7 +13,7 @@ __all__ = ["UntilServed"]
 class UntilServed:
     """The `Handler` of a connection until `ConnectionHandle.serve` gives it another.
 
-    For whoever opens a connection and cannot say yet who answers on it: requests that
+    For code that opens a connection and cannot say yet who answers on it: requests that
     come meanwhile wait, as many as the connection accepts at all.
     """
 

@@ -63,9 +63,9 @@ def _usual(entry: MetadataEntry) -> bytes | None:
 
 @lru_cache(maxsize=256)
 def _head(key: str, tag: int) -> bytes | None:
-    """Return the start of an entry, whose key has to be in ASCII; else None.
+    """Return the start of an entry with an ASCII key; None for other keys.
 
-    A program uses few keys.
+    The result is cached, because a program uses few keys.
     """
     if not key.isascii():
         return None

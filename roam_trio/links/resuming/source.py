@@ -26,8 +26,8 @@ class Attachment:
         rx: its receiving half.
         client_hello: the hello of the peer that opened the link; None if this side has
             opened it, and must send its hello first.
-        peer: the peer of the link, as `Link.peer` describes it; None if nobody has
-            asked.
+        peer: the peer of the link, as `Link.peer` describes it; None if it was not
+        requested.
     """
 
     tx: LinkTx
