@@ -18,6 +18,7 @@ from typing import (
     Protocol,
     TypeAlias,
     TypeVar,
+    cast,
 )
 
 import trio
@@ -61,6 +62,18 @@ class Source(Protocol):
 
     async def recv(self) -> Any: ...
     def recv_batch(self) -> Awaitable[Iterable[Any]]: ...
+
+
+class _Itself:
+    """The default of `ConduitTx.carrier` and `ConduitRx.source`."""
+
+    def __get__(self, half: object, owner: object) -> object:
+        return half
+
+
+def _unchanged(message: Any) -> Any:
+    """Return the argument: what such a conduit carries are the messages themselves."""
+    return message
 
 
 class ConduitTxPermit(ABC, Generic[M]):
@@ -121,20 +134,16 @@ class ConduitTx(ABC, Generic[M]):
         """True if `has_room` is False."""
         return not self.has_room()
 
-    @property
-    def encode(self) -> Callable[[M], Any]:
-        """Encodes a message for the `carrier`.
+    encode: Callable[[M], Any] = staticmethod(_unchanged)
+    """Encodes a message for the `carrier`.
 
-        ``tx.carrier.send_nowait(tx.encode(message))`` is `send_nowait`, for a session,
-        which sends very often: a conduit that only hands on is not gone through.
-        Unless overridden, the message itself is what this conduit carries.
-        """
-        return _as_it_is
+    A session sends by ``tx.carrier.send_nowait(tx.encode(message))`` instead of
+    `send_nowait`, so that a conduit that only encodes costs no call. The default
+    returns the message.
+    """
 
-    @property
-    def carrier(self) -> Carrier:
-        """The object that carries what is encoded; this one, unless overridden."""
-        return self
+    carrier: Carrier = cast("Carrier", _Itself())
+    """The object that carries encoded messages. The default is this object."""
 
     def send_nowait(self, message: M) -> None:
         """Reserve and send in one step, after `is_full` was False.
@@ -214,20 +223,17 @@ class ConduitRx(ABC, Generic[M]):
         first = await self.recv()
         return () if first is None else self._with_the_others(first)
 
-    @property
-    def source(self) -> Source:
-        """The object that receives what is not decoded yet.
+    source: Source = cast("Source", _Itself())
+    """The object that receives encoded messages. The default is this object.
 
-        ``rx.decode`` of each in ``await rx.source.recv_batch()`` is `recv_batch`, for a
-        session; what cannot be decoded goes to `refuse`. Unless overridden, this object
-        receives, and what it receives is decoded already.
-        """
-        return self
+    A session applies `decode` to each item of ``await rx.source.recv_batch()`` instead
+    of `recv_batch`, and passes what cannot be decoded to `refuse`.
+    """
 
-    @property
-    def decode(self) -> Callable[[Any], M]:
-        """Decodes what the `source` has received; raises DecodeError."""
-        return _as_it_is
+    decode: Callable[[Any], M] = staticmethod(_unchanged)
+    """Decodes an item of the `source`, or raises DecodeError. The default returns it,
+    because `recv_batch` of a conduit returns messages.
+    """
 
     def refuse(self, payload: Any, error: DecodeError) -> NoReturn:
         """Raise the error for a payload that cannot be decoded.
@@ -295,7 +301,3 @@ class ConduitAcceptor(ABC, Generic[M]):
 
 DynConduitTx: TypeAlias = ConduitTx[Message]
 """The sending half of any conduit of messages."""
-
-
-def _as_it_is(message: Any) -> Any:
-    return message

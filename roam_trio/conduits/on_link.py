@@ -9,8 +9,8 @@ for `StableConduit`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, NoReturn, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NoReturn, Protocol, TypeVar
 
 from ..errors import DecodeError
 from ..links.base import LinkTx, LinkTxPermit, RxStatistics, TxStatistics
@@ -71,52 +71,47 @@ class LinkConduitTx(ConduitTx[M]):
         family: the type of the messages and its codec.
     """
 
-    __slots__ = ("carrier", "encode")
-
-    carrier: LinkTx
-    encode: Callable[[M], list[bytes | memoryview]]
+    __slots__ = ("_tx", "carrier", "encode")
 
     def __init__(self, tx: LinkTx, family: MsgFamily[M]) -> None:
-        self.carrier = tx
+        self.carrier = self._tx = tx
         self.encode = family.encode
 
     async def reserve(self) -> LinkConduitPermit[M]:
-        return LinkConduitPermit(await self.carrier.reserve(), self.encode)
+        return LinkConduitPermit(await self._tx.reserve(), self.encode)
 
     def reserve_nowait(self) -> LinkConduitPermit[M]:
-        return LinkConduitPermit(self.carrier.reserve_nowait(), self.encode)
+        return LinkConduitPermit(self._tx.reserve_nowait(), self.encode)
 
     def has_room(self) -> bool:
-        return self.carrier.has_room()
+        return self._tx.has_room()
 
     def send_nowait(self, message: M) -> None:
-        self.carrier.send_nowait(self.encode(message))
+        self._tx.send_nowait(self.encode(message))
 
     def cork(self) -> None:
-        self.carrier.cork()
+        self._tx.cork()
 
     def uncork(self, *, prompt: bool = False) -> None:
-        self.carrier.uncork(prompt=prompt)
+        self._tx.uncork(prompt=prompt)
 
     def statistics(self) -> TxStatistics:
-        return self.carrier.statistics()
+        return self._tx.statistics()
 
-    # Not a coroutine that waits for the link's: its frame would be gone through each
-    # time the link's runs.
-    def pump(self) -> Coroutine[Any, Any, None]:
-        return self.carrier.pump()
+    async def pump(self) -> None:
+        await self._tx.pump()
 
     def defer_pump(self, start: Callable[[], None]) -> bool:
-        return self.carrier.defer_pump(start)
+        return self._tx.defer_pump(start)
 
     async def close(self) -> None:
-        await self.carrier.close()
+        await self._tx.close()
 
     async def abort(self) -> None:
-        await self.carrier.abort()
+        await self._tx.abort()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self.carrier!r}>"
+        return f"<{type(self).__name__} on {self._tx!r}>"
 
 
 class LinkConduitRx(ConduitRx[M]):
@@ -127,25 +122,22 @@ class LinkConduitRx(ConduitRx[M]):
         family: the type of the messages and its codec.
     """
 
-    __slots__ = ("decode", "source")
-
-    source: PayloadRx
-    decode: Callable[[bytes | memoryview], M]
+    __slots__ = ("_rx", "decode", "source")
 
     def __init__(self, rx: PayloadRx, family: MsgFamily[M]) -> None:
-        self.source = rx
+        self.source = self._rx = rx
         self.decode = family.decode
 
     async def recv(self) -> M | None:
-        payload = await self.source.recv()
+        payload = await self._rx.recv()
         return None if payload is None else self._message(payload)
 
     def recv_nowait(self) -> M | None:
-        payload = self.source.recv_nowait()
+        payload = self._rx.recv_nowait()
         return None if payload is None else self._message(payload)
 
     async def recv_batch(self) -> Iterable[M]:
-        return map(self._message, await self.source.recv_batch())
+        return map(self._message, await self._rx.recv_batch())
 
     def _message(self, payload: bytes | memoryview) -> M:
         try:
@@ -157,10 +149,10 @@ class LinkConduitRx(ConduitRx[M]):
     def refuse(self, payload: bytes | memoryview, error: DecodeError) -> NoReturn: ...
 
     def statistics(self) -> RxStatistics:
-        return self.source.statistics()
+        return self._rx.statistics()
 
     async def close(self) -> None:
-        await self.source.close()
+        await self._rx.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self.source!r}>"
+        return f"<{type(self).__name__} on {self._rx!r}>"

@@ -97,15 +97,17 @@ class StableConduit(Conduit[M]):
 class StableConduitTx(LinkConduitTx[M]):
     """The sending half: as that of a bare conduit, over a sequence of links."""
 
-    __slots__ = ()
+    __slots__ = ("_resuming",)
 
-    carrier: ResumingTx
+    def __init__(self, tx: ResumingTx, family: MsgFamily[M]) -> None:
+        super().__init__(tx, family)
+        self._resuming = tx
 
     def doubt(self) -> bool:
-        return self.carrier.doubt()
+        return self._resuming.doubt()
 
     def statistics(self) -> StableTxStatistics:
-        return self.carrier.statistics()
+        return self._resuming.statistics()
 
 
 StableConduitPermit = LinkConduitPermit

@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import attrs
 import trio
@@ -165,6 +165,13 @@ class LinkTxPermit(ABC):
         self.release()
 
 
+class _HasNoRoom:
+    """The default of `LinkTx.is_full`: no data descriptor, so a link may set it."""
+
+    def __get__(self, tx: LinkTx, owner: object) -> bool:
+        return not tx.has_room()
+
+
 class LinkTx(ABC):
     """The sending half of a link, usable from any task of one trio run."""
 
@@ -194,12 +201,10 @@ class LinkTx(ABC):
         link has ended, because sending then fails at once.
         """
 
-    @property
-    def is_full(self) -> bool:
-        """True if `has_room` is False. A link may make it an attribute, because senders
-        read it before each payload and an attribute needs no call.
-        """
-        return not self.has_room()
+    is_full: bool = cast("bool", _HasNoRoom())
+    """True if `has_room` is False. Senders read it before each payload, and a link may
+    set it to avoid the call.
+    """
 
     def send_nowait(self, pieces: Sequence[Buffer]) -> None:
         """Reserve and send in one step, after a check of `is_full`.

@@ -31,13 +31,11 @@ class PermitTx(LinkTx):
     room.
     """
 
-    is_full = False
-    """True if there is no room for another payload. An attribute, updated by everything
-    that takes or releases room, because senders read it before every payload. False
-    when this half has ended.
-    """
-
     def __init__(self) -> None:
+        self.is_full = False
+        """True if there is no room for another payload; updated by everything that
+        takes or releases room. False when this half has ended.
+        """
         self._permits = 0
         self._sent_payloads: int = 0
         self._sent_bytes: int = 0

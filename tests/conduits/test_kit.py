@@ -75,7 +75,7 @@ class KeepsReleasedRoom(BareConduitTx[str]):
 
 class KeepsTheRoomOfWhatCannotBeEncoded(BareConduitTx[str]):
     def reserve_nowait(self) -> BareConduitPermit[str]:
-        return Stubborn(self.carrier.reserve_nowait(), self.encode)
+        return Stubborn(self._tx.reserve_nowait(), self.encode)
 
 
 class Stubborn(BareConduitPermit[str]):
@@ -92,7 +92,7 @@ class NeverHasEnough(BareConduitTx[str]):
     """Takes whatever comes, and has no backpressure."""
 
     def reserve_nowait(self) -> BareConduitPermit[str]:
-        return Bottomless(self.carrier.reserve_nowait(), self.encode)
+        return Bottomless(self._tx.reserve_nowait(), self.encode)
 
 
 class Bottomless(BareConduitPermit[str]):
