@@ -27,7 +27,8 @@ from ..metadata import MetadataLike
 from ..quantities import check_seconds
 from ..rpc.handler import Handler, check_handler
 from ..running import check_run, check_trio_runs
-from ..session import Session, SessionKeepaliveConfig, acceptor
+from ..session import Session, SessionKeepaliveConfig
+from ..session.builders import sessions_of_server
 from ..transports import (
     LinkListener,
     LinkOptions,
@@ -289,6 +290,9 @@ class _Serving:
         # Add one: a returning client must get in even if the number of sessions is
         # reached.
         self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
+        self._session_on = sessions_of_server(
+            options.root_handler, **options.for_builder
+        )
         self._listening = trio.CancelScope()
         self._accepting: dict[trio.CancelScope, None] = {}
         self._sessions = _Sessions()
@@ -374,7 +378,6 @@ class _Serving:
 
     async def _accept(self, clients: Clients[T], client: T) -> Session | None:
         """Return the session to set up, or None if there is none."""
-        options = self._options
         with trio.CancelScope() as scope:
             self._accepting[scope] = None
             if self._listening.cancel_called:
@@ -386,8 +389,7 @@ class _Serving:
             if conduit is None:
                 return None
             if not scope.cancel_called:
-                builder = acceptor(conduit, **options.for_builder)
-                return builder.session(options.root_handler)
+                return self._session_on(conduit)
             # The client connected just when the server began to shut down.
             await let_go(conduit)
         return None

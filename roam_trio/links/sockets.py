@@ -6,19 +6,23 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from ..peers import Credentials, Peer
 
 __all__ = [
+    "UNKNOWN_ADDRESS",
     "address_text",
-    "internet_peer_of",
     "peer_of",
     "send_at_once",
     "take_socket",
 ]
+
+
+UNKNOWN_ADDRESS: Final = "unknown address"
+"""The address of a peer that is gone, which the system no longer knows."""
 
 
 def take_socket(stream: trio.SocketStream) -> socket.socket:
@@ -39,26 +43,18 @@ def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
     """Describe the peer of a connected socket of any family. The system no longer knows
     the address of a peer that is gone.
     """
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        return Peer("tcp", internet_peer_of(sock))
     try:
         address = sock.getpeername()
     except OSError:
         address = None
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        return Peer("tcp", address_text(address) if address else UNKNOWN_ADDRESS)
     credentials = _credentials(sock)
     where = os.fsdecode(address) if isinstance(address, bytes) else str(address or "")
     # The socket of a client usually has no name, so name its process.
     if not where and credentials:
         where = f"process {credentials.pid} of user {credentials.uid}"
     return Peer("unix", where or "an unnamed socket", credentials=credentials)
-
-
-def internet_peer_of(sock: socket.socket | trio.socket.SocketType) -> str:
-    """Return the address of the peer of a connected internet socket."""
-    try:
-        return address_text(sock.getpeername())
-    except OSError:
-        return "unknown address"
 
 
 def address_text(address: tuple[Any, ...]) -> str:

@@ -15,6 +15,8 @@ or, where a function of the program's starts tasks,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
@@ -46,6 +48,7 @@ __all__ = [
     "SessionInitiatorBuilder",
     "acceptor",
     "initiator",
+    "sessions_of_server",
 ]
 
 logger = Log("roam_trio.session")
@@ -116,17 +119,17 @@ class _Builder(ABC):
         """Return the session, for a caller that has checked the handler and runs
         `Session.run`.
         """
-        terms = SessionTerms(
-            limits=self.limits, strict=self.strict, peer=self.conduit.peer()
-        )
+        conduit = self.conduit
         options = SessionOptions(
             handshake=self._shake_hands,
             handler=handler,
             acceptor=self.on_connection,
             keepalive=self.keepalive,
-            terms=terms,
+            terms=SessionTerms(
+                limits=self.limits, strict=self.strict, peer=conduit.peer()
+            ),
         )
-        return Session(SessionRun(self.conduit, options))
+        return Session(SessionRun(conduit, options))
 
     async def establish(
         self, handler: Handler | None = None, *, spawn: SpawnSession | None = None
@@ -267,6 +270,40 @@ def acceptor(
         strict=strict,
         spawn=spawn,
     )
+
+
+def sessions_of_server(
+    handler: Handler | None,
+    *,
+    max_concurrent_requests: int,
+    on_connection: ConnectionAcceptor | None,
+    keepalive: SessionKeepaliveConfig | None,
+    metadata: Metadata,
+    limits: Limits,
+    strict: bool,
+) -> Callable[[Conduit[Message]], Session]:
+    """Return a function that makes the session with a client on a conduit.
+
+    As `acceptor` and its `session`, with options that are checked once for all clients.
+    """
+    shake_hands = partial(
+        handshake.accept,
+        max_concurrent_requests=max_concurrent_requests,
+        metadata=metadata,
+        strict=strict,
+    )
+
+    def session_on(conduit: Conduit[Message]) -> Session:
+        options = SessionOptions(
+            handshake=shake_hands,
+            handler=handler,
+            acceptor=on_connection,
+            keepalive=keepalive,
+            terms=SessionTerms(limits=limits, strict=strict, peer=conduit.peer()),
+        )
+        return Session(SessionRun(conduit, options))
+
+    return session_on
 
 
 class OpenSession:

@@ -13,7 +13,7 @@ import trio
 from ..failures import text_of
 from ..legible import without_secrets
 from ..links.base import Link
-from ..links.sockets import internet_peer_of
+from ..links.sockets import UNKNOWN_ADDRESS
 from ..logs import Log, note_peer
 from .base import LinkFactory, LinkListener
 from .hosts import HostAndPort
@@ -71,7 +71,11 @@ class StreamLinkListener(LinkListener):
     async def _make_link(self, stream: trio.SocketStream) -> Link:
         # Do this in the task of the client, so that its log records can name the
         # client.
-        note_peer(internet_peer_of(stream.socket))
+        try:
+            host, port, *_ = stream.socket.getpeername()
+            note_peer(str(HostAndPort(host, port)))
+        except OSError:
+            note_peer(UNKNOWN_ADDRESS)
         return await self._link_on(stream)
 
     def close(self) -> None:
