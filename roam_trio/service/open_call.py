@@ -216,6 +216,7 @@ class OpenCall(Generic[T, In, Out]):
     async def __aenter__(self) -> OpenCall[T, In, Out]:
         if self._arguments is None:
             raise RuntimeError("this call was made already; open another")
+        await trio.lowlevel.checkpoint()
         arguments, self._arguments = self._arguments, None
         nursery = await self._manager.__aenter__()
         nursery.start_soon(self._run, arguments.args, arguments.kwargs)

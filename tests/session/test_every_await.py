@@ -249,6 +249,20 @@ async def a_call_with_channels(world: World) -> None:
         output_rx.reset()
 
 
+async def an_open_call(world: World) -> None:
+    async with roam_trio.open_call(caller_of(world.left).both) as call:
+        for number in range(20):
+            await call.tx.send(number)
+            assert await call.rx.recv() == number
+        call.tx.close()
+        await call.result()
+
+
+async def a_call_that_ends_with_its_block(world: World) -> None:
+    async with roam_trio.open_call(caller_of(world.left).both) as call:
+        await call.tx.send(0)
+
+
 async def an_end_that_belongs_to_no_call_yet(world: World) -> None:
     tx, rx = channel[int]()
     output_tx, output_rx = channel[int]()
@@ -340,6 +354,8 @@ CASES = [
             Port.reserve,
         ),
     ),
+    Case(an_open_call, (roam_trio.OpenCall.__aenter__, roam_trio.OpenCall.result)),
+    Case(a_call_that_ends_with_its_block, (roam_trio.OpenCall.__aexit__,)),
     Case(
         an_end_that_belongs_to_no_call_yet,
         (
