@@ -5,14 +5,14 @@ encoding of its arguments and its result if `method_columns` returns one. Its us
 
     client       `MethodColumns.call` makes a call, `decode` reads the response
     dispatcher   `MethodColumns.receive` takes a request that knows of columns
-    proxy        `is_marked` tells arguments that only the next peer can read
+    proxy        `is_prefixed` tells arguments that only the next peer can read
 
 None of them depends on the bytes or on the negotiation. Another encoding with these
 four functions could replace columns. `method` implements them, `entry` defines the
 metadata entry with which peers negotiate, and `plan` encodes and decodes.
 """
 
-from .entry import is_marked
+from .entry import is_prefixed
 from .method import MethodColumns, method_columns
 
-__all__ = ["MethodColumns", "is_marked", "method_columns"]
+__all__ = ["MethodColumns", "is_prefixed", "method_columns"]

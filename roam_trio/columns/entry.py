@@ -13,36 +13,36 @@ from typing import Final
 from ..metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFlags
 
 __all__ = [
-    "MARKED",
+    "PREFIXED",
     "READS_ARGUMENTS",
     "READS_RESULT",
-    "is_marked",
-    "said_in",
+    "flags_in",
+    "is_prefixed",
     "with_entry",
     "without_entry",
 ]
 
 READS_RESULT: Final = 1
 """In a request: the result may be in columns."""
-MARKED: Final = 2
+PREFIXED: Final = 2
 """In a request: a byte in front of the arguments names their encoding."""
 READS_ARGUMENTS: Final = 4
 """In a response: the arguments of this method may be in columns."""
 
 _KEY: Final = "roam-trio-columns"
 _ENTRIES: Final = tuple(
-    Metadata([MetadataEntry(_KEY, says, int(MetadataFlags.NO_PROPAGATE))])
-    for says in range(8)
+    Metadata([MetadataEntry(_KEY, flags, int(MetadataFlags.NO_PROPAGATE))])
+    for flags in range(8)
 )
 
 
-def with_entry(metadata: Metadata, says: int) -> Metadata:
+def with_entry(metadata: Metadata, flags: int) -> Metadata:
     """Return metadata with the entry. Without flags, the entry only asks the peer."""
-    entry = _ENTRIES[says]
+    entry = _ENTRIES[flags]
     return Metadata((*metadata, *entry)) if metadata else entry
 
 
-def said_in(metadata: Metadata) -> int | None:
+def flags_in(metadata: Metadata) -> int | None:
     """Return the value of the entry; None if it is missing. Unknown bits, of later
     versions, are ignored.
     """
@@ -60,7 +60,7 @@ def without_entry(metadata: Metadata) -> Metadata:
     return Metadata([entry for entry in metadata if entry.key != _KEY])
 
 
-def is_marked(metadata: Metadata) -> bool:
+def is_prefixed(metadata: Metadata) -> bool:
     """Return True if a request's arguments are not plain postcard."""
-    said = said_in(metadata)
-    return said is not None and bool(said & MARKED)
+    flags = flags_in(metadata)
+    return flags is not None and bool(flags & PREFIXED)

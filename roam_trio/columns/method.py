@@ -30,10 +30,10 @@ from ..rpc.handler import ReplySink
 from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import Encoded, RequestCall, RequestResponse, joined
 from .entry import (
-    MARKED,
+    PREFIXED,
     READS_ARGUMENTS,
     READS_RESULT,
-    said_in,
+    flags_in,
     with_entry,
     without_entry,
 )
@@ -85,7 +85,7 @@ class MethodColumns:
         method_id: MethodId,
         args: tuple[Any, ...],
         metadata: Metadata,
-        readers: set[MethodId],
+        accepting: set[MethodId],
     ) -> RequestResponse:
         """Make a call; see `Caller.call`.
 
@@ -94,15 +94,15 @@ class MethodColumns:
             method_id: the id of the method.
             args: its arguments.
             metadata: metadata of the request.
-            readers: the methods whose arguments the peer reads in columns; the
+            accepting: the methods whose arguments the peer reads in columns; the
                 response adds this method or removes it.
         """
-        says = 0 if self.result is None else READS_RESULT
-        if self.args is not None and method_id in readers:
-            payload = _MarkedArguments(self.args_plan, self.args, args)
-            marked = with_entry(metadata, says | MARKED)
+        flags = 0 if self.result is None else READS_RESULT
+        if self.args is not None and method_id in accepting:
+            payload = _PrefixedArguments(self.args_plan, self.args, args)
+            with_prefix = with_entry(metadata, flags | PREFIXED)
             try:
-                response = await caller.call(method_id, payload, metadata=marked)
+                response = await caller.call(method_id, payload, metadata=with_prefix)
             except PayloadTooLarge:
                 pass  # postcard may be shorter
             else:
@@ -110,17 +110,17 @@ class MethodColumns:
                     return _unmarked_response(response)
                 # No handler has received the call, so repeating it is safe. The peer
                 # may have become a proxy to one without columns.
-                readers.discard(method_id)
+                accepting.discard(method_id)
         response = await caller.call(
             method_id,
             Payload(self.args_plan, args),
-            metadata=with_entry(metadata, says),
+            metadata=with_entry(metadata, flags),
         )
-        said = said_in(response.metadata)
-        if said is None:
+        answer = flags_in(response.metadata)
+        if answer is None:
             return response
-        if said & READS_ARGUMENTS:
-            readers.add(method_id)
+        if answer & READS_ARGUMENTS:
+            accepting.add(method_id)
         return _unmarked_response(response)
 
     def decode(self, ret: bytes | memoryview) -> Outcome:
@@ -137,14 +137,14 @@ class MethodColumns:
         A request can have the entry although this method has no columns: its sender
         asks, and marks the arguments if another handler has answered before.
         """
-        said = said_in(call.metadata)
-        if said is None:
+        flags = flags_in(call.metadata)
+        if flags is None:
             return None
-        decode = self._decode_marked if said & MARKED else self.args_plan.decode
-        answer = _Reply(self, said, reply)
+        decode = self._decode_prefixed if flags & PREFIXED else self.args_plan.decode
+        answer = _Reply(self, flags, reply)
         return Received(_unmarked_call(call), answer, decode, answer.encode_ok)
 
-    def _decode_marked(self, args: bytes | memoryview) -> tuple[Any, ...]:
+    def _decode_prefixed(self, args: bytes | memoryview) -> tuple[Any, ...]:
         if args[:1] == _ARGS_IN_POSTCARD:
             return self.args_plan.decode(args, 1)
         if args[:1] != _ARGS_IN_COLUMNS or self.args is None:
@@ -165,7 +165,7 @@ def method_columns(
     return MethodColumns(args_plan, result_plan, args, result)
 
 
-class _MarkedArguments(Payload):
+class _PrefixedArguments(Payload):
     """Arguments with a byte in front that names their encoding."""
 
     __slots__ = ("_columns",)
@@ -208,15 +208,15 @@ class _Reply(ReplySink):
 
     Args:
         columns: the columns of the method.
-        said: the flags of the request's entry.
+        flags: the flags of the request's entry.
         reply: sends the response.
     """
 
     __slots__ = ("_columns", "_in_columns", "_reads_result", "_reply", "_value")
 
-    def __init__(self, columns: MethodColumns, said: int, reply: ReplySink) -> None:
+    def __init__(self, columns: MethodColumns, flags: int, reply: ReplySink) -> None:
         self._columns = columns
-        self._reads_result = bool(said & READS_RESULT)
+        self._reads_result = bool(flags & READS_RESULT)
         self._reply = reply
         self._in_columns: Encoded | None = None
         self._value: Any = None

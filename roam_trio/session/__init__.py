@@ -15,6 +15,7 @@ from .builders import (
 from .caller import DriverCaller
 from .channels import DriverChannelSink
 from .connection import ConnectionHandle, ConnectionPhase, ConnectionState
+from .deferred_handler import DeferredHandler
 from .driver import Driver
 from .establishing import BoxSessionFuture, SpawnSession
 from .keepalive import SessionKeepaliveConfig
@@ -27,7 +28,6 @@ from .statistics import (
     ConnectionStatistics,
     SessionStatistics,
 )
-from .until_served import UntilServed
 
 # Not of this layer; other implementations have these names here as well.
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "ConnectionPhase",
     "ConnectionState",
     "ConnectionStatistics",
+    "DeferredHandler",
     "Driver",
     "DriverCaller",
     "DriverChannelSink",
@@ -56,7 +57,6 @@ __all__ = [
     "SessionKeepaliveConfig",
     "SessionStatistics",
     "SpawnSession",
-    "UntilServed",
     "acceptor",
     "initiator",
 ]

@@ -36,7 +36,7 @@ from ..wire.messages import ConnectionSettings, Message
 from . import handshake
 from .acceptance import ConnectionAcceptor
 from .establishing import SpawnSession, check_spawn, establish
-from .handshake import Agreed
+from .handshake import HandshakeResult
 from .keepalive import SessionKeepaliveConfig
 from .session import Session
 from .session_run import SessionOptions, SessionRun
@@ -91,7 +91,7 @@ class _Builder(ABC):
     @abstractmethod
     async def _shake_hands(
         self, tx: ConduitTx[Message], rx: ConduitRx[Message]
-    ) -> Agreed: ...
+    ) -> HandshakeResult: ...
 
     async def run(
         self,
@@ -186,7 +186,7 @@ class SessionInitiatorBuilder(_Builder):
 
     async def _shake_hands(
         self, tx: ConduitTx[Message], rx: ConduitRx[Message]
-    ) -> Agreed:
+    ) -> HandshakeResult:
         ours = ConnectionSettings(self.parity, self.max_concurrent_requests)
         return await handshake.initiate(tx, rx, ours, self.metadata, strict=self.strict)
 
@@ -197,7 +197,7 @@ class SessionAcceptorBuilder(_Builder):
 
     async def _shake_hands(
         self, tx: ConduitTx[Message], rx: ConduitRx[Message]
-    ) -> Agreed:
+    ) -> HandshakeResult:
         return await handshake.accept(
             tx, rx, self.max_concurrent_requests, self.metadata, strict=self.strict
         )

@@ -14,7 +14,7 @@ from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionSettings
 from .caller import DriverCaller
 from .connection_run import ConnectionRun
-from .until_served import UntilServed
+from .deferred_handler import DeferredHandler
 
 __all__ = ["ConnectionHandle", "ConnectionPhase", "ConnectionState"]
 
@@ -117,11 +117,13 @@ class ConnectionHandle:
         return self._run
 
     def serve(self, handler: Handler | None) -> None:
-        """Answer the peer's requests on this connection with `handler` from now on;
-        with None, every method is unknown. What `UntilServed` holds is answered now."""
+        """Answer the peer's requests on this connection with `handler` from now on.
+
+        With None, every method is unknown. Requests that a `DeferredHandler` holds are
+        answered now."""
         before, now = self._run.handler, handler or NoService()
         self._run.handler = now
-        if isinstance(before, UntilServed):
+        if isinstance(before, DeferredHandler):
             before.serve(now)
 
     async def closed(self) -> None:

@@ -45,7 +45,7 @@ from .connection_table import (
     Reject,
     session_lost,
 )
-from .handshake import Agreed
+from .handshake import HandshakeResult
 from .outbox import Outbox
 from .port import SessionPort
 from .terms import SessionTerms
@@ -102,7 +102,7 @@ class Connections:
 
     def __init__(
         self,
-        agreed: Agreed,
+        agreed: HandshakeResult,
         handler: Handler | None,
         acceptor: ConnectionAcceptor | None,
         outbox: Outbox,

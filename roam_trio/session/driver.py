@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..rpc.handler import Handler, check_handler
 from .caller import DriverCaller
 from .connection import ConnectionHandle, ConnectionPhase
-from .until_served import UntilServed
+from .deferred_handler import DeferredHandler
 
 __all__ = ["Driver"]
 
@@ -33,7 +33,7 @@ class Driver:
         check_handler(handler)
         self._connection = connection
         self._handler = handler
-        connection.serve(UntilServed())
+        connection.serve(DeferredHandler())
 
     @property
     def connection(self) -> ConnectionHandle:

@@ -27,11 +27,17 @@ from ..wire.messages import (
     ProtocolError,
 )
 
-__all__ = ["Agreed", "accept", "check_hello", "check_hello_yourself", "initiate"]
+__all__ = [
+    "HandshakeResult",
+    "accept",
+    "check_hello",
+    "check_hello_yourself",
+    "initiate",
+]
 
 
 @attrs.frozen
-class Agreed:
+class HandshakeResult:
     """Outcome of a handshake for the root connection.
 
     Attributes:
@@ -52,7 +58,7 @@ async def initiate(
     metadata: Metadata,
     *,
     strict: bool,
-) -> Agreed:
+) -> HandshakeResult:
     """Say Hello, and wait for the answer.
 
     Raises:
@@ -73,7 +79,7 @@ async def accept(
     metadata: Metadata,
     *,
     strict: bool,
-) -> Agreed:
+) -> HandshakeResult:
     """Wait for Hello, and answer it, taking the parity that the initiator left.
 
     Raises:
@@ -82,7 +88,7 @@ async def accept(
     hello = check_hello(await _first_message(rx), strict=strict)
     ours = ConnectionSettings(hello.settings.parity.other(), max_concurrent_requests)
     (await tx.reserve()).send(HelloYourself(ConnectionId.ROOT, ours, metadata))
-    return Agreed(ours, hello.settings, hello.metadata)
+    return HandshakeResult(ours, hello.settings, hello.metadata)
 
 
 async def _first_message(rx: ConduitRx[Message]) -> Message | None:
@@ -110,7 +116,7 @@ def check_hello(message: Message | None, *, strict: bool) -> Hello:
 
 def check_hello_yourself(
     message: Message | None, ours: ConnectionSettings, *, strict: bool
-) -> Agreed:
+) -> HandshakeResult:
     """Return what the acceptor's first message settles.
 
     Some acceptors always say Even, so the parity is checked only if `strict`: each
@@ -124,7 +130,7 @@ def check_hello_yourself(
             f"expected HelloYourself with parity {ours.parity.other().name.lower()}, "
             f"got {message.settings.parity.name.lower()}"
         )
-    return Agreed(ours, message.settings, message.metadata)
+    return HandshakeResult(ours, message.settings, message.metadata)
 
 
 def _check_connection(message: Hello | HelloYourself, *, strict: bool) -> None:

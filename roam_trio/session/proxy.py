@@ -21,7 +21,7 @@ import attrs
 import trio
 
 from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
-from ..columns import is_marked
+from ..columns import is_prefixed
 from ..errors import (
     CallRefused,
     ConnectionClosed,
@@ -42,10 +42,10 @@ from ..wire.messages import (
 from .acceptance import AcceptedConnection
 from .connection import ConnectionHandle, ConnectionPhase
 from .connections import Connections
+from .deferred_handler import DeferredHandler
 from .held_messages import payload_behind
 from .joining import JoinedCall, Side
 from .lane import Lane, carry, delivered, reached
-from .until_served import UntilServed
 
 __all__ = ["ProxyAcceptor", "proxy_connections"]
 
@@ -57,8 +57,8 @@ async def proxy_connections(first: ConnectionHandle, second: ConnectionHandle) -
 
     Requests, responses, cancellation, channels, credit and metadata pass both ways,
     whatever the services are. The handlers that the connections had are replaced; a
-    connection that may get requests before it is joined is opened with `UntilServed`
-    as its handler.
+    connection that may get requests before it is joined is opened with
+    `DeferredHandler` as its handler.
 
     When one side ends, what it has sent is still delivered to the other, for at most
     `Limits.close_seconds`; then that is closed too, with the metadata of the close.
@@ -135,7 +135,7 @@ class ProxyAcceptor:
             far = await self._upstream.connections.open(
                 ConnectionSettings(parity, settings.max_concurrent_requests),
                 metadata.propagated(),
-                UntilServed(),
+                DeferredHandler(),
             )
         except SessionRejected as error:
             return error.metadata.propagated()
@@ -151,7 +151,7 @@ class ProxyAcceptor:
                 far.peer_settings.max_concurrent_requests, _MOST_CALLS
             ),
             metadata=far.peer_metadata.propagated(),
-            handler=UntilServed(),
+            handler=DeferredHandler(),
             setup=join,
         )
 
@@ -265,7 +265,7 @@ class _Forwarder:
     ) -> Coroutine[Any, Any, None] | None:
         """See `Handler.handle`. Channels are taken up at once, whenever the request
         gets its slot on the far side."""
-        if is_marked(call.metadata):
+        if is_prefixed(call.metadata):
             # Its sender has talked to a handler here before the connections were
             # joined, and cannot know who is there now. It will ask again.
             return send_reply(reply, INVALID_PAYLOAD)

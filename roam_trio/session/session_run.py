@@ -42,7 +42,7 @@ from .acceptance import ConnectionAcceptor
 from .connection_run import ON_MESSAGE
 from .connections import ON_CONNECTION_MESSAGE, Connections
 from .control import Control
-from .handshake import Agreed
+from .handshake import HandshakeResult
 from .keepalive import Keepalive, SessionKeepaliveConfig
 from .outbox import Outbox
 from .session_end import LoggedAs, as_session_error, logged_as, message_at_end
@@ -58,7 +58,9 @@ T = TypeVar("T")
 _ANSWERED_BY_ONE: Final = frozenset({RequestCall, RequestResponse})
 """Messages that set off one message: a response, or the next call of who got this."""
 
-Handshake = Callable[[ConduitTx[Message], ConduitRx[Message]], Awaitable[Agreed]]
+Handshake = Callable[
+    [ConduitTx[Message], ConduitRx[Message]], Awaitable[HandshakeResult]
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -252,7 +254,7 @@ class SessionRun:
             task_status.started(handle)
             await self._read()
 
-    async def _shake_hands(self, handshake: Handshake) -> Agreed:
+    async def _shake_hands(self, handshake: Handshake) -> HandshakeResult:
         seconds = self.terms.limits.handshake_seconds
         with trio.move_on_after(seconds) as self._working:
             return await handshake(self.tx, self.rx)
@@ -262,7 +264,7 @@ class SessionRun:
         )
 
     def _set_up(
-        self, options: SessionOptions, agreed: Agreed, nursery: trio.Nursery
+        self, options: SessionOptions, agreed: HandshakeResult, nursery: trio.Nursery
     ) -> None:
         self.connections = Connections(
             agreed,

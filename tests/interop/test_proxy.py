@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from roam_trio import (
+    DeferredHandler,
     ProxyAcceptor,
-    UntilServed,
     acceptor,
     connect,
     proxy_connections,
@@ -43,8 +43,8 @@ SCENARIOS = [
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda words: words[0])
 async def test_a_proxy_joins_two_rust_peers(place: Place, scenario: list[str]) -> None:
     async with (
-        meet(place, "serve", handler=UntilServed()) as serving,
-        meet(place, "call", *scenario, handler=UntilServed()) as calling,
+        meet(place, "serve", handler=DeferredHandler()) as serving,
+        meet(place, "call", *scenario, handler=DeferredHandler()) as calling,
     ):
         near, far = await calling.session(), await serving.session()
         async with trio.open_nursery() as nursery:

@@ -54,7 +54,7 @@ class TurnedAround:
         method_id: int,
         args: tuple[Any, ...],
         metadata: Metadata,
-        readers: set[int],
+        accepting: set[int],
     ) -> RequestResponse:
         payload = TurnedPayload(self.args_plan, args)
         both = Metadata((*metadata, *ASKS))

@@ -30,9 +30,9 @@ from roam_trio.service.waiting import can_wait
 from roam_trio.session import (
     AcceptedConnection,
     ConnectionHandle,
+    DeferredHandler,
     Session,
     SessionKeepaliveConfig,
-    UntilServed,
     acceptor,
     initiator,
 )
@@ -307,7 +307,7 @@ async def waiting_for_the_end_of_a_connection(world: World) -> None:
 
 
 async def a_connection_that_is_served_late(world: World) -> None:
-    async with await world.left.open_connection(UntilServed()) as connection:
+    async with await world.left.open_connection(DeferredHandler()) as connection:
         # The other side calls as soon as the connection is open, and waits.
         await wait_all_tasks_blocked()
         connection.serve(answering())
@@ -383,7 +383,7 @@ CASES = [
             roam_trio.NoopCaller.closed,
         ),
     ),
-    Case(a_connection_that_is_served_late, (roam_trio.UntilServed.handle,)),
+    Case(a_connection_that_is_served_late, (roam_trio.DeferredHandler.handle,)),
 ]
 
 
@@ -504,8 +504,8 @@ async def two_connections_joined_by_hand(nursery: trio.Nursery) -> None:
         one, _ = await join(nursery, accepting=accepting)
         other, _ = await join(nursery, accepting=accepting)
         # Both are opened here; the peers call as soon as they can, through the proxy.
-        first = await one.open_connection(UntilServed())
-        second = await other.open_connection(UntilServed())
+        first = await one.open_connection(DeferredHandler())
+        second = await other.open_connection(DeferredHandler())
         async with trio.open_nursery() as joining:
             joining.start_soon(proxy_connections, first, second)
             await wait_all_tasks_blocked()

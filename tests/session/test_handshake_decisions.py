@@ -9,7 +9,11 @@ import pytest
 
 from roam_trio.errors import LocalProtocolError, RemoteProtocolError, SessionIoError
 from roam_trio.metadata import NO_METADATA, Metadata
-from roam_trio.session.handshake import Agreed, check_hello, check_hello_yourself
+from roam_trio.session.handshake import (
+    HandshakeResult,
+    check_hello,
+    check_hello_yourself,
+)
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ConnectionAccept,
@@ -53,7 +57,7 @@ def test_an_initiator_may_have_either_parity(parity: Parity, strict: bool) -> No
 @pytest.mark.rule("session.connection-settings.hello")
 def test_the_answer_settles_both_sides_and_the_metadata(strict: bool) -> None:
     agreed = check_hello_yourself(HELLO_YOURSELF, ODD, strict=strict)
-    assert agreed == Agreed(ours=ODD, theirs=EVEN, metadata=METADATA)
+    assert agreed == HandshakeResult(ours=ODD, theirs=EVEN, metadata=METADATA)
 
 
 # ------------------------------------------------------------ what is wrong

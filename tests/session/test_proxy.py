@@ -14,6 +14,7 @@ from roam_trio import (
     CallCancelled,
     ConnectionClosed,
     ConnectionLost,
+    DeferredHandler,
     Limits,
     Metadata,
     MetadataEntry,
@@ -22,7 +23,6 @@ from roam_trio import (
     StreamLimits,
     StreamLink,
     Tx,
-    UntilServed,
     acceptor,
     channel,
     client,
@@ -711,7 +711,7 @@ class TestOpening:
                 async def keep(handle: ConnectionHandle) -> None:
                     handles.append(handle)
 
-                return AcceptedConnection(handler=UntilServed(), setup=keep)
+                return AcceptedConnection(handler=DeferredHandler(), setup=keep)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(acceptor(link, on_connection=Accept()).run)

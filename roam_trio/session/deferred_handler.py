@@ -1,4 +1,4 @@
-"""A handler that keeps requests waiting until somebody says who answers them."""
+"""A handler that holds requests until another handler is set."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import trio
 from ..rpc.handler import Handler, ReplySink
 from ..wire.messages import RequestCall
 
-__all__ = ["UntilServed"]
+__all__ = ["DeferredHandler"]
 
 
-class UntilServed:
+class DeferredHandler:
     """The `Handler` of a connection until `ConnectionHandle.serve` gives it another.
 
-    For code that opens a connection and cannot say yet who answers on it: requests that
-    come meanwhile wait, as many as the connection accepts at all.
+    For code that opens a connection before it has a handler for it: earlier requests
+    wait, up to the number that the connection accepts.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,6 @@ class UntilServed:
             await coroutine
 
     def serve(self, handler: Handler) -> None:
-        """Let `handler` answer, what waits included."""
+        """Let `handler` answer all requests, waiting ones included."""
         self._handler = handler
         self._served.set()
