@@ -17,7 +17,7 @@ __all__ = ["Guest"]
 T = TypeVar("T")
 
 _PATIENCE = 60.0
-"""How many seconds a run may make no progress; it has hung then."""
+"""Number of seconds a run may make no progress; it has hung then."""
 
 
 class Guest:

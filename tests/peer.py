@@ -58,7 +58,7 @@ class Peer:
         assert payload is None, f"expected the end, heard {decode_message(payload)}"
 
     async def heard_nothing_more(self) -> bool:
-        """Whether nothing is there once everybody else waits."""
+        """Return True if nothing is there once everybody else waits."""
         await trio.testing.wait_all_tasks_blocked()
         try:
             payload = self.rx.recv_nowait()

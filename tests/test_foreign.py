@@ -252,7 +252,7 @@ async def told_by_server(
 
 
 def _expected(scheme: str, what: str, name: str) -> bool:
-    """Whether `what` is nothing foreign at this scheme, or cannot come there."""
+    """Return True if `what` is nothing foreign at this scheme, or cannot come there."""
     return (
         (scheme == "ws" and name == "HTTP")
         or (scheme == "tls" and name == "TLS")

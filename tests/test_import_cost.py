@@ -1,4 +1,4 @@
-"""What `import roam_trio` brings in beside trio, and what that costs."""
+"""The modules that `import roam_trio` imports besides trio, and their cost."""
 
 from __future__ import annotations
 

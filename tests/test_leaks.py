@@ -1,4 +1,4 @@
-"""What a test leaves behind is found."""
+"""Detection of what a test leaves behind."""
 
 from __future__ import annotations
 

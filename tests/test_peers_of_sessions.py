@@ -1,4 +1,4 @@
-"""What each side of a session knows of the other, in handlers and outside of them."""
+"""Descriptions of the peer, in handlers and outside of them."""
 
 from __future__ import annotations
 

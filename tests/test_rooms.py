@@ -1,4 +1,4 @@
-"""Which part of the package may import which, read from the imports themselves."""
+"""The order of imports between the parts of the package."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Meeting", "Place", "RustPeer", "meet"]
 
 PATIENCE = 300.0
-"""How many seconds the peer may take for what takes it well under one."""
+"""Number of seconds the peer may take for what takes it well under one."""
 
 
 class RustPeer:

@@ -45,7 +45,7 @@ METHODS = {method.name: method for method in describe(Failing).methods}
 
 
 def counted(messages: list[str]) -> int:
-    """How many records the messages stand for."""
+    """Return the number of records the messages stand for."""
     found = (re.match(r"(\d+) more like this were not logged", m) for m in messages)
     return sum(int(each[1]) if each else 1 for each in found)
 

@@ -1,4 +1,4 @@
-"""What `service` makes of a class."""
+"""The descriptors that `service` makes of classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a dispatcher is made, and what becomes of a call whatever its handler does."""
+"""Making dispatchers, and the outcome of a call whatever its handler does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller learns of a call that has come to no result; no session is needed."""
+"""Information for the caller of a call without a result; no session is needed."""
 
 from __future__ import annotations
 

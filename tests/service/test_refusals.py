@@ -1,4 +1,6 @@
-"""What cannot be a service is refused when it is defined, and the error says where."""
+"""A class that cannot be a service is refused when it is defined; the error has the
+place.
+"""
 
 from __future__ import annotations
 

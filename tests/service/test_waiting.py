@@ -1,4 +1,4 @@
-"""Which methods of handlers are async, and which of those can wait."""
+"""Detection of async methods of handlers, and of those that can wait."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def run_of(session: Session) -> ConnectionRun:
 
 
 def idle(session: Session) -> bool:
-    """Whether the root connection holds no call and no channel."""
+    """Return True if the root connection holds no call and no channel."""
     return repr(run_of(session)) == (
         "<ConnectionRun 0: 0 answering, 0 calling, 0 channels>"
     )

@@ -227,7 +227,7 @@ class Fault:
 
     @property
     def has_stray_items(self) -> bool:
-        """Whether a strict session refuses the first message already."""
+        """Return True if a strict session refuses the first message already."""
         return self.limit in ("early_items", "early_bytes") and any(
             isinstance(message, ChannelItem) for message in self.offence
         )

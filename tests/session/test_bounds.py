@@ -1,4 +1,4 @@
-"""What a peer can make this side hold or do, where credit alone does not bound it."""
+"""Bounds on what a peer can make this side hold or do, beyond credit."""
 
 from __future__ import annotations
 

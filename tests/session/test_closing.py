@@ -1,4 +1,4 @@
-"""How virtual connections close, and what becomes of all that is on them."""
+"""Closing of virtual connections, and the end of everything on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens when nobody holds an end of a channel any more."""
+"""Dropping the last reference to an end of a channel."""
 
 from __future__ import annotations
 

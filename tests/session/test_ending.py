@@ -1,4 +1,4 @@
-"""How sessions end, whoever ends them and whenever: at once, in bounds, and alone."""
+"""Ends of sessions, by either side and at any time: at once, in bounds, and alone."""
 
 from __future__ import annotations
 

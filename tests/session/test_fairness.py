@@ -70,7 +70,7 @@ LARGE = (large_calls, 4)
 
 
 async def turns_of_calls(caller: Streams) -> list[int]:
-    """How many turns each of `PROBES` calls has taken, in order of their number."""
+    """Return the turns that each of `PROBES` calls took, sorted."""
     taken: list[int] = []
     with Steps() as steps:
         for number in range(PROBES):

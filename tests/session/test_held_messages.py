@@ -1,4 +1,4 @@
-"""What is held for a peer is counted by its encoded size, against limits with names."""
+"""Held messages are counted by their encoded size, against named limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session keeps of an error holds nothing of the call that met it."""
+"""An error that a session keeps holds no object of the call that met it."""
 
 from __future__ import annotations
 

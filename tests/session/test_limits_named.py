@@ -23,7 +23,7 @@ ONLY_WAITED_FOR = {
     "unacknowledged_bytes",
     "unacknowledged_frames",
 }
-"""Nobody fails because of these: senders wait, or a count of log records does."""
+"""Limits without errors: senders wait, or log records are counted."""
 
 TESTS = Path(__file__).parent.parent
 

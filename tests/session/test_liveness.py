@@ -1,4 +1,4 @@
-"""Who keeps a connection alive, and what ends when nobody does."""
+"""The users that keep a connection alive, and its end without them."""
 
 from __future__ import annotations
 

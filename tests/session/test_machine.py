@@ -36,7 +36,7 @@ sides = st.sampled_from([LEFT, RIGHT])
 REST, ARRIVALS = -1, -2
 
 steps = st.sampled_from([None, 0, 1, 2, 4, 8, ARRIVALS, ARRIVALS, REST, REST, REST])
-"""How many steps follow. With None the next rule happens at the same moment; with
+"""Number of steps follow. With None the next rule happens at the same moment; with
 ARRIVALS, what is under way arrives at that moment; with REST, everything is delivered
 and answered first."""
 
@@ -47,7 +47,7 @@ def seldom(one_in: int) -> st.SearchStrategy[bool]:
 
 
 def there_are(name: str) -> Callable[[TwoSessions], bool]:
-    """Whether there is something to pick from."""
+    """Return True if there is something to pick from."""
     return lambda self: bool(getattr(self.world, name))
 
 

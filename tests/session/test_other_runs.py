@@ -1,4 +1,4 @@
-"""What belongs to one run of trio is refused in another, at once."""
+"""Objects of one run of trio are refused in another, at once."""
 
 from __future__ import annotations
 

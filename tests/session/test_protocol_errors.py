@@ -343,7 +343,7 @@ async def test_two_sessions_agree_on_who_broke_it(nursery: trio.Nursery) -> None
 
 
 def hides(text: str) -> bool:
-    """Whether the value is not shown; apart, since pytest keeps what it compares."""
+    """Return True if the value is hidden; a function, as pytest keeps operands."""
     return "hunter2" not in text
 
 

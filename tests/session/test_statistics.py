@@ -1,4 +1,4 @@
-"""What can be seen of a session from outside: statistics, and what objects show."""
+"""The visible state of a session: statistics, and the reprs of objects."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class Watch:
             check(self, side, message)
 
     def is_closed(self, connection_id: int) -> bool:
-        """Whether a close of this connection has passed."""
+        """Return True if a close of this connection has passed."""
         connection = self._connections.get(connection_id)
         return connection is not None and any(connection.closed)
 

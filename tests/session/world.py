@@ -100,7 +100,7 @@ class Open:
 
     @property
     def was_disturbed(self) -> bool:
-        """Whether anybody has done anything that may end it."""
+        """Return True if anybody has done anything that may end it."""
         world, number = self.world, self.handle.connection_id
         return (
             world.was_ended

@@ -1,4 +1,4 @@
-"""What `connected_pair` and its fixture give to the tests of a service."""
+"""Tests of `connected_pair` and its fixture."""
 
 from __future__ import annotations
 

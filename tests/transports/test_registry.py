@@ -1,4 +1,4 @@
-"""Which schemes there are, and how other packages add theirs."""
+"""Known schemes, and registration of schemes by other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each transport takes for a URL of its own."""
+"""URLs that each transport accepts."""
 
 from __future__ import annotations
 

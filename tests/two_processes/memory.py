@@ -1,4 +1,4 @@
-"""What a process holds: how much memory at most, how many objects, files and tasks."""
+"""Measurements of a process: peak memory, and numbers of objects, files and tasks."""
 
 from __future__ import annotations
 

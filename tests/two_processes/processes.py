@@ -37,7 +37,7 @@ NO_LIMIT = 1000.0
 _ROOT = Path(__file__).parent.parent.parent
 
 _PATIENCE = 60.0
-"""How many seconds a process may take to do what takes well under one; where this
+"""Number of seconds a process may take to do what takes well under one; where this
 passes, it would have taken for ever."""
 
 

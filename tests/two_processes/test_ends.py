@@ -1,4 +1,4 @@
-"""What becomes of one process when the other one ends, however it ends."""
+"""The effect on one process when the other one ends, however it ends."""
 
 from __future__ import annotations
 

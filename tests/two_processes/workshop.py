@@ -67,7 +67,7 @@ class Workshop(Protocol):
         ...
 
     async def poured(self) -> u64:
-        """How many blocks `pour` has sent, once nothing moves any more."""
+        """Return the number of blocks `pour` has sent, once nothing moves any more."""
         ...
 
     async def exit_at_once(self) -> None:

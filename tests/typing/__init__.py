@@ -1,1 +1,1 @@
-"""What users write, as type checkers see it."""
+"""User code, as type checkers see it."""

@@ -89,7 +89,7 @@ class Hall:
         return line, hello.resume_key, self.served[-1]
 
     async def is_refused(self, key: bytes | None, last_received: int | None) -> bool:
-        """Whether a client with this hello is rejected, and its link closed."""
+        """Return True if a client with this hello is rejected, and its link closed."""
         line = self.come()
         hello = await line.greet(key, last_received)
         assert hello is not None

@@ -19,7 +19,7 @@ Cut = tuple[Faults, Faults]
 NO_FAULTS = Faults()
 
 AT_ONCE = 32
-"""How many runs go on at a time: it takes half as long as one after the other."""
+"""Number of runs go on at a time: it takes half as long as one after the other."""
 
 
 def cut_sending(after: int) -> Cut:
@@ -48,7 +48,7 @@ async def run_all(runs: Iterable[list[Cut]], *, cleanly: bool = False) -> None:
 
 
 async def length_of_exchange() -> tuple[int, int]:
-    """How many bytes the client sends, and how many it receives, without cuts."""
+    """Return the bytes that the client sends and receives without cuts."""
     outcome = await run_exchange()
     (connection,) = outcome.world.connections
     return connection.sent, connection.received
