@@ -25,6 +25,7 @@ from ..metadata import NO_METADATA, Metadata
 from ..peers import Peer
 from ..rpc.binding import ChannelBinder, Payload
 from ..rpc.caller import Caller
+from ..rpc.connection import Connection
 from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
 from ..wire.ids import ChannelId, MethodId
@@ -261,6 +262,10 @@ class _Reply(ReplySink):
     @property
     def peer(self) -> Peer:
         return self._reply.peer
+
+    @property
+    def connection(self) -> Connection:
+        return self._reply.connection
 
     @property
     def deadline(self) -> float:

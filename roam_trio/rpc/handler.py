@@ -15,6 +15,7 @@ from ..metadata import NO_METADATA, Metadata
 from ..peers import Peer
 from ..wire.messages import Encoded, RequestCall
 from .binding import ChannelBinder
+from .connection import Connection
 from .failure_metadata import FailurePolicy, failure_metadata
 
 __all__ = ["Handler", "NoService", "ReplySink", "check_handler", "send_reply"]
@@ -79,6 +80,15 @@ class ReplySink(ABC):
     def peer(self) -> Peer:
         """The peer that has made the request."""
         return Peer("other", type(self).__name__)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection of the request; its handle does not keep it alive.
+
+        Raises:
+            LookupError: the request has come in another way.
+        """
+        raise LookupError(f"a {type(self).__name__} belongs to no connection")
 
     @property
     def deadline(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from ..errors import CallCancelled, InvalidPayload, UnknownMethod, UserError
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..peers import Peer
+from ..rpc.connection import Connection
 from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
 from ..wire.ids import ConnectionId, RequestId
@@ -160,6 +161,19 @@ class Call(SinkCall[T, E]):
     def peer(self) -> Peer:
         """The peer that has made the call."""
         return self._reply.peer
+
+    @property
+    def connection(self) -> Connection:
+        """The connection of the call, to call the caller back on it, for example.
+
+            back = client(Display, current_call().connection.caller)
+
+        The handle does not keep the connection alive.
+
+        Raises:
+            LookupError: the call has come in another way, without a session.
+        """
+        return self._reply.connection
 
     @property
     def identity(self) -> Any:

@@ -3,6 +3,7 @@
 `builders` sets one up, `session` runs it, `connection_run` runs a connection of it.
 """
 
+from ..rpc.connection import ConnectionPhase, ConnectionState
 from ..service.descriptor import MethodDescriptor, ServiceDescriptor
 from .acceptance import AcceptedConnection, ConnectionAcceptor
 from .builders import (
@@ -14,7 +15,7 @@ from .builders import (
 )
 from .caller import DriverCaller
 from .channels import DriverChannelSink
-from .connection import ConnectionHandle, ConnectionPhase, ConnectionState
+from .connection import ConnectionHandle
 from .deferred_handler import DeferredHandler
 from .driver import Driver
 from .establishing import BoxSessionFuture, SpawnSession

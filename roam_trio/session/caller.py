@@ -25,12 +25,18 @@ class DriverCaller(Caller):
 
     The connection counts its callers (`rpc.caller.liveness.refcounted`): `clone` adds
     one, and `close`, or dropping the last reference, takes one away.
+
+    Args:
+        run: runs the connection.
+        keeps_alive: whether this one counts; its clones always do.
     """
 
-    def __init__(self, run: ConnectionRun) -> None:
+    def __init__(self, run: ConnectionRun, *, keeps_alive: bool = True) -> None:
         self._run = run
         self._is_open = True
-        run.hold()
+        self._keeps_alive = keeps_alive
+        if keeps_alive:
+            run.hold()
 
     def call(
         self,
@@ -54,10 +60,12 @@ class DriverCaller(Caller):
             if self._run.port.ended_because is None:
                 check_run(self._run.port.token, "this caller")
             self._is_open = False
-            self._run.release()
+            if self._keeps_alive:
+                self._run.release()
 
     def __del__(self) -> None:
-        if self._is_open and self._run.port.ended_because is None:
+        counts = self._is_open and self._keeps_alive
+        if counts and self._run.port.ended_because is None:
             self._run.port.drop_later(self._run.release)
 
     async def closed(self) -> None:

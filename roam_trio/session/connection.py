@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-import attrs
-
+from ..errors import ConnectionLost
+from ..logs import Log
 from ..metadata import Metadata, MetadataLike
+from ..rpc.connection import (
+    AnySession,
+    Connection,
+    ConnectionPhase,
+    ConnectionState,
+)
 from ..rpc.handler import Handler, NoService
 from ..running import check_run
 from ..wire.ids import ConnectionId
@@ -16,48 +22,28 @@ from .caller import DriverCaller
 from .connection_run import ConnectionRun
 from .deferred_handler import DeferredHandler
 
-__all__ = ["ConnectionHandle", "ConnectionPhase", "ConnectionState"]
+__all__ = ["ConnectionHandle"]
+
+logger = Log("roam_trio.session")
 
 
-class ConnectionPhase(enum.Enum):
-    """The phases of a connection."""
-
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-@attrs.frozen
-class ConnectionState:
-    """The id and the settings of a connection, which do not change (`connection`).
-
-    Comparable and hashable. It does not keep the connection alive.
-
-    Attributes:
-        id: the id of the connection; 0 is the root connection.
-        settings: the settings that this side has sent.
-        peer_settings: the settings that the peer has sent.
-    """
-
-    id: ConnectionId
-    settings: ConnectionSettings
-    peer_settings: ConnectionSettings
-
-
-class ConnectionHandle:
+class ConnectionHandle(Connection):
     """One connection of a session: its number, its settings, and its caller.
 
-    ``async with connection:`` closes a virtual one at the end of the block.
+    ``async with connection:`` closes a virtual one at the end of the block. Handles of
+    one connection are equal.
+
+    Args:
+        run: runs the connection.
+        keeps_alive: the callers of this handle keep the connection alive, and it closes
+            with the last one. Otherwise somebody else does, such as the peer of a call.
     """
 
-    def __init__(
-        self,
-        run: ConnectionRun,
-        metadata: Metadata,
-        close: Callable[[ConnectionId, Metadata], None],
-    ) -> None:
+    __slots__ = ("__weakref__", "_caller", "_keeps_alive", "_run")
+
+    def __init__(self, run: ConnectionRun, *, keeps_alive: bool = True) -> None:
         self._run = run
-        self._metadata = metadata
-        self._close = close
+        self._keeps_alive = keeps_alive
         self._caller: DriverCaller | None = None
 
     @property
@@ -78,16 +64,30 @@ class ConnectionHandle:
     @property
     def peer_metadata(self) -> Metadata:
         """The metadata that the peer sent along when the connection was set up."""
-        return self._metadata
+        return self._run.port.peer_metadata
 
     @property
     def caller(self) -> DriverCaller:
         """The caller of this connection, which keeps it alive as long as this handle
-        exists. To keep it alive longer, use `Caller.clone`.
+        exists. To keep it alive longer, use `Caller.clone`. The caller
+        of a handle that `current_call` gives does not keep it alive, since the peer of
+        the call does: use it as long as you like, also after the call.
         """
         if self._caller is None:
-            self._caller = DriverCaller(self._run)
+            self._caller = DriverCaller(self._run, keeps_alive=self._keeps_alive)
         return self._caller
+
+    @property
+    def session(self) -> AnySession:
+        """The session of this connection: a `Session`.
+
+        Raises:
+            ConnectionLost: the session has ended, and nobody else holds it.
+        """
+        session = self._run.port.terms.session()
+        if session is None:
+            raise ConnectionLost("the session of this connection has ended")
+        return session
 
     @property
     def state(self) -> ConnectionState:
@@ -126,6 +126,32 @@ class ConnectionHandle:
         if isinstance(before, DeferredHandler):
             before.serve(now)
 
+    def start_soon(
+        self, function: Callable[..., Awaitable[object]], *args: Any
+    ) -> None:
+        """Run ``await function(*args)`` in a task that ends with this connection.
+
+        The connection cancels the task when it ends. An exception in the task is
+        logged, and affects nothing else. The task has a copy of the context of the
+        caller of this method, so that `current_call` works in it. Never waits.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+        """
+        because = self._run.port.ended_because
+        if because is not None or self._run.is_over:
+            raise ConnectionLost("start_soon: the connection has ended") from because
+        check_run(self._run.port.token, "this connection")
+        self._run.start_soon(self._run_logged, function, args)
+
+    async def _run_logged(
+        self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+    ) -> None:
+        try:
+            await function(*args)
+        except BaseException as error:
+            logger.failure(error, "a task of connection %d failed", self.connection_id)
+
     async def closed(self) -> None:
         """Wait until it has ended."""
         await self._run.closed()
@@ -144,7 +170,7 @@ class ConnectionHandle:
         checked = Metadata.of(metadata)
         if self._run.port.ended_because is None:
             check_run(self._run.port.token, "this connection")
-            self._close(self.connection_id, checked)
+            self._run.close(checked)
 
     def close_if_virtual(self) -> None:
         """Close it, unless it is the root connection."""
@@ -156,6 +182,12 @@ class ConnectionHandle:
 
     async def __aexit__(self, *args: object) -> None:
         self.close_if_virtual()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConnectionHandle) and self._run is other._run
+
+    def __hash__(self) -> int:
+        return hash(self._run)
 
     def __repr__(self) -> str:
         return f"<ConnectionHandle {self.connection_id}, {self.phase.value}>"

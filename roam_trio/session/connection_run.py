@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 import trio
 
 from ..logs import Log
+from ..metadata import NO_METADATA, Metadata
 from ..rpc.binding import ChannelBinder
+from ..rpc.connection import Connection
 from ..rpc.handler import Handler, NoService
 from ..rpc.method_names import method_name
 from ..running import check_run
@@ -59,6 +62,7 @@ class ConnectionRun:
         theirs: the settings the peer has told this side.
         session: what it shares with the other connections of its session.
         handler: answers the peer's requests; without one, every method is unknown.
+        peer_metadata: what the peer has sent along when the connection was set up.
     """
 
     # There may be very many: a dict for each would be larger than all it holds.
@@ -66,7 +70,6 @@ class ConnectionRun:
         "__weakref__",
         "_before_nursery",
         "_closed",
-        "_is_over",
         "_liveness",
         "_nursery",
         "_session",
@@ -75,6 +78,7 @@ class ConnectionRun:
         "binder",
         "channels",
         "handler",
+        "is_over",
         "ours",
         "port",
         "requests",
@@ -88,6 +92,7 @@ class ConnectionRun:
         theirs: ConnectionSettings,
         session: SessionPort,
         handler: Handler | None,
+        peer_metadata: Metadata = NO_METADATA,
     ) -> None:
         self.ours = ours
         self.theirs = theirs
@@ -96,7 +101,7 @@ class ConnectionRun:
         self._start_in_session = session.start_soon
         self._liveness = Liveness()
         limits, strict = session.terms.limits, session.terms.strict
-        self.port = Port(connection_id, session)
+        self.port = Port(connection_id, session, peer_metadata)
         on_ended = self._on_ended
         self.channels = ChannelTable(limits, theirs.parity, on_ended, strict=strict)
         self.binder: ChannelBinder = ConnectionBinder(
@@ -115,7 +120,7 @@ class ConnectionRun:
         self._closed: trio.Event | None = None
         self._nursery: trio.Nursery | None = None
         self._before_nursery: list[Callable[[], None]] | None = None
-        self._is_over = False
+        self.is_over = False
         """True if no task can be started any more."""
 
     # ------------------------------------------------------------ tasks
@@ -139,7 +144,7 @@ class ConnectionRun:
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
-                self._is_over = True
+                self.is_over = True
 
     def start_soon(
         self, function: Callable[..., Awaitable[object]], *args: object
@@ -151,19 +156,23 @@ class ConnectionRun:
         if self._before_nursery is None:
             self._before_nursery = []
             self._start_in_session(self.run)
-        self._before_nursery.append(partial(self.start_soon, function, *args))
+        # The task that starts it then is not the one that asks for it now.
+        context = copy_context()
+        self._before_nursery.append(
+            partial(context.run, self.start_soon, function, *args)
+        )
 
     # ------------------------------------------------------------ messages
 
     def on_call(self, call: RequestCall) -> None:
         """Handle a request of the peer: start to answer it."""
-        if self._is_over:
+        if self.is_over:
             return  # the connection is being cancelled
         answering = self.answering
         verdict = answering.admit(call)
         if call.channels:
             self.channels.announce(call.channels)
-        sink = DriverReplySink(self.port, self.binder, call, self._on_answered)
+        sink = DriverReplySink(self.port, self.binder, call, self)
         answering.in_flight[call.request_id] = sink
         if verdict is _REFUSE:
             logger.info(
@@ -224,7 +233,8 @@ class ConnectionRun:
         ):
             self._session.on_unused(self.port.connection_id)
 
-    def _on_answered(self, call: RequestCall) -> None:
+    def on_answered(self, call: RequestCall) -> None:
+        """A request of the peer's has its response."""
         self.answering.answered(call)
         if call.channels:
             self.channels.answered(call.channels)
@@ -261,7 +271,17 @@ class ConnectionRun:
             self.channels.part(channel_id)
             port.outbox.push(ChannelReset(port.connection_id, channel_id))
 
+    @property
+    def handle(self) -> Connection:
+        """A handle of this connection that does not keep it alive."""
+        return self.port.terms.handle_of(self)
+
     # ------------------------------------------------------------ the end
+
+    def close(self, metadata: Metadata) -> None:
+        """Close a virtual connection; harmless if it has ended."""
+        if self._session is not None:
+            self._session.close(self.port.connection_id, metadata)
 
     def end(self, because: BaseException) -> None:
         """End the connection: fail its calls and channels at once."""

@@ -134,9 +134,10 @@ class Connections:
         self._quiet: trio.lowlevel.ParkingLot | None = None
         self.runs: dict[ConnectionId, ConnectionRun] = {}
         """The open connections, by their numbers."""
-        run = self._start(ConnectionId.ROOT, agreed.ours, agreed.theirs, handler)
-        # Nothing that this holds holds this, for it to be gone at once.
-        self.root = ConnectionHandle(run, agreed.metadata, _do_nothing)
+        run = self._start(
+            ConnectionId.ROOT, agreed.ours, agreed.theirs, handler, agreed.metadata
+        )
+        self.root = ConnectionHandle(run)
         """The root connection (`connection.root`)."""
 
     def __repr__(self) -> str:
@@ -312,15 +313,16 @@ class Connections:
 
     def _accept(self, message: ConnectionOpen, accepted: AcceptedConnection) -> None:
         connection_id, theirs = message.connection_id, message.settings
-        close = self._session.close
         ours = ConnectionSettings(
             theirs.parity.other(), accepted.max_concurrent_requests
         )
-        run = self._start(connection_id, ours, theirs, accepted.handler)
+        run = self._start(
+            connection_id, ours, theirs, accepted.handler, message.metadata
+        )
         # It is there to be ended if the link, as this shows, has ended.
         self._outbox.push(ConnectionAccept(connection_id, ours, accepted.metadata))
         if accepted.setup is not None:
-            handle = ConnectionHandle(run, message.metadata, close)
+            handle = ConnectionHandle(run)
             run.start_soon(
                 _logged,
                 "the setup of",
@@ -335,11 +337,13 @@ class Connections:
         if action is Act.START:
             opening = self._openings.pop(connection_id)
             run = self._start(
-                connection_id, opening.ours, message.settings, opening.handler
+                connection_id,
+                opening.ours,
+                message.settings,
+                opening.handler,
+                message.metadata,
             )
-            opening.handle = ConnectionHandle(
-                run, message.metadata, self._session.close
-            )
+            opening.handle = ConnectionHandle(run)
             opening.answered.set()
         elif isinstance(action, Fail):
             self._fail(connection_id, action)
@@ -375,9 +379,10 @@ class Connections:
         ours: ConnectionSettings,
         theirs: ConnectionSettings,
         handler: Handler | None,
+        metadata: Metadata,
     ) -> ConnectionRun:
         run = self.runs[connection_id] = ConnectionRun(
-            connection_id, ours, theirs, self._session, handler
+            connection_id, ours, theirs, self._session, handler, metadata
         )
         if self._table.refusing is not None:
             run.refuse(self._table.refusing)
@@ -402,10 +407,6 @@ ON_CONNECTION_MESSAGE: dict[type[Message], Callable[[Connections, Any], None]] =
     ConnectionClose: Connections.on_close,
 }
 """Methods for the messages that open and close connections."""
-
-
-def _do_nothing(*args: object) -> None:
-    pass
 
 
 async def _logged(

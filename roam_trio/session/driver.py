@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..rpc.connection import ConnectionPhase
 from ..rpc.handler import Handler, check_handler
 from .caller import DriverCaller
-from .connection import ConnectionHandle, ConnectionPhase
+from .connection import ConnectionHandle
 from .deferred_handler import DeferredHandler
 
 __all__ = ["Driver"]

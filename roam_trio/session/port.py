@@ -13,7 +13,7 @@ import trio
 
 from ..conduits.base import ConduitTxPermit
 from ..errors import ConduitError
-from ..metadata import Metadata
+from ..metadata import NO_METADATA, Metadata
 from ..wire.ids import ConnectionId
 from ..wire.messages import Message
 from .outbox import Outbox
@@ -54,6 +54,7 @@ class Port:
     Args:
         connection_id: its number.
         session: what it shares with others.
+        peer_metadata: what the peer has sent along when it was set up.
     """
 
     __slots__ = (
@@ -64,13 +65,20 @@ class Port:
         "limits",
         "now",
         "outbox",
+        "peer_metadata",
         "terms",
         "token",
         "unread_bytes",
     )
 
-    def __init__(self, connection_id: ConnectionId, session: SessionPort) -> None:
+    def __init__(
+        self,
+        connection_id: ConnectionId,
+        session: SessionPort,
+        peer_metadata: Metadata = NO_METADATA,
+    ) -> None:
         self.connection_id = connection_id
+        self.peer_metadata = peer_metadata
         # Here and not only in `session`: they are looked up for each call and item.
         self.outbox = session.outbox
         self.limits = session.terms.limits

@@ -31,6 +31,7 @@ from ..errors import (
 )
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
+from ..rpc.connection import ConnectionPhase
 from ..rpc.handler import ReplySink, send_reply
 from ..wire.ids import ConnectionId
 from ..wire.messages import (
@@ -40,7 +41,7 @@ from ..wire.messages import (
     joined,
 )
 from .acceptance import AcceptedConnection
-from .connection import ConnectionHandle, ConnectionPhase
+from .connection import ConnectionHandle
 from .connections import Connections
 from .deferred_handler import DeferredHandler
 from .held_messages import payload_behind

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -16,6 +16,7 @@ from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..peers import Peer
 from ..rpc.binding import ChannelBinder
+from ..rpc.connection import Connection
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
 from .port import Port
@@ -39,6 +40,19 @@ class AnswerState(enum.Enum):
 _RUNNING, _SENT, _LOST = AnswerState.RUNNING, AnswerState.SENT, AnswerState.LOST
 
 
+class Answered(Protocol):
+    """The interface of a connection for what answers its requests."""
+
+    @property
+    def handle(self) -> Connection:
+        """A handle of the connection that does not keep it alive."""
+        ...
+
+    def on_answered(self, call: RequestCall) -> None:
+        """A request has its response."""
+        ...
+
+
 class DriverReplySink(ReplySink):
     """Sends the response to one request, and knows the task that makes it.
 
@@ -46,23 +60,31 @@ class DriverReplySink(ReplySink):
         port: the connection.
         binder: makes its channels.
         call: the request.
-        answered: called with the request when the response was sent.
+        connection: is told when the response was sent.
     """
 
-    __slots__ = ("_answered", "_began", "_binder", "_port", "_scope", "call", "state")
+    __slots__ = (
+        "_began",
+        "_binder",
+        "_connection",
+        "_port",
+        "_scope",
+        "call",
+        "state",
+    )
 
     def __init__(
         self,
         port: Port,
         binder: ChannelBinder,
         call: RequestCall,
-        answered: Callable[[RequestCall], None],
+        connection: Answered,
     ) -> None:
         self.call = call
         self.state = _RUNNING
         self._port = port
         self._binder = binder
-        self._answered = answered
+        self._connection = connection
         self._began = port.now()
         self._scope: trio.CancelScope | None = None
 
@@ -73,6 +95,10 @@ class DriverReplySink(ReplySink):
     @property
     def peer(self) -> Peer:
         return self._port.terms.peer
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection.handle
 
     @property
     def channel_binder(self) -> ChannelBinder:
@@ -131,7 +157,7 @@ class DriverReplySink(ReplySink):
 
     def _close(self) -> None:
         self.state = _SENT
-        self._answered(self.call)
+        self._connection.on_answered(self.call)
 
     async def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the handler of this request; exactly one response is sent in the end."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -12,6 +14,7 @@ from ..metadata import Metadata, MetadataLike
 from ..peers import Peer
 from ..quantities import check_seconds
 from ..rpc.caller import Caller
+from ..rpc.connection import AnySession
 from ..rpc.handler import Handler
 from ..wire.ids import ConnectionId, Parity
 from ..wire.messages import ConnectionSettings
@@ -26,7 +29,10 @@ __all__ = ["Session", "SessionHandle"]
 T = TypeVar("T")
 
 
-class Session:
+_handle_of = partial(ConnectionHandle, keeps_alive=False)
+
+
+class Session(AnySession):
     """A running session. `initiator` and `acceptor` make one.
 
     Args:
@@ -37,6 +43,8 @@ class Session:
 
     def __init__(self, run: SessionRun) -> None:
         self._run = run
+        run.terms.session = weakref.ref(self)
+        run.terms.handle_of = _handle_of
 
     def run(
         self, *, task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED

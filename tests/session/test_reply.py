@@ -25,7 +25,16 @@ class Sink:
     def __init__(self) -> None:
         self.port = PortOfNobody()
         self.answered: list[RequestCall] = []
-        self.sink = DriverReplySink(self.port, BINDER, CALL, self.answered.append)
+        self.sink = DriverReplySink(self.port, BINDER, CALL, self)
+
+    @property
+    def handle(self) -> Any:
+        """The connection of the sink."""
+        return self
+
+    def on_answered(self, call: RequestCall) -> None:
+        """A request has its response."""
+        self.answered.append(call)
 
 
 def response(ret: bytes = b"ret", metadata: Metadata = NO_METADATA) -> RequestResponse:
@@ -36,6 +45,12 @@ def test_sink_begins_without_a_response() -> None:
     sink = Sink().sink
     assert (sink.state, sink.is_sent) == (AnswerState.RUNNING, False)
     assert sink.channel_binder is BINDER
+
+
+def test_sink_knows_its_connection_and_the_peer() -> None:
+    made = Sink()
+    assert made.sink.connection is made.sink._connection
+    assert made.sink.peer is made.port.terms.peer
 
 
 @pytest.mark.rule("rpc.response", "rpc.response.one-per-request")
