@@ -75,7 +75,7 @@ class Connection(ABC):
         """The session of this connection.
 
         Raises:
-            ConnectionLost: the session has ended, and nobody else holds it.
+            ConnectionLost: the session has ended, and no references to it are left.
         """
 
     @property

@@ -82,7 +82,7 @@ class ConnectionHandle(Connection):
         """The session of this connection: a `Session`.
 
         Raises:
-            ConnectionLost: the session has ended, and nobody else holds it.
+            ConnectionLost: the session has ended, and no references to it are left.
         """
         session = self._run.port.terms.session()
         if session is None:

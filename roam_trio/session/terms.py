@@ -35,7 +35,7 @@ class SessionTerms:
         peer: the peer; the conduit keeps its address current.
         handle_of: returns a handle of a connection, of which it gets the
             `ConnectionRun`. The handle does not keep the connection alive.
-        session: returns the session, or None if nobody holds it any more.
+        session: returns the session, or None if no references to it are left.
     """
 
     limits: Limits
