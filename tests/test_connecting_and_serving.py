@@ -287,7 +287,8 @@ async def test_the_options_of_a_client_go_to_its_server() -> None:
                 url, Echo, max_concurrent_requests=5, metadata=entries()
             ):
                 pass
-    assert heard == [b"\x00\x00\x07\x00\x05" + AB]
+    knows = b"\x09roam-trio\x02\x01\x02"
+    assert heard == [b"\x00\x00\x07\x00\x05\x03" + AB[1:] + knows]
 
 
 @service(name="Testbed")

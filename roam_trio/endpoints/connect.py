@@ -49,6 +49,8 @@ def connect(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = 1.0,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
@@ -65,6 +67,8 @@ def connect(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = 1.0,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
@@ -80,6 +84,8 @@ def connect(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = 1.0,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
@@ -104,6 +110,11 @@ def connect(
         limits: bounds on what the server can make this side hold.
         strict: also refuse the known departures of other implementations from the
             rules.
+        deadlines: tell the server with each call how much time is left for it
+            (`trio.current_effective_deadline`), and in the handshake that this side
+            knows what roam_trio adds to the protocol.
+        cancel_grace: number of seconds for which a cancelled call waits until the
+            server has stopped; 0 means that it does not wait.
         ssl_context: for URLs with TLS; None means `ssl.create_default_context`.
         connect_timeout: number of seconds that one URL may take to answer. The
             handshake of the session has its own limit, `Limits.handshake_seconds`.
@@ -123,7 +134,14 @@ def connect(
         SessionError: (on entering) the handshake failed.
     """
     options = SessionOptions(
-        handler, max_concurrent_requests, metadata, keepalive, limits, strict
+        handler,
+        max_concurrent_requests,
+        metadata,
+        keepalive,
+        limits,
+        strict,
+        deadlines=deadlines,
+        cancel_grace=cancel_grace,
     )
     link_options = LinkOptions(limits=options.stream_limits, ssl_context=ssl_context)
     dial = dialer(url, link_options, connect_timeout=connect_timeout, wait_for=wait_for)

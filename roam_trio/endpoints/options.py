@@ -10,8 +10,10 @@ import attrs
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.stream import StreamLimits
 from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler, check_handler
 from ..session import ConnectionAcceptor, SessionKeepaliveConfig
+from ..session.terms import check_cancel_grace
 from .offering import OfferedServices
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class BuilderOptions(TypedDict):
     metadata: Metadata
     limits: Limits
     strict: bool
+    deadlines: bool
+    cancel_grace: float
+    tell_failures: TellFailures
 
 
 @attrs.frozen(eq=False)
@@ -62,6 +67,11 @@ class SessionOptions:
     keepalive: SessionKeepaliveConfig | None
     limits: Limits
     strict: bool
+    deadlines: bool = True
+    cancel_grace: float = attrs.field(default=1.0, validator=check_cancel_grace)
+    tell_failures: TellFailures = attrs.field(
+        default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
+    )
 
     @property
     def root_handler(self) -> Handler | None:
@@ -83,6 +93,9 @@ class SessionOptions:
             "metadata": self.metadata,
             "limits": self.limits,
             "strict": self.strict,
+            "deadlines": self.deadlines,
+            "cancel_grace": self.cancel_grace,
+            "tell_failures": self.tell_failures,
         }
 
     @property

@@ -25,6 +25,7 @@ from ..log_budget import log_budget_of_server
 from ..logs import Log, address_of_peer
 from ..metadata import MetadataLike
 from ..quantities import check_seconds
+from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler, check_handler
 from ..running import check_run, check_trio_runs
 from ..session import Session, SessionKeepaliveConfig
@@ -121,6 +122,7 @@ async def serve(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    tell_failures: TellFailures = "code",
     ssl_context: ssl.SSLContext | None = None,
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
@@ -147,6 +149,9 @@ async def serve(
         keepalive: when to ping clients; None for never.
         limits: bounds on what each client can make this side hold.
         strict: see `connect`.
+        tell_failures: how much of a handler's failure its caller is told: its code and
+            id (``"code"``); also the text of the exception (``"text"``); also the
+            traceback (``"traceback"``).
         ssl_context: for URLs with TLS: a context with the certificate of the server.
         origins: the web origins that may connect over WebSocket, such as
             ``"https://example.org"``. Pages of other origins are refused. Programs
@@ -168,7 +173,13 @@ async def serve(
     """
     check_trio_runs("serve()")
     options = SessionOptions(
-        handler, max_concurrent_requests, metadata, keepalive, limits, strict
+        handler,
+        max_concurrent_requests,
+        metadata,
+        keepalive,
+        limits,
+        strict,
+        tell_failures=tell_failures,
     )
     if not isinstance(handler, Mapping):
         check_handler(handler)  # and None is not among a server's options

@@ -41,6 +41,8 @@ def spawn(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = 1.0,
 ) -> Connecting[Session]: ...
 @overload
 def spawn(
@@ -57,6 +59,8 @@ def spawn(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = 1.0,
 ) -> Connecting[T]: ...
 def spawn(
     command: Sequence[str | os.PathLike[str]],
@@ -72,6 +76,8 @@ def spawn(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = 1.0,
 ) -> Connecting[T] | Connecting[Session]:
     """Start a program that serves ``stdio:``, for the length of a block.
 
@@ -95,6 +101,8 @@ def spawn(
         keepalive: when to ping the program; None for never.
         limits: bounds on what the program can make this side hold.
         strict: see `connect`.
+        deadlines: see `connect`.
+        cancel_grace: see `connect`.
 
     Raises:
         ValueError: an option is out of range, or there is no command.
@@ -104,7 +112,14 @@ def spawn(
         SessionError: (on entering) the handshake failed. A note has the exit code.
     """
     options = SessionOptions(
-        handler, max_concurrent_requests, metadata, keepalive, limits, strict
+        handler,
+        max_concurrent_requests,
+        metadata,
+        keepalive,
+        limits,
+        strict,
+        deadlines=deadlines,
+        cancel_grace=cancel_grace,
     )
 
     def program() -> SpawnedLink:

@@ -29,6 +29,8 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import Link
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata, MetadataLike
+from ..peers import Peer
+from ..rpc.failure_metadata import FailurePolicy, TellFailures
 from ..rpc.handler import Handler, check_handler
 from ..running import check_trio_runs
 from ..wire.ids import Parity
@@ -40,7 +42,7 @@ from .handshake import HandshakeResult
 from .keepalive import SessionKeepaliveConfig
 from .session import Session
 from .session_run import SessionOptions, SessionRun
-from .terms import SessionTerms
+from .terms import SessionTerms, check_cancel_grace
 
 __all__ = [
     "OpenSession",
@@ -73,8 +75,18 @@ class _Builder(ABC):
         limits: what the peer can make this side hold.
         strict: also refuse what peers of other implementations are known to do
             differently from the rules, such as wrong parities.
+        deadlines: tell the peer with each call how much time is left for it, and in the
+            handshake that this side knows what roam_trio adds to the protocol.
+        cancel_grace: how long a cancelled call waits for the other side to stop, in
+            seconds; 0 means that it does not wait.
+        tell_failures: how much of a handler's failure its caller is told: its code and
+            id (``"code"``); also the text of the exception (``"text"``); also the
+            traceback (``"traceback"``).
         spawn: starts the task of a session that `establish` sets up; `run` and `open`
             need none.
+        kept_failures: where exceptions of handlers are kept for callers in this very
+            process, by the ids that those are told; both sides have the same. Tests
+            see what has gone wrong. None for nowhere.
     """
 
     conduit: Conduit[Message] = attrs.field(converter=as_conduit)
@@ -86,7 +98,13 @@ class _Builder(ABC):
     metadata: Metadata = attrs.field(default=NO_METADATA, converter=_as_metadata)
     limits: Limits = DEFAULT_LIMITS
     strict: bool = False
+    deadlines: bool = True
+    cancel_grace: float = attrs.field(default=1.0, validator=check_cancel_grace)
+    tell_failures: TellFailures = attrs.field(
+        default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
+    )
     spawn: SpawnSession | None = attrs.field(default=None, validator=check_spawn)
+    kept_failures: dict[str, BaseException] | None = None
 
     @abstractmethod
     async def _shake_hands(
@@ -125,11 +143,20 @@ class _Builder(ABC):
             handler=handler,
             acceptor=self.on_connection,
             keepalive=self.keepalive,
-            terms=SessionTerms(
-                limits=self.limits, strict=self.strict, peer=conduit.peer()
-            ),
+            terms=self._terms(conduit.peer()),
         )
         return Session(SessionRun(conduit, options))
+
+    def _terms(self, peer: Peer) -> SessionTerms:
+        return SessionTerms(
+            limits=self.limits,
+            strict=self.strict,
+            peer=peer,
+            deadlines=self.deadlines,
+            cancel_grace=self.cancel_grace,
+            failure_policy=FailurePolicy(self.tell_failures, self.kept_failures),
+            kept_failures=self.kept_failures,
+        )
 
     async def establish(
         self, handler: Handler | None = None, *, spawn: SpawnSession | None = None
@@ -188,7 +215,14 @@ class SessionInitiatorBuilder(_Builder):
         self, tx: ConduitTx[Message], rx: ConduitRx[Message]
     ) -> HandshakeResult:
         ours = ConnectionSettings(self.parity, self.max_concurrent_requests)
-        return await handshake.initiate(tx, rx, ours, self.metadata, strict=self.strict)
+        return await handshake.initiate(
+            tx,
+            rx,
+            ours,
+            self.metadata,
+            strict=self.strict,
+            extends=self.deadlines,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -199,7 +233,12 @@ class SessionAcceptorBuilder(_Builder):
         self, tx: ConduitTx[Message], rx: ConduitRx[Message]
     ) -> HandshakeResult:
         return await handshake.accept(
-            tx, rx, self.max_concurrent_requests, self.metadata, strict=self.strict
+            tx,
+            rx,
+            self.max_concurrent_requests,
+            self.metadata,
+            strict=self.strict,
+            extends=self.deadlines,
         )
 
 
@@ -213,6 +252,9 @@ def initiator(
     metadata: MetadataLike = (),
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = 1.0,
+    tell_failures: TellFailures = "code",
     spawn: SpawnSession | None = None,
 ) -> SessionInitiatorBuilder:
     """Return the side that speaks first, on a conduit or a link.
@@ -235,6 +277,9 @@ def initiator(
         metadata=metadata,
         limits=limits,
         strict=strict,
+        deadlines=deadlines,
+        cancel_grace=cancel_grace,
+        tell_failures=tell_failures,
         spawn=spawn,
     )
 
@@ -248,6 +293,9 @@ def acceptor(
     metadata: MetadataLike = (),
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = 1.0,
+    tell_failures: TellFailures = "code",
     spawn: SpawnSession | None = None,
 ) -> SessionAcceptorBuilder:
     """Return the side that is spoken to, on a conduit or a link.
@@ -268,6 +316,9 @@ def acceptor(
         metadata=metadata,
         limits=limits,
         strict=strict,
+        deadlines=deadlines,
+        cancel_grace=cancel_grace,
+        tell_failures=tell_failures,
         spawn=spawn,
     )
 
@@ -281,6 +332,9 @@ def sessions_of_server(
     metadata: Metadata,
     limits: Limits,
     strict: bool,
+    deadlines: bool,
+    cancel_grace: float,
+    tell_failures: TellFailures,
 ) -> Callable[[Conduit[Message]], Session]:
     """Return a function that makes the session with a client on a conduit.
 
@@ -291,7 +345,9 @@ def sessions_of_server(
         max_concurrent_requests=max_concurrent_requests,
         metadata=metadata,
         strict=strict,
+        extends=deadlines,
     )
+    failure_policy = FailurePolicy(tell_failures)
 
     def session_on(conduit: Conduit[Message]) -> Session:
         options = SessionOptions(
@@ -299,7 +355,14 @@ def sessions_of_server(
             handler=handler,
             acceptor=on_connection,
             keepalive=keepalive,
-            terms=SessionTerms(limits=limits, strict=strict, peer=conduit.peer()),
+            terms=SessionTerms(
+                limits=limits,
+                strict=strict,
+                peer=conduit.peer(),
+                deadlines=deadlines,
+                cancel_grace=cancel_grace,
+                failure_policy=failure_policy,
+            ),
         )
         return Session(SessionRun(conduit, options))
 

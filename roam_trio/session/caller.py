@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionLost
@@ -82,6 +82,10 @@ class DriverCaller(Caller):
     @property
     def channel_binder(self) -> ChannelBinder:
         return self._run.binder
+
+    @property
+    def kept_failures(self) -> Mapping[str, BaseException] | None:
+        return self._run.port.terms.kept_failures
 
     def __repr__(self) -> str:
         state = "open" if self._is_open else "closed"

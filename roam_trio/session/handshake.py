@@ -26,6 +26,7 @@ from ..wire.messages import (
     Message,
     ProtocolError,
 )
+from .terms import said_in_handshake, taken_from_handshake
 
 __all__ = [
     "HandshakeResult",
@@ -44,11 +45,13 @@ class HandshakeResult:
         ours: the settings this side has told.
         theirs: the settings the peer has told.
         metadata: what the peer sent along.
+        peer_knows: whether the peer knows what roam_trio adds to the protocol.
     """
 
     ours: ConnectionSettings
     theirs: ConnectionSettings
     metadata: Metadata
+    peer_knows: bool = False
 
 
 async def initiate(
@@ -58,14 +61,25 @@ async def initiate(
     metadata: Metadata,
     *,
     strict: bool,
+    extends: bool,
 ) -> HandshakeResult:
     """Say Hello, and wait for the answer.
+
+    Args:
+        tx: sends it.
+        rx: receives the answer.
+        ours: the settings of this side.
+        metadata: sent along.
+        strict: see `initiator`.
+        extends: also say that this side knows what roam_trio adds to the protocol.
 
     Raises:
         SessionProtocolError: the answer breaks the protocol, or is a ProtocolError.
         SessionIoError: the peer closed.
         LinkError, ConduitError: the conduit failed.
     """
+    if extends:
+        metadata = said_in_handshake(metadata)
     (await tx.reserve()).send(
         Hello(ConnectionId.ROOT, PROTOCOL_VERSION, ours, metadata)
     )
@@ -79,16 +93,23 @@ async def accept(
     metadata: Metadata,
     *,
     strict: bool,
+    extends: bool,
 ) -> HandshakeResult:
     """Wait for Hello, and answer it, taking the parity that the initiator left.
+
+    With `extends`, an initiator that knows what roam_trio adds to the protocol is told
+    that this side does too.
 
     Raises:
         SessionProtocolError, SessionIoError, LinkError, ConduitError: as `initiate`.
     """
     hello = check_hello(await _first_message(rx), strict=strict)
+    said, peer_knows = taken_from_handshake(hello.metadata)
+    if peer_knows and extends:
+        metadata = said_in_handshake(metadata)
     ours = ConnectionSettings(hello.settings.parity.other(), max_concurrent_requests)
     (await tx.reserve()).send(HelloYourself(ConnectionId.ROOT, ours, metadata))
-    return HandshakeResult(ours, hello.settings, hello.metadata)
+    return HandshakeResult(ours, hello.settings, said, peer_knows)
 
 
 async def _first_message(rx: ConduitRx[Message]) -> Message | None:
@@ -130,7 +151,8 @@ def check_hello_yourself(
             f"expected HelloYourself with parity {ours.parity.other().name.lower()}, "
             f"got {message.settings.parity.name.lower()}"
         )
-    return HandshakeResult(ours, message.settings, message.metadata)
+    said, peer_knows = taken_from_handshake(message.metadata)
+    return HandshakeResult(ours, message.settings, said, peer_knows)
 
 
 def _check_connection(message: Hello | HelloYourself, *, strict: bool) -> None:

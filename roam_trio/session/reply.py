@@ -17,6 +17,7 @@ from ..metadata import NO_METADATA, Metadata
 from ..peers import Peer
 from ..rpc.binding import ChannelBinder
 from ..rpc.connection import Connection
+from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
 from .port import Port
@@ -99,6 +100,10 @@ class DriverReplySink(ReplySink):
     @property
     def connection(self) -> Connection:
         return self._connection.handle
+
+    @property
+    def failure_policy(self) -> FailurePolicy | None:
+        return self._port.terms.failure_policy
 
     @property
     def channel_binder(self) -> ChannelBinder:

@@ -266,6 +266,7 @@ class SessionRun:
     def _set_up(
         self, options: SessionOptions, agreed: HandshakeResult, nursery: trio.Nursery
     ) -> None:
+        self.terms.agree(peer_knows=agreed.peer_knows)
         self.connections = Connections(
             agreed,
             options.handler,

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import attrs
 
 from ..limits import Limits
+from ..metadata import Metadata, MetadataEntry, MetadataFlags
 from ..peers import Peer
+from ..quantities import check_seconds
 from ..rpc.connection import AnySession, Connection
+from ..rpc.failure_metadata import FailurePolicy
 
-__all__ = ["SessionTerms"]
+__all__ = [
+    "SessionTerms",
+    "check_cancel_grace",
+    "said_in_handshake",
+    "taken_from_handshake",
+]
+
+_EXTENSIONS: Final = "roam-trio"
+_VERSION: Final = 1
+_SAID: Final = MetadataEntry(_EXTENSIONS, _VERSION, MetadataFlags.NO_PROPAGATE.value)
 
 
 def _no_session() -> None:
@@ -36,6 +48,14 @@ class SessionTerms:
         handle_of: returns a handle of a connection, of which it gets the
             `ConnectionRun`. The handle does not keep the connection alive.
         session: returns the session, or None if no references to it are left.
+        deadlines: whether calls tell the peer how much time is left, and the handshake
+            that this side knows of such things.
+        cancel_grace: how long a cancelled call waits for the other side to stop, in
+            seconds; 0 means that it does not wait.
+        failure_policy: how much of the failures of handlers a caller is told; None if
+            the peer has not said that it knows the words.
+        kept_failures: exceptions of handlers in this process; see
+            `Caller.kept_failures`.
     """
 
     limits: Limits
@@ -43,3 +63,44 @@ class SessionTerms:
     peer: Peer
     handle_of: Callable[[Any], Connection] = _no_handle
     session: Callable[[], AnySession | None] = _no_session
+    deadlines: bool = True
+    cancel_grace: float = 1.0
+    failure_policy: FailurePolicy | None = None
+    kept_failures: Mapping[str, BaseException] | None = None
+
+    def agree(self, *, peer_knows: bool) -> None:
+        """The handshake is done.
+
+        Args:
+            peer_knows: whether the peer has said that it knows what roam_trio adds.
+        """
+        if not peer_knows:
+            self.failure_policy = None
+
+
+def check_cancel_grace(
+    instance: object, attribute: attrs.Attribute[float], value: float
+) -> None:
+    """Check a ``cancel_grace=``; a validator of attrs.
+
+    Raises:
+        ValueError: it is negative or infinite.
+        TypeError: it is not a number.
+    """
+    check_seconds("cancel_grace", value, may_be_zero=True)
+
+
+def said_in_handshake(metadata: Metadata) -> Metadata:
+    """Return the metadata of a handshake, which also says that this side knows what
+    roam_trio adds to the protocol."""
+    return Metadata((*metadata, _SAID))
+
+
+def taken_from_handshake(metadata: Metadata) -> tuple[Metadata, bool]:
+    """Return the metadata of the peer's handshake without what roam_trio has put into
+    it, and whether the peer knows what roam_trio adds."""
+    version = metadata.get(_EXTENSIONS)
+    if version is None:
+        return metadata, False
+    rest = Metadata(entry for entry in metadata if entry.key != _EXTENSIONS)
+    return rest, isinstance(version, int) and version >= _VERSION

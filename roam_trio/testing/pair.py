@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+import attrs
 import trio
 
 from ..errors import SessionError
@@ -47,8 +48,8 @@ def connected_pair(
 ) -> ConnectedPair[T]:
     """Return a client of `service`, answered by `handler`, for an ``async with`` block.
 
-    Args:
-        An exception of the block passes through unchanged.
+    If the handler fails, the `HandlerFailed` of the call has its exception as
+    ``__cause__``. An exception of the block passes through unchanged.
 
     Args:
         service: the class of the service; the type of the client.
@@ -67,11 +68,18 @@ def connected_pair(
     """
     answering = _as_handler(service, handler)
     near, far = links or memory_link_pair(_BUFFER)
-    options: dict[str, Any] = {"limits": limits, "strict": strict}
+    options: dict[str, Any] = {
+        "limits": limits,
+        "strict": strict,
+        "tell_failures": "traceback",
+    }
+    kept: dict[str, BaseException] = {}  # both sides are in this process
+    calling = attrs.evolve(initiator(near, **options), kept_failures=kept)
+    serving = attrs.evolve(acceptor(far, **options), kept_failures=kept)
     return ConnectedPair(
         lambda session: client(service, session.caller),
-        initiator(near, **options).open(client_handler),
-        acceptor(far, **options).open(answering),
+        calling.open(client_handler),
+        serving.open(answering),
     )
 
 

@@ -18,6 +18,7 @@ from roam_trio import (
     CallCancelled,
     Dispatcher,
     Fallible,
+    HandlerFailed,
     Rx,
     RxReset,
     SchemaError,
@@ -554,16 +555,16 @@ def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 @pytest.mark.rule("rpc.error.scope", "rpc.response.one-per-request")
-async def test_an_unexpected_exception_is_logged_and_the_caller_gets_cancelled(
+async def test_an_unexpected_exception_is_logged_and_the_caller_gets_its_id(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = await connected(nursery, Store, Failing(KeyError("oops")))
-    with pytest.raises(CallCancelled, match=r"Store\.never: the handler failed"):
+    with pytest.raises(HandlerFailed, match=r"Store\.never: the handler failed") as got:
         await store.never()
     (record,) = failures(caplog)
     assert record.getMessage() == (
         "Store.never: the handler raised KeyError, and the method declares no error; "
-        "its caller gets Cancelled"
+        f"its caller gets HandlerFailed, with the id {got.value.id}"
     )
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], KeyError)
@@ -652,11 +653,12 @@ async def test_the_log_tells_what_was_raised_and_what_is_declared(
 ) -> None:
     store: Any = await connected(nursery, Store, Failing(error))
     args = ["key"] if method == "by_union" else []
-    with pytest.raises(CallCancelled):
+    with pytest.raises(HandlerFailed) as caught:
         await getattr(store, method)(*args)
     (record,) = failures(caplog)
     assert record.getMessage() == (
-        f"Store.{method}: the handler raised {text}; its caller gets Cancelled"
+        f"Store.{method}: the handler raised {text}; "
+        f"its caller gets HandlerFailed, with the id {caught.value.id}"
     )
 
 

@@ -67,6 +67,9 @@ async def start(builder: Builder) -> None:
     raise failure
 
 
+KNOWS = b"\x09roam-trio\x02\x01\x02"
+"""The entry by which a side says that it knows what roam_trio adds."""
+
 both_ways = pytest.mark.parametrize("opener", [enter, start])
 
 
@@ -104,7 +107,9 @@ class TestInitiator:
 
             @nursery.start_soon
             async def answer() -> None:
-                assert await peer.rx.recv() == bytes.fromhex("00 00 07 00 40 00")
+                assert await peer.rx.recv() == bytes.fromhex("00 00 07 00 40") + (
+                    b"\1" + KNOWS
+                )
                 await peer.say_bytes(bytes.fromhex("00 01 01 20 00"))
 
             async with initiator(link).open() as session:
@@ -134,9 +139,13 @@ class TestInitiator:
 
             @nursery.start_soon
             async def answer() -> None:
-                assert await peer.rx.recv() == bytes.fromhex(
-                    "00 00 07 01 c801 02 03 77686f 00 02 6d65 00"
-                    "05 73696e6365 02 ac02 00"
+                assert (
+                    await peer.rx.recv()
+                    == bytes.fromhex(
+                        "00 00 07 01 c801 03 03 77686f 00 02 6d65 00"
+                        "05 73696e6365 02 ac02 00"
+                    )
+                    + KNOWS
                 )
                 await peer.say(HelloYourself(0, ConnectionSettings(ODD, 1)))
 
