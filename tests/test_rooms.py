@@ -166,8 +166,6 @@ MOST_METHODS = 25
 PLAIN_DATA = ("codegen", f"{PACKAGE}.wire.messages")
 """What converts source, and what has the fields that the protocol gives it."""
 
-TO_BE_SPLIT = {"ConnectionRun"}
-
 
 def classes() -> Iterator[tuple[str, ast.ClassDef]]:
     for module, path in MODULES.items():
@@ -214,11 +212,7 @@ def too_large(cls: ast.ClassDef) -> str | None:
 
 def test_classes_are_small_or_say_why_they_are_not() -> None:
     found = {name: problem for name, cls in classes() if (problem := too_large(cls))}
-    assert {
-        name: problem
-        for name, problem in found.items()
-        if name.rpartition(".")[2] not in TO_BE_SPLIT
-    } == {}
+    assert found == {}
 
 
 @pytest.mark.parametrize(

@@ -139,10 +139,10 @@ class ConnectionHandle(Connection):
             ConnectionLost: the connection has ended.
         """
         because = self._run.port.ended_because
-        if because is not None or self._run.is_over:
+        if because is not None or self._run.tasks.are_over:
             raise ConnectionLost("start_soon: the connection has ended") from because
         check_run(self._run.port.token, "this connection")
-        self._run.start_soon(self._run_logged, function, args)
+        self._run.tasks.start_soon(self._run_logged, function, args)
 
     async def _run_logged(
         self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]

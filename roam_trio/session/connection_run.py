@@ -1,4 +1,4 @@
-"""The run of one connection: the tasks of its handlers, and its end.
+"""The run of one connection: what its messages do, and its end.
 
 The session's reader hands it every message of its connection, synchronously, and no
 method that does so waits. What the peer may do, and what becomes of a message, is
@@ -8,10 +8,7 @@ that breaks the protocol raises `SessionProtocolError`, and the session ends.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable
-from contextvars import copy_context
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -39,6 +36,7 @@ from ..wire.messages import (
 )
 from .binder import ConnectionBinder
 from .channel_table import ChannelTable
+from .connection_tasks import ConnectionTasks
 from .liveness import Liveness
 from .port import Port, SessionPort
 from .reply import DriverReplySink
@@ -68,20 +66,17 @@ class ConnectionRun:
     # There may be very many: a dict for each would be larger than all it holds.
     __slots__ = (
         "__weakref__",
-        "_before_nursery",
         "_closed",
         "_liveness",
-        "_nursery",
         "_session",
-        "_start_in_session",
         "answering",
         "binder",
         "channels",
         "handler",
-        "is_over",
         "ours",
         "port",
         "requests",
+        "tasks",
         "theirs",
     )
 
@@ -98,10 +93,10 @@ class ConnectionRun:
         self.theirs = theirs
         self.handler = handler or _NO_SERVICE
         self._session: SessionPort | None = session
-        self._start_in_session = session.start_soon
         self._liveness = Liveness()
         limits, strict = session.terms.limits, session.terms.strict
         self.port = Port(connection_id, session, peer_metadata)
+        self.tasks = ConnectionTasks(self.port, session.start_soon)
         on_ended = self._on_ended
         self.channels = ChannelTable(limits, theirs.parity, on_ended, strict=strict)
         self.binder: ChannelBinder = ConnectionBinder(
@@ -118,55 +113,12 @@ class ConnectionRun:
             on_ended,
         )
         self._closed: trio.Event | None = None
-        self._nursery: trio.Nursery | None = None
-        self._before_nursery: list[Callable[[], None]] | None = None
-        self.is_over = False
-        """True if no task can be started any more."""
-
-    # ------------------------------------------------------------ tasks
-
-    async def run(self) -> None:
-        """Hold the handlers' tasks until cancelled; a task of the session's.
-
-        It is there from the first such task on: an idle connection has none.
-        """
-        async with trio.open_nursery() as self._nursery:
-            if self.port.ended_because is not None:
-                self._nursery.cancel_scope.cancel()
-            # Also when the connection has ended: handlers are coroutines, which have
-            # to be closed. This frame, which lives on, must keep none of them: in some
-            # releases of Python, one that never began holds its arguments after
-            # `close` too, and so keeps their channels open.
-            starts, self._before_nursery = deque(self._before_nursery or ()), None
-            while starts:
-                starts.popleft()()
-            try:
-                await trio.sleep_forever()
-            finally:
-                self._nursery = None
-                self.is_over = True
-
-    def start_soon(
-        self, function: Callable[..., Awaitable[object]], *args: object
-    ) -> None:
-        """Run something in a task of the connection's, which ends with it."""
-        if self._nursery is not None:
-            self._nursery.start_soon(function, *args)
-            return
-        if self._before_nursery is None:
-            self._before_nursery = []
-            self._start_in_session(self.run)
-        # The task that starts it then is not the one that asks for it now.
-        context = copy_context()
-        self._before_nursery.append(
-            partial(context.run, self.start_soon, function, *args)
-        )
 
     # ------------------------------------------------------------ messages
 
     def on_call(self, call: RequestCall) -> None:
         """Handle a request of the peer: start to answer it."""
-        if self.is_over:
+        if self.tasks.are_over:
             return  # the connection is being cancelled
         answering = self.answering
         verdict = answering.admit(call)
@@ -191,7 +143,7 @@ class ConnectionRun:
         if coroutine is None:
             sink.give_up()
         else:
-            self.start_soon(sink.run, coroutine)
+            self.tasks.start_soon(sink.run, coroutine)
 
     def on_response(self, response: RequestResponse) -> None:
         """Handle the response to a request of this side."""
@@ -295,8 +247,7 @@ class ConnectionRun:
             self._closed.set()
         self.requests.end(because)
         self.channels.close(because)
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        self.tasks.cancel()
         # Drop the references to the connection, so that the last user frees it at once,
         # without the garbage collector.
         self._session = None

@@ -323,7 +323,7 @@ class Connections:
         self._outbox.push(ConnectionAccept(connection_id, ours, accepted.metadata))
         if accepted.setup is not None:
             handle = ConnectionHandle(run)
-            run.start_soon(
+            run.tasks.start_soon(
                 _logged,
                 "the setup of",
                 connection_id,

@@ -54,7 +54,7 @@ _ROLES = {
     "builders._Builder.run": "session",
     "session_run.SessionRun._pump": "pump",
     "reply.DriverReplySink.run": "handler",
-    "connection_run.ConnectionRun.run": "nursery",
+    "connection_tasks.ConnectionTasks.run": "nursery",
 }
 
 

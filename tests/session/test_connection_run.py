@@ -94,7 +94,7 @@ class Run:
 
     def __del__(self) -> None:
         # Handlers that nobody runs are closed, so that Python does not complain.
-        for start in self.run._before_nursery or ():
+        for start in self.run.tasks._before_nursery or ():
             for argument in start.args:  # type: ignore[attr-defined]
                 if isinstance(argument, Coroutine):
                     argument.close()
@@ -130,7 +130,7 @@ def test_handler_that_answers_at_once_needs_no_task() -> None:
 def test_first_handler_that_waits_starts_the_task_of_the_connection() -> None:
     made = Run()
     made.get(call(2), call(4))
-    assert made.started == [made.run.run]  # one for all of them
+    assert made.started == [made.run.tasks.run]  # one for all of them
     assert (made.sent, len(made.run.answering)) == ([], 2)
 
 

@@ -37,6 +37,7 @@ from roam_trio.session import (
     initiator,
 )
 from roam_trio.session.connection_run import ConnectionRun
+from roam_trio.session.connection_tasks import ConnectionTasks
 from roam_trio.session.opening import SERVICE_KEY
 from roam_trio.session.port import Port
 from roam_trio.session.proxy import ProxyAcceptor, proxy_connections
@@ -523,7 +524,7 @@ ENDS: list[tuple[Callable[[trio.Nursery], Awaitable[None]], tuple[Any, ...]]] = 
             SessionRun.run,
             roam_trio.Session.shutdown,
             roam_trio.Session.closed,
-            ConnectionRun.run,
+            ConnectionTasks.run,
         ),
     ),
     (
