@@ -462,7 +462,7 @@ class ChannelTable:
                 if end is not None:
                     end.on_lost(because)
 
-    def part(self, channel_id: ChannelId) -> None:
+    def stop_relaying(self, channel_id: ChannelId) -> None:
         """Stop relaying a channel. Has no effect if it is not relayed."""
         if self.is_relayed(channel_id):
             self.end(channel_id)

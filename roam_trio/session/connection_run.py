@@ -220,7 +220,7 @@ class ConnectionRun:
         """Reset the channels that a proxy has joined to others, which are gone."""
         port = self.port
         for channel_id in self.channels.relayed_ids():
-            self.channels.part(channel_id)
+            self.channels.stop_relaying(channel_id)
             port.outbox.push(ChannelReset(port.connection_id, channel_id))
 
     @property

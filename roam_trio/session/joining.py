@@ -18,13 +18,13 @@ from ..wire.messages import (
     RequestCall,
 )
 from .channel_table import Relay
-from .lane import JoinedChannels, Lane
+from .relay_queue import JoinedChannels, RelayQueue
 
 __all__ = ["JoinedCall", "Side"]
 
 
 class SideChannels(JoinedChannels, Protocol):
-    """The interface of the channels of a connection for what joins them."""
+    """The interface of a connection's channels, as `JoinedCall` uses it."""
 
     def join(self, channel_id: ChannelId, relay: Relay) -> None:
         """Hand the messages of a channel to `relay`."""
@@ -38,18 +38,18 @@ class Side:
     Attributes:
         connection_id: the number of the connection.
         channels: its channels.
-        lane: carries messages to it.
+        queue: the messages that wait to be sent to it.
     """
 
     connection_id: ConnectionId
     channels: SideChannels
-    lane: Lane
+    queue: RelayQueue
 
 
 class JoinedCall(Payload):
     """Arguments that are encoded already, and their channels.
 
-    These get numbers on the far side at the moment when the request is sent there.
+    The channels get their numbers on the far side when the request is sent there.
     """
 
     __slots__ = ("_back", "_call", "_early", "_ends", "_there")
@@ -66,35 +66,35 @@ class JoinedCall(Payload):
         for near, number in zip(self._ends, numbers, strict=True):
             near.join(number)
             _End(number, self._there, self._back).join(near.number)
-        lane = self._there.lane
+        queue = self._there.queue
         for near, message in self._early:
-            lane.hold(near.translated(message))  # the request goes before it
+            queue.hold(near.translated(message))  # the request goes before it
         self._early.clear()
         return numbers, self._call.args
 
     def keep(self, end: _End, message: ChannelMessage) -> None:
-        """It has come before the request was sent."""
-        if self._there.lane.count(message):
+        """Keep a message that has come before the request was sent."""
+        if self._there.queue.count(message):
             self._early.append((end, message))
 
-    def part(self) -> None:
-        """The far side will not take the channels up: relay nothing more."""
+    def stop(self) -> None:
+        """Relay nothing more: the far side will not bind the channels."""
         for _, message in self._early:
-            self._there.lane.discount(message)
+            self._there.queue.discount(message)
         self._early.clear()
         for end in self._ends:
-            end.part()
+            end.stop()
 
 
 class _End:
-    """One end of a joined channel: it relays what comes there to the other end.
+    """One end of a joined channel: it relays messages that come here to the other end.
 
     Args:
-        number: the channel's on this side.
+        number: the id of the channel on this side.
         here: this side.
         there: the other side.
-        request: what it came with, until that is sent; None for the end that is made
-            then.
+        request: the call that has brought the channel, until it is sent; None for the
+            end on the far side, which is made then.
     """
 
     __slots__ = ("_here", "_other", "_request", "_there", "number")
@@ -114,31 +114,34 @@ class _End:
         here.channels.join(number, self)
 
     def join(self, other: ChannelId) -> None:
-        """The request is about to be sent, and `other` is the number there."""
+        """Take the id of the channel on the other side; the request is sent now."""
         self._other = other
         self._request = None
 
-    def part(self) -> None:
-        """Relay nothing more, either way."""
+    def stop(self) -> None:
+        """Relay nothing more in either direction."""
         self._request = None
-        self._here.channels.part(self.number)
+        self._here.channels.stop_relaying(self.number)
         if self._other is not None:
-            self._there.channels.part(self._other)
+            self._there.channels.stop_relaying(self._other)
 
     def on_message(self, message: ChannelMessage) -> None:
         """See `Relay`."""
         if self._request is not None:
             self._request.keep(self, message)
         elif self._other is not None:
-            self._there.lane.forward(self.translated(message))
+            self._there.queue.forward(self.translated(message))
 
     def on_answered(self) -> None:
         """See `Relay`."""
         if self._request is not None:
-            self._request.part()
+            self._request.stop()
 
     def translated(self, message: ChannelMessage) -> ChannelMessage:
-        """Return `message` as the other side gets it. A last one parts this end."""
+        """Return `message` as the other side gets it.
+
+        A Close or Reset is the last one: this end relays nothing more.
+        """
         connection_id, number = self._there.connection_id, self._other
         assert number is not None
         match message:
@@ -150,5 +153,5 @@ class _End:
                 kind: type[ChannelClose | ChannelReset] = ChannelClose
             case ChannelReset():
                 kind = ChannelReset
-        self._here.channels.part(self.number)
+        self._here.channels.stop_relaying(self.number)
         return kind(connection_id, number, message.metadata.propagated())

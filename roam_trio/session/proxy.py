@@ -4,12 +4,13 @@ Each side answers the other's requests by making them on the far side. Values pa
 the bytes they are; numbers of requests and channels are translated, and metadata
 entries marked NO_PROPAGATE stay behind (`rpc.metadata.flags.no-propagate`).
 
-Towards each side there is a `Lane`, which carries the messages of channels in order,
-and no response overtakes them. Credit is between the two ends, and only passes
-through: a proxy grants none. So what is held, while one side does not read or has no
-slot for a request, is what its peer has let the other send. A peer may grant as much as
-it likes, hence `Limits.proxied_items` and `Limits.proxied_bytes`: at either, the two
-connections are closed, and all others go on.
+Messages of channels to each side go through a `RelayQueue`, which keeps them in order,
+and no response overtakes them. The two ends grant credit to each other: a proxy
+forwards their grants and grants none itself. So while one side does not read, or has no
+slot for a request, the proxy holds at most what the peer on that side has allowed the
+other to send. Since a peer may grant as much as it likes, `Limits.proxied_items` and
+`Limits.proxied_bytes` bound what is held. Beyond either, the two connections are
+closed, and all others go on.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from .connections import Connections
 from .deferred_handler import DeferredHandler
 from .held_messages import payload_behind
 from .joining import JoinedCall, Side
-from .lane import Lane, carry, delivered, reached
+from .relay_queue import RelayQueue, send_queued, wait_until_idle, wait_until_sent
 
 __all__ = ["ProxyAcceptor", "proxy_connections"]
 
@@ -165,7 +166,7 @@ class _Proxy:
 
     def __init__(self, first: ConnectionHandle, second: ConnectionHandle) -> None:
         self._sides = (first, second)
-        self._lanes = (self._lane_to(first), self._lane_to(second))
+        self._queues = (self._queue_to(first), self._queue_to(second))
         self._because: Metadata = NO_METADATA
         self._scope = trio.CancelScope()
         self._one_ended = trio.Event()
@@ -173,20 +174,20 @@ class _Proxy:
         self.over = trio.Event()
         """Set when nothing passes any more."""
 
-    def _lane_to(self, side: ConnectionHandle) -> Lane:
+    def _queue_to(self, side: ConnectionHandle) -> RelayQueue:
         run = side.connection_run
-        return Lane(run.channels, run.port.outbox, run.port.limits, self.fail)
+        return RelayQueue(run.channels, run.port.outbox, run.port.limits, self.fail)
 
     async def run(self) -> None:
-        both = tuple(zip(self._sides, self._lanes, strict=True))
+        both = tuple(zip(self._sides, self._queues, strict=True))
         for near, far in (both, both[::-1]):
             near[0].serve(_Forwarder(self.fail, self.over, near, far))
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    for side, lane in both:
+                    for side, queue in both:
                         outbox = side.connection_run.port.outbox
-                        nursery.start_soon(carry, lane, outbox)
+                        nursery.start_soon(send_queued, queue, outbox)
                         nursery.start_soon(self._watch, side)
                     await self._one_ended.wait()
                     await self._deliver_what_is_left()
@@ -204,23 +205,23 @@ class _Proxy:
         self._one_ended.set()
 
     async def _deliver_what_is_left(self) -> None:
-        """One side has ended, after it had sent this."""
+        """Send what the side that has ended had sent before its end."""
         number = 0 if self._ended is self._sides[1] else 1
         limits = self._sides[number].connection_run.port.limits
         with trio.move_on_after(limits.close_seconds):
-            await delivered(self._lanes[number])
+            await wait_until_idle(self._queues[number])
 
     def fail(self, why: str) -> None:
-        """Close both sides, as soon as may be."""
+        """Close both sides as soon as possible."""
         logger.warning("two proxied connections are closed: %s", why)
         self._because = Metadata.of({"error": why})
-        for lane in self._lanes:
-            lane.close()
+        for queue in self._queues:
+            queue.close()
         self._scope.cancel()
 
     def _close(self) -> None:
-        for lane in self._lanes:
-            lane.close()
+        for queue in self._queues:
+            queue.close()
         for side in self._sides:
             if side.connection_id:
                 side.close(self._because)
@@ -238,21 +239,21 @@ def _passed_on(because: BaseException | None) -> Metadata:
 
 
 class _Forwarder:
-    """A handler that makes the requests it gets on the far side.
+    """A handler that forwards the requests it gets to the far side.
 
     Args:
         fail: closes both sides, for a reason.
         over: set when nothing passes any more.
-        near: the connection that it answers on, and the lane to that side.
-        far: the connection that it calls on, and the lane to that side.
+        near: the connection that it answers on, and the queue to that side.
+        far: the connection that it calls on, and the queue to that side.
     """
 
     def __init__(
         self,
         fail: Callable[[str], None],
         over: trio.Event,
-        near: tuple[ConnectionHandle, Lane],
-        far: tuple[ConnectionHandle, Lane],
+        near: tuple[ConnectionHandle, RelayQueue],
+        far: tuple[ConnectionHandle, RelayQueue],
     ) -> None:
         self._fail = fail
         self._over = over
@@ -264,8 +265,10 @@ class _Forwarder:
     def handle(
         self, call: RequestCall, reply: ReplySink
     ) -> Coroutine[Any, Any, None] | None:
-        """See `Handler.handle`. Channels are taken up at once, whenever the request
-        gets its slot on the far side."""
+        """See `Handler.handle`.
+
+        Channels are joined at once, even if the request waits for a slot there.
+        """
         if is_prefixed(call.metadata):
             # Its sender has talked to a handler here before the connections were
             # joined, and cannot know who is there now. It will ask again.
@@ -292,34 +295,34 @@ class _Forwarder:
             return
         except CallRefused as error:
             if channels is not None:
-                channels.part()
+                channels.stop()
             logger.warning("a proxy cannot make a call: %s", error)
             why = Metadata.of({"error": f"on the far side of a proxy, {error}"})
             await reply.send(CANCELLED, why)
             return
         except Exception:
             if channels is not None:
-                channels.part()
+                channels.stop()
             raise
-        lane, near = self._back.lane, self._answering
+        queue, near = self._back.queue, self._answering
         size = payload_behind(response.ret)
-        lane.begin_response()
+        queue.begin_response()
         try:
             if channels is not None and _was_never_handled(response.ret):
-                channels.part()
+                channels.stop()
             near.hold(size)
-            await reached(lane)
+            await wait_until_sent(queue)
             await reply.send(response.ret, response.metadata.propagated())
         except LimitExceeded as error:
             self._fail(error.description)
         finally:
             near.let_go(size)
-            lane.end_response()
+            queue.end_response()
 
 
-def _side(connection: ConnectionHandle, lane: Lane) -> Side:
+def _side(connection: ConnectionHandle, queue: RelayQueue) -> Side:
     run = connection.connection_run
-    return Side(connection.connection_id, run.channels, lane)
+    return Side(connection.connection_id, run.channels, queue)
 
 
 def _was_never_handled(ret: Encoded) -> bool:

@@ -641,7 +641,7 @@ def test_senders_learn_of_the_end_before_receivers() -> None:
 def test_proxy_parts_only_from_what_it_relays(phase: str) -> None:
     table = Table(phase)
     before = table.phase
-    table.table.part(ID)
+    table.table.stop_relaying(ID)
     is_relayed = "relayed" in phase
     assert table.phase is (Phase.ENDED if is_relayed else before)
     assert table.ended == is_relayed

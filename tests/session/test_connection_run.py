@@ -305,7 +305,7 @@ def test_joined_channel_keeps_a_connection_from_being_quiet() -> None:
     made.run.refuse("this side shuts down")
     made.run.channels.join(1, made)  # type: ignore[arg-type]
     assert not made.run.is_quiet
-    made.run.channels.part(1)
+    made.run.channels.stop_relaying(1)
     assert (made.run.is_quiet, made.quiet) == (True, 1)
 
 

@@ -1,8 +1,8 @@
-"""A lane: messages of joined channels on their way to one side of a proxy, in order.
+"""Messages of joined channels that wait to be sent to one side of a proxy, in order.
 
-Towards each side of a proxy there is one. What is sent at once, what is held, what is
-dropped and when it is too much is decided without waiting; `carry`, `reached` and
-`delivered` wait for that.
+A proxy has one queue for each side. The queue decides without waiting whether a message
+is sent at once, held or dropped, and when too much is held. `send_queued`,
+`wait_until_sent` and `wait_until_idle` do the waiting.
 """
 
 from __future__ import annotations
@@ -20,53 +20,53 @@ from ..wire.ids import ChannelId
 from ..wire.messages import ChannelClose, ChannelMessage, ChannelReset, Message
 from .held_messages import HeldMessages
 
-__all__ = ["Lane", "carry", "delivered", "reached"]
+__all__ = ["RelayQueue", "send_queued", "wait_until_idle", "wait_until_sent"]
 
 
 class JoinedChannels(Protocol):
-    """The interface of the channels of a connection for a lane to it."""
+    """The interface of a connection's channels, as a queue to it uses it."""
 
     def is_relayed(self, channel_id: ChannelId) -> bool:
         """Return True if the channel is joined to one of another connection."""
         ...
 
-    def part(self, channel_id: ChannelId) -> None:
-        """Relay no more for a channel."""
+    def stop_relaying(self, channel_id: ChannelId) -> None:
+        """Relay no further messages of a channel."""
         ...
 
 
 class Sender(Protocol):
-    """The interface of an `Outbox` for a lane."""
+    """The interface of an `Outbox`, as a queue uses it."""
 
     def has_room(self) -> bool:
         """Return True if a message could be sent now."""
         ...
 
     def send_nowait(self, message: Message) -> None:
-        """Send a message, right after `has_room` has said yes."""
+        """Send a message, right after `has_room` has returned True."""
         ...
 
 
 class Permits(Protocol):
-    """The interface of an `Outbox` for who waits for room."""
+    """The interface of an `Outbox`, as a task that waits for room uses it."""
 
     async def reserve(self) -> ConduitTxPermit[Message]:
         """Wait for a permit to send one message."""
         ...
 
 
-class Lane:
-    """Messages of channels on their way to one side, in order.
+class RelayQueue:
+    """Messages of channels that wait to be sent to one side, in order.
 
-    A message goes only as long as its channel is joined to something there: what is
+    A message is sent only while its channel is joined to one on that side. A message
     held for a channel that has been reset, or whose request failed, is dropped.
 
     Args:
-        channels: the channels of the connection there.
+        channels: the channels of the connection on that side.
         outbox: where messages go.
         limits: what the peer can make this side hold.
-        fail: called with the reason when more is held than may be, or a message is too
-            large to pass. It closes the lane.
+        fail: called with the reason when more is held than the limits allow, or a
+            message is too large for that side. It closes the queue.
     """
 
     __slots__ = (
@@ -123,7 +123,10 @@ class Lane:
         self.on_arrival()
 
     def count(self, message: ChannelMessage) -> bool:
-        """Count a message that is held; whether it may be. The limit ends the proxy."""
+        """Count a message to be held. Return False if it may not be held.
+
+        A message beyond the limits ends the proxy.
+        """
         if self._is_open:
             try:
                 self._size.add(message)
@@ -132,13 +135,15 @@ class Lane:
         return self._is_open
 
     def discount(self, message: ChannelMessage) -> None:
-        """A message that was counted is held no longer."""
+        """Stop counting a message that is no longer held."""
         if self._is_open:
             self._size.remove(message)
 
     def take(self) -> ChannelMessage | None:
-        """Return the first message that is held and still wanted. What waits for those
-        before it is told that they are gone."""
+        """Remove and return the first held message whose channel is still joined.
+
+        Functions given to `after_held` that come before it are called.
+        """
         while self._held:
             first = self._held.popleft()
             if callable(first):
@@ -159,13 +164,13 @@ class Lane:
         except RoamTrioError:
             return  # the session ends, and with it this side of the proxy
         if isinstance(message, ChannelClose | ChannelReset):
-            self._channels.part(message.channel_id)
+            self._channels.stop_relaying(message.channel_id)
 
     def after_held(self, call: Callable[[], None]) -> bool:
-        """Have `call` called when all that is held now has been sent.
+        """Call `call` when all messages held now have been sent.
 
         Returns:
-            False if nothing is held, and it is not called.
+            False if nothing is held; then `call` is not called.
         """
         if self._held:
             self._held.append(call)
@@ -173,17 +178,17 @@ class Lane:
         return False
 
     def begin_response(self) -> None:
-        """A response to this side is there, and about to be sent."""
+        """Count a response that is about to be sent to this side."""
         self.responses += 1
 
     def end_response(self) -> None:
-        """It has been sent, or never will be."""
+        """Stop counting a response: it has been sent, or never will be."""
         self.responses -= 1
         if not self.responses:
             self.on_answered()
 
     def close(self) -> None:
-        """Carry nothing more, and let go of what is held."""
+        """Send nothing more, and drop the held messages."""
         self._is_open = False
         held = list(self._held)
         self._held.clear()
@@ -191,47 +196,49 @@ class Lane:
         for each in held:
             if callable(each):
                 each()
-        self._fail = _do_nothing  # the proxy holds this, and is to be gone at once
+        # It refers to the proxy, which refers to this queue; without that circle, both
+        # are freed at once.
+        self._fail = _do_nothing
 
     def __repr__(self) -> str:
-        return f"<Lane {self._size!r}>"
+        return f"<RelayQueue {self._size!r}>"
 
 
-async def carry(lane: Lane, outbox: Permits) -> None:
-    """Send what a lane holds as room comes, until cancelled."""
+async def send_queued(queue: RelayQueue, outbox: Permits) -> None:
+    """Send the messages that a queue holds when there is room, until cancelled."""
     while True:
-        if lane.is_empty:
+        if queue.is_empty:
             arrived = trio.Event()
-            lane.on_arrival = arrived.set
+            queue.on_arrival = arrived.set
             await arrived.wait()
-            lane.on_arrival = _do_nothing
+            queue.on_arrival = _do_nothing
         try:
             with await outbox.reserve() as permit:
-                message = lane.take()
+                message = queue.take()
                 if message is not None:
-                    lane.send(permit.send, message)
+                    queue.send(permit.send, message)
         except RoamTrioError:
             return  # the session ends, and with it this side of the proxy
 
 
-async def reached(lane: Lane) -> None:
-    """Wait until all that is held now has been sent: nothing later overtakes it."""
+async def wait_until_sent(queue: RelayQueue) -> None:
+    """Wait until all messages held now have been sent, so that none is overtaken."""
     gone = trio.Event()
-    if lane.after_held(gone.set):
+    if queue.after_held(gone.set):
         await gone.wait()
 
 
-async def delivered(lane: Lane) -> None:
-    """Wait until nothing is on its way any more, responses included.
+async def wait_until_idle(queue: RelayQueue) -> None:
+    """Wait until everything has been sent, responses included.
 
     The tasks of earlier responses have already called `begin_response`, because they
     were woken before the task that waits for the end.
     """
-    while lane.responses:
+    while queue.responses:
         answered = trio.Event()
-        lane.on_answered = answered.set
+        queue.on_answered = answered.set
         await answered.wait()
-    await reached(lane)
+    await wait_until_sent(queue)
 
 
 def _do_nothing(*args: object) -> None:

@@ -1,4 +1,4 @@
-"""A lane carries messages to one side of a proxy, in order; decided without a run."""
+"""A relay queue keeps messages of channels in order; decided without a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFla
 from roam_trio.session.channel_table import Relay
 from roam_trio.session.held_messages import encoded_size
 from roam_trio.session.joining import JoinedCall, Side
-from roam_trio.session.lane import Lane
+from roam_trio.session.relay_queue import RelayQueue
 from roam_trio.wire.ids import IdAllocator, Parity
 from roam_trio.wire.messages import (
     ChannelClose,
@@ -35,7 +35,7 @@ class Channels:
     def is_relayed(self, channel_id: int) -> bool:
         return channel_id in self.relays
 
-    def part(self, channel_id: int) -> None:
+    def stop_relaying(self, channel_id: int) -> None:
         self.relays.pop(channel_id, None)
 
     def join(self, channel_id: int, relay: Relay) -> None:
@@ -63,25 +63,27 @@ class Outbox:
 
 
 class Bench:
-    """A lane to a connection with channels 1 and 3 joined."""
+    """A queue to a connection with channels 1 and 3 joined."""
 
     def __init__(self, room: int = 0, **limits: int) -> None:
         self.channels = Channels(1, 3)
         self.outbox = Outbox(room)
         self.failures: list[str] = []
-        self.lane = Lane(self.channels, self.outbox, Limits(**limits), self._fail)
+        self.queue = RelayQueue(
+            self.channels, self.outbox, Limits(**limits), self._fail
+        )
 
     def _fail(self, why: str) -> None:
         self.failures.append(why)
-        self.lane.close()
+        self.queue.close()
 
     def forward(self, *messages: ChannelMessage) -> None:
         for message in messages:
-            self.lane.forward(message)
+            self.queue.forward(message)
 
     def take_all(self) -> list[ChannelMessage]:
         taken = []
-        while (message := self.lane.take()) is not None:
+        while (message := self.queue.take()) is not None:
             taken.append(message)
         return taken
 
@@ -97,8 +99,8 @@ def test_where_there_is_room_it_is_sent_at_once() -> None:
     bench = Bench(room=5)
     bench.forward(item(1), item(2))
     assert bench.outbox.sent == [item(1), item(2)]
-    assert bench.lane.is_empty
-    assert repr(bench.lane) == "<Lane <HeldMessages: 0, of 0 bytes>>"
+    assert bench.queue.is_empty
+    assert repr(bench.queue) == "<RelayQueue <HeldMessages: 0, of 0 bytes>>"
 
 
 def test_without_room_it_is_held_in_order() -> None:
@@ -106,7 +108,7 @@ def test_without_room_it_is_held_in_order() -> None:
     bench.forward(item(1), item(2, 3), item(3))
     assert bench.outbox.sent == []
     assert bench.take_all() == [item(1), item(2, 3), item(3)]
-    assert bench.lane.is_empty
+    assert bench.queue.is_empty
 
 
 def test_what_comes_later_does_not_overtake_what_is_held() -> None:
@@ -121,7 +123,7 @@ def test_what_comes_later_does_not_overtake_what_is_held() -> None:
 def test_who_sends_what_is_held_is_told_of_it() -> None:
     bench = Bench()
     told: list[bool] = []
-    bench.lane.on_arrival = lambda: told.append(bench.lane.is_empty)
+    bench.queue.on_arrival = lambda: told.append(bench.queue.is_empty)
     bench.forward(item(1))
     assert told == [False]
 
@@ -133,15 +135,15 @@ def test_what_is_for_no_joined_channel_is_dropped() -> None:
     bench = Bench(room=5)
     bench.forward(item(1, 7))
     assert bench.outbox.sent == []
-    assert bench.lane.is_empty
+    assert bench.queue.is_empty
 
 
 def test_what_is_held_for_a_channel_that_ends_is_dropped() -> None:
     bench = Bench()
     bench.forward(item(1), item(2, 3), item(3))
-    bench.channels.part(1)
+    bench.channels.stop_relaying(1)
     assert bench.take_all() == [item(2, 3)]
-    assert repr(bench.lane) == "<Lane <HeldMessages: 0, of 0 bytes>>"
+    assert repr(bench.queue) == "<RelayQueue <HeldMessages: 0, of 0 bytes>>"
 
 
 @pytest.mark.rule("rpc.channel.close", "rpc.channel.reset")
@@ -159,28 +161,28 @@ def test_after_the_last_message_nothing_passes_on_its_channel(
 def test_nothing_passes_on_a_channel_while_its_last_message_is_held() -> None:
     bench = Bench()
     bench.forward(ChannelReset(0, 1), item(1))
-    first = bench.lane.take()
+    first = bench.queue.take()
     assert first == ChannelReset(0, 1)
     assert first is not None
     bench.outbox.room = 1
-    bench.lane.send(bench.outbox.send_nowait, first)
+    bench.queue.send(bench.outbox.send_nowait, first)
     assert bench.take_all() == []
 
 
-def test_what_comes_after_the_close_of_the_lane_is_dropped() -> None:
+def test_what_comes_after_the_close_of_the_queue_is_dropped() -> None:
     bench = Bench(room=5)
-    bench.lane.close()
+    bench.queue.close()
     bench.forward(item(1))
     assert bench.outbox.sent == []
-    assert not bench.lane.count(item(1))
+    assert not bench.queue.count(item(1))
 
 
-def test_closing_the_lane_drops_what_is_held() -> None:
+def test_closing_the_queue_drops_what_is_held() -> None:
     bench = Bench()
     bench.forward(item(1), item(2))
-    bench.lane.close()
+    bench.queue.close()
     assert bench.take_all() == []
-    assert repr(bench.lane) == "<Lane <HeldMessages: 0, of 0 bytes>>"
+    assert repr(bench.queue) == "<RelayQueue <HeldMessages: 0, of 0 bytes>>"
 
 
 # ------------------------------------------------------------ limits and failures
@@ -205,7 +207,7 @@ def test_bytes_are_those_of_the_encoding(less: int, fails: bool) -> None:
     bench.forward(*messages)
     assert len(bench.failures) == fails
     assert all(why.endswith("(limit: proxied_bytes)") for why in bench.failures)
-    assert bench.lane.is_empty is fails
+    assert bench.queue.is_empty is fails
 
 
 def test_what_has_been_sent_does_not_count() -> None:
@@ -218,13 +220,13 @@ def test_what_has_been_sent_does_not_count() -> None:
 
 def test_what_is_counted_before_it_is_held_counts_once() -> None:
     bench = Bench(proxied_items=1)
-    assert bench.lane.count(item(1))
-    bench.lane.hold(item(1))
+    assert bench.queue.count(item(1))
+    bench.queue.hold(item(1))
     assert bench.take_all() == [item(1)]
-    assert bench.lane.count(item(2))
-    bench.lane.discount(item(2))
+    assert bench.queue.count(item(2))
+    bench.queue.discount(item(2))
     assert bench.failures == []
-    assert repr(bench.lane) == "<Lane <HeldMessages: 0, of 0 bytes>>"
+    assert repr(bench.queue) == "<RelayQueue <HeldMessages: 0, of 0 bytes>>"
 
 
 def test_an_item_too_large_for_the_other_side_ends_the_proxy() -> None:
@@ -236,7 +238,7 @@ def test_an_item_too_large_for_the_other_side_ends_the_proxy() -> None:
     assert "5000" in why
 
 
-def test_a_link_that_fails_is_the_end_of_its_session_and_not_the_lanes() -> None:
+def test_a_link_that_fails_is_the_end_of_its_session_and_not_the_queues() -> None:
     bench = Bench(room=1)
     bench.outbox.error = LinkError("gone")
     bench.forward(ChannelClose(0, 1))
@@ -244,45 +246,45 @@ def test_a_link_that_fails_is_the_end_of_its_session_and_not_the_lanes() -> None
     assert bench.channels.is_relayed(1)
 
 
-# ------------------------------------------------------------ what waits for a lane
+# ------------------------------------------------------------ what waits for a queue
 
 
 def test_who_waits_for_what_is_held_is_told_when_it_is_gone() -> None:
     bench = Bench()
     told: list[str] = []
     bench.forward(item(1), item(2))
-    assert bench.lane.after_held(lambda: told.append("both are gone"))
+    assert bench.queue.after_held(lambda: told.append("both are gone"))
     bench.forward(item(3))
-    assert bench.lane.take() == item(1)
-    assert bench.lane.take() == item(2)
+    assert bench.queue.take() == item(1)
+    assert bench.queue.take() == item(2)
     assert told == []
-    assert bench.lane.take() == item(3)
+    assert bench.queue.take() == item(3)
     assert told == ["both are gone"]
 
 
 def test_there_is_nothing_to_wait_for_if_nothing_is_held() -> None:
     bench = Bench()
-    assert not bench.lane.after_held(lambda: None)
+    assert not bench.queue.after_held(lambda: None)
 
 
 def test_who_waits_is_told_of_the_close_too() -> None:
     bench = Bench()
     told: list[bool] = []
     bench.forward(item(1))
-    bench.lane.after_held(lambda: told.append(bench.lane.is_empty))
-    bench.lane.close()
+    bench.queue.after_held(lambda: told.append(bench.queue.is_empty))
+    bench.queue.close()
     assert told == [True]
 
 
 def test_the_last_of_several_responses_is_told() -> None:
     bench = Bench()
     told: list[int] = []
-    bench.lane.on_answered = lambda: told.append(bench.lane.responses)
-    bench.lane.begin_response()
-    bench.lane.begin_response()
-    bench.lane.end_response()
+    bench.queue.on_answered = lambda: told.append(bench.queue.responses)
+    bench.queue.begin_response()
+    bench.queue.begin_response()
+    bench.queue.end_response()
     assert told == []
-    bench.lane.end_response()
+    bench.queue.end_response()
     assert told == [0]
 
 
@@ -298,8 +300,12 @@ class Joined:
         limits = Limits()
         self.near_outbox, self.far_outbox = Outbox(near_room), Outbox(far_room)
         self.near_channels, self.far_channels = Channels(), Channels()
-        near = Lane(self.near_channels, self.near_outbox, limits, self.failures.append)
-        far = Lane(self.far_channels, self.far_outbox, limits, self.failures.append)
+        near = RelayQueue(
+            self.near_channels, self.near_outbox, limits, self.failures.append
+        )
+        far = RelayQueue(
+            self.far_channels, self.far_outbox, limits, self.failures.append
+        )
         self.near = Side(9, self.near_channels, near)
         self.far = Side(1, self.far_channels, far)
         call = RequestCall(9, 2, 7, (2, 4), NO_METADATA, b"args")
@@ -381,8 +387,8 @@ def test_what_comes_before_the_call_is_sent_follows_it_in_order() -> None:
     joined.from_near(*early)
     assert joined.far_outbox.sent == []
     joined.send_call()
-    lane, passed = joined.far.lane, []
-    while (message := lane.take()) is not None:
+    queue, passed = joined.far.queue, []
+    while (message := queue.take()) is not None:
         passed.append(message)
     assert passed == [
         ChannelItem(1, 1, b"1"),
@@ -390,7 +396,7 @@ def test_what_comes_before_the_call_is_sent_follows_it_in_order() -> None:
         ChannelItem(1, 1, b"2"),
         ChannelClose(1, 1),
     ]
-    assert repr(lane) == "<Lane <HeldMessages: 0, of 0 bytes>>"
+    assert repr(queue) == "<RelayQueue <HeldMessages: 0, of 0 bytes>>"
 
 
 @pytest.mark.parametrize("is_sent", [False, True])
@@ -400,11 +406,11 @@ def test_a_call_that_is_not_taken_up_parts_its_channels(is_sent: bool) -> None:
         joined.send_call()
     else:
         joined.from_near(ChannelItem(9, 2, b"early"))
-    joined.call.part()
+    joined.call.stop()
     assert not joined.near_channels.relays
     assert not joined.far_channels.relays
-    assert joined.far.lane.is_empty
-    assert repr(joined.far.lane) == "<Lane <HeldMessages: 0, of 0 bytes>>"
+    assert joined.far.queue.is_empty
+    assert repr(joined.far.queue) == "<RelayQueue <HeldMessages: 0, of 0 bytes>>"
 
 
 def test_a_call_that_is_answered_before_it_is_sent_parts_its_channels() -> None:
@@ -414,7 +420,7 @@ def test_a_call_that_is_answered_before_it_is_sent_parts_its_channels() -> None:
         assert relay is not None
         relay.on_answered()
     assert not joined.near_channels.relays
-    assert repr(joined.far.lane) == "<Lane <HeldMessages: 0, of 0 bytes>>"
+    assert repr(joined.far.queue) == "<RelayQueue <HeldMessages: 0, of 0 bytes>>"
 
 
 def test_a_response_does_not_part_channels_that_are_joined() -> None:
