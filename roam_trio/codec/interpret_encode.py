@@ -182,11 +182,11 @@ class InterpretedEncoder(Walk):
                 self.counted(item, self.kind(python, as_sequence, value))
             case ArrayShape(item, length, "bytes" | "memoryview"):
                 data = self.data(value)
-                self.length("bytes", length, _data_length(data), value)
+                self.length("bytes", length, _data_length(data))
                 self.pieces.append(data)
             case ArrayShape(item, length, python):
                 values = self.kind(python, as_sequence, value)
-                self.length("items", length, len(values), value)
+                self.length("items", length, len(values))
                 self.items(item, values)
             case SetShape(item):
                 self.counted(item, self.kind("set", as_items, value))
@@ -206,7 +206,7 @@ class InterpretedEncoder(Walk):
         except (TypeError, ValueError) as cause:
             raise expected(name, value) from cause
 
-    def length(self, what: str, length: int, actual: int, value: Any) -> None:
+    def length(self, what: str, length: int, actual: int) -> None:
         if actual != length:
             raise Problem(f"expected {length} {what}, got {actual}")
 
@@ -241,7 +241,7 @@ class InterpretedEncoder(Walk):
     def tuple(self, shape: TupleShape, value: Any) -> None:
         self.instance(tuple, value)
         values: list[Any] = list(value)
-        self.length("items", len(shape.items), len(values), value)
+        self.length("items", len(shape.items), len(values))
         for step, item, each in zip(
             tuple_steps(shape), shape.items, values, strict=True
         ):

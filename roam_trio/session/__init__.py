@@ -1,6 +1,8 @@
 """Sessions: two peers on a conduit, with connections, requests and channels.
 
-`builders` sets one up, `session` runs it, `connection_run` runs a connection of it.
+`builders` sets up a session, and `session` is its handle. `session_run` runs a session,
+and `connection_run` one of its connections. The tables `connection_table`,
+`requests_in`, `requests_out` and `channel_table` decide what messages do.
 """
 
 from ..rpc.connection import ConnectionPhase, ConnectionState

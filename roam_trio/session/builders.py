@@ -205,7 +205,7 @@ class SessionInitiatorBuilder(_Builder):
     """Sets up the initiator's side; `initiator` makes one.
 
     Attributes:
-        parity: the half of the numbers this side allocates from; the acceptor takes
+        parity: the half of the ids this side allocates from; the acceptor takes
             the other.
     """
 

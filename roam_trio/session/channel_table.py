@@ -84,7 +84,7 @@ _NEXT: Final[dict[tuple[Phase | None, Event], Phase]] = {
     (Phase.EARLY, Event.END): Phase.ENDED,
     (Phase.BOUND, Event.END): Phase.ENDED,
     (Phase.RELAYED, Event.END): Phase.ENDED,
-    # A number is free again once its channel has ended.
+    # An id is free again once its channel has ended.
     (Phase.ENDED, Event.ANNOUNCE): Phase.ANNOUNCED,
     # By a handler that takes up its channels after its response, or too late.
     (Phase.ENDED, Event.BIND): Phase.BOUND,
@@ -473,7 +473,7 @@ class ChannelTable:
         return entry is not None and entry.relay is not None
 
     def relayed_ids(self) -> list[ChannelId]:
-        """Return the numbers of the channels that proxies have joined."""
+        """Return the ids of the channels that proxies have joined."""
         return [number for number in self.entries if self.is_relayed(number)]
 
     def close(self, because: BaseException) -> None:

@@ -77,7 +77,7 @@ class OutgoingChannel(ChannelSink):
         port: the connection.
         channel_id: which channel it is.
         plan: the credit it begins with, and how items are encoded.
-        ended: called with its number when this side has ended it.
+        ended: called with its id when this side has ended it.
     """
 
     __slots__ = (
@@ -228,7 +228,7 @@ class IncomingChannel(ChannelSource):
         port: the connection.
         channel_id: which channel it is.
         plan: the credit it begins with, and how items are decoded.
-        ended: called with its number when this side has ended it.
+        ended: called with its id when this side has ended it.
     """
 
     __slots__ = (

@@ -28,7 +28,7 @@ logger = Log("roam_trio.session")
 
 
 class ConnectionHandle(Connection):
-    """One connection of a session: its number, its settings, and its caller.
+    """One connection of a session: its id, its settings, and its caller.
 
     ``async with connection:`` closes a virtual one at the end of the block. Handles of
     one connection are equal.
@@ -48,7 +48,7 @@ class ConnectionHandle(Connection):
 
     @property
     def connection_id(self) -> ConnectionId:
-        """Its number; 0 is the root connection."""
+        """Its id; 0 is the root connection."""
         return self._run.port.connection_id
 
     @property
@@ -91,7 +91,7 @@ class ConnectionHandle(Connection):
 
     @property
     def state(self) -> ConnectionState:
-        """Its number and both sides' settings, as plain data; also once it has ended.
+        """Its id and both sides' settings, as plain data; also once it has ended.
 
         `phase` tells whether it is open.
         """

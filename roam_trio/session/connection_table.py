@@ -214,11 +214,6 @@ class _Entries:
         entry = self._entries.get(connection_id)
         return None if entry is None else entry.phase
 
-    def in_phase(self, *phases: Phase) -> set[ConnectionId]:
-        """Return the numbers of the connections that are in one of these phases."""
-        entries = self._entries.items()
-        return {number for number, entry in entries if entry.phase in phases}
-
     def move(self, connection_id: ConnectionId, event: Event, size: int = 0) -> None:
         """Move a connection to the phase that an event leads to.
 
@@ -283,7 +278,7 @@ class ConnectionTable:
     """The connections of one session, from when its root connection is open.
 
     Args:
-        parity: the half of the numbers this side opens connections with.
+        parity: the half of the ids this side opens connections with.
         limits: what the peer can make this side hold.
         has_acceptor: whether an acceptor decides on connections that the peer opens. If
         not, all are rejected.
@@ -371,7 +366,7 @@ class ConnectionTable:
             )
 
     def allocate(self) -> ConnectionId:
-        """Return the number of the connection to ask for next."""
+        """Allocate the id of the next connection to ask for."""
         return self._ids.allocate()
 
     def ask(self, connection_id: ConnectionId) -> None:
@@ -556,7 +551,7 @@ class ConnectionTable:
 
     def _is_forgotten(self, connection_id: ConnectionId) -> bool:
         """Return True if this side or the peer has asked for a connection that is not
-        in the table any more, as far as can be told without remembering every number.
+        in the table any more, as far as can be told without remembering every id.
         """
         if self.phase(connection_id) is not None:
             return False

@@ -133,7 +133,7 @@ class Connections:
         self._deciding: dict[ConnectionId, trio.CancelScope] = {}
         self._quiet: trio.lowlevel.ParkingLot | None = None
         self.runs: dict[ConnectionId, ConnectionRun] = {}
-        """The open connections, by their numbers."""
+        """The open connections, by their ids."""
         run = self._start(
             ConnectionId.ROOT, agreed.ours, agreed.theirs, handler, agreed.metadata
         )

@@ -49,7 +49,7 @@ class Side:
 class JoinedCall(Payload):
     """Arguments that are encoded already, and their channels.
 
-    The channels get their numbers on the far side when the request is sent there.
+    The channels get their ids on the far side when the request is sent there.
     """
 
     __slots__ = ("_back", "_call", "_early", "_ends", "_there")

@@ -52,7 +52,7 @@ class Port:
     """One connection, as its parts see it.
 
     Args:
-        connection_id: its number.
+        connection_id: its id.
         session: what it shares with others.
         peer_metadata: what the peer has sent along when it was set up.
     """

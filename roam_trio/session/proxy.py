@@ -1,7 +1,7 @@
 """`proxy_connections`: joins two connections without knowing their services.
 
 Each side answers the other's requests by making them on the far side. Values pass as
-the bytes they are; numbers of requests and channels are translated, and metadata
+the bytes they are; ids of requests and channels are translated, and metadata
 entries marked NO_PROPAGATE stay behind (`rpc.metadata.flags.no-propagate`).
 
 Messages of channels to each side go through a `RelayQueue`, which keeps them in order,

@@ -53,7 +53,7 @@ class RequestsIn:
         most: how many this side accepts: `max_concurrent_requests`.
         limits: how many bytes they may have.
         theirs: the parity of the peer.
-        strict: refuse numbers of the other parity.
+        strict: refuse ids of the other parity.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class RequestsIn:
         """Decide about a request that has come, and count it.
 
         Raises:
-            RemoteProtocolError: its number is in use, or not the peer's to use.
+            RemoteProtocolError: its id is in use, or of the wrong parity.
             LimitExceeded: too many are in flight, or too large ones.
         """
         request_id = call.request_id

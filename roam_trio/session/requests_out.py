@@ -1,8 +1,8 @@
-"""The requests of this side's on one connection: one table of numbers and slots.
+"""The requests of this side on one connection: one table of ids and slots.
 
-The peer accepts so many requests at a time: each takes a slot, and gives it back when
-its response has come. Nothing here waits, and nothing needs a run of trio: who waits
-for a slot or for a response is the business of `requests`.
+The peer accepts a limited number of requests at a time. Each takes a slot, and gives it
+back when its response has come. Nothing here waits or needs a run of trio: tasks wait
+for slots and responses in `requests`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class CallState(enum.Enum):
     """States of a request of this side's."""
 
     WAITING = "its caller waits for the response"
-    ABANDONED = "its caller was cancelled; its number is in use until the response"
+    ABANDONED = "its caller was cancelled; its id is in use until the response"
     OVER = "it has its response, or its connection has ended"
 
 
@@ -95,7 +95,7 @@ class RequestsOut:
     def __init__(self, connection_id: ConnectionId, ours: Parity, most: int) -> None:
         self._connection_id = connection_id
         self.ids: IdAllocator[RequestId] = IdAllocator(ours)
-        """Hands out the numbers of requests."""
+        """Allocates the ids of requests."""
         self._most = most
         self.free = most
         """Number of free slots."""

@@ -106,7 +106,7 @@ class Session(AnySession):
             handler: answers the peer's requests on it.
             metadata: sent along, for the peer to decide by.
             max_concurrent_requests: how many requests of the peer's may be in flight.
-            parity: the half of its request and channel numbers this side allocates
+            parity: the half of the request and channel ids this side allocates
                 from; that of the session if not given (`connection.parity`).
 
         Raises:
@@ -163,7 +163,7 @@ class Session(AnySession):
     def close_connection(
         self, connection_id: ConnectionId, metadata: MetadataLike = ()
     ) -> None:
-        """Close a virtual connection by its number; see `ConnectionHandle.close`.
+        """Close a virtual connection by its id; see `ConnectionHandle.close`.
 
         Raises:
             ValueError: it is the root, or is not open.

@@ -21,7 +21,7 @@ class CallStatistics:
     """A call in flight.
 
     Attributes:
-        request_id: its number.
+        request_id: its id.
         method_id: the identity of its method.
         age: for how many seconds it has been in flight.
         method: the name of its method, or its identity in hexadecimal if this program
@@ -42,7 +42,7 @@ class ChannelStatistics:
     """An open channel.
 
     Attributes:
-        channel_id: its number.
+        channel_id: its id.
         direction: ``"out"`` if this side sends, ``"in"`` if it receives, ``"proxied"``
             if its messages only pass through.
         credit: how many items more its sender may send; None if it is proxied.
@@ -60,7 +60,7 @@ class ConnectionStatistics:
     """An open connection.
 
     Attributes:
-        connection_id: its number; 0 is the root.
+        connection_id: its id; 0 is the root.
         callers: how many callers keep it alive.
         calling: calls of this side's without a response.
         answering: calls of the peer's that are being answered.

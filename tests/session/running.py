@@ -17,6 +17,8 @@ from roam_trio.schema import Credit, i32, i64, u8, u32
 from roam_trio.service import Dispatcher, MethodDescriptor, describe
 from roam_trio.session import Session, acceptor, initiator
 from roam_trio.session.connection_run import ConnectionRun
+from roam_trio.session.connection_table import Phase
+from roam_trio.session.connections import Connections
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelItem,
@@ -94,6 +96,14 @@ def caller_of(session: Session) -> Streams:
 def run_of(session: Session) -> ConnectionRun:
     """What runs the root connection, to see what it holds."""
     return session.root.connection_run
+
+
+def connections_in(session: Session, *phases: Phase) -> set[int]:
+    """Return the ids of the connections that are in one of these phases."""
+    connections = session._run.connections
+    assert isinstance(connections, Connections)
+    entries = connections._table._entries._entries
+    return {key for key, entry in entries.items() if entry.phase in phases}
 
 
 def idle(session: Session) -> bool:

@@ -54,6 +54,7 @@ from .running import (
     WithPeer,
     call_of,
     caller_of,
+    connections_in,
     item,
     join,
     streams,
@@ -433,9 +434,8 @@ async def test_memory_of_closed_connections_is_given_back(
     for session in (left, right):
         connections = session._run.connections
         assert connections is not None
-        table = connections._table
         held = [connections.runs, connections._openings, connections._deciding]
         assert [len(each) for each in held] == [1, 0, 0]
-        over = table._entries.in_phase(Phase.OVER)
+        over = connections_in(session, Phase.OVER)
         assert len(over) <= 10
-        assert table._entries.in_phase(*Phase) == {0} | over
+        assert connections_in(session, *Phase) == {0} | over

@@ -49,10 +49,9 @@ from roam_trio import (
 )
 from roam_trio.session.channels import IncomingChannel, OutgoingChannel
 from roam_trio.session.connection_table import Phase
-from roam_trio.session.connections import Connections
 from roam_trio.session.statistics import ConnectionStatistics
 
-from .running import Task
+from .running import Task, connections_in
 from .wire import LEFT, RIGHT, Wire
 
 __all__ = ["Call", "Decision", "End", "Held", "Open", "Opening", "Operation", "World"]
@@ -606,12 +605,9 @@ class _View:
 
 
 def _view(session: Session) -> _View:
-    connections = session._run.connections
-    assert isinstance(connections, Connections)
-    entries = connections._table._entries
     return _View(
-        entries.in_phase(Phase.OPENING),
-        entries.in_phase(Phase.DECIDING, Phase.WITHDRAWN),
+        connections_in(session, Phase.OPENING),
+        connections_in(session, Phase.DECIDING, Phase.WITHDRAWN),
         {one.connection_id: one for one in session.statistics().connections},
     )
 

@@ -221,7 +221,7 @@ class _Maker:
             case BytesShape(_, is_slice):
                 return Slice(_U8) if is_slice else List(_U8)
             case RefShape(name):
-                return self._again(scope[name], scope, path)
+                return self._again(scope[name], path)
             case ConvertedShape(_, inner):
                 return self._type(inner, scope, path)
             case TransparentShape(record):
@@ -292,7 +292,7 @@ class _Maker:
             )
         )
 
-    def _again(self, shape: Shape, scope: Mapping[str, Shape], path: str) -> Type:
+    def _again(self, shape: Shape, path: str) -> Type:
         """Return a level that occurs within itself."""
         match shape:
             case StructShape(_, record):

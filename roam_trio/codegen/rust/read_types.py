@@ -37,7 +37,6 @@ _MAX_LENGTH: Final = 2**64 - 1
 
 # The crates of the known types; nothing for names in the prelude.
 _KNOWN_CRATES: Final = words("std alloc core roam roam_types roam_core")
-_POINTERS: Final = words("Box Arc Rc Cow")
 _CHANNELS: Final = words("Tx Rx")
 _NON_ZERO: Final = {
     f"NonZero{sign.upper()}{bits}": Primitive(f"{sign}{bits}")
@@ -220,7 +219,7 @@ class TypeReader:
             raise refuse(node, f"{name} takes {fewest} types, not {len(given)}")
         args = [self.read(each, scope) for each in given[:fewest]]
         match name:
-            case "Vec" if self._is_non_zero_byte(given[0], scope):
+            case "Vec" if _is_non_zero_byte(given[0]):
                 # The crate does not treat it as a byte, and so not the list as bytes.
                 return Slice(args[0])
             case "Vec":
@@ -236,10 +235,6 @@ class TypeReader:
             case _:
                 return _pointer(args[0])
 
-    def _is_non_zero_byte(self, node: Node, scope: Scope) -> bool:
-        name = text(node).rpartition("::")[2]
-        return name in ("NonZeroU8", "NonZero<u8>")
-
     def _channel(
         self, name: str, node: Node, given: Sequence[Node], scope: Scope
     ) -> Type:
@@ -251,6 +246,11 @@ class TypeReader:
             what = "the credit of a channel"
             credit = _number(given[1], scope.module, what, _MAX_CREDIT)
         return Channel("tx" if name == "Tx" else "rx", item, credit)
+
+
+def _is_non_zero_byte(node: Node) -> bool:
+    name = text(node).rpartition("::")[2]
+    return name in ("NonZeroU8", "NonZero<u8>")
 
 
 def _pointer(inner: Type) -> Type:
