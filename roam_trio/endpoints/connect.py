@@ -27,6 +27,7 @@ from ..rpc.handler import Handler
 from ..running import check_trio_runs
 from ..service import client, describe
 from ..session import OpenSession, Session, SessionKeepaliveConfig, initiator
+from ..session.terms import CANCEL_GRACE
 from ..transports import DEFAULT_CONNECT_TIMEOUT, Dialer, LinkOptions, dialer
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
@@ -50,7 +51,7 @@ def connect(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
-    cancel_grace: float = 1.0,
+    cancel_grace: float = CANCEL_GRACE,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
@@ -68,7 +69,7 @@ def connect(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
-    cancel_grace: float = 1.0,
+    cancel_grace: float = CANCEL_GRACE,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
@@ -85,7 +86,7 @@ def connect(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
-    cancel_grace: float = 1.0,
+    cancel_grace: float = CANCEL_GRACE,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,

@@ -13,7 +13,7 @@ from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler, check_handler
 from ..session import ConnectionAcceptor, SessionKeepaliveConfig
-from ..session.terms import check_cancel_grace
+from ..session.terms import CANCEL_GRACE, check_cancel_grace
 from .offering import OfferedServices
 
 if TYPE_CHECKING:
@@ -37,6 +37,14 @@ def _check_handlers(
             check_handler(handler)
     elif value is not None:
         check_handler(value)
+
+
+def _check_cancel_grace(
+    instance: object, attribute: attrs.Attribute[float], value: float
+) -> None:
+    # Most often it is not given.
+    if value is not CANCEL_GRACE:
+        check_cancel_grace(instance, attribute, value)
 
 
 class BuilderOptions(TypedDict):
@@ -68,7 +76,9 @@ class SessionOptions:
     limits: Limits
     strict: bool
     deadlines: bool = True
-    cancel_grace: float = attrs.field(default=1.0, validator=check_cancel_grace)
+    cancel_grace: float = attrs.field(
+        default=CANCEL_GRACE, validator=_check_cancel_grace
+    )
     tell_failures: TellFailures = attrs.field(
         default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
     )

@@ -18,6 +18,7 @@ from ..links.child import DEFAULT_GRACE, SpawnedLink, spawn_link
 from ..metadata import MetadataLike
 from ..rpc.handler import Handler
 from ..session import OpenSession, Session, SessionKeepaliveConfig, initiator
+from ..session.terms import CANCEL_GRACE
 from .connect import Connecting
 from .options import SessionOptions
 
@@ -42,7 +43,7 @@ def spawn(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
-    cancel_grace: float = 1.0,
+    cancel_grace: float = CANCEL_GRACE,
 ) -> Connecting[Session]: ...
 @overload
 def spawn(
@@ -60,7 +61,7 @@ def spawn(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
-    cancel_grace: float = 1.0,
+    cancel_grace: float = CANCEL_GRACE,
 ) -> Connecting[T]: ...
 def spawn(
     command: Sequence[str | os.PathLike[str]],
@@ -77,7 +78,7 @@ def spawn(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
-    cancel_grace: float = 1.0,
+    cancel_grace: float = CANCEL_GRACE,
 ) -> Connecting[T] | Connecting[Session]:
     """Start a program that serves ``stdio:``, for the length of a block.
 

@@ -42,7 +42,7 @@ from .handshake import HandshakeResult
 from .keepalive import SessionKeepaliveConfig
 from .session import Session
 from .session_run import SessionOptions, SessionRun
-from .terms import SessionTerms, check_cancel_grace
+from .terms import CANCEL_GRACE, SessionTerms, check_cancel_grace
 
 __all__ = [
     "OpenSession",
@@ -99,7 +99,9 @@ class _Builder(ABC):
     limits: Limits = DEFAULT_LIMITS
     strict: bool = False
     deadlines: bool = True
-    cancel_grace: float = attrs.field(default=1.0, validator=check_cancel_grace)
+    cancel_grace: float = attrs.field(
+        default=CANCEL_GRACE, validator=check_cancel_grace
+    )
     tell_failures: TellFailures = attrs.field(
         default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
     )
@@ -253,7 +255,7 @@ def initiator(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
-    cancel_grace: float = 1.0,
+    cancel_grace: float = CANCEL_GRACE,
     tell_failures: TellFailures = "code",
     spawn: SpawnSession | None = None,
 ) -> SessionInitiatorBuilder:
@@ -294,7 +296,7 @@ def acceptor(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
-    cancel_grace: float = 1.0,
+    cancel_grace: float = CANCEL_GRACE,
     tell_failures: TellFailures = "code",
     spawn: SpawnSession | None = None,
 ) -> SessionAcceptorBuilder:

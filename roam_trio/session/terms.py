@@ -15,11 +15,15 @@ from ..rpc.connection import AnySession, Connection
 from ..rpc.failure_metadata import FailurePolicy
 
 __all__ = [
+    "CANCEL_GRACE",
     "SessionTerms",
     "check_cancel_grace",
     "said_in_handshake",
     "taken_from_handshake",
 ]
+
+CANCEL_GRACE: Final = 1.0
+"""Number of seconds that a cancelled call waits for the response, unless given."""
 
 _EXTENSIONS: Final = "roam-trio"
 _VERSION: Final = 1
@@ -64,7 +68,7 @@ class SessionTerms:
     handle_of: Callable[[Any], Connection] = _no_handle
     session: Callable[[], AnySession | None] = _no_session
     deadlines: bool = True
-    cancel_grace: float = 1.0
+    cancel_grace: float = CANCEL_GRACE
     failure_policy: FailurePolicy | None = None
     kept_failures: Mapping[str, BaseException] | None = None
 
