@@ -36,7 +36,7 @@ class ConnectionTasks:
         self._port = port
         self._start_in_session = start_in_session
         self._nursery: trio.Nursery | None = None
-        self._before_nursery: list[Callable[[], None]] | None = None
+        self._before_nursery: list[Callable[[], object]] | None = None
         self.are_over = False
         """True if no task can be started any more."""
 
