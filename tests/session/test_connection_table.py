@@ -56,6 +56,11 @@ def new_table(
     )
 
 
+def in_phase(table: ConnectionTable, *phases: Phase) -> set[int]:
+    entries = table._entries._entries
+    return {number for number, entry in entries.items() if entry.phase in phases}
+
+
 def ask(table: ConnectionTable) -> int:
     table.plan()
     number = table.allocate()
@@ -565,7 +570,7 @@ def test_the_end_forgets_everything() -> None:
     reason = SessionError("gone")
     table.end(reason)
     assert not table.has_virtual
-    assert table._entries.in_phase(*Phase) == set()
+    assert in_phase(table, *Phase) == set()
     with pytest.raises(ConnectionLost, match="the session has ended: gone") as caught:
         table.plan()
     assert caught.value.__cause__ is reason
@@ -716,7 +721,7 @@ def test_as_many_are_remembered_as_over_as_may_be_open() -> None:
         assert table.on_open(ConnectionOpen(number, EVEN)) is Act.DECIDE
         assert table.allow(number) is Act.START
         table.on_close(ConnectionClose(number))
-    assert table._entries.in_phase(Phase.OVER) == {4, 6, 8}
+    assert in_phase(table, Phase.OVER) == {4, 6, 8}
     table.on_stray(ChannelItem(2, 1, b""))  # forgotten, and so no fault to be seen
     with pytest.raises(RemoteProtocolError):
         table.on_stray(ChannelItem(4, 1, b""))
@@ -731,7 +736,7 @@ def test_a_number_that_is_opened_again_is_not_the_first_to_be_forgotten() -> Non
     table.on_open(ConnectionOpen(6, EVEN))
     table.allow(6)
     table.on_close(ConnectionClose(6))
-    assert table._entries.in_phase(Phase.OVER) == {2, 6}
+    assert in_phase(table, Phase.OVER) == {2, 6}
 
 
 @pytest.mark.rule("connection.close.semantics")
@@ -754,15 +759,11 @@ def test_the_counts_are_those_of_the_entries(
     open_large(table, 10)
     situation(table)
     entries = table._entries
-
-    def in_phase(*phases: Phase) -> set[int]:
-        return {id for id, entry in entries._entries.items() if entry.phase in phases}
-
-    pending = in_phase(Phase.DECIDING, Phase.WITHDRAWN)
-    virtual = pending | in_phase(Phase.OPENING, Phase.OPEN) - {0}
+    pending = in_phase(table, Phase.DECIDING, Phase.WITHDRAWN)
+    virtual = pending | in_phase(table, Phase.OPENING, Phase.OPEN) - {0}
     assert (entries.virtual, entries.pending) == (len(virtual), len(pending))
     assert entries.bytes == SIZE
-    assert set(entries._over) == in_phase(Phase.OVER)
+    assert set(entries._over) == in_phase(table, Phase.OVER)
     assert repr(table) == (
         f"<ConnectionTable {len(virtual)} virtual, {len(pending)} of them being "
         f"decided on, {SIZE} bytes>"
