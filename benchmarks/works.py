@@ -279,6 +279,17 @@ SPEEDS = (
         peers=False,
     ),
     Work(
+        "items-many",
+        "items",
+        "as items, 64 with each send_many, received with recv_many; the floor writes "
+        "64 at a time as well",
+        functools.partial(_items, carry=lambda client, n: client.items_many(n, 256)),
+        target=0.33,
+        target_not_pinned=0.33,
+        first=1000,
+        peers=False,
+    ),
+    Work(
         "items-back",
         "items",
         "as items, from server to client",

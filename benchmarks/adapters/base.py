@@ -154,6 +154,10 @@ class Client(ABC):
         """
         raise NotImplementedError
 
+    async def items_many(self, count: int, credit: int) -> Receipt:
+        """As `items`, with as many in one step as there are, 64 at most."""
+        raise NotImplementedError
+
     async def items_back(self, count: int, credit: int) -> Receipt:
         """Have the server send the same numbers, one way.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Annotated, ClassVar, Protocol
 
@@ -54,6 +54,9 @@ __all__ = [
 
 _MANY = 20_000
 
+_AT_ONCE = 64
+"""Number of items given to each `Tx.send_many`."""
+
 _LIMITS = Limits(connections=_MANY, channels=_MANY, max_payload=128 * 1024 * 1024)
 """More than by default, for the works that open many or send what is large."""
 
@@ -79,6 +82,10 @@ class Workplace(Protocol):
     async def take_16(self, items: Rx[u64]) -> tuple[u64, u64]: ...
 
     async def take(self, items: Annotated[Rx[u64], Credit(256)]) -> tuple[u64, u64]: ...
+
+    async def take_many(
+        self, items: Annotated[Rx[u64], Credit(256)]
+    ) -> tuple[u64, u64]: ...
 
     async def give(
         self, count: u64, items: Annotated[Tx[u64], Credit(256)]
@@ -115,6 +122,15 @@ class WorkplaceHandler:
         return await _receive(items)
 
     take = take_16
+
+    async def take_many(self, items: Rx[int]) -> tuple[int, int]:
+        count = checksum = 0
+        with suppress(trio.EndOfChannel):
+            while True:
+                for item in await items.recv_many():
+                    count += 1
+                    checksum = mix(checksum, item)
+        return Receipt(count, checksum)
 
     async def give(self, count: int, items: Tx[int]) -> None:
         async with items:
@@ -187,6 +203,12 @@ class RoamClient(Client):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_send, tx, count)
             return Receipt(*await take(rx))
+
+    async def items_many(self, count: int, credit: int) -> Receipt:
+        tx, rx = channel[int]()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send_many, tx, count)
+            return Receipt(*await self._workplace.take_many(rx))
 
     async def items_back(self, count: int, credit: int) -> Receipt:
         tx, rx = channel[int]()
@@ -264,6 +286,12 @@ async def _send(tx: Tx[int], count: int) -> None:
     async with tx:
         for number in range(count):
             await tx.send(number)
+
+
+async def _send_many(tx: Tx[int], count: int) -> None:
+    async with tx:
+        for first in range(0, count, _AT_ONCE):
+            await tx.send_many(range(first, min(first + _AT_ONCE, count)))
 
 
 class RoamAdapter(Adapter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -148,6 +148,64 @@ class RpcPlan(Generic[T]):
             encoded = _size_of(pieces[before:])
             del pieces[before:]
             raise explain_encode(self.shape, value, cause, encoded) from cause
+
+    def encode_each(
+        self,
+        values: Iterable[T],
+        encoded: list[list[bytes | memoryview]],
+        most_bytes: int,
+    ) -> bool:
+        """Encode several values to the end of `encoded`, each as `encode` does.
+
+        Args:
+            values: the values.
+            encoded: the pieces of each; on an error, of those before the error.
+            most_bytes: encoded size, in bytes, from which it takes no further value.
+
+        Returns:
+            True if `values` is used up.
+
+        Raises:
+            EncodeError: a value does not match the type.
+        """
+        encoder, size = self._encoder, 0
+        for value in values:
+            pieces: list[bytes | memoryview] = []
+            try:
+                encoder(value, pieces.append)
+            except MemoryError:
+                raise
+            except Exception as cause:
+                size = _size_of(pieces)
+                raise explain_encode(self.shape, value, cause, size) from cause
+            encoded.append(pieces)
+            size += len(pieces[0]) if len(pieces) == 1 else _size_of(pieces)
+            if size >= most_bytes:
+                return False
+        return True
+
+    def decode_each(
+        self, buffers: Iterable[bytes | memoryview], values: list[T]
+    ) -> None:
+        """Decode several values to the end of `values`, each as `decode` does.
+
+        On an error, `values` has those before the error.
+
+        Raises:
+            DecodeError: the bytes are not the encoding of a value of the type.
+        """
+        decoder = self._decoder
+        for buffer in buffers:
+            size = len(buffer)
+            try:
+                value, end = decoder(buffer, 0, size)
+            except MemoryError:
+                raise
+            except Exception as cause:
+                raise explain_decode(self.shape, buffer, 0, cause) from cause
+            if end != size:
+                raise DecodeError(f"{size - end} bytes are left after the value")
+            values.append(value)
 
     def decode(self, buffer: bytes | memoryview, start: int = 0) -> T:
         """Decode a value that extends from `start` to the end of a buffer.

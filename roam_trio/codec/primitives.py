@@ -71,6 +71,8 @@ def varint_writer(maximum: int) -> Callable[[int], bytes]:
     def write(number: int) -> bytes:
         if number >= 0x80 and number < 0x4000:  # faster than a chained comparison
             return _MORE[number & 0x7F] + BYTE[number >> 7]
+        if number >= 0x4000 and number < 0x20_0000 and number <= maximum:
+            return _MORE[number & 0x7F] + _MORE[number >> 7 & 0x7F] + BYTE[number >> 14]
         if not 0 <= number <= maximum:
             refuse("out of range")
         return long_varint(number) if number > 0x7F else BYTE[number]

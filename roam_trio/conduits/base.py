@@ -7,7 +7,7 @@ is its only caller. It sends through permits, as a link does.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import (
@@ -23,7 +23,7 @@ from typing import (
 
 import trio
 
-from ..errors import ConduitError, DecodeError
+from ..errors import ConduitError, DecodeError, RoamTrioError
 from ..links.base import RxStatistics, TxStatistics
 from ..peers import Peer
 from ..wire.messages import Message
@@ -51,6 +51,7 @@ class Carrier(Protocol):
     @property
     def is_full(self) -> bool: ...
     def send_nowait(self, payload: Any, /) -> None: ...
+    def send_many_nowait(self, payloads: Sequence[Any], /) -> int: ...
     def cork(self) -> None: ...
     def uncork(self, *, prompt: bool = False) -> None: ...
     async def pump(self) -> None: ...
@@ -142,6 +143,9 @@ class ConduitTx(ABC, Generic[M]):
     returns the message.
     """
 
+    encode_all: Callable[[Sequence[M]], Sequence[Any]] = staticmethod(_unchanged)
+    """Encodes several messages for `Carrier.send_many_nowait`; see `encode`."""
+
     carrier: Carrier = cast("Carrier", _Itself())
     """The object that carries encoded messages. The default is this object."""
 
@@ -153,6 +157,30 @@ class ConduitTx(ABC, Generic[M]):
             PayloadTooLarge, LinkError, ConduitError: as `ConduitTxPermit.send`.
         """
         self.reserve_nowait().send(message)
+
+    def send_many_nowait(self, messages: Sequence[M]) -> int:
+        """Send several messages in one step, in order, while there is room.
+
+        The default sends them one by one.
+
+        Returns:
+            The number of messages that were sent: 0 if there is no room now. An error
+            after some of them is raised by the next call.
+
+        Raises:
+            PayloadTooLarge, LinkError, ConduitError: as `ConduitTxPermit.send`, for the
+                first message.
+        """
+        for sent, message in enumerate(messages):
+            if self.is_full:
+                return sent
+            try:
+                self.send_nowait(message)
+            except RoamTrioError:
+                if not sent:
+                    raise
+                return sent
+        return len(messages)
 
     def cork(self) -> None:
         """Put off writing until `uncork`; see `LinkTx.cork`."""
@@ -234,6 +262,9 @@ class ConduitRx(ABC, Generic[M]):
     """Decodes an item of the `source`, or raises DecodeError. The default returns it,
     because `recv_batch` of a conduit returns messages.
     """
+
+    gather: Callable[[Sequence[Any]], Sequence[Any]] = staticmethod(_unchanged)
+    """Prepares what the `source` has received together; see `MsgFamily.gather`."""
 
     def refuse(self, payload: Any, error: DecodeError) -> NoReturn:
         """Raise the error for a payload that cannot be decoded.

@@ -9,8 +9,8 @@ for `StableConduit`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
-from typing import NoReturn, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import DecodeError
 from ..links.base import LinkTx, LinkTxPermit, RxStatistics, TxStatistics
@@ -71,11 +71,12 @@ class LinkConduitTx(ConduitTx[M]):
         family: the type of the messages and its codec.
     """
 
-    __slots__ = ("_tx", "carrier", "encode")
+    __slots__ = ("_tx", "carrier", "encode", "encode_all")
 
     def __init__(self, tx: LinkTx, family: MsgFamily[M]) -> None:
         self.carrier = self._tx = tx
         self.encode = family.encode
+        self.encode_all = family.encode_all
 
     async def reserve(self) -> LinkConduitPermit[M]:
         return LinkConduitPermit(await self._tx.reserve(), self.encode)
@@ -88,6 +89,9 @@ class LinkConduitTx(ConduitTx[M]):
 
     def send_nowait(self, message: M) -> None:
         self._tx.send_nowait(self.encode(message))
+
+    def send_many_nowait(self, messages: Sequence[M]) -> int:
+        return self._tx.send_many_nowait(self.encode_all(messages))
 
     def cork(self) -> None:
         self._tx.cork()
@@ -122,11 +126,12 @@ class LinkConduitRx(ConduitRx[M]):
         family: the type of the messages and its codec.
     """
 
-    __slots__ = ("_rx", "decode", "source")
+    __slots__ = ("_rx", "decode", "gather", "source")
 
     def __init__(self, rx: PayloadRx, family: MsgFamily[M]) -> None:
         self.source = self._rx = rx
         self.decode = family.decode
+        self.gather = family.gather
 
     async def recv(self) -> M | None:
         payload = await self._rx.recv()

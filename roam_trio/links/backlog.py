@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .framing import HEADER_LENGTH
 
 __all__ = ["Backlog"]
@@ -54,6 +56,31 @@ class Backlog:
         self._last_length = length
         self.payloads += 1
         self.size += HEADER_LENGTH + length
+
+    def add_all(self, lengths: Sequence[int], permits: int) -> bool:
+        """Count several committed payloads at once, if each of them finds room.
+
+        Args:
+            lengths: their lengths, in bytes; at least one.
+            permits: number of permits beside them.
+
+        Returns:
+            False if not every payload would find room; then nothing was counted.
+        """
+        count = len(lengths)
+        size = sum(lengths) + HEADER_LENGTH * count
+        last = lengths[-1]
+        # What is asked of the last payload is asked of those before it as well.
+        before = self.size + size - HEADER_LENGTH - last + permits * max(lengths)
+        if (
+            self.payloads + permits + count > self._room_up_to_payloads
+            or before >= self._room_up_to_size
+        ):
+            return False
+        self.payloads += count
+        self.size += size
+        self._last_length = last
+        return True
 
     def has_room(self, permits: int) -> bool:
         """Return True if there is room for another payload beside so many permits."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import attrs
 import trio
 
-from ..errors import LinkError
+from ..errors import LinkError, RoamTrioError
 from ..peers import Peer
 from ..wire.backing import Backing
 
@@ -214,6 +214,29 @@ class LinkTx(ABC):
             PayloadTooLarge, LinkError: as `LinkTxPermit.send`.
         """
         self.reserve_nowait().send(pieces)
+
+    def send_many_nowait(self, payloads: Sequence[Sequence[Buffer]]) -> int:
+        """Send several payloads in one step, in order, while there is room.
+
+        The default sends them one by one.
+
+        Returns:
+            The number of payloads that were sent: 0 if there is no room now. An error
+            after some of them is raised by the next call.
+
+        Raises:
+            PayloadTooLarge, LinkError: as `LinkTxPermit.send`, for the first payload.
+        """
+        for sent, pieces in enumerate(payloads):
+            if self.is_full:
+                return sent
+            try:
+                self.send_nowait(pieces)
+            except RoamTrioError:
+                if not sent:
+                    raise
+                return sent
+        return len(payloads)
 
     def cork(self) -> None:
         """Put off writing until `uncork`, because more payloads follow.

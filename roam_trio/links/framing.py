@@ -39,6 +39,11 @@ RECEIVE_AT_ONCE: Final = 64 * 1024
 _ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
 """Number of bytes that are allocated for an announced length alone."""
 
+_SHORT_HEADERS: Final = tuple(
+    length.to_bytes(HEADER_LENGTH, "little") for length in range(128)
+)
+"""Headers of small payloads, of which many may be sent at once."""
+
 _PASSED_BY_REFERENCE: Final = 32 * 1024
 """Length, in bytes, from which a piece is passed to the writer without a copy."""
 
@@ -258,6 +263,24 @@ class FrameEncoder:
             self._small.append(header)
             for piece in pieces:
                 self._add_piece(piece)
+
+    def add_all(
+        self, payloads: Sequence[Sequence[Buffer]], lengths: Sequence[int]
+    ) -> None:
+        """Add several payloads; as `add` for each, and a buffer for all small ones."""
+        if max(lengths) >= _PASSED_BY_REFERENCE:
+            for pieces, length in zip(payloads, lengths, strict=True):
+                self.add(pieces, length)
+            return
+        frames: list[Buffer] = []
+        for pieces, length in zip(payloads, lengths, strict=True):
+            frames.append(
+                _SHORT_HEADERS[length]
+                if length < len(_SHORT_HEADERS)
+                else length.to_bytes(HEADER_LENGTH, "little")
+            )
+            frames += pieces
+        self._small.append(b"".join(frames))
 
     def _add_piece(self, piece: Buffer) -> None:
         # The owner of a bytearray may change it before it is written.

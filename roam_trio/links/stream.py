@@ -184,6 +184,27 @@ class StreamLinkTx(PermitTx):
         if self._wake is not None:
             self._do(write)
 
+    def send_many_nowait(self, payloads: Sequence[Sequence[Buffer]]) -> int:
+        if self._ending is not None:
+            raise self._ending.as_error()
+        if self.is_full or not payloads:
+            return 0
+        # Items are a head and a value: two pieces.
+        lengths = [
+            len(pieces[0]) + len(pieces[1]) if len(pieces) == 2 else _length_of(pieces)
+            for pieces in payloads
+        ]
+        if max(lengths) > self._max_payload or not self._backlog.add_all(
+            lengths, self._permits
+        ):
+            return super().send_many_nowait(payloads)  # those that can be sent
+        self._frames.add_all(payloads, lengths)
+        self._mode, write = self._mode.on_commit
+        if self._wake is not None:
+            self._do(write)
+        self.is_full = not self._has_room() and self._ending is None
+        return len(payloads)
+
     def cork(self) -> None:
         self._mode, _ = self._mode.on_cork
 
@@ -375,3 +396,7 @@ class StreamLinkTx(PermitTx):
 
 
 _CLOSED_HERE = "this side has closed the sending half of the link"
+
+
+def _length_of(pieces: Sequence[Buffer]) -> int:
+    return sum(map(len, pieces))

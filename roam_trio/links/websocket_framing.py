@@ -50,6 +50,12 @@ class WebSocketEncoder(FrameEncoder):
     def add(self, pieces: Sequence[Buffer], length: int) -> None:
         self._add_piece(self._frame(Opcode.BINARY, b"".join(pieces)))
 
+    def add_all(
+        self, payloads: Sequence[Sequence[Buffer]], lengths: Sequence[int]
+    ) -> None:
+        for pieces, length in zip(payloads, lengths, strict=True):
+            self.add(pieces, length)
+
     def answer(self, ping: bytes) -> None:
         """Answer a ping. Of several unanswered ones, only the last is answered."""
         self._pong = self._frame(Opcode.PONG, ping)

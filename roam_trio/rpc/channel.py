@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import GenericAlias
 from typing import (
     TYPE_CHECKING,
@@ -42,6 +42,9 @@ __all__ = ["ChannelSink", "ChannelSource", "Rx", "Tx", "channel"]
 
 T = TypeVar("T")
 
+_ENDS = (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError)
+"""Errors of a channel that has ended: every later call raises them as well."""
+
 
 class ChannelSink(ABC):
     """The sending side of a session, for a bound `Tx`."""
@@ -51,6 +54,17 @@ class ChannelSink(ABC):
     @abstractmethod
     async def send(self, value: Any) -> None:
         """See `Tx.send`."""
+
+    async def send_many(self, values: Iterable[Any]) -> None:
+        """See `Tx.send_many`. The default sends one by one."""
+        for value in values:
+            await self.send(value)
+
+    def send_nowait(self, value: Any) -> None:
+        """See `Tx.send_nowait`. The default can only send by waiting, and raises
+        `trio.WouldBlock`.
+        """
+        raise trio.WouldBlock
 
     @abstractmethod
     def close(self) -> None:
@@ -73,6 +87,19 @@ class ChannelSource(ABC):
     @abstractmethod
     def receive_nowait(self) -> Any:
         """See `Rx.recv_nowait`."""
+
+    async def receive_many(self, most: int | None = None) -> list[Any]:
+        """See `Rx.recv_many`. The default waits for an item, and takes the others that
+        have come.
+
+        The error of an item in the middle is raised at once, and the items before it
+        are lost: override it if items can fail.
+        """
+        items = [await self.receive()]
+        with contextlib.suppress(trio.WouldBlock, *_ENDS):
+            while most is None or len(items) < most:
+                items.append(self.receive_nowait())
+        return items
 
     @abstractmethod
     def grant(self, count: int) -> None:
@@ -277,17 +304,56 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
             sink = await self._wait_for_sink()
         await sink.send(value)
 
+    async def send_many(self, values: Iterable[T]) -> None:
+        """Send all of `values`, in order, as many in one step as there is credit for.
+
+        The receiver gets separate items. Waits for credit and for room as often as
+        needed. A cancellation point before each step, and it yields to other tasks only
+        when it waits, as `send`.
+
+        If it is cancelled while it waits, the values before the one that it waits for
+        have been sent, and the others have not. With credit and room for all values, it
+        sends all or none. If a value cannot be sent, or `values` raises, those before
+        it have been sent. An iterator is read ahead by no more than the credit.
+
+        Raises:
+            EncodeError: a value does not match the item type; the channel remains open.
+            PayloadTooLarge: a value is too long; the channel remains open.
+            TxReset, TxClosed, TxConnectionLost, TxUnbound: as `send`.
+        """
+        sink = self._binding.sink
+        if sink is None:
+            sink = await self._wait_for_sink()
+        await sink.send_many(values)
+
+    def send_nowait(self, value: T) -> None:
+        """As `send`, without waiting.
+
+        Raises:
+            trio.WouldBlock: there is no credit or no room now, or no call has bound the
+                pair yet.
+        """
+        sink = self._binding.sink
+        if sink is None:
+            if self._binding.is_pending:
+                raise trio.WouldBlock
+            raise self._why_not()
+        sink.send_nowait(value)
+
     async def _wait_for_sink(self) -> ChannelSink:
         binding = self._binding
         binding.check_run()
         await trio.lowlevel.checkpoint_if_cancelled()
         while binding.is_pending:
             await binding.wait()
-        if binding.sink is not None:
-            return binding.sink
-        if binding.tx_gone and not binding.is_bound:
-            raise TxClosed("this end of the channel has been closed")
-        raise TxUnbound(_why_unbound(binding, "Tx", "Rx"))
+        if binding.sink is None:
+            raise self._why_not()
+        return binding.sink
+
+    def _why_not(self) -> TxClosed | TxUnbound:
+        if self._binding.tx_gone and not self._binding.is_bound:
+            return TxClosed("this end of the channel has been closed")
+        return TxUnbound(_why_unbound(self._binding, "Tx", "Rx"))
 
     def close(self) -> None:
         """Tell the receiver that there are no more items. Never waits; idempotent."""
@@ -353,6 +419,31 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
 
     receive = recv
 
+    async def recv_many(self, most: int | None = None) -> list[T]:
+        """Wait for an item, and return it with all others that have come, in order.
+
+        As `recv`, in one step: credit is granted once, for all of them. Never returns
+        an empty list. If cancelled, it has taken no item.
+
+        Args:
+            most: number of items to return at most, at least 1; None for all.
+
+        Raises:
+            ValueError: `most` is less than 1.
+            RxDecodeError: the first item does not match the item type. It is consumed,
+                and the channel remains open. If a later item does not match, the items
+                before it are returned, and the next call raises.
+            trio.EndOfChannel, RxClosed, RxConnectionLost, RxUnbound: as `recv`.
+        """
+        if most is not None and most < 1:
+            raise ValueError(f"recv_many: expected at least 1 item, got most={most}")
+        source = self._binding.source
+        if source is None:
+            source = await self._wait_for_source()
+        return await source.receive_many(most)
+
+    receive_many = recv_many
+
     async def recv_borrowed(self) -> SelfRef[T]:
         """As `recv`, and return the item together with the buffer it was decoded from.
 
@@ -389,6 +480,8 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
             raise self._why_not()
         item: T = binding.source.receive_nowait()
         return item
+
+    receive_nowait = recv_nowait
 
     async def _wait_for_source(self) -> ChannelSource:
         binding = self._binding

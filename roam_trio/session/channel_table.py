@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from ..errors import LimitExceeded, RemoteProtocolError
@@ -161,6 +161,10 @@ class ReceivingEnd(_End, Protocol):
 
     def on_item(self, item: bytes | memoryview) -> None:
         """Handle an item."""
+        ...
+
+    def on_items(self, items: Sequence[bytes | memoryview]) -> None:
+        """Several items have come."""
         ...
 
     def on_close(self) -> None:

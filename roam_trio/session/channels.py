@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import trio
@@ -43,6 +45,7 @@ from ..wire.messages import (
     ChannelReset,
     Message,
 )
+from ..wire.runs import ItemRun
 from .port import Port
 from .statistics import ChannelStatistics
 
@@ -51,6 +54,12 @@ __all__ = ["ChannelState", "DriverChannelSink", "IncomingChannel", "OutgoingChan
 
 _MOST_CREDIT = 2**32 - 1
 """The most that one message grants."""
+
+_MOST_AT_ONCE = 256
+"""Number of items that `OutgoingChannel.send_many` encodes before it sends them."""
+
+_MOST_BYTES_AT_ONCE = 64 * 1024
+"""Encoded size, in bytes, from which it encodes no further item before it sends."""
 
 
 class ChannelState(enum.Enum):
@@ -82,10 +91,10 @@ class OutgoingChannel(ChannelSink):
 
     __slots__ = (
         "_connection_id",
-        "_encode",
         "_ended",
         "_id",
         "_lost_because",
+        "_plan",
         "_port",
         "_waiting",
         "credit",
@@ -103,7 +112,7 @@ class OutgoingChannel(ChannelSink):
         self._ended = ended
         self._connection_id = port.connection_id
         self._id = channel_id
-        self._encode = plan.items.encode
+        self._plan = plan.items
         self._waiting = ParkingLot()
         self._lost_because: BaseException | None = None
         self.credit = plan.shape.credit
@@ -123,20 +132,85 @@ class OutgoingChannel(ChannelSink):
                 outbox.send_nowait(self._item(value))
                 self.credit -= 1
             else:
-                await self._send_when_it_can(value)
+                await self._send_when_it_can(partial(self._item, value))
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:
             because = self._lost_because or error
             raise TxConnectionLost(f"the channel was lost: {because}") from because
 
-    def _item(self, value: Any) -> ChannelItem:
-        return ChannelItem(self._connection_id, self._id, self._encode(value))
+    def send_nowait(self, value: Any) -> None:
+        check_run(self._port.token, "this Tx")
+        if self.state is not _OPEN:
+            raise self.why_not()
+        outbox = self._port.outbox
+        if not (self.credit and outbox.has_room()):
+            raise trio.WouldBlock
+        try:
+            outbox.send_nowait(self._item(value))
+        except PayloadTooLarge:
+            raise
+        except (LinkError, ConduitError) as error:
+            because = self._lost_because or error
+            raise TxConnectionLost(f"the channel was lost: {because}") from because
+        self.credit -= 1
 
-    async def _send_when_it_can(self, value: Any) -> None:
+    async def send_many(self, values: Iterable[Any]) -> None:
+        check_run(self._port.token, "this Tx")
+        await checkpoint_if_cancelled()
+        rest = iter(values)
+        outbox = self._port.outbox
+        try:
+            for value in rest:
+                while not self.credit and self.state is _OPEN:
+                    await self._waiting.park()
+                if self.state is _OPEN and outbox.has_room():
+                    await self._send_batch(value, rest)
+                else:
+                    await self._send_when_it_can(partial(self._item, value))
+        except PayloadTooLarge:
+            raise
+        except (LinkError, ConduitError) as error:
+            because = self._lost_because or error
+            raise TxConnectionLost(f"the channel was lost: {because}") from because
+
+    async def _send_batch(self, first: Any, rest: Iterator[Any]) -> None:
+        """Send `first` and as many others as can be sent in one step."""
+        items: list[list[bytes | memoryview]] = []
+        most = min(self.credit, _MOST_AT_ONCE)
+        encode, most_bytes = self._plan.encode_each, _MOST_BYTES_AT_ONCE
+        failure: Exception | None = None
+        try:
+            is_cut = not (
+                encode((first,), items, most_bytes)
+                and encode(islice(rest, most - 1), items, most_bytes)
+            )
+        except Exception as error:  # of an item, or of the iterator: those before it go
+            failure, is_cut = error, False
+        run = ItemRun(self._connection_id, self._id, items)
+        sent = 0
+        try:
+            # Iterating can change both.
+            if self.state is _OPEN and len(items) <= self.credit:
+                sent = self._port.outbox.send_many_nowait(run)
+                self.credit -= sent
+        finally:
+            self._pass_on()
+        for place in range(sent, len(items)):
+            await self._send_when_it_can(partial(run.__getitem__, place))
+        if failure is not None:
+            raise failure
+        if is_cut or len(items) == _MOST_AT_ONCE:
+            await checkpoint_if_cancelled()  # a window without end is no licence
+
+    def _item(self, value: Any) -> ChannelItem:
+        return ChannelItem(self._connection_id, self._id, self._plan.encode(value))
+
+    async def _send_when_it_can(self, item: Callable[[], ChannelItem]) -> None:
+        """Send what `item` returns, which is called when there is credit and room."""
         with await self._reserve() as permit:
             try:
-                permit.send(self._item(value))
+                permit.send(item())
                 self.credit -= 1
             finally:
                 self._pass_on()
@@ -233,11 +307,11 @@ class IncomingChannel(ChannelSource):
 
     __slots__ = (
         "_consumed",
-        "_decode",
         "_ended",
         "_grant_at",
         "_id",
         "_lost_because",
+        "_plan",
         "_port",
         "_queue",
         "_some_wait",
@@ -256,7 +330,7 @@ class IncomingChannel(ChannelSource):
         self._port = port
         self._ended = ended
         self._id = channel_id
-        self._decode = plan.items.decode
+        self._plan = plan.items
         self._queue: deque[bytes | memoryview] = deque()
         self._waiting = ParkingLot()
         self._some_wait = False  # if not, the channel cannot be used
@@ -276,6 +350,18 @@ class IncomingChannel(ChannelSource):
         if not is_here:
             check_run(self._port.token, "this Rx")
         await checkpoint_if_cancelled()
+        if not self._queue:
+            await self._wait_for_an_item()
+        return self._take(borrow)
+
+    async def receive_many(self, most: int | None = None) -> list[Any]:
+        check_run(self._port.token, "this Rx")
+        await checkpoint_if_cancelled()
+        if not self._queue:
+            await self._wait_for_an_item()
+        return self._take_many(most)
+
+    async def _wait_for_an_item(self) -> None:
         while not self._queue:
             if self.state is not ChannelState.OPEN:
                 await checkpoint_if_cancelled()  # as a handler is whose caller is gone
@@ -288,7 +374,6 @@ class IncomingChannel(ChannelSource):
                     continue  # it was the first to notice that the link has ended
             self._some_wait = True
             await self._waiting.park()
-        return self._take(borrow)
 
     def receive_nowait(self) -> Any:
         check_run(self._port.token, "this Rx")
@@ -307,10 +392,38 @@ class IncomingChannel(ChannelSource):
                 self._grant(self._consumed)
                 self._consumed = 0
         try:
-            value = self._decode(item)
+            value = self._plan.decode(item)
         except DecodeError as error:
             raise RxDecodeError(error.without_values) from error
         return SelfRef(value, item) if borrow else value
+
+    def _take_many(self, most: int | None) -> list[Any]:
+        """Take all items that have come, up to the first that cannot be decoded."""
+        queue = self._queue
+        if most is None or most >= len(queue):
+            items = list(queue)
+            queue.clear()
+        else:
+            items = [queue.popleft() for _ in range(most)]
+        values: list[Any] = []
+        failure: DecodeError | None = None
+        try:
+            self._plan.decode_each(items, values)
+        except DecodeError as error:
+            failure = error
+        taken = len(values) or 1
+        if taken < len(items):
+            queue.extendleft(reversed(items[taken:]))
+            del items[taken:]
+        self._port.unread_bytes -= sum(map(len, items))
+        if self._grant_at is not None:
+            self._consumed += taken
+            if self._consumed >= self._grant_at and self.state is _OPEN:
+                self._grant(self._consumed)
+                self._consumed = 0
+        if failure is not None and not values:
+            raise RxDecodeError(failure.without_values) from failure
+        return values
 
     def why_not(self) -> Exception:
         """Return the error of an operation after the end."""
@@ -374,6 +487,24 @@ class IncomingChannel(ChannelSource):
             raise LimitExceeded(
                 "unread_bytes", f"items of {port.unread_bytes} bytes wait unread"
             )
+
+    def on_items(self, items: Sequence[bytes | memoryview]) -> None:
+        """The sender has used so many credits; as `on_item` for each, in one step."""
+        port = self._port
+        size = sum(map(len, items))
+        if (
+            len(items) > self.allowance
+            or port.unread_bytes + size > port.limits.unread_bytes
+        ):
+            for item in items:  # up to the one that is too much
+                self.on_item(item)
+            return
+        self.allowance -= len(items)
+        self._queue.extend(items)
+        port.unread_bytes += size
+        if self._some_wait:
+            self._waiting.unpark(count=len(items))
+            self._some_wait = bool(self._waiting)
 
     def _wake_one(self) -> None:
         if self._waiting:

@@ -34,6 +34,7 @@ from ..wire.messages import (
     RequestResponse,
     joined,
 )
+from ..wire.runs import ItemRun
 from .binder import ConnectionBinder
 from .channel_table import ChannelTable
 from .connection_tasks import ConnectionTasks
@@ -162,6 +163,15 @@ class ConnectionRun:
         else:
             item = message.item
             incoming.on_item(joined(item) if isinstance(item, list) else item)
+
+    def on_items(self, run: ItemRun) -> None:
+        """Several items for one channel."""
+        entry = self.channels.entries.get(run.channel_id)
+        if entry is not None and entry.incoming is not None:
+            entry.incoming.on_items(run.items)
+            return
+        for message in run:
+            self.channels.on_message(message)
 
     def on_channel_message(self, message: ChannelMessage) -> None:
         """Handle any other message for a channel."""

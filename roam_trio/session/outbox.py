@@ -11,7 +11,7 @@ of a connection does not end the session and all other connections.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
@@ -60,6 +60,7 @@ class Outbox:
     ) -> None:
         self._tx = tx
         self._encode = tx.encode
+        self._encode_all = tx.encode_all
         self.carrier = tx.carrier
         """The object that sends encoded messages; see `ConduitTx.carrier`."""
         self._most_kept = most_kept
@@ -87,6 +88,25 @@ class Outbox:
             raise
         except (LinkError, ConduitError) as error:
             self.fail(copy_of(error))  # it may be the first to notice
+            raise
+
+    def send_many_nowait(self, messages: Sequence[Message]) -> int:
+        """Send messages in one step while there is room; see `LinkTx`.
+
+        Returns:
+            The number of messages that were sent.
+
+        Raises:
+            RoamTrioError: the first cannot be sent.
+        """
+        if self._kept:
+            return 0
+        try:
+            return self.carrier.send_many_nowait(self._encode_all(messages))
+        except PayloadTooLarge:
+            raise
+        except (LinkError, ConduitError) as error:
+            self.fail(copy_of(error))
             raise
 
     async def reserve(self) -> ConduitTxPermit[Message]:

@@ -38,6 +38,7 @@ from ..logs import Log, address_of_peer
 from ..rpc.handler import Handler
 from ..running import check_run
 from ..wire.messages import Message, RequestCall, RequestResponse
+from ..wire.runs import ItemRun
 from .acceptance import ConnectionAcceptor
 from .connection_run import ON_MESSAGE
 from .connections import ON_CONNECTION_MESSAGE, Connections
@@ -57,6 +58,11 @@ T = TypeVar("T")
 
 _ANSWERED_BY_ONE: Final = frozenset({RequestCall, RequestResponse})
 """Messages that set off one message: a response, or the next call of who got this."""
+_GATHERED_FROM: Final = 4
+"""Number of payloads, received together, from which runs of items pay."""
+
+_RUN: Final = ItemRun  # not looked up in its module for every message
+
 
 Handshake = Callable[
     [ConduitTx[Message], ConduitRx[Message]], Awaitable[HandshakeResult]
@@ -327,22 +333,27 @@ class SessionRun:
         runs = connections.runs
         number, message = 0, None
         self._last_message = None
+        if type(payloads) is list and len(payloads) >= _GATHERED_FROM:
+            payloads = self.rx.gather(payloads)
         carrier = self.outbox.carrier
         carrier.cork()
         try:
             for number, payload in enumerate(payloads, 1):  # noqa: B007
-                try:
-                    message = decode(payload)
-                except DecodeError as error:
-                    self.rx.refuse(payload, error)
-                act = ON_MESSAGE.get(type(message))
-                run = runs.get(message.connection_id)
-                if act is not None and run is not None:
-                    act(run, message)
-                elif act is not None:
-                    connections.on_stray(message)
+                if type(payload) is _RUN:
+                    self._take_run(connections, payload)
                 else:
-                    self._act_on(connections, message)
+                    try:
+                        message = decode(payload)
+                    except DecodeError as error:
+                        self.rx.refuse(payload, error)
+                    act = ON_MESSAGE.get(type(message))
+                    run = runs.get(message.connection_id)
+                    if act is not None and run is not None:
+                        act(run, message)
+                    elif act is not None:
+                        connections.on_stray(message)
+                    else:
+                        self._act_on(connections, message)
                 if self.ended_because is not None:
                     return
         finally:
@@ -352,6 +363,13 @@ class SessionRun:
         if not number:
             self._state = _State.LEFT
             raise SessionIoError("the peer has closed the link")
+
+    def _take_run(self, connections: Connections, items: ItemRun) -> None:
+        run = connections.runs.get(items.connection_id)
+        if run is not None:
+            run.on_items(items)
+        else:
+            connections.on_stray(items[0])
 
     def _act_on(self, connections: Connections, message: Message) -> None:
         """Act on a message that goes to no connection (`session.message`)."""

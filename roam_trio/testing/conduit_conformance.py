@@ -253,6 +253,20 @@ async def message_is_sent_without_a_permit_where_there_is_room(
 
 
 @_check("conduit")
+async def messages_sent_in_one_step_arrive_in_order(
+    left: _End, right: _End, nursery: trio.Nursery
+) -> None:
+    messages = ["one", "two", "three"]
+    sent = 0
+    while sent < len(messages):
+        count = left.tx.send_many_nowait(messages[sent:])
+        await right.expect(*messages[sent : sent + count])
+        sent += count
+        with await left.tx.reserve():
+            pass  # there is room again
+
+
+@_check("conduit")
 async def messages_held_back_go_out_together(
     left: _End, right: _End, nursery: trio.Nursery
 ) -> None:

@@ -496,6 +496,39 @@ async def send_nowait_sends_only_where_there_is_room(link: LinkUnderTest) -> Non
     await _run(link, scenario)
 
 
+@_check("link.order", "link.message")
+async def payloads_sent_in_one_step_arrive_in_order(link: LinkUnderTest) -> None:
+    payloads = [b"one", b"", b"x" * 40_000, b"four" * 100, b"five"]
+
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        _expect_equal(left.tx.send_many_nowait([]), 0)
+        sent = 0
+        while sent < len(payloads):
+            rest = [(payload[:1], payload[1:]) for payload in payloads[sent:]]
+            count = left.tx.send_many_nowait(rest)
+            for payload in payloads[sent : sent + count]:
+                _expect_equal(await right.rx.recv(), payload)
+            sent += count
+            with await left.tx.reserve():
+                pass  # there is room again
+        _expect_equal(left.tx.statistics().payloads, len(payloads))
+
+    await _run(link, scenario)
+
+
+@_check("link.tx.reserve", "link.order")
+async def only_payloads_with_room_are_sent_in_one_step(link: LinkUnderTest) -> None:
+    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+        permits = _fill_with_permits(left.tx)
+        _expect_equal(left.tx.send_many_nowait([(b"refused",)]), 0)
+        permits.pop().release()
+        _expect_equal(left.tx.send_many_nowait([(b"sent",), (b"refused",)]), 1)
+        _expect_equal(await right.rx.recv(), b"sent")
+        _release(permits)
+
+    await _run(link, scenario)
+
+
 @_check("link.tx.cancel-safe")
 async def cancelled_reserve_takes_no_room(link: LinkUnderTest) -> None:
     async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:

@@ -11,7 +11,7 @@ byte, needs no function call.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
 
@@ -42,6 +42,7 @@ from .messages import (
     RequestCancel,
     RequestResponse,
 )
+from .runs import BORROW_FROM, ItemRun, gather_items
 from .varint import U32_MAX, U64_MAX, read_varint
 
 __all__ = ["MessageFamily", "decode_message", "encode_message"]
@@ -52,9 +53,6 @@ _MOST_CHANNELS = 65_536
 """Bound on the channel ids of a message, since each costs far more than its bytes. The
 number of channels on a connection is bounded by `Limits.channels`."""
 
-_BORROW_FROM = 2048
-"""Size of a payload, in bytes, from which its value is a view and not a copy."""
-
 
 class MessageFamily(MsgFamily[Message]):
     """The messages of protocol version 7, for a conduit to carry."""
@@ -62,6 +60,20 @@ class MessageFamily(MsgFamily[Message]):
     def encode(self, message: Message) -> _Pieces:
         """See `encode_message`."""
         return _WRITERS[type(message)](message)
+
+    def encode_all(self, messages: Sequence[Message]) -> list[_Pieces]:
+        """See `encode_message`; the items of an `ItemRun` take less time."""
+        if type(messages) is not ItemRun:
+            return list(map(encode_message, messages))
+        head = _channel_head(messages.connection_id, messages.channel_id, b"\0")
+        return [
+            [head, *item] if type(item) is list else [head, item]
+            for item in messages.items
+        ]
+
+    def gather(self, payloads: Sequence[Payload]) -> Sequence[Payload | ItemRun]:
+        """See `gather_items`."""
+        return gather_items(payloads)
 
     def decode(self, payload: Payload) -> Message:
         return decode_message(payload)
@@ -247,7 +259,7 @@ def _read_request(payload: Payload, pos: int, connection_id: int) -> Message:
         metadata, pos = decode_metadata(payload, pos)
     else:
         pos += 1
-    value = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
+    value = (payload if len(payload) < BORROW_FROM else memoryview(payload))[pos:]
     if tag:
         return _response(connection_id, request_id, channels, metadata, value)
     return _call(connection_id, request_id, method_id, channels, metadata, value)
@@ -318,7 +330,7 @@ def _read_channel(payload: Payload, pos: int, connection_id: int) -> Message:
     tag = payload[pos]
     pos += 1
     if tag == 0:
-        item = (payload if len(payload) < _BORROW_FROM else memoryview(payload))[pos:]
+        item = (payload if len(payload) < BORROW_FROM else memoryview(payload))[pos:]
         return _item(connection_id, channel_id, item)
     message: Message
     if tag == 3:

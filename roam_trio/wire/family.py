@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from .backing import Backing
 
 __all__ = ["M", "MsgFamily"]
 
@@ -18,6 +21,19 @@ class MsgFamily(ABC, Generic[M]):
         """Return the bytes of the message in pieces, without copying large byte
         strings.
         """
+
+    def encode_all(self, messages: Sequence[M]) -> list[list[bytes | memoryview]]:
+        """Return the bytes of several messages, each as `encode` does."""
+        return list(map(self.encode, messages))
+
+    def gather(self, payloads: Sequence[Backing]) -> Sequence[Any]:
+        """Prepare payloads that were received together.
+
+        The result is in the same order. It may have, in place of several payloads, one
+        object that the user of the conduit takes for all of them: a session takes an
+        `ItemRun`. The default changes nothing.
+        """
+        return payloads
 
     @abstractmethod
     def decode(self, payload: bytes | memoryview) -> M:

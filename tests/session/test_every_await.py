@@ -231,14 +231,18 @@ async def a_call_with_channels(world: World) -> None:
 
     async def send() -> None:
         async with numbers_tx:
-            for number in range(20):
+            for number in range(10):
                 await numbers_tx.send(number)
+            await numbers_tx.send_many(range(10, 20))
 
     async def receive() -> None:
         async with output_rx:
             assert await output_rx.recv() == 0
             assert (await output_rx.recv_borrowed()).value == 1
-            assert [number async for number in output_rx] == list(range(2, 20))
+            some = await output_rx.recv_many()
+            assert some == list(range(2, 2 + len(some)))
+            left = list(range(2 + len(some), 20))
+            assert [number async for number in output_rx] == left
 
     try:
         async with trio.open_nursery() as nursery:
@@ -348,10 +352,13 @@ CASES = [
         a_call_with_channels,
         (
             roam_trio.Tx.send,
+            roam_trio.Tx.send_many,
             roam_trio.Rx.recv,
+            roam_trio.Rx.recv_many,
             roam_trio.Rx.recv_borrowed,
             roam_trio.Rx.__anext__,
             roam_trio.DriverChannelSink.send,
+            roam_trio.DriverChannelSink.send_many,
             Port.reserve,
         ),
     ),
