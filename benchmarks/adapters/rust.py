@@ -32,6 +32,10 @@ class RustWorkplace(Workplace, Protocol):
 
     async def take(self, items: Annotated[Rx[u64], Credit(64)]) -> tuple[u64, u64]: ...
 
+    async def take_many(
+        self, items: Annotated[Rx[u64], Credit(64)]
+    ) -> tuple[u64, u64]: ...
+
     async def give_back(
         self,
         items: Annotated[Rx[u64], Credit(64)],

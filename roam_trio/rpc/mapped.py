@@ -6,9 +6,11 @@ way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal, TypeAlias
+
+import trio
 
 from ..codec import SelfRef
 from .channel import ChannelSink, ChannelSource, Rx, Tx
@@ -45,6 +47,12 @@ class _MappedSink(ChannelSink):
     async def send(self, value: Any) -> None:
         await self._sink.send(self._function("out", value))
 
+    async def send_many(self, values: Iterable[Any]) -> None:
+        await self._sink.send_many(self._function("out", value) for value in values)
+
+    def send_nowait(self, value: Any) -> None:
+        self._sink.send_nowait(self._function("out", value))
+
     def close(self) -> None:
         self._sink.close()
 
@@ -61,16 +69,35 @@ class _MappedSource(ChannelSource):
     def __init__(self, source: ChannelSource, function: EachItem) -> None:
         self._source = source
         self._function = function
+        self._failure: BaseException | None = None  # of an item after some others
 
     async def receive(self, borrow: bool = False) -> Any:
+        self._raise_failure()
         item = await self._source.receive(borrow)
         if borrow:
             borrowed: SelfRef[Any] = item
             return borrowed.map(partial(self._function, "in"))
         return self._function("in", item)
 
+    async def receive_many(self, most: int | None = None) -> list[Any]:
+        items = [await self.receive()]
+        try:
+            while most is None or len(items) < most:
+                items.append(self.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            pass  # of a channel that has ended, every later call raises the same
+        except BaseException as error:
+            self._failure = error  # the next call raises it
+        return items
+
     def receive_nowait(self) -> Any:
+        self._raise_failure()
         return self._function("in", self._source.receive_nowait())
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def grant(self, count: int) -> None:
         self._source.grant(count)

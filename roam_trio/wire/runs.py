@@ -66,7 +66,7 @@ class ItemRun(Sequence[ChannelItem]):
 
 
 class _Head(NamedTuple):
-    """What the payload of an item begins with."""
+    """The start of the payload of an item."""
 
     connection_id: ConnectionId
     channel_id: ChannelId
@@ -113,7 +113,7 @@ def _items_from(payloads: Sequence[Any], start: int, head: bytes) -> list[bytes]
 
 
 def _head_of_item(payload: Backing) -> _Head | None:
-    """Return what an item begins with; None for any other payload."""
+    """Return the start of an item; None for any other payload."""
     if type(payload) is not bytes or len(payload) >= BORROW_FROM:
         return None
     try:

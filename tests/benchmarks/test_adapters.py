@@ -166,6 +166,10 @@ class Liar(WorkplaceHandler):
 
     take = take_16
 
+    async def take_many(self, items: Rx[int]) -> tuple[int, int]:
+        received, checksum = await super().take_many(items)
+        return received, checksum ^ 1
+
     async def give(self, count: int, items: Tx[int]) -> None:
         await super().give(count - 1, items)
 

@@ -99,3 +99,25 @@ def test_repr_tells_what_is_unwritten() -> None:
     backlog = Backlog(10, 10)
     backlog.add(2)
     assert repr(backlog) == "<Backlog of 1 payloads (6 bytes)>"
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=6),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+def test_several_are_counted_at_once_only_if_each_finds_room(
+    lengths: list[int], before: int, permits: int
+) -> None:
+    backlogs = [Backlog(6, 80), Backlog(6, 80)]
+    for backlog in backlogs:
+        for _ in range(before):
+            backlog.add(5)
+    together, one_by_one = backlogs
+    if together.add_all(lengths, permits):
+        for length in lengths:
+            assert one_by_one.has_room(permits)
+            one_by_one.add(length)
+    assert repr(together) == repr(one_by_one)
+    assert together.size == one_by_one.size
+    assert together.has_room(permits) == one_by_one.has_room(permits)

@@ -24,6 +24,10 @@ impl Workplace for Worker {
         receive(items).await
     }
 
+    async fn take_many(&self, items: credit_64::Rx<u64>) -> (u64, u64) {
+        receive(items).await
+    }
+
     async fn give(&self, count: u64, items: credit_256::Tx<u64>) {
         for number in 0..count {
             if items.send(number).await.is_err() {

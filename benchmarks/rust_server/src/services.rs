@@ -40,6 +40,8 @@ pub trait Workplace {
 
     async fn take(&self, items: credit_64::Rx<u64>) -> (u64, u64);
 
+    async fn take_many(&self, items: credit_64::Rx<u64>) -> (u64, u64);
+
     async fn give(&self, count: u64, items: credit_256::Tx<u64>);
 
     async fn give_back(&self, items: credit_64::Rx<u64>, back: credit_256::Tx<u64>);
