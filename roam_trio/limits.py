@@ -5,6 +5,7 @@ If a session ends because of a limit, its error names the field.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import attrs
@@ -24,6 +25,13 @@ def _length(instance: object, attribute: attrs.Attribute[Any], value: object) ->
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     check_seconds(f"Limits.{attribute.name}", value)
+
+
+def _seconds_or_ever(
+    instance: object, attribute: attrs.Attribute[Any], value: object
+) -> None:
+    if value != inf:
+        _seconds(instance, attribute, value)
 
 
 def _rate(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -82,6 +90,9 @@ class Limits:
         close_seconds: number of seconds that a session may take at its end to write
             what was committed, and a proxy to deliver what arrived before one side
             ended.
+        longest_call: number of seconds that a call of the peer may take; infinite by
+            default. Then its handler is cancelled, and the caller, if it still waits,
+            gets `DeadlineExceeded`.
         log_records: number of log records of one kind that a session may cause at once.
             Further records are counted, and the count is logged.
         log_records_per_second: number of log records of one kind that a session may
@@ -111,6 +122,7 @@ class Limits:
     lost_clients: int = attrs.field(default=256, validator=_count)
     handshake_seconds: float = attrs.field(default=10.0, validator=_seconds)
     close_seconds: float = attrs.field(default=5.0, validator=_seconds)
+    longest_call: float = attrs.field(default=inf, validator=_seconds_or_ever)
     log_records: int = attrs.field(default=20, validator=_count)
     log_records_per_second: float = attrs.field(default=0.5, validator=_rate)
     server_log_records: int = attrs.field(default=100, validator=_count)

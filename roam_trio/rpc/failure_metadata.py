@@ -7,6 +7,7 @@ keys learns more, and other peers ignore them.
 from __future__ import annotations
 
 import math
+import os
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -19,10 +20,18 @@ from ..errors import (
     Refused,
     Unavailable,
 )
+from ..failures import text_of
 from ..legible import legible
 from ..metadata import Metadata, MetadataEntry, MetadataFlags
+from ..tracebacks import traceback_of
 
-__all__ = ["FailurePolicy", "TellFailures", "failure_from", "failure_metadata"]
+__all__ = [
+    "FailurePolicy",
+    "TellFailures",
+    "failed_handler",
+    "failure_from",
+    "failure_metadata",
+]
 
 TellFailures: TypeAlias = Literal["code", "text", "traceback"]
 """Amount of information about a failure for the peer: its code and id; also the text of
@@ -78,6 +87,22 @@ _SAID: Final[dict[type[CallCancelled], str]] = {
     Unavailable: "the peer is shutting down",
     Overloaded: "the peer has too many calls",
 }
+
+
+def failed_handler(error: BaseException, policy: FailurePolicy) -> HandlerFailed:
+    """Return what a caller is told of the exception of its handler, under a new id.
+
+    It is kept, if the policy says where.
+    """
+    number = os.urandom(4).hex()
+    text = trace = ""
+    if policy.tell != "code":
+        text = f"{type(error).__qualname__}: {text_of(error)}"
+    if policy.tell == "traceback":
+        trace = traceback_of(error)
+    if policy.kept is not None:
+        policy.kept[number] = error
+    return HandlerFailed(text=text, trace=trace, id=number, was_begun=True)
 
 
 def failure_metadata(error: CallCancelled, tell: TellFailures) -> Metadata:

@@ -7,17 +7,13 @@ determines what the caller is told.
 
 from __future__ import annotations
 
-import os
 from typing import Any, cast
 
 from ..codec import CANCELLED
-from ..errors import CallCancelled, EncodeError, HandlerFailed, TxReset, UserError
-from ..failures import text_of
+from ..errors import CallCancelled, EncodeError, TxReset, UserError
 from ..kept_errors import strip_tracebacks
 from ..logs import Log
-from ..metadata import Metadata
-from ..rpc.failure_metadata import FailurePolicy, failure_metadata
-from ..tracebacks import traceback_of
+from ..rpc.failure_metadata import failed_handler, failure_metadata
 from ..wire.messages import Encoded
 from .call import Call, add_response_metadata
 from .descriptor import MethodDescriptor
@@ -142,11 +138,9 @@ class Failing:
         policy = call.failure_policy
         if policy is None or call.is_replied:
             return "Cancelled", ""
-        number = os.urandom(4).hex()
-        add_response_metadata(call, _failure(error, number, policy))
-        if policy.kept is not None:
-            policy.kept[number] = error
-        return "HandlerFailed", f", with the id {number}"
+        failure = failed_handler(error, policy)
+        add_response_metadata(call, failure_metadata(failure, policy.tell))
+        return "HandlerFailed", f", with the id {failure.id}"
 
     def _sends_items(self) -> bool:
         channels = self._method.args_plan.channels
@@ -160,16 +154,6 @@ class Failing:
         ok = show_annotation(self._method.return_type)
         wanted = _error_type(error).__qualname__
         return f"no error (write Fallible[{ok}, {wanted}] to send it)"
-
-
-def _failure(error: BaseException, number: str, policy: FailurePolicy) -> Metadata:
-    text = trace = ""
-    if policy.tell != "code":
-        text = f"{type(error).__qualname__}: {text_of(error)}"
-    if policy.tell == "traceback":
-        trace = traceback_of(error)
-    failure = HandlerFailed(text=text, trace=trace, id=number, was_begun=True)
-    return failure_metadata(failure, policy.tell)
 
 
 def _alone(error: BaseException) -> BaseException:

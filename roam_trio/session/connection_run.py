@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from ..errors import Unavailable
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.binding import ChannelBinder
@@ -40,7 +41,7 @@ from .channel_table import ChannelTable
 from .connection_tasks import ConnectionTasks
 from .liveness import Liveness
 from .port import Port, SessionPort
-from .reply import DriverReplySink
+from .reply import DriverReplySink, told
 from .requests import Requests
 from .requests_in import RequestsIn, Verdict
 from .requests_out import RequestsOut
@@ -70,6 +71,7 @@ class ConnectionRun:
         "_closed",
         "_liveness",
         "_session",
+        "_workers",
         "answering",
         "binder",
         "channels",
@@ -94,10 +96,11 @@ class ConnectionRun:
         self.theirs = theirs
         self.handler = handler or _NO_SERVICE
         self._session: SessionPort | None = session
+        self._workers = session.workers
         self._liveness = Liveness()
         limits, strict = session.terms.limits, session.terms.strict
         self.port = Port(connection_id, session, peer_metadata)
-        self.tasks = ConnectionTasks(self.port, session.start_soon)
+        self.tasks = ConnectionTasks(self.port, session.workers.start_soon)
         on_ended = self._on_ended
         self.channels = ChannelTable(limits, theirs.parity, on_ended, strict=strict)
         self.binder: ChannelBinder = ConnectionBinder(
@@ -134,17 +137,22 @@ class ConnectionRun:
                 method_name(call.method_id),
                 answering.refusing,
             )
-            sink.give_up()
+            sink.give_up(Unavailable(text=answering.refusing or "", was_begun=False))
             return
+        failure = coroutine = None
         try:
             coroutine = self.handler.handle(call, sink)
-        except BaseException as error:
-            logger.failure(error, "a handler failed before its request was taken up")
-            coroutine = None  # and nothing holds its channels from here on
+        except BaseException as error:  # and nothing holds its channels from here on
+            failure = sink.failure_of(error)
+            logger.failure(
+                error,
+                "a handler failed before its request was taken up%s",
+                told(failure),
+            )
         if coroutine is None:
-            sink.give_up()
+            sink.give_up(failure)
         else:
-            self.tasks.start_soon(sink.run, coroutine)
+            self._workers.start(sink, coroutine)
 
     def on_response(self, response: RequestResponse) -> None:
         """Handle the response to a request of this side."""
@@ -253,6 +261,7 @@ class ConnectionRun:
         # Handlers first: one whose caller is gone ends cancelled, wherever it waits,
         # and does not fail with the loss of what it waits for.
         self.answering.lose()
+        self._workers.stop(self.port)
         if self._closed is not None:
             self._closed.set()
         self.requests.end(because)

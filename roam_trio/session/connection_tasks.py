@@ -1,4 +1,4 @@
-"""The tasks of a connection: its handlers and setups, in a nursery opened on demand."""
+"""The tasks of a connection that are not handlers, in a nursery opened on demand."""
 
 from __future__ import annotations
 
@@ -61,10 +61,9 @@ class ConnectionTasks:
         async with trio.open_nursery() as self._nursery:
             if self._port.ended_because is not None:
                 self._nursery.cancel_scope.cancel()
-            # Also when the connection has ended: handlers are coroutines, which have
-            # to be closed. This frame, which lives on, must keep none of them: in some
-            # releases of Python, one that never began holds its arguments after
-            # `close` too, and so keeps their channels open.
+            # Also when the connection has ended: each is to run until its first
+            # checkpoint, as in any nursery. This frame, which lives on, must keep none
+            # of their arguments.
             starts, self._before_nursery = deque(self._before_nursery or ()), None
             while starts:
                 starts.popleft()()

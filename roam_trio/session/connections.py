@@ -49,6 +49,7 @@ from .handshake import HandshakeResult
 from .outbox import Outbox
 from .port import SessionPort
 from .terms import SessionTerms
+from .workers import Workers
 
 __all__ = ["ON_CONNECTION_MESSAGE", "Connections"]
 
@@ -117,7 +118,7 @@ class Connections:
             terms=terms,
             token=self._token,
             now=trio.lowlevel.current_clock().current_time,
-            start_soon=nursery.start_soon,
+            workers=Workers(nursery.start_soon),
             on_unused=self._on_unused,
             on_quiet=self._on_quiet,
             close=self.close,
@@ -220,7 +221,7 @@ class Connections:
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
         """Run something in a task of the session's."""
-        self._session.start_soon(function)
+        self._session.workers.start_soon(function)
 
     @property
     def _session(self) -> SessionPort:
@@ -278,7 +279,9 @@ class Connections:
         if action is Act.DECIDE:
             assert self._acceptor is not None
             scope = self._deciding[connection_id] = trio.CancelScope()
-            self._session.start_soon(self._decide, self._acceptor, message, scope)
+            self._session.workers.start_soon(
+                self._decide, self._acceptor, message, scope
+            )
         elif isinstance(action, Reject):
             self._outbox.push(ConnectionReject(connection_id, action.metadata))
 

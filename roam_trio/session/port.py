@@ -18,6 +18,7 @@ from ..wire.ids import ConnectionId
 from ..wire.messages import Message
 from .outbox import Outbox
 from .terms import SessionTerms
+from .workers import Workers
 
 __all__ = ["Port", "SessionPort"]
 
@@ -31,7 +32,7 @@ class SessionPort:
         terms: what holds for the whole session.
         token: the run of trio that they live in; None for none.
         now: returns the time, in seconds.
-        start_soon: runs something in a task of the session's.
+        workers: runs handlers, and anything else, in tasks of the session's.
         on_unused: called with the id of a connection when it is unused; see `Liveness`.
         on_quiet: called when the last call or channel of a connection has ended, once
             new ones are refused.
@@ -42,7 +43,7 @@ class SessionPort:
     terms: SessionTerms
     token: trio.lowlevel.TrioToken | None
     now: Callable[[], float]
-    start_soon: Callable[..., None]
+    workers: Workers
     on_unused: Callable[[ConnectionId], None]
     on_quiet: Callable[[], None]
     close: Callable[[ConnectionId, Metadata], None]

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Protocol
+from math import inf
+from typing import Protocol
 
 import trio
 
 from ..codec import CANCELLED
 from ..conduits.base import ConduitTxPermit
-from ..errors import ConduitError, LinkError
+from ..errors import (
+    CallCancelled,
+    ConduitError,
+    DeadlineExceeded,
+    HandlerFailed,
+    LinkError,
+    Unavailable,
+)
+from ..failures import split_failure
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..peers import Peer
 from ..rpc.binding import ChannelBinder
 from ..rpc.connection import Connection
-from ..rpc.failure_metadata import FailurePolicy
+from ..rpc.failure_metadata import FailurePolicy, failed_handler, failure_metadata
 from ..rpc.handler import ReplySink
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
+from .deadlines import deadline_of
 from .port import Port
 from .statistics import CallStatistics
+from .workers import Worker
 
-__all__ = ["AnswerState", "DriverReplySink"]
+__all__ = ["AnswerState", "DriverReplySink", "told"]
 
 logger = Log("roam_trio.session")
 
@@ -39,6 +49,9 @@ class AnswerState(enum.Enum):
 
 # In Python 3.11, looking a member up is a call; these are used for every request.
 _RUNNING, _SENT, _LOST = AnswerState.RUNNING, AnswerState.SENT, AnswerState.LOST
+
+
+_NEVER = inf
 
 
 class Answered(Protocol):
@@ -68,8 +81,9 @@ class DriverReplySink(ReplySink):
         "_began",
         "_binder",
         "_connection",
+        "_deadline",
         "_port",
-        "_scope",
+        "_worker",
         "call",
         "state",
     )
@@ -87,7 +101,11 @@ class DriverReplySink(ReplySink):
         self._binder = binder
         self._connection = connection
         self._began = port.now()
-        self._scope: trio.CancelScope | None = None
+        self._worker: Worker | None = None
+        self._deadline = _NEVER
+        if call.metadata or port.limits.longest_call is not _NEVER:
+            longest = port.limits.longest_call
+            self._deadline = deadline_of(call.metadata, self._began, longest)
 
     @property
     def is_sent(self) -> bool:
@@ -100,6 +118,15 @@ class DriverReplySink(ReplySink):
     @property
     def connection(self) -> Connection:
         return self._connection.handle
+
+    @property
+    def owner(self) -> object:
+        """The connection, as `Workers` knows it."""
+        return self._port
+
+    @property
+    def deadline(self) -> float:
+        return self._deadline
 
     @property
     def failure_policy(self) -> FailurePolicy | None:
@@ -164,30 +191,77 @@ class DriverReplySink(ReplySink):
         self.state = _SENT
         self._connection.on_answered(self.call)
 
-    async def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run the handler of this request; exactly one response is sent in the end."""
+    @trio.lowlevel.disable_ki_protection
+    async def run(self, worker: Worker) -> None:
+        """Run the handler of this request in the scope of a worker; exactly one
+        response is sent in the end."""
+        coroutine, worker.coroutine = worker.coroutine, None
+        assert coroutine is not None, "a worker gets both"
+        failure = None
         try:
             if self.state is _RUNNING or self.state is _SENT:
-                with trio.CancelScope() as self._scope:
-                    await coroutine
+                self._worker = worker
+                if self._deadline is not _NEVER:
+                    worker.set_deadline(self._deadline)
+                await coroutine
             else:
                 coroutine.close()
         except trio.Cancelled:
             raise
         except BaseException as error:
-            logger.failure(error, "a handler failed; its caller gets Cancelled")
+            failure = self.failure_of(error)
+            logger.failure(error, "a handler failed%s", told(failure))
         finally:
             del coroutine
-            self.give_up()
+            self._worker = None
+            if self._deadline is not _NEVER:
+                worker.clear_deadline()
+            if self.state is not _SENT:  # as it most often is
+                self.give_up(failure)
 
-    def give_up(self) -> None:
-        """Answer Cancelled if nothing else was answered."""
+    def failure_of(self, error: BaseException) -> HandlerFailed | None:
+        """Return what the caller is told of the exception of a handler; None if that is
+        nothing."""
+        policy = self.failure_policy
+        failure, _ = split_failure(error)
+        if policy is None or failure is None or self.is_sent:
+            return None
+        return failed_handler(failure, policy)
+
+    def give_up(self, failure: CallCancelled | None = None) -> None:
+        """Answer Cancelled if nothing else was answered.
+
+        Args:
+            failure: why; None if the handler has dropped its reply, or its time is up.
+        """
         if self.is_sent:
             return
         self._port.end_dropped()
         if not self.is_sent:  # as for a connection that is unused
-            self._port.outbox.push(self._response(CANCELLED, NO_METADATA))
+            metadata = self._why(failure or self._overdue())
+            self._port.outbox.push(self._response(CANCELLED, metadata))
             self._close()
+
+    def _overdue(self) -> CallCancelled | None:
+        if self.state is not _RUNNING or self._port.now() < self._deadline:
+            return None
+        longest = self._port.limits.longest_call
+        if self._deadline < self._began + longest:
+            return DeadlineExceeded(was_begun=True)
+        text = f"the call took {longest} seconds (limit: longest_call)"
+        return DeadlineExceeded(text=text, was_begun=True)
+
+    def _why(self, failure: CallCancelled | None) -> Metadata:
+        policy = self.failure_policy
+        if failure is None or policy is None:
+            return NO_METADATA
+        return failure_metadata(failure, policy.tell)
+
+    def shut_down(self) -> None:
+        """The session ends although the handler has not: say so, to a peer that knows
+        the words."""
+        if self.failure_policy is not None:
+            self.give_up(Unavailable(was_begun=True))
 
     def cancel(self) -> None:
         """The caller no longer wants the response (`rpc.cancel`)."""
@@ -199,5 +273,12 @@ class DriverReplySink(ReplySink):
 
     def _stop(self, state: AnswerState) -> None:
         self.state = state
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._worker is not None:
+            self._worker.stop()
+
+
+def told(failure: HandlerFailed | None) -> str:
+    """Return the end of a log record: what a caller is told."""
+    if failure is None:
+        return "; its caller gets Cancelled"
+    return f"; its caller gets HandlerFailed, with the id {failure.id}"

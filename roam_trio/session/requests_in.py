@@ -41,6 +41,10 @@ class Answer(Protocol):
         """The connection has ended."""
         ...
 
+    def shut_down(self) -> None:
+        """The session ends, although there is no response yet."""
+        ...
+
     def statistics(self, now: float) -> CallStatistics:
         """Return which call it answers, and for how long it has been doing so."""
         ...
@@ -136,6 +140,11 @@ class RequestsIn:
     def let_go(self, size: int) -> None:
         """They are held no longer."""
         self.bytes -= size
+
+    def shut_down(self) -> None:
+        """The session ends now: answer what is left."""
+        for answer in list(self.in_flight.values()):
+            answer.shut_down()
 
     def lose(self) -> None:
         """The connection has ended: no response can be sent any more."""

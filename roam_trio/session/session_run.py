@@ -176,8 +176,11 @@ class SessionRun:
         try:
             if grace > 0 and self.connections is not None:
                 self.connections.refuse("the session is being shut down")
-                with trio.move_on_after(grace):
+                with trio.move_on_after(grace) as scope:
                     await self.connections.quiet()
+                if scope.cancelled_caught and self.ended_because is None:
+                    for run in self.connections.runs.values():
+                        run.answering.shut_down()
         finally:
             self.end(SessionError("this side has shut the session down"))
         await self.closed()

@@ -39,7 +39,8 @@ class Steps(trio.abc.Instrument):
         for name, steps in self._by_name.items():
             last = name.removeprefix("roam_trio.session.")
             found[_ROLES.get(last, "caller")] += steps
-        found.pop("nursery", None)
+        for other in ("nursery", "trimmer"):
+            found.pop(other, None)
         return dict(found)
 
     def __enter__(self) -> Steps:
@@ -53,7 +54,8 @@ class Steps(trio.abc.Instrument):
 _ROLES = {
     "builders._Builder.run": "session",
     "session_run.SessionRun._pump": "pump",
-    "reply.DriverReplySink.run": "handler",
+    "workers.Worker.run": "handler",
+    "workers.Workers._trim": "trimmer",
     "connection_tasks.ConnectionTasks.run": "nursery",
 }
 

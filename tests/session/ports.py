@@ -11,6 +11,7 @@ from roam_trio.schema.shape import ChannelShape
 from roam_trio.session.outbox import Outbox
 from roam_trio.session.port import Port, SessionPort
 from roam_trio.session.terms import SessionTerms
+from roam_trio.session.workers import Workers
 from roam_trio.wire.messages import Message
 
 __all__ = ["Listening", "PortOfNobody", "plan_of", "session_port"]
@@ -48,7 +49,7 @@ def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
         "terms": SessionTerms(limits=limits or Limits(), strict=strict, peer=peer),
         "token": None,
         "now": lambda: 0.0,
-        "start_soon": _fail,
+        "workers": Workers(options.pop("start_soon", _fail)),
         "on_unused": _fail,
         "on_quiet": _fail,
         "close": _fail,

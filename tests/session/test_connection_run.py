@@ -22,6 +22,7 @@ from roam_trio.metadata import NO_METADATA
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.session.channels import ChannelState
 from roam_trio.session.connection_run import ON_MESSAGE, ConnectionRun
+from roam_trio.session.workers import Worker
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelClose,
@@ -94,10 +95,9 @@ class Run:
 
     def __del__(self) -> None:
         # Handlers that nobody runs are closed, so that Python does not complain.
-        for start in self.run.tasks._before_nursery or ():
-            for argument in start.args:  # type: ignore[attr-defined]
-                if isinstance(argument, Coroutine):
-                    argument.close()
+        for run in self.started:
+            if isinstance(run.__self__, Worker) and run.__self__.coroutine is not None:
+                run.__self__.coroutine.close()
 
 
 async def sleeping() -> None:
@@ -127,10 +127,10 @@ def test_handler_that_answers_at_once_needs_no_task() -> None:
     assert (made.started, len(made.run.answering)) == ([], 0)
 
 
-def test_first_handler_that_waits_starts_the_task_of_the_connection() -> None:
+def test_handler_that_waits_starts_a_task_of_the_session() -> None:
     made = Run()
     made.get(call(2), call(4))
-    assert made.started == [made.run.tasks.run]  # one for all of them
+    assert [run.__self__.work for run in made.started] == made.sinks
     assert (made.sent, len(made.run.answering)) == ([], 2)
 
 

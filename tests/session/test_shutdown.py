@@ -14,12 +14,14 @@ from roam_trio import (
     CallCancelled,
     ConnectionLost,
     Limits,
+    RoamError,
     Rx,
     Server,
     Session,
     SessionError,
     SessionRejected,
     TxConnectionLost,
+    Unavailable,
     channel,
     client,
     connect,
@@ -97,8 +99,9 @@ async def test_a_refused_call_is_in_the_log_of_the_side_that_ends(
     nursery.start_soon(theirs.shutdown, 10)
     await trio.testing.wait_all_tasks_blocked()
     assert caplog.messages == []
-    with pytest.raises(CallCancelled, match="or the peer shuts down and refuses new"):
+    with pytest.raises(Unavailable, match="the peer is shutting down") as caught:
         await caller.echo("new")
+    assert caught.value.was_begun is False
     assert caplog.messages == [
         f"connection 0: refused a call of Streams.echo: {REFUSED}"
     ]
@@ -181,8 +184,9 @@ async def test_after_the_grace_the_rest_is_cancelled(
     await theirs.shutdown(4)
     assert trio.current_time() == pytest.approx(4)
     assert cancelled_at == [pytest.approx(4)]
-    with pytest.raises(ConnectionLost):
+    with pytest.raises(Unavailable) as caught:
         await call.result()
+    assert caught.value.was_begun is True
     with pytest.raises(TxConnectionLost):
         await tx.send(1)
 
@@ -301,9 +305,12 @@ async def test_cancelled_it_ends_the_session_at_once(
     assert trio.current_time() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("grace", [0, 5])
+@pytest.mark.parametrize(("grace", "kind"), [(0, ConnectionLost), (5, Unavailable)])
 async def test_a_handler_that_shuts_down_waits_for_itself_until_the_grace_is_over(
-    grace: float, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    grace: float,
+    kind: type[RoamError],
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     sessions: list[Session] = []
 
@@ -313,7 +320,7 @@ async def test_a_handler_that_shuts_down_waits_for_itself_until_the_grace_is_ove
 
     _, theirs, caller = await two(nursery, add=add)
     sessions.append(theirs)
-    with pytest.raises(ConnectionLost):
+    with pytest.raises(kind):
         await caller.add(1, 2)
     await theirs.closed()
     assert trio.current_time() == pytest.approx(grace)

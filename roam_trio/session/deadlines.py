@@ -1,0 +1,48 @@
+"""Deadlines on the wire: a call says how much time is left for it.
+
+The clocks of two machines need not agree, as each counts from the moment at which it
+has sent or received the call. Each hop writes its own entry.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+from ..metadata import Metadata, MetadataEntry, MetadataFlags
+
+__all__ = ["deadline_of", "with_deadline"]
+
+_KEY: Final = "request-deadline"
+_NO_PROPAGATE: Final = MetadataFlags.NO_PROPAGATE.value
+_MOST: Final = 2**64 - 1
+
+
+def with_deadline(metadata: Metadata, deadline: float, now: float) -> Metadata:
+    """Return the metadata of a call that is to end at `deadline`.
+
+    Args:
+        metadata: the metadata of the call; an entry of the same key is replaced.
+        deadline: a time.
+        now: the time at which the call is sent.
+    """
+    left = int((deadline - now) * 1_000_000) if deadline > now else 0
+    entry = MetadataEntry(_KEY, min(left, _MOST), _NO_PROPAGATE)
+    if not metadata:
+        return Metadata((entry,))
+    return Metadata((*(each for each in metadata if each.key != _KEY), entry))
+
+
+def deadline_of(metadata: Metadata, now: float, longest: float) -> float:
+    """Return the time at which a call is to end; infinite if it may go on for ever.
+
+    Args:
+        metadata: the metadata of the call. A peer may have put anything into it: what
+            is no number counts as not said.
+        now: the time at which the call has come.
+        longest: `Limits.longest_call`.
+    """
+    left = metadata.get(_KEY)
+    if isinstance(left, int):
+        return now + min(left / 1_000_000, longest)
+    return inf if longest == inf else now + longest

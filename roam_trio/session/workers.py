@@ -1,0 +1,183 @@
+"""Tasks for handlers that wait, which answer one request after the other.
+
+A task and its cancel scope are most of what it takes to answer a small call, so a
+handler that has ended leaves both to the next. Each call has a context of its own, as
+in a new task. What is cancelled is used up: the scope, and the task with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any, Final, Protocol
+
+import trio
+from trio.lowlevel import reschedule
+
+__all__ = ["IDLE_SECONDS", "MOST_IDLE", "Work", "Worker", "Workers"]
+
+MOST_IDLE: Final = 64
+"""Number of idle tasks that a session keeps: as many calls as a peer may have in flight
+on a connection, by default."""
+
+IDLE_SECONDS: Final = 5.0
+"""Idle tasks of a session end that were not needed for so long."""
+
+
+class Work(Protocol):
+    """The interface of the answering of one request for its task."""
+
+    @property
+    def owner(self) -> object:
+        """The connection of the request."""
+        ...
+
+    async def run(self, worker: Worker) -> None:
+        """Run the handler in the task and the scope of `worker`."""
+        ...
+
+
+class Worker:
+    """A task, with the scope in which it runs handlers.
+
+    Args:
+        workers: where it rests.
+        work: its first work.
+        coroutine: the handler of that.
+    """
+
+    __slots__ = (
+        "_is_used_up",
+        "_workers",
+        "coroutine",
+        "scope",
+        "task",
+        "work",
+    )
+
+    def __init__(
+        self, workers: Workers, work: Work, coroutine: Coroutine[Any, Any, None]
+    ) -> None:
+        self._workers = workers
+        self.work: Work | None = work
+        # `Work.run` takes it away: the end of the handler must leave nothing of it.
+        self.coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self.scope = trio.CancelScope()
+        self._is_used_up = False
+        self.task: trio.lowlevel.Task | None = None
+        """The task, once it runs."""
+
+    # Control-C strikes the handler, which is the user's, and not the passing from one
+    # to the next: a task that has died must not count as idle.
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Answer requests until there is nothing to do for long."""
+        workers, abort = self._workers, self._abort
+        task = self.task = trio.lowlevel.current_task()
+        at_rest = Context()  # holds nothing of the last call
+        try:
+            with self.scope:
+                while (work := self.work) is not None:
+                    await work.run(self)
+                    self.work = None
+                    del work
+                    if self._is_used_up or not workers.rest(self):
+                        return
+                    task.context = at_rest
+                    await trio.lowlevel.wait_task_rescheduled(abort)
+        finally:
+            workers.leave(self)
+
+    def stop(self) -> None:
+        """Cancel the handler at work."""
+        self._is_used_up = True
+        self.scope.cancel()
+
+    def set_deadline(self, deadline: float) -> None:
+        """Cancel the next handler at this time."""
+        self.scope.deadline = deadline
+
+    def clear_deadline(self) -> None:
+        """The handler has ended."""
+        if self.scope.cancel_called:
+            self._is_used_up = True
+        self.scope.deadline = float("inf")
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._workers.idle.remove(self)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def __repr__(self) -> str:
+        return f"<Worker {'idle' if self.work is None else f'at work: {self.work!r}'}>"
+
+
+class Workers:
+    """The tasks of a session's handlers.
+
+    Args:
+        start_soon: starts a task in the nursery of the session.
+    """
+
+    __slots__ = ("_all", "_is_trimming", "_least", "idle", "start_soon")
+
+    def __init__(self, start_soon: Callable[..., None]) -> None:
+        self.start_soon = start_soon
+        self.idle: list[Worker] = []
+        """Tasks that wait for work; the last is the next to get some."""
+        self._all: dict[Worker, None] = {}
+        self._least = 0
+        self._is_trimming = False
+
+    def start(self, work: Work, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Answer a request, in a task that is idle or in a new one."""
+        idle = self.idle
+        if idle:
+            worker = idle.pop()
+            if len(idle) < self._least:
+                self._least = len(idle)
+            worker.work, worker.coroutine = work, coroutine
+            task = worker.task
+            assert task is not None, "it has worked before"
+            task.context = copy_context()
+            reschedule(task)
+        else:
+            worker = Worker(self, work, coroutine)
+            self._all[worker] = None
+            self.start_soon(worker.run)
+
+    def rest(self, worker: Worker) -> bool:
+        """Take in a task that has nothing to do; return False if it is to end."""
+        idle = self.idle
+        if len(idle) >= MOST_IDLE:
+            return False
+        idle.append(worker)
+        if not self._is_trimming:
+            self._is_trimming = True
+            # Not in the context of the call that has just ended.
+            Context().run(self.start_soon, self._trim)
+        return True
+
+    def leave(self, worker: Worker) -> None:
+        """A task ends."""
+        del self._all[worker]
+
+    def stop(self, owner: object) -> None:
+        """Cancel the handlers of a connection."""
+        for worker in self._all:
+            if worker.work is not None and worker.work.owner is owner:
+                worker.stop()
+
+    async def _trim(self) -> None:
+        """End idle tasks that were not needed lately; it ends with the last of them."""
+        idle = self.idle
+        while idle:
+            self._least = len(idle)
+            await trio.sleep(IDLE_SECONDS)
+            for _ in range(min(self._least, len(idle))):
+                task = idle.pop(0).task
+                assert task is not None, "it has worked before"
+                reschedule(task)  # with no work, and so it ends
+        self._is_trimming = False
+
+    def __repr__(self) -> str:
+        return f"<Workers: {len(self._all)}, {len(self.idle)} of them idle>"

@@ -1,0 +1,264 @@
+"""Handlers that wait run in tasks that are used again, and nothing of a call stays."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import weakref
+from contextvars import ContextVar
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from roam_trio import client
+from roam_trio.errors import ConnectionLost
+from roam_trio.metadata import Metadata
+from roam_trio.service import current_call
+from roam_trio.session import AcceptedConnection, Session
+from roam_trio.session.caller import DriverCaller
+from roam_trio.session.workers import IDLE_SECONDS, MOST_IDLE, Worker
+from roam_trio.wire.ids import ConnectionId
+from roam_trio.wire.messages import ConnectionSettings
+
+from .running import Streams, Task, caller_of, join, streams
+
+whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+
+
+def living() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+class Echo:
+    """Handlers that wait, and say in which task they do."""
+
+    def __init__(self) -> None:
+        self.tasks: list[trio.lowlevel.Task] = []
+        self.found: list[str] = []
+        self.gate = trio.Event()
+
+    async def echo(self, text: str) -> str:
+        self.tasks.append(trio.lowlevel.current_task())
+        self.found.append(whose.get())
+        whose.set(text)
+        await trio.lowlevel.checkpoint()
+        if text == "wait":
+            await self.gate.wait()
+        return text
+
+    async def joined(
+        self, nursery: trio.Nursery, **options: object
+    ) -> tuple[Session, Session]:
+        return await join(nursery, streams(echo=self.echo), **options)  # type: ignore[arg-type]
+
+
+async def test_calls_one_after_the_other_are_answered_by_one_task(
+    nursery: trio.Nursery,
+) -> None:
+    echo = Echo()
+    left, _ = await echo.joined(nursery)
+    for number in range(5):
+        assert await caller_of(left).echo(f"{number}") == f"{number}"
+    assert len(set(echo.tasks)) == 1
+
+
+async def test_each_call_has_a_context_of_its_own(nursery: trio.Nursery) -> None:
+    echo = Echo()
+    left, _ = await echo.joined(nursery)
+    for number in range(5):
+        await caller_of(left).echo(f"{number}")
+    assert echo.found == ["nobody's"] * 5
+
+
+async def test_calls_at_once_are_answered_by_a_task_each(
+    nursery: trio.Nursery,
+) -> None:
+    echo = Echo()
+    left, _ = await echo.joined(nursery)
+    calls = [Task(nursery, caller_of(left).echo, "wait") for _ in range(8)]
+    await wait_all_tasks_blocked()
+    echo.gate.set()
+    assert [await call.result() for call in calls] == ["wait"] * 8
+    assert len(set(echo.tasks)) == 8
+
+
+async def test_idle_task_holds_nothing_of_the_last_call(nursery: trio.Nursery) -> None:
+    class Thing:
+        pass
+
+    things: list[weakref.ref[Thing]] = []
+    kept: ContextVar[object] = ContextVar("kept")
+
+    async def echo(text: str) -> str:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        kept.set((thing, current_call()))
+        await trio.lowlevel.checkpoint()
+        return text
+
+    left, _ = await join(nursery, streams(echo=echo))
+    await caller_of(left).echo("x")
+    await wait_all_tasks_blocked()
+    gc.collect()
+    assert [thing() for thing in things] == [None]
+
+
+async def test_task_whose_handler_was_cancelled_is_not_used_again(
+    nursery: trio.Nursery,
+) -> None:
+    echo = Echo()
+    left, _ = await echo.joined(nursery)
+    call = Task(nursery, caller_of(left).echo, "wait")
+    await wait_all_tasks_blocked()
+    call.cancel()
+    await wait_all_tasks_blocked()
+    assert call.was_cancelled
+    assert await caller_of(left).echo("next") == "next"
+    assert len(set(echo.tasks)) == 2
+
+
+async def test_handler_that_failed_leaves_its_task_to_the_next(
+    nursery: trio.Nursery,
+) -> None:
+    tasks: list[trio.lowlevel.Task] = []
+
+    async def echo(text: str) -> str:
+        tasks.append(trio.lowlevel.current_task())
+        await trio.lowlevel.checkpoint()
+        raise ValueError(text)
+
+    left, _ = await join(nursery, streams(echo=echo))
+    for _ in range(3):
+        with pytest.raises(Exception, match="the handler failed"):
+            await caller_of(left).echo("x")
+    assert len(set(tasks)) == 1
+
+
+# ------------------------------------------------------------ how many there are
+
+
+async def test_idle_connection_returns_to_no_task_after_a_while(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    echo = Echo()
+    left, _ = await echo.joined(nursery)
+    before = living()
+    calls = [Task(nursery, caller_of(left).echo, "wait") for _ in range(8)]
+    await wait_all_tasks_blocked()
+    echo.gate.set()
+    for call in calls:
+        await call.result()
+    await wait_all_tasks_blocked()
+    assert living() == before + 8 + 1  # they are idle, and one looks after them
+    await trio.sleep(2.5 * IDLE_SECONDS)
+    assert living() == before
+    assert await caller_of(left).echo("again") == "again"
+
+
+async def test_tasks_that_are_needed_stay_and_the_others_go(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    echo = Echo()
+    left, _ = await echo.joined(nursery)
+    before = living()
+    calls = [Task(nursery, caller_of(left).echo, "wait") for _ in range(8)]
+    await wait_all_tasks_blocked()
+    echo.gate.set()
+    for call in calls:
+        await call.result()
+    for _ in range(12):
+        await trio.sleep(IDLE_SECONDS / 4)
+        await caller_of(left).echo("x")
+    assert living() == before + 1 + 1
+    assert len(set(echo.tasks[-12:])) == 1
+
+
+async def test_idle_tasks_beyond_the_bound_end_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    echo = Echo()
+    more = MOST_IDLE + 30
+    left, _ = await echo.joined(nursery, accepting={"max_concurrent_requests": more})
+    before = living()
+    calls = [Task(nursery, caller_of(left).echo, "wait") for _ in range(more)]
+    await wait_all_tasks_blocked()
+    assert len(echo.tasks) == more
+    echo.gate.set()
+    for call in calls:
+        await call.result()
+    await wait_all_tasks_blocked()
+    assert living() == before + MOST_IDLE + 1
+
+
+async def test_session_with_idle_tasks_ends_with_all_of_them(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    echo = Echo()
+    before = living()
+    left, right = await echo.joined(nursery)
+    await caller_of(left).echo("x")
+    await left.shutdown()
+    await right.closed()
+    await wait_all_tasks_blocked()
+    assert living() == before
+    assert trio.current_time() < IDLE_SECONDS
+
+
+# ------------------------------------------------------------ the end of a connection
+
+
+class Accepting:
+    async def accept(
+        self, connection_id: int, settings: ConnectionSettings, metadata: Metadata
+    ) -> AcceptedConnection:
+        return AcceptedConnection()
+
+
+async def call_until_it_ends(session: Session, connection_id: int) -> None:
+    """Call the peer's handler on one of its connections."""
+    caller = DriverCaller(session.connections.runs[ConnectionId(connection_id)])
+    with contextlib.suppress(ConnectionLost):
+        await client(Streams, caller).echo(f"{connection_id}")
+        await caller.closed()
+
+
+@pytest.mark.rule("connection.close")
+@pytest.mark.parametrize("early", [False, True])
+async def test_handlers_end_with_their_connection_and_with_no_other(
+    early: bool, nursery: trio.Nursery
+) -> None:
+    ended: list[str] = []
+
+    async def echo(text: str) -> str:
+        try:
+            if early:
+                await current_call().ok(text)
+            await trio.sleep_forever()
+        finally:
+            ended.append(text)
+        return text
+
+    left, right = await join(nursery, accepting={"on_connection": Accepting()})
+    connections = [await left.open_connection(streams(echo=echo)) for _ in range(2)]
+    numbers = [each.connection_id for each in connections]
+    for number in numbers:
+        nursery.start_soon(call_until_it_ends, right, number)
+    await wait_all_tasks_blocked()
+    connections[0].close()
+    await wait_all_tasks_blocked()
+    assert ended == [f"{numbers[0]}"]
+    connections[1].close()
+    await wait_all_tasks_blocked()
+    assert ended == [f"{number}" for number in numbers]
+
+
+def test_worker_shows_whether_it_works() -> None:
+    async def nothing() -> None: ...
+
+    coroutine = nothing()
+    worker = Worker(None, object(), coroutine)  # type: ignore[arg-type]
+    assert repr(worker).startswith("<Worker at work: <object")
+    worker.work = None
+    assert repr(worker) == "<Worker idle>"
+    coroutine.close()
