@@ -64,9 +64,11 @@ from .rpc.channel import (
     Tx,
     channel,
 )
+from .rpc.connection import AnySession, Connection
 from .rpc.handler import (
     Handler,
 )
+from .rpc.observer import Observer
 from .schema import (
     Array,
     Credit,
@@ -113,6 +115,7 @@ if TYPE_CHECKING:
     from . import hash as hash
     from .endpoints.connect import connect
     from .endpoints.serve import Server, serve
+    from .endpoints.serving import serving
     from .endpoints.spawn import spawn
     from .links.resuming.limits import StableLimits
     from .links.resuming.source import Backoff
@@ -129,12 +132,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AcceptedConnection",
     "AnyCall",
+    "AnySession",
     "Array",
     "Backoff",
     "Call",
     "CallCancelled",
     "CallRefused",
     "ChannelError",
+    "Connection",
     "ConnectionAcceptor",
     "ConnectionClosed",
     "ConnectionHandle",
@@ -154,6 +159,7 @@ __all__ = [
     "Metadata",
     "MetadataFlags",
     "Middleware",
+    "Observer",
     "OpenCall",
     "Overloaded",
     "PayloadTooLarge",
@@ -206,6 +212,7 @@ __all__ = [
     "register_wire_type",
     "serve",
     "service",
+    "serving",
     "spawn",
     "transparent",
     "u8",
@@ -234,6 +241,7 @@ if not TYPE_CHECKING:
         "connect": "endpoints.connect",
         "proxy_connections": "session.proxy",
         "serve": "endpoints.serve",
+        "serving": "endpoints.serving",
         "spawn": "endpoints.spawn",
     }
 

@@ -14,7 +14,7 @@ from typing import Final, cast
 
 import trio
 
-__all__ = ["is_failure", "split_failure", "text_of"]
+__all__ = ["alone", "is_failure", "split_failure", "text_of"]
 
 _GO_THROUGH: Final = (KeyboardInterrupt, SystemExit, trio.Cancelled)
 
@@ -47,6 +47,17 @@ def split_failure(
         BaseExceptionGroup("failures beside what ends more", failures),
         BaseExceptionGroup("what ends more", through),
     )
+
+
+def alone(error: BaseException) -> BaseException:
+    """Return the only error in a group, as a nursery makes it, or `error` itself."""
+    one = error
+    while isinstance(one, BaseExceptionGroup):
+        first, *more = cast("BaseExceptionGroup[BaseException]", one).exceptions
+        if more:
+            return cast("BaseException", one)
+        one = first
+    return one
 
 
 def text_of(error: BaseException) -> str:

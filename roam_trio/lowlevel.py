@@ -39,9 +39,6 @@ from .conduits.stable import (
 from .endpoints.connect import (
     Connecting,
 )
-from .endpoints.offering import (
-    OfferedServices,
-)
 from .errors import (
     AnnouncedTooLarge,
     BareConduitError,
@@ -124,6 +121,7 @@ from .session import (
     DriverCaller,
     DriverChannelSink,
     DriverReplySink,
+    OfferedServices,
     OpenConnection,
     OpenSession,
     SessionAcceptorBuilder,

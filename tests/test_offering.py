@@ -9,13 +9,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import client, connect, dispatcher, serve, service
-from roam_trio.endpoints.offering import OfferedServices
 from roam_trio.endpoints.serve import Server
 from roam_trio.errors import ConnectionLost, SessionRejected, UnknownMethod
 from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
 from roam_trio.schema import u32
 from roam_trio.service import current_call
 from roam_trio.session import SERVICE_KEY, AcceptedConnection, Session
+from roam_trio.session.offering import OfferedServices
 from roam_trio.wire.messages import ConnectionAccept, ConnectionOpen
 from tests.session.connecting import EVEN, Acceptor, has_only_the_root, hear_bytes
 from tests.session.running import Task, WithPeer, join

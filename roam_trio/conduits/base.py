@@ -39,6 +39,7 @@ __all__ = [
     "ConduitTx",
     "ConduitTxPermit",
     "DynConduitTx",
+    "LinkWatcher",
     "Source",
 ]
 
@@ -75,6 +76,13 @@ class _Itself:
 def _unchanged(message: Any) -> Any:
     """Return the argument: what such a conduit carries are the messages themselves."""
     return message
+
+
+class LinkWatcher(Protocol):
+    """Is told of the links of a conduit that outlives them; see `Conduit`."""
+
+    def link_lost(self, because: Exception) -> None: ...
+    def link_resumed(self) -> None: ...
 
 
 class ConduitTxPermit(ABC, Generic[M]):
@@ -304,6 +312,14 @@ class Conduit(ABC, Generic[M]):
         conduit.
         """
         return Peer("other", type(self).__name__)
+
+    def watch_links(self, watcher: LinkWatcher) -> None:
+        """Tell `watcher` when this conduit loses its link and continues on another.
+
+        Called before `split`, if at all. The default does nothing: most conduits end
+        with their link.
+        """
+        return
 
     def into_conduit(self) -> Conduit[M]:
         """Return this conduit itself; see `IntoConduit`."""

@@ -15,7 +15,7 @@ from ..links.resuming.tx import ResumingTx, StableTxStatistics
 from ..peers import Peer
 from ..wire.family import MsgFamily
 from .attaching import AttachingAcceptor
-from .base import Conduit
+from .base import Conduit, LinkWatcher
 from .on_link import LinkConduitPermit, LinkConduitRx, LinkConduitTx
 
 __all__ = [
@@ -92,6 +92,10 @@ class StableConduit(Conduit[M]):
         """Describe the peer of the current link, also when that is another one later;
         see `Conduit.peer`."""
         return self._resuming.peer
+
+    def watch_links(self, watcher: LinkWatcher) -> None:
+        """Tell `watcher` of lost links and of new ones; see `Conduit.watch_links`."""
+        self._resuming.watcher = watcher
 
 
 class StableConduitTx(LinkConduitTx[M]):

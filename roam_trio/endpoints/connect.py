@@ -9,7 +9,7 @@ async with connect("tcp://127.0.0.1:7000", Adder) as adder:
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
@@ -22,11 +22,20 @@ from ..errors import ForeignProtocol, LinkError, RemoteProtocolError, SessionIoE
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import Link
 from ..links.resuming.source import Backoff, RedialingSource
-from ..metadata import MetadataLike
+from ..metadata import Metadata, MetadataLike
 from ..rpc.handler import Handler
+from ..rpc.observer import Observer
+from ..rpc.service_class import ClientDefaults
 from ..running import check_trio_runs
-from ..service import client, describe
-from ..session import OpenSession, Session, SessionKeepaliveConfig, initiator
+from ..service import Middleware, client, describe
+from ..service.middleware import checked_middleware
+from ..session import (
+    ConnectionAcceptor,
+    OpenSession,
+    Session,
+    SessionKeepaliveConfig,
+    initiator,
+)
 from ..session.terms import CANCEL_GRACE
 from ..transports import DEFAULT_CONNECT_TIMEOUT, Dialer, LinkOptions, dialer
 from ..wire.envelope import MessageFamily
@@ -56,6 +65,10 @@ def connect(
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
     resume: bool | Backoff = False,
+    on_connection: ConnectionAcceptor | None = None,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    observer: Observer | None = None,
 ) -> Connecting[Session]: ...
 @overload
 def connect(
@@ -74,6 +87,10 @@ def connect(
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
     resume: bool | Backoff = False,
+    on_connection: ConnectionAcceptor | None = None,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    observer: Observer | None = None,
 ) -> Connecting[T]: ...
 def connect(
     url: str | Sequence[str],
@@ -91,6 +108,10 @@ def connect(
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
     resume: bool | Backoff = False,
+    on_connection: ConnectionAcceptor | None = None,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    observer: Observer | None = None,
 ) -> Connecting[T] | Connecting[Session]:
     """Connect to a server for the length of an ``async with`` block.
 
@@ -125,6 +146,13 @@ def connect(
         resume: continue on another link when the link is lost: the session is not
             affected, and nothing is lost or done twice. The server must agree
             (``serve(..., resume=True)``). A `Backoff` sets the schedule of attempts.
+        on_connection: decides on connections that the server opens, of which no name in
+            `handler` is meant; for example a `ProxyAcceptor`.
+        middleware: wraps the calls that this side makes, by the client or by the
+            clients that `Session.open` makes; the first is outermost. Those that the
+            server makes are wrapped by the middleware of `dispatcher`.
+        metadata_for_calls: metadata of each of these calls, such as a token.
+        observer: is told what becomes of the session; see `Observer`.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
@@ -133,7 +161,11 @@ def connect(
         OSError: (on entering) no server listens there, or TLS failed. With several
             URLs, the error describes each attempt.
         SessionError: (on entering) the handshake failed.
+        Refused: (on entering) the server has turned this client away.
     """
+    defaults = ClientDefaults(
+        checked_middleware(middleware), Metadata.of(metadata_for_calls)
+    )
     options = SessionOptions(
         handler,
         max_concurrent_requests,
@@ -143,6 +175,8 @@ def connect(
         strict,
         deadlines=deadlines,
         cancel_grace=cancel_grace,
+        on_connection=on_connection,
+        observer=observer,
     )
     link_options = LinkOptions(limits=options.stream_limits, ssl_context=ssl_context)
     dial = dialer(url, link_options, connect_timeout=connect_timeout, wait_for=wait_for)
@@ -160,7 +194,7 @@ def connect(
         carrier = link if resuming is None else resuming(link)
         return initiator(carrier, **options.for_builder).open(options.root_handler)
 
-    return Connecting.to(open_session, service)
+    return Connecting.to(open_session, service, defaults)
 
 
 def _resuming(
@@ -178,12 +212,20 @@ def _resuming(
     return conduit
 
 
-def _the_session(session: Session) -> Session:
+def _the_session(defaults: ClientDefaults, session: Session) -> Session:
+    session.for_clients = defaults
     return session
 
 
-def _client_of(service: Callable[..., T], session: Session) -> T:
-    return client(service, session.caller)
+def _client_of(
+    service: Callable[..., T], defaults: ClientDefaults, session: Session
+) -> T:
+    return client(
+        service,
+        session.caller,
+        middleware=defaults.middleware,
+        metadata_for_calls=defaults.metadata,
+    )
 
 
 _HOW_TO_CONNECT = "write `async with connect(...) as client:` to have a client"
@@ -210,7 +252,9 @@ class Connecting(Generic[T]):
 
     @staticmethod
     def to(
-        open_session: _OpenSession, service: Callable[..., T2] | None
+        open_session: _OpenSession,
+        service: Callable[..., T2] | None,
+        defaults: ClientDefaults,
     ) -> Connecting[T2] | Connecting[Session]:
         """Return a manager whose block gets a client of a service, or the session.
 
@@ -218,9 +262,9 @@ class Connecting(Generic[T]):
             TypeError: `service` is not a service.
         """
         if service is None:
-            return Connecting(open_session, _the_session)
+            return Connecting(open_session, partial(_the_session, defaults))
         describe(service)
-        return Connecting(open_session, partial(_client_of, service))
+        return Connecting(open_session, partial(_client_of, service, defaults))
 
     if not TYPE_CHECKING:  # type checkers refuse both by themselves
 

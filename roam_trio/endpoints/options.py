@@ -12,9 +12,9 @@ from ..links.stream import StreamLimits
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler, check_handler
-from ..session import ConnectionAcceptor, SessionKeepaliveConfig
+from ..rpc.observer import Observer, check_observer
+from ..session import ConnectionAcceptor, OfferedServices, SessionKeepaliveConfig
 from ..session.terms import CANCEL_GRACE, check_cancel_grace
-from .offering import OfferedServices
 
 if TYPE_CHECKING:
     from ..links.resuming.limits import StableLimits
@@ -47,6 +47,16 @@ def _check_cancel_grace(
         check_cancel_grace(instance, attribute, value)
 
 
+def _check_acceptor(
+    instance: object, attribute: object, value: ConnectionAcceptor | None
+) -> None:
+    if value is not None and not callable(getattr(value, "accept", None)):
+        raise TypeError(
+            "on_connection: expected a ConnectionAcceptor, which has an async method "
+            f"accept, got an object of type {type(value).__name__}"
+        )
+
+
 class BuilderOptions(TypedDict):
     """The arguments of `initiator` and `acceptor`."""
 
@@ -59,6 +69,7 @@ class BuilderOptions(TypedDict):
     deadlines: bool
     cancel_grace: float
     tell_failures: TellFailures
+    observer: Observer | None
 
 
 @attrs.frozen(eq=False)
@@ -82,6 +93,10 @@ class SessionOptions:
     tell_failures: TellFailures = attrs.field(
         default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
     )
+    on_connection: ConnectionAcceptor | None = attrs.field(
+        default=None, validator=_check_acceptor
+    )
+    observer: Observer | None = attrs.field(default=None, validator=check_observer)
 
     @property
     def root_handler(self) -> Handler | None:
@@ -91,11 +106,9 @@ class SessionOptions:
     @property
     def for_builder(self) -> BuilderOptions:
         """The options that `initiator` and `acceptor` take."""
-        offered = None
+        offered = self.on_connection
         if isinstance(self.handler, Mapping):
-            offered = OfferedServices(
-                self.handler, max_concurrent_requests=self.max_concurrent_requests
-            )
+            offered = self.offered(self.handler)
         return {
             "max_concurrent_requests": self.max_concurrent_requests,
             "on_connection": offered,
@@ -106,7 +119,16 @@ class SessionOptions:
             "deadlines": self.deadlines,
             "cancel_grace": self.cancel_grace,
             "tell_failures": self.tell_failures,
+            "observer": self.observer,
         }
+
+    def offered(self, handlers: Mapping[str, Handler]) -> OfferedServices:
+        """Return the acceptor of connections to services by name, and of others."""
+        return OfferedServices(
+            handlers,
+            max_concurrent_requests=self.max_concurrent_requests,
+            otherwise=self.on_connection,
+        )
 
     @property
     def stream_limits(self) -> StreamLimits:

@@ -18,7 +18,7 @@ import trio
 from ..conduits.attaching import AttachingAcceptor, let_go
 from ..conduits.bare import BareConduitAcceptor
 from ..conduits.base import ConduitAcceptor
-from ..errors import ConduitError, LinkError, SessionError
+from ..errors import ConduitError, LinkError, Refused, SessionError
 from ..legible import without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import log_budget_of_server
@@ -26,9 +26,17 @@ from ..logs import Log, address_of_peer
 from ..metadata import MetadataLike
 from ..quantities import check_seconds
 from ..rpc.failure_metadata import TellFailures
-from ..rpc.handler import Handler, check_handler
+from ..rpc.handler import Handler
+from ..rpc.observer import Observer
 from ..running import check_run, check_trio_runs
-from ..session import Session, SessionKeepaliveConfig
+from ..service import Middleware
+from ..service.middleware import checked_middleware
+from ..session import (
+    ConnectionAcceptor,
+    OnSession,
+    Session,
+    SessionKeepaliveConfig,
+)
 from ..session.builders import sessions_of_server
 from ..transports import (
     LinkListener,
@@ -41,6 +49,7 @@ from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
 from .clients import AcceptedClients, Clients, ListenedClients
 from .options import SessionOptions
+from .wrapping import deciding_with, offer_with, with_middleware
 
 __all__ = ["Server", "serve"]
 
@@ -58,7 +67,9 @@ class Server:
         listening: trio.CancelScope,
         accepting: dict[trio.CancelScope, None],
         sessions: _Sessions,
+        offering: _Offering,
     ) -> None:
+        self._offering = offering
         self._urls = tuple(urls)
         self._token = trio.lowlevel.current_trio_token()
         self._listening = listening
@@ -86,6 +97,31 @@ class Server:
     def sessions(self) -> tuple[Session, ...]:
         """The sessions that are open now."""
         return self._sessions.open
+
+    def offer(self, name: str, handler: Handler) -> None:
+        """Offer a service by name from now on, or another handler for it.
+
+        Sessions that are open can use it too, except those for which ``on_session`` has
+        given handlers of their own. Connections that are open keep their handlers. The
+        middleware of the server wraps it.
+
+        Args:
+            name: the name with which clients ask for it; see `Session.open`.
+            handler: answers the calls.
+
+        Raises:
+            TypeError: `handler` is not a `Handler`, or cannot have middleware around
+                it.
+        """
+        self._offering.offer(name, handler)
+
+    def withdraw(self, name: str) -> None:
+        """Offer a service no longer. Connections to it that are open stay open.
+
+        Raises:
+            ValueError: no service of this name is offered.
+        """
+        self._offering.withdraw(name)
 
     async def shutdown(self, grace: float = 0.0) -> None:
         """Stop listening and end every session; then `serve` returns.
@@ -127,6 +163,10 @@ async def serve(
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
     resume: bool = False,
+    on_session: OnSession | None = None,
+    on_connection: ConnectionAcceptor | None = None,
+    middleware: Iterable[Middleware] = (),
+    observer: Observer | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen and serve clients until cancelled; for ``nursery.start``.
@@ -162,30 +202,47 @@ async def serve(
         resume: keep the session of a client that has lost its link, and continue when
             the client returns, from any address; see `Limits.resume_seconds`. All
             clients must then connect with ``resume=True``.
+        on_session: an async function that decides on each client. It gets the `Peer`,
+            with the metadata of the handshake, before the handshake is answered. If it
+            raises `Refused`, the client's `connect` raises that. It may set
+            `Peer.identity`, and may return handlers for this session, as the argument
+            `handler`; None means those. It has `Limits.handshake_seconds`, the
+            handshake included. If it fails, that is logged, and the client is turned
+            away with the code ``"failed"``.
+        on_connection: decides on connections that name none of the services that are
+            offered; for example a `ProxyAcceptor`.
+        middleware: wraps each call of the handlers that this server offers, the first
+            outermost; see `Middleware`. The handlers of `on_connection` are not
+            wrapped.
+        observer: is told what becomes of clients and sessions; see `Observer`.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range; or `ssl_context`,
             `origins` or `resume` is given together with a `ConduitAcceptor`.
-        TypeError: `handler` is not a `Handler`, `url` is neither a text nor a
+        TypeError: `handler` is not a `Handler`, or is one that middleware cannot wrap;
+            `url` is neither a text nor a
             `ConduitAcceptor`, or `origins` is a text; or the acceptor returned
             something else than a `Conduit`.
         OSError: it cannot listen there, or a listening socket has broken.
     """
     check_trio_runs("serve()")
+    around = checked_middleware(middleware)
     options = SessionOptions(
-        handler,
+        offer_with(handler, around),
         max_concurrent_requests,
         metadata,
         keepalive,
         limits,
         strict,
         tell_failures=tell_failures,
+        on_connection=on_connection,
+        observer=observer,
     )
-    if not isinstance(handler, Mapping):
-        check_handler(handler)  # and None is not among a server's options
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
-    serving = _Serving(options, max_sessions, resume)
+    serving = _Serving(
+        options, max_sessions, resume, _Offering(options, around), on_session
+    )
     if isinstance(url, ConduitAcceptor):
         _check_is_unset(ssl_context=ssl_context, origins=origins, resume=resume)
         with log_budget_of_server(limits):
@@ -281,12 +338,42 @@ class _Sessions(trio.TaskStatus[Session]):
         return tuple(each for each, is_open in self._are_open.items() if is_open)
 
 
+class _Offering:
+    """The services by name that a server offers, and the middleware around them.
+
+    Args:
+        options: have the handlers to begin with.
+        middleware: is around those, and around those to come.
+    """
+
+    def __init__(
+        self, options: SessionOptions, middleware: tuple[Middleware, ...]
+    ) -> None:
+        by_name = options.handler if isinstance(options.handler, Mapping) else {}
+        self.services = options.offered(by_name)
+        self.middleware = middleware
+
+    def offer(self, name: str, handler: Handler) -> None:
+        """See `Server.offer`."""
+        self.services.offer(name, with_middleware(handler, self.middleware))
+
+    def withdraw(self, name: str) -> None:
+        """See `Server.withdraw`."""
+        self.services.withdraw(name)
+
+
 class _Serving:
     """The work of `serve` once it listens."""
 
     def __init__(
-        self, options: SessionOptions, max_sessions: int, resume: bool
+        self,
+        options: SessionOptions,
+        max_sessions: int,
+        resume: bool,
+        offering: _Offering,
+        on_session: OnSession | None,
     ) -> None:
+        self._offering = offering
         self._options = options
         self._max_sessions = max_sessions
         self._conduits: AttachingAcceptor[Message] = BareConduitAcceptor(
@@ -301,8 +388,12 @@ class _Serving:
         # Add one: a returning client must get in even if the number of sessions is
         # reached.
         self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
+        for_builder = options.for_builder
+        for_builder["on_connection"] = offering.services
         self._session_on = sessions_of_server(
-            options.root_handler, **options.for_builder
+            options.root_handler,
+            on_session=deciding_with(on_session, offering.middleware),
+            **for_builder,
         )
         self._listening = trio.CancelScope()
         self._accepting: dict[trio.CancelScope, None] = {}
@@ -328,7 +419,11 @@ class _Serving:
                 f"listening sockets, got {self._max_sessions}"
             )
         server = Server(
-            tuple(dict.fromkeys(urls)), self._listening, self._accepting, self._sessions
+            tuple(dict.fromkeys(urls)),
+            self._listening,
+            self._accepting,
+            self._sessions,
+            self._offering,
         )
         async with trio.open_nursery() as sessions:
             with self._listening:
@@ -375,6 +470,8 @@ class _Serving:
                 await session.run(task_status=self._sessions)
             finally:
                 self._sessions.remove(session)
+        except Refused as refusal:
+            logger.warning("a client was turned away: %s", refusal)
         except _ENDS_OF_CLIENTS as error:
             if not self._listening.cancel_called:
                 logger.warning(

@@ -9,15 +9,25 @@ The program serves ``stdio:``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TypeVar, overload
 
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.child import DEFAULT_GRACE, SpawnedLink, spawn_link
-from ..metadata import MetadataLike
+from ..metadata import Metadata, MetadataLike
 from ..rpc.handler import Handler
-from ..session import OpenSession, Session, SessionKeepaliveConfig, initiator
+from ..rpc.observer import Observer
+from ..rpc.service_class import ClientDefaults
+from ..service import Middleware
+from ..service.middleware import checked_middleware
+from ..session import (
+    ConnectionAcceptor,
+    OpenSession,
+    Session,
+    SessionKeepaliveConfig,
+    initiator,
+)
 from ..session.terms import CANCEL_GRACE
 from .connect import Connecting
 from .options import SessionOptions
@@ -44,6 +54,10 @@ def spawn(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    on_connection: ConnectionAcceptor | None = None,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    observer: Observer | None = None,
 ) -> Connecting[Session]: ...
 @overload
 def spawn(
@@ -62,6 +76,10 @@ def spawn(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    on_connection: ConnectionAcceptor | None = None,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    observer: Observer | None = None,
 ) -> Connecting[T]: ...
 def spawn(
     command: Sequence[str | os.PathLike[str]],
@@ -79,6 +97,10 @@ def spawn(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    on_connection: ConnectionAcceptor | None = None,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    observer: Observer | None = None,
 ) -> Connecting[T] | Connecting[Session]:
     """Start a program that serves ``stdio:``, for the length of a block.
 
@@ -104,6 +126,10 @@ def spawn(
         strict: see `connect`.
         deadlines: see `connect`.
         cancel_grace: see `connect`.
+        on_connection: see `connect`; so are the rest.
+        middleware: wraps the calls that this side makes.
+        metadata_for_calls: metadata of each of these calls.
+        observer: is told what becomes of the session.
 
     Raises:
         ValueError: an option is out of range, or there is no command.
@@ -121,6 +147,11 @@ def spawn(
         strict,
         deadlines=deadlines,
         cancel_grace=cancel_grace,
+        on_connection=on_connection,
+        observer=observer,
+    )
+    defaults = ClientDefaults(
+        checked_middleware(middleware), Metadata.of(metadata_for_calls)
     )
 
     def program() -> SpawnedLink:
@@ -138,7 +169,7 @@ def spawn(
     async def open_session() -> _SessionWithProgram:
         return _SessionWithProgram(program(), options)
 
-    return Connecting.to(open_session, service)
+    return Connecting.to(open_session, service, defaults)
 
 
 class _SessionWithProgram:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from ..peers import Peer
 from ..wire.ids import ConnectionId, Parity
 from ..wire.messages import ConnectionSettings
 from .caller import Caller
+from .service_class import AnyMiddleware
 
 __all__ = ["AnySession", "Connection", "ConnectionPhase", "ConnectionState"]
 
@@ -177,6 +178,8 @@ class AnySession(ABC):
         *,
         metadata: MetadataLike = (),
         handler: Any = None,
+        middleware: Iterable[AnyMiddleware] = (),
+        metadata_for_calls: MetadataLike = (),
     ) -> AbstractAsyncContextManager[T]:
         """Return a client on a connection of its own; see `Session.open`."""
 

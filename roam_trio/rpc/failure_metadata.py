@@ -26,8 +26,11 @@ from ..metadata import Metadata, MetadataEntry, MetadataFlags
 from ..tracebacks import traceback_of
 
 __all__ = [
+    "MOST_CODE",
+    "MOST_TEXT",
     "FailurePolicy",
     "TellFailures",
+    "cut_text",
     "failed_handler",
     "failure_from",
     "failure_metadata",
@@ -64,8 +67,8 @@ _KEYS: Final = frozenset((_CODE, _TEXT, _TRACE, _ID, _BEGUN, _RETRY))
 
 _NOT_SAID: Final = CallCancelled().code
 
-_MOST_CODE: Final = 64
-_MOST_TEXT: Final = 1024
+MOST_CODE: Final = 64
+MOST_TEXT: Final = 1024
 _MOST_TRACE: Final = 32 * 1024
 """Lengths in bytes of what is sent."""
 
@@ -113,9 +116,9 @@ def failure_metadata(error: CallCancelled, tell: TellFailures) -> Metadata:
     """
     entries = [entry for entry in error.metadata if entry.key not in _KEYS]
     if error.code != _NOT_SAID:
-        entries.append(MetadataEntry(_CODE, _cut(error.code, _MOST_CODE)))
+        entries.append(MetadataEntry(_CODE, cut_text(error.code, MOST_CODE)))
     if error.text and (tell != "code" or isinstance(error, Refused)):
-        entries.append(MetadataEntry(_TEXT, _cut(error.text, _MOST_TEXT)))
+        entries.append(MetadataEntry(_TEXT, cut_text(error.text, MOST_TEXT)))
     if error.trace and tell == "traceback":
         trace = _cut_front(error.trace, _MOST_TRACE)
         entries.append(MetadataEntry(_TRACE, trace, MetadataFlags.SENSITIVE.value))
@@ -188,7 +191,7 @@ def _milliseconds(seconds: float) -> int:
     return _MOST_MS if math.isinf(seconds) else min(_MOST_MS, math.ceil(seconds * 1000))
 
 
-def _cut(text: str, most: int) -> str:
+def cut_text(text: str, most: int) -> str:
     """Return the start of a text: at most so many bytes of UTF-8, and whole letters."""
     data = text.encode("utf-8", "backslashreplace")
     return data[:most].decode("utf-8", "ignore")

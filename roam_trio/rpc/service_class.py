@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
+from ..metadata import NO_METADATA, Metadata, MetadataLike
 from .caller import Caller
 
-__all__ = ["ServiceClass", "service_class", "set_service_class"]
+__all__ = [
+    "AnyMiddleware",
+    "ClientDefaults",
+    "ServiceClass",
+    "service_class",
+    "set_service_class",
+]
+
+AnyMiddleware: TypeAlias = Callable[[Any, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""A `Middleware`, for sessions, which cannot know the type of its first argument."""
 
 
 T = TypeVar("T")
 
 T_co = TypeVar("T_co", covariant=True)
+
+
+@attrs.frozen
+class ClientDefaults:
+    """The options that all clients of a session share.
+
+    Attributes:
+        middleware: wraps each call, outside of what a client has itself.
+        metadata: metadata of each call, unless the client has an entry of that key.
+    """
+
+    middleware: tuple[AnyMiddleware, ...] = ()
+    metadata: Metadata = NO_METADATA
+
+    def middleware_with(
+        self, more: Iterable[AnyMiddleware]
+    ) -> tuple[AnyMiddleware, ...]:
+        """Return the middleware of a client.
+
+        Raises:
+            TypeError: `more` is a function, and not a list of functions.
+        """
+        if callable(more):
+            raise TypeError(f"expected a list of middleware, got {more!r} alone")
+        return (*self.middleware, *more)
+
+    def metadata_with(self, more: MetadataLike) -> Metadata:
+        """Return the metadata for the calls of a client."""
+        given = Metadata.of(more)
+        keys = {entry.key for entry in given}
+        return Metadata((*(e for e in self.metadata if e.key not in keys), *given))
+
+
+class MakesClient(Protocol[T_co]):
+    """Makes a client of a service, as `client` does."""
+
+    def __call__(
+        self,
+        caller: Caller,
+        /,
+        *,
+        middleware: Iterable[AnyMiddleware] = (),
+        metadata_for_calls: MetadataLike = (),
+    ) -> T_co: ...
 
 
 @attrs.frozen
@@ -27,7 +81,7 @@ class ServiceClass(Generic[T_co]):
     """
 
     name: str
-    client: Callable[[Caller], T_co]
+    client: MakesClient[T_co]
 
 
 _SERVICE_CLASS = "__roam_service_class__"

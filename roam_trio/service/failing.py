@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from ..codec import CANCELLED
 from ..errors import CallCancelled, EncodeError, TxReset, UserError
+from ..failures import alone
 from ..kept_errors import strip_tracebacks
 from ..logs import Log
 from ..rpc.failure_metadata import failed_handler, failure_metadata
@@ -38,19 +39,19 @@ class Failing:
 
     def answer_to(self, error: BaseException, call: Call[Any, Any]) -> Encoded:
         """Return the response to a call whose handler has raised `error`."""
-        alone = _alone(error)
+        one = alone(error)
         try:
-            if self._declares(alone):
-                return self._declared(alone, call)
-            if isinstance(alone, CallCancelled) and not alone.by_peer:
-                self._refuse(alone, call)
+            if self._declares(one):
+                return self._declared(one, call)
+            if isinstance(one, CallCancelled) and not one.by_peer:
+                self._refuse(one, call)
             elif self._sends_items() and _is_only_reset(error):
                 logger.debug(
                     "%s: the handler ended as the receiver of a channel wants no more",
                     self._method,
                 )
             else:
-                self._fail(error, alone, call)
+                self._fail(error, one, call)
         except EncodeError as unsendable:
             return self.cannot_be_sent(unsendable, call, "raised")
         finally:
@@ -154,17 +155,6 @@ class Failing:
         ok = show_annotation(self._method.return_type)
         wanted = _error_type(error).__qualname__
         return f"no error (write Fallible[{ok}, {wanted}] to send it)"
-
-
-def _alone(error: BaseException) -> BaseException:
-    """Return the only error in a group of a handler's nursery, or `error` itself."""
-    alone = error
-    while isinstance(alone, BaseExceptionGroup):
-        first, *more = cast("BaseExceptionGroup[BaseException]", alone).exceptions
-        if more:
-            return cast("BaseException", alone)
-        alone = first
-    return alone
 
 
 def _is_only_reset(error: BaseException) -> bool:

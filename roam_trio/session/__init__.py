@@ -22,6 +22,7 @@ from .deferred_handler import DeferredHandler
 from .driver import Driver
 from .establishing import BoxSessionFuture, SpawnSession
 from .keepalive import SessionKeepaliveConfig
+from .offering import OfferedServices
 from .opening import SERVICE_KEY, OpenConnection
 from .reply import DriverReplySink
 from .session import Session, SessionHandle
@@ -31,6 +32,7 @@ from .statistics import (
     ConnectionStatistics,
     SessionStatistics,
 )
+from .welcoming import OnSession
 
 # Not of this layer; other implementations have these names here as well.
 __all__ = [
@@ -50,6 +52,8 @@ __all__ = [
     "DriverChannelSink",
     "DriverReplySink",
     "MethodDescriptor",
+    "OfferedServices",
+    "OnSession",
     "OpenConnection",
     "OpenSession",
     "ServiceDescriptor",

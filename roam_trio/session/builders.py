@@ -32,6 +32,7 @@ from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..peers import Peer
 from ..rpc.failure_metadata import FailurePolicy, TellFailures
 from ..rpc.handler import Handler, check_handler
+from ..rpc.observer import Observer, check_observer
 from ..running import check_trio_runs
 from ..wire.ids import Parity
 from ..wire.messages import ConnectionSettings, Message
@@ -43,6 +44,7 @@ from .keepalive import SessionKeepaliveConfig
 from .session import Session
 from .session_run import SessionOptions, SessionRun
 from .terms import CANCEL_GRACE, SessionTerms, check_cancel_grace
+from .welcoming import OnSession, Welcoming
 
 __all__ = [
     "OpenSession",
@@ -82,6 +84,7 @@ class _Builder(ABC):
         tell_failures: how much of a handler's failure its caller is told: its code and
             id (``"code"``); also the text of the exception (``"text"``); also the
             traceback (``"traceback"``).
+        observer: is told what becomes of the session.
         spawn: starts the task of a session that `establish` sets up; `run` and `open`
             need none.
         kept_failures: where exceptions of handlers are kept for callers in this very
@@ -105,13 +108,28 @@ class _Builder(ABC):
     tell_failures: TellFailures = attrs.field(
         default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
     )
+    observer: Observer | None = attrs.field(default=None, validator=check_observer)
     spawn: SpawnSession | None = attrs.field(default=None, validator=check_spawn)
     kept_failures: dict[str, BaseException] | None = None
 
     @abstractmethod
     async def _shake_hands(
-        self, tx: ConduitTx[Message], rx: ConduitRx[Message]
+        self,
+        tx: ConduitTx[Message],
+        rx: ConduitRx[Message],
+        /,
+        *,
+        welcoming: Welcoming | None,
     ) -> HandshakeResult: ...
+
+    def _options_for(self, handler: Handler | None, peer: Peer) -> SessionOptions:
+        return SessionOptions(
+            handshake=self._shake_hands,
+            handler=handler,
+            acceptor=self.on_connection,
+            keepalive=self.keepalive,
+            terms=self._terms(peer),
+        )
 
     async def run(
         self,
@@ -129,6 +147,7 @@ class _Builder(ABC):
 
         Raises:
             SessionError: the session could not be set up.
+            Refused: the peer has turned this side away, or ``on_session`` the peer.
             TypeError: `handler` is not a `Handler`.
         """
         if handler is not None:
@@ -140,13 +159,7 @@ class _Builder(ABC):
         `Session.run`.
         """
         conduit = self.conduit
-        options = SessionOptions(
-            handshake=self._shake_hands,
-            handler=handler,
-            acceptor=self.on_connection,
-            keepalive=self.keepalive,
-            terms=self._terms(conduit.peer()),
-        )
+        options = self._options_for(handler, conduit.peer())
         return Session(SessionRun(conduit, options))
 
     def _terms(self, peer: Peer) -> SessionTerms:
@@ -154,6 +167,7 @@ class _Builder(ABC):
             limits=self.limits,
             strict=self.strict,
             peer=peer,
+            observer=self.observer,
             deadlines=self.deadlines,
             cancel_grace=self.cancel_grace,
             failure_policy=FailurePolicy(self.tell_failures, self.kept_failures),
@@ -214,7 +228,12 @@ class SessionInitiatorBuilder(_Builder):
     parity: Parity = Parity.ODD
 
     async def _shake_hands(
-        self, tx: ConduitTx[Message], rx: ConduitRx[Message]
+        self,
+        tx: ConduitTx[Message],
+        rx: ConduitRx[Message],
+        /,
+        *,
+        welcoming: Welcoming | None,
     ) -> HandshakeResult:
         ours = ConnectionSettings(self.parity, self.max_concurrent_requests)
         return await handshake.initiate(
@@ -229,10 +248,21 @@ class SessionInitiatorBuilder(_Builder):
 
 @attrs.frozen(kw_only=True)
 class SessionAcceptorBuilder(_Builder):
-    """Sets up the acceptor's side; `acceptor` makes one."""
+    """Sets up the acceptor's side; `acceptor` makes one.
+
+    Attributes:
+        on_session: decides on the session; see `serve`.
+    """
+
+    on_session: OnSession | None = None
 
     async def _shake_hands(
-        self, tx: ConduitTx[Message], rx: ConduitRx[Message]
+        self,
+        tx: ConduitTx[Message],
+        rx: ConduitRx[Message],
+        /,
+        *,
+        welcoming: Welcoming | None,
     ) -> HandshakeResult:
         return await handshake.accept(
             tx,
@@ -241,6 +271,14 @@ class SessionAcceptorBuilder(_Builder):
             self.metadata,
             strict=self.strict,
             extends=self.deadlines,
+            welcoming=welcoming,
+        )
+
+    def _options_for(self, handler: Handler | None, peer: Peer) -> SessionOptions:
+        return attrs.evolve(
+            super()._options_for(handler, peer),
+            on_session=self.on_session,
+            is_acceptor=True,
         )
 
 
@@ -257,6 +295,7 @@ def initiator(
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
     tell_failures: TellFailures = "code",
+    observer: Observer | None = None,
     spawn: SpawnSession | None = None,
 ) -> SessionInitiatorBuilder:
     """Return the side that speaks first, on a conduit or a link.
@@ -282,6 +321,7 @@ def initiator(
         deadlines=deadlines,
         cancel_grace=cancel_grace,
         tell_failures=tell_failures,
+        observer=observer,
         spawn=spawn,
     )
 
@@ -298,6 +338,8 @@ def acceptor(
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
     tell_failures: TellFailures = "code",
+    observer: Observer | None = None,
+    on_session: OnSession | None = None,
     spawn: SpawnSession | None = None,
 ) -> SessionAcceptorBuilder:
     """Return the side that is spoken to, on a conduit or a link.
@@ -321,6 +363,8 @@ def acceptor(
         deadlines=deadlines,
         cancel_grace=cancel_grace,
         tell_failures=tell_failures,
+        observer=observer,
+        on_session=on_session,
         spawn=spawn,
     )
 
@@ -337,6 +381,8 @@ def sessions_of_server(
     deadlines: bool,
     cancel_grace: float,
     tell_failures: TellFailures,
+    observer: Observer | None,
+    on_session: OnSession | None,
 ) -> Callable[[Conduit[Message]], Session]:
     """Return a function that makes the session with a client on a conduit.
 
@@ -361,10 +407,13 @@ def sessions_of_server(
                 limits=limits,
                 strict=strict,
                 peer=conduit.peer(),
+                observer=observer,
                 deadlines=deadlines,
                 cancel_grace=cancel_grace,
                 failure_policy=failure_policy,
             ),
+            on_session=on_session,
+            is_acceptor=True,
         )
         return Session(SessionRun(conduit, options))
 
@@ -408,7 +457,7 @@ class OpenSession:
         traceback: TracebackType | None,
     ) -> None:
         assert self._nursery is not None
-        if self._nursery.cancel_scope.cancel_called and _has_cancelled(exc):
+        if self._nursery.cancel_scope.cancel_called and has_cancelled(exc):
             # A handler's BaseException has cancelled the block. The nursery knows
             # which Cancelled is its own, and raises that exception instead.
             await self._nursery_manager.__aexit__(exc_type, exc, traceback)
@@ -457,7 +506,8 @@ def tell_beside(
         logger.error("%s failed while the block it served did", what, exc_info=failures)
 
 
-def _has_cancelled(exc: BaseException | None) -> bool:
+def has_cancelled(exc: BaseException | None) -> bool:
+    """Return True if an exception is a `trio.Cancelled`, or contains one."""
     if isinstance(exc, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", exc)
         return group.subgroup(trio.Cancelled) is not None

@@ -45,6 +45,7 @@ from ..wire.messages import (
 from .held_messages import encoded_size
 
 __all__ = [
+    "NO_CONNECTIONS",
     "Act",
     "Action",
     "ConnectionTable",
@@ -180,7 +181,7 @@ _TOO_MUCH_METADATA: Final = (
     "too much metadata has come with virtual connections (limit: connection_bytes)"
 )
 
-_NO_CONNECTIONS: Final = (
+NO_CONNECTIONS: Final = (
     "this side offers no services by name, but one on the root connection at most: "
     "connect(url, Service) gives a client of that; to offer several by name, "
     "serve(url, {name: handler})"
@@ -469,7 +470,7 @@ class ConnectionTable:
         if entries.pending >= limits.pending_opens:
             return "too many pending (limit: pending_opens)"
         if not self._has_acceptor:
-            return _NO_CONNECTIONS
+            return NO_CONNECTIONS
         if entries.bytes + size > limits.connection_bytes:
             return _TOO_MUCH_METADATA
         return None

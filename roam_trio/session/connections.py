@@ -24,6 +24,7 @@ from ..errors import (
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.handler import Handler
+from ..rpc.observer import Observer, tell
 from ..running import check_run
 from ..wire.ids import ConnectionId
 from ..wire.messages import (
@@ -211,6 +212,8 @@ class Connections:
         self.runs.clear()
         for run in runs:
             run.end(because)
+            if run.port.connection_id:
+                _tell_of_closed(run, because)
         for opening in self._openings.values():
             opening.fail(session_lost(because))
         self._openings.clear()
@@ -324,6 +327,7 @@ class Connections:
         )
         # It is there to be ended if the link, as this shows, has ended.
         self._outbox.push(ConnectionAccept(connection_id, ours, accepted.metadata))
+        _tell_of_opened(run)
         if accepted.setup is not None:
             handle = ConnectionHandle(run)
             run.tasks.start_soon(
@@ -347,6 +351,7 @@ class Connections:
                 message.metadata,
             )
             opening.handle = ConnectionHandle(run)
+            _tell_of_opened(run)
             opening.answered.set()
         elif isinstance(action, Fail):
             self._fail(connection_id, action)
@@ -392,7 +397,9 @@ class Connections:
         return run
 
     def _end_run(self, connection_id: ConnectionId, because: RoamTrioError) -> None:
-        self.runs.pop(connection_id).end(because)
+        run = self.runs.pop(connection_id)
+        run.end(because)
+        _tell_of_closed(run, because)
         self._on_quiet()
         self._check_needed()
 
@@ -410,6 +417,18 @@ ON_CONNECTION_MESSAGE: dict[type[Message], Callable[[Connections, Any], None]] =
     ConnectionClose: Connections.on_close,
 }
 """Methods for the messages that open and close connections."""
+
+
+def _tell_of_opened(run: ConnectionRun) -> None:
+    terms = run.port.terms
+    if terms.observer is not None:
+        tell(terms.observer, Observer.connection_opened, terms.handle_of(run))
+
+
+def _tell_of_closed(run: ConnectionRun, because: RoamTrioError) -> None:
+    terms = run.port.terms
+    if terms.observer is not None:
+        tell(terms.observer, Observer.connection_closed, terms.handle_of(run), because)
 
 
 async def _logged(

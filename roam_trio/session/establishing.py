@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from ..errors import SessionError
+from ..errors import Refused, SessionError
 from ..kept_errors import copy_of
 from ..running import check_trio_runs
 from .session import Session
@@ -48,6 +48,7 @@ async def establish(session: Session, spawn: SpawnSession) -> Session:
 
     Raises:
         SessionError: it could not be set up.
+        Refused: the peer has turned this side away, or this side the peer.
         TypeError: `spawn` is an async function.
     """
     check_trio_runs("a session")
@@ -85,7 +86,7 @@ class _SessionTask(trio.TaskStatus[Session]):
         try:
             with self._scope:
                 await self._session.run(task_status=self)
-        except SessionError:
+        except (SessionError, Refused):
             pass  # It was not set up; `establish` raises this in its own task.
         finally:
             self._settled.set()

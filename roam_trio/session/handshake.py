@@ -12,6 +12,7 @@ from ..conduits.base import ConduitRx, ConduitTx
 from ..errors import (
     DecodeError,
     LocalProtocolError,
+    Refused,
     RemoteProtocolError,
     SessionIoError,
     SessionProtocolError,
@@ -26,7 +27,9 @@ from ..wire.messages import (
     Message,
     ProtocolError,
 )
+from .refusal import refusal_in
 from .terms import said_in_handshake, taken_from_handshake
+from .welcoming import Welcoming
 
 __all__ = [
     "HandshakeResult",
@@ -74,6 +77,7 @@ async def initiate(
         extends: also say that this side knows what roam_trio adds to the protocol.
 
     Raises:
+        Refused: the peer has turned this side away.
         SessionProtocolError: the answer breaks the protocol, or is a ProtocolError.
         SessionIoError: the peer closed.
         LinkError, ConduitError: the conduit failed.
@@ -94,17 +98,27 @@ async def accept(
     *,
     strict: bool,
     extends: bool,
+    welcoming: Welcoming | None = None,
 ) -> HandshakeResult:
     """Wait for Hello, and answer it, taking the parity that the initiator left.
 
-    With `extends`, an initiator that knows what roam_trio adds to the protocol is told
-    that this side does too.
+    Args:
+        tx: sends the answer.
+        rx: receives the Hello.
+        max_concurrent_requests: goes with the answer.
+        metadata: goes with the answer.
+        strict: refuse what peers of other implementations are known to do.
+        extends: say that this side knows what roam_trio adds to the protocol.
+        welcoming: asks the application before the answer.
 
     Raises:
+        Refused: the application refuses the session.
         SessionProtocolError, SessionIoError, LinkError, ConduitError: as `initiate`.
     """
     hello = check_hello(await _first_message(rx), strict=strict)
     said, peer_knows = taken_from_handshake(hello.metadata)
+    if welcoming is not None:
+        await welcoming.ask(said)
     if peer_knows and extends:
         metadata = said_in_handshake(metadata)
     ours = ConnectionSettings(hello.settings.parity.other(), max_concurrent_requests)
@@ -165,14 +179,15 @@ def _check_connection(message: Hello | HelloYourself, *, strict: bool) -> None:
 
 def _instead_of(
     expected: str, message: Message | None
-) -> SessionProtocolError | SessionIoError:
+) -> SessionProtocolError | SessionIoError | Refused:
     if message is None:
         told = f"the peer closed the link; expected its {expected}"
         if expected == "HelloYourself":
             told += "; is it a server of roam, and with TLS, or without, as this side?"
         return SessionIoError(told)
     if isinstance(message, ProtocolError):
-        return LocalProtocolError(message.description)
+        refusal = refusal_in(message) if expected == "HelloYourself" else None
+        return refusal or LocalProtocolError(message.description)
     return RemoteProtocolError(
         f"expected {expected} as the first message, got {type(message).__name__}"
     )

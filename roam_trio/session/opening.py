@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from ..metadata import Metadata, MetadataEntry, MetadataLike
-from ..rpc.service_class import ServiceClass, service_class
+from ..rpc.service_class import AnyMiddleware, ServiceClass, service_class
 from ..schema import kebab
 from .connection import ConnectionHandle
 
@@ -27,8 +27,12 @@ class OpenConnection(Generic[T]):
         service: Callable[..., T],
         name: str | None,
         metadata: MetadataLike,
+        middleware: Iterable[AnyMiddleware] = (),
+        metadata_for_calls: MetadataLike = (),
     ) -> None:
         self._open_connection = open_connection
+        self._middleware = tuple(middleware)
+        self._metadata_for_calls = Metadata.of(metadata_for_calls)
         self._service: ServiceClass[T] = service_class(service)
         entry = MetadataEntry(SERVICE_KEY, name or kebab(self._service.name))
         self._metadata = Metadata((entry, *Metadata.of(metadata)))
@@ -36,7 +40,11 @@ class OpenConnection(Generic[T]):
 
     async def __aenter__(self) -> T:
         self._connection = await self._open_connection(self._metadata)
-        return self._service.client(self._connection.caller)
+        return self._service.client(
+            self._connection.caller,
+            middleware=self._middleware,
+            metadata_for_calls=self._metadata_for_calls,
+        )
 
     async def __aexit__(self, *args: object) -> None:
         assert self._connection is not None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from ..quantities import check_seconds
 from ..rpc.caller import Caller
 from ..rpc.connection import AnySession
 from ..rpc.handler import Handler
+from ..rpc.service_class import AnyMiddleware, ClientDefaults
 from ..wire.ids import ConnectionId, Parity
 from ..wire.messages import ConnectionSettings
 from .connection import ConnectionHandle
@@ -29,6 +29,8 @@ __all__ = ["Session", "SessionHandle"]
 T = TypeVar("T")
 
 
+_NO_DEFAULTS = ClientDefaults()
+
 _handle_of = partial(ConnectionHandle, keeps_alive=False)
 
 
@@ -39,11 +41,12 @@ class Session(AnySession):
         run: runs it.
     """
 
-    __slots__ = ("__weakref__", "_run")
+    __slots__ = ("__weakref__", "_run", "for_clients")
 
     def __init__(self, run: SessionRun) -> None:
         self._run = run
-        run.terms.session = weakref.ref(self)
+        self.for_clients = _NO_DEFAULTS
+        """The options that all clients of `open` share."""
         run.terms.handle_of = _handle_of
 
     def run(
@@ -55,6 +58,7 @@ class Session(AnySession):
 
         Raises:
             SessionError: it could not be set up.
+            Refused: the peer has turned this side away, or this side the peer.
         """
         # Not a coroutine around the other one: each would take a frame for as long as
         # the session lasts, and a step through it for whatever the reader reads.
@@ -141,6 +145,8 @@ class Session(AnySession):
         *,
         metadata: MetadataLike = (),
         handler: Handler | None = None,
+        middleware: Iterable[AnyMiddleware] = (),
+        metadata_for_calls: MetadataLike = (),
     ) -> OpenConnection[T]:
         """Return a client of `service` on a connection of its own.
 
@@ -153,12 +159,25 @@ class Session(AnySession):
                 ``service``; by default the service's name in kebab-case.
             metadata: sent along beside it.
             handler: answers calls of the peer's on this connection.
+            middleware: wraps the calls of the client, inside of that of `connect`.
+            metadata_for_calls: metadata of each call of the client.
+
+        Raises:
+            TypeError: `service` is not a service, or `middleware` is not a list.
         """
 
         def open_connection(metadata: Metadata) -> Awaitable[ConnectionHandle]:
             return self.open_connection(handler, metadata=metadata)
 
-        return OpenConnection(open_connection, service, name, metadata)
+        defaults = self.for_clients
+        return OpenConnection(
+            open_connection,
+            service,
+            name,
+            metadata,
+            defaults.middleware_with(middleware),
+            defaults.metadata_with(metadata_for_calls),
+        )
 
     def close_connection(
         self, connection_id: ConnectionId, metadata: MetadataLike = ()

@@ -14,6 +14,7 @@ from ..errors import (
     DecodeError,
     ForeignProtocol,
     LimitExceeded,
+    Refused,
     RemoteProtocolError,
     RoamTrioError,
     SessionError,
@@ -25,6 +26,7 @@ from ..errors import (
 from ..failures import text_of
 from ..wire.ids import ConnectionId
 from ..wire.messages import ProtocolError
+from .refusal import message_of_refusal
 
 __all__ = ["LoggedAs", "as_session_error", "logged_as", "message_at_end"]
 
@@ -43,7 +45,7 @@ def as_session_error(error: RoamTrioError) -> RoamTrioError:
     Undecodable bytes are the peer's fault, and any other error of a conduit or a link
     is that of the world outside.
     """
-    if isinstance(error, SessionError):
+    if isinstance(error, SessionError | Refused):
         return error
     reason: SessionError
     if isinstance(error, AnnouncedTooLarge):
@@ -63,6 +65,8 @@ def as_session_error(error: RoamTrioError) -> RoamTrioError:
 def message_at_end(reason: RoamTrioError) -> ProtocolError | None:
     """Return the last message to the peer: if it broke the protocol, it is told so
     (`session.protocol-error`)."""
+    if isinstance(reason, Refused) and not reason.by_peer:
+        return message_of_refusal(reason)
     if isinstance(reason, RemoteProtocolError):
         return ProtocolError(ConnectionId.ROOT, reason.description)
     return None

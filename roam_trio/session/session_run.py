@@ -16,9 +16,10 @@ for at most `Limits.close_seconds`.
 from __future__ import annotations
 
 import enum
+import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 import trio
@@ -28,6 +29,7 @@ from ..errors import (
     ConduitError,
     DecodeError,
     LinkError,
+    Refused,
     RoamTrioError,
     SessionError,
     SessionIoError,
@@ -35,7 +37,9 @@ from ..errors import (
 from ..kept_errors import copy_of, strip_tracebacks
 from ..log_budget import log_budget_of_session
 from ..logs import Log, address_of_peer
+from ..rpc.connection import AnySession
 from ..rpc.handler import Handler
+from ..rpc.observer import Observer, tell
 from ..running import check_run
 from ..wire.messages import Message, RequestCall, RequestResponse
 from ..wire.runs import ItemRun
@@ -45,16 +49,18 @@ from .connections import ON_CONNECTION_MESSAGE, Connections
 from .control import Control
 from .handshake import HandshakeResult
 from .keepalive import Keepalive, SessionKeepaliveConfig
+from .link_events import LinkEvents
 from .outbox import Outbox
 from .session_end import LoggedAs, as_session_error, logged_as, message_at_end
 from .statistics import SessionStatistics
 from .terms import SessionTerms
+from .welcoming import OnSession, Welcoming
 
 __all__ = ["SessionOptions", "SessionRun"]
 
 logger = Log("roam_trio.session")
 
-T = TypeVar("T")
+T = TypeVar("T", bound=AnySession)
 
 _ANSWERED_BY_ONE: Final = frozenset({RequestCall, RequestResponse})
 """Messages that set off one message: a response, or the next call of who got this."""
@@ -64,9 +70,17 @@ _GATHERED_FROM: Final = 4
 _RUN: Final = ItemRun  # not looked up in its module for every message
 
 
-Handshake = Callable[
-    [ConduitTx[Message], ConduitRx[Message]], Awaitable[HandshakeResult]
-]
+class Handshake(Protocol):
+    """Agrees with the peer on the root connection; see `handshake`."""
+
+    def __call__(
+        self,
+        tx: ConduitTx[Message],
+        rx: ConduitRx[Message],
+        /,
+        *,
+        welcoming: Welcoming | None,
+    ) -> Awaitable[HandshakeResult]: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +93,8 @@ class SessionOptions:
         acceptor: decides on the virtual connections that the peer opens.
         keepalive: when to ping the peer; None for never.
         terms: what holds for the whole session.
+        on_session: decides on the session, once the peer has said who it is.
+        is_acceptor: True if the peer is a client, which this side can turn away.
     """
 
     handshake: Handshake
@@ -86,6 +102,8 @@ class SessionOptions:
     acceptor: ConnectionAcceptor | None
     keepalive: SessionKeepaliveConfig | None
     terms: SessionTerms
+    on_session: OnSession | None = None
+    is_acceptor: bool = False
 
 
 class _State(enum.Enum):
@@ -124,6 +142,8 @@ class SessionRun:
     )
 
     def __init__(self, conduit: Conduit[Message], options: SessionOptions) -> None:
+        if options.terms.observer is not None:
+            conduit.watch_links(LinkEvents(options.terms.observer, options.terms))
         self.tx, self.rx = conduit.split()
         self._options: SessionOptions | None = options
         self.terms = options.terms
@@ -230,6 +250,7 @@ class SessionRun:
                     # of what has brought us here.
                     nursery.start_soon(self._close)
                     self._log_end()
+                    self._tell_of_end(handle)
         if self.connections is None:
             assert self.ended_because is not None
             raise copy_of(self.ended_because)
@@ -245,32 +266,68 @@ class SessionRun:
         elif how is LoggedAs.FAILURE:
             logger.warning("a session has ended%s: %s", address_of_peer(), reason)
 
+    def _tell_of_end(self, handle: AnySession) -> None:
+        if self.terms.observer is not None and self.connections is not None:
+            assert self.ended_because is not None
+            tell(
+                self.terms.observer, Observer.session_closed, handle, self.ended_because
+            )
+
     async def _set_up_and_read(
         self, handle: T, task_status: trio.TaskStatus[T]
     ) -> None:
         options, self._options = self._options, None
         assert options is not None, "a session runs once"
         try:
-            agreed = await self._shake_hands(options.handshake)
-            self.terms.peer.metadata = agreed.metadata
+            options, agreed = await self._shake_hands(options)
         except RoamTrioError as error:
             self.end(error)
+            self._tell_of_turned_away(options)
             return
         async with trio.open_nursery() as nursery:
             self._working = nursery.cancel_scope
             self._set_up(options, agreed, nursery)
             del options, agreed
+            self.terms.session = weakref.ref(handle)
+            if self.terms.observer is not None:
+                tell(self.terms.observer, Observer.session_opened, handle)
             task_status.started(handle)
             await self._read()
 
-    async def _shake_hands(self, handshake: Handshake) -> HandshakeResult:
-        seconds = self.terms.limits.handshake_seconds
+    async def _shake_hands(
+        self, options: SessionOptions
+    ) -> tuple[SessionOptions, HandshakeResult]:
+        """Return what was agreed, and the options with what this peer is offered."""
+        peer, seconds = self.terms.peer, self.terms.limits.handshake_seconds
+        welcoming = None
+        if options.on_session is not None:
+            welcoming = Welcoming(options.on_session, peer)
         with trio.move_on_after(seconds) as self._working:
-            return await handshake(self.tx, self.rx)
+            agreed = await options.handshake(self.tx, self.rx, welcoming=welcoming)
+            peer.metadata = agreed.metadata
+            if welcoming is None:
+                return options, agreed
+            return _with_offer(options, welcoming, agreed), agreed
+        if welcoming is not None and welcoming.is_asking:
+            raise Refused(
+                "deadline",
+                f"the decision took longer than {seconds} s (limit: handshake_seconds)",
+            )
         self._state = _State.UNANSWERED
         raise SessionIoError(
             f"the handshake took longer than {seconds} s (limit: handshake_seconds)"
         )
+
+    def _tell_of_turned_away(self, options: SessionOptions) -> None:
+        observer = self.terms.observer
+        if observer is not None and options.is_acceptor:
+            assert self.ended_because is not None
+            tell(
+                observer,
+                Observer.client_turned_away,
+                self.terms.peer,
+                self.ended_because,
+            )
 
     def _set_up(
         self, options: SessionOptions, agreed: HandshakeResult, nursery: trio.Nursery
@@ -464,3 +521,12 @@ class SessionRun:
             return f"<SessionRun ended: {self.ended_because}>"
         state = "being set up" if self.connections is None else "open"
         return f"<SessionRun {state}>"
+
+
+def _with_offer(
+    options: SessionOptions, welcoming: Welcoming, agreed: HandshakeResult
+) -> SessionOptions:
+    handler, acceptor = welcoming.offered_instead_of(
+        options.handler, options.acceptor, agreed.ours.max_concurrent_requests
+    )
+    return attrs.evolve(options, handler=handler, acceptor=acceptor)

@@ -13,6 +13,7 @@ from ..peers import Peer
 from ..quantities import check_seconds
 from ..rpc.connection import AnySession, Connection
 from ..rpc.failure_metadata import FailurePolicy
+from ..rpc.observer import Observer
 
 __all__ = [
     "CANCEL_GRACE",
@@ -49,9 +50,11 @@ class SessionTerms:
         limits: bounds on what the peer can make this side hold.
         strict: also refuse what peers of other implementations are known to do.
         peer: the peer; the conduit keeps its address current.
+        observer: is told of events of the session.
         handle_of: returns a handle of a connection, of which it gets the
             `ConnectionRun`. The handle does not keep the connection alive.
-        session: returns the session, or None if no references to it are left.
+        session: returns the session, or None if it is not set up yet, or if no
+            references to it are left.
         deadlines: whether calls tell the peer how much time is left, and the handshake
             that this side knows of such things.
         cancel_grace: how long a cancelled call waits for the other side to stop, in
@@ -65,6 +68,7 @@ class SessionTerms:
     limits: Limits
     strict: bool = False
     peer: Peer
+    observer: Observer | None = None
     handle_of: Callable[[Any], Connection] = _no_handle
     session: Callable[[], AnySession | None] = _no_session
     deadlines: bool = True

@@ -12,7 +12,6 @@ import trio.testing
 from websockets.frames import Close
 
 from roam_trio import serve
-from roam_trio.endpoints.offering import OfferedServices
 from roam_trio.errors import (
     ConnectionClosed,
     LinkError,
@@ -24,6 +23,7 @@ from roam_trio.errors import (
 )
 from roam_trio.links.websocket_framing import WebSocketDecoder
 from roam_trio.metadata import Metadata, MetadataEntry
+from roam_trio.session.offering import OfferedServices
 from roam_trio.transports import LinkOptions, transport_for
 from roam_trio.wire.messages import (
     ChannelItem,

@@ -206,6 +206,11 @@ class Conversation:
     # ------------------------------------------------ the end
 
     @property
+    def is_ending(self) -> bool:
+        """True if either side has said goodbye, or the conversation has failed."""
+        return self.phase is not Phase.OPEN or self.is_at_end
+
+    @property
     def is_live(self) -> bool:
         """True until the conversation is closed or has failed."""
         return self.phase in _LIVE

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 from trio.lowlevel import ParkingLot
@@ -45,6 +45,18 @@ __all__ = ["Resuming"]
 logger = Log("roam_trio.conduits")
 
 _NOTHING = Due.NOTHING  # not looked up for every frame
+
+
+class Watcher(Protocol):
+    """The interface of what watches the links of a conversation."""
+
+    def link_lost(self, because: Exception) -> None:
+        """The link is lost, and another is looked for."""
+        ...
+
+    def link_resumed(self) -> None:
+        """The conversation continues on another link."""
+        ...
 
 
 class Resuming:
@@ -71,6 +83,8 @@ class Resuming:
         self.links = 0
         self.peer = Peer("other", "a peer that has no link yet")
         """The peer of the current link, or of the last one."""
+        self.watcher: Watcher | None = None
+        """Is told when a link is lost, and when another takes its place."""
         self.changed = ParkingLot()
         """Wakes tasks that wait for a link or for the next phase."""
         self.tx = ResumingTx(self)
@@ -302,6 +316,8 @@ class Resuming:
             if link.peer is not None:
                 self.peer.follow(link.peer)
             self.changed.unpark_all()
+            if self.links > 1 and self.watcher is not None:
+                self.watcher.link_resumed()
 
     def lose(self, link: LinkRun, why: object) -> None:
         """Stop using a link. Has no effect if it is not in use."""
@@ -310,6 +326,10 @@ class Resuming:
             link.ended.set()
             if link is self.link:
                 self.link = None
+                # Unless the link is lost because all is over.
+                if self.watcher is not None and not self.conversation.is_ending:
+                    error = why if isinstance(why, Exception) else LinkError(str(why))
+                    self.watcher.link_lost(error)
 
     def doubt(self) -> bool:
         """See `ConduitTx.doubt`."""
@@ -355,6 +375,7 @@ class Resuming:
     async def _let_go(self) -> None:
         """Release the source and the keys. Does not wait."""
         conversation = self.conversation
+        self.watcher = None
         conversation.forget_keys()
         await self._source.close()
         if self._pump is None and not conversation.is_live:

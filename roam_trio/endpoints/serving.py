@@ -1,0 +1,213 @@
+"""`serving`, which runs a server for the length of a block.
+
+async with serving("tcp://127.0.0.1:0", dispatcher(Adder, Impl())) as server:
+    print(server.url)
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import trio
+
+from ..conduits.base import ConduitAcceptor
+from ..limits import DEFAULT_LIMITS, Limits
+from ..logs import Log
+from ..metadata import MetadataLike
+from ..quantities import check_seconds
+from ..rpc.failure_metadata import TellFailures
+from ..rpc.handler import Handler
+from ..rpc.observer import Observer
+from ..running import check_trio_runs
+from ..service import Middleware
+from ..session import ConnectionAcceptor, OnSession, SessionKeepaliveConfig
+from ..session.builders import has_cancelled, tell_beside
+from ..wire.messages import Message
+from .serve import Server, serve
+
+__all__ = ["Serving", "serving"]
+
+logger = Log("roam_trio.endpoints.serve")
+
+
+def serving(
+    url: str | Sequence[str] | ConduitAcceptor[Message],
+    handler: Handler | Mapping[str, Handler],
+    *,
+    max_concurrent_requests: int = 64,
+    metadata: MetadataLike = (),
+    keepalive: SessionKeepaliveConfig | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    strict: bool = False,
+    tell_failures: TellFailures = "code",
+    ssl_context: ssl.SSLContext | None = None,
+    origins: Sequence[str] = (),
+    max_sessions: int = 1024,
+    resume: bool = False,
+    on_session: OnSession | None = None,
+    on_connection: ConnectionAcceptor | None = None,
+    middleware: Iterable[Middleware] = (),
+    observer: Observer | None = None,
+    grace: float = 0.0,
+) -> Serving:
+    """Serve clients for the length of an ``async with`` block, which gets the `Server`.
+
+    Leaving the block shuts the server down. An exception of the block passes through
+    unchanged. If the server fails, the block is cancelled, and the error of the server
+    is raised, by itself and not in a group.
+
+    Args:
+        url: as the other arguments, that of `serve`.
+        handler: see `serve`.
+        max_concurrent_requests: see `serve`.
+        metadata: see `serve`.
+        keepalive: see `serve`.
+        limits: see `serve`.
+        strict: see `serve`.
+        tell_failures: see `serve`.
+        ssl_context: see `serve`.
+        origins: see `serve`.
+        max_sessions: see `serve`.
+        resume: see `serve`.
+        on_session: see `serve`.
+        on_connection: see `serve`.
+        middleware: see `serve`.
+        observer: see `serve`.
+        grace: number of seconds that calls in flight have to finish after the block;
+            see `Server.shutdown`.
+
+    Raises:
+        ValueError, TypeError, OSError: (on entering) as `serve`.
+    """
+    check_seconds("grace", grace, may_be_zero=True)
+    run = partial(
+        serve,
+        url,
+        handler,
+        max_concurrent_requests=max_concurrent_requests,
+        metadata=metadata,
+        keepalive=keepalive,
+        limits=limits,
+        strict=strict,
+        tell_failures=tell_failures,
+        ssl_context=ssl_context,
+        origins=origins,
+        max_sessions=max_sessions,
+        resume=resume,
+        on_session=on_session,
+        on_connection=on_connection,
+        middleware=middleware,
+        observer=observer,
+    )
+    return Serving(run, grace)
+
+
+_HOW_TO_SERVE = "write `async with serving(...) as server:` to have a server"
+
+
+class Serving:
+    """The result of `serving`; entered once.
+
+    Args:
+        run: serves, as `serve` does.
+        grace: see `serving`.
+    """
+
+    def __init__(self, run: Callable[..., Awaitable[None]], grace: float) -> None:
+        self._run = run
+        self._grace = grace
+        self._nursery_manager: Any = None
+        self._nursery: trio.Nursery | None = None
+        self._server: Server | None = None
+
+    if not TYPE_CHECKING:  # type checkers refuse both by themselves
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"serving() is not awaited: {_HOW_TO_SERVE}")
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"{type(self).__name__} has no {name!r}: {_HOW_TO_SERVE}"
+            )
+
+    async def __aenter__(self) -> Server:
+        if self._nursery_manager is not None:
+            raise RuntimeError("this server runs already, or did; make another")
+        check_trio_runs("serving()")
+        self._nursery_manager = trio.open_nursery()
+        nursery: trio.Nursery = await self._nursery_manager.__aenter__()
+        try:
+            server: Server = await nursery.start(self._run)
+        except BaseException:
+            # Its only task has failed, and so nothing else comes out of the nursery.
+            await self._nursery_manager.__aexit__(None, None, None)
+            raise
+        self._nursery, self._server = nursery, server
+        return server
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        assert self._nursery is not None
+        if not (self._nursery.cancel_scope.cancel_called and has_cancelled(exc)):
+            await self._shut_down(exc)
+            return None
+        # The server has failed, and that has cancelled the block. The nursery knows
+        # which Cancelled is its own, and raises the error of the server instead.
+        try:
+            absorbed: bool | None = await self._nursery_manager.__aexit__(
+                exc_type, exc, traceback
+            )
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
+        return absorbed
+
+    async def _shut_down(self, exc: BaseException | None) -> None:
+        assert self._server is not None
+        try:
+            try:
+                await self._server.shutdown(self._grace)
+            finally:
+                await self._nursery_manager.__aexit__(None, None, None)
+        except trio.Cancelled:
+            if exc is None:
+                raise
+        except BaseExceptionGroup as group:
+            failures = group.split(trio.Cancelled)[1]
+            if exc is not None:
+                if failures is not None:
+                    tell_beside(exc, failures, "a server")
+                return
+            await trio.lowlevel.checkpoint_if_cancelled()  # one Cancelled, no group
+            raise _first_of(group) from None
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error to raise for a group; log the others."""
+    first, *others = _leaves(group)
+    for error in others:
+        if not isinstance(error, trio.Cancelled):
+            logger.error("a server has failed in another way too", exc_info=error)
+    return first
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors in a group, those first that end programs."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    leaves = [leaf for each in group.exceptions for leaf in _leaves(each)]
+    return sorted(leaves, key=_rank)
+
+
+def _rank(error: BaseException) -> int:
+    if isinstance(error, trio.Cancelled):
+        return 2
+    return 1 if isinstance(error, Exception) else 0

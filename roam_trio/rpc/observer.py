@@ -1,0 +1,125 @@
+"""`Observer`, which is told what becomes of sessions, connections and links."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
+
+from ..failures import is_failure
+from ..logs import Log
+from ..peers import Peer
+from .connection import AnySession, Connection
+
+__all__ = ["Observer", "check_observer", "tell"]
+
+P = ParamSpec("P")
+
+logger = Log("roam_trio.session")
+
+
+class Observer:
+    """Is told of events of sessions. Its methods do nothing: override some.
+
+    Give one to `serve`, `serving`, `connect`, `spawn`, `initiator` or `acceptor`. The
+    methods are synchronous, and must return soon: they run where the event occurs, and
+    the session waits. An exception in one is logged, once for each observer, and has no
+    other effect.
+    """
+
+    _has_failed = False
+
+    def session_opened(self, session: AnySession) -> None:
+        """A session is set up. Its root connection is open from now on."""
+
+    def session_closed(self, session: AnySession, because: Exception) -> None:
+        """A session that was set up has ended, and its root connection with it.
+
+        Args:
+            session: the session.
+            because: the reason, as `Session.ended_because`.
+        """
+
+    def connection_opened(self, connection: Connection) -> None:
+        """A virtual connection is open, which either side has asked for."""
+
+    def connection_closed(self, connection: Connection, because: BaseException) -> None:
+        """A virtual connection has ended.
+
+        Args:
+            connection: the connection; handles of one connection are equal.
+            because: the reason, as `ConnectionHandle.ended_because`.
+        """
+
+    def link_lost(self, session: AnySession, because: Exception) -> None:
+        """A session that can resume has lost its link, and waits for another."""
+
+    def link_resumed(self, session: AnySession) -> None:
+        """A session continues on another link; `AnySession.peer` describes it."""
+
+    def client_turned_away(self, peer: Peer, because: Exception) -> None:
+        """The session with a client was not set up.
+
+        Args:
+            peer: the client.
+            because: a `Refused` if ``on_session`` has refused it, else the error of its
+                handshake.
+        """
+
+
+def check_observer(
+    instance: object, attribute: object, observer: Observer | None
+) -> None:
+    """Check an ``observer=``; a validator of attrs.
+
+    Raises:
+        TypeError: it is not an `Observer`, or a method of it is async.
+    """
+    if observer is None:
+        return
+    if not isinstance(observer, Observer):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            "observer: expected an object of a subclass of Observer, "
+            f"got {_named(observer)}"
+        )
+    for name in _EVENTS:
+        if inspect.iscoroutinefunction(getattr(observer, name)):
+            raise TypeError(
+                f"observer: expected {type(observer).__name__}.{name} to be "
+                "synchronous, got an async method; start a task in it, with the "
+                "start_soon of a connection or a nursery"
+            )
+
+
+def tell(
+    observer: Observer,
+    event: Callable[Concatenate[Observer, P], None],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> None:
+    """Tell an observer of an event, and keep its exceptions away from sessions.
+
+    Args:
+        observer: the observer.
+        event: the method of `Observer`.
+        args: its arguments.
+        kwargs: its keyword arguments.
+    """
+    name = event.__name__
+    try:
+        getattr(observer, name)(*args, **kwargs)
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        if not observer._has_failed:  # pyright: ignore[reportPrivateUsage]
+            observer._has_failed = True  # pyright: ignore[reportPrivateUsage]
+            logger.failure(error, "an observer failed in %s", name)
+
+
+_EVENTS = [name for name in vars(Observer) if not name.startswith("_")]
+
+
+def _named(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
+    return f"an object of type {type(value).__name__}"

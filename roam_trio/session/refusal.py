@@ -1,0 +1,48 @@
+"""Refusals of sessions: the text of a ProtocolError that says that there will be none.
+
+The protocol has no message for it. A server of roam_trio sends the description
+``refused: CODE: TEXT`` before its handshake is done; to any other peer, that is a
+ProtocolError like others.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import Overloaded, Refused
+from ..rpc.failure_metadata import MOST_CODE, MOST_TEXT, cut_text
+from ..wire.ids import ConnectionId
+from ..wire.messages import ProtocolError
+
+__all__ = ["message_of_refusal", "refusal_in"]
+
+_REFUSED: Final = "refused: "
+_SEPARATOR: Final = ": "
+
+
+def message_of_refusal(refusal: Refused) -> ProtocolError:
+    """Return the message that refuses a session."""
+    code = cut_text(refusal.code.replace(_SEPARATOR, ":"), MOST_CODE)
+    text = cut_text(refusal.text, MOST_TEXT)
+    return ProtocolError(ConnectionId.ROOT, f"{_REFUSED}{code}{_SEPARATOR}{text}")
+
+
+def refusal_in(message: ProtocolError) -> Refused | None:
+    """Return the refusal that a message contains; None if it is something else.
+
+    A peer can send any text: what is too long is cut, and a text without a code is no
+    refusal.
+    """
+    if not message.description.startswith(_REFUSED):
+        return None
+    code, _, text = message.description[len(_REFUSED) :].partition(_SEPARATOR)
+    code, text = cut_text(code.strip(), MOST_CODE), cut_text(text, MOST_TEXT)
+    if not code:
+        return None
+    kind = Overloaded if code == Overloaded().code else Refused
+    said = f": {text}" if text else ""
+    refusal = kind(
+        code, text, message=f"the server has refused the session ({code}){said}"
+    )
+    refusal.by_peer = True
+    return refusal

@@ -1,0 +1,107 @@
+"""The decision of a server whether, and with what, to serve a client.
+
+It is made when the Hello of the client has come, and before it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+import trio
+
+from ..errors import Refused
+from ..failures import alone
+from ..logs import Log
+from ..metadata import Metadata
+from ..peers import Peer
+from ..rpc.handler import Handler, check_handler
+from .acceptance import ConnectionAcceptor
+from .offering import OfferedServices
+
+__all__ = ["OnSession", "Welcoming"]
+
+logger = Log("roam_trio.session")
+
+OnSession: TypeAlias = Callable[
+    [Peer], Awaitable[Handler | Mapping[str, Handler] | None]
+]
+"""An async function that decides on a session; see the argument of `serve`."""
+
+
+class Welcoming:
+    """Asks the application about one client.
+
+    Args:
+        on_session: decides.
+        peer: the client.
+    """
+
+    __slots__ = ("_given", "_on_session", "_peer", "is_asking")
+
+    def __init__(self, on_session: OnSession, peer: Peer) -> None:
+        self._on_session = on_session
+        self._peer = peer
+        self._given: Handler | Mapping[str, Handler] | None = None
+        self.is_asking = False
+        """True while the application decides."""
+
+    @trio.lowlevel.disable_ki_protection
+    async def ask(self, metadata: Metadata) -> None:
+        """Have the application decide.
+
+        Args:
+            metadata: what the client has sent with its Hello.
+
+        Raises:
+            Refused: the client is turned away.
+        """
+        self._peer.metadata = metadata
+        self.is_asking = True
+        try:
+            self._given = _checked(await self._on_session(self._peer))
+        except BaseException as error:
+            one = alone(error)
+            if isinstance(one, Refused) and not one.by_peer:
+                raise one from None
+            logger.failure(error, "on_session failed, and the client is turned away")
+            raise Refused("failed", "the server could not decide on it") from None
+        self.is_asking = False
+
+    def offered_instead_of(
+        self,
+        handler: Handler | None,
+        acceptor: ConnectionAcceptor | None,
+        max_concurrent_requests: int,
+    ) -> tuple[Handler | None, ConnectionAcceptor | None]:
+        """Return what answers this client on its root connection and on others.
+
+        Args:
+            handler: answers clients on their root connections otherwise.
+            acceptor: decides on their other connections otherwise.
+            max_concurrent_requests: bound for connections to services by name.
+        """
+        given = self._given
+        if given is None:
+            return handler, acceptor
+        if isinstance(acceptor, OfferedServices):
+            acceptor = acceptor.otherwise
+        if not isinstance(given, Mapping):
+            return given, acceptor
+        services = OfferedServices(
+            given,
+            max_concurrent_requests=max_concurrent_requests,
+            otherwise=acceptor,
+        )
+        return None, services
+
+
+def _checked(
+    given: Handler | Mapping[str, Handler] | None,
+) -> Handler | Mapping[str, Handler] | None:
+    if isinstance(given, Mapping):
+        for each in given.values():
+            check_handler(each)
+    elif given is not None:
+        check_handler(given)
+    return given
