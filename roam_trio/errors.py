@@ -12,15 +12,15 @@ channels.
 
     RoamTrioError
     ├── RoamError        a call did not return a value
-    ├── Disconnected        the peer, or the link to it, is gone: ConnectionLost,
+    ├── Disconnected     the peer, or the link to it, is gone: ConnectionLost,
     │                    ConnectionClosed, TxConnectionLost, RxConnectionLost,
     │                    SessionIoError, LinkDead, SessionLost
     ├── SessionError     a session could not be set up, or has ended
     ├── ChannelError     a channel could not carry an item (TxError, RxError)
     ├── LinkError        payloads could not be moved
     ├── ConduitError     messages could not be put on, or taken from, a link
-    ├── PayloadTooLarge     a value is too large for a payload; the link continues
-    ├── CodecError          a value, or its encoding, does not match its type
+    ├── PayloadTooLarge  a value is too large for a payload; the link continues
+    ├── CodecError       a value, or its encoding, does not match its type
     └── SchemaError      a type has no wire form
 
 The errors of a channel are also those of trio channels: `trio.ClosedResourceError` if
@@ -129,7 +129,7 @@ class RoamError(RoamTrioError):
 
     Attributes:
         was_begun: False if no handler has seen the call, so that it can be made again
-        without harm; True if one has; None if unknown.
+            without harm; True if one has; None if unknown.
     """
 
     was_begun: bool | None = None
@@ -236,8 +236,10 @@ class HandlerFailed(CallCancelled):
 
 
 class DeadlineExceeded(CallCancelled):
-    """The handler was cancelled at the deadline of the call, or at the bound that the
-    peer sets, `Limits.longest_call`."""
+    """The handler was cancelled at the deadline of the call.
+
+    Or it was cancelled at the bound of the peer, `Limits.longest_call`.
+    """
 
     _CODE = "deadline"
 
@@ -255,8 +257,8 @@ class Refused(CallCancelled):
     """The application at the other end has refused a call, or a whole session.
 
     A handler or a middleware raises it to refuse a call: ``Refused("denied", "unknown
-    token")``. An ``on_session`` raises it to refuse a client, whose `connect` raises it
-    then. Of the code 64 bytes are sent at most, and of the text 1 KiB.
+    token")``. An ``on_session`` raises it to refuse a client, and the `connect` of that
+    client raises it. At most 64 bytes of the code and 1 KiB of the text are sent.
     """
 
     _CODE = "refused"
@@ -341,8 +343,8 @@ class ConnectionClosed(SessionError, Disconnected):
     """A virtual connection was closed.
 
     Attributes:
-        by: ``"us"`` or ``"peer"``. metadata: the metadata of the close. The error text
-        includes its message.
+        by: ``"us"`` or ``"peer"``.
+        metadata: the metadata of the close. The error text includes its message.
     """
 
     def __init__(self, by: str, metadata: Metadata) -> None:

@@ -19,7 +19,7 @@ import trio
 import trio.testing
 
 import roam_trio
-from roam_trio import lowlevel
+from roam_trio import errors, lowlevel
 
 PUBLIC = [*roam_trio.__all__, *lowlevel.__all__]
 
@@ -235,6 +235,18 @@ def test_every_wire_type_is_described_in_the_documentation() -> None:
     text = (ROOT / "docs" / "types.md").read_text(encoding="utf-8")
     assert [name for name in WIRE_TYPES if f"`{name}`" not in text] == []
     assert [name for name in WIRE_TYPES if name not in roam_trio.__all__] == []
+
+
+def test_every_error_is_described_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert [name for name in errors.__all__ if f"`{name}`" not in text] == []
+
+
+def test_the_documentation_describes_no_error_that_is_gone() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", text, re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named - set(errors.__all__) == set()
 
 
 def documents() -> list[Path]:
