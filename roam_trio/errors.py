@@ -291,7 +291,20 @@ class ConnectionLost(RoamError, Disconnected):
 
 
 class SessionError(RoamTrioError):
-    """A session could not be set up, or has ended."""
+    """A session could not be set up, or has ended; the text names the peer's address.
+
+    Attributes:
+        address: the address of the peer; empty if the error has not been raised by a
+            session.
+    """
+
+    address = ""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if not self.address or self.address in text:
+            return text
+        return f"{text} (peer: {legible(self.address, _MOST_SAID)})"
 
 
 class SessionIoError(SessionError, Disconnected):

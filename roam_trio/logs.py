@@ -7,6 +7,8 @@ the methods of a `logging.Logger` and ensures that
 * text of a peer stays on one line, and is cut (`roam_trio.legible`);
 * an error of a codec is logged without the value;
 * a flood of records becomes a few records and a count (`roam_trio.log_budget`);
+* a record about a peer names its address: in the tasks of a session, handlers
+  included, and wherever `about` says so;
 * a `logging.Handler` that raises has no other effect.
 
 Tracebacks are logged as text, because some log handlers keep the objects of a record,
@@ -26,9 +28,10 @@ from .errors import CodecError
 from .failures import is_failure, split_failure, text_of
 from .legible import legible, legible_str
 from .log_budget import current_log_budget
+from .peers import Peer
 from .tracebacks import traceback_of
 
-__all__ = ["SILENT", "Log", "address_of_peer", "note_peer"]
+__all__ = ["SILENT", "Log", "about", "note_peer"]
 
 _MOST_OF_ONE: Final = 1000
 """Maximum length, in characters, of each text in a message."""
@@ -39,18 +42,47 @@ _FRAMES_HERE: Final = 4
 SILENT: Final = logging.Logger("roam_trio.silent", level=logging.CRITICAL + 1)
 """Logger for libraries that would log raw data of a peer at level DEBUG."""
 
-_peer: ContextVar[str] = ContextVar("roam_trio_peer", default="")
+_peer: ContextVar[Peer | None] = ContextVar("roam_trio_peer", default=None)
 
 
-def note_peer(address: str) -> None:
-    """Set the peer of this task and of tasks started from it."""
-    _peer.set(address)
+def note_peer(peer: Peer) -> None:
+    """Name the address of a peer in what this task logs, and tasks that it starts."""
+    _peer.set(peer)
 
 
-def address_of_peer() -> str:
-    """Return the address in brackets, or an empty text if it is unknown."""
-    address = _peer.get()
-    return address and f" ({address})"
+class about:
+    """Name the address of a peer in what a block logs, and tasks that it starts.
+
+    The address is the one that the peer has when a record is made. A record that names
+    it already is left as it is.
+
+    Args:
+        peer: the peer.
+    """
+
+    __slots__ = ("_before", "_peer")
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    def __enter__(self) -> None:
+        self._before = _peer.set(self._peer)
+
+    def __exit__(self, *args: object) -> None:
+        _peer.reset(self._before)
+
+
+def _with_address(
+    message: str, args: tuple[object, ...]
+) -> tuple[str, tuple[object, ...]]:
+    """Return a message and its arguments with the address of the peer, if known."""
+    peer = _peer.get()
+    if peer is None:
+        return message, args
+    address = _legible(peer.address)
+    if any(str(address) in str(arg) for arg in args):
+        return message, args
+    return f"{message} (%s)", (*args, address)
 
 
 class Log:
@@ -128,11 +160,13 @@ class Log:
         args: tuple[object, ...],
         error: BaseException | None,
     ) -> None:
-        args = tuple(map(_legible, args))
+        # Records are of one kind with or without an address.
+        kind = message
+        message, args = _with_address(message, tuple(map(_legible, args)))
         budget = current_log_budget()
         if budget is not None:
             report = partial(self._report, level, message, args)
-            if not budget.take(message, report):
+            if not budget.take(kind, report):
                 return
         file, line, function, _ = self._logger.findCaller(stacklevel=_FRAMES_HERE)
         self._emit(level, (file, line, function), message, args, error)

@@ -9,7 +9,7 @@ import trio
 
 from ..errors import ConduitError, LinkError
 from ..links.base import Link
-from ..logs import Log, address_of_peer
+from ..logs import Log, about
 from .base import Conduit, ConduitAcceptor
 
 if TYPE_CHECKING:
@@ -59,11 +59,12 @@ class AttachingAcceptor(ConduitAcceptor[M]):
         Owns `link`. If the handshake fails, log a warning. If cancelled, or if this
         acceptor is closed, close the link.
         """
-        try:
-            conduit = await self.conduit_of(link)
-        except (LinkError, ConduitError) as error:
-            logger.warning("a client was not accepted%s: %s", address_of_peer(), error)
-            return
+        with about(link.peer()):
+            try:
+                conduit = await self.conduit_of(link)
+            except (LinkError, ConduitError) as error:
+                logger.warning("a client was not accepted: %s", error)
+                return
         if conduit is None:
             return
         try:

@@ -22,7 +22,7 @@ from ..errors import ConduitError, LinkError, Refused, SessionError
 from ..legible import without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import log_budget_of_server
-from ..logs import Log, address_of_peer
+from ..logs import Log
 from ..metadata import MetadataLike
 from ..quantities import check_seconds
 from ..rpc.failure_metadata import TellFailures
@@ -474,11 +474,7 @@ class _Serving:
             logger.warning("a client was turned away: %s", refusal)
         except _ENDS_OF_CLIENTS as error:
             if not self._listening.cancel_called:
-                logger.warning(
-                    "a client could not set up a session%s: %s",
-                    address_of_peer(),
-                    error,
-                )
+                logger.warning("a client could not set up a session: %s", error)
         except BaseException as error:
             logger.failure(error, "a session has failed; the others go on")
         finally:

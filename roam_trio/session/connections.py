@@ -49,6 +49,7 @@ from .connection_table import (
 from .handshake import HandshakeResult
 from .outbox import Outbox
 from .port import SessionPort
+from .session_end import name_peer
 from .terms import SessionTerms
 from .workers import Workers
 
@@ -398,12 +399,14 @@ class Connections:
 
     def _end_run(self, connection_id: ConnectionId, because: RoamTrioError) -> None:
         run = self.runs.pop(connection_id)
+        name_peer(because, run.port.terms.peer)
         run.end(because)
         _tell_of_closed(run, because)
         self._on_quiet()
         self._check_needed()
 
     def _fail(self, connection_id: ConnectionId, failure: Fail) -> None:
+        name_peer(failure.error, self._session.terms.peer)
         self._openings.pop(connection_id).fail(failure.error)
         if failure.close:
             self._outbox.push(ConnectionClose(connection_id))

@@ -12,6 +12,7 @@ of a connection does not end the session and all other connections.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 import trio
@@ -28,8 +29,9 @@ from ..errors import (
 from ..failures import text_of
 from ..kept_errors import copy_of
 from ..limits import DEFAULT_LIMITS
-from ..logs import Log
+from ..logs import Log, about
 from ..metadata import Metadata
+from ..peers import Peer
 from ..wire.messages import Message
 from .held_messages import encoded_size
 
@@ -46,6 +48,7 @@ class Outbox:
         most_kept: how many messages `push` keeps (`Limits.unsent_replies`).
         most_bytes: how many bytes they may have (`Limits.unsent_reply_bytes`).
         fail: called with the reason when the conduit fails, or more would be kept.
+        peer: the peer, for the log.
         need_drain: called when a message is kept, and no `drain` is under way.
     """
 
@@ -57,6 +60,7 @@ class Outbox:
         need_drain: Callable[[], None],
         *,
         most_bytes: int = DEFAULT_LIMITS.unsent_reply_bytes,
+        peer: Peer | None = None,
     ) -> None:
         self._tx = tx
         self._encode = tx.encode
@@ -71,6 +75,11 @@ class Outbox:
         self._kept: list[tuple[Message, int]] = []  # and how long each is
         self._kept_bytes = 0
         self._is_draining = False
+        self._peer = peer
+
+    def _about_peer(self) -> AbstractContextManager[None]:
+        """Whose task this is does not tell which peer it sends to."""
+        return nullcontext() if self._peer is None else about(self._peer)
 
     def has_room(self) -> bool:
         """Return True if a message could be sent now, and nothing has to go first."""
@@ -138,14 +147,15 @@ class Outbox:
                 try:
                     self._tx.send_nowait(message)
                 except PayloadTooLarge as error:
-                    self._tx.send_nowait(_without_metadata(message, error))
+                    self._tx.send_nowait(self._without_metadata(message, error))
                 return
             size = encoded_size(message)
         except RoamTrioError as error:
             self.fail(error)
             return
         except BaseException as error:  # out of a link of somebody else's
-            logger.failure(error, "a link has failed otherwise than links do")
+            with self._about_peer():
+                logger.failure(error, "a link has failed otherwise than links do")
             self.fail(SessionIoError(f"the link has failed: {text_of(error)}"))
             return
         if not last:
@@ -198,10 +208,24 @@ class Outbox:
         try:
             permit.send(message)
         except PayloadTooLarge as error:  # and the permit is used up
-            short = _without_metadata(message, error)
+            short = self._without_metadata(message, error)
             size = encoded_size(short)
             self._kept.insert(0, (short, size))
             self._kept_bytes += size
+
+    def _without_metadata(self, message: Message, error: PayloadTooLarge) -> Message:
+        """Return the message in a form that fits.
+
+        Raises:
+            PayloadTooLarge: it has no metadata to leave out.
+        """
+        if not getattr(message, "metadata", None):
+            raise error
+        kind = type(message).__name__
+        with self._about_peer():
+            logger.warning("the metadata of a %s is left out: %s", kind, error)
+        short: Message = msgspec.structs.replace(message, metadata=_LEFT_OUT)
+        return short
 
     @property
     def kept(self) -> int:
@@ -214,20 +238,6 @@ class Outbox:
 
 def _do_nothing(*args: object) -> None:
     pass
-
-
-def _without_metadata(message: Message, error: PayloadTooLarge) -> Message:
-    """Return the message in a form that fits.
-
-    Raises:
-        PayloadTooLarge: it has no metadata to leave out.
-    """
-    if not getattr(message, "metadata", None):
-        raise error
-    kind = type(message).__name__
-    logger.warning("the metadata of a %s is left out: %s", kind, error)
-    short: Message = msgspec.structs.replace(message, metadata=_LEFT_OUT)
-    return short
 
 
 _LEFT_OUT = Metadata.of({"error": "the metadata was too large to send"})

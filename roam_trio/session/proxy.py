@@ -213,7 +213,13 @@ class _Proxy:
 
     def fail(self, why: str) -> None:
         """Close both sides as soon as possible."""
-        logger.warning("two proxied connections are closed: %s", why)
+        first, second = (side.connection_run.port.terms.peer for side in self._sides)
+        logger.warning(
+            "two proxied connections are closed, of %s and %s: %s",
+            first.address,
+            second.address,
+            why,
+        )
         self._because = Metadata.of({"error": why})
         for queue in self._queues:
             queue.close()

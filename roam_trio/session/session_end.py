@@ -11,6 +11,7 @@ import ssl
 from ..errors import (
     AnnouncedTooLarge,
     BareConduitError,
+    ConnectionClosed,
     DecodeError,
     ForeignProtocol,
     LimitExceeded,
@@ -24,11 +25,12 @@ from ..errors import (
     StableHandshakeError,
 )
 from ..failures import text_of
+from ..peers import Peer
 from ..wire.ids import ConnectionId
 from ..wire.messages import ProtocolError
 from .refusal import message_of_refusal
 
-__all__ = ["LoggedAs", "as_session_error", "logged_as", "message_at_end"]
+__all__ = ["LoggedAs", "as_session_error", "logged_as", "message_at_end", "name_peer"]
 
 
 class LoggedAs(enum.Enum):
@@ -60,6 +62,17 @@ def as_session_error(error: RoamTrioError) -> RoamTrioError:
         reason = SessionIoError(text_of(error))
     reason.__cause__ = error
     return reason
+
+
+def name_peer(error: BaseException, peer: Peer) -> None:
+    """Have an error about a session or a connection name the address of the peer.
+
+    A plain SessionError says what this side has done, as does a close by this side.
+    """
+    if isinstance(error, ConnectionClosed) and error.by == "us":
+        return
+    if isinstance(error, SessionError) and type(error) is not SessionError:
+        error.address = peer.address
 
 
 def message_at_end(reason: RoamTrioError) -> ProtocolError | None:

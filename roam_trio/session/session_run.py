@@ -36,7 +36,7 @@ from ..errors import (
 )
 from ..kept_errors import copy_of, strip_tracebacks
 from ..log_budget import log_budget_of_session
-from ..logs import Log, address_of_peer
+from ..logs import Log
 from ..rpc.connection import AnySession
 from ..rpc.handler import Handler
 from ..rpc.observer import Observer, tell
@@ -51,9 +51,15 @@ from .handshake import HandshakeResult
 from .keepalive import Keepalive, SessionKeepaliveConfig
 from .link_events import LinkEvents
 from .outbox import Outbox
-from .session_end import LoggedAs, as_session_error, logged_as, message_at_end
+from .session_end import (
+    LoggedAs,
+    as_session_error,
+    logged_as,
+    message_at_end,
+    name_peer,
+)
 from .statistics import SessionStatistics
-from .terms import SessionTerms
+from .terms import SessionTerms, in_session
 from .welcoming import OnSession, Welcoming
 
 __all__ = ["SessionOptions", "SessionRun"]
@@ -155,6 +161,7 @@ class SessionRun:
             self.end,
             self._start_draining,
             most_bytes=limits.unsent_reply_bytes,
+            peer=self.terms.peer,
         )
         self._control = Control(self.outbox, strict=self.terms.strict)
         self.connections: Connections | None = None
@@ -231,7 +238,7 @@ class SessionRun:
             SessionError: it could not be set up.
         """
         self._token = trio.lowlevel.current_trio_token()
-        with log_budget_of_session(self.terms.limits):
+        with log_budget_of_session(self.terms.limits), in_session(self.terms):
             async with trio.open_nursery() as nursery:
                 context = copy_context()
 
@@ -262,9 +269,9 @@ class SessionRun:
             return  # it was not set up, and `run` raises
         how = logged_as(reason, peer_has_left=self._state is _State.LEFT)
         if how is LoggedAs.LOSS:
-            logger.info("a session was lost%s: %s", address_of_peer(), reason)
+            logger.info("a session was lost: %s", reason)
         elif how is LoggedAs.FAILURE:
-            logger.warning("a session has ended%s: %s", address_of_peer(), reason)
+            logger.warning("a session has ended: %s", reason)
 
     def _tell_of_end(self, handle: AnySession) -> None:
         if self.terms.observer is not None and self.connections is not None:
@@ -447,6 +454,7 @@ class SessionRun:
         if self.ended_because is not None:
             return
         reason = self.ended_because = as_session_error(because)
+        name_peer(reason, self.terms.peer)
         message = message_at_end(reason)
         if message is not None:
             self.outbox.push(message, last=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 import attrs
 
 from ..limits import Limits
+from ..logs import about
 from ..metadata import Metadata, MetadataEntry, MetadataFlags
 from ..peers import Peer
 from ..quantities import check_seconds
@@ -19,6 +21,8 @@ __all__ = [
     "CANCEL_GRACE",
     "SessionTerms",
     "check_cancel_grace",
+    "current_terms",
+    "in_session",
     "said_in_handshake",
     "taken_from_handshake",
 ]
@@ -96,6 +100,38 @@ def check_cancel_grace(
         TypeError: it is not a number.
     """
     check_seconds("cancel_grace", value, may_be_zero=True)
+
+
+_current: ContextVar[SessionTerms] = ContextVar("roam_trio_session")
+
+
+class in_session:
+    """Make the terms of a session known to a block, and to tasks that it starts.
+
+    What they log names the address of the peer.
+
+    Args:
+        terms: the terms.
+    """
+
+    __slots__ = ("_about", "_before", "_terms")
+
+    def __init__(self, terms: SessionTerms) -> None:
+        self._terms = terms
+        self._about = about(terms.peer)
+
+    def __enter__(self) -> None:
+        self._about.__enter__()
+        self._before = _current.set(self._terms)
+
+    def __exit__(self, *args: object) -> None:
+        _current.reset(self._before)
+        self._about.__exit__()
+
+
+def current_terms() -> SessionTerms | None:
+    """Return the terms of the session whose task this is, or that has started it."""
+    return _current.get(None)
 
 
 def said_in_handshake(metadata: Metadata) -> Metadata:

@@ -15,6 +15,7 @@ from ..legible import without_secrets
 from ..links.base import Link
 from ..links.sockets import UNKNOWN_ADDRESS
 from ..logs import Log, note_peer
+from ..peers import Peer
 from .base import LinkFactory, LinkListener
 from .hosts import HostAndPort
 
@@ -73,9 +74,9 @@ class StreamLinkListener(LinkListener):
         # client.
         try:
             host, port, *_ = stream.socket.getpeername()
-            note_peer(str(HostAndPort(host, port)))
+            note_peer(Peer("tcp", str(HostAndPort(host, port))))
         except OSError:
-            note_peer(UNKNOWN_ADDRESS)
+            note_peer(Peer("tcp", UNKNOWN_ADDRESS))
         return await self._link_on(stream)
 
     def close(self) -> None:

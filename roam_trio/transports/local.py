@@ -77,7 +77,7 @@ class _Listener(LinkListener):
         link = await self._listener.accept(limits=self._limits)
 
         async def accepted() -> Link:
-            note_peer(link.peer().address)
+            note_peer(link.peer())
             return link
 
         return accepted

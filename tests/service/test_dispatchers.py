@@ -564,7 +564,7 @@ async def test_an_unexpected_exception_is_logged_and_the_caller_gets_its_id(
     (record,) = failures(caplog)
     assert record.getMessage() == (
         "Store.never: the handler raised KeyError, and the method declares no error; "
-        f"its caller gets HandlerFailed, with the id {got.value.id}"
+        f"its caller gets HandlerFailed, with the id {got.value.id} (this process)"
     )
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], KeyError)
@@ -658,7 +658,7 @@ async def test_the_log_tells_what_was_raised_and_what_is_declared(
     (record,) = failures(caplog)
     assert record.getMessage() == (
         f"Store.{method}: the handler raised {text}; "
-        f"its caller gets HandlerFailed, with the id {caught.value.id}"
+        f"its caller gets HandlerFailed, with the id {caught.value.id} (this process)"
     )
 
 
@@ -964,7 +964,7 @@ async def test_a_handler_that_ends_as_its_caller_wants_no_more_has_not_failed(
         await emitter.emit(tx)
     assert len(failures(caplog)) == errors
     quiet = "Emitter.emit: the handler ended as the receiver of a channel wants no more"
-    assert (quiet in caplog.messages) is (errors == 0)
+    assert (f"{quiet} (this process)" in caplog.messages) is (errors == 0)
 
 
 async def test_a_reset_of_a_channel_of_another_call_is_a_failure(

@@ -190,10 +190,13 @@ async def test_reason_of_a_close_is_told_on_both_sides_without_what_is_sensitive
     await busy.open(nursery)
     busy.handles[0].close(reason)
     await wait_all_tasks_blocked()
-    for who, name in (("this side", "echo near 0"), ("the peer", "echo far 0")):
+    for who, name, whose in (
+        ("this side", "echo near 0", ""),
+        ("the peer", "echo far 0", " (peer: this process)"),
+    ):
         assert str(busy.outcomes[name]) == (
             f"the connection has ended: {who} has closed the connection: "
-            "error='the quota is used up'"
+            f"error='the quota is used up'{whose}"
         )
     nursery.cancel_scope.cancel()
 

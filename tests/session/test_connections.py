@@ -427,7 +427,8 @@ async def test_a_rejection_is_an_error_with_its_metadata(nursery: trio.Nursery) 
         await left.open_connection()
     assert caught.value.metadata == why
     assert str(caught.value) == (
-        "the peer rejected the connection: error='not here', code=7"
+        "the peer rejected the connection: error='not here', code=7 "
+        "(peer: this process)"
     )
     await has_only_the_root(left)
     await has_only_the_root(right)
@@ -461,7 +462,8 @@ async def test_an_acceptor_that_fails_is_logged_and_rejects(
             2, Metadata.of({"error": "the acceptor failed"})
         )
         (record,) = caplog.records
-        assert record.getMessage() == "deciding on connection 2 failed"
+        told = record.getMessage()
+        assert told == "deciding on connection 2 failed (this process)"
         assert record.exc_info is not None
         await has_only_the_root(session)
 
@@ -489,7 +491,7 @@ async def test_a_sensitive_rejection_is_not_shown(
         ]
     )
     left, _ = await join(nursery, accepting={"on_connection": Acceptor(why)})
-    with pytest.raises(SessionRejected, match=r"error='told'$") as caught:
+    with pytest.raises(SessionRejected, match=r"error='told' \(peer") as caught:
         await left.open_connection()
     assert caught.value.metadata.get("token") == "hunter2"
     shown = [str(caught.value), repr(caught.value), repr(caught.value.metadata)]

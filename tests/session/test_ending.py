@@ -167,7 +167,7 @@ class TestWhoEndsIt:
         await wait_all_tasks_blocked()
         reason = session.ended_because
         assert isinstance(reason, SessionIoError)
-        assert str(reason) == "the peer has closed the link"
+        assert str(reason) == "the peer has closed the link (peer: this process)"
         assert_all_lost(failures, reason)
         await session.closed()
         await assert_let_go(link)
@@ -283,7 +283,8 @@ class TestAfterTheEnd:
         await ended.caller.closed()
         await ended.closed()
         assert ended.root.phase is ConnectionPhase.CLOSED
-        assert repr(ended) == "<Session ended: the peer has closed the link>"
+        why = "the peer has closed the link (peer: this process)"
+        assert repr(ended) == f"<Session ended: {why}>"
 
     async def test_shutting_down_again_is_harmless(self, ended: Session) -> None:
         await ended.shutdown()

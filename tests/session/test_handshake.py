@@ -386,7 +386,9 @@ class TestFaultsOfThePeer:
                 await opener(role(link, strict=strict))
         assert isinstance(caught.value, RemoteProtocolError)
         assert caught.value.description == told
-        assert str(caught.value) == f"the peer broke the protocol: {told}"
+        assert str(caught.value) == (
+            f"the peer broke the protocol: {told} (peer: this process)"
+        )
         assert heard == [ProtocolError(0, told)]
         assert living_tasks() == tasks
         await assert_let_go(link)
@@ -444,7 +446,8 @@ class TestOtherFailures:
                 await opener(role(link))
         assert isinstance(caught.value, LocalProtocolError)
         assert str(caught.value) == (
-            "the peer says that we broke the protocol: no version like yours"
+            "the peer says that we broke the protocol: no version like yours "
+            "(peer: this process)"
         )
         await assert_let_go(link)
 
@@ -469,7 +472,9 @@ class TestOtherFailures:
         tasks = living_tasks()
         with pytest.raises(SessionIoError) as caught:
             await opener(role(link))
-        assert str(caught.value) == f"the peer closed the link; expected its {awaited}"
+        assert str(caught.value) == (
+            f"the peer closed the link; expected its {awaited} (peer: this process)"
+        )
         assert living_tasks() == tasks
         await assert_let_go(link)
 
@@ -508,7 +513,8 @@ class TestOtherFailures:
         with pytest.raises(SessionIoError) as caught:
             await opener(role(link, limits=limits))
         assert str(caught.value) == (
-            "the handshake took longer than 3 s (limit: handshake_seconds)"
+            "the handshake took longer than 3 s (limit: handshake_seconds) "
+            "(peer: this process)"
         )
         assert trio.current_time() - begun == pytest.approx(3)
         assert living_tasks() == tasks

@@ -376,7 +376,9 @@ async def test_the_last_root_caller_dropped_ends_the_session(
     gc.collect()
     await session_ends_alone(left)
     await right.closed()
-    assert str(right.ended_because) == "the peer has closed the link"
+    assert str(right.ended_because) == (
+        "the peer has closed the link (peer: this process)"
+    )
 
 
 @pytest.mark.rule("rpc.caller.liveness.root-teardown-condition")

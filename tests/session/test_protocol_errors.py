@@ -118,7 +118,7 @@ class Everywhere(WithPeer):
         await wait_all_tasks_blocked()
         reason = self.session.ended_because
         assert isinstance(reason, SessionProtocolError)
-        assert str(reason) == text
+        assert str(reason) == f"{text} (peer: this process)"
         assert self.cancelled == 3
         errors: list[BaseException | None] = [call.error for call in self.calls]
         errors.append(self.opening.error)
@@ -331,10 +331,12 @@ async def test_two_sessions_agree_on_who_broke_it(nursery: trio.Nursery) -> None
     await left.closed()
     await right.closed()
     assert str(right.ended_because) == (
-        "the peer broke the protocol: connection 0, the root, was closed"
+        "the peer broke the protocol: connection 0, the root, was closed "
+        "(peer: this process)"
     )
     assert str(left.ended_because) == (
-        "the peer says that we broke the protocol: connection 0, the root, was closed"
+        "the peer says that we broke the protocol: connection 0, the root, was closed "
+        "(peer: this process)"
     )
     assert "ended: the peer broke the protocol" in repr(right)
 

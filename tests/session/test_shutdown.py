@@ -103,7 +103,7 @@ async def test_a_refused_call_is_in_the_log_of_the_side_that_ends(
         await caller.echo("new")
     assert caught.value.was_begun is False
     assert caplog.messages == [
-        f"connection 0: refused a call of Streams.echo: {REFUSED}"
+        f"connection 0: refused a call of Streams.echo: {REFUSED} (this process)"
     ]
     assert await running.result() == "begun"
     await ours.closed()
