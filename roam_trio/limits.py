@@ -93,6 +93,10 @@ class Limits:
         longest_call: number of seconds that a call of the peer may take; infinite by
             default. Then its handler is cancelled, and the caller, if it still waits,
             gets `DeadlineExceeded`.
+        warn_after: number of seconds that a call or an item may wait for what only the
+            peer or this program can give (credit, room in the link, a slot below the
+            peer's ``max_concurrent_requests``) before that is logged; infinite for
+            never. It goes on waiting.
         log_records: number of log records of one kind that a session may cause at once.
             Further records are counted, and the count is logged.
         log_records_per_second: number of log records of one kind that a session may
@@ -123,6 +127,7 @@ class Limits:
     handshake_seconds: float = attrs.field(default=10.0, validator=_seconds)
     close_seconds: float = attrs.field(default=5.0, validator=_seconds)
     longest_call: float = attrs.field(default=inf, validator=_seconds_or_ever)
+    warn_after: float = attrs.field(default=5.0, validator=_seconds_or_ever)
     log_records: int = attrs.field(default=20, validator=_count)
     log_records_per_second: float = attrs.field(default=0.5, validator=_rate)
     server_log_records: int = attrs.field(default=100, validator=_count)

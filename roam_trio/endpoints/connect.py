@@ -61,6 +61,7 @@ def connect(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    max_waiting: int | None = None,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
@@ -83,6 +84,7 @@ def connect(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    max_waiting: int | None = None,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
@@ -104,6 +106,7 @@ def connect(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    max_waiting: int | None = None,
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
@@ -137,6 +140,9 @@ def connect(
             knows what roam_trio adds to the protocol.
         cancel_grace: number of seconds for which a cancelled call waits until the
             server has stopped; 0 means that it does not wait.
+        max_waiting: number of calls that may wait for the server to take them, because
+            it reads no more, or has as many in flight as it accepts; None for any.
+            Beyond it a call raises `Overloaded`, and no handler has seen it.
         ssl_context: for URLs with TLS; None means `ssl.create_default_context`.
         connect_timeout: number of seconds that one URL may take to answer. The
             handshake of the session has its own limit, `Limits.handshake_seconds`.
@@ -175,6 +181,7 @@ def connect(
         strict,
         deadlines=deadlines,
         cancel_grace=cancel_grace,
+        max_waiting=max_waiting,
         on_connection=on_connection,
         observer=observer,
     )

@@ -14,7 +14,7 @@ from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler, check_handler
 from ..rpc.observer import Observer, check_observer
 from ..session import ConnectionAcceptor, OfferedServices, SessionKeepaliveConfig
-from ..session.terms import CANCEL_GRACE, check_cancel_grace
+from ..session.terms import CANCEL_GRACE, check_cancel_grace, check_max_waiting
 
 if TYPE_CHECKING:
     from ..links.resuming.limits import StableLimits
@@ -68,6 +68,7 @@ class BuilderOptions(TypedDict):
     strict: bool
     deadlines: bool
     cancel_grace: float
+    max_waiting: int | None
     tell_failures: TellFailures
     observer: Observer | None
 
@@ -90,6 +91,7 @@ class SessionOptions:
     cancel_grace: float = attrs.field(
         default=CANCEL_GRACE, validator=_check_cancel_grace
     )
+    max_waiting: int | None = attrs.field(default=None, validator=check_max_waiting)
     tell_failures: TellFailures = attrs.field(
         default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
     )
@@ -118,6 +120,7 @@ class SessionOptions:
             "strict": self.strict,
             "deadlines": self.deadlines,
             "cancel_grace": self.cancel_grace,
+            "max_waiting": self.max_waiting,
             "tell_failures": self.tell_failures,
             "observer": self.observer,
         }

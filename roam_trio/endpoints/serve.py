@@ -159,6 +159,7 @@ async def serve(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     tell_failures: TellFailures = "code",
+    max_waiting: int | None = None,
     ssl_context: ssl.SSLContext | None = None,
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
@@ -192,6 +193,8 @@ async def serve(
         tell_failures: how much of a handler's failure its caller is told: its code and
             id (``"code"``); also the text of the exception (``"text"``); also the
             traceback (``"traceback"``).
+        max_waiting: number of calls to one client that may wait for it to take them;
+            see `connect`.
         ssl_context: for URLs with TLS: a context with the certificate of the server.
         origins: the web origins that may connect over WebSocket, such as
             ``"https://example.org"``. Pages of other origins are refused. Programs
@@ -235,6 +238,7 @@ async def serve(
         limits,
         strict,
         tell_failures=tell_failures,
+        max_waiting=max_waiting,
         on_connection=on_connection,
         observer=observer,
     )

@@ -44,6 +44,7 @@ def serving(
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     tell_failures: TellFailures = "code",
+    max_waiting: int | None = None,
     ssl_context: ssl.SSLContext | None = None,
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
@@ -69,6 +70,7 @@ def serving(
         limits: see `serve`.
         strict: see `serve`.
         tell_failures: see `serve`.
+        max_waiting: see `serve`.
         ssl_context: see `serve`.
         origins: see `serve`.
         max_sessions: see `serve`.
@@ -94,6 +96,7 @@ def serving(
         limits=limits,
         strict=strict,
         tell_failures=tell_failures,
+        max_waiting=max_waiting,
         ssl_context=ssl_context,
         origins=origins,
         max_sessions=max_sessions,

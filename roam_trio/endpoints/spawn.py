@@ -54,6 +54,7 @@ def spawn(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    max_waiting: int | None = None,
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
@@ -76,6 +77,7 @@ def spawn(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    max_waiting: int | None = None,
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
@@ -97,6 +99,7 @@ def spawn(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    max_waiting: int | None = None,
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
@@ -126,6 +129,7 @@ def spawn(
         strict: see `connect`.
         deadlines: see `connect`.
         cancel_grace: see `connect`.
+        max_waiting: see `connect`.
         on_connection: see `connect`; so are the rest.
         middleware: wraps the calls that this side makes.
         metadata_for_calls: metadata of each of these calls.
@@ -147,6 +151,7 @@ def spawn(
         strict,
         deadlines=deadlines,
         cancel_grace=cancel_grace,
+        max_waiting=max_waiting,
         on_connection=on_connection,
         observer=observer,
     )

@@ -33,12 +33,16 @@ import trio
 
 from ..codec import SelfRef
 from ..errors import RxClosed, RxUnbound, TxClosed, TxUnbound
+from ..limits import DEFAULT_LIMITS
+from ..logs import Log
 from ..running import check_run
 
 if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["ChannelSink", "ChannelSource", "Rx", "Tx", "channel"]
+
+logger = Log("roam_trio.rpc")
 
 T = TypeVar("T")
 
@@ -194,7 +198,19 @@ class Binding:
         if self._waiting is None:
             self._waiting = trio.lowlevel.ParkingLot()
             self._token = trio.lowlevel.current_trio_token()
-        await self._waiting.park()
+        # There is no session yet whose limits and watch are those of this wait. It is
+        # rare: once for a channel.
+        seconds = DEFAULT_LIMITS.warn_after
+        with trio.move_on_after(seconds):
+            await self._waiting.park()
+            return
+        if not (self.is_bound or self.tx_gone or self.rx_gone):
+            logger.warning(
+                "an end of a channel has waited for %g s for a call to bind its pair: "
+                "give the other end to a call",
+                seconds,
+            )
+            await self._waiting.park()
 
     def check_run(self) -> None:
         """Raise an error in another run of trio than that of the waiting tasks.

@@ -31,6 +31,7 @@ from .statistics import (
     ChannelStatistics,
     ConnectionStatistics,
     SessionStatistics,
+    WaitStatistics,
 )
 from .welcoming import OnSession
 
@@ -64,6 +65,7 @@ __all__ = [
     "SessionKeepaliveConfig",
     "SessionStatistics",
     "SpawnSession",
+    "WaitStatistics",
     "acceptor",
     "initiator",
 ]

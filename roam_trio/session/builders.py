@@ -43,7 +43,7 @@ from .handshake import HandshakeResult
 from .keepalive import SessionKeepaliveConfig
 from .session import Session
 from .session_run import SessionOptions, SessionRun
-from .terms import CANCEL_GRACE, SessionTerms, check_cancel_grace
+from .terms import CANCEL_GRACE, SessionTerms, check_cancel_grace, check_max_waiting
 from .welcoming import OnSession, Welcoming
 
 __all__ = [
@@ -81,6 +81,9 @@ class _Builder(ABC):
             handshake that this side knows what roam_trio adds to the protocol.
         cancel_grace: how long a cancelled call waits for the other side to stop, in
             seconds; 0 means that it does not wait.
+        max_waiting: number of calls that may wait for the peer to take them, because
+            it reads no more or `max_concurrent_requests` are in flight; None for any.
+            Beyond it a call raises `Overloaded`.
         tell_failures: how much of a handler's failure its caller is told: its code and
             id (``"code"``); also the text of the exception (``"text"``); also the
             traceback (``"traceback"``).
@@ -105,6 +108,7 @@ class _Builder(ABC):
     cancel_grace: float = attrs.field(
         default=CANCEL_GRACE, validator=check_cancel_grace
     )
+    max_waiting: int | None = attrs.field(default=None, validator=check_max_waiting)
     tell_failures: TellFailures = attrs.field(
         default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
     )
@@ -170,6 +174,7 @@ class _Builder(ABC):
             observer=self.observer,
             deadlines=self.deadlines,
             cancel_grace=self.cancel_grace,
+            max_waiting=self.max_waiting,
             failure_policy=FailurePolicy(self.tell_failures, self.kept_failures),
             kept_failures=self.kept_failures,
         )
@@ -294,6 +299,7 @@ def initiator(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    max_waiting: int | None = None,
     tell_failures: TellFailures = "code",
     observer: Observer | None = None,
     spawn: SpawnSession | None = None,
@@ -320,6 +326,7 @@ def initiator(
         strict=strict,
         deadlines=deadlines,
         cancel_grace=cancel_grace,
+        max_waiting=max_waiting,
         tell_failures=tell_failures,
         observer=observer,
         spawn=spawn,
@@ -337,6 +344,7 @@ def acceptor(
     strict: bool = False,
     deadlines: bool = True,
     cancel_grace: float = CANCEL_GRACE,
+    max_waiting: int | None = None,
     tell_failures: TellFailures = "code",
     observer: Observer | None = None,
     on_session: OnSession | None = None,
@@ -362,6 +370,7 @@ def acceptor(
         strict=strict,
         deadlines=deadlines,
         cancel_grace=cancel_grace,
+        max_waiting=max_waiting,
         tell_failures=tell_failures,
         observer=observer,
         on_session=on_session,
@@ -380,6 +389,7 @@ def sessions_of_server(
     strict: bool,
     deadlines: bool,
     cancel_grace: float,
+    max_waiting: int | None,
     tell_failures: TellFailures,
     observer: Observer | None,
     on_session: OnSession | None,
@@ -410,6 +420,7 @@ def sessions_of_server(
                 observer=observer,
                 deadlines=deadlines,
                 cancel_grace=cancel_grace,
+                max_waiting=max_waiting,
                 failure_policy=failure_policy,
             ),
             on_session=on_session,

@@ -48,6 +48,7 @@ from ..wire.messages import (
 from ..wire.runs import ItemRun
 from .port import Port
 from .statistics import ChannelStatistics
+from .waits import WaitFor
 
 __all__ = ["ChannelState", "DriverChannelSink", "IncomingChannel", "OutgoingChannel"]
 
@@ -163,7 +164,7 @@ class OutgoingChannel(ChannelSink):
         try:
             for value in rest:
                 while not self.credit and self.state is _OPEN:
-                    await self._waiting.park()
+                    await self._wait_for_credit()
                 if self.state is _OPEN and outbox.has_room():
                     await self._send_batch(value, rest)
                 else:
@@ -227,16 +228,24 @@ class OutgoingChannel(ChannelSink):
                 await checkpoint_if_cancelled()  # as a handler is whose caller is gone
                 raise self.why_not()
             if not self.credit:
-                await self._waiting.park()
+                await self._wait_for_credit()
                 continue
             try:
-                permit = await self._port.reserve()
+                permit = await self._port.reserve(channel_id=self._id)
             except BaseException:
                 self._pass_on()
                 raise
             if self.credit and self.state is ChannelState.OPEN:
                 return permit
             permit.release()
+
+    async def _wait_for_credit(self) -> None:
+        waits = self._port.waits
+        wait = waits.begin(WaitFor.CREDIT, self._connection_id, channel_id=self._id)
+        try:
+            await self._waiting.park()
+        finally:
+            waits.end(wait)
 
     def why_not(self) -> Exception:
         """Return the error of an operation after the end."""

@@ -291,6 +291,7 @@ class ConnectionRun:
             self.requests.table.statistics(now),
             self.answering.statistics(now),
             self.channels.statistics(),
+            self.port.waits.statistics(self.port.connection_id),
         )
 
     def __repr__(self) -> str:

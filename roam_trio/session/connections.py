@@ -9,6 +9,7 @@ decides.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -51,6 +52,7 @@ from .outbox import Outbox
 from .port import SessionPort
 from .session_end import name_peer
 from .terms import SessionTerms
+from .waits import Waits
 from .workers import Workers
 
 __all__ = ["ON_CONNECTION_MESSAGE", "Connections"]
@@ -99,6 +101,7 @@ class Connections:
         "_quiet",
         "_table",
         "_token",
+        "_waits",
         "root",
         "runs",
     )
@@ -114,13 +117,23 @@ class Connections:
     ) -> None:
         self._outbox = outbox
         self._token = trio.lowlevel.current_trio_token()
+        # In this context, and not in that of the task that happens to wait first.
+        context = copy_context()
+        now = trio.lowlevel.current_clock().current_time
+        self._waits = Waits(
+            terms.limits.warn_after,
+            now,
+            lambda watch: context.run(nursery.start_soon, watch),
+            lambda: terms.peer.address,
+        )
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._port: SessionPort | None = SessionPort(
             outbox=outbox,
             terms=terms,
             token=self._token,
-            now=trio.lowlevel.current_clock().current_time,
+            now=now,
             workers=Workers(nursery.start_soon),
+            waits=self._waits,
             on_unused=self._on_unused,
             on_quiet=self._on_quiet,
             close=self.close,
@@ -208,6 +221,7 @@ class Connections:
 
     def end(self, because: RoamTrioError) -> None:
         """End every connection with the session. Sends nothing."""
+        self._waits.close()
         self._table.end(because)
         runs = list(self.runs.values())
         self.runs.clear()

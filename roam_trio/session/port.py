@@ -14,10 +14,11 @@ import trio
 from ..conduits.base import ConduitTxPermit
 from ..errors import ConduitError
 from ..metadata import NO_METADATA, Metadata
-from ..wire.ids import ConnectionId
+from ..wire.ids import ChannelId, ConnectionId, MethodId
 from ..wire.messages import Message
 from .outbox import Outbox
 from .terms import SessionTerms
+from .waits import Wait, WaitFor, Waits
 from .workers import Workers
 
 __all__ = ["Port", "SessionPort"]
@@ -33,6 +34,7 @@ class SessionPort:
         token: the run of trio that they live in; None for none.
         now: returns the time, in seconds.
         workers: runs handlers, and anything else, in tasks of the session's.
+        waits: the tasks that wait.
         on_unused: called with the id of a connection when it is unused; see `Liveness`.
         on_quiet: called when the last call or channel of a connection has ended, once
             new ones are refused.
@@ -44,6 +46,7 @@ class SessionPort:
     token: trio.lowlevel.TrioToken | None
     now: Callable[[], float]
     workers: Workers
+    waits: Waits
     on_unused: Callable[[ConnectionId], None]
     on_quiet: Callable[[], None]
     close: Callable[[ConnectionId, Metadata], None]
@@ -70,6 +73,7 @@ class Port:
         "terms",
         "token",
         "unread_bytes",
+        "waits",
     )
 
     def __init__(
@@ -86,6 +90,7 @@ class Port:
         self.terms = session.terms
         self.token = session.token
         self.now = session.now
+        self.waits = session.waits
         self.ended_because: BaseException | None = None
         """Why it has ended; None while it is open."""
         self.unread_bytes = 0
@@ -94,8 +99,14 @@ class Port:
         """Ends the channels whose handles were collected; see `end_dropped`."""
         self._reserving: dict[trio.CancelScope, None] | None = None
 
-    async def reserve(self) -> ConduitTxPermit[Message]:
+    async def reserve(
+        self, *, channel_id: ChannelId | None = None, method_id: MethodId | None = None
+    ) -> ConduitTxPermit[Message]:
         """As `Outbox.reserve`, but only until the connection ends.
+
+        Args:
+            channel_id: the channel of the item for which room is needed; for the log.
+            method_id: the method of the call for which room is needed.
 
         Raises:
             LinkError, ConduitError: the connection has ended, or the conduit has.
@@ -103,11 +114,21 @@ class Port:
         if self._reserving is None:
             self._reserving = {}
         reserving = self._reserving
+        wait: Wait | None = None
+        if not self.outbox.has_room():
+            wait = self.waits.begin(
+                WaitFor.ROOM,
+                self.connection_id,
+                channel_id=channel_id,
+                method_id=method_id,
+            )
         with trio.CancelScope() as scope:
             reserving[scope] = None
             try:
                 return await self.outbox.reserve()
             finally:
+                if wait is not None:
+                    self.waits.end(wait)
                 del reserving[scope]
                 if not reserving and self._reserving is reserving:
                     self._reserving = None  # an idle connection has none

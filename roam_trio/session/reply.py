@@ -31,6 +31,7 @@ from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
 from .deadlines import deadline_of
 from .port import Port
 from .statistics import CallStatistics
+from .waits import WaitFor
 from .workers import Worker
 
 __all__ = ["AnswerState", "DriverReplySink", "told"]
@@ -149,12 +150,16 @@ class DriverReplySink(ReplySink):
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         port = self._port
-        while True:
-            permit = await port.outbox.reserve()
-            if not port.dropped:
-                return permit
-            permit.release()
-            port.end_dropped()
+        wait = port.waits.begin(WaitFor.ROOM, port.connection_id)
+        try:
+            while True:
+                permit = await port.outbox.reserve()
+                if not port.dropped:
+                    return permit
+                permit.release()
+                port.end_dropped()
+        finally:
+            port.waits.end(wait)
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         port = self._port

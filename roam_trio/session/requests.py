@@ -20,7 +20,13 @@ from trio.lowlevel import (
 
 from ..codec import INVALID_PAYLOAD, UNKNOWN_METHOD
 from ..conduits.base import ConduitTxPermit
-from ..errors import ConduitError, ConnectionLost, LinkError, PayloadTooLarge
+from ..errors import (
+    ConduitError,
+    ConnectionLost,
+    LinkError,
+    Overloaded,
+    PayloadTooLarge,
+)
 from ..metadata import Metadata
 from ..rpc.binding import ChannelBinder, Payload
 from ..running import check_run
@@ -36,6 +42,7 @@ from ..wire.messages import (
 from .channel_table import ChannelTable
 from .port import Port
 from .requests_out import RequestOut, RequestsOut, Slot
+from .waits import WaitFor
 
 __all__ = ["Requests"]
 
@@ -97,7 +104,7 @@ class Requests:
                 outbox.send_nowait, method_id, args, channels, metadata
             )
         else:
-            with await self._reserve() as permit:
+            with await self._reserve(method_id) as permit:
                 request = self._send(permit.send, method_id, args, channels, metadata)
         # The reader of the session wakes it.
         await wait_task_rescheduled(partial(self._abandon, request))
@@ -112,14 +119,33 @@ class Requests:
             # Or else the error would hold this frame, and this frame the error.
             del answer, request
 
-    async def _reserve(self) -> ConduitTxPermit[Message]:
-        """Take a slot below the peer's limit, and then a permit."""
+    async def _reserve(self, method_id: MethodId) -> ConduitTxPermit[Message]:
+        """Take a slot below the peer's limit, and then a permit.
+
+        Raises:
+            Overloaded: ``max_waiting`` calls of the session wait already.
+        """
         self._refuse_if_ended()
-        await self._take_slot()
+        waits = self._port.waits
+        most = self._port.terms.max_waiting
+        if most is not None and waits.calls >= most:
+            raise Overloaded(
+                text=f"{waits.calls} calls wait for the peer to take them "
+                f"(max_waiting={most})",
+                was_begun=False,
+            )
+        waits.calls += 1
+        try:
+            await self._take_slot(method_id)
+            return await self._reserve_with_slot(method_id)
+        finally:
+            waits.calls -= 1
+
+    async def _reserve_with_slot(self, method_id: MethodId) -> ConduitTxPermit[Message]:
         port = self._port
         try:
             self._refuse_if_ended()
-            permit = await port.reserve()
+            permit = await port.reserve(method_id=method_id)
             try:
                 self._refuse_if_ended()
             except ConnectionLost:
@@ -133,12 +159,17 @@ class Requests:
             raise
         return permit
 
-    async def _take_slot(self) -> None:
+    async def _take_slot(self, method_id: MethodId) -> None:
         if self.table.take() is Slot.TAKEN:
             return
         if self._slots is None:
             self._slots = ParkingLot()
-        await self._slots.park()  # the task that wakes us passes us a slot
+        port = self._port
+        wait = port.waits.begin(WaitFor.SLOT, port.connection_id, method_id=method_id)
+        try:
+            await self._slots.park()  # the task that wakes us passes us a slot
+        finally:
+            port.waits.end(wait)
 
     def _give_slot(self) -> None:
         slots = self._slots

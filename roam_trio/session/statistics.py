@@ -13,6 +13,7 @@ __all__ = [
     "ChannelStatistics",
     "ConnectionStatistics",
     "SessionStatistics",
+    "WaitStatistics",
 ]
 
 
@@ -56,6 +57,28 @@ class ChannelStatistics:
 
 
 @attrs.frozen
+class WaitStatistics:
+    """A task that waits for what only the peer or this program can give.
+
+    Receivers that wait for items, and calls that wait for their responses, are not
+    among them.
+
+    Attributes:
+        what: what it waits for: ``"credit"`` from the receiver of a channel, ``"room"``
+            in the link, as the peer does not read, or a ``"slot"`` below the peer's
+            ``max_concurrent_requests``.
+        channel_id: the channel of the item that is to be sent; None if it is no item.
+        method_id: the method of the call that is to be made; None if it is no call.
+        age: number of seconds that it has been waiting.
+    """
+
+    what: str
+    channel_id: ChannelId | None
+    method_id: MethodId | None
+    age: float
+
+
+@attrs.frozen
 class ConnectionStatistics:
     """An open connection.
 
@@ -65,6 +88,7 @@ class ConnectionStatistics:
         calling: calls of this side's without a response.
         answering: calls of the peer's that are being answered.
         channels: its open channels.
+        waiting: the tasks that wait, the oldest first.
     """
 
     connection_id: ConnectionId
@@ -72,6 +96,7 @@ class ConnectionStatistics:
     calling: tuple[CallStatistics, ...]
     answering: tuple[CallStatistics, ...]
     channels: tuple[ChannelStatistics, ...]
+    waiting: tuple[WaitStatistics, ...] = ()
 
 
 @attrs.frozen

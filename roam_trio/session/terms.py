@@ -12,7 +12,7 @@ from ..limits import Limits
 from ..logs import about
 from ..metadata import Metadata, MetadataEntry, MetadataFlags
 from ..peers import Peer
-from ..quantities import check_seconds
+from ..quantities import check_count, check_seconds
 from ..rpc.connection import AnySession, Connection
 from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.observer import Observer
@@ -21,6 +21,7 @@ __all__ = [
     "CANCEL_GRACE",
     "SessionTerms",
     "check_cancel_grace",
+    "check_max_waiting",
     "current_terms",
     "in_session",
     "said_in_handshake",
@@ -63,6 +64,8 @@ class SessionTerms:
             that this side knows of such things.
         cancel_grace: how long a cancelled call waits for the other side to stop, in
             seconds; 0 means that it does not wait.
+        max_waiting: number of calls that may wait for the peer to take them; None for
+            any.
         failure_policy: how much of the failures of handlers a caller is told; None if
             the peer has not said that it knows the words.
         kept_failures: exceptions of handlers in this process; see
@@ -77,6 +80,7 @@ class SessionTerms:
     session: Callable[[], AnySession | None] = _no_session
     deadlines: bool = True
     cancel_grace: float = CANCEL_GRACE
+    max_waiting: int | None = None
     failure_policy: FailurePolicy | None = None
     kept_failures: Mapping[str, BaseException] | None = None
 
@@ -100,6 +104,19 @@ def check_cancel_grace(
         TypeError: it is not a number.
     """
     check_seconds("cancel_grace", value, may_be_zero=True)
+
+
+def check_max_waiting(
+    instance: object, attribute: attrs.Attribute[int | None], value: int | None
+) -> None:
+    """Check a ``max_waiting=``; a validator of attrs.
+
+    Raises:
+        ValueError: it is negative or not whole.
+        TypeError: it is not a number.
+    """
+    if value is not None and value != 0:
+        check_count("max_waiting", value)
 
 
 _current: ContextVar[SessionTerms] = ContextVar("roam_trio_session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from roam_trio import Limits, Peer, Tx, u8
@@ -11,6 +12,7 @@ from roam_trio.schema.shape import ChannelShape
 from roam_trio.session.outbox import Outbox
 from roam_trio.session.port import Port, SessionPort
 from roam_trio.session.terms import SessionTerms
+from roam_trio.session.waits import Waits
 from roam_trio.session.workers import Workers
 from roam_trio.wire.messages import Message
 
@@ -50,6 +52,7 @@ def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
         "token": None,
         "now": lambda: 0.0,
         "workers": Workers(options.pop("start_soon", _fail)),
+        "waits": Waits(inf, lambda: 0.0, _fail, lambda: "nobody"),
         "on_unused": _fail,
         "on_quiet": _fail,
         "close": _fail,

@@ -1,0 +1,203 @@
+"""The tasks of a session that wait for what only the peer or this program can give.
+
+A task that is about to wait for credit, for room in the link, or for a slot below the
+peer's ``max_concurrent_requests`` notes that here. If it waits for longer than
+`Limits.warn_after`, that is logged, once. There is no timer for each: one task of the
+session watches them all, from when the first waits. It ends at most `Limits.warn_after`
+after the last wait, because ending it with each wait would cost more than the wait.
+
+The log records and their times are decided without a run of trio.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ..logs import Log
+from ..rpc.method_names import method_name
+from ..wire.ids import ChannelId, ConnectionId, MethodId
+from .statistics import WaitStatistics
+
+__all__ = ["Wait", "WaitFor", "Waits"]
+
+logger = Log("roam_trio.session")
+
+
+class WaitFor(enum.Enum):
+    """The things that a task can wait for."""
+
+    CREDIT = "credit: the receiver takes no items"
+    ROOM = "room in the link: the peer does not read"
+    SLOT = (
+        "one of the calls in flight to end: the peer accepts no more at a time "
+        "(max_concurrent_requests)"
+    )
+
+
+class Wait:
+    """One task that waits.
+
+    Attributes:
+        what: what it waits for.
+        connection_id: the connection.
+        channel_id: the channel of an item that is to be sent.
+        method_id: the method of a call that is to be made.
+        since: the time at which it began to wait, in seconds.
+        is_logged: whether it has been logged.
+    """
+
+    __slots__ = (
+        "channel_id",
+        "connection_id",
+        "is_logged",
+        "method_id",
+        "since",
+        "what",
+    )
+
+    def __init__(
+        self,
+        what: WaitFor,
+        connection_id: ConnectionId,
+        channel_id: ChannelId | None,
+        method_id: MethodId | None,
+        since: float,
+    ) -> None:
+        self.what = what
+        self.connection_id = connection_id
+        self.channel_id = channel_id
+        self.method_id = method_id
+        self.since = since
+        self.is_logged = False
+
+    @property
+    def who(self) -> str:
+        """The call, item or response that cannot go on, for the log."""
+        if self.method_id is not None:
+            return f"a call of {method_name(self.method_id)}"
+        if self.channel_id is not None:
+            return f"an item of channel {self.channel_id}"
+        return "a response"
+
+    def statistics(self, now: float) -> WaitStatistics:
+        """Return what waits for what, and for how long."""
+        return WaitStatistics(
+            self.what.name.lower(), self.channel_id, self.method_id, now - self.since
+        )
+
+
+class Waits:
+    """The tasks of one session that wait.
+
+    Args:
+        after: number of seconds after which a wait is logged; infinite for never.
+        now: returns the time, in seconds.
+        start_soon: starts the task that watches.
+        address: returns the address of the peer.
+    """
+
+    __slots__ = (
+        "_address",
+        "_after",
+        "_is_watched",
+        "_now",
+        "_start_soon",
+        "_waiting",
+        "calls",
+    )
+
+    def __init__(
+        self,
+        after: float,
+        now: Callable[[], float],
+        start_soon: Callable[[Callable[[], Awaitable[None]]], None],
+        address: Callable[[], str],
+    ) -> None:
+        self._after = after
+        self._now = now
+        self._start_soon = start_soon
+        self._address = address
+        self._waiting: dict[Wait, None] = {}  # in the order of their beginning
+        self._is_watched = False
+        self.calls = 0
+        """Number of calls that wait for a slot or for room."""
+
+    def begin(
+        self,
+        what: WaitFor,
+        connection_id: ConnectionId,
+        *,
+        channel_id: ChannelId | None = None,
+        method_id: MethodId | None = None,
+    ) -> Wait:
+        """Note that a task is about to wait; it calls `end` with the result."""
+        wait = Wait(what, connection_id, channel_id, method_id, self._now())
+        self._waiting[wait] = None
+        if not self._is_watched and self._after < math.inf:
+            self._is_watched = True
+            self._start_soon(self.watch)
+        return wait
+
+    def end(self, wait: Wait) -> None:
+        """Note that a task waits no longer, whatever the reason."""
+        del self._waiting[wait]
+
+    def next_at(self) -> float | None:
+        """Return the time at which a wait is to be logged next; None if there is none.
+
+        The oldest that is not logged is the next one.
+        """
+        for wait in self._waiting:
+            if not wait.is_logged:
+                return wait.since + self._after
+        return None
+
+    def take_due(self) -> list[Wait]:
+        """Return the waits that are to be logged now; each is returned once."""
+        begun_by = self._now() - self._after
+        due = [
+            wait
+            for wait in self._waiting
+            if not wait.is_logged and wait.since <= begun_by
+        ]
+        for wait in due:
+            wait.is_logged = True
+        return due
+
+    async def watch(self) -> None:
+        """Log what waits for too long, until there is nothing to be logged any more."""
+        try:
+            while (next_at := self.next_at()) is not None:
+                await trio.sleep_until(next_at)
+                for wait in self.take_due():
+                    logger.warning(
+                        "connection %d of %s: %s has waited for %g s for %s "
+                        "(limit: warn_after)",
+                        wait.connection_id,
+                        self._address(),
+                        wait.who,
+                        self._after,
+                        wait.what.value,
+                    )
+        finally:
+            self._is_watched = False
+
+    def close(self) -> None:
+        """The session has ended: start no task any more."""
+        self._is_watched = True
+
+    def statistics(self, connection_id: ConnectionId) -> tuple[WaitStatistics, ...]:
+        """Return what waits on one connection, the oldest first."""
+        now = self._now()
+        return tuple(
+            wait.statistics(now)
+            for wait in self._waiting
+            if wait.connection_id == connection_id
+        )
+
+    def __repr__(self) -> str:
+        return f"<Waits: {len(self._waiting)} waiting>"
