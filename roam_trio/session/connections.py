@@ -124,7 +124,6 @@ class Connections:
             terms.limits.warn_after,
             now,
             lambda watch: context.run(nursery.start_soon, watch),
-            lambda: terms.peer.address,
         )
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._port: SessionPort | None = SessionPort(

@@ -97,11 +97,9 @@ class Waits:
         after: number of seconds after which a wait is logged; infinite for never.
         now: returns the time, in seconds.
         start_soon: starts the task that watches.
-        address: returns the address of the peer.
     """
 
     __slots__ = (
-        "_address",
         "_after",
         "_is_watched",
         "_now",
@@ -115,12 +113,10 @@ class Waits:
         after: float,
         now: Callable[[], float],
         start_soon: Callable[[Callable[[], Awaitable[None]]], None],
-        address: Callable[[], str],
     ) -> None:
         self._after = after
         self._now = now
         self._start_soon = start_soon
-        self._address = address
         self._waiting: dict[Wait, None] = {}  # in the order of their beginning
         self._is_watched = False
         self.calls = 0
@@ -175,10 +171,9 @@ class Waits:
                 await trio.sleep_until(next_at)
                 for wait in self.take_due():
                     logger.warning(
-                        "connection %d of %s: %s has waited for %g s for %s "
+                        "connection %d: %s has waited for %g s for %s "
                         "(limit: warn_after)",
                         wait.connection_id,
-                        self._address(),
                         wait.who,
                         self._after,
                         wait.what.value,

@@ -52,7 +52,7 @@ def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
         "token": None,
         "now": lambda: 0.0,
         "workers": Workers(options.pop("start_soon", _fail)),
-        "waits": Waits(inf, lambda: 0.0, _fail, lambda: "nobody"),
+        "waits": Waits(inf, lambda: 0.0, _fail),
         "on_unused": _fail,
         "on_quiet": _fail,
         "close": _fail,

@@ -30,7 +30,7 @@ class World:
     def __init__(self, after: float = 5.0) -> None:
         self.time = 100.0
         self.started: list[Callable[[], Awaitable[None]]] = []
-        self.waits = Waits(after, lambda: self.time, self.started.append, lambda: "p")
+        self.waits = Waits(after, lambda: self.time, self.started.append)
 
     def due(self) -> list[str]:
         return [wait.who for wait in self.waits.take_due()]
@@ -109,8 +109,8 @@ async def test_item_that_waits_for_credit_is_logged_once(
         assert waiting.age == pytest.approx(2.9)
         await trio.sleep(60)
         assert caplog.messages == [
-            "connection 0 of this process: an item of channel 1 has waited for 3 s for "
-            "credit: the receiver takes no items (limit: warn_after)"
+            "connection 0: an item of channel 1 has waited for 3 s for "
+            "credit: the receiver takes no items (limit: warn_after) (this process)"
         ]
         await peer.say(ChannelGrantCredit(0, 1, 1))
         await trio.sleep(4)  # it goes on, and waits for the next
@@ -128,9 +128,9 @@ async def test_call_that_waits_for_a_slot_is_logged_with_its_method(
         Task(nursery, caller_of(session).echo, "text")
         await trio.sleep(6)
         assert caplog.messages == [
-            "connection 0 of this process: a call of Streams.echo has waited for 5 s "
+            "connection 0: a call of Streams.echo has waited for 5 s "
             "for one of the calls in flight to end: the peer accepts no more at a time "
-            "(max_concurrent_requests) (limit: warn_after)"
+            "(max_concurrent_requests) (limit: warn_after) (this process)"
         ]
         (waiting,) = session.statistics().connections[0].waiting
         assert (waiting.what, waiting.channel_id) == ("slot", None)
