@@ -125,6 +125,7 @@ async def test_call_that_waits_for_a_slot_is_logged_with_its_method(
 ) -> None:
     async with WithPeer(most=1) as (session, _):
         Task(nursery, caller_of(session).add, 1, 2)
+        await wait_all_tasks_blocked()
         Task(nursery, caller_of(session).echo, "text")
         await trio.sleep(6)
         assert caplog.messages == [
@@ -240,15 +241,16 @@ async def test_calls_beyond_max_waiting_are_refused_at_once(
     nursery: trio.Nursery,
 ) -> None:
     async with WithPeer(most=1, max_waiting=2) as (session, peer):
-        calls = [Task(nursery, caller_of(session).add, 1, 2) for _ in range(3)]
+        Task(nursery, caller_of(session).add, 1, 2)
+        await peer.hear(RequestCall)
+        calls = [Task(nursery, caller_of(session).add, 1, 2) for _ in range(2)]
         await wait_all_tasks_blocked()
         refused = pytest.raises(Overloaded, match=r"2 calls wait .*\(max_waiting=2\)")
         with refused as told:
             await caller_of(session).add(1, 2)
         assert told.value.was_begun is False
         assert not told.value.by_peer
-        await peer.hear(RequestCall)
-        calls[1].cancel()  # one that waits
+        calls[1].cancel()
         await wait_all_tasks_blocked()
         again = Task(nursery, caller_of(session).add, 1, 2)
         await wait_all_tasks_blocked()
