@@ -88,6 +88,16 @@ def test_every_module_is_in_a_room() -> None:
     assert {room(module) for module in MODULES} - above == set(FLOOR)
 
 
+def test_the_page_on_the_architecture_has_every_room() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = (ROOT / PACKAGE / room for room in FLOOR)
+    paths = [
+        f"`{PACKAGE}/{path.name}/" if path.is_dir() else f"`{PACKAGE}/{path.name}.py`"
+        for path in rooms
+    ]
+    assert [path for path in paths if path not in page] == []
+
+
 def test_imports_point_down() -> None:
     upwards = [
         f"{module} -> {target}"

@@ -22,13 +22,12 @@ from ..errors import ForeignProtocol, LinkError, RemoteProtocolError, SessionIoE
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import Link
 from ..links.resuming.source import Backoff, RedialingSource
-from ..metadata import Metadata, MetadataLike
+from ..metadata import MetadataLike
 from ..rpc.handler import Handler
 from ..rpc.observer import Observer
 from ..rpc.service_class import ClientDefaults
 from ..running import check_trio_runs
 from ..service import Middleware, client, describe
-from ..service.middleware import checked_middleware
 from ..session import (
     ConnectionAcceptor,
     OpenSession,
@@ -40,7 +39,7 @@ from ..session.terms import CANCEL_GRACE
 from ..transports import DEFAULT_CONNECT_TIMEOUT, Dialer, LinkOptions, dialer
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
-from .options import SessionOptions
+from .options import SessionOptions, client_defaults
 
 __all__ = ["Connecting", "connect"]
 
@@ -169,9 +168,7 @@ def connect(
         SessionError: (on entering) the handshake failed.
         Refused: (on entering) the server has turned this client away.
     """
-    defaults = ClientDefaults(
-        checked_middleware(middleware), Metadata.of(metadata_for_calls)
-    )
+    defaults = client_defaults(middleware, metadata_for_calls)
     options = SessionOptions(
         handler,
         max_concurrent_requests,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypedDict
 
 import attrs
@@ -13,13 +13,15 @@ from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler, check_handler
 from ..rpc.observer import Observer, check_observer
+from ..rpc.service_class import ClientDefaults
+from ..service.middleware import Middleware, checked_middleware
 from ..session import ConnectionAcceptor, OfferedServices, SessionKeepaliveConfig
 from ..session.terms import CANCEL_GRACE, check_cancel_grace, check_max_waiting
 
 if TYPE_CHECKING:
     from ..links.resuming.limits import StableLimits
 
-__all__ = ["BuilderOptions", "SessionOptions"]
+__all__ = ["BuilderOptions", "SessionOptions", "client_defaults"]
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:
@@ -55,6 +57,24 @@ def _check_acceptor(
             "on_connection: expected a ConnectionAcceptor, which has an async method "
             f"accept, got an object of type {type(value).__name__}"
         )
+
+
+def client_defaults(
+    middleware: Iterable[Middleware], metadata_for_calls: MetadataLike
+) -> ClientDefaults:
+    """Return the options that the clients of a session share.
+
+    Raises:
+        TypeError: `middleware` is not a list of functions.
+    """
+    if middleware == () and metadata_for_calls == ():
+        return _NO_DEFAULTS  # most often
+    return ClientDefaults(
+        checked_middleware(middleware), Metadata.of(metadata_for_calls)
+    )
+
+
+_NO_DEFAULTS = ClientDefaults()
 
 
 class BuilderOptions(TypedDict):
@@ -98,7 +118,9 @@ class SessionOptions:
     on_connection: ConnectionAcceptor | None = attrs.field(
         default=None, validator=_check_acceptor
     )
-    observer: Observer | None = attrs.field(default=None, validator=check_observer)
+    observer: Observer | None = attrs.field(
+        default=None, validator=attrs.validators.optional(check_observer)
+    )
 
     @property
     def root_handler(self) -> Handler | None:

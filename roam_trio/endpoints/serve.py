@@ -353,8 +353,8 @@ class _Offering:
     def __init__(
         self, options: SessionOptions, middleware: tuple[Middleware, ...]
     ) -> None:
-        by_name = options.handler if isinstance(options.handler, Mapping) else {}
-        self.services = options.offered(by_name)
+        handler = options.handler
+        self.services = options.offered(handler if isinstance(handler, Mapping) else {})
         self.middleware = middleware
 
     def offer(self, name: str, handler: Handler) -> None:

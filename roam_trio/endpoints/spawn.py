@@ -15,12 +15,10 @@ from typing import TypeVar, overload
 
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.child import DEFAULT_GRACE, SpawnedLink, spawn_link
-from ..metadata import Metadata, MetadataLike
+from ..metadata import MetadataLike
 from ..rpc.handler import Handler
 from ..rpc.observer import Observer
-from ..rpc.service_class import ClientDefaults
 from ..service import Middleware
-from ..service.middleware import checked_middleware
 from ..session import (
     ConnectionAcceptor,
     OpenSession,
@@ -30,7 +28,7 @@ from ..session import (
 )
 from ..session.terms import CANCEL_GRACE
 from .connect import Connecting
-from .options import SessionOptions
+from .options import SessionOptions, client_defaults
 
 __all__ = ["spawn"]
 
@@ -155,9 +153,7 @@ def spawn(
         on_connection=on_connection,
         observer=observer,
     )
-    defaults = ClientDefaults(
-        checked_middleware(middleware), Metadata.of(metadata_for_calls)
-    )
+    defaults = client_defaults(middleware, metadata_for_calls)
 
     def program() -> SpawnedLink:
         return spawn_link(

@@ -67,16 +67,12 @@ class Observer:
         """
 
 
-def check_observer(
-    instance: object, attribute: object, observer: Observer | None
-) -> None:
+def check_observer(instance: object, attribute: object, observer: Observer) -> None:
     """Check an ``observer=``; a validator of attrs.
 
     Raises:
         TypeError: it is not an `Observer`, or a method of it is async.
     """
-    if observer is None:
-        return
     if not isinstance(observer, Observer):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
             "observer: expected an object of a subclass of Observer, "

@@ -112,7 +112,9 @@ class _Builder(ABC):
     tell_failures: TellFailures = attrs.field(
         default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
     )
-    observer: Observer | None = attrs.field(default=None, validator=check_observer)
+    observer: Observer | None = attrs.field(
+        default=None, validator=attrs.validators.optional(check_observer)
+    )
     spawn: SpawnSession | None = attrs.field(default=None, validator=check_spawn)
     kept_failures: dict[str, BaseException] | None = None
 

@@ -400,7 +400,7 @@ class SessionRun:
         runs = connections.runs
         number, message = 0, None
         self._last_message = None
-        if type(payloads) is list and len(payloads) >= _GATHERED_FROM:
+        if isinstance(payloads, list) and len(payloads) >= _GATHERED_FROM:
             payloads = self.rx.gather(payloads)
         carrier = self.outbox.carrier
         carrier.cork()
