@@ -19,6 +19,7 @@ from .limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
     "LogBudget",
+    "begin_log_budget_of_session",
     "current_log_budget",
     "log_budget_of_server",
     "log_budget_of_session",
@@ -184,3 +185,13 @@ def log_budget_of_session(limits: Limits) -> LogBudget:
     return LogBudget(
         "log_records", limits.log_records, limits.log_records_per_second, above
     )
+
+
+def begin_log_budget_of_session(limits: Limits) -> LogBudget:
+    """Make a budget for a session that of the current task, and return it.
+
+    The caller calls its ``__exit__`` at the end.
+    """
+    budget = log_budget_of_session(limits)
+    budget.__enter__()
+    return budget

@@ -20,9 +20,11 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from functools import partial
 from typing import Final
+
+import attrs
 
 from .errors import CodecError
 from .failures import is_failure, split_failure, text_of
@@ -31,7 +33,7 @@ from .log_budget import current_log_budget
 from .peers import Peer
 from .tracebacks import traceback_of
 
-__all__ = ["SILENT", "Log", "about", "note_peer"]
+__all__ = ["SILENT", "Log", "about", "forget_peer", "note_address", "note_peer"]
 
 _MOST_OF_ONE: Final = 1000
 """Maximum length, in characters, of each text in a message."""
@@ -42,12 +44,32 @@ _FRAMES_HERE: Final = 4
 SILENT: Final = logging.Logger("roam_trio.silent", level=logging.CRITICAL + 1)
 """Logger for libraries that would log raw data of a peer at level DEBUG."""
 
-_peer: ContextVar[Peer | None] = ContextVar("roam_trio_peer", default=None)
+
+@attrs.frozen
+class _Place:
+    address: str
 
 
-def note_peer(peer: Peer) -> None:
-    """Name the address of a peer in what this task logs, and tasks that it starts."""
-    _peer.set(peer)
+_peer: ContextVar[Peer | _Place | None] = ContextVar("roam_trio_peer", default=None)
+
+
+def note_peer(peer: Peer) -> Token[Peer | _Place | None]:
+    """Name the address of a peer in what this task logs, and tasks that it starts.
+
+    Returns:
+        what `forget_peer` takes.
+    """
+    return _peer.set(peer)
+
+
+def note_address(address: str) -> None:
+    """As `note_peer`, for a peer of which nothing but the address is known yet."""
+    _peer.set(_Place(address))
+
+
+def forget_peer(noted: Token[Peer | _Place | None]) -> None:
+    """Name again the peer from before `note_peer`, if any."""
+    _peer.reset(noted)
 
 
 class about:

@@ -35,7 +35,6 @@ from ..errors import (
     SessionIoError,
 )
 from ..kept_errors import copy_of, strip_tracebacks
-from ..log_budget import log_budget_of_session
 from ..logs import Log
 from ..rpc.connection import AnySession
 from ..rpc.handler import Handler
@@ -238,7 +237,7 @@ class SessionRun:
             SessionError: it could not be set up.
         """
         self._token = trio.lowlevel.current_trio_token()
-        with log_budget_of_session(self.terms.limits), in_session(self.terms):
+        with in_session(self.terms):
             async with trio.open_nursery() as nursery:
                 context = copy_context()
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 import attrs
 
 from ..limits import Limits
-from ..logs import about
+from ..log_budget import begin_log_budget_of_session
+from ..logs import forget_peer, note_peer
 from ..metadata import Metadata, MetadataEntry, MetadataFlags
 from ..peers import Peer
 from ..quantities import check_count, check_seconds
@@ -125,25 +126,27 @@ _current: ContextVar[SessionTerms] = ContextVar("roam_trio_session")
 class in_session:
     """Make the terms of a session known to a block, and to tasks that it starts.
 
-    What they log names the address of the peer.
+    What they log names the address of the peer, and counts against the budget of the
+    session.
 
     Args:
         terms: the terms.
     """
 
-    __slots__ = ("_about", "_before", "_terms")
+    __slots__ = ("_before", "_budget", "_noted", "_terms")
 
     def __init__(self, terms: SessionTerms) -> None:
         self._terms = terms
-        self._about = about(terms.peer)
 
     def __enter__(self) -> None:
-        self._about.__enter__()
+        self._budget = begin_log_budget_of_session(self._terms.limits)
+        self._noted = note_peer(self._terms.peer)
         self._before = _current.set(self._terms)
 
     def __exit__(self, *args: object) -> None:
         _current.reset(self._before)
-        self._about.__exit__()
+        forget_peer(self._noted)
+        self._budget.__exit__()
 
 
 def current_terms() -> SessionTerms | None:

@@ -14,8 +14,7 @@ from ..failures import text_of
 from ..legible import without_secrets
 from ..links.base import Link
 from ..links.sockets import UNKNOWN_ADDRESS
-from ..logs import Log, note_peer
-from ..peers import Peer
+from ..logs import Log, note_address
 from .base import LinkFactory, LinkListener
 from .hosts import HostAndPort
 
@@ -74,9 +73,9 @@ class StreamLinkListener(LinkListener):
         # client.
         try:
             host, port, *_ = stream.socket.getpeername()
-            note_peer(Peer("tcp", str(HostAndPort(host, port))))
+            note_address(str(HostAndPort(host, port)))
         except OSError:
-            note_peer(Peer("tcp", UNKNOWN_ADDRESS))
+            note_address(UNKNOWN_ADDRESS)
         return await self._link_on(stream)
 
     def close(self) -> None:
