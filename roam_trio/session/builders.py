@@ -108,7 +108,9 @@ class _Builder(ABC):
     cancel_grace: float = attrs.field(
         default=CANCEL_GRACE, validator=check_cancel_grace
     )
-    max_waiting: int | None = attrs.field(default=None, validator=check_max_waiting)
+    max_waiting: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(check_max_waiting)
+    )
     tell_failures: TellFailures = attrs.field(
         default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
     )

@@ -108,7 +108,7 @@ def check_cancel_grace(
 
 
 def check_max_waiting(
-    instance: object, attribute: attrs.Attribute[int | None], value: int | None
+    instance: object, attribute: attrs.Attribute[int], value: int
 ) -> None:
     """Check a ``max_waiting=``; a validator of attrs.
 
@@ -116,7 +116,7 @@ def check_max_waiting(
         ValueError: it is negative or not whole.
         TypeError: it is not a number.
     """
-    if value is not None and value != 0:
+    if value != 0:
         check_count("max_waiting", value)
 
 

@@ -62,7 +62,9 @@ def test_every_log_statement_names_the_peer_of_its_task(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     placeholders = message.replace("%%", "")
-    args = [7 if part[:1] == "d" else "x" for part in placeholders.split("%")[1:]]
+    args = [
+        7 if part[:1] in ("d", "g") else "x" for part in placeholders.split("%")[1:]
+    ]
     first = [ValueError("why")] if method == "failure" else []
     with about(Peer("tcp", ADDRESS)):
         getattr(Log("roam_trio.session"), method)(*first, message, *args)
