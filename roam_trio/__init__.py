@@ -114,6 +114,7 @@ if TYPE_CHECKING:
     from . import facet_postcard as facet_postcard
     from . import hash as hash
     from .endpoints.connect import connect
+    from .endpoints.proxying import ProxyAcceptor
     from .endpoints.serve import Server, serve
     from .endpoints.serving import serving
     from .endpoints.spawn import spawn
@@ -127,7 +128,7 @@ if TYPE_CHECKING:
         Session,
         SessionKeepaliveConfig,
     )
-    from .session.proxy import ProxyAcceptor, proxy_connections
+    from .session.proxy import proxy_connections
 
 __all__ = [
     "AcceptedConnection",
@@ -233,7 +234,7 @@ if not TYPE_CHECKING:
         "Backoff": "links.resuming.source",
         "ConnectionAcceptor": "session",
         "ConnectionHandle": "session",
-        "ProxyAcceptor": "session.proxy",
+        "ProxyAcceptor": "endpoints.proxying",
         "Server": "endpoints.serve",
         "Session": "session",
         "SessionKeepaliveConfig": "session",

@@ -34,6 +34,8 @@ LATER = {
     },
     "from roam_trio import connect, serve": {
         "conduits.stable",
+        "endpoints.proxying",
+        "endpoints.serving",
         "endpoints.spawn",
         "links.child",
         "links.local",

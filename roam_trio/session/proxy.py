@@ -34,7 +34,6 @@ from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.connection import ConnectionPhase
 from ..rpc.handler import ReplySink, send_reply
-from ..wire.ids import ConnectionId
 from ..wire.messages import (
     ConnectionSettings,
     Encoded,
@@ -49,7 +48,7 @@ from .held_messages import payload_behind
 from .joining import JoinedCall, Side
 from .relay_queue import RelayQueue, send_queued, wait_until_idle, wait_until_sent
 
-__all__ = ["ProxyAcceptor", "proxy_connections"]
+__all__ = ["Upstream", "accept_from", "proxy_connections"]
 
 logger = Log("roam_trio.session")
 
@@ -112,53 +111,42 @@ class Upstream(Protocol):
         ...
 
 
-class ProxyAcceptor:
-    """A `ConnectionAcceptor` that opens what the peer opens on another session, and
-    joins the two.
+async def accept_from(
+    upstream: Upstream, settings: ConnectionSettings, metadata: Metadata
+) -> AcceptedConnection | Metadata:
+    """Open on `upstream` what a peer asks for, and accept it to join the two.
 
-    The far side's answer is the answer: its settings, its metadata, its rejection.
+    The answer of the far side is the answer: its settings, its metadata, its rejection.
 
     Args:
-        upstream: the session that connections are opened on.
+        upstream: the session that the connection is opened on.
+        settings: those of the peer; see `ConnectionAcceptor.accept`.
+        metadata: that of the peer.
     """
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-
-    async def accept(
-        self,
-        connection_id: ConnectionId,
-        settings: ConnectionSettings,
-        metadata: Metadata,
-    ) -> AcceptedConnection | Metadata:
-        """See `ConnectionAcceptor.accept`."""
-        try:
-            parity = self._upstream.root.settings.parity
-            far = await self._upstream.connections.open(
-                ConnectionSettings(parity, settings.max_concurrent_requests),
-                metadata.propagated(),
-                DeferredHandler(),
-            )
-        except SessionRejected as error:
-            return error.metadata.propagated()
-        except ConnectionLost as error:
-            return Metadata.of({"error": f"the far side cannot be reached: {error}"})
-        _ = far.caller  # its only one: what is never joined closes when it is dropped
-
-        async def join(near: ConnectionHandle) -> None:
-            await proxy_connections(near, far)
-
-        return _AcceptedByFarSide(
-            max_concurrent_requests=min(
-                far.peer_settings.max_concurrent_requests, _MOST_CALLS
-            ),
-            metadata=far.peer_metadata.propagated(),
-            handler=DeferredHandler(),
-            setup=join,
+    try:
+        parity = upstream.root.settings.parity
+        far = await upstream.connections.open(
+            ConnectionSettings(parity, settings.max_concurrent_requests),
+            metadata.propagated(),
+            DeferredHandler(),
         )
+    except SessionRejected as error:
+        return error.metadata.propagated()
+    except ConnectionLost as error:
+        return Metadata.of({"error": f"the far side cannot be reached: {error}"})
+    _ = far.caller  # its only one: what is never joined closes when it is dropped
 
-    def __repr__(self) -> str:
-        return f"<ProxyAcceptor to {self._upstream!r}>"
+    async def join(near: ConnectionHandle) -> None:
+        await proxy_connections(near, far)
+
+    return _AcceptedByFarSide(
+        max_concurrent_requests=min(
+            far.peer_settings.max_concurrent_requests, _MOST_CALLS
+        ),
+        metadata=far.peer_metadata.propagated(),
+        handler=DeferredHandler(),
+        setup=join,
+    )
 
 
 class _Proxy:

@@ -9,6 +9,7 @@ import attrs
 import trio
 import trio.testing
 
+from roam_trio.endpoints.proxying import ProxyAcceptor
 from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.session import (
     AcceptedConnection,
@@ -17,7 +18,6 @@ from roam_trio.session import (
 )
 from roam_trio.session import acceptor as accepting
 from roam_trio.session import initiator as initiating
-from roam_trio.session.proxy import ProxyAcceptor
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelClose,

@@ -21,6 +21,7 @@ from trio.testing import wait_all_tasks_blocked
 import roam_trio
 from roam_trio import Fallible, Rx, Tx, channel, client, dispatcher, u32
 from roam_trio import with_metadata as with_metadata_of
+from roam_trio.endpoints.proxying import ProxyAcceptor
 from roam_trio.errors import CallCancelled, SessionError, UserError
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import Metadata
@@ -40,7 +41,7 @@ from roam_trio.session.connection_run import ConnectionRun
 from roam_trio.session.connection_tasks import ConnectionTasks
 from roam_trio.session.opening import SERVICE_KEY
 from roam_trio.session.port import Port
-from roam_trio.session.proxy import ProxyAcceptor, proxy_connections
+from roam_trio.session.proxy import proxy_connections
 from roam_trio.session.session_run import SessionRun
 from roam_trio.wire.messages import ConnectionSettings
 

@@ -30,6 +30,7 @@ from roam_trio import (
     initiator,
     serve,
 )
+from roam_trio.endpoints.proxying import ProxyAcceptor
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import Metadata
 from roam_trio.session import (
@@ -38,7 +39,6 @@ from roam_trio.session import (
     Session,
     SessionKeepaliveConfig,
 )
-from roam_trio.session.proxy import ProxyAcceptor
 from roam_trio.wire.messages import Message, ProtocolError
 from tests.peer import link_to_peer
 from tests.schemes import SCHEMES, Scheme

@@ -10,6 +10,7 @@ import trio.testing
 
 from roam_trio import CallRefused, acceptor, channel, client, connect, initiator
 from roam_trio.codec import CANCELLED
+from roam_trio.endpoints.proxying import ProxyAcceptor
 from roam_trio.links.base import Link
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.tcp import tcp_link
@@ -19,7 +20,7 @@ from roam_trio.session import (
     ConnectionHandle,
     Session,
 )
-from roam_trio.session.proxy import ProxyAcceptor, proxy_connections
+from roam_trio.session.proxy import proxy_connections
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
