@@ -19,7 +19,7 @@ from roam_trio.rpc.binding import (
     bind_channels_callee_args,
     bind_channels_caller_args,
 )
-from roam_trio.rpc.channel import ChannelSink, ChannelSource
+from roam_trio.rpc.sinks import ChannelSink, ChannelSource
 from roam_trio.schema import ChannelShape, i32
 from tests.session.running import Task
 

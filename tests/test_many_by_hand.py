@@ -10,8 +10,9 @@ import trio
 
 from roam_trio import Rx, Tx
 from roam_trio.errors import RxDecodeError
-from roam_trio.rpc.channel import Binding, ChannelSink, ChannelSource
 from roam_trio.rpc.mapped import map_items
+from roam_trio.rpc.pairs import Binding
+from roam_trio.rpc.sinks import ChannelSink, ChannelSource
 
 
 class Sink(ChannelSink):

@@ -10,7 +10,8 @@ from ..codec import ChannelPlan, RpcPlan
 from ..errors import ChannelError
 from ..wire.ids import ChannelId
 from ..wire.messages import Encoded
-from .channel import ChannelSink, ChannelSource, Rx, Tx
+from .channel import Rx, Tx
+from .sinks import ChannelSink, ChannelSource
 
 __all__ = [
     "ChannelBinder",

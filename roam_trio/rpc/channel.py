@@ -15,9 +15,8 @@ The ends do not depend on sessions: items move through `ChannelSink` and
 
 from __future__ import annotations
 
-import contextlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Iterable
 from types import GenericAlias
 from typing import (
     TYPE_CHECKING,
@@ -25,223 +24,24 @@ from typing import (
     ClassVar,
     Generic,
     Literal,
-    TypeAlias,
     TypeVar,
 )
 
+import attrs
 import trio
 
 from ..codec import SelfRef
 from ..errors import RxClosed, RxUnbound, TxClosed, TxUnbound
-from ..limits import DEFAULT_LIMITS
-from ..logs import Log
-from ..running import check_run
+from .clones import ClonedBinding, Clones
+from .pairs import Binding
+from .sinks import ChannelSink, ChannelSource, EndStatistics
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["ChannelSink", "ChannelSource", "Rx", "Tx", "channel"]
-
-logger = Log("roam_trio.rpc")
+__all__ = ["Rx", "Tx", "channel"]
 
 T = TypeVar("T")
-
-_ENDS = (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError)
-"""Errors of a channel that has ended: every later call raises them as well."""
-
-
-class ChannelSink(ABC):
-    """The sending side of a session, for a bound `Tx`."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    async def send(self, value: Any) -> None:
-        """See `Tx.send`."""
-
-    async def send_many(self, values: Iterable[Any]) -> None:
-        """See `Tx.send_many`. The default sends one by one."""
-        for value in values:
-            await self.send(value)
-
-    def send_nowait(self, value: Any) -> None:
-        """See `Tx.send_nowait`. The default can only send by waiting, and raises
-        `trio.WouldBlock`.
-        """
-        raise trio.WouldBlock
-
-    @abstractmethod
-    def close(self) -> None:
-        """See `Tx.close`."""
-
-    @abstractmethod
-    def drop(self) -> None:
-        """Record that the `Tx` was dropped. Safe at any moment and from any thread."""
-
-
-class ChannelSource(ABC):
-    """The receiving side of a session, for a bound `Rx`."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    async def receive(self, borrow: bool = False) -> Any:
-        """See `Rx.recv`; and `Rx.recv_borrowed` if `borrow` is True."""
-
-    @abstractmethod
-    def receive_nowait(self) -> Any:
-        """See `Rx.recv_nowait`."""
-
-    async def receive_many(self, most: int | None = None) -> list[Any]:
-        """See `Rx.recv_many`. The default waits for an item, and takes the others that
-        have come.
-
-        The error of an item in the middle is raised at once, and the items before it
-        are lost: override it if items can fail.
-        """
-        items = [await self.receive()]
-        with contextlib.suppress(trio.WouldBlock, *_ENDS):
-            while most is None or len(items) < most:
-                items.append(self.receive_nowait())
-        return items
-
-    @abstractmethod
-    def grant(self, count: int) -> None:
-        """See `Rx.grant`."""
-
-    @abstractmethod
-    def reset(self) -> None:
-        """See `Rx.reset`."""
-
-    @abstractmethod
-    def drop(self) -> None:
-        """Record that the `Rx` was dropped. Safe at any moment and from any thread."""
-
-
-_Mapping: TypeAlias = tuple[
-    Callable[[ChannelSink], ChannelSink], Callable[[ChannelSource], ChannelSource]
-]
-
-
-class Binding:
-    """State that the two ends of a pair share: a sink or a source, never both.
-
-    An end that was decoded from a call has its own binding (`rpc.channel.pair`). If one
-    end of a pair is gone, the other can still be bound, to a channel that ends at once.
-    """
-
-    __slots__ = (
-        "_mappings",
-        "_token",
-        "_waiting",
-        "rx_gone",
-        "sink",
-        "source",
-        "tx_gone",
-    )
-
-    def __init__(self) -> None:
-        self.sink: ChannelSink | None = None
-        self.source: ChannelSource | None = None
-        self.tx_gone = False
-        """True if the `Tx` was closed or dropped before anything was bound."""
-        self.rx_gone = False
-        """True if the `Rx` was reset or dropped before anything was bound."""
-        self._waiting: trio.lowlevel.ParkingLot | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._mappings: tuple[_Mapping, ...] = ()
-
-    @property
-    def is_bound(self) -> bool:
-        """Return True if the pair belongs to a call."""
-        return self.sink is not None or self.source is not None
-
-    @property
-    def is_pending(self) -> bool:
-        """Return True if both ends exist and the pair can still be bound."""
-        return not (self.is_bound or self.tx_gone or self.rx_gone)
-
-    def bind(
-        self, *, sink: ChannelSink | None = None, source: ChannelSource | None = None
-    ) -> None:
-        """Bind the pair, once, and wake the tasks that wait for it."""
-        self.sink = sink
-        self.source = source
-        for mapping in self._mappings:
-            self._map(*mapping)
-        self._wake()
-
-    def map_ends(
-        self,
-        map_sink: Callable[[ChannelSink], ChannelSink],
-        map_source: Callable[[ChannelSource], ChannelSource],
-    ) -> None:
-        """Put something around the sink or source, now or once the pair is bound."""
-        if self.is_bound:
-            self._map(map_sink, map_source)
-        else:
-            self._mappings += ((map_sink, map_source),)
-
-    def _map(
-        self,
-        map_sink: Callable[[ChannelSink], ChannelSink],
-        map_source: Callable[[ChannelSource], ChannelSource],
-    ) -> None:
-        if self.sink is not None:
-            self.sink = map_sink(self.sink)
-        if self.source is not None:
-            self.source = map_source(self.source)
-
-    async def wait(self) -> None:
-        """Wait until the pair is bound, or an end is gone."""
-        self.check_run()
-        if self._waiting is None:
-            self._waiting = trio.lowlevel.ParkingLot()
-            self._token = trio.lowlevel.current_trio_token()
-        # There is no session yet whose limits and watch are those of this wait. It is
-        # rare: once for a channel.
-        seconds = DEFAULT_LIMITS.warn_after
-        with trio.move_on_after(seconds):
-            await self._waiting.park()
-            return
-        if not (self.is_bound or self.tx_gone or self.rx_gone):
-            logger.warning(
-                "an end of a channel has waited for %g s for a call to bind its pair: "
-                "give the other end to a call",
-                seconds,
-            )
-            await self._waiting.park()
-
-    def check_run(self) -> None:
-        """Raise an error in another run of trio than that of the waiting tasks.
-
-        Raises:
-            RuntimeError: this is another run.
-        """
-        check_run(self._token, "this channel")
-
-    def lose_tx(self) -> None:
-        """Record that the `Tx` is gone. Safe from any thread, as for garbage
-        collection.
-        """
-        self.tx_gone = True
-        self._wake_soon()
-
-    def lose_rx(self) -> None:
-        """Record that the `Rx` is gone. Safe from any thread, as for garbage
-        collection.
-        """
-        self.rx_gone = True
-        self._wake_soon()
-
-    def _wake_soon(self) -> None:
-        if self._token is not None:
-            with contextlib.suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._wake)
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            self._waiting.unpark_all()
 
 
 class _End:
@@ -280,6 +80,24 @@ class _End:
         """The binding; for the session layer."""
         return self._binding
 
+    def _clone(self, side: Literal["tx", "rx"]) -> Self:
+        binding = self._binding
+        if not isinstance(binding, ClonedBinding):
+            self._binding = Clones(binding, side).add()
+            binding.wake()  # those who wait in this end go on in its clone
+        assert isinstance(self._binding, ClonedBinding)
+        return self.on(self._binding.clones.add())
+
+    def _statistics(self, of: ChannelSink | ChannelSource | None) -> EndStatistics:
+        binding = self._binding
+        if of is None:
+            found = EndStatistics(tasks_waiting=binding.tasks_waiting)
+        else:
+            found = of.end_statistics()
+        if isinstance(binding, ClonedBinding):
+            found = attrs.evolve(found, clones=len(binding.clones))
+        return found
+
     @property
     @abstractmethod
     def can_be_given(self) -> bool:
@@ -299,7 +117,10 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
 
     @property
     def can_be_given(self) -> bool:
-        return not (self._binding.is_bound or self._binding.tx_gone)
+        binding = self._binding
+        return not (
+            binding.is_bound or binding.tx_gone or isinstance(binding, ClonedBinding)
+        )
 
     async def send(self, value: T) -> None:
         """Send one item, waiting for credit and for room (`rpc.flow-control.credit`).
@@ -357,26 +178,56 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
         sink.send_nowait(value)
 
     async def _wait_for_sink(self) -> ChannelSink:
-        binding = self._binding
-        binding.check_run()
+        self._binding.check_run()
         await trio.lowlevel.checkpoint_if_cancelled()
-        while binding.is_pending:
-            await binding.wait()
-        if binding.sink is None:
+        while self._binding.is_pending:
+            await self._binding.wait()  # and it may be that of a clone afterwards
+        if self._binding.sink is None:
             raise self._why_not()
-        return binding.sink
+        return self._binding.sink
 
     def _why_not(self) -> TxClosed | TxUnbound:
         if self._binding.tx_gone and not self._binding.is_bound:
             return TxClosed("this end of the channel has been closed")
         return TxUnbound(_why_unbound(self._binding, "Tx", "Rx"))
 
+    def clone(self) -> Tx[T]:
+        """Return another end that sends on the same channel, as trio's channels do.
+
+        The channel is closed when the last clone is closed or dropped. A clone cannot
+        be an argument of a call. Each use of a clone costs a little more than that of
+        an end which was never cloned.
+
+        Raises:
+            TxClosed: this end has been closed.
+            TxUnbound: it was given away in a call.
+        """
+        binding = self._binding
+        if binding.tx_gone or binding.source is not None:
+            raise self._why_not()
+        if binding.sink is not None and binding.sink.is_closed:
+            raise TxClosed("this end of the channel has been closed")
+        return self._clone("tx")
+
+    def statistics(self) -> EndStatistics:
+        """Return the credit, and how many tasks wait to send."""
+        return self._statistics(self._binding.sink)
+
     def close(self) -> None:
-        """Tell the receiver that there are no more items. Never waits; idempotent."""
+        """Tell the receiver that there are no more items. Never waits; idempotent.
+
+        Tasks that wait in this end get `TxClosed`.
+        """
         if self._binding.sink is not None:
             self._binding.sink.close()
         else:
             self._binding.lose_tx()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
 
     async def aclose(self) -> None:
         """Call `close`, then execute a checkpoint; for `trio.abc.AsyncResource`."""
@@ -410,7 +261,10 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
 
     @property
     def can_be_given(self) -> bool:
-        return not (self._binding.is_bound or self._binding.rx_gone)
+        binding = self._binding
+        return not (
+            binding.is_bound or binding.rx_gone or isinstance(binding, ClonedBinding)
+        )
 
     async def recv(self) -> T:
         """Wait for the next item, return it, and grant credit for received items.
@@ -500,14 +354,13 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
     receive_nowait = recv_nowait
 
     async def _wait_for_source(self) -> ChannelSource:
-        binding = self._binding
-        binding.check_run()
+        self._binding.check_run()
         await trio.lowlevel.checkpoint_if_cancelled()
-        while binding.is_pending:
-            await binding.wait()
-        if binding.source is None:
+        while self._binding.is_pending:
+            await self._binding.wait()  # and it may be that of a clone afterwards
+        if self._binding.source is None:
             raise self._why_not()
-        return binding.source
+        return self._binding.source
 
     def _why_not(self) -> RxClosed | RxUnbound:
         if self._binding.rx_gone and not self._binding.is_bound:
@@ -527,6 +380,31 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
             raise RxUnbound("grant: the channel belongs to no call yet")
         self._binding.source.grant(count)
 
+    def clone(self) -> Rx[T]:
+        """Return another end that receives from the same channel, as trio's channels
+        do.
+
+        Each item goes to one of the clones. The channel is reset when the last clone is
+        reset or dropped. A clone cannot be an argument of a call. Each use of a clone
+        costs a little more than that of an end which was never cloned.
+
+        Raises:
+            RxClosed: this end has been reset.
+            RxUnbound: it was given away in a call.
+        """
+        binding = self._binding
+        if binding.rx_gone or binding.sink is not None:
+            raise self._why_not()
+        if binding.source is not None and binding.source.is_reset:
+            raise RxClosed("this end of the channel has been reset")
+        return self._clone("rx")
+
+    def statistics(self) -> EndStatistics:
+        """Return the credit of the sender, the number of items that have come, and how
+        many tasks wait to receive.
+        """
+        return self._statistics(self._binding.source)
+
     def reset(self) -> None:
         """Tell the sender to send no more items, and drop the queued ones.
 
@@ -536,6 +414,14 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
             self._binding.source.reset()
         else:
             self._binding.lose_rx()
+
+    close = reset
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.reset()
 
     async def aclose(self) -> None:
         """Call `reset`, then execute a checkpoint; for `trio.abc.AsyncResource`."""

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias
 import trio
 
 from ..codec import SelfRef
-from .channel import ChannelSink, ChannelSource, Rx, Tx
+from .channel import Rx, Tx
+from .sinks import ChannelSink, ChannelSource, EndStatistics
 
 __all__ = ["EachItem", "map_items"]
 
@@ -52,6 +53,13 @@ class _MappedSink(ChannelSink):
 
     def send_nowait(self, value: Any) -> None:
         self._sink.send_nowait(self._function("out", value))
+
+    @property
+    def is_closed(self) -> bool:
+        return self._sink.is_closed
+
+    def end_statistics(self) -> EndStatistics:
+        return self._sink.end_statistics()
 
     def close(self) -> None:
         self._sink.close()
@@ -98,6 +106,13 @@ class _MappedSource(ChannelSource):
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    @property
+    def is_reset(self) -> bool:
+        return self._source.is_reset
+
+    def end_statistics(self) -> EndStatistics:
+        return self._source.end_statistics()
 
     def grant(self, count: int) -> None:
         self._source.grant(count)

@@ -35,7 +35,7 @@ from ..errors import (
     TxConnectionLost,
     TxReset,
 )
-from ..rpc.channel import ChannelSink, ChannelSource
+from ..rpc.sinks import ChannelSink, ChannelSource, EndStatistics
 from ..running import check_run
 from ..wire.ids import ChannelId
 from ..wire.messages import (
@@ -290,6 +290,15 @@ class OutgoingChannel(ChannelSink):
         self._waiting.unpark_all()
         return True
 
+    @property
+    def is_closed(self) -> bool:
+        return self.state is ChannelState.CLOSED
+
+    def end_statistics(self) -> EndStatistics:
+        waiting = self._port.waits.statistics(self._connection_id)
+        tasks_waiting = sum(wait.channel_id == self._id for wait in waiting)
+        return EndStatistics(self.credit, 0, tasks_waiting)
+
     def statistics(self) -> ChannelStatistics:
         """Its credit."""
         return ChannelStatistics(self._id, "out", self.credit, 0)
@@ -541,6 +550,14 @@ class IncomingChannel(ChannelSource):
         self.state = state
         self._waiting.unpark_all()
         return True
+
+    @property
+    def is_reset(self) -> bool:
+        return self.state is ChannelState.RESET
+
+    def end_statistics(self) -> EndStatistics:
+        queued, tasks_waiting = len(self._queue), len(self._waiting)
+        return EndStatistics(self.allowance, queued, tasks_waiting)
 
     def statistics(self) -> ChannelStatistics:
         """Its sender's credit, and what waits to be received."""
