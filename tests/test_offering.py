@@ -121,7 +121,8 @@ async def test_an_unknown_name_is_rejected_and_told_which_exist(
             raise AssertionError("was opened")
     assert str(caught.value) == (
         "the peer rejected the connection: "
-        "error=\"'txt' is not one of the services: text, word-counter\""
+        "error=\"'txt' is not one of the services: text, word-counter\" "
+        "(peer: this process)"
     )
     await has_only_the_root(left)
     await has_only_the_root(right)

@@ -13,6 +13,7 @@ import trio
 
 from roam_trio import u64
 from roam_trio.session.connection_run import ConnectionRun
+from roam_trio.session.workers import Workers
 
 __all__ = ["KIB", "MIB", "Memory", "State", "memory_since_last_time", "state_now"]
 
@@ -43,7 +44,7 @@ class State(msgspec.Struct, frozen=True):
 
     Attributes:
         connections: the connections that are open, and what they hold, as `repr` tells.
-        tasks: how many tasks live.
+        tasks: how many tasks live, without those that wait for the next call.
         files: how many file descriptors are open; 0 where that cannot be told.
     """
 
@@ -82,12 +83,16 @@ def _kilobytes(name: str, status: str) -> int:
 def state_now() -> State:
     """Collect what is garbage, and look."""
     gc.collect()
+    connections: list[str] = []
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    for found in gc.get_objects():
+        if type(found) is ConnectionRun and found.port.ended_because is None:
+            connections.append(repr(found))
+        elif type(found) is Workers:
+            # They stay for the next calls, for a while, and so does what ends them.
+            tasks -= len(found.idle) + found._is_trimming
     return State(
-        sorted(
-            repr(found)
-            for found in gc.get_objects()
-            if type(found) is ConnectionRun and found.port.ended_because is None
-        ),
-        trio.lowlevel.current_statistics().tasks_living,
+        sorted(connections),
+        tasks,
         len(os.listdir(_FILES)) if _FILES.exists() else 0,
     )
