@@ -73,6 +73,7 @@ from roam_trio import (
     initiator,
     joined,
     memory_link_pair,
+    open_call,
     register_wire_type,
     rpc_plan,
     serve,
@@ -243,6 +244,26 @@ async def use_several_urls() -> None:
     del link
 
 
+async def open_calls(adder: Adder) -> None:
+    async with open_call(adder.sum) as summing:
+        await summing.tx.send(3)
+        await summing.tx.send_many([1, 2])
+        assert_type(summing.tx, Tx[int])
+        assert_type(await summing.result(), int)
+    async with open_call(adder.generate, 3) as generating:
+        assert_type(generating.rx, Rx[int])
+        async for number in generating.rx:
+            assert_type(number, int)
+        assert_type(await generating.result(), None)
+    async with open_call(adder.fast) as fast:
+        assert_type(await fast.rx.recv_many(), list[Point])
+    async with open_call(adder.add, 1, right=2) as adding:
+        assert_type(await adding.result(), int)
+    tx, _ = channel[int]()
+    async with open_call(adder.generate, 3, tx) as given:
+        assert_type(await given.result(), None)
+
+
 async def use_channels(adder: Adder) -> None:
     tx, rx = channel[int]()
     assert_type(tx, Tx[int])
@@ -257,6 +278,15 @@ async def use_channels(adder: Adder) -> None:
         assert_type(await points_rx.recv(), Point)
         async for point in points_rx:
             assert_type(point.y, float)
+    await tx.send_many([1, 2])
+    await tx.send_many(number for number in range(3))
+    tx.send_nowait(4)
+    assert_type(await points_rx.recv_many(), list[Point])
+    assert_type(await points_rx.recv_many(10), list[Point])
+    assert_type(points_rx.receive_nowait(), Point)
+    assert_type(tx.clone(), Tx[int])
+    assert_type(points_rx.clone(), Rx[Point])
+    assert_type(tx.statistics().credit, int | None)
     sending: trio.abc.SendChannel[int] = tx
     receiving: trio.abc.ReceiveChannel[int] = rx
     del sending, receiving

@@ -42,6 +42,7 @@ from roam_trio import (
     hash,
     initiator,
     memory_link_pair,
+    open_call,
     rpc_plan,
     serve,
     with_metadata,
@@ -150,6 +151,31 @@ async def wrong_borrowing(points: Rx[Point], link: Link) -> None:
     (await tx.reserve()).send("text")  # type: ignore[arg-type]
     text: str | None = await rx.recv()  # type: ignore[assignment]
     del point, text
+
+
+async def wrong_streams(adder: Adder, tx: Tx[int], rx: Rx[int]) -> None:
+    await tx.send_many(["text"])  # type: ignore[list-item]
+    await tx.send_many(3)  # type: ignore[arg-type]
+    tx.send_nowait("text")  # type: ignore[arg-type]
+    await rx.recv_many("all")  # type: ignore[arg-type]
+    texts: list[str] = await rx.recv_many()  # type: ignore[assignment]
+    clone: Tx[str] = tx.clone()  # type: ignore[assignment]
+    del texts, clone
+
+
+async def wrong_open_calls(adder: Adder) -> None:
+    async with open_call(adder.sum) as summing:
+        await summing.tx.send("text")  # type: ignore[arg-type]
+        text: str = await summing.result()  # type: ignore[assignment]
+        del text
+    async with open_call(adder.generate, 3) as generating:
+        word: str = await generating.rx.recv()  # type: ignore[assignment]
+        await generating.tx.send(3)  # type: ignore[arg-type]
+        del word
+    open_call(adder.generate, "three")  # type: ignore[arg-type]
+    open_call(adder.generate, 3, 4, 5)  # type: ignore[arg-type]
+    open_call(adder.add, 1, 2, 3)  # type: ignore[arg-type]
+    open_call(adder)  # type: ignore[call-overload]
 
 
 async def wrong_ids(session: Session, call: RequestCall, caller: Caller) -> None:
