@@ -58,8 +58,9 @@ class ProxyAcceptor:
             WeakKeyDictionary()
         )
         if isinstance(upstream, str | Sequence):
-            connect(upstream)  # raises errors of the URL
-            self._connect = partial(connect, upstream)
+            urls: str | Sequence[str] = upstream
+            connect(urls)  # raises errors of the URL
+            self._connect = partial(connect, urls)
         elif callable(upstream):
             self._connect = upstream
         else:
