@@ -57,12 +57,12 @@ class ProxyAcceptor:
         self._of_sessions: WeakKeyDictionary[SessionTerms, _OfSession] = (
             WeakKeyDictionary()
         )
-        if isinstance(upstream, str | Sequence):
-            urls: str | Sequence[str] = upstream
-            connect(urls)  # raises errors of the URL
-            self._connect = partial(connect, urls)
+        if isinstance(upstream, str):
+            self._connect = _to(upstream)
         elif callable(upstream):
             self._connect = upstream
+        elif isinstance(upstream, Sequence):
+            self._connect = _to(upstream)
         else:
             self._shared = upstream
 
@@ -127,3 +127,8 @@ class _OfSession:
         """Wait until the session is up, and return it; None if it is over."""
         await self._settled.wait()
         return self._session
+
+
+def _to(urls: str | Sequence[str]) -> _Connect:
+    connect(urls)  # raises errors of the URL
+    return partial(connect, urls)
