@@ -47,7 +47,9 @@ class DriverCaller(Caller):
         metadata: Metadata = NO_METADATA,
     ) -> Coroutine[Any, Any, RequestResponse]:
         if not self._is_open:
-            raise ConnectionLost("this caller has been closed")
+            lost = ConnectionLost("this caller has been closed")
+            lost.was_begun = False
+            raise lost
         return self._run.requests.call(method_id, args, channels, metadata, self)
 
     def clone(self) -> DriverCaller:

@@ -6,7 +6,7 @@ has sent or received the call. Each hop writes its own entry.
 
 from __future__ import annotations
 
-from math import inf
+from math import ceil, inf
 from typing import Final
 
 from ..metadata import Metadata, MetadataEntry, MetadataFlags
@@ -26,7 +26,7 @@ def with_deadline(metadata: Metadata, deadline: float, now: float) -> Metadata:
         deadline: a time.
         now: the time at which the call is sent.
     """
-    left = int((deadline - now) * 1_000_000) if deadline > now else 0
+    left = ceil((deadline - now) * 1_000_000) if deadline > now else 0
     entry = MetadataEntry(_KEY, min(left, _MOST), _NO_PROPAGATE)
     if not metadata:
         return Metadata((entry,))
@@ -44,5 +44,7 @@ def deadline_of(metadata: Metadata, now: float, longest: float) -> float:
     """
     left = metadata.get(_KEY)
     if isinstance(left, int):
-        return now + min(left / 1_000_000, longest)
+        # A caller is to find out by itself: on one machine, rounding must not let the
+        # handler be the first.
+        return now + min((left + 1) / 1_000_000, longest)
     return inf if longest == inf else now + longest

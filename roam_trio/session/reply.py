@@ -208,6 +208,8 @@ class DriverReplySink(ReplySink):
                 self._worker = worker
                 if self._deadline is not _NEVER:
                     worker.set_deadline(self._deadline)
+                elif worker.has_deadline:
+                    worker.clear_deadline()
                 await coroutine
             else:
                 coroutine.close()
@@ -220,7 +222,7 @@ class DriverReplySink(ReplySink):
             del coroutine
             self._worker = None
             if self._deadline is not _NEVER:
-                worker.clear_deadline()
+                worker.check_deadline()
             if self.state is not _SENT:  # as it most often is
                 self.give_up(failure)
 

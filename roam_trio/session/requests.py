@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 
 import trio
+from trio import current_effective_deadline
 from trio.lowlevel import (
     ParkingLot,
     checkpoint_if_cancelled,
@@ -18,7 +20,7 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from ..codec import INVALID_PAYLOAD, UNKNOWN_METHOD
+from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from ..conduits.base import ConduitTxPermit
 from ..errors import (
     ConduitError,
@@ -27,8 +29,10 @@ from ..errors import (
     Overloaded,
     PayloadTooLarge,
 )
+from ..logs import Log
 from ..metadata import Metadata
 from ..rpc.binding import ChannelBinder, Payload
+from ..rpc.method_names import method_name
 from ..running import check_run
 from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import (
@@ -40,11 +44,16 @@ from ..wire.messages import (
     joined,
 )
 from .channel_table import ChannelTable
+from .deadlines import with_deadline
 from .port import Port
 from .requests_out import RequestOut, RequestsOut, Slot
 from .waits import WaitFor
 
 __all__ = ["Requests"]
+
+logger = Log("roam_trio.session")
+
+_NEVER = inf
 
 
 class Requests:
@@ -96,7 +105,7 @@ class Requests:
             check_run(port.token, "this client")
         await checkpoint_if_cancelled()
         if table.refusing is not None:
-            raise ConnectionLost(table.refusing)
+            raise _never_sent(ConnectionLost(table.refusing))
         outbox = port.outbox
         if table.free > 0 and outbox.has_room() and port.ended_because is None:
             table.free -= 1  # as `take` does, and a call less
@@ -106,8 +115,12 @@ class Requests:
         else:
             with await self._reserve(method_id) as permit:
                 request = self._send(permit.send, method_id, args, channels, metadata)
-        # The reader of the session wakes it.
-        await wait_task_rescheduled(partial(self._abandon, request))
+        try:
+            # The reader of the session wakes it.
+            await wait_task_rescheduled(partial(self._cancel, request))
+        except trio.Cancelled:
+            if not await self._has_result_anyway(request):
+                raise
         answer = request.answer
         if isinstance(answer, RequestResponse):
             return answer
@@ -155,7 +168,7 @@ class Requests:
             self._give_slot()
             if _is_end(error):
                 because = port.ended_because or error
-                raise _lost(because) from because
+                raise _never_sent(_lost(because)) from because
             raise
         return permit
 
@@ -183,7 +196,7 @@ class Requests:
     def _refuse_if_ended(self) -> None:
         because = self._port.ended_because
         if because is not None:
-            raise _lost(because) from because
+            raise _never_sent(_lost(because)) from because
 
     def _send(
         self,
@@ -198,6 +211,11 @@ class Requests:
         try:
             if isinstance(args, Payload):
                 channels, args = args.encode(self._binder)
+            if port.terms.deadlines:
+                # Now, and not before it waited for a slot: that has taken of the time.
+                deadline = current_effective_deadline()
+                if deadline is not _NEVER and deadline != _NEVER:
+                    metadata = with_deadline(metadata, deadline, port.now())
             request_id = self.table.ids.allocate()
             connection_id = port.connection_id
             send(
@@ -213,20 +231,47 @@ class Requests:
                 # context.
                 error.with_traceback(None)
                 because = port.ended_because or error
-                raise _lost(because) from because
+                raise _never_sent(_lost(because)) from because
             raise
         request = self.table.in_flight[request_id] = RequestOut(
             request_id, method_id, channels, port.now(), current_task()
         )
         return request
 
-    def _abandon(self, request: RequestOut, _: object) -> trio.lowlevel.Abort:
+    def _cancel(self, request: RequestOut, _: object) -> trio.lowlevel.Abort:
         """The caller was cancelled. Its id stays in use until the response comes."""
-        request.abandon()
+        request.cancel()
         port = self._port
         if port.ended_because is None:  # else no response will come
             port.outbox.push(RequestCancel(port.connection_id, request.request_id))
         return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _has_result_anyway(self, request: RequestOut) -> bool:
+        """Wait until the other side has stopped, after the caller was cancelled.
+
+        Returns:
+            True if the handler had finished all the same, so that the call can no
+            longer be undone.
+        """
+        port = self._port
+        grace = port.terms.cancel_grace
+        if not grace:
+            request.abandon()
+        elif request.answer is None and port.ended_because is None:
+            with trio.CancelScope(shield=True) as scope:
+                scope.deadline = trio.current_time() + grace
+                request.wait_again()
+                await wait_task_rescheduled(partial(_abandon, request))
+            if scope.cancelled_caught:
+                logger.warning(
+                    "%s at %s was cancelled, and has not stopped within %s s: it may "
+                    "overlap with what comes next (cancel_grace)",
+                    method_name(request.method_id),
+                    port.terms.peer.address,
+                    grace,
+                )
+        answer = request.answer
+        return isinstance(answer, RequestResponse) and not _is_cancelled(answer)
 
     def on_response(self, response: RequestResponse) -> None:
         """Wake the task that waits for `response`."""
@@ -253,6 +298,16 @@ class Requests:
         return f"<Requests of connection {self._port.connection_id}: {self.table!r}>"
 
 
+def _abandon(request: RequestOut, _: object) -> trio.lowlevel.Abort:
+    """The time for the other side to stop is over."""
+    request.abandon()
+    return trio.lowlevel.Abort.SUCCEEDED
+
+
+def _is_cancelled(response: RequestResponse) -> bool:
+    return bytes(joined(response.ret)[:3]) == CANCELLED
+
+
 def _was_never_handled(response: RequestResponse) -> bool:
     return bytes(joined(response.ret)) in (UNKNOWN_METHOD, INVALID_PAYLOAD)
 
@@ -260,6 +315,12 @@ def _was_never_handled(response: RequestResponse) -> bool:
 def _lost(because: BaseException) -> ConnectionLost:
     error = ConnectionLost(f"the connection has ended: {because}")
     error.__cause__ = because
+    return error
+
+
+def _never_sent(error: ConnectionLost) -> ConnectionLost:
+    """Say with an error that no handler has seen the call."""
+    error.was_begun = False
     return error
 
 

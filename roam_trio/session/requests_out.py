@@ -25,7 +25,9 @@ class CallState(enum.Enum):
     """States of a request of this side's."""
 
     WAITING = "its caller waits for the response"
-    ABANDONED = "its caller was cancelled; its id is in use until the response"
+    CANCELLED = "its caller was cancelled, and has not gone on yet"
+    STOPPING = "its caller was cancelled, and waits until the peer has stopped"
+    ABANDONED = "its caller has gone on; its id is in use until the response"
     OVER = "it has its response, or its connection has ended"
 
 
@@ -38,6 +40,7 @@ class Slot(enum.Enum):
 
 # In Python 3.11, looking a member up is a call; these are used for every request.
 _WAITING, _OVER = CallState.WAITING, CallState.OVER
+_STOPPING, _ABANDONED = CallState.STOPPING, CallState.ABANDONED
 
 
 class RequestOut(msgspec.Struct, eq=False):
@@ -56,18 +59,27 @@ class RequestOut(msgspec.Struct, eq=False):
     answer: RequestResponse | Exception | None = None
     state: CallState = CallState.WAITING
 
-    def abandon(self) -> None:
-        """Its caller was cancelled, and waits no longer."""
+    def cancel(self) -> None:
+        """Its caller was cancelled."""
         assert self.state is CallState.WAITING, "only who waits can be cancelled"
-        self.state = CallState.ABANDONED
+        self.state = CallState.CANCELLED
+
+    def wait_again(self) -> None:
+        """Its caller waits until the peer has stopped."""
+        assert self.state is CallState.CANCELLED, "only then it waits again"
+        self.state = CallState.STOPPING
+
+    def abandon(self) -> None:
+        """Its caller waits no longer."""
+        if self.state is not CallState.OVER:
+            self.state = CallState.ABANDONED
 
     def finish(self, answer: RequestResponse | Exception) -> bool:
         """Note what comes of it; return True if the waiter is to be woken with it."""
-        waits = self.state is _WAITING
-        self.state = _OVER
-        if waits:
+        state, self.state = self.state, _OVER
+        if state is not _ABANDONED and state is not _OVER:
             self.answer = answer
-        return waits
+        return state is _WAITING or state is _STOPPING
 
     def statistics(self, now: float) -> CallStatistics:
         """Return which call it is, and how long it has been waiting."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from math import inf
 from typing import Any, Final, Protocol
 
 import trio
@@ -50,6 +51,7 @@ class Worker:
         "_is_used_up",
         "_workers",
         "coroutine",
+        "has_deadline",
         "scope",
         "task",
         "work",
@@ -64,6 +66,8 @@ class Worker:
         self.coroutine: Coroutine[Any, Any, None] | None = coroutine
         self.scope = trio.CancelScope()
         self._is_used_up = False
+        self.has_deadline = False
+        """True if the scope has a deadline, of this call or of the last."""
         self.task: trio.lowlevel.Task | None = None
         """The task, once it runs."""
 
@@ -94,14 +98,23 @@ class Worker:
         self.scope.cancel()
 
     def set_deadline(self, deadline: float) -> None:
-        """Cancel the next handler at this time."""
+        """Cancel the next handler at this time, and look later whether that was so."""
         self.scope.deadline = deadline
+        self.has_deadline = True
 
-    def clear_deadline(self) -> None:
-        """The handler has ended."""
+    def check_deadline(self) -> None:
+        """The handler has ended, in time or not.
+
+        The next one sets or clears the deadline: to do both for each call would cost
+        more than all else about it. Until then, it ends an idle task.
+        """
         if self.scope.cancel_called:
             self._is_used_up = True
-        self.scope.deadline = float("inf")
+
+    def clear_deadline(self) -> None:
+        """The next handler has none."""
+        self.scope.deadline = inf
+        self.has_deadline = False
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._workers.idle.remove(self)

@@ -50,10 +50,10 @@ CHANNEL = ChannelPlan.of(METHODS["take"].args_plan.channels[0].channel)
 
 
 @pytest.mark.rule("rpc.cancel", "rpc.flow-control.max-concurrent-requests")
-async def test_cancelled_call_tells_the_peer_and_ignores_the_late_response(
+async def test_cancelled_call_without_a_grace_ignores_the_late_response(
     nursery: trio.Nursery,
 ) -> None:
-    async with WithPeer(most=1) as (session, peer):
+    async with WithPeer(most=1, cancel_grace=0) as (session, peer):
         call = Task(nursery, caller_of(session).add, 1, 2)
         await peer.hear(RequestCall)
         call.cancel()
@@ -125,7 +125,7 @@ async def test_cancelled_caller_hands_on_the_slot_it_was_woken_for(
 
 
 @pytest.mark.rule("rpc.cancel", "rpc.error.scope")
-async def test_response_and_cancellation_at_the_same_time_leave_one_of_both(
+async def test_response_that_comes_with_the_cancellation_is_the_result(
     nursery: trio.Nursery,
 ) -> None:
     async with WithPeer(most=1) as (session, peer):
@@ -135,13 +135,10 @@ async def test_response_and_cancellation_at_the_same_time_leave_one_of_both(
             await peer.say(response(request_id, b"\x00\x03"))
             call.cancel()
             await wait_all_tasks_blocked()
-            assert call.is_done
-            assert call.error is None
-            try:
+            # The handler had finished all the same, whichever came first.
+            with contextlib.suppress(trio.WouldBlock):
                 peer.rx.recv_nowait()  # the Cancel, if it was first
-                assert call.was_cancelled
-            except trio.WouldBlock:
-                assert await call.result() == 3
+            assert await call.result() == 3
             assert idle(session)
 
 

@@ -161,6 +161,7 @@ def test_waiter_is_woken_with_the_answer() -> None:
 def test_request_that_was_abandoned_wakes_nobody_and_keeps_its_number() -> None:
     requests = table(1)
     request = send(requests)
+    request.cancel()
     request.abandon()
     assert (request.state, list(requests.in_flight)) == (CallState.ABANDONED, [1])
     assert requests.free == 0  # until the response comes
@@ -169,15 +170,37 @@ def test_request_that_was_abandoned_wakes_nobody_and_keeps_its_number() -> None:
     assert (request.state, request.answer) == (CallState.OVER, None)
 
 
+@pytest.mark.rule("rpc.cancel")
+def test_caller_that_was_cancelled_is_woken_once_the_peer_has_stopped() -> None:
+    request = send(table())
+    request.cancel()
+    request.wait_again()
+    assert request.state is CallState.STOPPING
+    assert request.finish(response(1))
+    assert isinstance(request.answer, RequestResponse)
+
+
+@pytest.mark.rule("rpc.cancel")
+def test_response_before_the_cancelled_caller_waits_again_wakes_nobody() -> None:
+    request = send(table())
+    request.cancel()
+    assert not request.finish(response(1))
+    assert isinstance(request.answer, RequestResponse)
+    request.abandon()  # too late to matter
+    assert request.state is CallState.OVER
+
+
 @pytest.mark.parametrize("state", [CallState.ABANDONED, CallState.OVER])
-def test_only_who_waits_can_abandon(state: CallState) -> None:
+def test_only_who_waits_can_be_cancelled(state: CallState) -> None:
     request = send(table())
     if state is CallState.OVER:
         request.finish(response(1))
     else:
         request.abandon()
     with pytest.raises(AssertionError, match="only who waits"):
-        request.abandon()
+        request.cancel()
+    with pytest.raises(AssertionError, match="only then"):
+        request.wait_again()
     assert request.state is state
 
 
