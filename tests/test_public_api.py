@@ -285,6 +285,20 @@ def test_the_code_in_the_documentation_runs(
         exec(compile(block, document.name, "exec"), module.__dict__)
 
 
+async def test_chapters_of_the_guide_on_callers_and_middleware_do_what_they_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guide = types.ModuleType("code_of_guide")
+    monkeypatch.setitem(sys.modules, guide.__name__, guide)
+    text = await trio.Path(ROOT / "docs/guide.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(block, "guide.md", "exec"), guide.__dict__)
+    await guide.who_calls("memory://who-calls")
+    assert capsys.readouterr().out == "Ada by memory\ndenied unknown token\n"
+    await guide.around_every_call("memory://around-every-call")
+    assert capsys.readouterr().out == ("server divide True\nclient divide True\n3 1\n")
+
+
 async def test_recipe_of_the_guide_connects_again_whatever_tells_of_the_loss(
     nursery: trio.Nursery,
     monkeypatch: pytest.MonkeyPatch,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from typing import Annotated, Literal, Protocol, assert_type
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol, assert_type
 
 import attrs
 import msgspec
@@ -12,6 +12,8 @@ import trio
 
 from roam_trio import (
     AcceptedConnection,
+    AnyCall,
+    AnySession,
     Array,
     Backing,
     BareConduit,
@@ -21,6 +23,7 @@ from roam_trio import (
     ChannelId,
     Conduit,
     ConduitAcceptor,
+    Connection,
     ConnectionAcceptor,
     ConnectionId,
     ConnectionPhase,
@@ -42,6 +45,9 @@ from roam_trio import (
     MetadataFlags,
     MethodDescriptor,
     MethodId,
+    Observer,
+    Peer,
+    Proceed,
     ReplySink,
     RequestCall,
     RequestId,
@@ -78,6 +84,7 @@ from roam_trio import (
     rpc_plan,
     serve,
     service,
+    serving,
     spawn,
     transports,
     u8,
@@ -344,6 +351,63 @@ class AcceptingNumbers:
 
 
 accepting: list[ConnectionAcceptor] = [Accepting(), AcceptingNumbers()]
+
+
+class Watching(Observer):
+    def session_opened(self, session: AnySession) -> None:
+        assert_type(session.peer, Peer)
+
+    def connection_closed(self, connection: Connection, because: BaseException) -> None:
+        assert_type(connection.session.peer.address, str)
+
+
+async def timed(call: AnyCall, proceed: Proceed) -> Any:
+    return await proceed()
+
+
+async def welcome(peer: Peer) -> Handler | Mapping[str, Handler] | None:
+    return None if peer.certificate else {}
+
+
+async def welcome_all(peer: Peer) -> None:
+    peer.identity = peer.metadata.get("user")
+
+
+async def use_hooks(acceptor: ConnectionAcceptor, handler: Handler) -> None:
+    serving_by_name = serving(
+        "tcp://:0",
+        {"adder": handler},
+        on_session=welcome,
+        on_connection=acceptor,
+        middleware=[timed],
+        observer=Watching(),
+        grace=1.5,
+    )
+    async with serving_by_name as server:
+        assert_type(server, Server)
+        server.offer("other", handler)
+        server.withdraw("other")
+    async with serving("tcp://:0", handler, on_session=welcome_all):
+        pass
+    connecting = connect(
+        "tcp://:1", Adder, middleware=[timed], metadata_for_calls={"token": "x"}
+    )
+    async with connecting as adder:
+        assert_type(adder, Adder)
+    async with connect("tcp://:1", observer=Watching()) as session:
+        assert_type(session.peer, Peer)
+        async with session.open(Adder, middleware=[timed]) as adder:
+            assert_type(adder, Adder)
+
+
+async def use_connection_of_call() -> None:
+    connection = current_call().connection
+    assert_type(connection, Connection)
+    connection.start_soon(trio.sleep, 1)
+    back = client(Adder, connection.caller)
+    assert_type(back, Adder)
+    async with connection.session.open(Adder) as other:
+        assert_type(other, Adder)
 
 
 async def use_ids(session: Session, call: RequestCall, caller: Caller) -> None:

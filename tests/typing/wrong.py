@@ -23,6 +23,7 @@ from roam_trio import (
     MessageFamily,
     Metadata,
     Parity,
+    Peer,
     ReplySink,
     RequestCall,
     Rx,
@@ -45,6 +46,7 @@ from roam_trio import (
     open_call,
     rpc_plan,
     serve,
+    serving,
     with_metadata,
 )
 
@@ -178,6 +180,26 @@ async def wrong_open_calls(adder: Adder) -> None:
     open_call(adder)  # type: ignore[call-overload]
 
 
+async def shout(text: str) -> str:
+    return text
+
+
+def not_async(peer: Peer) -> None: ...
+
+
+async def wrong_hooks(session: Session) -> None:
+    async with serving("tcp://:0", dispatcher(Adder, AdderImpl())) as server:
+        server.offer(3, dispatcher(Adder, AdderImpl()))  # type: ignore[arg-type]
+        server.offer("adder", AdderImpl())  # type: ignore[arg-type]
+    handler = dispatcher(Adder, AdderImpl())
+    serving("tcp://:0", handler, on_session=not_async)  # type: ignore[arg-type]
+    serving("tcp://:0", handler, on_session=shout)  # type: ignore[arg-type]
+    serving("tcp://:0", handler, middleware=[shout])  # type: ignore[list-item]
+    serving("tcp://:0", handler, observer=handler)  # type: ignore[arg-type]
+    current_call().connection.start_soon(not_async)  # type: ignore[arg-type]
+    session.peer.address = 5  # type: ignore[assignment]
+
+
 async def wrong_ids(session: Session, call: RequestCall, caller: Caller) -> None:
     session.close_connection(3)  # type: ignore[arg-type]
     session.close_connection(call.request_id)  # type: ignore[arg-type]
@@ -210,5 +232,5 @@ text: str = facet_postcard.to_bytes(Point, Point(1, 2))  # type: ignore[assignme
 hash.method_descriptor("Adder", "add", [int], None)  # type: ignore[arg-type]
 unknown_tag = hash.sig.STRUCTURE  # type: ignore[attr-defined]
 missing: Adder = OtherItems()  # type: ignore[assignment]
-not_async: Adder = NotAsync()  # type: ignore[assignment]
+not_async_adder: Adder = NotAsync()  # type: ignore[assignment]
 dispatcher(Adder, OtherItems())  # checkers cannot compare the two, hence the line above
