@@ -154,11 +154,13 @@ class Waits:
 
     def take_due(self) -> list[Wait]:
         """Return the waits that are to be logged now; each is returned once."""
-        begun_by = self._now() - self._after
+        now, after = self._now(), self._after
         due = [
             wait
             for wait in self._waiting
-            if not wait.is_logged and wait.since <= begun_by
+            # The same sum as in `next_at`: with a difference, rounding could leave the
+            # wait that `watch` has woken for undue, and `watch` would not sleep.
+            if not wait.is_logged and wait.since + after <= now
         ]
         for wait in due:
             wait.is_logged = True

@@ -61,6 +61,17 @@ def test_oldest_wait_is_due_first_and_each_once() -> None:
     assert repr(world.waits) == "<Waits: 1 waiting>"
 
 
+def test_wait_is_due_at_the_time_at_which_it_is_watched_for() -> None:
+    for tenths in range(1, 1000):
+        world = World(after=0.7)
+        world.time = tenths / 10  # not exact, so that sums and differences are rounded
+        world.waits.begin(WaitFor.CREDIT, 0, channel_id=1)
+        next_at = world.waits.next_at()
+        assert next_at is not None
+        world.time = next_at
+        assert world.due() == ["an item of channel 1"]
+
+
 def test_wait_that_has_ended_is_never_due() -> None:
     world = World()
     world.waits.end(world.waits.begin(WaitFor.CREDIT, 0, channel_id=1))
