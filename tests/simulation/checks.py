@@ -1,0 +1,73 @@
+"""What sessions may hold at any time, and at rest."""
+
+from __future__ import annotations
+
+from roam_trio import Session
+from roam_trio.links.resuming.tx import StableTxStatistics
+from roam_trio.session.connection_run import ConnectionRun
+
+from .script import Setup
+from .stage import MOST_UNREAD
+from .work import require
+
+__all__ = ["check_budgets", "check_nothing_is_held"]
+
+
+def check_budgets(session: Session, setup: Setup) -> None:
+    """Check that a session holds no more than it may."""
+    for run in session.connections.runs.values():
+        _check_connection(run, setup.requests)
+    sent = session._run.tx.statistics()
+    if isinstance(sent, StableTxStatistics):
+        # Acknowledgements without a message go beyond the limit: one for each frame
+        # that the peer may have sent meanwhile.
+        require(
+            sent.unacknowledged_frames <= 2 * setup.frames + 2,
+            "a budget is exceeded: unacknowledged_frames",
+            sent,
+        )
+
+
+def _check_connection(run: ConnectionRun, requests: int) -> None:
+    table = run.requests.table
+    require(
+        len(run.answering) <= requests and len(table.in_flight) <= requests,
+        "a budget is exceeded: max_concurrent_requests",
+        run,
+    )
+    require(table.free >= 0, "a budget is exceeded: free slots", run)
+    require(
+        0 <= run.port.unread_bytes <= MOST_UNREAD,
+        "a budget is exceeded: unread_bytes",
+        run,
+    )
+    require(run.answering.bytes >= 0, "a count is negative: request bytes", run)
+
+
+def check_nothing_is_held(session: Session) -> None:
+    """Check a session without calls and channels, of which nothing is under way."""
+    statistics = session.statistics()
+    require(statistics.messages_kept == 0, "messages are kept at rest", statistics)
+    sent = statistics.sent
+    require(
+        not (sent.permits or sent.tasks_waiting or sent.unsent_payloads),
+        "something waits to be sent at rest",
+        sent,
+    )
+    for connection in statistics.connections:
+        require(
+            not (connection.calling or connection.answering or connection.channels),
+            "calls or channels are left at rest",
+            connection,
+        )
+    for run in session.connections.runs.values():
+        held = run.channels.held
+        require(
+            held is None or not (held.count or held.bytes),
+            "early messages are left at rest",
+            held,
+        )
+        table = run.requests.table
+        require(table.is_idle, "a slot is not given back", table)
+        require(run.port.unread_bytes == 0, "unread bytes are left at rest", run)
+        require(run.answering.bytes == 0, "request bytes are left at rest", run)
