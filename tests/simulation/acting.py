@@ -8,7 +8,13 @@ from typing import Any
 
 import trio
 
-from roam_trio import ConnectionHandle, ConnectionLost, Session, SessionRejected
+from roam_trio import (
+    ConnectionHandle,
+    ConnectionLost,
+    Session,
+    SessionRejected,
+    client,
+)
 from tests.session.wire import LEFT, RIGHT
 
 from .hosts import Host, Openings
@@ -30,7 +36,7 @@ from .script import (
 )
 from .sessions import Joint
 from .stage import Stage
-from .work import MadeCall, require
+from .work import MadeCall, Work, require
 
 __all__ = ["Acting"]
 
@@ -68,7 +74,7 @@ class Acting:
         call = self.calls.get(key)
         if call is None:
             self._stage.figures["calls"] += 1
-            call = self.calls[key] = MadeCall(key, Plan(), Joint(()))
+            call = self.calls[key] = MadeCall(key, Plan(), Joint(()), self._stage.setup)
         return call
 
     @singledispatchmethod
@@ -102,13 +108,16 @@ class Acting:
         if joint is None or handle is None or step.key in self.calls:
             return
         self._stage.figures["calls"] += 1
-        call = self.calls[step.key] = MadeCall(step.key, step.plan, joint)
+        call = self.calls[step.key] = MadeCall(
+            step.key, step.plan, joint, self._stage.setup
+        )
         self._begin(self._make, call, handle)
 
     async def _make(self, call: MadeCall, handle: ConnectionHandle) -> None:
         figures, note = self._stage.figures, self._stage.note
         note("call", call.key)
-        await call.make(handle.caller)
+        work = client(Work, handle.caller, middleware=self._stage.middleware)
+        await call.make(work)
         note("ended", call.key, call.outcome)
         figures[call.outcome] += 1
         figures["items"] += len(call.up.received) + len(call.down.received)

@@ -62,6 +62,8 @@ class Setup:
         strict: whether sessions are.
         deadlines: whether peers tell each other the time that is left.
         cancel_grace: how long cancelled calls wait.
+        most_waiting: `max_waiting`: how many calls may wait for a slot or for room.
+        middleware: whether all calls go through middleware on both sides.
     """
 
     clients: tuple[Client, ...] = (Client(),)
@@ -74,6 +76,8 @@ class Setup:
     strict: bool = True
     deadlines: bool = True
     cancel_grace: float = 1.0
+    most_waiting: int | None = None
+    middleware: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -100,6 +104,8 @@ class Plan:
         up_reads: number of items that the handler reads before it resets.
         down_reads: number of items that the caller reads before it resets.
         pace: seconds between items.
+        together: number of items that are sent, or received, in one step.
+        is_opened: whether `open_call` makes the call.
         patience: seconds after which the caller cancels.
         deadline: seconds that the call may take.
         back: a call of the handler's to its caller.
@@ -114,6 +120,8 @@ class Plan:
     up_reads: int | None = None
     down_reads: int | None = None
     pace: float = 0.0
+    together: int = 1
+    is_opened: bool = False
     patience: float | None = None
     deadline: float | None = None
     back: Back | None = None
@@ -293,7 +301,9 @@ def _draw_setup(chance: Random) -> Setup:
         keepalive=chance.random() < 0.3,
         strict=chance.random() < 0.7,
         deadlines=chance.random() < 0.8,
-        cancel_grace=chance.choice((0.0, 0.0, 0.05, 1.0)),
+        cancel_grace=chance.choice((0.0, 0.05, 1.0, 1.0)),
+        most_waiting=chance.choice((None, None, None, 0, 3)),
+        middleware=chance.random() < 0.3,
     )
 
 
@@ -395,6 +405,8 @@ class _Steps:
             up_reads=self._seldom(chance.randint(0, up), 4),
             down_reads=self._seldom(chance.randint(0, down), 4),
             pace=chance.choice((0.0, 0.0, self._seconds(1))),
+            together=chance.choice((1, 1, 3)),
+            is_opened=chance.random() < 0.3,
         )
 
     def _back(self) -> Back:

@@ -9,7 +9,14 @@ from typing import Any
 
 import trio
 
-from roam_trio import Limits, SessionKeepaliveConfig, StableLimits, dispatcher
+from roam_trio import (
+    AnyCall,
+    Limits,
+    Proceed,
+    SessionKeepaliveConfig,
+    StableLimits,
+    dispatcher,
+)
 from roam_trio.service import Dispatcher
 
 from .clockwork import Clockwork
@@ -37,6 +44,7 @@ class Stage:
         figures: how much of what there was.
         broken: what has gone wrong first.
         nursery: for all of it; it is cancelled when something goes wrong.
+        middleware: of all calls, on both sides.
         worker: answers all calls.
         stable_limits: bounds of links that resume.
         options: those of both sides of all sessions.
@@ -51,7 +59,10 @@ class Stage:
         self.figures: Counter[str] = Counter()
         self.broken: BaseException | None = None
         self.clockwork = Clockwork()
-        self.worker: Dispatcher = dispatcher(Work, Worker(call_of, self.note))
+        self.middleware = (self._go_through,) if setup.middleware else ()
+        self.worker: Dispatcher = dispatcher(
+            Work, Worker(call_of, self.note), middleware=self.middleware
+        )
         self.stable_limits = StableLimits(
             unacknowledged_frames=setup.frames,
             acknowledge_frames=max(setup.frames // 2, 1),
@@ -64,6 +75,7 @@ class Stage:
             "strict": setup.strict,
             "deadlines": setup.deadlines,
             "cancel_grace": setup.cancel_grace,
+            "max_waiting": setup.most_waiting,
         }
 
     def begin(self) -> None:
@@ -84,6 +96,11 @@ class Stage:
         if self.broken is None:
             self.broken = error
             self.nursery.cancel_scope.cancel()
+
+    async def _go_through(self, call: AnyCall, proceed: Proceed) -> Any:
+        """See `Middleware`: every call of either side goes through it once."""
+        self.figures["through middleware"] += 1
+        return await proceed()
 
     def watch_log(self) -> _WatchedLog:
         """Return a context in which a failure that the package logs is one here."""

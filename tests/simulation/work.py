@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Protocol
 
@@ -14,6 +15,7 @@ from roam_trio import (
     DeadlineExceeded,
     Fallible,
     HandlerFailed,
+    Overloaded,
     RoamError,
     Rx,
     RxConnectionLost,
@@ -26,11 +28,13 @@ from roam_trio import (
     channel,
     client,
     current_call,
+    open_call,
     service,
     u32,
 )
 
-from .script import Plan
+from .clockwork import TICK
+from .script import Plan, Setup
 
 __all__ = ["Broken", "Declared", "MadeCall", "Planned", "Work", "Worker"]
 
@@ -106,22 +110,37 @@ def answer_of(body: bytes) -> bytes:
 
 @attrs.define(eq=False)
 class Stream:
-    """What has gone into a channel, what has come out, and how either end has ended."""
+    """What has gone into a channel, what has come out, and how either end has ended.
 
+    Attributes:
+        tried: number of items that have been handed to the channel, whether or not
+            they went out.
+        sent: those that certainly did.
+    """
+
+    tried: int = 0
     sent: list[int] = attrs.Factory(list[int])
     received: list[int] = attrs.Factory(list[int])
     sender: str = ""
     receiver: str = ""
 
-    async def send(self, tx: Tx[bytes], count: int, size: int, pace: float) -> None:
+    async def send(self, tx: Tx[bytes], count: int, plan: Plan) -> None:
         """Send so many items, and close."""
         self.sender = "at work"
         try:
-            for number in range(count):
-                if pace:
-                    await trio.sleep(pace)
-                await tx.send(number.to_bytes(2) + bytes(size))
-                self.sent.append(number)
+            for first in range(0, count, plan.together):
+                if plan.pace:
+                    await trio.sleep(plan.pace)
+                numbers = range(first, min(first + plan.together, count))
+                items = [number.to_bytes(2) + bytes(plan.size) for number in numbers]
+                if len(items) > 1:
+                    # Cancelled, it may have sent some of them.
+                    self.tried += len(items)
+                    await tx.send_many(items)
+                else:
+                    await tx.send(items[0])
+                    self.tried += 1
+                self.sent += numbers
             tx.close()
             self.sender = "closed"
         except (TxReset, TxConnectionLost, TxUnbound) as error:
@@ -130,19 +149,25 @@ class Stream:
             self.sender = "cancelled"
             raise
 
-    async def receive(self, rx: Rx[bytes], most: int | None, pace: float) -> None:
+    async def receive(self, rx: Rx[bytes], most: int | None, plan: Plan) -> None:
         """Receive up to so many items, and reset the rest."""
         self.receiver = "at work"
         try:
             while most is None or len(self.received) < most:
-                if pace:
-                    await trio.sleep(pace)
-                self.take(await rx.recv())
+                if plan.together > 1:
+                    for item in await rx.recv_many(plan.together):
+                        self.take(item)
+                else:
+                    self.take(await rx.recv())
             rx.reset()
             self.receiver = "reset"
         except trio.EndOfChannel:
             self.receiver = "ended"
-            require(self.received == self.sent, "items are missing at the end", self)
+            require(
+                len(self.sent) <= len(self.received) <= self.tried,
+                "items are missing at the end",
+                self,
+            )
         except (RxReset, RxConnectionLost, RxUnbound) as error:
             self.receiver = type(error).__name__
         except trio.Cancelled:
@@ -182,21 +207,24 @@ class MadeCall:
         key: its number.
         plan: the plan.
         place: its connection.
+        setup: the setup of the world.
         because_of: the call whose handler makes it, if one does.
         times_handled: number of handlers that were started.
         handler: how its handler has ended.
         handled_by: the side that handles it.
         outcome: how it has ended for its caller.
+        to_end_at: when it is cancelled.
     """
 
     key: int
     plan: Plan
     place: Place
+    setup: Setup
     because_of: MadeCall | None = None
     times_handled: int = 0
     handler: str = ""
     outcome: str = ""
-    is_cancelled: bool = False
+    to_end_at: float = math.inf
     scope: trio.CancelScope = attrs.Factory(trio.CancelScope)
     up: Stream = attrs.Factory(Stream)
     down: Stream = attrs.Factory(Stream)
@@ -214,30 +242,38 @@ class MadeCall:
 
     def cancel(self) -> None:
         """Cancel it, as its caller."""
-        self.is_cancelled = True
+        self.to_end_at = min(self.to_end_at, trio.current_time())
         self.scope.cancel()
 
-    async def make(self, caller: Any) -> None:
+    async def make(self, work: Work) -> None:
         """Make the call, and check how it ends."""
-        plan, outcome = self.plan, "none"
-        patience = trio.CancelScope()
-        if plan.patience is not None:
-            patience.deadline = trio.current_time() + plan.patience
-        deadline = trio.CancelScope()
-        if plan.deadline is not None:
-            deadline.deadline = trio.current_time() + plan.deadline
+        plan, outcome = self.plan, "cancelled"
+        now = trio.current_time()
+        limits = [one for one in (plan.patience, plan.deadline) if one is not None]
+        self.to_end_at = min([self.to_end_at, *(now + one for one in limits)])
         try:
-            with self.scope, patience, deadline:
-                outcome = await self._result(client(Work, caller))
+            with self.scope, trio.CancelScope(deadline=self.to_end_at):
+                outcome = await self._result(work)
         except trio.Cancelled:
             outcome = "cancelled from outside"
             raise
         finally:
-            if outcome == "none":
-                outcome = "cancelled"
             require(not self.outcome, "a call has ended twice", self)
             self.outcome = outcome
         self.check()
+        if outcome == "cancelled":
+            self._check_stopped()
+
+    def _check_stopped(self) -> None:
+        """Check that nothing of a cancelled call is left, unless it took too long."""
+        waited = trio.current_time() - self.to_end_at
+        is_in_time = waited < self.setup.cancel_grace - TICK
+        if is_in_time and not self.place.disturbances:
+            require(
+                bool(self.handler) == bool(self.times_handled),
+                "a cancelled call has ended before its handler",
+                self,
+            )
 
     async def _result(self, work: Work) -> str:
         body = body_of(self.key, self.plan.size)
@@ -246,11 +282,17 @@ class MadeCall:
                 value = await work.do(self.key, body)
             else:
                 method = getattr(work, f"stream_{self.plan.credit}")
-                value = await self._stream(method, body)
+                make = self._open_call if self.plan.is_opened else self._stream
+                value = await make(method, body)
         except Declared as error:
             require(error.key == self.key, "the error of another call", self)
             return "Declared"
         except RoamError as error:
+            require(
+                error.was_begun is not False or not self.times_handled,
+                "a call was handled of which the error says that it was not",
+                self,
+            )
             return type(error).__name__
         require(value == answer_of(body), "the result of another call", self)
         return "value"
@@ -272,8 +314,8 @@ class MadeCall:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call, up, down)
-            nursery.start_soon(self.up.send, tx, plan.up, plan.size, plan.pace)
-            nursery.start_soon(self.down.receive, rx, plan.down_reads, 0.0)
+            nursery.start_soon(self.up.send, tx, plan.up, plan)
+            nursery.start_soon(self.down.receive, rx, plan.down_reads, plan)
             del up, down, tx, rx
         if errors:
             try:
@@ -283,6 +325,15 @@ class MadeCall:
         if not results:
             await trio.lowlevel.checkpoint()
         return results[0]
+
+    async def _open_call(self, method: Callable[..., Any], body: bytes) -> bytes:
+        plan = self.plan
+        async with open_call(method, self.key, body) as call:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.up.send, call.tx, plan.up, plan)
+                nursery.start_soon(self.down.receive, call.rx, plan.down_reads, plan)
+            value: bytes = await call.result()
+        return value
 
     def check(self) -> None:
         """Check that it ended as its handler says, or as something explains."""
@@ -300,13 +351,15 @@ class MadeCall:
             case HandlerFailed.__name__:
                 fits = self.handler == "fail"
             case "cancelled":
-                fits = self.is_cancelled or not (plan.patience is plan.deadline is None)
+                fits = self.to_end_at < math.inf
             case "cancelled from outside":
                 fits = outer is not None
             case DeadlineExceeded.__name__:
                 fits = plan.deadline is not None or (
                     outer is not None and outer.plan.deadline is not None
                 )
+            case Overloaded.__name__:
+                fits = self.setup.most_waiting is not None
             case ConnectionLost.__name__:
                 fits = bool(disturbed)
             case _:
@@ -371,8 +424,8 @@ class Worker:
     async def _stream(self, call: MadeCall, ends: list[Any]) -> None:
         plan, down, up = call.plan, ends.pop(), ends.pop()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(call.down.send, down, plan.down, plan.size, plan.pace)
-            nursery.start_soon(call.up.receive, up, plan.up_reads, 0.0)
+            nursery.start_soon(call.down.send, down, plan.down, plan)
+            nursery.start_soon(call.up.receive, up, plan.up_reads, plan)
             del up, down
 
     async def _call_back(self, outer: MadeCall) -> None:
@@ -382,5 +435,5 @@ class Worker:
         call = self._call_of(back.key)
         call.plan, call.place, call.because_of = plan, outer.place, outer
         self._note("calls back", back.key)
-        await call.make(current_call().connection.caller)
+        await call.make(client(Work, current_call().connection.caller))
         self._note("called back", back.key, call.outcome)
