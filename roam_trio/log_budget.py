@@ -74,7 +74,7 @@ class LogBudget:
         self._at_once = at_once
         self._per_second = per_second
         self._above = above
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, _Kind] | None = None
         self._before: Token[LogBudget] | None = None
 
     def take(self, name: str, report: Report, records: int = 1) -> bool:
@@ -87,6 +87,8 @@ class LogBudget:
             report: called later with a number of records, if this one is left out.
             records: number of records that it stands for.
         """
+        if self._kinds is None:
+            self._kinds = {}
         kind = self._kinds.get(name)
         if kind is None:
             kind = _Kind(name, self._at_once, trio.current_time(), report)
@@ -138,7 +140,7 @@ class LogBudget:
         assert self._before is not None
         _current.reset(self._before)
         self._before = None
-        for kind in self._kinds.values():
+        for kind in (self._kinds or {}).values():
             self._report(kind)
 
 

@@ -151,8 +151,9 @@ class ConduitTx(ABC, Generic[M]):
     returns the message.
     """
 
-    encode_all: Callable[[Sequence[M]], Sequence[Any]] = staticmethod(_unchanged)
-    """Encodes several messages for `Carrier.send_many_nowait`; see `encode`."""
+    def encode_all(self, messages: Sequence[M]) -> Sequence[Any]:
+        """Encode several messages for `Carrier.send_many_nowait`; see `encode`."""
+        return messages
 
     carrier: Carrier = cast("Carrier", _Itself())
     """The object that carries encoded messages. The default is this object."""
@@ -271,8 +272,9 @@ class ConduitRx(ABC, Generic[M]):
     because `recv_batch` of a conduit returns messages.
     """
 
-    gather: Callable[[Sequence[Any]], Sequence[Any]] = staticmethod(_unchanged)
-    """Prepares what the `source` has received together; see `MsgFamily.gather`."""
+    def gather(self, received: Sequence[Any]) -> Sequence[Any]:
+        """Prepare what the `source` has received together; see `MsgFamily.gather`."""
+        return received
 
     def refuse(self, payload: Any, error: DecodeError) -> NoReturn:
         """Raise the error for a payload that cannot be decoded.

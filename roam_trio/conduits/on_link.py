@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import DecodeError
 from ..links.base import LinkTx, LinkTxPermit, RxStatistics, TxStatistics
@@ -71,12 +71,15 @@ class LinkConduitTx(ConduitTx[M]):
         family: the type of the messages and its codec.
     """
 
-    __slots__ = ("_tx", "carrier", "encode", "encode_all")
+    __slots__ = ("_family", "_tx", "carrier", "encode")
 
     def __init__(self, tx: LinkTx, family: MsgFamily[M]) -> None:
         self.carrier = self._tx = tx
         self.encode = family.encode
-        self.encode_all = family.encode_all
+        self._family = family
+
+    def encode_all(self, messages: Sequence[M]) -> Sequence[Any]:
+        return self._family.encode_all(messages)
 
     async def reserve(self) -> LinkConduitPermit[M]:
         return LinkConduitPermit(await self._tx.reserve(), self.encode)
@@ -126,12 +129,15 @@ class LinkConduitRx(ConduitRx[M]):
         family: the type of the messages and its codec.
     """
 
-    __slots__ = ("_rx", "decode", "gather", "source")
+    __slots__ = ("_family", "_rx", "decode", "source")
 
     def __init__(self, rx: PayloadRx, family: MsgFamily[M]) -> None:
         self.source = self._rx = rx
         self.decode = family.decode
-        self.gather = family.gather
+        self._family = family
+
+    def gather(self, received: Sequence[Any]) -> Sequence[Any]:
+        return self._family.gather(received)
 
     async def recv(self) -> M | None:
         payload = await self._rx.recv()

@@ -9,7 +9,6 @@ decides.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -117,21 +116,16 @@ class Connections:
     ) -> None:
         self._outbox = outbox
         self._token = trio.lowlevel.current_trio_token()
-        # In this context, and not in that of the task that happens to wait first.
-        context = copy_context()
         now = trio.lowlevel.current_clock().current_time
-        self._waits = Waits(
-            terms.limits.warn_after,
-            now,
-            lambda watch: context.run(nursery.start_soon, watch),
-        )
+        workers = Workers(nursery.start_soon)
+        self._waits = Waits(terms, now, workers.start_soon)
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._port: SessionPort | None = SessionPort(
             outbox=outbox,
             terms=terms,
             token=self._token,
             now=now,
-            workers=Workers(nursery.start_soon),
+            workers=workers,
             waits=self._waits,
             on_unused=self._on_unused,
             on_quiet=self._on_quiet,

@@ -52,6 +52,20 @@ class Outbox:
         need_drain: called when a message is kept, and no `drain` is under way.
     """
 
+    __slots__ = (
+        "_encode",
+        "_is_draining",
+        "_kept",
+        "_kept_bytes",
+        "_most_bytes",
+        "_most_kept",
+        "_need_drain",
+        "_peer",
+        "_tx",
+        "carrier",
+        "fail",
+    )
+
     def __init__(
         self,
         tx: ConduitTx[Message],
@@ -64,7 +78,6 @@ class Outbox:
     ) -> None:
         self._tx = tx
         self._encode = tx.encode
-        self._encode_all = tx.encode_all
         self.carrier = tx.carrier
         """The object that sends encoded messages; see `ConduitTx.carrier`."""
         self._most_kept = most_kept
@@ -111,7 +124,7 @@ class Outbox:
         if self._kept:
             return 0
         try:
-            return self.carrier.send_many_nowait(self._encode_all(messages))
+            return self.carrier.send_many_nowait(self._tx.encode_all(messages))
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:

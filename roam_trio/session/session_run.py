@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
-from contextvars import copy_context
+from contextvars import Context
 from typing import Any, Final, Protocol, TypeVar
 
 import attrs
@@ -239,12 +239,11 @@ class SessionRun:
         self._token = trio.lowlevel.current_trio_token()
         with in_session(self.terms):
             async with trio.open_nursery() as nursery:
-                context = copy_context()
 
                 def start_pump() -> None:
                     # Not in the context of the task that needs it first, which may be
                     # gone soon.
-                    context.run(nursery.start_soon, self._pump)
+                    Context().run(nursery.start_soon, self._pump)
 
                 if not self.outbox.carrier.defer_pump(start_pump):
                     start_pump()
@@ -356,7 +355,7 @@ class SessionRun:
     async def _pump(self) -> None:
         # Shielded, since a payload cut off in its middle is a broken link; `_close`
         # ends it within its bound.
-        with trio.CancelScope(shield=True) as self._pumping:
+        with in_session(self.terms), trio.CancelScope(shield=True) as self._pumping:
             try:
                 await self.outbox.carrier.pump()
             except (LinkError, ConduitError) as error:

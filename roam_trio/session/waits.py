@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 import trio
 
@@ -21,6 +22,7 @@ from ..logs import Log
 from ..rpc.method_names import method_name
 from ..wire.ids import ChannelId, ConnectionId, MethodId
 from .statistics import WaitStatistics
+from .terms import SessionTerms, in_session
 
 __all__ = ["Wait", "WaitFor", "Waits"]
 
@@ -94,33 +96,39 @@ class Waits:
     """The tasks of one session that wait.
 
     Args:
-        after: number of seconds after which a wait is logged; infinite for never.
+        terms: those of the session; ``limits.warn_after`` is the number of seconds
+            after which a wait is logged, infinite for never.
         now: returns the time, in seconds.
         start_soon: starts the task that watches.
     """
 
     __slots__ = (
-        "_after",
         "_is_watched",
         "_now",
         "_start_soon",
+        "_terms",
         "_waiting",
         "calls",
     )
 
     def __init__(
         self,
-        after: float,
+        terms: SessionTerms,
         now: Callable[[], float],
         start_soon: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
-        self._after = after
+        self._terms = terms
         self._now = now
         self._start_soon = start_soon
-        self._waiting: dict[Wait, None] = {}  # in the order of their beginning
+        # In the order of their beginning; a session at rest has none.
+        self._waiting: dict[Wait, None] | None = None
         self._is_watched = False
         self.calls = 0
         """Number of calls that wait for a slot or for room."""
+
+    @property
+    def _after(self) -> float:
+        return self._terms.limits.warn_after
 
     def begin(
         self,
@@ -132,22 +140,28 @@ class Waits:
     ) -> Wait:
         """Note that a task is about to wait; it calls `end` with the result."""
         wait = Wait(what, connection_id, channel_id, method_id, self._now())
+        if self._waiting is None:
+            self._waiting = {}
         self._waiting[wait] = None
         if not self._is_watched and self._after < math.inf:
             self._is_watched = True
-            self._start_soon(self.watch)
+            # Not in the context of the task that happens to wait first.
+            Context().run(self._start_soon, self.watch)
         return wait
 
     def end(self, wait: Wait) -> None:
         """Note that a task waits no longer, whatever the reason."""
+        assert self._waiting is not None, "it has begun"
         del self._waiting[wait]
+        if not self._waiting:
+            self._waiting = None
 
     def next_at(self) -> float | None:
         """Return the time at which a wait is to be logged next; None if there is none.
 
         The oldest that is not logged is the next one.
         """
-        for wait in self._waiting:
+        for wait in self._waiting or ():
             if not wait.is_logged:
                 return wait.since + self._after
         return None
@@ -157,7 +171,7 @@ class Waits:
         now, after = self._now(), self._after
         due = [
             wait
-            for wait in self._waiting
+            for wait in self._waiting or ()
             # The same sum as in `next_at`: with a difference, rounding could leave the
             # wait that `watch` has woken for undue, and `watch` would not sleep.
             if not wait.is_logged and wait.since + after <= now
@@ -171,17 +185,20 @@ class Waits:
         try:
             while (next_at := self.next_at()) is not None:
                 await trio.sleep_until(next_at)
-                for wait in self.take_due():
-                    logger.warning(
-                        "connection %d: %s has waited for %g s for %s "
-                        "(limit: warn_after)",
-                        wait.connection_id,
-                        wait.who,
-                        self._after,
-                        wait.what.value,
-                    )
+                self._log(self.take_due())
         finally:
             self._is_watched = False
+
+    def _log(self, due: list[Wait]) -> None:
+        with in_session(self._terms):
+            for wait in due:
+                logger.warning(
+                    "connection %d: %s has waited for %g s for %s (limit: warn_after)",
+                    wait.connection_id,
+                    wait.who,
+                    self._after,
+                    wait.what.value,
+                )
 
     def close(self) -> None:
         """The session has ended: start no task any more."""
@@ -192,9 +209,9 @@ class Waits:
         now = self._now()
         return tuple(
             wait.statistics(now)
-            for wait in self._waiting
+            for wait in self._waiting or ()
             if wait.connection_id == connection_id
         )
 
     def __repr__(self) -> str:
-        return f"<Waits: {len(self._waiting)} waiting>"
+        return f"<Waits: {len(self._waiting or ())} waiting>"

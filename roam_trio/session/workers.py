@@ -137,7 +137,7 @@ class Workers:
         self.start_soon = start_soon
         self.idle: list[Worker] = []
         """Tasks that wait for work; the last is the next to get some."""
-        self._all: dict[Worker, None] = {}
+        self._all: dict[Worker, None] | None = None
         self._least = 0
         self._is_trimming = False
 
@@ -155,6 +155,8 @@ class Workers:
             reschedule(task)
         else:
             worker = Worker(self, work, coroutine)
+            if self._all is None:
+                self._all = {}
             self._all[worker] = None
             self.start_soon(worker.run)
 
@@ -172,11 +174,14 @@ class Workers:
 
     def leave(self, worker: Worker) -> None:
         """A task ends."""
+        assert self._all is not None, "it has started"
         del self._all[worker]
+        if not self._all:
+            self._all = None  # a session at rest has none
 
     def stop(self, owner: object) -> None:
         """Cancel the handlers of a connection."""
-        for worker in self._all:
+        for worker in self._all or ():
             if worker.work is not None and worker.work.owner is owner:
                 worker.stop()
 
@@ -193,4 +198,4 @@ class Workers:
         self._is_trimming = False
 
     def __repr__(self) -> str:
-        return f"<Workers: {len(self._all)}, {len(self.idle)} of them idle>"
+        return f"<Workers: {len(self._all or ())}, {len(self.idle)} of them idle>"

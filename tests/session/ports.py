@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
+import attrs
+
 from roam_trio import Limits, Peer, Tx, u8
 from roam_trio.codec import ChannelPlan
 from roam_trio.codec.plans import rpc_plan
@@ -46,13 +48,15 @@ def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
     """What the connections of a session share, if there is no session."""
     peer = Peer("memory", "nobody")
     strict = options.pop("strict", False)
+    terms = SessionTerms(limits=limits or Limits(), strict=strict, peer=peer)
+    never = attrs.evolve(terms.limits, warn_after=inf)
     given: dict[str, Any] = {
         "outbox": Listening(),
-        "terms": SessionTerms(limits=limits or Limits(), strict=strict, peer=peer),
+        "terms": terms,
         "token": None,
         "now": lambda: 0.0,
         "workers": Workers(options.pop("start_soon", _fail)),
-        "waits": Waits(inf, lambda: 0.0, _fail),
+        "waits": Waits(attrs.evolve(terms, limits=never), lambda: 0.0, _fail),
         "on_unused": _fail,
         "on_quiet": _fail,
         "close": _fail,

@@ -13,6 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import Limits, Tx, channel
 from roam_trio.errors import EncodeError, Overloaded, TxClosed
+from roam_trio.peers import Peer
+from roam_trio.session.terms import SessionTerms
 from roam_trio.session.waits import WaitFor, Waits
 from roam_trio.wire.messages import (
     ChannelGrantCredit,
@@ -30,7 +32,10 @@ class World:
     def __init__(self, after: float = 5.0) -> None:
         self.time = 100.0
         self.started: list[Callable[[], Awaitable[None]]] = []
-        self.waits = Waits(after, lambda: self.time, self.started.append)
+        terms = SessionTerms(
+            limits=Limits(warn_after=after), peer=Peer("memory", "nobody")
+        )
+        self.waits = Waits(terms, lambda: self.time, self.started.append)
 
     def due(self) -> list[str]:
         return [wait.who for wait in self.waits.take_due()]
