@@ -475,7 +475,8 @@ class _Serving:
             finally:
                 self._sessions.remove(session)
         except Refused as refusal:
-            logger.warning("a client was turned away: %s", refusal)
+            # The application has decided so, and its observer can count it.
+            logger.info("a client was turned away: %s", refusal)
         except _ENDS_OF_CLIENTS as error:
             if not self._listening.cancel_called:
                 logger.warning("a client could not set up a session: %s", error)

@@ -186,6 +186,7 @@ async def test_a_client_that_is_turned_away_is_named(
         addresses.append(peer.address)
         raise Refused("denied", "no")
 
+    caplog.set_level(logging.INFO)
     async with serving("tcp://127.0.0.1:0", FAILING, on_session=welcome) as server:
         with pytest.raises(Refused):
             async with connect(server.url):
