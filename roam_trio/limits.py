@@ -80,7 +80,8 @@ class Limits:
             included. Beyond it connections are rejected, or closed.
         unacknowledged_frames: with ``resume``, number of messages that are kept because
             the peer has not acknowledged them. Beyond it senders wait, and no operation
-            fails.
+            fails. The session of a peer that sends on and acknowledges nothing ends at
+            twice the number, or at 4096 beyond it if that is more.
         unacknowledged_bytes: size of those messages, in bytes.
         resume_seconds: with ``resume``, number of seconds that a server waits for a
             client that has lost its link. Then the session ends.

@@ -18,10 +18,14 @@ from .hello import ClientHello, ServerHello
 from .keys import KeyRing
 from .limits import StableLimits
 
-__all__ = ["GOODBYE", "Conversation", "Due", "Phase"]
+__all__ = ["FEWEST_FILLERS", "GOODBYE", "Conversation", "Due", "Phase"]
 
 GOODBYE: Final = b""
 """The message of the last frame, which announces the end."""
+
+FEWEST_FILLERS: Final = 4096
+"""Number of unacknowledged fillers that every peer may cause: it cannot acknowledge
+them before they arrive, and may send as much as its own limits allow until then."""
 
 _BORROW_FROM: Final = 2048
 """Size of a message, in bytes, from which it is a view of its frame and not a copy."""
@@ -139,9 +143,22 @@ class Conversation:
 
         None if there is no filler, if nothing may be sent after the goodbye, or if the
         backlog will carry the acknowledgement.
+
+        Raises:
+            StableConduitError: the peer sends, and acknowledges nothing. Every filler
+                is kept until it is acknowledged, and none waits for room: or else two
+                peers that both have no room would wait for each other.
         """
-        is_silent = not self._filler or self.has_said_goodbye
-        return None if is_silent or self.exchange.replay.backlog else self._filler
+        replay = self.exchange.replay
+        if not self._filler or self.has_said_goodbye or replay.backlog:
+            return None
+        frames = self._limits.unacknowledged_frames
+        if len(replay.bodies) >= frames + max(frames, FEWEST_FILLERS):
+            raise StableConduitError(
+                f"the peer sends messages, but has acknowledged none of the last "
+                f"{len(replay.bodies)} of this side (limit: unacknowledged_frames)"
+            )
+        return self._filler
 
     # ------------------------------------------------ hellos
 

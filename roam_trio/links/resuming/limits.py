@@ -25,7 +25,9 @@ class StableLimits:
 
     Attributes:
         unacknowledged_frames: number of unacknowledged messages and unused permits from
-            which `reserve` waits.
+            which `reserve` waits. The fillers that acknowledge what the peer sends are
+            kept as well, and do not wait: the conduit fails if they exceed the limit by
+            as many again, and by at least 4096.
         unacknowledged_bytes: number of bytes of unacknowledged messages from which
             `reserve` waits. A permit counts as the size of the last message.
         max_payload: length of the longest payload of its links, in bytes. The header in

@@ -169,7 +169,13 @@ class Resuming:
             self.changed.unpark_all()
 
     def _send_filler(self) -> None:
-        filler = self.conversation.filler_to_send()
+        try:
+            filler = self.conversation.filler_to_send()
+        except StableConduitError as error:
+            self._fail(error)
+            if self.link is not None:
+                self.lose(self.link, error)
+            return
         if filler is not None:
             self.push(filler)
 

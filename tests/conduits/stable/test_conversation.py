@@ -6,6 +6,7 @@ import pytest
 
 from roam_trio.errors import LinkDead, SessionLost, StableConduitError
 from roam_trio.links.resuming.conversation import (
+    FEWEST_FILLERS,
     GOODBYE,
     Conversation,
     Due,
@@ -116,6 +117,28 @@ def test_answer_is_due_at_once_when_as_much_is_owed_as_may_be(
     peers.say(peers.client, *bodies)
     due = [each for _, each in peers.carry(peers.client)]
     assert due == [Due.ACKNOWLEDGE_SOON, Due.ACKNOWLEDGE_SOON, Due.ACKNOWLEDGE]
+
+
+@pytest.mark.parametrize("frames", [4, FEWEST_FILLERS + 4])
+def test_peer_that_never_acknowledges_gets_a_bounded_number_of_answers(
+    frames: int,
+) -> None:
+    peers = Peers(unacknowledged_frames=frames)
+    peers.shake_hands()
+    most = frames + max(frames, FEWEST_FILLERS)
+    under_way: list[bytes] = []
+    for number in range(most):
+        answer = peers.server.filler_to_send()
+        assert answer is not None, number
+        peers.say(peers.server, answer)
+        under_way.append(frame_of(peers.server))
+    with pytest.raises(StableConduitError, match="limit: unacknowledged_frames"):
+        peers.server.filler_to_send()
+    for frame in under_way:
+        peers.client.receive(frame)
+    peers.say(peers.client, b"which acknowledges them all")
+    peers.carry(peers.client)
+    assert peers.server.filler_to_send() == FILLER
 
 
 def test_answer_acknowledges_and_gets_no_answer(peers: Peers) -> None:

@@ -18,6 +18,7 @@ from roam_trio import (
     StableLimits,
     StableTxStatistics,
 )
+from roam_trio.links.resuming.conversation import FEWEST_FILLERS
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
 
 from .lines import FILLER, KEY, Lines, TextsWithoutFiller
@@ -232,6 +233,29 @@ async def test_many_messages_without_answer_are_acknowledged_at_once(
     assert await line.hear_frame() == (0, 2, FILLER)
     assert await line.hear_frame() == (1, 3, FILLER)
     assert trio.current_time() == start
+
+
+@pytest.mark.rule("stable.ack")
+async def test_peer_that_never_acknowledges_loses_its_session(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    lines = Lines()
+    limits = StableLimits(unacknowledged_frames=2, acknowledge_frames=1)
+    tx, rx = lines.conduit(nursery, limits)
+    line = await lines.next()
+    await line.welcome()
+    for seq in range(2 + FEWEST_FILLERS):
+        await line.say_frame(seq, "a")
+        assert await rx.recv() == "a"
+        line.has_heard()
+    await line.say_frame(2 + FEWEST_FILLERS, "a")
+    assert await rx.recv() == "a"
+    with (
+        trio.fail_after(100),
+        pytest.raises(StableConduitError, match="limit: unacknowledged_frames"),
+    ):
+        await rx.recv()
+    assert tx.statistics().unacknowledged_frames == 2 + FEWEST_FILLERS
 
 
 async def test_acknowledgements_are_not_acknowledged_and_not_received(
