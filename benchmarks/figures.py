@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from .adapters import FLOOR, MSGSPEC, PEERS, ROAM
-from .results import Results, Sample, Summary, ratios, summarize
+from .results import Results, Sample, Summary, cpu_ratios, ratios, summarize
 from .works import PINNED, Work, find_work
 
 __all__ = ["Figure", "Verdict", "figures_of", "is_ours", "verdicts_on"]
@@ -31,6 +31,8 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
         server_cpu: the same of the server's.
         p50: seconds that half of the steps take at most.
         p99: the same for 99 of 100.
+        beside: of the processor time on both sides in one round, to that of other works
+            of the same implementation; by their names.
         held: bytes of the server's memory for one of the things that it holds.
     """
 
@@ -44,6 +46,7 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
     server_cpu: float | None = None
     p50: float | None = None
     p99: float | None = None
+    beside: dict[str, Summary] = {}
     held: Summary | None = None
 
 
@@ -71,7 +74,14 @@ def is_ours(adapter: str) -> bool:
 def figures_of(results: Results) -> list[Figure]:
     """All figures, in the order of the tables."""
     return [
-        _figure(samples, results.of(placement, work, FLOOR))
+        _figure(
+            samples,
+            results.of(placement, work, FLOOR),
+            {
+                other: results.of(placement, other, adapter)
+                for other in find_work(work).beside
+            },
+        )
         for placement in results.placements
         for work in results.works(placement)
         for adapter in results.contestants
@@ -79,7 +89,11 @@ def figures_of(results: Results) -> list[Figure]:
     ]
 
 
-def _figure(samples: Sequence[Sample], floor: Sequence[Sample]) -> Figure:
+def _figure(
+    samples: Sequence[Sample],
+    floor: Sequence[Sample],
+    others: Mapping[str, Sequence[Sample]],
+) -> Figure:
     held = [s.held / s.count for s in samples if s.held is not None]
     one = samples[0]
     return Figure(
@@ -93,6 +107,11 @@ def _figure(samples: Sequence[Sample], floor: Sequence[Sample]) -> Figure:
         _median(samples, lambda s: s.server_cpu and s.server_cpu / s.count),
         _median(samples, lambda s: s.p50),
         _median(samples, lambda s: s.p99),
+        {
+            name: summarize(cpu_ratios(samples, other))
+            for name, other in others.items()
+            if other and all(sample.cpu for sample in other)
+        },
         summarize(held) if held else None,
     )
 
@@ -111,6 +130,7 @@ def verdicts_on(figures: Sequence[Figure]) -> list[Verdict]:
         if figure.adapter == ROAM:
             work = find_work(figure.work)
             verdicts += _on_ratio(work, figure)
+            verdicts += _on_cpu(work, figure)
             verdicts += _on_memory(work, figure)
     return verdicts + _on_records(figures)
 
@@ -126,6 +146,20 @@ def _on_ratio(work: Work, figure: Figure) -> list[Verdict]:
             f"{reached:.2f} of the floor",
             f"{target:.2f}",
             reached >= target,
+        )
+    ]
+
+
+def _on_cpu(work: Work, figure: Figure) -> list[Verdict]:
+    if work.most_beside is None or work.beside[0] not in figure.beside:
+        return []
+    reached = figure.beside[work.beside[0]].median
+    return [
+        Verdict(
+            f"{work.name}, {_in_short(figure.placement)}",
+            f"{reached:.2f} times the processor time of {work.beside[0]}",
+            f"at most {work.most_beside:.2f}",
+            reached <= work.most_beside,
         )
     ]
 

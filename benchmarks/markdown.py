@@ -119,6 +119,7 @@ def _sections(results: Results) -> Iterator[str]:
                 yield f"### {work.name}, {placement}"
                 yield f"{_sentence(work.about)} A step is one of the {work.unit}."
                 yield _speeds(rows)
+                yield from _beside(rows)
     for work in HELD:
         rows = [f for f in figures if f.work == work.name]
         if rows:
@@ -146,6 +147,14 @@ def _speeds(figures: Sequence[Figure]) -> str:
     return table(head + (["p50", "p99"] if timed else []), rows)
 
 
+def _beside(figures: Sequence[Figure]) -> Iterator[str]:
+    for figure in figures:
+        for other, ratio in figure.beside.items():
+            yield (
+                f"Processor time on both sides, as a ratio to {other}: {_range(ratio)}."
+            )
+
+
 def _holdings(figures: Sequence[Figure]) -> str:
     rows = [
         [
@@ -170,11 +179,13 @@ def _remarks(results: Results) -> Iterator[str]:
     for name, reason in results.missing.items():
         yield f"- {name}: {reason}."
     if results.contestants:
-        names = [work.name for work in WORKS if not work.peers]
+        names = [w.name for w in WORKS if not w.peers and not w.beside]
+        added = [work.name for work in WORKS if work.beside]
         yield (
             f"- {', '.join(names)}: of the floor and roam_trio only; of the others the "
             "works without these endings say it all."
         )
+        yield f"- {', '.join(added)}: of roam_trio only, beside its other calls."
 
 
 def _range(ratio: Summary) -> str:

@@ -69,6 +69,8 @@ class Pair:
             return False
         if self.about.only is not None:
             return work.name in self.about.only
+        if work.beside:
+            return self.name == ROAM
         return work.peers or self.name in (FLOOR, ROAM)
 
     @property

@@ -45,7 +45,9 @@ def _lines(results: Results) -> Iterator[str]:
     for placement in results.placements:
         yield ""
         yield f"{placement}; over TCP on loopback (TCP_NODELAY)"
-        yield from _table([f for f in figures if f.placement == placement])
+        here = [f for f in figures if f.placement == placement]
+        yield from _table(here)
+        yield from _beside(here)
     yield ""
     yield "Steps per second: the median of the rounds, and half the way from the lowest"
     yield "to the highest. The ratio is that of the throughputs in one round, 1 being"
@@ -71,6 +73,14 @@ def _table(figures: Sequence[Figure]) -> Iterator[str]:
             _micros(figure.p99),
             "-" if figure.held is None else f"{figure.held.median / 1000:,.1f}",
         )
+
+
+def _beside(figures: Sequence[Figure]) -> Iterator[str]:
+    for figure in figures:
+        for other, ratio in figure.beside.items():
+            yield (
+                f"processor time of {figure.work} to that of {other}: {_ratio(ratio)}"
+            )
 
 
 def _throughput(rate: Summary) -> str:

@@ -9,7 +9,15 @@ import msgspec
 
 from .stopwatch import Done
 
-__all__ = ["Contestant", "Results", "Sample", "Summary", "ratios", "summarize"]
+__all__ = [
+    "Contestant",
+    "Results",
+    "Sample",
+    "Summary",
+    "cpu_ratios",
+    "ratios",
+    "summarize",
+]
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,6 +57,11 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     def rate(self) -> float:
         """Steps per second."""
         return self.count / self.seconds
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time for one step, on both sides as far as is known."""
+        return (self.client_cpu + (self.server_cpu or 0.0)) / self.count
 
 
 class Contestant(msgspec.Struct, frozen=True):
@@ -137,3 +150,14 @@ def ratios(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[float]:
     if [s.round for s in ours] != [s.round for s in theirs]:
         raise ValueError("expected measurements of the same rounds")
     return [a.rate / b.rate for a, b in zip(ours, theirs, strict=True)]
+
+
+def cpu_ratios(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[float]:
+    """The processor time of our steps as a ratio to that of theirs, round by round.
+
+    Raises:
+        ValueError: they are not of the same rounds.
+    """
+    if [s.round for s in ours] != [s.round for s in theirs]:
+        raise ValueError("expected measurements of the same rounds")
+    return [a.cpu / b.cpu for a, b in zip(ours, theirs, strict=True)]

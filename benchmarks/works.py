@@ -14,6 +14,7 @@ from .adapters.base import (
     CONNECTIONS,
     IN_FLIGHT,
     RECORDS,
+    CallsWith,
     Client,
     Connect,
     Receipt,
@@ -69,6 +70,9 @@ class Work:
         least: do not do fewer steps, however long they take.
         peers: whether it is for every implementation, or for the floor and roam_trio
             only.
+        beside: works of roam_trio's with whose processor time that of this one is
+            compared; then it is for roam_trio only.
+        most_beside: the most processor time, as a ratio to the first of them.
         most_held: for things that are held: the most memory for one, in bytes.
     """
 
@@ -81,6 +85,8 @@ class Work:
     first: int = 100
     least: int = 1
     peers: bool = True
+    beside: Sequence[str] = ()
+    most_beside: float | None = None
     most_held: int | None = None
 
     def target_at(self, placement: str) -> float | None:
@@ -101,6 +107,15 @@ async def _calls(
         watch.time_steps(
             await time_calls(client, count // _ALONE + 1, can_wait=can_wait)
         )
+
+
+async def _calls_with(
+    connect: Connect, count: int, watch: Stopwatch, *, what: CallsWith
+) -> None:
+    async with connect() as plain, plain.calling_with(what) as client:
+        await client.calls(count // _WARM_UP + 1, can_wait=False)
+        with watch:
+            await client.calls(count, can_wait=False)
 
 
 async def time_calls(client: Client, count: int, *, can_wait: bool) -> list[float]:
@@ -239,6 +254,41 @@ SPEEDS = (
         target=0.95,
         target_not_pinned=0.70,
         peers=False,
+    ),
+    Work(
+        "call-metadata",
+        "calls",
+        "as call, with an entry of metadata, a key and a short text",
+        functools.partial(_calls_with, what=CallsWith.ONE_ENTRY),
+        peers=False,
+        beside=("call", "call-task"),
+    ),
+    Work(
+        "call-metadata-3",
+        "calls",
+        "as call, with three entries of metadata",
+        functools.partial(_calls_with, what=CallsWith.THREE_ENTRIES),
+        peers=False,
+        beside=("call", "call-task"),
+    ),
+    Work(
+        "call-deadline",
+        "calls",
+        "as call, each under a trio.fail_after of its own",
+        functools.partial(_calls_with, what=CallsWith.DEADLINE),
+        peers=False,
+        beside=("call", "call-task"),
+        most_beside=1.05,
+    ),
+    Work(
+        "call-middleware",
+        "calls",
+        "as call, with an async middleware that does nothing on each side, for which "
+        "the server needs a task, as in call-task",
+        functools.partial(_calls_with, what=CallsWith.MIDDLEWARE),
+        peers=False,
+        beside=("call-task", "call"),
+        most_beside=1.15,
     ),
     Work(
         "in-flight",

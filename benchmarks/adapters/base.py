@@ -6,6 +6,7 @@ answer it gets before it counts it, and raises `WrongAnswer` for one that is not
 
 from __future__ import annotations
 
+import enum
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ __all__ = [
     "IN_FLIGHT",
     "RECORDS",
     "Adapter",
+    "CallsWith",
     "Client",
     "Connect",
     "Receipt",
@@ -120,6 +122,15 @@ def check_echo(answer: bytes | memoryview, block: bytes, turn: int) -> None:
         raise WrongAnswer(f"echo {turn} came back changed")
 
 
+class CallsWith(enum.Enum):
+    """What calls can have that costs something."""
+
+    ONE_ENTRY = "an entry of metadata"
+    THREE_ENTRIES = "three entries of metadata"
+    DEADLINE = "a deadline"
+    MIDDLEWARE = "middleware that does nothing, on both sides"
+
+
 class Client(ABC):
     """A client that is connected to the server of its adapter.
 
@@ -139,6 +150,10 @@ class Client(ABC):
 
     async def calls_in_flight(self, count: int, *, can_wait: bool) -> None:
         """The same with `IN_FLIGHT` calls outstanding on one connection."""
+        raise NotImplementedError
+
+    def calling_with(self, what: CallsWith) -> AbstractAsyncContextManager[Client]:
+        """A client whose `calls` have something more."""
         raise NotImplementedError
 
     async def items(self, count: int, credit: int) -> Receipt:

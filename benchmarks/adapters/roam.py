@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Final, Protocol
 
 import msgspec
 import trio
 
 from roam_trio import (
+    AnyCall,
     Credit,
     Limits,
+    Proceed,
     Rx,
     Session,
     Tx,
@@ -23,12 +30,14 @@ from roam_trio import (
     service,
     u32,
     u64,
+    with_metadata,
 )
 
 from .base import (
     ADDEND,
     IN_FLIGHT,
     Adapter,
+    CallsWith,
     Client,
     Connect,
     Receipt,
@@ -50,9 +59,13 @@ __all__ = [
     "RoamResumingAdapter",
     "Workplace",
     "WorkplaceHandler",
+    "do_nothing_around",
 ]
 
 _MANY = 20_000
+
+_LONG = 60
+"""Number of seconds for each call; none takes so long."""
 
 _AT_ONCE = 64
 """Number of items given to each `Tx.send_many`."""
@@ -157,6 +170,11 @@ async def _receive(items: Rx[int]) -> Receipt:
     return Receipt(count, checksum)
 
 
+async def do_nothing_around(call: AnyCall, proceed: Proceed) -> Any:
+    """Middleware that does nothing."""
+    return await proceed()
+
+
 class RoamClient(Client):
     """Does the works through a client of `Workplace`, or anything like it.
 
@@ -165,6 +183,7 @@ class RoamClient(Client):
         by_name: the URL where the service is offered by name.
         service: its class.
         resume: whether sessions there outlive their links.
+        around: connects to a server with middleware, with the same here.
     """
 
     def __init__(
@@ -174,11 +193,13 @@ class RoamClient(Client):
         *,
         service: Callable[..., Workplace] = Workplace,
         resume: bool = False,
+        around: Connect | None = None,
     ) -> None:
         self._workplace = workplace
         self._by_name = by_name
         self._service = service
         self._resume = resume
+        self._around = around
 
     async def calls(self, count: int, *, can_wait: bool) -> None:
         add = self._workplace.add_or_wait if can_wait else self._workplace.add
@@ -196,6 +217,12 @@ class RoamClient(Client):
         async with trio.open_nursery() as nursery:
             for _ in range(IN_FLIGHT):
                 nursery.start_soon(call_and_call_again)
+
+    def calling_with(self, what: CallsWith) -> AbstractAsyncContextManager[Client]:
+        if what is CallsWith.MIDDLEWARE:
+            assert self._around is not None, "there is no server for it"
+            return self._around()
+        return nullcontext(_CLIENTS[what](self._workplace))
 
     async def items(self, count: int, credit: int) -> Receipt:
         take = {16: self._workplace.take_16, 256: self._workplace.take}[credit]
@@ -274,6 +301,38 @@ class RoamClient(Client):
             yield partial(_open_connection, session, self._service)
 
 
+class _WithDeadline(RoamClient):
+    async def calls(self, count: int, *, can_wait: bool) -> None:
+        add = self._workplace.add
+        for number in range(count):
+            with trio.fail_after(_LONG):
+                check_sum(await add(number, ADDEND), number)
+
+
+class _WithEntry(RoamClient):
+    metadata: ClassVar[Mapping[str, str | int]] = {"tenant": "blue"}
+
+    async def calls(self, count: int, *, can_wait: bool) -> None:
+        add = with_metadata(self._workplace.add, self.metadata)
+        for number in range(count):
+            check_sum((await add(number, ADDEND)).value, number)
+
+
+class _WithEntries(_WithEntry):
+    metadata: ClassVar[Mapping[str, str | int]] = {
+        "tenant": "blue",
+        "trace-id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "attempt": 1,
+    }
+
+
+_CLIENTS: Final = {
+    CallsWith.ONE_ENTRY: _WithEntry,
+    CallsWith.THREE_ENTRIES: _WithEntries,
+    CallsWith.DEADLINE: _WithDeadline,
+}
+
+
 @asynccontextmanager
 async def _open_connection(
     session: Session, service: Callable[..., Workplace]
@@ -321,19 +380,39 @@ class RoamAdapter(Adapter):
                     "tcp://127.0.0.1:0",
                     {"workplace": handler},
                 )
-                started(f"{server.url} {by_name.url}")
+                around = await nursery.start(
+                    serve_widely,
+                    "tcp://127.0.0.1:0",
+                    handler.with_middleware([do_nothing_around]),
+                )
+                started(f"{server.url} {by_name.url} {around.url}")
 
         trio.run(run)
 
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Client]:
-        at_root, by_name = address.split()
+        at_root, by_name, around = address.split()
         async with connect(
             at_root, self.workplace, limits=_LIMITS, resume=self.resume
         ) as workplace:
             yield RoamClient(
-                workplace, by_name, service=self.workplace, resume=self.resume
+                workplace,
+                by_name,
+                service=self.workplace,
+                resume=self.resume,
+                around=partial(self._connect_around, around),
             )
+
+    @asynccontextmanager
+    async def _connect_around(self, url: str) -> AsyncIterator[Client]:
+        async with connect(
+            url,
+            self.workplace,
+            limits=_LIMITS,
+            resume=self.resume,
+            middleware=[do_nothing_around],
+        ) as workplace:
+            yield RoamClient(workplace)
 
     run = staticmethod(run_trio)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -34,11 +34,26 @@ from benchmarks.adapters.roam import (
     RoamRecord,
     Workplace,
     WorkplaceHandler,
+    do_nothing_around,
 )
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.works import SPEEDS, Connect, Work, find_work
-from roam_trio import Rx, Tx, acceptor, client, dispatcher, initiator, memory_link_pair
+from roam_trio import (
+    Middleware,
+    Rx,
+    Tx,
+    acceptor,
+    client,
+    dispatcher,
+    initiator,
+    memory_link_pair,
+)
 
+FLOOR_WORKS = [work for work in SPEEDS if not work.beside]
+
+each_work_of_floor = pytest.mark.parametrize(
+    "work", FLOOR_WORKS, ids=[work.name for work in FLOOR_WORKS]
+)
 each_work = pytest.mark.parametrize("work", SPEEDS, ids=[work.name for work in SPEEDS])
 
 COUNT = 150
@@ -127,13 +142,13 @@ def repeat_an_answer(data: bytes) -> bytes:
     return data + data[-8:]
 
 
-@each_work
+@each_work_of_floor
 async def test_floor_does_the_work_again_and_again(work: Work) -> None:
     for count in (1, count_of(work), count_of(work)):
         assert await measure(work, floor, count) > 0
 
 
-@each_work
+@each_work_of_floor
 async def test_floor_notices_a_changed_byte(work: Work) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await measure(work, partial(floor, change_last_byte), count_of(work))
@@ -186,12 +201,17 @@ class Liar(WorkplaceHandler):
 
 
 @asynccontextmanager
-async def roam(handler: Workplace) -> AsyncIterator[Client]:
+async def roam(
+    handler: Workplace, middleware: Sequence[Middleware] = ()
+) -> AsyncIterator[Client]:
     ours, theirs = memory_link_pair(64)
+    answering = dispatcher(Workplace, handler, middleware=middleware)
+    around = partial(roam, handler, [do_nothing_around])
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(acceptor(theirs).run, dispatcher(Workplace, handler))
+        nursery.start_soon(acceptor(theirs).run, answering)
         async with initiator(ours).open() as session:
-            yield RoamClient(client(Workplace, session.caller))
+            workplace = client(Workplace, session.caller, middleware=middleware)
+            yield RoamClient(workplace, around=around)
 
 
 @each_work

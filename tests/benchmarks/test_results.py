@@ -8,7 +8,14 @@ import pytest
 from benchmarks.adapters import FLOOR, ROAM
 from benchmarks.figures import Verdict, figures_of, verdicts_on
 from benchmarks.report import report
-from benchmarks.results import Contestant, Results, Sample, ratios, summarize
+from benchmarks.results import (
+    Contestant,
+    Results,
+    Sample,
+    cpu_ratios,
+    ratios,
+    summarize,
+)
 from benchmarks.stopwatch import Done, Stopwatch, quantile
 from benchmarks.works import NOT_PINNED, PINNED, SPEEDS
 
@@ -39,6 +46,41 @@ def test_ratio_is_of_throughputs_round_by_round() -> None:
 def test_ratio_of_different_rounds_is_refused() -> None:
     with pytest.raises(ValueError, match="the same rounds"):
         ratios([sample(ROAM, 0, 1, 1.0)], [sample(FLOOR, 1, 1, 1.0)])
+
+
+def test_cpu_ratio_is_of_both_sides_for_a_step() -> None:
+    ours = [Sample.of(PINNED, 0, "call-deadline", ROAM, 5, Done(9.0, 2.0, 4.0))]
+    theirs = [Sample.of(PINNED, 0, "call", ROAM, 10, Done(1.0, 3.0, 5.0))]
+    assert cpu_ratios(ours, theirs) == [pytest.approx(1.5)]
+    with pytest.raises(ValueError, match="the same rounds"):
+        cpu_ratios(ours, [])
+
+
+@pytest.mark.parametrize(("taken", "is_met"), [(1.04, True), (1.07, False)])
+def test_work_beside_others_is_judged_by_its_processor_time(
+    taken: float, is_met: bool
+) -> None:
+    samples = [
+        Sample.of(PINNED, 0, work, ROAM, 100, Done(1.0, client, 0.5))
+        for work, client in (
+            ("call", 0.5),
+            ("call-task", 1.5),
+            ("call-deadline", taken - 0.5),
+        )
+    ]
+    results = results_of(samples)
+    assert verdicts_on(figures_of(results)) == [
+        Verdict(
+            "call-deadline, pinned",
+            f"{taken:.2f} times the processor time of call",
+            "at most 1.05",
+            is_met,
+        )
+    ]
+    to_the_other = (
+        f"processor time of call-deadline to that of call-task: {taken / 2:.3f}"
+    )
+    assert any(line.startswith(to_the_other) for line in report(results).splitlines())
 
 
 def test_summary_is_median_lowest_highest() -> None:
