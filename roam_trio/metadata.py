@@ -148,6 +148,9 @@ MetadataLike: TypeAlias = (
 
 NO_METADATA = Metadata()
 
+REQUEST_DEADLINE = "request-deadline"
+"""Key of the time that is left for a call; the most frequent of all."""
+
 
 def shown(metadata: Metadata) -> str:
     """Return metadata as readable text for an error, without SENSITIVE values."""

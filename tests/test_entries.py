@@ -127,3 +127,34 @@ def test_a_derived_text_is_written_as_the_text_it_holds() -> None:
     plain = encode_metadata([MetadataEntry("key", "value")])
 
     assert encode_metadata([MetadataEntry(Loud("key"), Loud("value"))]) == plain
+
+
+# ------------------------------------------------------------ a deadline alone
+
+
+@pytest.mark.parametrize("flags", [0, 2, 127, 128, 2**32])
+@pytest.mark.parametrize("value", [0, 127, 128, 2_000_000, 2**64 - 1, "soon", b"\1"])
+def test_deadline_alone_has_the_bytes_of_any_entry(
+    value: str | bytes | int, flags: int
+) -> None:
+    alone = Metadata([MetadataEntry("request-deadline", value, flags)])
+    beside = encode_metadata([*alone, MetadataEntry("", 0)])
+    data = encode_metadata(alone)
+    assert data == b"\1" + beside[1 : -len(b"\0\2\0\0")]
+    assert decode_metadata(b"x" + data + b"y", 1) == (alone, 1 + len(data))
+    assert decode_metadata(memoryview(data), 0) == (alone, len(data))
+
+
+@pytest.mark.parametrize("cut", range(1, 23))
+def test_deadline_that_is_cut_off_is_no_metadata(cut: int) -> None:
+    entry = MetadataEntry("request-deadline", 2_000_000, 2)
+    data = encode_metadata([entry])
+    assert len(data) == 23
+    with pytest.raises((IndexError, DecodeError)):
+        decode_metadata(data[:cut], 0)
+
+
+def test_deadline_of_more_than_64_bits_is_refused_where_it_is() -> None:
+    data = b"\1\x10request-deadline\2" + b"\xff" * 10 + b"\2"
+    with pytest.raises(DecodeError, match=r"\$\.metadata\[0\]\.value"):
+        decode_metadata(data, 0)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from math import ceil, inf
 from typing import Final
 
-from ..metadata import Metadata, MetadataEntry, MetadataFlags
+from ..metadata import REQUEST_DEADLINE, Metadata, MetadataEntry, MetadataFlags
 
 __all__ = ["deadline_of", "with_deadline"]
 
-_KEY: Final = "request-deadline"
+_KEY: Final = REQUEST_DEADLINE
 _NO_PROPAGATE: Final = MetadataFlags.NO_PROPAGATE.value
 _MOST: Final = 2**64 - 1
 

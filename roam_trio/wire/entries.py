@@ -14,7 +14,13 @@ from functools import lru_cache
 from typing import Final
 
 from ..errors import DecodeError, EncodeError
-from ..metadata import NO_METADATA, Metadata, MetadataEntry, plain_value
+from ..metadata import (
+    NO_METADATA,
+    REQUEST_DEADLINE,
+    Metadata,
+    MetadataEntry,
+    plain_value,
+)
 from .fields import Payload, bad, number, read_bytes, read_text, read_u64
 from .varint import BYTE, U64_MAX, varint
 
@@ -27,6 +33,10 @@ _SHORT: Final = 64
 """Length in bytes up to which a key is cached: the caches are bounded in bytes too."""
 
 
+_DEADLINE: Final = b"\1\x10request-deadline\2"
+"""The start of metadata that is a deadline alone, up to its number."""
+
+
 def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
     """Encode metadata.
 
@@ -36,6 +46,15 @@ def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
     """
     entries = tuple(metadata)
     if len(entries) == 1:
+        # Any call may have a deadline, and mostly nothing else.
+        key, value, flags = entries[0].key, entries[0].value, entries[0].flags
+        if (
+            key is REQUEST_DEADLINE
+            and type(value) is type(flags) is int
+            and 0 <= flags < 128
+            and 0 <= value <= U64_MAX
+        ):
+            return _DEADLINE + varint(value) + BYTE[flags]
         return b"\1" + (_usual(entries[0]) or _entry(entries[0], 0))
     pieces = [varint(len(entries))]
     for index, entry in enumerate(entries):
@@ -108,6 +127,11 @@ def decode_metadata(payload: Payload, pos: int) -> tuple[Metadata, int]:
         IndexError: the payload ends before the metadata does.
         DecodeError: this is no metadata; the error says where.
     """
+    if payload[pos : pos + len(_DEADLINE)] == _DEADLINE:
+        value, end = read_u64(payload, pos + len(_DEADLINE), "$.metadata[0].value")
+        if payload[end] < 128:
+            entry = MetadataEntry(REQUEST_DEADLINE, value, payload[end])
+            return Metadata((entry,)), end + 1
     if payload[pos] == 1:
         entry, pos = _read_usual(payload, pos + 1) or _read_entry(payload, pos + 1, 0)
         return Metadata((entry,)), pos
