@@ -49,6 +49,13 @@ async def test_call_in_time_has_its_result_and_a_late_one_none(
         assert await guide.divide_in_time(calculator) is None
 
 
+async def test_handler_knows_how_much_time_is_left(guide: Any) -> None:
+    async with connected_pair(guide.Calculator, guide.Hurried()) as calculator:
+        assert await calculator.whoami() == "at ease"
+        with trio.fail_after(2):
+            assert await calculator.whoami() == "in a hurry"
+
+
 async def test_impatient_call_ends_with_its_handler(
     guide: Any, autojump_clock: MockClock
 ) -> None:

@@ -249,6 +249,16 @@ def test_the_documentation_describes_no_error_that_is_gone() -> None:
     assert named - set(errors.__all__) == set()
 
 
+def test_every_public_name_is_on_a_page() -> None:
+    named = {
+        name
+        for page in documents()
+        for code in re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
+        for name in re.findall(r"\w+", code)
+    }
+    assert [name for name in PUBLIC if name not in named] == []
+
+
 def documents() -> list[Path]:
     return sorted((ROOT / "docs").glob("*.md"))
 
@@ -297,6 +307,9 @@ async def test_chapters_of_the_guide_on_callers_and_middleware_do_what_they_say(
     assert capsys.readouterr().out == "Ada by memory\ndenied unknown token\n"
     await guide.around_every_call("memory://around-every-call")
     assert capsys.readouterr().out == ("server divide True\nclient divide True\n3 1\n")
+    await guide.around_one_service("memory://around-one-service")
+    assert capsys.readouterr().out == "3\ndenied\n"
+    await guide.serve_counters("memory://serve-counters")
 
 
 async def test_recipe_of_the_guide_connects_again_whatever_tells_of_the_loss(
