@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "roam_trio"
 
 ROOMS = (
-    ("quantities", "running", "failures", "kept_errors"),
+    ("effective_deadline", "quantities", "running", "failures", "kept_errors"),
     ("legible",),
     ("metadata",),
     ("errors", "peers"),

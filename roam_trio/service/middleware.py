@@ -18,8 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar, Literal, SupportsIndex, TypeAlias, overload
 
-import trio
-
+from ..effective_deadline import effective_deadline
 from ..metadata import (
     NO_METADATA,
     Metadata,
@@ -209,7 +208,7 @@ class ClientCall(AnyCall):
 
     @property
     def deadline(self) -> float:
-        return trio.current_effective_deadline()
+        return effective_deadline()
 
 
 class ServerCall(AnyCall):

@@ -10,7 +10,6 @@ from functools import partial
 from math import inf
 
 import trio
-from trio import current_effective_deadline
 from trio.lowlevel import (
     ParkingLot,
     checkpoint_if_cancelled,
@@ -22,6 +21,7 @@ from trio.lowlevel import (
 
 from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
 from ..conduits.base import ConduitTxPermit
+from ..effective_deadline import effective_deadline
 from ..errors import (
     ConduitError,
     ConnectionLost,
@@ -213,8 +213,8 @@ class Requests:
                 channels, args = args.encode(self._binder)
             if port.terms.deadlines:
                 # Now, and not before it waited for a slot: that has taken of the time.
-                deadline = current_effective_deadline()
-                if deadline is not _NEVER and deadline != _NEVER:
+                deadline = effective_deadline()
+                if deadline != _NEVER:
                     metadata = with_deadline(metadata, deadline, port.now())
             request_id = self.table.ids.allocate()
             connection_id = port.connection_id
