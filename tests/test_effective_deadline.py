@@ -34,9 +34,10 @@ async def test_it_is_that_of_trio_in_scopes_of_all_kinds(seed: int) -> None:
 
 
 async def test_a_deadline_that_is_moved_counts() -> None:
-    with trio.CancelScope(deadline=trio.current_time() + 60) as scope:
-        scope.deadline += 60
-        assert effective_deadline() == scope.deadline
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + 60
+        nursery.cancel_scope.deadline += 60
+        assert effective_deadline() == nursery.cancel_scope.deadline
 
 
 async def test_trio_is_asked_where_it_keeps_the_scopes_elsewhere(
@@ -46,5 +47,6 @@ async def test_trio_is_asked_where_it_keeps_the_scopes_elsewhere(
         return object()
 
     monkeypatch.setattr(module, "current_task", another_task)
-    with trio.CancelScope(deadline=trio.current_time() + 60) as scope:
-        assert effective_deadline() == scope.deadline
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + 60
+        assert effective_deadline() == nursery.cancel_scope.deadline
