@@ -206,16 +206,17 @@ class DriverReplySink(ReplySink):
         try:
             if self.state is _RUNNING or self.state is _SENT:
                 self._worker = worker
-                if self._deadline is not _NEVER:
-                    worker.set_deadline(self._deadline)
-                elif worker.has_deadline:
-                    worker.clear_deadline()
+                if self._deadline is not _NEVER and not worker.has_deadline:
+                    worker.set_deadline(self._deadline)  # or it has been, by `Workers`
                 await coroutine
             else:
                 coroutine.close()
         except trio.Cancelled:
+            self._leave_it_to_the_end()
             raise
         except BaseException as error:
+            if split_failure(error)[0] is None:
+                self._leave_it_to_the_end()
             failure = self.failure_of(error)
             logger.failure(error, "a handler failed%s", told(failure))
         finally:
@@ -225,6 +226,13 @@ class DriverReplySink(ReplySink):
                 worker.check_deadline()
             if self.state is not _SENT:  # as it most often is
                 self.give_up(failure)
+
+    def _leave_it_to_the_end(self) -> None:
+        """The handler was cancelled. If neither its caller nor its deadline has done
+        that, the session is being cancelled, and its end is the answer: whichever of
+        its tasks is the first to know must make no difference to the caller."""
+        if self.state is _RUNNING and self._port.now() < self._deadline:
+            self.state = _LOST
 
     def failure_of(self, error: BaseException) -> HandlerFailed | None:
         """Return what the caller is told of the exception of a handler; None if that is

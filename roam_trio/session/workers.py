@@ -33,6 +33,11 @@ class Work(Protocol):
         """The connection of the request."""
         ...
 
+    @property
+    def deadline(self) -> float:
+        """The time at which its handler is cancelled; infinite for none."""
+        ...
+
     async def run(self, worker: Worker) -> None:
         """Run the handler in the task and the scope of `worker`."""
         ...
@@ -98,23 +103,18 @@ class Worker:
         self.scope.cancel()
 
     def set_deadline(self, deadline: float) -> None:
-        """Cancel the next handler at this time, and look later whether that was so."""
+        """Cancel the next handler at this time; infinite for never."""
         self.scope.deadline = deadline
-        self.has_deadline = True
+        self.has_deadline = deadline != inf
 
     def check_deadline(self) -> None:
         """The handler has ended, in time or not.
 
-        The next one sets or clears the deadline: to do both for each call would cost
-        more than all else about it. Until then, it ends an idle task.
+        The next one replaces the deadline: to clear it after each call as well would
+        cost more than all else about it. Until then, it ends an idle task.
         """
         if self.scope.cancel_called:
             self._is_used_up = True
-
-    def clear_deadline(self) -> None:
-        """The next handler has none."""
-        self.scope.deadline = inf
-        self.has_deadline = False
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._workers.idle.remove(self)
@@ -149,6 +149,9 @@ class Workers:
             if len(idle) < self._least:
                 self._least = len(idle)
             worker.work, worker.coroutine = work, coroutine
+            if worker.has_deadline:
+                # Now: that of the last call could pass before the task runs.
+                worker.set_deadline(work.deadline)
             task = worker.task
             assert task is not None, "it has worked before"
             task.context = copy_context()

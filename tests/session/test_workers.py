@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import weakref
+from collections.abc import Coroutine
 from contextvars import ContextVar
+from functools import partial
 from math import inf
+from typing import Any
 
 import pytest
 import trio
@@ -14,13 +17,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import Limits, client
 from roam_trio.errors import ConnectionLost
+from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import Metadata
+from roam_trio.rpc.handler import Handler, ReplySink
 from roam_trio.service import current_call
-from roam_trio.session import AcceptedConnection, Session
+from roam_trio.session import AcceptedConnection, Session, acceptor, initiator
 from roam_trio.session.caller import DriverCaller
 from roam_trio.session.workers import IDLE_SECONDS, MOST_IDLE, Worker
 from roam_trio.wire.ids import ConnectionId
-from roam_trio.wire.messages import ConnectionSettings
+from roam_trio.wire.messages import ConnectionSettings, RequestCall
 
 from .running import Streams, Task, caller_of, join, streams
 
@@ -254,6 +259,63 @@ async def test_handlers_end_with_their_connection_and_with_no_other(
     connections[1].close()
     await wait_all_tasks_blocked()
     assert ended == [f"{number}" for number in numbers]
+
+
+@pytest.mark.parametrize("next_deadline", [inf, 60.0])
+async def test_deadline_of_the_last_call_never_cancels_the_next(
+    next_deadline: float, nursery: trio.Nursery
+) -> None:
+    clock = MockClock()
+    jumps: list[float] = []
+    echo = Echo()
+
+    class Late(Handler):
+        """Takes so long to take a request up that an old deadline passes."""
+
+        def handle(
+            self, call: RequestCall, reply: ReplySink
+        ) -> Coroutine[Any, Any, None] | None:
+            if jumps:
+                clock.jump(jumps.pop())
+            return streams(echo=echo.echo).handle(call, reply)
+
+    async def calls() -> None:
+        async with trio.open_nursery() as nursery:
+            left, _ = await join(nursery, Late())
+            with trio.fail_after(1):
+                await caller_of(left).echo("first")
+            await wait_all_tasks_blocked()
+            jumps.append(2)
+            with trio.move_on_after(next_deadline):
+                assert await caller_of(left).echo("second") == "second"
+            nursery.cancel_scope.cancel()
+
+    await trio.to_thread.run_sync(partial(trio.run, calls, clock=clock))
+    assert len(set(echo.tasks)) == 1
+
+
+async def join_server(
+    nursery: trio.Nursery, serving: trio.Nursery, handler: Handler
+) -> Session:
+    """Return a session with a server that has a nursery of its own."""
+    left, right = memory_link_pair(64)
+    serving.start_soon(acceptor(right).run, handler)
+    session: Session = await nursery.start(initiator(left).run)
+    return session
+
+
+async def test_calls_of_a_cancelled_server_are_lost_and_not_answered(
+    nursery: trio.Nursery,
+) -> None:
+    for _ in range(20):  # the order in which its tasks learn of it is by chance
+        echo = Echo()
+        async with trio.open_nursery() as serving:
+            left = await join_server(nursery, serving, streams(echo=echo.echo))
+            call = Task(nursery, caller_of(left).echo, "wait")
+            await wait_all_tasks_blocked()
+            serving.cancel_scope.cancel()
+        with pytest.raises(ConnectionLost, match="has closed the link"):
+            await call.result()
 
 
 def test_worker_shows_whether_it_works() -> None:
