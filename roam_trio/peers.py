@@ -24,7 +24,7 @@ class Certificate:
     """The certificate of a peer, which TLS has verified.
 
     Attributes:
-        fields: all that `ssl.SSLSocket.getpeercert` tells of it.
+        fields: the result of `ssl.SSLSocket.getpeercert`.
         der: the certificate itself, in DER.
     """
 
@@ -35,8 +35,8 @@ class Certificate:
     def subject(self) -> str:
         """The distinguished name of the peer, such as ``"CN=ada,O=Example"``.
 
-        It is for people. A comma within a name is escaped with a backslash, so that
-        one name cannot pass for another.
+        The text is for people. A comma within a name is escaped with a backslash, so
+        that one name cannot pass for another.
         """
         return ",".join(
             f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in self._parts
@@ -81,9 +81,9 @@ def _escaped(value: str) -> str:
 
 @attrs.frozen
 class Credentials:
-    """The process at the other end of a Unix socket, as the system tells it.
+    """The process that has connected a Unix socket, as the system describes it.
 
-    They are those of the process that has made the connection, at that time.
+    The numbers are those at the time of the connection.
 
     Attributes:
         pid: number of the process.
@@ -106,7 +106,7 @@ class Peer:
             from elsewhere has given.
         address: where the peer is, as a text for logs; never empty.
         certificate: its certificate, if TLS has asked for one and verified it.
-        credentials: its process, on a Unix socket of a system that tells (Linux).
+        credentials: its process, on a Unix socket of a system that tells it (Linux).
         metadata: the metadata of its handshake; empty until it has arrived.
         identity: the identity that the application has determined; handlers read it
             from ``current_call().identity``.
@@ -120,10 +120,10 @@ class Peer:
     identity: Any = None
 
     def follow(self, other: Peer) -> None:
-        """Take over what another link tells of the same peer.
+        """Take over the description of the same peer by another link.
 
-        The metadata of the handshake and the identity are those of the session, and
-        stay.
+        The metadata of the handshake and the identity belong to the session, and do not
+        change.
         """
         self.transport, self.address = other.transport, other.address
         self.certificate, self.credentials = other.certificate, other.credentials

@@ -1,4 +1,4 @@
-"""`ProxyAcceptor`, which passes connections on to another server."""
+"""`ProxyAcceptor`, which forwards connections to another server."""
 
 from __future__ import annotations
 
@@ -27,21 +27,25 @@ _Connect: TypeAlias = Callable[[], Connecting[Session]]
 
 
 class ProxyAcceptor:
-    """A `ConnectionAcceptor` that opens what the peer opens on another session, and
-    joins the two.
+    """A `ConnectionAcceptor` that forwards connections to another server.
+
+    For each connection that the peer opens, it opens one on another session, and joins
+    the two.
 
         serve("tcp://:7000", {}, on_connection=ProxyAcceptor("tcp://inner:7000"))
 
-    The answer of the far side is the answer: its settings, its metadata, its rejection.
+    The peer gets the answer of the far side: its settings and metadata, or its
+    rejection.
 
-    With a URL, each session of this side gets an upstream session of its own, when it
-    opens its first connection. It is closed with that session, and another is opened if
-    it has ended by itself. So a client that breaks the protocol harms no other.
+    With a URL, each session of this side gets an upstream session of its own when it
+    opens its first connection. The upstream session is closed with the session of the
+    client. If it ends by itself, the next connection opens another one. A client that
+    breaks the protocol therefore does not affect other clients.
 
     Args:
         upstream: the URL of the other server, or several as for `connect`; or a
-            function that returns ``connect(url, ...)``, for its options. Or a session,
-            which all share: only for clients that are trusted.
+            function that returns ``connect(url, ...)`` with options; or a session that
+            all clients share, which is only for trusted clients.
 
     Raises:
         ValueError: a URL is wrong.
@@ -98,7 +102,7 @@ class ProxyAcceptor:
 
 
 class _OfSession:
-    """The upstream session of one session, in a task that ends with that.
+    """The upstream session of one session, in a task that ends with that session.
 
     Args:
         connect: connects to the far side.

@@ -62,7 +62,7 @@ def serving(
     is raised, by itself and not in a group.
 
     Args:
-        url: as the other arguments, that of `serve`.
+        url: see `serve`.
         handler: see `serve`.
         max_concurrent_requests: see `serve`.
         metadata: see `serve`.
@@ -146,7 +146,7 @@ class Serving:
         try:
             server: Server = await nursery.start(self._run)
         except BaseException:
-            # Its only task has failed, and so nothing else comes out of the nursery.
+            # Its only task has failed, so the nursery raises nothing else.
             await self._nursery_manager.__aexit__(None, None, None)
             raise
         self._nursery, self._server = nursery, server

@@ -70,10 +70,10 @@ _NOT_SAID: Final = CallCancelled().code
 MOST_CODE: Final = 64
 MOST_TEXT: Final = 1024
 _MOST_TRACE: Final = 32 * 1024
-"""Lengths in bytes of what is sent."""
+"""Bounds on the texts that are sent, in bytes of UTF-8."""
 
 _MOST_MS: Final = 2**53
-"""Larger numbers than a float has exactly are those of a clock that is wrong."""
+"""Largest number of milliseconds that is sent; a float has no larger one exactly."""
 
 _KINDS: Final[dict[str, type[CallCancelled]]] = {
     "failed": HandlerFailed,
@@ -93,9 +93,9 @@ _SAID: Final[dict[type[CallCancelled], str]] = {
 
 
 def failed_handler(error: BaseException, policy: FailurePolicy) -> HandlerFailed:
-    """Return what a caller is told of the exception of its handler, under a new id.
+    """Return the error for the caller of a handler that has raised `error`.
 
-    It is kept, if the policy says where.
+    The error has a new id. `FailurePolicy.kept` stores `error` under this id.
     """
     number = os.urandom(4).hex()
     text = trace = ""
@@ -109,10 +109,10 @@ def failed_handler(error: BaseException, policy: FailurePolicy) -> HandlerFailed
 
 
 def failure_metadata(error: CallCancelled, tell: TellFailures) -> Metadata:
-    """Return the entries that say `error`, with its own metadata before them.
+    """Return the entries that describe `error`, after its own metadata.
 
-    The text of a `Refused` is meant for the peer, and is always sent; that of another
-    failure may show what is inside of this program, as does a traceback.
+    The text of a `Refused` is meant for the peer, and is always sent. The text of
+    another failure, and a traceback, may disclose details of this program.
     """
     entries = [entry for entry in error.metadata if entry.key not in _KEYS]
     if error.code != _NOT_SAID:
@@ -135,9 +135,9 @@ def failure_from(metadata: Metadata, call: str) -> CallCancelled:
     """Return the error for a response of the kind Cancelled.
 
     Args:
-        metadata: that of the response. A peer may have put anything into it: what is
-            not of its kind counts as not said.
-        call: the call, for the text of the error.
+        metadata: the metadata of the response. An entry with a value of the wrong
+            type is ignored, because a peer can send anything.
+        call: the name of the call, for the text of the error.
     """
     code, text = metadata.get(_CODE), metadata.get(_TEXT)
     if not isinstance(code, str) or not code:
@@ -192,12 +192,12 @@ def _milliseconds(seconds: float) -> int:
 
 
 def cut_text(text: str, most: int) -> str:
-    """Return the start of a text: at most so many bytes of UTF-8, and whole letters."""
+    """Return the start of a text: whole characters, at most `most` bytes of UTF-8."""
     data = text.encode("utf-8", "backslashreplace")
     return data[:most].decode("utf-8", "ignore")
 
 
 def _cut_front(text: str, most: int) -> str:
-    """Return the end of a text, where a traceback has its exception."""
+    """Return the end of a text, which is where a traceback has its exception."""
     data = text.encode("utf-8", "backslashreplace")
     return data[-most:].decode("utf-8", "ignore")

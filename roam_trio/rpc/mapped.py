@@ -1,7 +1,7 @@
-"""Channels whose items a function sees, and may replace, on their way.
+"""Channels that pass each item through a function.
 
-A middleware asks for it, call by call; other channels have no part of this in their
-way.
+A middleware asks for this for single calls. Items of other channels do not pass through
+this code.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ item to go on with."""
 
 
 def map_items(end: Tx[Any] | Rx[Any], function: EachItem) -> None:
-    """Have `function` called with each item of a channel, from now on.
+    """Pass each item of a channel through `function`, from now on.
 
     Args:
-        end: an end of it, bound or not. The function sees what this side sends or
-            receives, whichever end that is done with.
-        function: does not wait. What it raises, the sender or receiver of the item
-            gets; the channel stays open.
+        end: an end of the channel, bound or not. The function is called with the items
+            that this side sends or receives, with either end.
+        function: must not wait. Its exception is raised to the sender or receiver of
+            the item, and the channel stays open.
     """
     end.binding.map_ends(
         lambda sink: _MappedSink(sink, function),
@@ -39,7 +39,7 @@ def map_items(end: Tx[Any] | Rx[Any], function: EachItem) -> None:
 
 
 class _MappedSink(ChannelSink):
-    """Sends what a function makes of each item."""
+    """Passes each item through a function, and sends the result."""
 
     def __init__(self, sink: ChannelSink, function: EachItem) -> None:
         self._sink = sink
@@ -72,7 +72,7 @@ class _MappedSink(ChannelSink):
 
 
 class _MappedSource(ChannelSource):
-    """Receives what a function makes of each item."""
+    """Receives items, and passes each through a function."""
 
     def __init__(self, source: ChannelSource, function: EachItem) -> None:
         self._source = source

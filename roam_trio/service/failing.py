@@ -1,6 +1,6 @@
 """Answers for handlers that raise: to the caller, and to the log.
 
-An error that the method declares is sent. A `CallCancelled` that the handler has made
+An error that the method declares is sent. A `CallCancelled` that this program has made
 refuses the call. Any other exception is a failure: it is logged, and a `FailurePolicy`
 determines what the caller is told.
 """
@@ -77,7 +77,7 @@ class Failing:
     # ------------------------------------------------------------ declared errors
 
     def _declares(self, error: BaseException) -> bool:
-        """Return True if it is a declared error of the method."""
+        """Return True if `error` is a declared error of the method."""
         return self._method.error_type is not None and isinstance(
             error, (UserError, *self._method.result_plan.exceptions)
         )

@@ -5,8 +5,8 @@
             ...
         total = await call.result()
 
-Each argument that is a channel may be left out: a pair is made for it, of which the
-block has the other end.
+Each argument that is a channel may be left out. `open_call` makes a pair for it, and
+the block has the other end.
 """
 
 from __future__ import annotations
@@ -117,20 +117,20 @@ def open_call(
     """Make a call for the length of an ``async with`` block.
 
     Args:
-        method: a method of a client, or what `with_metadata` makes of one.
-        args: its arguments. Channels may be left out, or given as for any call: the
-            ones that are left out are made, and the block has their other ends.
-        kwargs: the same, by name.
+        method: a method of a client, or the result of `with_metadata` for one.
+        args: its arguments. Channels may be left out, or given as for any call. For
+            each that is left out, a pair is made, and the block has the other end.
+        kwargs: its keyword arguments.
 
-    The block runs while the call does. At its end, the channels that were made are
-    closed, and it waits for the result. What the call raises comes plainly, out of
-    `OpenCall.result` or of the block, and once. If the block ends with an exception,
-    or is cancelled, the call is cancelled as well, and waited for as every cancelled
-    call. A block that fails as a channel of the call does, raises what the call
-    raises, if that tells more.
+    The block runs while the call runs. The end of the block closes the channels that
+    were made, and waits for the result. An exception of the call is raised without a
+    group and once: by `OpenCall.result`, or by the end of the block. If the block ends
+    with an exception or is cancelled, the call is cancelled, and the block waits for it
+    as for any cancelled call. If the exception of the block is a `ChannelError` and the
+    call has raised an exception too, the block raises the exception of the call.
 
-    Type checkers know the items of channels that are the last arguments. For others,
-    give the channels as for any call.
+    Type checkers know the item types of channels that are the last arguments. Give
+    other channels as for any call.
 
     Raises:
         TypeError: `method` is not a method of a client, or the arguments do not fit.
@@ -258,7 +258,7 @@ class OpenCall(Generic[T, In, Out]):
             del error, exc, traceback
 
     async def _leave(self, error: BaseException | None, is_cut_off: bool) -> None:
-        """Raise what the call has raised, unless `result` has, or it is no news."""
+        """Raise the exception of the call, unless `result` has, or it is expected."""
         if error is None:
             if not self._values:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -267,9 +267,9 @@ class OpenCall(Generic[T, In, Out]):
             raise error
 
     def _end_what_is_unbound(self) -> None:
-        """Let the block know that a call which was never sent binds no channel.
+        """End the channels of a call that was never sent; the block must not wait.
 
-        The handler's ends of the channels may live on, in the traceback of its error.
+        References to their other ends can remain in the traceback of the error.
         """
         for end in self.channels.values():
             if end.binding.is_pending:
@@ -279,7 +279,7 @@ class OpenCall(Generic[T, In, Out]):
                 lose()
 
     def _end_channels(self) -> bool:
-        """End the channels; return True if items of the handler's are left over."""
+        """End the channels; return True if one that receives has not ended."""
         is_cut_off = False
         for end in self.channels.values():
             if isinstance(end, Tx):

@@ -1,7 +1,7 @@
 """Deadlines on the wire: a call says how much time is left for it.
 
-The clocks of two machines need not agree, as each counts from the moment at which it
-has sent or received the call. Each hop writes its own entry.
+The clocks of two machines need not agree, because each side counts from the moment at
+which it sent or received the call. Each hop writes its own entry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST: Final = 2**64 - 1
 
 
 def with_deadline(metadata: Metadata, deadline: float, now: float) -> Metadata:
-    """Return the metadata of a call that is to end at `deadline`.
+    """Return the metadata of a call that has to end at `deadline`.
 
     Args:
         metadata: the metadata of the call; an entry of the same key is replaced.
@@ -34,17 +34,17 @@ def with_deadline(metadata: Metadata, deadline: float, now: float) -> Metadata:
 
 
 def deadline_of(metadata: Metadata, now: float, longest: float) -> float:
-    """Return the time at which a call is to end; infinite if it may go on for ever.
+    """Return the time at which a call has to end; infinite without a deadline.
 
     Args:
-        metadata: the metadata of the call. A peer may have put anything into it: what
-            is no number counts as not said.
-        now: the time at which the call has come.
+        metadata: the metadata of the call. A value that is not a number is ignored,
+            because a peer can send anything.
+        now: the time at which the call has arrived.
         longest: `Limits.longest_call`.
     """
     left = metadata.get(_KEY)
     if isinstance(left, int):
-        # A caller is to find out by itself: on one machine, rounding must not let the
-        # handler be the first.
+        # One microsecond more, so that rounding does not cancel the handler before the
+        # caller, on one machine.
         return now + min((left + 1) / 1_000_000, longest)
     return inf if longest == inf else now + longest

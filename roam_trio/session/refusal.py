@@ -1,8 +1,8 @@
-"""Refusals of sessions: the text of a ProtocolError that says that there will be none.
+"""Refusals of sessions, as the text of a ProtocolError.
 
-The protocol has no message for it. A server of roam_trio sends the description
-``refused: CODE: TEXT`` before its handshake is done; to any other peer, that is a
-ProtocolError like others.
+The protocol has no message for a refusal. A roam_trio server sends the description
+``refused: CODE: TEXT`` before its handshake is done. For other peers, this is a
+ProtocolError like any other.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def message_of_refusal(refusal: Refused) -> ProtocolError:
 def refusal_in(message: ProtocolError) -> Refused | None:
     """Return the refusal that a message contains; None if it is something else.
 
-    A peer can send any text: what is too long is cut, and a text without a code is no
-    refusal.
+    A peer can send any text. A text that is too long is cut, and a text without a code
+    is not a refusal.
     """
     if not message.description.startswith(_REFUSED):
         return None

@@ -61,14 +61,14 @@ class SessionTerms:
             `ConnectionRun`. The handle does not keep the connection alive.
         session: returns the session, or None if it is not set up yet, or if no
             references to it are left.
-        deadlines: whether calls tell the peer how much time is left, and the handshake
-            that this side knows of such things.
-        cancel_grace: how long a cancelled call waits for the other side to stop, in
-            seconds; 0 means that it does not wait.
+        deadlines: True if calls tell the peer how much time is left, and the handshake
+            says that this side knows what roam_trio adds to the protocol.
+        cancel_grace: number of seconds for which a cancelled call waits for the other
+            side to stop; 0 means that it does not wait.
         max_waiting: number of calls that may wait for the peer to take them; None for
-            any.
-        failure_policy: how much of the failures of handlers a caller is told; None if
-            the peer has not said that it knows the words.
+            any number.
+        failure_policy: amount of information about failures of handlers for the
+            caller; None if the peer has not said that it knows what roam_trio adds.
         kept_failures: exceptions of handlers in this process; see
             `Caller.kept_failures`.
     """
@@ -86,10 +86,10 @@ class SessionTerms:
     kept_failures: Mapping[str, BaseException] | None = None
 
     def agree(self, *, peer_knows: bool) -> None:
-        """The handshake is done.
+        """Apply the result of the handshake.
 
         Args:
-            peer_knows: whether the peer has said that it knows what roam_trio adds.
+            peer_knows: True if the peer has said that it knows what roam_trio adds.
         """
         if not peer_knows:
             self.failure_policy = None
@@ -126,7 +126,7 @@ _current: ContextVar[SessionTerms] = ContextVar("roam_trio_session")
 class in_session:
     """Make the terms of a session known to a block, and to tasks that it starts.
 
-    What they log names the address of the peer, and counts against the budget of the
+    Their log records name the address of the peer, and count against the budget of the
     session.
 
     Args:
@@ -150,7 +150,7 @@ class in_session:
 
 
 def current_terms() -> SessionTerms | None:
-    """Return the terms of the session whose task this is, or that has started it."""
+    """Return the terms of the session to which the current task belongs; else None."""
     return _current.get(None)
 
 

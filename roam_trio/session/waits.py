@@ -2,9 +2,10 @@
 
 A task that is about to wait for credit, for room in the link, or for a slot below the
 peer's ``max_concurrent_requests`` notes that here. If it waits for longer than
-`Limits.warn_after`, that is logged, once. There is no timer for each: one task of the
-session watches them all, from when the first waits. It ends at most `Limits.warn_after`
-after the last wait, because ending it with each wait would cost more than the wait.
+`Limits.warn_after`, that is logged once. Instead of a timer for each wait, one task of
+the session watches all waits. It starts with the first wait. It ends at most
+`Limits.warn_after` after the last one, because ending it with each wait would cost more
+than the wait.
 
 The log records and their times are decided without a run of trio.
 """
@@ -41,15 +42,15 @@ class WaitFor(enum.Enum):
 
 
 class Wait:
-    """One task that waits.
+    """A task that waits.
 
     Attributes:
-        what: what it waits for.
+        what: the thing that it waits for.
         connection_id: the connection.
-        channel_id: the channel of an item that is to be sent.
-        method_id: the method of a call that is to be made.
+        channel_id: the channel, if an item waits.
+        method_id: the method, if a call waits.
         since: the time at which it began to wait, in seconds.
-        is_logged: whether it has been logged.
+        is_logged: True if it has been logged.
     """
 
     __slots__ = (
@@ -78,7 +79,7 @@ class Wait:
 
     @property
     def who(self) -> str:
-        """The call, item or response that cannot go on, for the log."""
+        """The call, item or response that waits, for the log."""
         if self.method_id is not None:
             return f"a call of {method_name(self.method_id)}"
         if self.channel_id is not None:
@@ -86,7 +87,7 @@ class Wait:
         return "a response"
 
     def statistics(self, now: float) -> WaitStatistics:
-        """Return what waits for what, and for how long."""
+        """Return a description of this wait for `Session.statistics`."""
         return WaitStatistics(
             self.what.name.lower(), self.channel_id, self.method_id, now - self.since
         )
@@ -96,8 +97,8 @@ class Waits:
     """The tasks of one session that wait.
 
     Args:
-        terms: those of the session; ``limits.warn_after`` is the number of seconds
-            after which a wait is logged, infinite for never.
+        terms: the terms of the session; ``limits.warn_after`` is the number of seconds
+            after which a wait is logged, or infinite.
         now: returns the time, in seconds.
         start_soon: starts the task that watches.
     """
@@ -120,7 +121,7 @@ class Waits:
         self._terms = terms
         self._now = now
         self._start_soon = start_soon
-        # In the order of their beginning; a session at rest has none.
+        # In the order of their beginning; None for an idle session.
         self._waiting: dict[Wait, None] | None = None
         self._is_watched = False
         self.calls = 0
@@ -138,7 +139,7 @@ class Waits:
         channel_id: ChannelId | None = None,
         method_id: MethodId | None = None,
     ) -> Wait:
-        """Note that a task is about to wait; it calls `end` with the result."""
+        """Note that a task is about to wait. The task passes the result to `end`."""
         wait = Wait(what, connection_id, channel_id, method_id, self._now())
         if self._waiting is None:
             self._waiting = {}
@@ -157,9 +158,9 @@ class Waits:
             self._waiting = None
 
     def next_at(self) -> float | None:
-        """Return the time at which a wait is to be logged next; None if there is none.
+        """Return the time at which the next wait is due for the log; None without one.
 
-        The oldest that is not logged is the next one.
+        The next one is the oldest that is not logged.
         """
         for wait in self._waiting or ():
             if not wait.is_logged:
@@ -167,13 +168,13 @@ class Waits:
         return None
 
     def take_due(self) -> list[Wait]:
-        """Return the waits that are to be logged now; each is returned once."""
+        """Return the waits that are due for the log now; each is returned once."""
         now, after = self._now(), self._after
         due = [
             wait
             for wait in self._waiting or ()
-            # The same sum as in `next_at`: with a difference, rounding could leave the
-            # wait that `watch` has woken for undue, and `watch` would not sleep.
+            # The same sum as in `next_at`: a difference could be rounded so that the
+            # wait for which `watch` woke up is not due, and `watch` would not sleep.
             if not wait.is_logged and wait.since + after <= now
         ]
         for wait in due:
@@ -181,7 +182,7 @@ class Waits:
         return due
 
     async def watch(self) -> None:
-        """Log what waits for too long, until there is nothing to be logged any more."""
+        """Log waits that last too long, until there is none left to log."""
         try:
             while (next_at := self.next_at()) is not None:
                 await trio.sleep_until(next_at)
@@ -201,11 +202,11 @@ class Waits:
                 )
 
     def close(self) -> None:
-        """The session has ended: start no task any more."""
+        """Start no more tasks, because the session has ended."""
         self._is_watched = True
 
     def statistics(self, connection_id: ConnectionId) -> tuple[WaitStatistics, ...]:
-        """Return what waits on one connection, the oldest first."""
+        """Return the waits on one connection, the oldest first."""
         now = self._now()
         return tuple(
             wait.statistics(now)

@@ -1,6 +1,6 @@
-"""The decision of a server whether, and with what, to serve a client.
+"""The decision of a server whether to serve a client, and with which handlers.
 
-It is made when the Hello of the client has come, and before it is answered.
+The server decides when the Hello of the client has arrived, before it answers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Welcoming:
         """Have the application decide.
 
         Args:
-            metadata: what the client has sent with its Hello.
+            metadata: the metadata in the Hello of the client.
 
         Raises:
             Refused: the client is turned away.
@@ -74,11 +74,11 @@ class Welcoming:
         acceptor: ConnectionAcceptor | None,
         max_concurrent_requests: int,
     ) -> tuple[Handler | None, ConnectionAcceptor | None]:
-        """Return what answers this client on its root connection and on others.
+        """Return the handler of the root connection, and the acceptor of others.
 
         Args:
-            handler: answers clients on their root connections otherwise.
-            acceptor: decides on their other connections otherwise.
+            handler: the handler of the server, returned if the application gave none.
+            acceptor: the acceptor of the server, returned likewise.
             max_concurrent_requests: bound for connections to services by name.
         """
         given = self._given

@@ -1,8 +1,8 @@
-"""Tasks for handlers that wait, which answer one request after the other.
+"""Tasks for handlers that wait, each of which answers one request after another.
 
-A task and its cancel scope are most of what it takes to answer a small call, so a
-handler that has ended leaves both to the next. Each call has a context of its own, as
-in a new task. What is cancelled is used up: the scope, and the task with it.
+A task and its cancel scope are most of the cost of answering a small call, so the next
+handler uses both again. Each call has a context of its own, as in a new task. A
+cancelled scope cannot be used again, so its task ends.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from trio.lowlevel import reschedule
 __all__ = ["IDLE_SECONDS", "MOST_IDLE", "Work", "Worker", "Workers"]
 
 MOST_IDLE: Final = 64
-"""Number of idle tasks that a session keeps: as many calls as a peer may have in flight
-on a connection, by default."""
+"""Number of idle tasks that a session keeps: the default number of calls that a peer
+may have in flight on a connection."""
 
 IDLE_SECONDS: Final = 5.0
-"""Idle tasks of a session end that were not needed for so long."""
+"""Number of seconds after which idle tasks that were not needed end."""
 
 
 class Work(Protocol):
-    """The interface of the answering of one request for its task."""
+    """One request that a task answers."""
 
     @property
     def owner(self) -> object:
@@ -47,9 +47,9 @@ class Worker:
     """A task, with the scope in which it runs handlers.
 
     Args:
-        workers: where it rests.
-        work: its first work.
-        coroutine: the handler of that.
+        workers: keeps the task while it is idle.
+        work: the first request.
+        coroutine: the handler of the first request.
     """
 
     __slots__ = (
@@ -67,23 +67,23 @@ class Worker:
     ) -> None:
         self._workers = workers
         self.work: Work | None = work
-        # `Work.run` takes it away: the end of the handler must leave nothing of it.
+        # `Work.run` removes it, because no reference may outlive the handler.
         self.coroutine: Coroutine[Any, Any, None] | None = coroutine
         self.scope = trio.CancelScope()
         self._is_used_up = False
         self.has_deadline = False
-        """True if the scope has a deadline, of this call or of the last."""
+        """True if the scope has a deadline, of this call or of the one before."""
         self.task: trio.lowlevel.Task | None = None
         """The task, once it runs."""
 
-    # Control-C strikes the handler, which is the user's, and not the passing from one
-    # to the next: a task that has died must not count as idle.
+    # Control-C may interrupt the handler, which is the user's code, but not this code
+    # between two handlers: a task that has ended must not count as idle.
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Answer requests until there is nothing to do for long."""
+        """Answer requests until the task is not needed for some seconds."""
         workers, abort = self._workers, self._abort
         task = self.task = trio.lowlevel.current_task()
-        at_rest = Context()  # holds nothing of the last call
+        at_rest = Context()  # has no references to the last call
         try:
             with self.scope:
                 while (work := self.work) is not None:
@@ -98,20 +98,20 @@ class Worker:
             workers.leave(self)
 
     def stop(self) -> None:
-        """Cancel the handler at work."""
+        """Cancel the running handler."""
         self._is_used_up = True
         self.scope.cancel()
 
     def set_deadline(self, deadline: float) -> None:
-        """Cancel the next handler at this time; infinite for never."""
+        """Cancel the next handler at `deadline`, which may be infinite."""
         self.scope.deadline = deadline
         self.has_deadline = deadline != inf
 
     def check_deadline(self) -> None:
-        """The handler has ended, in time or not.
+        """Note that the handler has ended, before its deadline or at it.
 
-        The next one replaces the deadline: to clear it after each call as well would
-        cost more than all else about it. Until then, it ends an idle task.
+        The next handler replaces the deadline, because clearing it after each call as
+        well would cost more than the rest of the deadline. It can end an idle task.
         """
         if self.scope.cancel_called:
             self._is_used_up = True
@@ -136,7 +136,7 @@ class Workers:
     def __init__(self, start_soon: Callable[..., None]) -> None:
         self.start_soon = start_soon
         self.idle: list[Worker] = []
-        """Tasks that wait for work; the last is the next to get some."""
+        """Tasks that wait for a request; the last one gets the next request."""
         self._all: dict[Worker, None] | None = None
         self._least = 0
         self._is_trimming = False
@@ -150,7 +150,7 @@ class Workers:
                 self._least = len(idle)
             worker.work, worker.coroutine = work, coroutine
             if worker.has_deadline:
-                # Now: that of the last call could pass before the task runs.
+                # Now, because the last deadline could pass before the task runs.
                 worker.set_deadline(work.deadline)
             task = worker.task
             assert task is not None, "it has worked before"
@@ -164,7 +164,7 @@ class Workers:
             self.start_soon(worker.run)
 
     def rest(self, worker: Worker) -> bool:
-        """Take in a task that has nothing to do; return False if it is to end."""
+        """Keep an idle task; return False if the task has to end."""
         idle = self.idle
         if len(idle) >= MOST_IDLE:
             return False
@@ -176,7 +176,7 @@ class Workers:
         return True
 
     def leave(self, worker: Worker) -> None:
-        """A task ends."""
+        """Remove a task that ends."""
         assert self._all is not None, "it has started"
         del self._all[worker]
         if not self._all:
@@ -189,7 +189,7 @@ class Workers:
                 worker.stop()
 
     async def _trim(self) -> None:
-        """End idle tasks that were not needed lately; it ends with the last of them."""
+        """End idle tasks that were not needed; return when there are none left."""
         idle = self.idle
         while idle:
             self._least = len(idle)

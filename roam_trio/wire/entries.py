@@ -1,9 +1,8 @@
-"""The bytes of metadata: a number of entries, and for each its key, value and flags.
+"""The bytes of metadata: the number of entries, and the key, value and flags of each.
 
-A call with a deadline or a trace carries an entry or two each way, so the usual entry
-is written and read in place: a short key in ASCII, a short text or a number as its
-value, and flags of one byte. Every other entry takes the long way, which is also the
-one that tells what is wrong with an entry.
+A call with a deadline or a trace has one or two entries, so a fast path writes and
+reads the usual entry: a short key in ASCII, a short text or a number as its value, and
+flags of one byte. The general path handles every other entry, and raises the errors.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _SHORT: Final = 64
 
 
 _DEADLINE: Final = b"\1\x10request-deadline\2"
-"""The start of metadata that is a deadline alone, up to its number."""
+"""The start of metadata with a deadline only, up to the number."""
 
 
 def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
@@ -46,7 +45,7 @@ def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
     """
     entries = tuple(metadata)
     if len(entries) == 1:
-        # Any call may have a deadline, and mostly nothing else.
+        # Any call may have a deadline, usually without other entries.
         key, value, flags = entries[0].key, entries[0].value, entries[0].flags
         if (
             key is REQUEST_DEADLINE
@@ -63,7 +62,7 @@ def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
 
 
 def _usual(entry: MetadataEntry) -> bytes | None:
-    """Encode the usual entry; None for every other."""
+    """Encode a usual entry; return None for any other entry."""
     key, value, flags = entry.key, entry.value, entry.flags
     # The types are compared, as a derived class may be equal to a text and have other
     # bytes. `isascii` excludes what UTF-8 has no bytes for.
@@ -82,7 +81,7 @@ def _usual(entry: MetadataEntry) -> bytes | None:
 
 @lru_cache(maxsize=256)
 def _head(key: str, tag: int) -> bytes | None:
-    """Return the start of an entry with an ASCII key; None for other keys.
+    """Return the start of an entry with an ASCII key; None for any other key.
 
     The result is cached, because a program uses few keys.
     """
@@ -125,7 +124,7 @@ def decode_metadata(payload: Payload, pos: int) -> tuple[Metadata, int]:
 
     Raises:
         IndexError: the payload ends before the metadata does.
-        DecodeError: this is no metadata; the error says where.
+        DecodeError: the bytes are not metadata; the error says where.
     """
     if payload[pos : pos + len(_DEADLINE)] == _DEADLINE:
         value, end = read_u64(payload, pos + len(_DEADLINE), "$.metadata[0].value")
@@ -150,7 +149,7 @@ def decode_metadata(payload: Payload, pos: int) -> tuple[Metadata, int]:
 
 
 def _read_usual(payload: Payload, pos: int) -> tuple[MetadataEntry, int] | None:
-    """Read the usual entry in place; None for every other, and for what is none."""
+    """Read a usual entry; return None for any other entry, and for invalid bytes."""
     size = payload[pos]
     tag_at = pos + size + 1
     if size > _SHORT or tag_at + 1 >= len(payload):
@@ -179,7 +178,7 @@ def _read_usual(payload: Payload, pos: int) -> tuple[MetadataEntry, int] | None:
 def _known_key(data: bytes) -> str | None:
     """Return a key that a peer has sent; None if it is not UTF-8.
 
-    A peer uses few keys, and for each the entries share one text.
+    A peer uses few keys. The entries with one key share one text.
     """
     try:
         return str(data, "utf-8")

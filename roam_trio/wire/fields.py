@@ -14,7 +14,7 @@ from .varint import BYTE, U64_MAX, long_varint, read_varint
 __all__ = ["Payload", "bad", "number", "read_bytes", "read_text", "read_u64"]
 
 Payload: TypeAlias = bytes | memoryview
-"""Types of a payload that is read."""
+"""Types of received payloads."""
 
 
 def number(value: int, maximum: int = U64_MAX) -> bytes:
@@ -43,7 +43,7 @@ def read_u64(payload: Payload, pos: int, where: str) -> tuple[int, int]:
     second = payload[pos + 1]
     if second < 128:
         return byte + (second << 7) - 128, pos + 2
-    # The time that is left to a call, in microseconds, has three or four bytes.
+    # The remaining time of a call, in microseconds, has three or four bytes.
     third = payload[pos + 2]
     if third < 128:
         return (byte & 127) + ((second & 127) << 7) + (third << 14), pos + 3
@@ -69,5 +69,5 @@ def read_text(payload: Payload, pos: int, where: str) -> tuple[str, int]:
 
 
 def bad(where: str, expected: str) -> NoReturn:
-    """Raise the error that says what was expected, and where."""
+    """Raise a `DecodeError` that says what was expected, and where."""
     raise DecodeError(f"expected {expected}", where)
