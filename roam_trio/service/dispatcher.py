@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
+from math import inf
 from typing import Any, TypeVar
 
 import trio
@@ -28,7 +29,7 @@ from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .failing import Failing
 from .middleware import Middleware, ServerCall, checked_middleware, go_through
 from .signatures import show_signature
-from .waiting import can_wait, is_async
+from .waiting import can_ask, can_wait, is_async
 
 __all__ = ["Dispatcher", "dispatcher"]
 
@@ -128,6 +129,7 @@ class _Method:
     """A method of the service, and the handler's method for it."""
 
     __slots__ = (
+        "_can_ask",
         "_can_wait",
         "_failing",
         "_function",
@@ -153,6 +155,7 @@ class _Method:
         self._can_wait = bool(
             middleware or descriptor.args_plan.has_channels or can_wait(function)
         )
+        self._can_ask = can_ask(function)
         self._middleware = middleware
 
     def start(
@@ -169,7 +172,9 @@ class _Method:
         if self._can_wait:
             return self._answer(args, call, reply)
         # Run it in its own context, as a task would have.
-        ret = copy_context().run(self._run_now, args, call)
+        has_deadline = self._can_ask and reply.deadline != inf
+        run = self._run_in_scope if has_deadline else self._run_now
+        ret = copy_context().run(run, args, call)
         if reply.is_sent:
             return None
         return send_reply(reply, ret, call.response_metadata)
@@ -232,6 +237,15 @@ class _Method:
                 raise
             return self._failing.answer_to(error, call)
         return self._encode_value(value, call)
+
+    def _run_in_scope(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:
+        """As `_run_now`; what asks trio for the deadline gets that of the call.
+
+        Nothing is cancelled, as nothing waits.
+        """
+        with trio.CancelScope(deadline=call.deadline):  # noqa: ASYNC100 - it is asked
+            return self._run_now(args, call)
+        raise AssertionError("a method that does not wait is not cancelled")
 
     def _encode_value(self, value: Any, call: Call[Any, Any]) -> Encoded:
         if call.is_replied:

@@ -12,11 +12,11 @@ import dis
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, MethodType
 from typing import Any, cast
 
-__all__ = ["can_wait", "is_async"]
+__all__ = ["can_ask", "can_wait", "is_async"]
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -55,16 +55,33 @@ def can_wait(function: Callable[..., Any]) -> bool:
     `inspect.iscoroutinefunction`, because a plain function can be marked as a coroutine
     function, and can return anything.
     """
+    code = _code_of(function)
+    return code is None or any(each in _WAITING for each in _instructions(code))
+
+
+def can_ask(function: Callable[..., Any]) -> bool:
+    """Return True if a function that cannot wait may ask trio for its deadline.
+
+    False only for one that calls nothing.
+    """
+    code = _code_of(function)
+    return code is None or any(each.startswith("CALL") for each in _instructions(code))
+
+
+def _code_of(function: Callable[..., Any]) -> CodeType | None:
+    """Return the code of a function written in Python with ``async def``."""
     # Do not use isinstance: mocks imitate the classes of functions and code.
     plain = cast(object, function)
     if type(plain) is MethodType:
         plain = plain.__func__
     code = plain.__code__ if type(plain) is FunctionType else None
     if type(code) is not CodeType or not code.co_flags & inspect.CO_COROUTINE:
-        return True
-    return any(
-        instruction.opname in _WAITING for instruction in dis.get_instructions(code)
-    )
+        return None
+    return code
+
+
+def _instructions(code: CodeType) -> Iterator[str]:
+    return (each.opname for each in dis.get_instructions(code))
 
 
 # Every await, `async with` and `async for` compiles to a SEND in a loop.

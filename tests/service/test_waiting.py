@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from roam_trio import SchemaError, dispatcher, service, u32
-from roam_trio.service.waiting import can_wait, is_async
+from roam_trio.service.waiting import can_ask, can_wait, is_async
 from tests.service.services import connected
 
 
@@ -127,3 +127,13 @@ def test_a_function_without_a_mark_is_refused_although_it_returns_a_coroutine() 
     assert not is_async(plain)
     with pytest.raises(SchemaError, match="not async"):
         dispatcher(Adder, Handler())
+
+
+async def add_with_help(left: int, right: int) -> int:
+    return sum((left, right))
+
+
+def test_only_what_calls_nothing_cannot_ask_for_its_deadline() -> None:
+    assert not can_ask(add_at_once)
+    assert can_ask(add_with_help)
+    assert can_ask(functools.partial(add_at_once, 1))

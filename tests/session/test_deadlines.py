@@ -188,12 +188,15 @@ async def test_longest_call_bounds_the_deadline_of_the_handler(
 async def test_handler_that_cannot_wait_knows_its_deadline_too(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    async def add(left: int, right: int) -> int:
-        return int((current_call().deadline - trio.current_time()) * 1000)
+    async def echo(text: str) -> str:
+        now = trio.current_time()
+        found = trio.current_effective_deadline(), current_call().deadline
+        return " ".join(f"{each - now:.3f}" for each in found)
 
-    left, _ = await join(nursery, streams(add=add))
+    left, _ = await join(nursery, streams(echo=echo))
     with trio.fail_after(2):
-        assert await caller_of(left).add(1, 2) == 2000
+        assert await caller_of(left).echo("x") == "2.000 2.000"
+    assert await caller_of(left).echo("x") == "inf inf"
 
 
 @pytest.mark.parametrize("value", ["soon", b"", 2**64 - 1])
