@@ -6,7 +6,7 @@ The client class of a service is made once.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import cache
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -143,7 +143,7 @@ def _around(
     return ClientCall(method, args, sent, client.__roam_caller__)
 
 
-def _go_through(client: _Client, around: ClientCall) -> Coroutine[Any, Any, Any]:
+def _go_through(client: _Client, around: ClientCall) -> Awaitable[Any]:
     """Make a call through the middleware of the client."""
 
     async def proceed() -> Any:

@@ -27,7 +27,7 @@ def with_deadline(metadata: Metadata, deadline: float, now: float) -> Metadata:
         now: the time at which the call is sent.
     """
     left = ceil((deadline - now) * 1_000_000) if deadline > now else 0
-    entry = MetadataEntry(_KEY, min(left, _MOST), _NO_PROPAGATE)
+    entry = MetadataEntry(_KEY, left if left < _MOST else _MOST, _NO_PROPAGATE)
     if not metadata:
         return Metadata((entry,))
     return Metadata((*(each for each in metadata if each.key != _KEY), entry))
@@ -42,9 +42,13 @@ def deadline_of(metadata: Metadata, now: float, longest: float) -> float:
         now: the time at which the call has arrived.
         longest: `Limits.longest_call`.
     """
-    left = metadata.get(_KEY)
-    if isinstance(left, int):
-        # One microsecond more, so that rounding does not cancel the handler before the
-        # caller, on one machine.
-        return now + min((left + 1) / 1_000_000, longest)
+    for entry in metadata:
+        if entry.key == _KEY:
+            left = entry.value
+            if type(left) is not int:
+                break
+            # One microsecond more, so that rounding does not cancel the handler before
+            # the caller, on one machine.
+            seconds = (left + 1) / 1_000_000
+            return now + (seconds if seconds < longest else longest)
     return inf if longest == inf else now + longest

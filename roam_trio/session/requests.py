@@ -211,11 +211,12 @@ class Requests:
         try:
             if isinstance(args, Payload):
                 channels, args = args.encode(self._binder)
+            task, now = current_task(), port.now()
             if port.terms.deadlines:
                 # Now, and not before it waited for a slot: that has taken of the time.
                 deadline = effective_deadline()
                 if deadline != _NEVER:
-                    metadata = with_deadline(metadata, deadline, port.now())
+                    metadata = with_deadline(metadata, deadline, now)
             request_id = self.table.ids.allocate()
             connection_id = port.connection_id
             send(
@@ -234,7 +235,7 @@ class Requests:
                 raise _never_sent(_lost(because)) from because
             raise
         request = self.table.in_flight[request_id] = RequestOut(
-            request_id, method_id, channels, port.now(), current_task()
+            request_id, method_id, channels, now, task
         )
         return request
 

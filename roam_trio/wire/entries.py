@@ -21,7 +21,7 @@ from ..metadata import (
     plain_value,
 )
 from .fields import Payload, bad, number, read_bytes, read_text, read_u64
-from .varint import BYTE, U64_MAX, varint
+from .varint import BYTE, U64_MAX, long_varint, varint
 
 __all__ = ["decode_metadata", "encode_metadata"]
 
@@ -72,7 +72,8 @@ def _usual(entry: MetadataEntry) -> bytes | None:
         return None
     if type(value) is int and 0 <= value <= U64_MAX:
         head = _head(key, 2)
-        return head and head + varint(value) + BYTE[flags]
+        rest = BYTE[value] if value < 128 else long_varint(value)
+        return head and head + rest + BYTE[flags]
     if type(value) is str and len(value) < 128 and value.isascii():
         head = _head(key, 0)
         return head and head + BYTE[len(value)] + value.encode() + BYTE[flags]
@@ -150,9 +151,9 @@ def decode_metadata(payload: Payload, pos: int) -> tuple[Metadata, int]:
 
 def _read_usual(payload: Payload, pos: int) -> tuple[MetadataEntry, int] | None:
     """Read a usual entry; return None for any other entry, and for invalid bytes."""
-    size = payload[pos]
+    size, length = payload[pos], len(payload)
     tag_at = pos + size + 1
-    if size > _SHORT or tag_at + 1 >= len(payload):
+    if size > _SHORT or tag_at + 1 >= length:
         return None
     key = _known_key(bytes(payload[pos + 1 : tag_at]))
     tag, size = payload[tag_at], payload[tag_at + 1]
@@ -169,7 +170,7 @@ def _read_usual(payload: Payload, pos: int) -> tuple[MetadataEntry, int] | None:
             value = str(payload[tag_at + 2 : end], "utf-8")
     except (UnicodeDecodeError, DecodeError):
         return None
-    if key is None or end >= len(payload) or payload[end] > 127:
+    if key is None or end >= length or payload[end] > 127:
         return None
     return MetadataEntry(key, value, payload[end]), end + 1
 

@@ -47,6 +47,10 @@ def read_u64(payload: Payload, pos: int, where: str) -> tuple[int, int]:
     third = payload[pos + 2]
     if third < 128:
         return (byte & 127) + ((second & 127) << 7) + (third << 14), pos + 3
+    fourth = payload[pos + 3]
+    if fourth < 128:
+        low = (byte & 127) + ((second & 127) << 7) + ((third & 127) << 14)
+        return low + (fourth << 21), pos + 4
     return read_varint(payload, pos, U64_MAX, where)
 
 

@@ -7,18 +7,35 @@ before it shows on a clock.
 from __future__ import annotations
 
 import gc
+import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from roam_trio import Rx, Server, Session, channel, initiator, serve
+import roam_trio
+from roam_trio import (
+    AnyCall,
+    Dispatcher,
+    Proceed,
+    Rx,
+    Server,
+    Session,
+    channel,
+    client,
+    initiator,
+    serve,
+)
 from roam_trio.links.tcp import connect_tcp
 
 from .pair_of_sockets import SocketPair, Steps
-from .running import caller_of, streams
+from .running import Streams, caller_of, streams
 
 
 async def add(left: int, right: int) -> int:
@@ -163,6 +180,78 @@ async def test_pump_keeps_no_context_of_whoever_needs_it_first() -> None:
             pumps += [task] if task.name.endswith("SessionRun._pump") else []
             left += [each for n in task.child_nurseries for each in n.child_tasks]
         assert [whose in pump.context for pump in pumps] == [False]
+
+
+# ------------------------------------------------------------ what is added to calls
+
+
+async def do_nothing_around(call: AnyCall, proceed: Proceed) -> Any:
+    return await proceed()
+
+
+async def call_under_deadline(pair: SocketPair, times: int) -> None:
+    for number in range(times):
+        with trio.fail_after(60):
+            assert await pair.caller.add(number, 1) == number + 1
+
+
+async def call_through_middleware(pair: SocketPair, times: int) -> None:
+    around = client(Streams, pair.session.caller, middleware=[do_nothing_around])
+    for number in range(times):
+        assert await around.add(number, 1) == number + 1
+
+
+async def test_deadline_takes_no_step_and_no_write_more() -> None:
+    async with SocketPair(HANDLER) as pair:
+        await call_under_deadline(pair, 1)
+        before = pair.writes
+        with Steps() as steps:
+            await call_under_deadline(pair, 100)
+        assert steps.by_role() == {"session": 200, "caller": 100}
+        assert steps.turns == 300
+        assert pair.writes - before == 200
+
+
+async def test_middleware_takes_the_step_of_a_handler_that_can_wait() -> None:
+    async with SocketPair(HANDLER.with_middleware([do_nothing_around])) as pair:
+        await call_through_middleware(pair, 1)
+        before = pair.writes
+        with Steps() as steps:
+            await call_through_middleware(pair, 100)
+        assert steps.by_role() == {"session": 200, "caller": 100, "handler": 100}
+        assert pair.writes - before == 200
+
+
+async def functions_in_a_call(
+    work: Callable[[SocketPair, int], Awaitable[None]], handler: Dispatcher = HANDLER
+) -> float:
+    """How many functions of roam_trio a call enters, steps of coroutines included."""
+    entered: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            entered[frame.f_code.co_filename] += 1
+
+    async with SocketPair(handler) as pair:
+        await work(pair, 10)  # what is cached is cached now
+        previous = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            await work(pair, 100)
+        finally:
+            sys.setprofile(previous)
+    package = str(Path(roam_trio.__file__).parent)
+    return sum(n for name, n in entered.items() if name.startswith(package)) / 100
+
+
+async def test_deadline_and_middleware_enter_few_functions_more() -> None:
+    plain = await functions_in_a_call(call)
+    can_wait = await functions_in_a_call(call_what_can_wait)
+    deadline = await functions_in_a_call(call_under_deadline)
+    around = HANDLER.with_middleware([do_nothing_around])
+    middleware = await functions_in_a_call(call_through_middleware, around)
+    assert 0 < deadline - plain <= 12
+    assert 0 < middleware - can_wait <= 15
 
 
 # ------------------------------------------------------------ garbage
