@@ -139,9 +139,9 @@ def connect(
             knows what roam_trio adds to the protocol.
         cancel_grace: number of seconds for which a cancelled call waits until the
             server has stopped; 0 means that it does not wait.
-        max_waiting: number of calls that may wait for the server to take them, because
-            it reads no more, or has as many in flight as it accepts; None for any.
-            Beyond it a call raises `Overloaded`, and no handler has seen it.
+        max_waiting: number of calls that may wait because the server does not read, or
+            has as many calls in flight as it accepts; None for any number. Beyond it,
+            a call raises `Overloaded` and is not sent.
         ssl_context: for URLs with TLS; None means `ssl.create_default_context`.
         connect_timeout: number of seconds that one URL may take to answer. The
             handshake of the session has its own limit, `Limits.handshake_seconds`.
@@ -151,13 +151,13 @@ def connect(
         resume: continue on another link when the link is lost: the session is not
             affected, and nothing is lost or done twice. The server must agree
             (``serve(..., resume=True)``). A `Backoff` sets the schedule of attempts.
-        on_connection: decides on connections that the server opens, of which no name in
-            `handler` is meant; for example a `ProxyAcceptor`.
+        on_connection: decides on connections that the server opens without a name from
+            `handler`; for example a `ProxyAcceptor`.
         middleware: wraps the calls that this side makes, by the client or by the
             clients that `Session.open` makes; the first is outermost. Those that the
             server makes are wrapped by the middleware of `dispatcher`.
         metadata_for_calls: metadata of each of these calls, such as a token.
-        observer: is told what becomes of the session; see `Observer`.
+        observer: is told of events of the session; see `Observer`.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.

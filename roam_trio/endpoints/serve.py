@@ -190,9 +190,9 @@ async def serve(
         keepalive: when to ping clients; None for never.
         limits: bounds on what each client can make this side hold.
         strict: see `connect`.
-        tell_failures: how much of a handler's failure its caller is told: its code and
-            id (``"code"``); also the text of the exception (``"text"``); also the
-            traceback (``"traceback"``).
+        tell_failures: amount of information about the failure of a handler for its
+            caller: the code and id (``"code"``); also the text of the exception
+            (``"text"``); also the traceback (``"traceback"``).
         max_waiting: number of calls to one client that may wait for it to take them;
             see `connect`.
         ssl_context: for URLs with TLS: a context with the certificate of the server.
@@ -208,24 +208,23 @@ async def serve(
         on_session: an async function that decides on each client. It gets the `Peer`,
             with the metadata of the handshake, before the handshake is answered. If it
             raises `Refused`, the client's `connect` raises that. It may set
-            `Peer.identity`, and may return handlers for this session, as the argument
-            `handler`; None means those. It has `Limits.handshake_seconds`, the
-            handshake included. If it fails, that is logged, and the client is turned
-            away with the code ``"failed"``.
+            `Peer.identity`, and may return handlers for this session, in the forms of
+            the argument `handler`; None means that argument. It has
+            `Limits.handshake_seconds`, handshake included. Another exception is
+            logged, and the client is turned away with the code ``"failed"``.
         on_connection: decides on connections that name none of the services that are
             offered; for example a `ProxyAcceptor`.
         middleware: wraps each call of the handlers that this server offers, the first
             outermost; see `Middleware`. The handlers of `on_connection` are not
             wrapped.
-        observer: is told what becomes of clients and sessions; see `Observer`.
+        observer: is told of events of clients and sessions; see `Observer`.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range; or `ssl_context`,
             `origins` or `resume` is given together with a `ConduitAcceptor`.
         TypeError: `handler` is not a `Handler`, or is one that middleware cannot wrap;
-            `url` is neither a text nor a
-            `ConduitAcceptor`, or `origins` is a text; or the acceptor returned
-            something else than a `Conduit`.
+            `url` is neither a text nor a `ConduitAcceptor`, or `origins` is a text; or
+            the acceptor did not return a `Conduit`.
         OSError: it cannot listen there, or a listening socket has broken.
     """
     check_trio_runs("serve()")

@@ -82,14 +82,14 @@ class ClonedBinding(Binding):
             super().lose_tx()
 
     def lose_tx(self) -> None:
-        """The clone of a `Tx` is closed or gone, and the pair is not bound."""
+        """Note that the clone of a `Tx` is closed or gone before the pair is bound."""
         if not self.tx_gone:
             super().lose_tx()
             if self.clones.side == "tx" and self.clones.remove():
                 self.clones.pair.lose_tx()
 
     def lose_rx(self) -> None:
-        """The clone of an `Rx` is reset or gone, and the pair is not bound."""
+        """Note that the clone of an `Rx` is reset or gone before the pair is bound."""
         if not self.rx_gone:
             super().lose_rx()
             if self.clones.side == "rx" and self.clones.remove():

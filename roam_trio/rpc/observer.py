@@ -30,10 +30,10 @@ class Observer:
     _has_failed = False
 
     def session_opened(self, session: AnySession) -> None:
-        """A session is set up. Its root connection is open from now on."""
+        """Called when a session is set up, and its root connection is open."""
 
     def session_closed(self, session: AnySession, because: Exception) -> None:
-        """A session that was set up has ended, and its root connection with it.
+        """Called when a session that was set up has ended.
 
         Args:
             session: the session.
@@ -41,10 +41,10 @@ class Observer:
         """
 
     def connection_opened(self, connection: Connection) -> None:
-        """A virtual connection is open, which either side has asked for."""
+        """Called when a virtual connection is open, whichever side has opened it."""
 
     def connection_closed(self, connection: Connection, because: BaseException) -> None:
-        """A virtual connection has ended.
+        """Called when a virtual connection has ended.
 
         Args:
             connection: the connection; handles of one connection are equal.
@@ -52,13 +52,16 @@ class Observer:
         """
 
     def link_lost(self, session: AnySession, because: Exception) -> None:
-        """A session that can resume has lost its link, and waits for another."""
+        """Called when a session that can resume has lost its link."""
 
     def link_resumed(self, session: AnySession) -> None:
-        """A session continues on another link; `AnySession.peer` describes it."""
+        """Called when a session continues on another link.
+
+        `AnySession.peer` describes the new link.
+        """
 
     def client_turned_away(self, peer: Peer, because: Exception) -> None:
-        """The session with a client was not set up.
+        """Called when the session with a client could not be set up.
 
         Args:
             peer: the client.

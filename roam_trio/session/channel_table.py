@@ -447,8 +447,7 @@ class ChannelTable:
                 del self.entries[oldest]
 
     def answered(self, channels: Iterable[ChannelId]) -> None:
-        """The call that has brought these channels has its response: what no handler
-        has bound will not be bound any more."""
+        """End the channels of an answered call that no handler has bound."""
         for channel_id in channels:
             entry = self.entries.get(channel_id)
             if entry is None or entry.phase in (Phase.ANNOUNCED, Phase.EARLY):

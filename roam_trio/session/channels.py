@@ -300,7 +300,7 @@ class OutgoingChannel(ChannelSink):
         return EndStatistics(self.credit, 0, tasks_waiting)
 
     def statistics(self) -> ChannelStatistics:
-        """Its credit."""
+        """Return the credit of the channel."""
         return ChannelStatistics(self._id, "out", self.credit, 0)
 
     def __repr__(self) -> str:
@@ -507,7 +507,7 @@ class IncomingChannel(ChannelSource):
             )
 
     def on_items(self, items: Sequence[bytes | memoryview]) -> None:
-        """The sender has used so many credits; as `on_item` for each, in one step."""
+        """Receive several items in one step; as `on_item` for each."""
         port = self._port
         size = sum(map(len, items))
         if (
@@ -560,7 +560,7 @@ class IncomingChannel(ChannelSource):
         return EndStatistics(self.allowance, queued, tasks_waiting)
 
     def statistics(self) -> ChannelStatistics:
-        """Its sender's credit, and what waits to be received."""
+        """Return the credit of the sender, and the number of queued items."""
         return ChannelStatistics(self._id, "in", self.allowance, len(self._queue))
 
     def __repr__(self) -> str:

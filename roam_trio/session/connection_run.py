@@ -204,7 +204,7 @@ class ConnectionRun:
             self._session.on_unused(self.port.connection_id)
 
     def on_answered(self, call: RequestCall) -> None:
-        """A request of the peer's has its response."""
+        """Note that a request of the peer has its response."""
         self.answering.answered(call)
         if call.channels:
             self.channels.answered(call.channels)

@@ -394,11 +394,11 @@ class ConnectionTable:
         return self.deny(connection_id, None)
 
     def deny(self, connection_id: ConnectionId, why: Metadata | None) -> Action:
-        """The acceptor has rejected a connection.
+        """Reject a connection, as the acceptor has decided.
 
         Args:
-            connection_id: which one.
-            why: told to the peer; None if the acceptor has failed, or was cancelled.
+            connection_id: the connection.
+            why: metadata for the peer; None if the acceptor failed or was cancelled.
         """
         if self.ended_because is not None:
             return Act.IGNORE
@@ -411,10 +411,10 @@ class ConnectionTable:
         return _reject("the acceptor failed") if why is None else Reject(why)
 
     def close(self, connection_id: ConnectionId) -> bool:
-        """This side closes a virtual connection.
+        """Close a virtual connection from this side.
 
         Returns:
-            False if it is not open, and nothing is to be done.
+            False if it is not open, so that there is nothing to do.
         """
         if connection_id == 0 or self.phase(connection_id) is not Phase.OPEN:
             return False
@@ -543,7 +543,7 @@ class ConnectionTable:
             self._refuse(message, "is not open")
 
     def _check_late_answer(self, message: ConnectionAccept | ConnectionReject) -> None:
-        """The answer to an opening that this side has given up, or has not made."""
+        """Check an answer to an opening that this side has given up, or never made."""
         connection_id = message.connection_id
         is_open = self.phase(connection_id) is Phase.OPEN
         if is_open or not self._parity.owns(connection_id):

@@ -127,7 +127,7 @@ async def accept(
 
 
 async def _first_message(rx: ConduitRx[Message]) -> Message | None:
-    """As ``rx.recv()``; a session that is being set up is a coroutine smaller."""
+    """Receive a message, as ``rx.recv()``, with one coroutine less in memory."""
     payload = await rx.source.recv()
     if payload is None:
         return None

@@ -64,7 +64,7 @@ class Answered(Protocol):
         ...
 
     def on_answered(self, call: RequestCall) -> None:
-        """A request has its response."""
+        """Note that a request has its response."""
         ...
 
 
@@ -228,9 +228,12 @@ class DriverReplySink(ReplySink):
                 self.give_up(failure)
 
     def _leave_it_to_the_end(self) -> None:
-        """The handler was cancelled. If neither its caller nor its deadline has done
-        that, the session is being cancelled, and its end is the answer: whichever of
-        its tasks is the first to know must make no difference to the caller."""
+        """Leave the answer of a cancelled handler to the end of the session.
+
+        Do nothing if the caller or the deadline has cancelled the handler. Otherwise
+        the session is being cancelled, and its end must be the answer, whichever of its
+        tasks notices first.
+        """
         if self.state is _RUNNING and self._port.now() < self._deadline:
             self.state = _LOST
 
@@ -273,17 +276,16 @@ class DriverReplySink(ReplySink):
         return failure_metadata(failure, policy.tell)
 
     def shut_down(self) -> None:
-        """The session ends although the handler has not: say so, to a peer that knows
-        the words."""
+        """Answer that the session ends, if the peer knows what roam_trio adds."""
         if self.failure_policy is not None:
             self.give_up(Unavailable(was_begun=True))
 
     def cancel(self) -> None:
-        """The caller no longer wants the response (`rpc.cancel`)."""
+        """Stop the handler, as the caller has cancelled the call (`rpc.cancel`)."""
         self._stop(AnswerState.CANCELLED)
 
     def lose(self) -> None:
-        """The connection has ended: no response can be sent any more."""
+        """Stop the handler, as the connection has ended: no response can be sent."""
         self._stop(AnswerState.LOST)
 
     def _stop(self, state: AnswerState) -> None:

@@ -240,7 +240,7 @@ class Requests:
         return request
 
     def _cancel(self, request: RequestOut, _: object) -> trio.lowlevel.Abort:
-        """The caller was cancelled. Its id stays in use until the response comes."""
+        """Send Cancel for a call. Its id stays in use until the response arrives."""
         request.cancel()
         port = self._port
         if port.ended_because is None:  # else no response will come
@@ -300,7 +300,7 @@ class Requests:
 
 
 def _abandon(request: RequestOut, _: object) -> trio.lowlevel.Abort:
-    """The time for the other side to stop is over."""
+    """Stop waiting for a cancelled call, at the end of its grace."""
     request.abandon()
     return trio.lowlevel.Abort.SUCCEEDED
 

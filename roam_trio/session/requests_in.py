@@ -34,15 +34,15 @@ class Answer(Protocol):
     """The pending response to one request."""
 
     def cancel(self) -> None:
-        """The caller no longer wants it."""
+        """Stop the handler, as the caller has cancelled the call."""
         ...
 
     def lose(self) -> None:
-        """The connection has ended."""
+        """Stop the handler, as the connection has ended."""
         ...
 
     def shut_down(self) -> None:
-        """The session ends, although there is no response yet."""
+        """Answer now, as the session ends."""
         ...
 
     def statistics(self, now: float) -> CallStatistics:
@@ -113,14 +113,16 @@ class RequestsIn:
         return _START if self.refusing is None else _REFUSE
 
     def answered(self, call: RequestCall) -> None:
-        """A response was sent: the request is no longer in flight."""
+        """Remove a request that has its response."""
         self.in_flight.pop(call.request_id, None)
         if type(call.args) is memoryview:
             self.let_go(payload_behind(call.args))
 
     def cancel(self, request_id: RequestId) -> None:
-        """The caller no longer wants a response (`rpc.cancel`). One that has gone out
-        already, or was never asked for, needs no cancelling."""
+        """Stop the handler of a request that its caller has cancelled (`rpc.cancel`).
+
+        Do nothing if the request is unknown or has its response already.
+        """
         answer = self.in_flight.get(request_id)
         if answer is not None:
             answer.cancel()
@@ -142,12 +144,12 @@ class RequestsIn:
         self.bytes -= size
 
     def shut_down(self) -> None:
-        """The session ends now: answer what is left."""
+        """Answer all requests in flight, as the session ends."""
         for answer in list(self.in_flight.values()):
             answer.shut_down()
 
     def lose(self) -> None:
-        """The connection has ended: no response can be sent any more."""
+        """Stop all handlers, as the connection has ended: no response can be sent."""
         for answer in self.in_flight.values():
             answer.lose()
         self.in_flight.clear()

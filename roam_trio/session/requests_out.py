@@ -60,17 +60,17 @@ class RequestOut(msgspec.Struct, eq=False):
     state: CallState = CallState.WAITING
 
     def cancel(self) -> None:
-        """Its caller was cancelled."""
+        """Note that its caller was cancelled."""
         assert self.state is CallState.WAITING, "only who waits can be cancelled"
         self.state = CallState.CANCELLED
 
     def wait_again(self) -> None:
-        """Its caller waits until the peer has stopped."""
+        """Note that its caller waits until the peer has stopped."""
         assert self.state is CallState.CANCELLED, "only then it waits again"
         self.state = CallState.STOPPING
 
     def abandon(self) -> None:
-        """Its caller waits no longer."""
+        """Note that its caller no longer waits."""
         if self.state is not CallState.OVER:
             self.state = CallState.ABANDONED
 
@@ -161,7 +161,7 @@ class RequestsOut:
         return request
 
     def clear(self) -> list[RequestOut]:
-        """The connection has ended: return what was in flight."""
+        """Remove all requests in flight, and return them."""
         requests = list(self.in_flight.values())
         self.in_flight.clear()
         return requests

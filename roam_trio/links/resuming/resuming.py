@@ -51,11 +51,11 @@ class Watcher(Protocol):
     """The interface of what watches the links of a conversation."""
 
     def link_lost(self, because: Exception) -> None:
-        """The link is lost, and another is looked for."""
+        """Note that the link is lost, and that another one is needed."""
         ...
 
     def link_resumed(self) -> None:
-        """The conversation continues on another link."""
+        """Note that the conversation continues on another link."""
         ...
 
 
