@@ -162,10 +162,12 @@ def current_log_budget() -> LogBudget | None:
     All other tasks of a run share one. Outside of trio there is none.
     """
     budget = _current.get(None)
-    if budget is not None or not trio.lowlevel.in_trio_run():
+    if budget is not None:
         return budget
     try:
         return _elsewhere.get()
+    except RuntimeError:  # outside of trio
+        return None
     except LookupError:
         budget = log_budget_of_server(DEFAULT_LIMITS)
         _elsewhere.set(budget)

@@ -15,8 +15,6 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overload
 
-import trio
-
 from ..conduits.base import Conduit
 from ..errors import ForeignProtocol, LinkError, RemoteProtocolError, SessionIoError
 from ..limits import DEFAULT_LIMITS, Limits
@@ -285,8 +283,7 @@ class Connecting(Generic[T]):
             raise RuntimeError(
                 "this connection is already open; call connect() for another"
             )
-        if not trio.lowlevel.in_trio_task():
-            check_trio_runs("a connection")
+        check_trio_runs("a connection")
         self._is_open = True
         try:
             self._session = await self._open_session()

@@ -105,8 +105,7 @@ class Dialer:
                 address of a host.
             LinkError: the server speaks another protocol.
         """
-        if not trio.lowlevel.in_trio_task():
-            check_trio_runs("a connection")
+        check_trio_runs("a connection")
         pauses = _pauses()
         give_up_at = trio.current_time() + self._wait_for
         while True:
