@@ -16,7 +16,7 @@ from .running import Result, run, shrink
 from .script import Script, draw
 
 FIGURES = ("sessions", "links", "calls", "opens", "items", "messages", "events")
-FAULTS = ("cancels", "cut", "half open", "outage", "stall", "shutdowns")
+FAULTS = ("cancels", "cut", "half open", "outage", "stall", "shutdowns", "crashes")
 
 
 def main() -> int:

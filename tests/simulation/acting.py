@@ -23,6 +23,7 @@ from .script import (
     Call,
     Cancel,
     Close,
+    Crash,
     Cut,
     Double,
     HalfOpen,
@@ -191,6 +192,17 @@ class Acting:
             host.sitting.why.append("shut down")
             self._stage.figures["shutdowns"] += 1
             self._begin(session.shutdown, step.grace)
+
+    @do.register
+    def _crash(self, step: Crash) -> None:
+        host = self._host(step.client)
+        if host is None or host.sitting is None:
+            return
+        session = host.sitting.far if step.by_server else host.sitting.near
+        if session is not None:
+            host.sitting.why.append("crash")
+            self._stage.figures["crashes"] += 1
+            host.sitting.scopes[RIGHT if step.by_server else LEFT].cancel()
 
     @do.register
     def _rejoin(self, step: Rejoin) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Cancel",
     "Client",
     "Close",
+    "Crash",
     "Cut",
     "Double",
     "HalfOpen",
@@ -234,6 +235,14 @@ class ShutDown(Step):
 
 
 @attrs.frozen(kw_only=True)
+class Crash(Step):
+    """The task that runs one side of a session is cancelled."""
+
+    client: int
+    by_server: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class Rejoin(Step):
     """A client without a session begins another."""
 
@@ -327,6 +336,7 @@ class _Steps:
             (self._outage, 1),
             (self._double, 2),
             (self._shut_down, 1),
+            (self._crash, 1),
         )
         used = [(kind, weight) for kind, weight in kinds if chance.random() < 0.5]
         used += [(self._call, 12), (self._rejoin, 3)]
@@ -483,6 +493,10 @@ class _Steps:
             by_server=self._chance.random() < 0.5,
             grace=self._chance.choice((0.0, self._seconds(5))),
         )
+
+    def _crash(self) -> Step:
+        by_server = self._chance.random() < 0.5
+        return Crash(after=self._after(), client=self._link(), by_server=by_server)
 
     def _rejoin(self) -> Step:
         return Rejoin(after=self._after(), client=self._link())

@@ -53,6 +53,7 @@ class Sitting:
         number: its number among all.
         stage: what all share.
         sessions: both sides, once they are set up.
+        scopes: those of the tasks that run both sides.
         roots: both sides of the root connection.
         at_work: number of tasks that run either side.
         why: what was done that may end it.
@@ -63,6 +64,9 @@ class Sitting:
     number: int
     stage: Stage
     sessions: list[Session | None] = attrs.Factory(lambda: [None, None])
+    scopes: list[trio.CancelScope] = attrs.Factory(
+        lambda: [trio.CancelScope(), trio.CancelScope()]
+    )
     roots: Joint = attrs.field(init=False)
     at_work: int = 0
     why: list[str] = attrs.Factory(list[str])
@@ -114,9 +118,10 @@ class Sitting:
         ]
         return len(sent) == 2 and not lost
 
-    def started(self, side: int, session: Session) -> None:
+    def started(self, side: int, session: Session, scope: trio.CancelScope) -> None:
         """Note that a side is set up."""
         self.sessions[side] = session
+        self.scopes[side] = scope
         self.roots.ends[side] = session.root
         _ = session.root.caller
         self.stage.note("session", self.number, side)
@@ -166,6 +171,11 @@ class Joint:
         closed = ["closed"] if self.is_closed else []
         return closed + [why for one in self.way for why in one.disturbances]
 
+    @property
+    def is_proxied(self) -> bool:
+        """True if a proxy is on its way."""
+        return len(self.way) > 1
+
 
 async def run_side(run: Callable[..., Awaitable[None]], family: WatchedFamily) -> None:
     """Run one side of a session to its end, and look at how it has ended.
@@ -178,7 +188,8 @@ async def run_side(run: Callable[..., Awaitable[None]], family: WatchedFamily) -
     status = _Status(side, sitting)
     sitting.at_work += 1
     try:
-        await run(sitting.stage.worker, task_status=status)
+        with status.scope:
+            await run(sitting.stage.worker, task_status=status)
     except (SessionError, LinkError, ConduitError) as error:
         sitting.stage.note("no session", sitting.number, side, type(error).__name__)
         require(sitting.disturbances, "a session cannot be set up", repr(error))
@@ -195,9 +206,10 @@ class _Status(trio.TaskStatus[Session]):
 
     def __init__(self, side: int, sitting: Sitting) -> None:
         self.session: Session | None = None
+        self.scope = trio.CancelScope()
         self._side = side
         self._sitting = sitting
 
     def started(self, value: Session) -> None:
         self.session = value
-        self._sitting.started(self._side, value)
+        self._sitting.started(self._side, value, self.scope)

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from roam_trio import (
+    CallCancelled,
     ConnectionLost,
     Credit,
     DeadlineExceeded,
@@ -198,6 +199,11 @@ class Place(Protocol):
         """What was done that may end it."""
         ...
 
+    @property
+    def is_proxied(self) -> bool:
+        """True if a proxy is on its way."""
+        ...
+
 
 @attrs.define(eq=False)
 class MadeCall:
@@ -362,6 +368,10 @@ class MadeCall:
                 fits = self.setup.most_waiting is not None
             case ConnectionLost.__name__:
                 fits = bool(disturbed)
+            case CallCancelled.__name__ if not self.place.is_proxied:
+                # So a session that is being shut down refuses calls, and a side whose
+                # connection is unused.
+                fits = self.handler == "fail" or "shut down" in disturbed
             case _:
                 # A session that is being shut down refuses calls, and so does a proxy
                 # whose far side is gone.
