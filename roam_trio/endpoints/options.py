@@ -11,12 +11,17 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..links.stream import StreamLimits
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.failure_metadata import TellFailures
-from ..rpc.handler import Handler, check_handler
+from ..rpc.handler import Handler, check_handlers
 from ..rpc.observer import Observer, check_observer
 from ..rpc.service_class import ClientDefaults
 from ..service.middleware import Middleware, checked_middleware
 from ..session import ConnectionAcceptor, OfferedServices, SessionKeepaliveConfig
-from ..session.terms import CANCEL_GRACE, check_cancel_grace, check_max_waiting
+from ..session.terms import (
+    CANCEL_GRACE,
+    check_cancel_grace,
+    check_max_waiting,
+    check_tell_failures,
+)
 
 if TYPE_CHECKING:
     from ..links.resuming.limits import StableLimits
@@ -34,11 +39,7 @@ def _check_handlers(
     attribute: object,
     value: Handler | Mapping[str, Handler] | None,
 ) -> None:
-    if isinstance(value, Mapping):
-        for handler in value.values():
-            check_handler(handler)
-    elif value is not None:
-        check_handler(value)
+    check_handlers(value)
 
 
 def _check_cancel_grace(
@@ -115,7 +116,7 @@ class SessionOptions:
         default=None, validator=attrs.validators.optional(check_max_waiting)
     )
     tell_failures: TellFailures = attrs.field(
-        default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
+        default="code", validator=check_tell_failures
     )
     on_connection: ConnectionAcceptor | None = attrs.field(
         default=None, validator=_check_acceptor

@@ -150,7 +150,8 @@ def failure_from(metadata: Metadata, call: str) -> CallCancelled:
         return unsaid
     begun, after = metadata.get(_BEGUN), metadata.get(_RETRY)
     number, trace = metadata.get(_ID), metadata.get(_TRACE)
-    text = text if isinstance(text, str) else ""
+    code = cut_text(code, MOST_CODE)
+    text = cut_text(text, MOST_TEXT) if isinstance(text, str) else ""
     number = number if isinstance(number, str) and _is_id(number) else None
     kind = _KINDS.get(code, Refused)
     error = kind(
@@ -159,7 +160,7 @@ def failure_from(metadata: Metadata, call: str) -> CallCancelled:
         retry_after=after / 1000 if isinstance(after, int) else None,
         metadata=metadata,
         id=number,
-        trace=trace if isinstance(trace, str) else "",
+        trace=_cut_front(trace, _MOST_TRACE) if isinstance(trace, str) else "",
         was_begun=bool(begun) if isinstance(begun, int) else None,
         message=_message(call, kind, code, text, number),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 import trio
@@ -18,7 +18,14 @@ from .binding import ChannelBinder
 from .connection import Connection
 from .failure_metadata import FailurePolicy, failure_metadata
 
-__all__ = ["Handler", "NoService", "ReplySink", "check_handler", "send_reply"]
+__all__ = [
+    "Handler",
+    "NoService",
+    "ReplySink",
+    "check_handler",
+    "check_handlers",
+    "send_reply",
+]
 
 
 class ReplySink(ABC):
@@ -154,6 +161,24 @@ def check_handler(handler: object) -> None:
             f"expected a Handler, got {handler!r}; dispatcher(Adder, AdderImpl()) "
             "makes one of a service and an object with its methods"
         )
+
+
+def check_handlers(given: Handler | Mapping[str, Handler] | None) -> None:
+    """Check a handler, or handlers by the names of their services.
+
+    Raises:
+        TypeError: one is not a `Handler`, or a name is not a text.
+    """
+    if isinstance(given, Mapping):
+        for name, handler in given.items():
+            if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(
+                    "expected the names of services as keys, "
+                    f"got an object of type {type(name).__name__}"
+                )
+            check_handler(handler)
+    elif given is not None:
+        check_handler(given)
 
 
 class NoService:

@@ -43,7 +43,13 @@ from .handshake import HandshakeResult
 from .keepalive import SessionKeepaliveConfig
 from .session import Session
 from .session_run import SessionOptions, SessionRun
-from .terms import CANCEL_GRACE, SessionTerms, check_cancel_grace, check_max_waiting
+from .terms import (
+    CANCEL_GRACE,
+    SessionTerms,
+    check_cancel_grace,
+    check_max_waiting,
+    check_tell_failures,
+)
 from .welcoming import OnSession, Welcoming
 
 __all__ = [
@@ -112,7 +118,7 @@ class _Builder(ABC):
         default=None, validator=attrs.validators.optional(check_max_waiting)
     )
     tell_failures: TellFailures = attrs.field(
-        default="code", validator=attrs.validators.in_(("code", "text", "traceback"))
+        default="code", validator=check_tell_failures
     )
     observer: Observer | None = attrs.field(
         default=None, validator=attrs.validators.optional(check_observer)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import attrs
 
+from ..legible import legible
 from ..limits import Limits
 from ..log_budget import begin_log_budget_of_session
 from ..logs import forget_peer, note_peer
@@ -15,7 +16,7 @@ from ..metadata import Metadata, MetadataEntry, MetadataFlags
 from ..peers import Peer
 from ..quantities import check_count, check_seconds
 from ..rpc.connection import AnySession, Connection
-from ..rpc.failure_metadata import FailurePolicy
+from ..rpc.failure_metadata import FailurePolicy, TellFailures
 from ..rpc.observer import Observer
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SessionTerms",
     "check_cancel_grace",
     "check_max_waiting",
+    "check_tell_failures",
     "current_terms",
     "in_session",
     "said_in_handshake",
@@ -118,6 +120,22 @@ def check_max_waiting(
     """
     if value != 0:
         check_count("max_waiting", value)
+
+
+def check_tell_failures(
+    instance: object, attribute: attrs.Attribute[TellFailures], value: TellFailures
+) -> None:
+    """Check a ``tell_failures=``; a validator of attrs.
+
+    Raises:
+        ValueError: it is none of its words.
+    """
+    words = get_args(TellFailures)
+    if value not in words:
+        expected = ", ".join(map(repr, words))
+        raise ValueError(
+            f"tell_failures: expected one of {expected}, got {legible(repr(value))}"
+        )
 
 
 _current: ContextVar[SessionTerms] = ContextVar("roam_trio_session")

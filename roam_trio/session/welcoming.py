@@ -15,7 +15,7 @@ from ..failures import alone
 from ..logs import Log
 from ..metadata import Metadata
 from ..peers import Peer
-from ..rpc.handler import Handler, check_handler
+from ..rpc.handler import Handler, check_handlers
 from .acceptance import ConnectionAcceptor
 from .offering import OfferedServices
 
@@ -59,13 +59,15 @@ class Welcoming:
         self._peer.metadata = metadata
         self.is_asking = True
         try:
-            self._given = _checked(await self._on_session(self._peer))
+            given = await self._on_session(self._peer)
+            check_handlers(given)
         except BaseException as error:
             one = alone(error)
             if isinstance(one, Refused) and not one.by_peer:
                 raise one from None
             logger.failure(error, "on_session failed, and the client is turned away")
             raise Refused("failed", "the server could not decide on it") from None
+        self._given = given
         self.is_asking = False
 
     def offered_instead_of(
@@ -94,14 +96,3 @@ class Welcoming:
             otherwise=acceptor,
         )
         return None, services
-
-
-def _checked(
-    given: Handler | Mapping[str, Handler] | None,
-) -> Handler | Mapping[str, Handler] | None:
-    if isinstance(given, Mapping):
-        for each in given.values():
-            check_handler(each)
-    elif given is not None:
-        check_handler(given)
-    return given

@@ -313,6 +313,19 @@ def test_the_refusal_of_somebody_else_is_a_failure_of_the_handler() -> None:
     assert type(error) is HandlerFailed
 
 
+def test_what_a_peer_says_of_a_failure_is_cut_to_its_bounds() -> None:
+    said = {
+        "error-code": "c" * 100,
+        "error-text": "t" * 5000,
+        "error-trace": "x" * 50_000 + "end",
+    }
+    error = failure_from(Metadata.of(said), "Oven.bake")
+    assert (len(error.code), len(error.text)) == (64, 1024)
+    assert len(error.trace) == 32 * 1024
+    assert error.trace.endswith("xend")
+    assert len(str(error)) < 2000
+
+
 def test_what_a_refusal_says_is_cut_to_its_bounds() -> None:
     error, _ = fail(raising(Refused("é" * 100, "é" * 5000)))
 
