@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 
+from ..errors import CallCancelled
 from ..metadata import Metadata, MetadataLike
 from ..rpc.binding import Payload
 from ..rpc.caller import Caller
@@ -89,9 +90,12 @@ def with_metadata(
         together = _merged(client.__roam_metadata__, sent)
         if client.__roam_middleware__:
             around = _around(client, found, given, together)
-            return ResponseParts(
-                await _go_through(client, around), around.response_metadata
-            )
+            try:
+                value = await _go_through(client, around)
+            except CallCancelled as refusal:
+                around.note_refusal(refusal)
+                raise
+            return ResponseParts(value, around.response_metadata)
         response = await _call(client, found, given, together)
         return ResponseParts(
             result_of(found, response, client.__roam_caller__), response.metadata
@@ -147,6 +151,7 @@ def _go_through(client: _Client, around: ClientCall) -> Awaitable[Any]:
     """Make a call through the middleware of the client."""
 
     async def proceed() -> Any:
+        around.was_made = True
         method, sent = around.method, around.metadata_to_send
         response = await _call(client, method, around.args, sent)
         around.response_metadata = response.metadata
@@ -180,7 +185,12 @@ def _client_method(method: MethodDescriptor) -> Any:
             args = _arguments(method, args, kwargs)
         sent = self.__roam_metadata__
         if self.__roam_middleware__:
-            return await _go_through(self, _around(self, method, args, sent))
+            around = _around(self, method, args, sent)
+            try:
+                return await _go_through(self, around)
+            except CallCancelled as refusal:
+                around.note_refusal(refusal)
+                raise
         response = await _call(self, method, args, sent)
         return result_of(method, response, self.__roam_caller__)
 

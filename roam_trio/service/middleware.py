@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal, SupportsIndex, TypeAlias, overload
 
 from ..effective_deadline import effective_deadline
+from ..errors import CallCancelled
 from ..metadata import (
     NO_METADATA,
     Metadata,
@@ -165,7 +166,7 @@ class AnyCall(ABC):
 class ClientCall(AnyCall):
     """A call that this side makes."""
 
-    __slots__ = ("_caller", "_response_metadata", "_sent")
+    __slots__ = ("_caller", "_response_metadata", "_sent", "was_made")
 
     side = "client"
 
@@ -180,9 +181,16 @@ class ClientCall(AnyCall):
         self._sent = sent
         self._caller = caller
         self._response_metadata = NO_METADATA
+        self.was_made = False
+        """True once a middleware has gone on to make the call."""
 
     def _given_metadata(self) -> Metadata:
         return self._sent
+
+    def note_refusal(self, refusal: CallCancelled) -> None:
+        """A middleware has raised `refusal`, or let it pass."""
+        if not self.was_made and not refusal.by_peer and refusal.was_begun is None:
+            refusal.was_begun = False
 
     @property
     def metadata_to_send(self) -> Metadata:

@@ -238,9 +238,23 @@ async def test_a_refusal_on_the_client_goes_to_the_caller_and_no_call_is_made() 
         raise Refused("denied")
 
     async with shop([refuse], [Tracing("server", log)]) as calls:
-        with pytest.raises(Refused, match="denied"):
+        with pytest.raises(Refused, match="denied") as caught:
             await calls.add(1)
     assert log == []
+    assert caught.value.was_begun is False
+
+
+async def test_a_refusal_on_the_client_after_the_call_tells_not_whether_it_began() -> (
+    None
+):
+    async def refuse(call: AnyCall, proceed: Proceed) -> Any:
+        await proceed()
+        raise Refused("denied")
+
+    async with shop([refuse]) as calls:
+        with pytest.raises(Refused, match="denied") as caught:
+            await calls.add(1)
+    assert caught.value.was_begun is None
 
 
 # ---------------------------------------------------------------- metadata
