@@ -15,6 +15,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeAlias, TypeVar, overload
 
+import trio
+
 from ..conduits.base import Conduit
 from ..errors import ForeignProtocol, LinkError, RemoteProtocolError, SessionIoError
 from ..limits import DEFAULT_LIMITS, Limits
@@ -283,7 +285,10 @@ class Connecting(Generic[T]):
             raise RuntimeError(
                 "this connection is already open; call connect() for another"
             )
-        check_trio_runs("a connection")
+        try:
+            trio.lowlevel.current_task()
+        except RuntimeError:
+            check_trio_runs("a connection")  # which says what to do about it
         self._is_open = True
         try:
             self._session = await self._open_session()
