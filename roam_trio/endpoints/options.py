@@ -39,7 +39,15 @@ def _check_handlers(
     attribute: object,
     value: Handler | Mapping[str, Handler] | None,
 ) -> None:
-    check_handlers(value)
+    if value is not None:  # most clients have none
+        check_handlers(value)
+
+
+def _check_tell_failures(
+    instance: object, attribute: attrs.Attribute[TellFailures], value: TellFailures
+) -> None:
+    if value != "code":  # as it mostly is
+        check_tell_failures(instance, attribute, value)
 
 
 def _check_cancel_grace(
@@ -116,7 +124,7 @@ class SessionOptions:
         default=None, validator=attrs.validators.optional(check_max_waiting)
     )
     tell_failures: TellFailures = attrs.field(
-        default="code", validator=check_tell_failures
+        default="code", validator=_check_tell_failures
     )
     on_connection: ConnectionAcceptor | None = attrs.field(
         default=None, validator=_check_acceptor

@@ -49,7 +49,8 @@ def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
         key, value, flags = entries[0].key, entries[0].value, entries[0].flags
         if (
             key is REQUEST_DEADLINE
-            and type(value) is type(flags) is int
+            and type(value) is int
+            and type(flags) is int
             and 0 <= flags < 128
             and 0 <= value <= U64_MAX
         ):
