@@ -58,14 +58,6 @@ def _check_cancel_grace(
         check_cancel_grace(instance, attribute, value)
 
 
-def _check_tell_failures(
-    instance: object, attribute: attrs.Attribute[TellFailures], value: TellFailures
-) -> None:
-    # As above.
-    if value != "code":
-        check_tell_failures(instance, attribute, value)
-
-
 def _check_acceptor(
     instance: object, attribute: object, value: ConnectionAcceptor | None
 ) -> None:
