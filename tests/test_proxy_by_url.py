@@ -9,6 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import (
+    ConnectionSettings,
+    Parity,
     Peer,
     ProxyAcceptor,
     Refused,
@@ -19,6 +21,7 @@ from roam_trio import (
     service,
     serving,
 )
+from roam_trio.metadata import NO_METADATA
 
 
 @service
@@ -32,8 +35,14 @@ class AdderImpl:
         return left + right
 
     async def whose(self) -> str:
-        return str(id(current_call().connection.session))
+        session = current_call().connection.session
+        if session not in SEEN:
+            SEEN.append(session)
+        return str(SEEN.index(session))
 
+
+SEEN: list[object] = []
+"""Sessions of the far side; kept, as the address of one that is gone may come again."""
 
 FAR: dict[str, Any] = {"adder": dispatcher(Adder, AdderImpl())}
 
@@ -165,3 +174,15 @@ async def test_several_openings_at_once_make_one_far_session() -> None:
                 nursery.start_soon(use)
         assert sums == [3] * 5
         assert len(far.sessions) == 1
+
+
+async def test_a_proxy_accepts_in_tasks_of_a_session_only() -> None:
+    acceptor = ProxyAcceptor(["tcp://127.0.0.1:1", "tcp://127.0.0.1:2"])
+    assert repr(acceptor) == "<ProxyAcceptor to a session for each client>"
+    with pytest.raises(RuntimeError, match="in tasks of a session"):
+        await acceptor.accept(2, ConnectionSettings(Parity.ODD, 1), NO_METADATA)
+
+
+async def test_a_proxy_names_the_session_that_its_clients_share() -> None:
+    async with serving("memory://far-9", FAR) as far, connect(far.url) as session:
+        assert repr(ProxyAcceptor(session)) == f"<ProxyAcceptor to {session!r}>"

@@ -29,6 +29,7 @@ from roam_trio import (
     serving,
 )
 from roam_trio.endpoints.serve import Server
+from roam_trio.endpoints.serving import _first_of as first_of
 from roam_trio.wire.messages import Message
 
 
@@ -426,3 +427,14 @@ async def test_conduits_are_served_for_the_length_of_a_block() -> None:
     acceptor = BareConduitAcceptor[Message](MessageFamily())
     async with serving(acceptor, ADDER) as server:
         assert server.urls == ()
+
+
+def test_of_several_errors_the_one_that_ends_programs_is_raised_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    later, end = ValueError("later"), KeyboardInterrupt()
+    group = BaseExceptionGroup("", [later, BaseExceptionGroup("", [end])])
+
+    assert first_of(group) is end
+    assert "a server has failed in another way too" in caplog.text
+    assert "later" in caplog.text
