@@ -12,8 +12,9 @@ import pytest
 BELOW = "trio, attrs, blake3, msgspec, msgspec.msgpack, typing_extensions"
 """What the package cannot do without, with all that these import themselves."""
 
-AT_ONCE = {"dataclasses"}
-"""Modules of other projects that the package imports at once, and BELOW do not."""
+AT_ONCE = {"dataclasses", "ipaddress", "urllib"}
+"""Modules of other projects that the package imports at once, and BELOW do not, or not
+under each release of Python."""
 
 LATER = {
     "import roam_trio": {

@@ -65,7 +65,12 @@ def can_ask(function: Callable[..., Any]) -> bool:
     False only for one that calls nothing.
     """
     code = _code_of(function)
-    return code is None or any(each.startswith("CALL") for each in _instructions(code))
+    # From Python 3.12 on, each coroutine function has an instruction of this name that
+    # calls nothing of a program's.
+    return code is None or any(
+        each.startswith("CALL") and not each.startswith("CALL_INTRINSIC")
+        for each in _instructions(code)
+    )
 
 
 def _code_of(function: Callable[..., Any]) -> CodeType | None:
