@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from time import perf_counter
+from typing import assert_never
 
 from ..schema.filling import UNWATCHED, UNWATCHED_SETS
 from ..schema.hashing import has_sets, is_seeded
@@ -101,6 +102,8 @@ class DecoderSource:
                     with to.block(f"if {index} == {number!r}:"):
                         to.line(f"return {self._record(to, variant.record)}, pos")
                 to.line(self._names.refuse("variant"))
+            case _:
+                assert_never(shape)
 
     # ------------------------------------------------------------ by shape
 
@@ -166,6 +169,8 @@ class DecoderSource:
                 to.line(f"{target} = {name}.__roam_unbound__()")
             case TupleShape() | StructShape() | UnionShape() | RefShape():
                 to.line(f"{target}, pos = {self.function(shape)}(buf, pos, size)")
+            case _:
+                assert_never(shape)
 
     def _integer(self, to: Function, shape: IntShape, target: str) -> None:
         if shape.bits == 8:
@@ -245,6 +250,8 @@ class DecoderSource:
                 self._set(to, item, "frozenset" if frozen else "set", target)
             case MapShape(key, item):
                 self._map(to, key, item, target)
+            case _:
+                assert_never(shape)
 
     def _count(self, to: Function, *items: Shape) -> str:
         """Write the lines that read a count and check that the items can exist."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from ..schema.shape import (
     ArrayShape,
@@ -87,6 +87,8 @@ class EncoderSource:
                     to.line("return")
             case UnionShape():
                 self._union(to, shape, "value")
+            case _:
+                assert_never(shape)
 
     # ------------------------------------------------------------ by shape
 
@@ -142,6 +144,8 @@ class EncoderSource:
             case EnumShape(name, _, members):
                 index = self._names.indices(f"INDEX_{name}", members)
                 return f"{index}[id({value})]"
+            case _:
+                assert_never(shape)
 
     def _integer(self, shape: IntShape, value: str) -> str:
         byte, zigzag = self._names.primitive("BYTE"), self._names.primitive("ZIGZAG")
@@ -234,6 +238,8 @@ class EncoderSource:
                 with to.block(f"for {each_key}, {each} in {value}.items():"):
                     self._emit(to, key, each_key)
                     self._emit(to, item, each)
+            case _:
+                assert_never(shape)
 
     def _byte_array(self, to: Function, length: int, value: str) -> None:
         data = to.local("data")

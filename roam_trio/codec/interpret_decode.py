@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, assert_never
 
 from ..schema.filling import CollidingKeys, fill_dict, fill_frozenset, fill_set
 from ..schema.shape import (
@@ -140,6 +140,8 @@ class InterpretedDecoder(Walk):
                         f"{what} {type(value).__qualname__}: "
                         f"{raised_without_values(cause)}",
                     ) from cause
+            case _:
+                assert_never(shape)
 
     # ------------------------------------------------------------ bytes
 
@@ -232,6 +234,8 @@ class InterpretedDecoder(Walk):
                 return self.filled(fill, items, started)
             case MapShape(key, value):
                 return self.map(key, value)
+            case _:
+                assert_never(shape)
 
     def count(self, *items: Shape) -> int:
         count = self.integer(_USIZE)

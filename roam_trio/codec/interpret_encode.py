@@ -7,7 +7,7 @@ import operator
 import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, assert_never, cast
 
 from ..schema.shape import (
     ArrayShape,
@@ -115,6 +115,8 @@ class InterpretedEncoder(Walk):
                 self.instance(cls, value)
                 what = f"{cls.__qualname__} was not unstructured"
                 self.encode(inner, theirs(what, unstructure, value))
+            case _:
+                assert_never(shape)
 
     def boolean(self, value: Any) -> None:
         if value is not True and value is not False:
@@ -199,6 +201,8 @@ class InterpretedEncoder(Walk):
                     self.within(f".keys()[{index}]", self.encode, key, each_key)
                     step = KeyStep(each_key, index)
                     self.within(step, self.encode, item, each)
+            case _:
+                assert_never(shape)
 
     def kind(self, name: str, convert: Callable[[Any], Kind], value: Any) -> Kind:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, assert_never
 
 from ..errors import CodecError
 from ..schema.shape import IntShape, Shape, TupleShape, levels
@@ -247,6 +247,8 @@ def _text_of_step(step: Step, *, values: bool) -> str:
             return f"[{step}]"
         case KeyStep(key, place):
             return f"[{text_of_key(key)}]" if values else f".values()[{place}]"
+        case _:
+            assert_never(step)
 
 
 def text_of_key(key: object) -> str:

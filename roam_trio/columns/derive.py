@@ -15,7 +15,7 @@ postcard would refuse, but may refuse values that postcard accepts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from ..schema.shape import (
     ArrayShape,
@@ -107,6 +107,8 @@ def _around(
             return Transparent(record, inner)
         case ConvertedShape():
             return Converted(shape, inner)
+        case _:
+            assert_never(shape)
 
 
 def _columns_of(shapes: Sequence[Shape]) -> list[Column] | None:

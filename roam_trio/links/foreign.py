@@ -15,7 +15,7 @@ import codecs
 import enum
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, assert_never
 
 import attrs
 
@@ -300,6 +300,8 @@ def _is_expected(first: bytes, expected: Expected) -> bool:
                 _Kind.HTTP_REQUEST,
                 _Kind.HTTP_ANSWER,
             )
+        case _:
+            assert_never(expected)
 
 
 def _row_of(first: bytes, rows: Iterable[_Row]) -> _Row | None:

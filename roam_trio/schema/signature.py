@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Final
+from typing import Final, assert_never
 
 from blake3 import blake3
 
@@ -279,6 +279,8 @@ def _container(
             # An item is a separate payload, with no references to levels around the
             # channel.
             yield _CHANNELS[direction] + signature_of(item)
+        case _:
+            assert_never(shape)
 
 
 def _level(shape: Level) -> Iterator[bytes | str]:
@@ -302,6 +304,8 @@ def _level(shape: Level) -> Iterator[bytes | str]:
             for each in variants:
                 yield _name(each.name)
                 yield from _variant(each.record)
+        case _:
+            assert_never(shape)
 
 
 def _tuple(items: Sequence[Shape]) -> Iterator[bytes | str]:

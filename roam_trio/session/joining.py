@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import attrs
 
@@ -153,5 +153,7 @@ class _End:
                 kind: type[ChannelClose | ChannelReset] = ChannelClose
             case ChannelReset():
                 kind = ChannelReset
+            case _:
+                assert_never(message)
         self._here.channels.stop_relaying(self.number)
         return kind(connection_id, number, message.metadata.propagated())

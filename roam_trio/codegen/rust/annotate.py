@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, assert_never
 
 from ...schema.types import DEFAULT_CREDIT
 from .model import (
@@ -91,6 +91,8 @@ class Annotator:
                 return f"dict[{self.text(key, hashable=True)}, {part(value)}]"
             case Channel(direction, item, credit):
                 return self._channel(direction, self.text(item), credit)
+            case _:
+                assert_never(type)
 
     def need(self, name: str) -> str:
         """Return a name of `typing`, and import it."""

@@ -8,6 +8,7 @@ recursive is boxed, so that equal tuples have the same type everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import assert_never
 
 from attrs import evolve, frozen
 
@@ -93,6 +94,8 @@ class _Changer:
                         for each in definition.variants
                     ),
                 )
+            case _:
+                assert_never(definition)
 
     def _fields(self, fields: tuple[Field, ...], around: str) -> tuple[Field, ...]:
         return tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import assert_never
 
 from attrs import frozen
 
@@ -152,6 +153,8 @@ def _ends(definition: Definition, endless: set[str]) -> bool:
             return _all_end(definition.fields, endless)
         case Enum():
             return any(_all_end(each.fields, endless) for each in definition.variants)
+        case _:
+            assert_never(definition)
 
 
 def _all_end(fields: Iterable[Field], endless: set[str]) -> bool:

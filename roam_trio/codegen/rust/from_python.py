@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum as PythonEnum
 from types import UnionType
-from typing import Any, Final, Union, get_origin
+from typing import Any, Final, Union, assert_never, get_origin
 
 from attrs import frozen
 
@@ -268,6 +268,8 @@ class _Maker:
                 return self._tuple(items, {**scope, name: shape}, path)
             case ChannelShape(direction, item, credit):
                 return Channel(direction, self._type(item, {}, f"{path}[item]"), credit)
+            case _:
+                assert_never(shape)
 
     def _key(self, shape: Shape, scope: Mapping[str, Shape], path: str) -> Type:
         type = self._type(shape, scope, path)

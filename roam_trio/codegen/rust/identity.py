@@ -8,7 +8,7 @@ differ, so the ids are compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, assert_never
 
 from ...schema.finished import FinishedLevels
 from ...schema.scalars import MARKED, PLAIN
@@ -146,6 +146,8 @@ class _Walk:
                         for each in variants
                     ),
                 )
+            case _:
+                assert_never(definition)
 
     def _record(
         self,

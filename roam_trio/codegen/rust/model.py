@@ -7,7 +7,7 @@ as Rust, and Rust is read into an `Interface`, which is written as Python.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, assert_never
 
 from attrs import evolve, frozen
 
@@ -312,6 +312,8 @@ def types_of(definition: Definition) -> Iterator[Type]:
             groups = [definition.fields]
         case Enum():
             groups = [variant.fields for variant in definition.variants]
+        case _:
+            assert_never(definition)
     for fields in groups:
         yield from (field.type for field in fields)
 
@@ -331,6 +333,8 @@ def rebuilt(type: Type, change: Callable[[Type], Type]) -> Type:
             return Named(name, tuple(map(change, args)))
         case Primitive() | Parameter():
             return type
+        case _:
+            assert_never(type)
 
 
 def substituted(type: Type, given: Mapping[str, Type]) -> Type:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from ...schema.types import DEFAULT_CREDIT
 from .model import (
@@ -166,6 +166,8 @@ class _Writer:
                 lines += self._struct(definition)
             case Enum():
                 lines += self._enum(definition)
+            case _:
+                assert_never(definition)
         return "\n".join(lines)
 
     def _derives(self, definition: Definition) -> str:
@@ -241,6 +243,8 @@ def _text(type: Type) -> str:
             return f"{direction.capitalize()}<{_text(item)}{given}>"
         case Named(name, args):
             return f"{name}<{', '.join(map(_text, args))}>" if args else name
+        case _:
+            assert_never(type)
 
 
 def _tuple_text(items: Sequence[str]) -> str:
