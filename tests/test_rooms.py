@@ -16,7 +16,7 @@ ROOMS = (
     ("legible",),
     ("metadata",),
     ("errors", "peers"),
-    ("limits", "tracebacks"),
+    ("limits", "peer_identity", "tracebacks"),
     ("log_budget",),
     ("logs",),
     ("wire",),
