@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
 
 from roam_trio import RoamTrioError, describe, u8
-from roam_trio.codegen.rust import RustError
+from roam_trio.codegen.rust import RustError, write_python
+from roam_trio.codegen.rust.annotate import Annotator
+from roam_trio.codegen.rust.model import Boxed, Map, Primitive
 from roam_trio.codegen.rust.read import read_rust
 from roam_trio.schema import signature
 
@@ -189,6 +192,8 @@ def test_deeply_nested_source_is_refused() -> None:
     nested = f"{'Vec<' * 3000}u8{'>' * 3000}"
     assert refused(nested) == "types are nested more than 64 deep"
     assert refused("u8", f"fn f() -> {nested} {{}}", "(" * 9000)
+    modules = f"{'mod a { ' * 3000}{'}' * 3000}"
+    assert problems(modules) == ["1:1: it is nested too deeply to be read"]
 
 
 def test_types_that_no_service_uses_may_be_left_out() -> None:
@@ -199,6 +204,8 @@ pub struct Timed { after: Duration }
 pub struct Holder { timed: Option<Timed> }
 #[derive(Facet)]
 pub struct Fine { a: u8 }
+#[derive(Facet)]
+pub struct Endless { again: Box<Endless> }
 #[roam::service]
 pub trait Probe { async fn probe(&self); }
 """
@@ -207,9 +214,130 @@ pub trait Probe { async fn probe(&self); }
         "2:27: Duration has no signature of its own in the crate roam, which takes it "
         "for ()",
         "4:1: Holder is made of Timed, which has no counterpart",
+        "8:1: Endless contains itself without end",
     ]
     assert list(reading.interface.types) == ["Fine"]
     assert [each.name for each in reading.interface.services] == ["Probe"]
+
+
+@pytest.mark.parametrize(
+    ("rust", "imports", "classes"),
+    [
+        ("", [], []),
+        (facet("enum Side { Left, Right }"), ["import enum"], ["Side"]),
+        (
+            facet("struct Only { a: bool }"),
+            ["import msgspec"],
+            ["Only"],
+        ),
+        (
+            "#[roam::service] trait Nothing {}",
+            ["from typing import Protocol", "from roam_trio import service"],
+            ["Nothing"],
+        ),
+    ],
+    ids=["nothing", "an enum", "a struct", "a service without methods"],
+)
+def test_source_imports_what_it_uses_and_no_more(
+    rust: str, imports: list[str], classes: list[str]
+) -> None:
+    python = python_of(rust)
+    assert re.findall(r"^(?:import|from (?!__future__)).*", python, re.M) == imports
+    made = module_of(python)
+    assert [n for n, each in vars(made).items() if each in _own(made)] == classes
+
+
+def _own(module: Any) -> list[Any]:
+    return [
+        each
+        for each in vars(module).values()
+        if getattr(each, "__module__", None) == module.__name__
+    ]
+
+
+def test_items_that_are_not_on_the_wire_are_passed_over() -> None:
+    rust = """\
+#[derive(Facet)]
+struct Fine { a: [u8; N] }
+impl Fine { fn f() {} }
+static S: u8 = 3;
+const N: usize = 0x1_0usize;
+trait Sized { const N: usize; }
+macro_rules! m { () => {} }
+#[roam::service]
+trait Probe { async fn probe(&self, argument: Fine); }
+"""
+    reading = read_rust(rust)
+    assert reading.left_out == ()
+    assert list(reading.interface.types) == ["Fine"]
+    assert "Annotated[bytes, Length(16)]" in write_python(reading.interface)
+
+
+@pytest.mark.parametrize(("length", "expected"), [("010", 10), ("0b11", 3)])
+def test_number_is_read_as_rust_reads_it(length: str, expected: int) -> None:
+    rust = f"""\
+#[roam::service]
+trait Probe {{ async fn probe(&self, argument: [u8; {length}]); }}
+"""
+    assert f"Length({expected})" in python_of(rust)
+
+
+@pytest.mark.parametrize(
+    "constants",
+    [["const A: usize = B;", "const B: usize = A;"], ["const A: usize;"]],
+    ids=["one that names itself", "one without a value"],
+)
+def test_constant_that_comes_to_no_number_is_refused(constants: list[str]) -> None:
+    assert "must be a whole number" in refused("[u8; A]", *constants)
+
+
+def test_derive_counts_where_it_stands_by_itself() -> None:
+    assert "Odd has no derive(Facet)" in refused(
+        "Odd", "#[derive(other Facet)] struct Odd { a: u8 }"
+    )
+    (service,) = services_of(
+        "#[roam::service] trait Probe { async fn probe(&self, argument: Fine); }\n"
+        "#[derive(other one, Facet,)] struct Fine { a: u8 }"
+    )
+    assert describe(service).name == "Probe"
+
+
+def test_lifetimes_of_a_type_are_passed_over() -> None:
+    python = python_of(
+        "#[roam::service] trait Probe { async fn probe(&self, argument: G<u8>); }\n"
+        + facet("struct G<'a, T> { item: Option<Box<T>> }")
+    )
+    assert "class G(msgspec.Struct, Generic[T]):\n    item: T | None\n" in python
+
+
+def test_type_made_of_too_many_types_is_refused() -> None:
+    names = [f"S{n}" for n in range(1001)]
+    fields = ", ".join(f"{name.lower()}: {name}" for name in names)
+    items = [facet(f"struct {name} {{ a: u8 }}") for name in names]
+    problem = refused("Wide", facet(f"struct Wide {{ {fields} }}"), *items)
+    assert problem.startswith("it is made of more than 1000 types")
+
+
+def test_long_name_on_the_wire_has_a_line_of_its_own() -> None:
+    name = "n" * 60
+    (service,) = services_of(
+        rust := "#[roam::service] trait Probe { async fn probe(&self, a: Long); }\n"
+        + facet(f"struct Long {{ __{name}: u8 }}")
+    )
+    line = f'    {name}: u8 = msgspec.field(\n        name="__{name}"\n    )\n'
+    assert line in python_of(rust)
+    assert describe(service).methods
+
+
+def test_doc_that_just_does_not_fit_on_one_line_ends_on_the_next() -> None:
+    fits, fits_not = "x" * 74, "x" * 75
+    python = python_of(
+        "#[roam::service]\n"
+        f"trait Probe {{\n/// {fits}\nasync fn a(&self);\n"
+        f"/// {fits_not}\nasync fn b(&self);\n}}"
+    )
+    assert f'        """{fits}"""\n' in python
+    assert f'        """{fits_not}\n        """\n' in python
 
 
 def test_names_are_found_through_modules_and_uses() -> None:
@@ -438,3 +566,8 @@ def test_generics_that_grow_are_refused() -> None:
                 "#[roam::service] trait Probe { async fn probe(&self, a: G<u8>); }"
                 f"#[derive(Facet)] {definition}"
             )
+
+
+def test_pointers_are_not_seen_in_annotations() -> None:
+    boxed = Map(Boxed(Primitive("String")), Boxed(Primitive("u8")))
+    assert Annotator({}).text(boxed) == "dict[str, u8]"

@@ -12,6 +12,7 @@ import pytest
 from roam_trio import Fallible, SchemaError, describe, service, u8
 from roam_trio.codegen.rust import interface_of
 
+from .services import Chicken
 from .strategies import service_of
 
 
@@ -54,6 +55,11 @@ class Link:
     ("annotation", "expected"),
     [
         (
+            tuple[u8, Chicken | None],
+            "Probe.probe(a0)[1].egg.chicken: a tuple that contains itself has no "
+            "counterpart in Rust; make it a class",
+        ),
+        (
             list[Dashed],
             "Probe.probe(a0)[0].first_name: the field is named 'first-name' on the "
             "wire, which no field in Rust can be; rename it, at its peers too",
@@ -86,7 +92,7 @@ class Link:
             "class in them a class of its own",
         ),
     ],
-    ids=["field", "variant", "tag", "key", "tuple", "identity"],
+    ids=["tuple in itself", "field", "variant", "tag", "key", "tuple", "identity"],
 )
 def test_type_without_a_counterpart_is_refused(annotation: Any, expected: str) -> None:
     assert refused_as_argument(annotation) == expected

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Protocol
 import attrs
 import msgspec
 
-from roam_trio import Credit, Length, Rx, Slice, Tx, describe, service, u8
+from roam_trio import Credit, Length, Rx, Slice, Tx, describe, service, u8, u16
 from roam_trio.codegen.rust import interface_of, write_rust
 
 from .services import (
@@ -25,6 +25,18 @@ from .services import (
     Vec,
 )
 from .strategies import service_of
+
+
+class lower(msgspec.Struct):
+    side: u8
+
+
+class Upper(msgspec.Struct):
+    Side: u8
+
+
+class Sliced(msgspec.Struct):
+    items: Annotated[list[u16], Slice()]
 
 
 def written(*services: Any) -> str:
@@ -119,6 +131,22 @@ def test_what_contains_itself_is_boxed() -> None:
     assert "    pub egg: Option<Box<Egg>>,\n" in text
     assert "    pub chicken: (u8, Option<Box<Chicken>>),\n" in text
     assert "probe(&self, a0: Egg, a1: (u8, Option<Box<Chicken>>));" in text
+
+
+def test_enum_allows_the_names_that_are_on_the_wire() -> None:
+    text = written_for(lower | Upper)
+    assert "#[allow(non_camel_case_types)]\n#[allow(non_snake_case)]\n" in text
+    assert "    lower { side: u8 },\n    Upper { Side: u8 },\n" in text
+
+
+def test_slice_in_a_field_is_a_boxed_slice() -> None:
+    assert "    pub items: Box<[u16]>,\n" in written_for(Sliced)
+
+
+def test_transparent_class_is_written_once_for_all_its_uses() -> None:
+    text = written_for(Meters, list[Meters])
+    assert text.count("pub struct Meters(pub f32);") == 1
+    assert "probe(&self, a0: Meters, a1: Vec<Meters>);" in text
 
 
 def test_generic_class_is_a_type_for_each_of_its_uses() -> None:

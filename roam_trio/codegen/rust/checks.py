@@ -74,7 +74,10 @@ class _Walk:
         while left:
             type, no_channels, ours = left.pop()
             if len(self._seen) > _MAX_USES:
-                yield "its generic types have other uses of themselves without end"
+                yield (
+                    f"it is made of more than {_MAX_USES} types, as read with their "
+                    "type arguments; use fewer, or send some of them separately"
+                )
                 return
             if isinstance(type, Named) and is_large(type):
                 yield (

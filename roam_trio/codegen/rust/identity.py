@@ -62,19 +62,15 @@ def rust_method_id(interface: Interface, service: Service, method: Method) -> in
 class _Walk:
     """Makes shapes whose levels are distinguished by their types in Rust."""
 
-    def __init__(
-        self,
-        types: Mapping[str, model.Definition],
-        around: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, types: Mapping[str, model.Definition]) -> None:
         self._types = types
-        self._around = around
         self._open: set[str] = set()
         self._finished = FinishedLevels()
 
     def shape(self, type: Type) -> Shape:
         match type:
-            case model.Primitive(name):
+            # `substituted` has replaced all parameters.
+            case model.Primitive(name) | model.Parameter(name):
                 return PRIMITIVES[name]
             case model.Option(inner):
                 return OptionShape(self.shape(inner))
@@ -91,15 +87,16 @@ class _Walk:
             case model.Boxed(inner):
                 return self.shape(inner)
             case model.Channel(direction, item, credit):
-                # An item is a separate payload, with a separate signature.
-                walk = _Walk(self._types, self._around | self._open)
-                return ChannelShape(direction, walk.shape(item), credit, object)
+                # An item is a separate payload, with a separate signature. It does not
+                # contain its channel: that has been refused before.
+                carried = _Walk(self._types).shape(item)
+                return ChannelShape(direction, carried, credit, object)
             case model.Tuple(items):
                 return self.items(items)
             case model.Named():
                 return self._named(type)
-            case model.Parameter(name):
-                raise AssertionError(f"{name} stands for no type")
+            case _:
+                assert_never(type)
 
     def items(self, items: tuple[Type, ...]) -> Shape:
         """Return the tuple of these items; arguments are a tuple, too."""
@@ -110,8 +107,6 @@ class _Walk:
         )
 
     def _level(self, key: str, make: Callable[[str], Level]) -> Shape:
-        if key in self._around:
-            return PRIMITIVES["()"]  # a channel in its own items, which is refused
         if key in self._open:
             self._finished.refer(key)
             return RefShape(key)

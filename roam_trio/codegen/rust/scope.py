@@ -112,8 +112,8 @@ def read_module(body: Node, name: str = "", parent: Module | None = None) -> Mod
                     module.modules[item.name] = read_module(inner, item.name, module)
             case "use_declaration":
                 argument = item.node.child_by_field_name("argument")
-                if argument is not None:
-                    _read_use(argument, (), module)
+                assert argument is not None  # the grammar requires it
+                _read_use(argument, (), module)
             case "const_item":
                 value = item.node.child_by_field_name("value")
                 if value is not None:

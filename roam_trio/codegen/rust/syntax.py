@@ -65,19 +65,18 @@ def parse(source: str, name: str) -> Node:
     parser = Parser(Language(tree_sitter_rust.language()))
     root = parser.parse(source.encode()).root_node
     if root.has_error:
-        wrong = next(_errors(root))
+        wrong = _first_error(root)
         what = f"{wrong.type} is missing" if wrong.is_missing else "this is not Rust"
         problem = _problem(wrong, f"{what}; does it compile?")
         raise RustError(name, [problem])
     return root
 
 
-def _errors(node: Node) -> Iterator[Node]:
-    if node.is_error or node.is_missing:
-        yield node
-    for child in node.children:
-        if child.has_error or child.is_missing:
-            yield from _errors(child)
+def _first_error(node: Node) -> Node:
+    """Return the first error at or below a node that has one."""
+    while not (node.is_error or node.is_missing):
+        node = next(each for each in node.children if each.has_error or each.is_missing)
+    return node
 
 
 def text(node: Node) -> str:
