@@ -86,7 +86,8 @@ class Limits:
         resume_seconds: with ``resume``, number of seconds that a server waits for a
             client that has lost its link. Then the session ends.
         lost_clients: number of such clients that a server waits for at a time. If there
-            is one more, the session of the client that was lost first ends.
+            is one more, a session ends: first one that has never done any work, then
+            one of the address or identity that has the most lost clients.
         handshake_seconds: number of seconds that the handshake may take.
         close_seconds: number of seconds that a session may take at its end to write
             what was committed, and a proxy to deliver what arrived before one side

@@ -53,13 +53,16 @@ def identity_of(peer: Peer) -> Hashable | None:
     return proof_of(peer)
 
 
-def proof_of(peer: Peer) -> Hashable | None:
+def proof_of(peer: Peer | None) -> Hashable | None:
     """Return what the transport has verified about a peer: the names in its
-    certificate, or the user of its process. None if it has verified nothing.
+    certificate, or the user of its process. None if it has verified nothing, or if the
+    peer is unknown.
 
     A renewed certificate has the same names and the same issuer, so it is the same
     proof.
     """
+    if peer is None:
+        return None
     if peer.certificate is not None:
         return ("certificate", _names_in(peer.certificate))
     if peer.credentials is not None:

@@ -78,6 +78,7 @@ def test_proof_on_a_unix_socket_is_the_user_and_not_the_process() -> None:
     assert proof_of(first) == proof_of(second)
     assert proof_of(first) != proof_of(other)
     assert proof_of(Peer("unix", "a socket")) is None
+    assert proof_of(None) is None
 
 
 def test_certificate_counts_before_the_user_of_a_process() -> None:

@@ -135,13 +135,15 @@ class StableConduitAcceptor(AttachingAcceptor[M]):
 
     A client that has lost its link returns with a new link and presents a key. The link
     goes to the conduit of that key, from any address and even if the old link seems to
-    be alive. An unknown key is refused (`stable.reconnect.failure`).
+    be alive. An unknown key is refused (`stable.reconnect.failure`), and so is the key
+    of a client that had another certificate, or another user on a Unix socket.
 
     Args:
         family: the type of the messages and its codec.
         limits: bounds of each conduit, and on the number of lost clients.
         max_sessions: number of conduits at a time, including those of lost clients.
-            Further new clients are refused.
+            Beyond it, a new client takes the place of a lost client that has never done
+            any work. If there is none, it is refused.
     """
 
     def __init__(

@@ -201,10 +201,11 @@ async def serve(
             other than browsers send no origin, and are accepted.
         max_sessions: number of sessions at a time, including those being set up.
             Further clients wait until a session ends; with `resume`, new clients are
-            refused.
+            refused, unless a lost client has never done any work.
         resume: keep the session of a client that has lost its link, and continue when
-            the client returns, from any address; see `Limits.resume_seconds`. All
-            clients must then connect with ``resume=True``.
+            the client returns, from any address but with the same certificate or Unix
+            user, if it has one; see `Limits.resume_seconds`. All clients must then
+            connect with ``resume=True``.
         on_session: an async function that decides on each client. It gets the `Peer`,
             with the metadata of the handshake, before the handshake is answered. If it
             raises `Refused`, the client's `connect` raises that. It may set

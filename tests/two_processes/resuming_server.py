@@ -79,5 +79,5 @@ async def serve_until_input_ends(url: str) -> None:
 
 if __name__ == "__main__":
     # It has to refuse clients of the process before it, and says so.
-    logging.getLogger("roam_trio.conduits").setLevel(logging.ERROR)
+    logging.getLogger("roam_trio.links").setLevel(logging.ERROR)
     trio.run(serve_until_input_ends, sys.argv[1])

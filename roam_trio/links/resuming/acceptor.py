@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 from trio.lowlevel import ParkingLot
 
 from ...errors import LinkDead
 from ...logs import Log
+from ...peer_identity import host_of, identity_of, proof_of
 from ..base import Link
 from .handshake import prepare_acceptor_attachment, refuse
 from .keys import KeyRing
 from .limits import StableLimits
+from .lost import LostClients, Record
 from .resuming import Resuming
 from .source import Attachment, LinkSource
 
 __all__ = ["ResumingAcceptor"]
 
-logger = Log("roam_trio.conduits")
+logger = Log("roam_trio.links")
+
+_HANDSHAKE: Final = 1
+"""Number of messages with which a client sets its session up."""
 
 
 class ResumingAcceptor:
@@ -26,14 +32,16 @@ class ResumingAcceptor:
 
     A client that has lost its link returns with a new link and presents a key. The link
     goes to the resuming link of that key, from any address and even if the old link
-    seems to be alive. An unknown key is refused (`stable.reconnect.failure`).
+    seems to be alive. An unknown key is refused (`stable.reconnect.failure`), and so is
+    the key of a client whose certificate or user was another one (`proof_of`).
 
     Args:
         filler: the bytes of a message that its receiver ignores; empty if there is
             none.
         limits: bounds of each link, and on the number of lost clients.
-        max_sessions: number of links at a time, including those of lost clients.
-            Further new clients are refused.
+        max_sessions: number of resuming links at a time, including those of lost
+            clients. Beyond it, a new client takes the place of a lost client that has
+            never done any work. If there is none, it is refused.
     """
 
     def __init__(
@@ -47,8 +55,7 @@ class ResumingAcceptor:
         self._max_sessions = max_sessions
         self._index: dict[bytes, _Returns] = {}
         self._all: set[_Returns] = set()
-        # in the order in which they were lost
-        self._lost: dict[_Returns, None] = {}
+        self._lost = LostClients[_Returns](limits.lost_clients)
 
     async def accept(self, link: Link) -> Resuming | None:
         """Return a new client's link; None if a client has returned, or is refused.
@@ -68,14 +75,15 @@ class ResumingAcceptor:
         if hello.resume_key is not None:
             returns = self._index.get(hello.resume_key)
             why = "its key is of no session"
-        elif len(self._all) < self._max_sessions:
+        elif self._has_room():
             returns = self._new()
             new = returns.resuming
         else:
             returns = None
             why = f"there are {self._max_sessions} sessions (limit: max_sessions)"
         if returns is not None:
-            why = returns.resuming.conversation.reason_to_refuse(hello)
+            conversation = returns.resuming.conversation
+            why = conversation.reason_to_refuse(hello, proof_of(attachment.peer))
             if not why:
                 self._all.add(returns)
                 if new is not None and attachment.peer is not None:
@@ -85,6 +93,20 @@ class ResumingAcceptor:
         logger.warning("a client was refused: %s", why)
         await refuse(attachment, seconds=seconds)
         return None
+
+    def _has_room(self) -> bool:
+        """Return True if another session may begin; make room for it if necessary."""
+        if len(self._all) < self._max_sessions:
+            return True
+        idle = self._lost.take_idle()
+        if idle is None:
+            return False
+        idle.give_up(
+            "its session, in which it has done no work, has made room for another "
+            "client (limit: max_sessions)"
+        )
+        self._all.discard(idle)
+        return True
 
     def _new(self) -> _Returns:
         returns = _Returns(self._limits, self._lost, self._all.discard)
@@ -119,7 +141,7 @@ class _Returns(LinkSource):
     def __init__(
         self,
         limits: StableLimits,
-        lost: dict[_Returns, None],
+        lost: LostClients[_Returns],
         on_closed: Callable[[_Returns], object],
     ) -> None:
         self._limits = limits
@@ -127,12 +149,15 @@ class _Returns(LinkSource):
         self._on_closed = on_closed
         self._arrived: Attachment | None = None
         self._changed = ParkingLot()
-        self._is_given_up = False
+        self._given_up_because: str | None = None
+        self._linked_at = trio.current_time()
+        self._seconds = 0.0  # with a link, up to the last one
         self._is_closed = False
 
     async def hand_over(self, attachment: Attachment) -> None:
         """Pass in a link of the client; the last one counts. Does not wait."""
         superfluous, self._arrived = self._arrived, attachment
+        self._given_up_because = None
         if self._is_closed:
             superfluous, self._arrived = self._arrived, None
         self._changed.unpark_all()
@@ -147,35 +172,46 @@ class _Returns(LinkSource):
                 clients.
         """
         seconds = self._limits.resume_seconds
+        self._seconds += trio.current_time() - self._linked_at
         if self._arrived is None:
             self._note_lost()
             try:
                 with trio.move_on_after(seconds):
-                    while self._arrived is None and not self._is_given_up:
+                    while self._arrived is None and self._given_up_because is None:
                         await self._changed.park()
             finally:
-                self._lost.pop(self, None)
+                self._lost.remove(self)
+        self._linked_at = trio.current_time()
         attachment, self._arrived = self._arrived, None
         if attachment is not None:
             return attachment
-        if self._is_given_up:
-            raise LinkDead(
-                f"the client is gone, and {self._limits.lost_clients} others have gone "
-                "after it (limit: lost_clients)"
-            )
+        if self._given_up_because is not None:
+            raise LinkDead(f"the client is gone, and {self._given_up_because}")
         raise LinkDead(
             f"the client did not return in {seconds} s (limit: resume_seconds)"
         )
 
     def _note_lost(self) -> None:
-        self._lost[self] = None
-        if len(self._lost) > self._limits.lost_clients:
-            next(iter(self._lost)).give_up()
+        first_to_go = self._lost.add(self, self._record())
+        if first_to_go is not None:
+            first_to_go.give_up(
+                f"the server waits for {self._limits.lost_clients} others "
+                "(limit: lost_clients)"
+            )
 
-    def give_up(self) -> None:
-        """Stop waiting for the client."""
-        del self._lost[self]
-        self._is_given_up = True
+    def _record(self) -> Record:
+        peer = self.resuming.peer
+        received = self.resuming.rx.statistics().payloads
+        return Record(
+            has_worked=received > _HANDSHAKE,
+            seconds=self._seconds,
+            host=host_of(peer),
+            identity=identity_of(peer),
+        )
+
+    def give_up(self, because: str) -> None:
+        """Stop waiting for the client, which is no longer among the lost ones."""
+        self._given_up_because = because
         self._changed.unpark_all()
 
     async def superseded(self) -> None:
@@ -184,7 +220,7 @@ class _Returns(LinkSource):
             await self._changed.park()
 
     async def close(self) -> None:
-        """Release a link that the conduit has not taken before its end."""
+        """Release a link that was not taken before the end."""
         if self._is_closed:
             return
         self._is_closed = True

@@ -8,6 +8,7 @@ whether another link is needed.
 from __future__ import annotations
 
 import enum
+from collections.abc import Hashable
 from typing import Any, Final
 
 from ...errors import DecodeError, SessionLost, StableConduitError
@@ -32,7 +33,7 @@ _BORROW_FROM: Final = 2048
 
 
 class Phase(enum.Enum):
-    """Phases of a conduit."""
+    """Phases of a resuming link."""
 
     OPEN = "open"
     CLOSING = "closing"  # this side has sent its goodbye
@@ -78,6 +79,7 @@ class Conversation:
         "_key",
         "_keys",
         "_limits",
+        "_proof",
         "exchange",
         "failure",
         "has_said_goodbye",
@@ -91,6 +93,7 @@ class Conversation:
         self._limits = limits
         self._keys = keys
         self._key: bytes | None = None
+        self._proof: Hashable | None = None
         self.exchange = Exchange()
         self.phase = Phase.OPEN
         self.failure: StableConduitError | None = None
@@ -189,23 +192,35 @@ class Conversation:
             )
         self.exchange.resume(hello.last_received)
 
-    def reason_to_refuse(self, hello: ClientHello) -> str:
-        """Return the reason to refuse a client; empty if there is none."""
+    def reason_to_refuse(self, hello: ClientHello, proof: Hashable | None) -> str:
+        """Return the reason to refuse a client; empty if there is none.
+
+        Args:
+            hello: its hello.
+            proof: what its link has verified about it; see `proof_of`.
+        """
         if hello.resume_key is None:
             if self._keys:
-                return "it wants a new session on a conduit that is in use"
+                return "it wants a new session where there is one"
         elif hello.resume_key not in self._keys:
             return "its key is of no session"
+        elif proof != self._proof:
+            return "its key is of a session with another certificate or user"
         if not self.exchange.can_resume(hello.last_received):
             return f"it cannot have got {hello.last_received} as the last frame"
         return ""
 
-    def take_client_hello(self, hello: ClientHello) -> ServerHello:
+    def take_client_hello(
+        self, hello: ClientHello, proof: Hashable | None
+    ) -> ServerHello:
         """As the server: continue where the client says, and return the answer.
 
         Args:
             hello: one that there is no `reason_to_refuse`.
+            proof: as for `reason_to_refuse`; the keys stay bound to the first one.
         """
+        if hello.resume_key is None:
+            self._proof = proof
         answer = ServerHello(
             self._keys.issue(hello.resume_key), self.exchange.last_received
         )
@@ -281,7 +296,7 @@ class Conversation:
         if not self.is_live:
             return False
         self.phase = Phase.FAILED
-        strip_tracebacks(error)  # its frames refer to the conduit
+        strip_tracebacks(error)  # its frames refer to the resuming link
         self.failure = error
         return True
 

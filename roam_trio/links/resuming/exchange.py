@@ -18,7 +18,7 @@ DUPLICATE = -1
 
 
 class Exchange:
-    """Both directions of a conduit, each with its own sequence numbers.
+    """Both directions of a resuming link, each with its own sequence numbers.
 
     Args:
         first_sent: the number of the first frame to send; not 0 only in tests.

@@ -1,4 +1,4 @@
-"""The two hellos at the start of every link of a stable conduit, 25 bytes each.
+"""The two hellos at the start of every link below a resuming link, 25 bytes each.
 
     offset  0   magic, 4 bytes: ROCH from the client, ROSH from the server
             4   flags, 1 byte

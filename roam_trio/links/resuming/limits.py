@@ -1,4 +1,4 @@
-"""Bounds on what a stable conduit holds, and on how long it waits."""
+"""Bounds on what a resuming link holds, and on how long it waits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -
 
 @attrs.frozen(kw_only=True)
 class StableLimits:
-    """Bounds of stable conduits.
+    """Bounds of stable conduits, and of the resuming links below them.
 
     Attributes:
         unacknowledged_frames: number of unacknowledged messages and unused permits from
             which `reserve` waits. The fillers that acknowledge what the peer sends are
-            kept as well, and do not wait: the conduit fails if they exceed the limit by
-            as many again, and by at least 4096.
+            kept as well, and do not wait: the resuming link fails if they exceed the
+            limit by as many again, and by at least 4096.
         unacknowledged_bytes: number of bytes of unacknowledged messages from which
             `reserve` waits. A permit counts as the size of the last message.
         max_payload: length of the longest payload of its links, in bytes. The header in
@@ -44,7 +44,7 @@ class StableLimits:
         resume_seconds: number of seconds that a server waits for a client that has lost
             its link.
         lost_clients: number of such clients that a server waits for at a time. If there
-            is one more, the server gives up the one that was lost first.
+            is one more, the server gives one up; see `LostClients`.
     """
 
     unacknowledged_frames: int = attrs.field(default=4096, validator=_count)

@@ -12,7 +12,7 @@ __all__ = ["LinkRun"]
 
 
 class LinkRun:
-    """One link, while the conduit uses it or does the handshake on it.
+    """One link, while the resuming link uses it or does the handshake on it.
 
     Attributes:
         tx: its sending half.

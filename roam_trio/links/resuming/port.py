@@ -33,7 +33,7 @@ class TxPort(Port, Protocol):
 
     Attributes:
         limits: bounds.
-        links: number of links that the conduit has used so far.
+        links: number of links that were used so far.
     """
 
     limits: StableLimits

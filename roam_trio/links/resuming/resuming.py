@@ -3,7 +3,7 @@
 `Conversation` decides what to send, and what received frames mean. These tasks move the
 frames:
 
-    pump, as long as the conduit exists
+    pump, as long as the resuming link exists
     └── for each link in turn: the hellos, and then
         ├── the pump of the link
         ├── forward      sends the backlog, starting with the replay
@@ -13,8 +13,8 @@ frames:
 
 A sending task puts its message on the link directly if there is no backlog, and a
 receiving task reads from the link: while a link is up, no task runs in between. A link
-that fails is lost, whichever task notices first. The conduit fails only if another link
-would not help.
+that fails is lost, whichever task notices first. The resuming link fails only if
+another link would not help.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from trio.lowlevel import ParkingLot
 
 from ...errors import LinkDead, LinkError, PayloadTooLarge, StableConduitError
 from ...logs import Log
+from ...peer_identity import proof_of
 from ...peers import Peer
 from ...wire.backing import Backing
 from .conversation import GOODBYE, Conversation, Due, Phase
@@ -42,7 +43,7 @@ from .tx import ResumingTx
 
 __all__ = ["Resuming"]
 
-logger = Log("roam_trio.conduits")
+logger = Log("roam_trio.links")
 
 _NOTHING = Due.NOTHING  # not looked up for every frame
 
@@ -215,16 +216,18 @@ class Resuming:
         return self._pump is not None
 
     async def pump(self) -> None:
-        """Use one link after another, until the conduit is closed or has failed.
+        """Use one link after another, until the end.
 
         If cancelled, it drops the present link; if run again, it requests another.
 
         Raises:
-            StableConduitError: the conduit has failed.
+            StableConduitError: the resuming link has failed.
             trio.BusyResourceError: another task runs it.
         """
         if self._pump is not None:
-            raise trio.BusyResourceError("another task runs the pump of this conduit")
+            raise trio.BusyResourceError(
+                "another task runs the pump of this resuming link"
+            )
         try:
             with trio.CancelScope() as self._pump:  # cancelled by abort
                 await self._go_through_links()
@@ -306,12 +309,13 @@ class Resuming:
             hello = conversation.client_hello()
             conversation.take_server_hello(await greet(link.tx, link.rx, hello))
             return True
-        why = conversation.reason_to_refuse(client_hello)
+        proof = proof_of(link.peer)
+        why = conversation.reason_to_refuse(client_hello, proof)
         if why:
             logger.warning("a client was refused that wants to resume: %s", why)
             await refuse(Attachment(link.tx, link.rx), seconds=math.inf)
             return False
-        answer = conversation.take_client_hello(client_hello)
+        answer = conversation.take_client_hello(client_hello, proof)
         (await link.tx.reserve()).send((answer.encode(),))
         return True
 
@@ -373,7 +377,7 @@ class Resuming:
             self._pump.cancel()
         if self.link is not None:
             link = self.link
-            self.lose(link, "the conduit is closed")
+            self.lose(link, "this side has closed the resuming link")
             await link.tx.abort()
             await link.rx.close()
         await self._let_go()

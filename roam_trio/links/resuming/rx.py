@@ -88,7 +88,7 @@ class ResumingRx:
         if conversation.is_receiver_closed or (
             conversation.phase is Phase.CLOSED and not is_at_end
         ):
-            raise LinkClosed("this side has closed the receiving half of the conduit")
+            raise LinkClosed("this side has closed the receiving half of the link")
         if conversation.failure is not None:
             conversation.raise_failure()
         return is_at_end

@@ -1,4 +1,4 @@
-"""Sources of the links of a stable conduit."""
+"""Sources of the links below a resuming link."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["Attachment", "Backoff", "LinkSource", "RedialingSource"]
 
 @attrs.frozen
 class Attachment:
-    """A link that is ready to carry a conduit, and its side.
+    """A link that is ready for use, and its side.
 
     Attributes:
         tx: its sending half.
         rx: its receiving half.
         client_hello: the hello of the peer that opened the link; None if this side has
             opened it, and must send its hello first.
-        peer: the peer of the link, as `Link.peer` describes it; None if it was not
-        requested.
+        peer: the peer of the link, as `Link.peer` describes it; None if it is
+            unknown.
     """
 
     tx: LinkTx
@@ -48,9 +48,10 @@ class Attachment:
 
 
 class LinkSource(ABC):
-    """Supplies the links of a conduit (`stable.link-source`).
+    """Supplies the links below a resuming link (`stable.link-source`).
 
-    The conduit requests a link when it starts, and whenever it has lost the last one.
+    The resuming link requests a link when it starts, and whenever it has lost the last
+    one.
     """
 
     @abstractmethod
@@ -58,7 +59,8 @@ class LinkSource(ABC):
         """Wait for a link. If cancelled, leave none open.
 
         Raises:
-            ConduitError, LinkError, OSError: there will be none, so the conduit fails.
+            ConduitError, LinkError, OSError: there will be none, so the resuming
+                link fails.
         """
 
     def established(self) -> None:
@@ -76,7 +78,7 @@ class LinkSource(ABC):
         await trio.sleep_forever()
 
     async def close(self) -> None:
-        """Close links that were not taken, because the conduit has ended.
+        """Close links that were not taken, because the resuming link has ended.
 
         Does not wait. The default does nothing.
         """
@@ -96,8 +98,8 @@ class Backoff:
         longest: the longest pause.
         jitter: the random part of a pause, from 0 to 1, so that clients which have lost
             one server together do not return together.
-        give_up_after: seconds from the loss of the link after which the conduit fails
-            with `LinkDead`.
+        give_up_after: seconds from the loss of the link after which the client gives
+            up, with `LinkDead`.
         chance: returns a number from 0 to 1; not `random.random` only in tests.
     """
 

@@ -34,7 +34,7 @@ class StableTxStatistics(TxStatistics):
     Attributes:
         unacknowledged_frames: number of messages that the peer has not acknowledged.
         unacknowledged_bytes: their total length.
-        links: number of links that the conduit has used so far.
+        links: number of links that were used so far.
         is_attached: whether it has a link now.
         full: the field of `StableLimits` that makes senders wait; None if none does.
     """
@@ -47,7 +47,7 @@ class StableTxStatistics(TxStatistics):
 
 
 class ResumingTx(PermitTx):
-    """The sending half: as that of a link, but with the errors of a conduit."""
+    """The sending half: as that of a link, but with the errors of a stable conduit."""
 
     def __init__(self, port: TxPort) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class ResumingTx(PermitTx):
             raise PayloadTooLarge(length, self._longest)
         if not length:
             raise EncodeError(
-                "an empty message cannot be sent on a stable conduit, where it "
+                "an empty message cannot be sent on a resuming link, where it "
                 "would mean goodbye"
             )
 
@@ -125,7 +125,7 @@ class ResumingTx(PermitTx):
         The acknowledgement arrives only while a task receives. A checkpoint.
 
         Raises:
-            StableConduitError: the conduit failed first.
+            StableConduitError: the resuming link failed first.
         """
         port, conversation = self._port, self._port.conversation
         if conversation.phase is Phase.OPEN:
@@ -193,4 +193,4 @@ class ResumingTx(PermitTx):
         )
 
 
-_CLOSED_HERE = "this side has closed the sending half of the conduit"
+_CLOSED_HERE = "this side has closed the sending half of the link"

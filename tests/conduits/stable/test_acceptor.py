@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
+    Link,
     LinkClosed,
     LinkDead,
     LinkError,
@@ -21,8 +22,10 @@ from roam_trio import (
     StableLimits,
     prepare_acceptor_attachment,
 )
+from roam_trio.links.base import LinkRx, LinkTx
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
+from roam_trio.peers import Peer
 
 from .lines import Line, Texts
 
@@ -37,6 +40,7 @@ class Served:
     def __init__(self, conduit: StableConduit[str], nursery: trio.Nursery) -> None:
         self.tx: StableConduitTx[str]
         self.rx: StableConduitRx[str]
+        self.conduit = conduit
         self.tx, self.rx = conduit.split()
         self.got: list[str] = []
         self.error: Exception | None = None
@@ -57,40 +61,64 @@ class Served:
             pass
 
 
+class LinkOf(Link):
+    """A link of which the peer is described by the test."""
+
+    def __init__(self, below: Link, peer: Peer) -> None:
+        self._below = below
+        self._peer = peer
+
+    def split(self) -> tuple[LinkTx, LinkRx]:
+        return self._below.split()
+
+    def peer(self) -> Peer:
+        return self._peer
+
+
 class Hall:
     """A server, and the clients that come to it."""
 
-    def __init__(self, nursery: trio.Nursery, limits: StableLimits = LIMITS) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        limits: StableLimits = LIMITS,
+        max_sessions: int = 1024,
+    ) -> None:
         self.nursery = nursery
-        self.acceptor = StableConduitAcceptor(Texts(), limits=limits)
+        self.acceptor = StableConduitAcceptor(
+            Texts(), limits=limits, max_sessions=max_sessions
+        )
         self.served: list[Served] = []
         self.errors: list[Exception] = []
 
-    def come(self) -> Line:
-        """Open a link to the server."""
+    def come(self, peer: Peer | None = None) -> Line:
+        """Open a link to the server, as this peer."""
         ours, theirs = memory_link_pair(16)
-        self.nursery.start_soon(self._accept, theirs)
+        link = theirs if peer is None else LinkOf(theirs, peer)
+        self.nursery.start_soon(self._accept, link)
         return Line(ours)
 
-    async def _accept(self, link: object) -> None:
+    async def _accept(self, link: Link) -> None:
         try:
-            conduit = await self.acceptor.conduit_of(link)  # type: ignore[arg-type]
+            conduit = await self.acceptor.conduit_of(link)
         except (LinkError, StableConduitError) as error:
             self.errors.append(error)
             return
         if conduit is not None:
             self.served.append(Served(conduit, self.nursery))
 
-    async def new_client(self) -> tuple[Line, bytes, Served]:
-        line = self.come()
+    async def new_client(self, peer: Peer | None = None) -> tuple[Line, bytes, Served]:
+        line = self.come(peer)
         hello = await line.greet()
         assert hello is not None
         assert not hello.rejected
         return line, hello.resume_key, self.served[-1]
 
-    async def is_refused(self, key: bytes | None, last_received: int | None) -> bool:
+    async def is_refused(
+        self, key: bytes | None, last_received: int | None, peer: Peer | None = None
+    ) -> bool:
         """Return True if a client with this hello is rejected, and its link closed."""
-        line = self.come()
+        line = self.come(peer)
         hello = await line.greet(key, last_received)
         assert hello is not None
         if hello.rejected:
@@ -142,7 +170,7 @@ async def test_unknown_key_is_refused(
     key: bytes, hall: Hall, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     await hall.new_client()
-    with caplog.at_level(logging.WARNING, "roam_trio.conduits"):
+    with caplog.at_level(logging.WARNING, "roam_trio.links"):
         assert await hall.is_refused(key, None)
     assert "its key is of no session" in caplog.text
     assert key.decode() not in caplog.text

@@ -32,8 +32,8 @@ class Peers:
     def shake_hands(self) -> None:
         """Agree on a new link, on which nothing has come yet."""
         hello = self.client.client_hello()
-        assert self.server.reason_to_refuse(hello) == ""
-        self.client.take_server_hello(self.server.take_client_hello(hello))
+        assert self.server.reason_to_refuse(hello, None) == ""
+        self.client.take_server_hello(self.server.take_client_hello(hello, None))
 
     def other(self, one: Conversation) -> Conversation:
         return self.server if one is self.client else self.client
@@ -185,24 +185,45 @@ def test_each_link_brings_a_new_key_and_the_one_before_is_good_until_it_is_prove
     peers: Peers,
 ) -> None:
     first = peers.client.client_hello()
-    peers.server.take_client_hello(first)  # the answer is lost
-    assert peers.server.reason_to_refuse(first) == ""
+    peers.server.take_client_hello(first, None)  # the answer is lost
+    assert peers.server.reason_to_refuse(first, None) == ""
     peers.shake_hands()
     peers.server.prove_key()
-    assert peers.server.reason_to_refuse(first) == "its key is of no session"
+    assert peers.server.reason_to_refuse(first, None) == "its key is of no session"
     assert len(peers.index) == 1
 
 
 def test_forgotten_keys_let_nobody_in(peers: Peers) -> None:
     hello = peers.client.client_hello()
     peers.server.forget_keys()
-    assert peers.server.reason_to_refuse(hello) == "its key is of no session"
+    assert peers.server.reason_to_refuse(hello, None) == "its key is of no session"
     assert peers.index == {}
 
 
+def test_keys_are_bound_to_what_the_first_link_has_verified() -> None:
+    peers = Peers()
+    first = peers.server.take_client_hello(peers.client.client_hello(), "ada")
+    peers.client.take_server_hello(first)
+    hello = peers.client.client_hello()
+    for proof in (None, "bob"):
+        assert peers.server.reason_to_refuse(hello, proof) == (
+            "its key is of a session with another certificate or user"
+        )
+    assert peers.server.reason_to_refuse(hello, "ada") == ""
+    peers.client.take_server_hello(peers.server.take_client_hello(hello, "ada"))
+    again = peers.client.client_hello()
+    assert peers.server.reason_to_refuse(again, "ada") == ""
+    assert peers.server.reason_to_refuse(again, None) != ""
+
+
+def test_keys_of_a_session_without_proof_are_refused_with_one(peers: Peers) -> None:
+    hello = peers.client.client_hello()
+    assert peers.server.reason_to_refuse(hello, "ada") != ""
+
+
 def test_new_client_is_refused_by_a_conversation_that_has_begun(peers: Peers) -> None:
-    assert peers.server.reason_to_refuse(ClientHello()) == (
-        "it wants a new session on a conduit that is in use"
+    assert peers.server.reason_to_refuse(ClientHello(), None) == (
+        "it wants a new session where there is one"
     )
 
 
@@ -211,7 +232,7 @@ def test_client_that_says_it_has_got_what_was_not_sent_is_refused(
 ) -> None:
     known = peers.client.client_hello()
     hello = ClientHello(known.resume_key, last_received=7)
-    assert peers.server.reason_to_refuse(hello) == (
+    assert peers.server.reason_to_refuse(hello, None) == (
         "it cannot have got 7 as the last frame"
     )
 
