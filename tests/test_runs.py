@@ -91,3 +91,10 @@ def test_other_payloads_are_left_as_they_are() -> None:
     assert gather_items(garbage) is garbage
     views = [memoryview(payload_of(ChannelItem(0, 1, b"a")))] * 4
     assert gather_items(views) is views
+
+
+def test_payloads_of_another_kind_in_between_are_left_as_they_are() -> None:
+    """A view may be of a buffer that its owner fills again."""
+    payload = payload_of(ChannelItem(0, 1, b"a"))
+    mixed: list[bytes | memoryview] = [memoryview(payload), *[payload] * 5]
+    assert gather_items(mixed) is mixed

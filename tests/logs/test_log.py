@@ -10,6 +10,8 @@ import pytest
 import trio
 import trio.testing
 
+from roam_trio.failures import text_of
+from roam_trio.legible import legible_str
 from roam_trio.limits import Limits
 from roam_trio.log_budget import log_budget_of_server, log_budget_of_session
 from roam_trio.logs import Log
@@ -179,3 +181,34 @@ async def test_a_steady_flood_is_logged_at_the_rate_of_the_limit(
             await trio.sleep(0.1)
     # 3 at once, one every two seconds for 100 seconds, and the rest at the end.
     assert 50 <= len(caplog.messages) <= 55
+
+
+class Ends:
+    """Ends the program when it is to have a text."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class EndsAsError(Exception):
+    __str__ = Ends.__str__
+
+
+def test_who_wants_to_end_the_program_in_a_text_does() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        legible_str(Ends())
+    with pytest.raises(KeyboardInterrupt):
+        text_of(EndsAsError())
+
+
+def test_who_wants_no_failures_of_logging_hears_of_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    handler = RaisingHandler(OSError("full"))
+    logging.getLogger(NAME).addHandler(handler)
+    try:
+        log.warning("it is late")
+    finally:
+        logging.getLogger(NAME).removeHandler(handler)
+    assert capsys.readouterr().err == ""

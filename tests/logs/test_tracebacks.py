@@ -128,3 +128,9 @@ def test_an_error_without_a_text_is_told() -> None:
     assert "Unspeakable: <Unspeakable, whose str() fails>" in traceback_of(
         Unspeakable()
     )
+
+
+def test_an_error_that_is_twice_in_a_group_is_told_once() -> None:
+    error = raised(ValueError("again"))
+    told = traceback_of(ExceptionGroup("both", [error, error]))
+    assert told.count("ValueError: again") == 1

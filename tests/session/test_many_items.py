@@ -475,3 +475,25 @@ async def test_run_of_items_is_counted_against_the_unread_bytes(
             assert await rx.recv_many() == list(range(5))
         await peer.say(*(item(1, number) for number in range(6)))
         assert "limit: unread_bytes" in (await peer.hear(ProtocolError)).description
+
+
+async def test_sending_after_the_link_is_lost_is_a_lost_channel(
+    nursery: trio.Nursery,
+) -> None:
+    async with WithPeer(buffer=64) as (session, peer):
+        tx = await sending_with("take_16", nursery, session, peer)
+        tx.send_nowait(1)
+        assert await hear_numbers(peer, 1) == [1]
+        await peer.rx.close()  # nobody has noticed yet
+        with pytest.raises(TxConnectionLost, match="the channel was lost: "):
+            tx.send_nowait(2)
+
+
+async def test_several_items_after_the_link_is_lost_are_a_lost_channel(
+    nursery: trio.Nursery,
+) -> None:
+    async with WithPeer(buffer=64) as (session, peer):
+        tx = await sending_with("take_16", nursery, session, peer)
+        await peer.rx.close()
+        with pytest.raises(TxConnectionLost, match="the channel was lost: "):
+            await tx.send_many([1, 2])

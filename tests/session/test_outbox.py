@@ -419,3 +419,32 @@ async def test_any_interleaving_keeps_the_order_and_loses_nothing(
     assert repr(bench.outbox) == "<Outbox 0 kept>"
     assert bench.failures == []
     assert bench.send_if_there_is_room()  # no room was lost
+
+
+def test_several_are_sent_in_one_step_only_if_nothing_is_kept() -> None:
+    bench = Bench()
+    assert bench.outbox.send_many_nowait([bench.next()]) == 1
+    bench.push()
+    assert bench.read()
+    assert bench.outbox.send_many_nowait([Ping(0, 99)]) == 0
+    assert not bench.read()
+
+
+async def test_several_that_find_the_conduit_ended_raise_and_report_it() -> None:
+    bench = Bench()
+    await bench.rx.close()
+    with pytest.raises(LinkError):
+        bench.outbox.send_many_nowait([bench.next(), bench.next()])
+    (failure,) = bench.failures
+    assert isinstance(failure, LinkError)
+
+
+def test_the_first_of_several_that_is_too_long_raises_and_ends_nothing() -> None:
+    stream, _ = trio.testing.memory_stream_pair()
+    link = StreamLink(stream, limits=StreamLimits(max_payload=64))
+    tx, _ = BareConduit(link, MessageFamily()).split()
+    failures: list[RoamTrioError] = []
+    outbox = Outbox(tx, 10, failures.append, lambda: None, most_bytes=1000)
+    with pytest.raises(PayloadTooLarge):
+        outbox.send_many_nowait([ProtocolError(0, "x" * 100)])
+    assert failures == []

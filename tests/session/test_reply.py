@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -203,3 +204,80 @@ def test_nothing_is_sent_for_a_lost_request(cancelled: bool) -> None:
 def test_sink_tells_which_call_it_answers_and_since_when() -> None:
     found = Sink().sink.statistics(2.5)
     assert (found.request_id, found.method_id, found.age) == (2, 99, 2.5)
+
+
+# ------------------------------------------------------------ waiting for room
+
+
+class Permit:
+    """Room for one message, which `on_given` sees before it is used."""
+
+    def __init__(self, made: Sink) -> None:
+        self._made = made
+        self.is_released = False
+
+    def __enter__(self) -> Permit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def send(self, message: RequestResponse) -> None:
+        self._made.port.pushed.append(message)
+
+    def release(self) -> None:
+        self.is_released = True
+
+
+def full(on_reserve: Callable[[Sink], None]) -> tuple[Sink, list[Permit]]:
+    """A sink without room, of which it gets some once it waits, and what it got."""
+    made, given = Sink(), list[Permit]()
+    made.port.way_out.is_full = True
+
+    async def reserve() -> Any:
+        await trio.lowlevel.checkpoint()
+        given.append(Permit(made))
+        on_reserve(made)
+        return given[-1]
+
+    made.port.way_out.reserve = reserve  # type: ignore[method-assign]
+    return made, given
+
+
+async def test_response_that_waits_for_room_goes_out_when_there_is_some() -> None:
+    made, given = full(lambda made: None)
+    await made.sink.send(b"ret")
+    assert (made.port.pushed, made.answered) == ([response()], [CALL])
+    assert [each.is_released for each in given] == [True]
+
+
+@pytest.mark.rule("rpc.channel.close")
+async def test_channels_dropped_while_a_response_waits_are_ended_before_it() -> None:
+    dropped = [lambda: made.port.pushed.append("close")]  # type: ignore[arg-type]
+
+    def drop(made: Sink) -> None:
+        while dropped:
+            made.port.drop_later(dropped.pop())
+
+    made, given = full(drop)
+    await made.sink.send(b"ret")
+    assert made.port.pushed == ["close", response()]
+    assert [each.is_released for each in given] == [True, True]
+
+
+async def test_response_whose_connection_ends_while_it_waits_is_not_sent() -> None:
+    made, given = full(lambda made: made.port.end(LinkDead("broken")))
+    await made.sink.send(b"ret")
+    assert (made.port.pushed, made.answered) == ([], [])
+    assert [each.is_released for each in given] == [True]
+
+
+async def test_response_on_a_connection_that_is_over_is_dropped() -> None:
+    made = Sink()
+    made.port.end(LinkDead("broken"))
+    await made.sink.send(b"ret")
+    assert (made.port.pushed, made.answered) == ([], [])
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await made.sink.send(b"ret")
+    assert scope.cancelled_caught
