@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import partial
 from inspect import signature
 from typing import Any, Protocol
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
     AcceptedConnection,
@@ -438,3 +439,105 @@ def test_of_several_errors_the_one_that_ends_programs_is_raised_first(
     assert first_of(group) is end
     assert "a server has failed in another way too" in caplog.text
     assert "later" in caplog.text
+
+
+# ------------------------------------------------------------ ends of the block
+
+
+@pytest.mark.parametrize("error", [None, ValueError("mine")], ids=repr)
+async def test_a_block_that_is_cancelled_in_its_grace_ends_as_it_was_ending(
+    error: Exception | None, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    async def call() -> None:
+        with suppress(CallCancelled, Disconnected):
+            async with connect("memory://draining", Adder) as adder:
+                await adder.wait()
+
+    async def block() -> None:
+        handler = dispatcher(Adder, AdderImpl())
+        async with serving("memory://draining", handler, grace=60):
+            nursery.start_soon(call)
+            await wait_all_tasks_blocked()
+            if error is not None:
+                raise error
+
+    caught: list[Exception] = []
+    with trio.move_on_after(10) as scope:
+        try:
+            await block()
+        except ValueError as came:
+            caught.append(came)
+    assert trio.current_time() == pytest.approx(10)
+    assert (scope.cancelled_caught, caught) == (
+        (True, []) if error is None else (False, [error])
+    )
+
+
+class Fatal(SystemExit):
+    """What ends programs."""
+
+
+@pytest.mark.parametrize("error", [None, ValueError("mine")], ids=repr)
+async def test_what_ends_programs_comes_out_of_the_grace_of_a_server(
+    error: Exception | None, nursery: trio.Nursery
+) -> None:
+    class Ending(AdderImpl):
+        async def wait(self) -> int:
+            await self.go_on.wait()
+            raise Fatal
+
+    impl = Ending()
+
+    async def call() -> None:
+        with suppress(CallCancelled, Disconnected):
+            async with connect("memory://fatal", Adder) as adder:
+                await adder.wait()
+
+    async def block() -> None:
+        async with serving("memory://fatal", dispatcher(Adder, impl), grace=5):
+            nursery.start_soon(call)
+            await wait_all_tasks_blocked()
+            trio.lowlevel.spawn_system_task(partial(_set_later, impl.go_on))
+            if error is not None:
+                raise error
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - of two kinds
+        await block()
+    if error is None:
+        assert type(caught.value) is Fatal
+    else:
+        assert isinstance(caught.value, BaseExceptionGroup)
+        assert caught.value.exceptions[0] is error
+        assert caught.value.subgroup(Fatal) is not None
+
+
+async def test_of_several_errors_a_cancellation_comes_last_and_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cancelled: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as error:
+            cancelled.append(error)
+            raise
+    error = ValueError("it")
+    assert first_of(BaseExceptionGroup("", [*cancelled, error])) is error
+    assert caplog.records == []
+
+
+async def test_options_of_a_server_are_refused_with_what_was_expected() -> None:
+    with pytest.raises(ValueError, match="tell_failures: expected"):
+        async with serving("memory://loud", ADDER, tell_failures="loud"):
+            raise AssertionError("it runs")
+    with pytest.raises(ValueError, match="cancel_grace: expected a finite number"):
+        async with connect("memory://loud", cancel_grace=-1):
+            raise AssertionError("it is connected")
+
+
+async def test_a_block_that_is_cancelled_as_it_ends_is_cancelled_plainly() -> None:
+    with trio.CancelScope() as scope:
+        async with serving("memory://late", ADDER, grace=60):
+            scope.cancel()
+    assert scope.cancelled_caught

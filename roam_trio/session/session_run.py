@@ -522,12 +522,6 @@ class SessionRun:
                 # It was one message that was none, and more may come at once.
                 await trio.lowlevel.checkpoint()
 
-    def __repr__(self) -> str:
-        if self.ended_because is not None and self.connections is not None:
-            return f"<SessionRun ended: {self.ended_because}>"
-        state = "being set up" if self.connections is None else "open"
-        return f"<SessionRun {state}>"
-
 
 def _with_offer(
     options: SessionOptions, welcoming: Welcoming, agreed: HandshakeResult

@@ -204,3 +204,18 @@ def test_a_pair_of_sockets_without_names_is_named_by_its_process() -> None:
 
 def test_peers_are_told_apart_by_identity_of_the_object() -> None:
     assert Peer("tcp", "here") != Peer("tcp", "here")
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are none here")
+@pytest.mark.parametrize("refused", [False, True], ids=["another system", "refused"])
+def test_a_unix_socket_without_credentials_is_unnamed(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if refused:
+        monkeypatch.setattr(socket, "SO_PEERCRED", -1, raising=False)
+    else:
+        monkeypatch.delattr(socket, "SO_PEERCRED", raising=False)
+    left, right = trio.socket.socketpair()
+    with left, right:
+        peer = StreamLink(trio.SocketStream(left)).peer()
+    assert (peer.address, peer.credentials) == ("an unnamed socket", None)

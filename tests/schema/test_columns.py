@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import sys
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
@@ -642,3 +643,37 @@ def test_what_is_not_in_this_form_is_refused(column: Any) -> None:
 def test_what_is_no_message_pack_is_refused(encoded: bytes) -> None:
     with pytest.raises(DecodeError):
         columns_of(rpc_plan(list[Strict])).decode(encoded)
+
+
+def test_numbers_are_the_same_on_a_machine_with_the_other_byte_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = rpc_plan(list[Row])
+    encoded = in_columns(plan, ROWS)
+    monkeypatch.setattr(sys, "byteorder", "big")
+    assert columns_of(plan).decode(encoded) == ROWS
+
+
+class Hashed(msgspec.Struct, frozen=True):
+    id: u32
+    name: str
+    digest: Annotated[bytes, Length(4)]
+    seen: u32 | None
+
+
+def test_optional_values_that_are_all_there_have_a_flag_each() -> None:
+    plan = rpc_plan(list[Hashed])
+    rows = [Hashed(n, "n", b"1234", n) for n in range(FEWEST)]
+    assert columns_of(plan).decode(in_columns(plan, rows)) == rows
+
+
+def test_bytes_of_another_length_are_left_to_postcard_which_says_where() -> None:
+    plan = rpc_plan(list[Hashed])
+    rows = [Hashed(n, "n", b"123", n) for n in range(FEWEST)]
+    assert columns_of(plan).encode(rows) is None
+    with pytest.raises(EncodeError, match="4"):
+        plan.encode(rows)
+
+
+def test_columns_are_named_by_their_type() -> None:
+    assert repr(columns_of(rpc_plan(list[Row]))) == "<ColumnsPlan list[Row]>"

@@ -240,3 +240,13 @@ def test_a_union_with_the_derived_class_sends_all_of_it() -> None:
 def test_a_double_that_says_it_is_an_instance_is_sent() -> None:
     double: Any = Mock(spec=AttrsBase, x=1)
     assert hexed(rpc_plan(AttrsBase).encode(double)) == "01"
+
+
+class Documented(DataBase):
+    """Its slot is none that is public."""
+
+    __slots__ = ("_cache",)
+
+
+def test_private_slots_are_no_fields() -> None:
+    assert b"".join(rpc_plan(DataBase).encode(Documented(1))) == b"\x01"

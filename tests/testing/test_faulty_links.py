@@ -225,3 +225,19 @@ async def test_slow_payloads_take_their_time(
     assert trio.current_time() == 8
     assert "2 sent" in repr(ends.tx)
     assert "1 received" in repr(ends.rx)
+
+
+async def test_a_link_has_one_pump_at_a_time(nursery: trio.Nursery) -> None:
+    ends = Ends(nursery)
+    await wait_all_tasks_blocked()
+    with pytest.raises(trio.BusyResourceError, match="another task runs the pump"):
+        await ends.tx.pump()
+
+
+async def test_a_link_that_is_cut_stays_cut_for_later_receivers(
+    nursery: trio.Nursery,
+) -> None:
+    ends = Ends(nursery, receiving=Faults(cut_after=0))
+    for _ in range(2):
+        with pytest.raises(LinkError, match="cut"):
+            await ends.rx.recv()

@@ -192,3 +192,14 @@ async def test_any_stream_can_be_made_faulty() -> None:
     inner = OneWay()
     await FaultyStream(inner).send_eof()  # it cannot be closed by halves
     assert inner.closed
+
+
+async def test_one_direction_may_be_lost_alone(autojump_clock: MockClock) -> None:
+    left, right = faulty_stream_pair()
+    left.lose(receiving=False)
+    await left.send_all(b"lost")
+    await right.send_all(b"there")
+    assert await left.receive_some() == b"there"
+    with trio.move_on_after(1) as scope:
+        await right.receive_some()
+    assert scope.cancelled_caught

@@ -313,3 +313,14 @@ async def test_port_that_is_taken_is_an_error() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match="in use"):
             await listen_on_tcp(HostAndPort("127.0.0.1", port))
+
+
+async def test_address_that_the_system_cannot_say_why_it_refuses_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: object, **__: object) -> Any:
+        raise OSError("no such thing here")
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", refuse)
+    with pytest.raises(OSError, match="no such thing here: 'tcp://here:7'"):
+        await listen_on_tcp(HostAndPort("here", 7), url="tcp://here:7")
