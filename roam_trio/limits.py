@@ -78,6 +78,11 @@ class Limits:
         connection_bytes: number of bytes, in all, of the messages with which the peer
             has opened or accepted the present virtual connections, undecided ones
             included. Beyond it connections are rejected, or closed.
+        session_bytes: memory, in bytes, of what the peer makes this side hold on all
+            connections of the session together. New calls and connections are refused
+            from 7/8 of it; beyond it the session ends.
+        session_tasks: number of tasks for calls of the peer on all connections of the
+            session together. Beyond it new calls are refused.
         unacknowledged_frames: with ``resume``, number of messages that are kept because
             the peer has not acknowledged them. Beyond it senders wait, and no operation
             fails. The session of a peer that sends on and acknowledges nothing ends at
@@ -122,6 +127,8 @@ class Limits:
     connections: int = attrs.field(default=4096, validator=_count)
     pending_opens: int = attrs.field(default=1024, validator=_count)
     connection_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
+    session_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_count)
+    session_tasks: int = attrs.field(default=4096, validator=_count)
     unacknowledged_frames: int = attrs.field(default=4096, validator=_count)
     unacknowledged_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_count)
     resume_seconds: float = attrs.field(default=60.0, validator=_seconds)

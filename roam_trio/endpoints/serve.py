@@ -24,7 +24,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import log_budget_of_server
 from ..logs import Log
 from ..metadata import MetadataLike
-from ..quantities import check_seconds
+from ..quantities import check_count, check_seconds
 from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler
 from ..rpc.observer import Observer
@@ -37,6 +37,7 @@ from ..session import (
     Session,
     SessionKeepaliveConfig,
 )
+from ..session.budgets import Bounds, Budget
 from ..session.builders import sessions_of_server
 from ..transports import (
     LinkListener,
@@ -48,6 +49,7 @@ from ..transports import (
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
 from .clients import AcceptedClients, Clients, ListenedClients
+from .machine import default_memory
 from .options import SessionOptions
 from .wrapping import deciding_with, offer_with, with_middleware
 
@@ -163,6 +165,8 @@ async def serve(
     ssl_context: ssl.SSLContext | None = None,
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
+    memory: int | None = None,
+    tasks: int = 65_536,
     resume: bool = False,
     on_session: OnSession | None = None,
     on_connection: ConnectionAcceptor | None = None,
@@ -202,6 +206,13 @@ async def serve(
         max_sessions: number of sessions at a time, including those being set up.
             Further clients wait until a session ends; with `resume`, new clients are
             refused, unless a lost client has never done any work.
+        memory: number of bytes that clients together can make this server hold, as
+            `Limits.session_bytes` counts them; None for a quarter of the memory of the
+            machine, or of the container. From 7/8 of it, new calls of the session that
+            holds the most are refused. Beyond it that session ends, and others are not
+            affected.
+        tasks: number of tasks for calls of all clients together. It is kept in the same
+            way as `memory`.
         resume: keep the session of a client that has lost its link, and continue when
             the client returns, from any address but with the same certificate or Unix
             user, if it has one; see `Limits.resume_seconds`. All clients must then
@@ -245,7 +256,12 @@ async def serve(
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
     serving = _Serving(
-        options, max_sessions, resume, _Offering(options, around), on_session
+        options,
+        max_sessions,
+        resume,
+        _Offering(options, around),
+        on_session,
+        _budget_of(memory, tasks),
     )
     if isinstance(url, ConduitAcceptor):
         _check_is_unset(ssl_context=ssl_context, origins=origins, resume=resume)
@@ -256,6 +272,14 @@ async def serve(
             limits=options.stream_limits, ssl_context=ssl_context, origins=origins
         )
         await _listen_and_serve(_listening_at(url, links), serving, limits, task_status)
+
+
+def _budget_of(memory: int | None, tasks: int) -> Budget:
+    if memory is None:
+        memory = default_memory()
+    check_count("memory", memory)
+    check_count("tasks", tasks)
+    return Budget(Bounds.of_server(memory, tasks))
 
 
 def _check_is_unset(**options: object) -> None:
@@ -376,6 +400,7 @@ class _Serving:
         resume: bool,
         offering: _Offering,
         on_session: OnSession | None,
+        budget: Budget,
     ) -> None:
         self._offering = offering
         self._options = options
@@ -397,6 +422,7 @@ class _Serving:
         self._session_on = sessions_of_server(
             options.root_handler,
             on_session=deciding_with(on_session, offering.middleware),
+            budget=budget,
             **for_builder,
         )
         self._listening = trio.CancelScope()

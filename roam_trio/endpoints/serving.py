@@ -48,6 +48,8 @@ def serving(
     ssl_context: ssl.SSLContext | None = None,
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
+    memory: int | None = None,
+    tasks: int = 65_536,
     resume: bool = False,
     on_session: OnSession | None = None,
     on_connection: ConnectionAcceptor | None = None,
@@ -74,6 +76,8 @@ def serving(
         ssl_context: see `serve`.
         origins: see `serve`.
         max_sessions: see `serve`.
+        memory: see `serve`.
+        tasks: see `serve`.
         resume: see `serve`.
         on_session: see `serve`.
         on_connection: see `serve`.
@@ -100,6 +104,8 @@ def serving(
         ssl_context=ssl_context,
         origins=origins,
         max_sessions=max_sessions,
+        memory=memory,
+        tasks=tasks,
         resume=resume,
         on_session=on_session,
         on_connection=on_connection,

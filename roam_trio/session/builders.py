@@ -38,6 +38,7 @@ from ..wire.ids import Parity
 from ..wire.messages import ConnectionSettings, Message
 from . import handshake
 from .acceptance import ConnectionAcceptor
+from .budgets import Budget
 from .establishing import SpawnSession, check_spawn, establish
 from .handshake import HandshakeResult
 from .keepalive import SessionKeepaliveConfig
@@ -46,6 +47,7 @@ from .session_run import SessionOptions, SessionRun
 from .terms import (
     CANCEL_GRACE,
     SessionTerms,
+    bounds_of,
     check_cancel_grace,
     check_max_waiting,
     check_tell_failures,
@@ -403,10 +405,14 @@ def sessions_of_server(
     tell_failures: TellFailures,
     observer: Observer | None,
     on_session: OnSession | None,
+    budget: Budget,
 ) -> Callable[[Conduit[Message]], Session]:
     """Return a function that makes the session with a client on a conduit.
 
     As `acceptor` and its `session`, with options that are checked once for all clients.
+
+    Args:
+        budget: the budget of all sessions of the server together.
     """
     shake_hands = partial(
         handshake.accept,
@@ -416,6 +422,7 @@ def sessions_of_server(
         extends=deadlines,
     )
     failure_policy = FailurePolicy(tell_failures)
+    bounds = bounds_of(limits)
 
     def session_on(conduit: Conduit[Message]) -> Session:
         options = SessionOptions(
@@ -432,6 +439,7 @@ def sessions_of_server(
                 cancel_grace=cancel_grace,
                 max_waiting=max_waiting,
                 failure_policy=failure_policy,
+                budget=Budget(bounds, budget),
             ),
             on_session=on_session,
             is_acceptor=True,

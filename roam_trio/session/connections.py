@@ -117,7 +117,7 @@ class Connections:
         self._outbox = outbox
         self._token = trio.lowlevel.current_trio_token()
         now = trio.lowlevel.current_clock().current_time
-        workers = Workers(nursery.start_soon)
+        workers = Workers(nursery.start_soon, terms.budget)
         self._waits = Waits(terms, now, workers.start_soon)
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._port: SessionPort | None = SessionPort(

@@ -17,6 +17,7 @@ from ..errors import (
     DeadlineExceeded,
     HandlerFailed,
     LinkError,
+    Overloaded,
     Unavailable,
 )
 from ..failures import split_failure
@@ -27,6 +28,7 @@ from ..rpc.binding import ChannelBinder
 from ..rpc.connection import Connection
 from ..rpc.failure_metadata import FailurePolicy, failed_handler, failure_metadata
 from ..rpc.handler import ReplySink
+from ..rpc.method_names import method_name
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
 from .deadlines import deadline_of
 from .port import Port
@@ -259,6 +261,16 @@ class DriverReplySink(ReplySink):
             metadata = self._why(failure or self._overdue())
             self._port.outbox.push(self._response(CANCELLED, metadata))
             self._close()
+
+    def refuse(self, refusal: Overloaded) -> None:
+        """Answer that there is no room for the request, which has not begun."""
+        logger.info(
+            "connection %d: refused a call of %s: %s",
+            self._port.connection_id,
+            method_name(self.call.method_id),
+            refusal,
+        )
+        self.give_up(refusal)
 
     def _overdue(self) -> CallCancelled | None:
         if self.state is not _RUNNING or self._port.now() < self._deadline:

@@ -256,6 +256,7 @@ class SessionRun:
                     nursery.start_soon(self._close)
                     self._log_end()
                     self._tell_of_end(handle)
+        self.terms.budget.close()
         if self.connections is None:
             assert self.ended_because is not None
             raise copy_of(self.ended_because)
@@ -338,6 +339,7 @@ class SessionRun:
         self, options: SessionOptions, agreed: HandshakeResult, nursery: trio.Nursery
     ) -> None:
         self.terms.agree(peer_knows=agreed.peer_knows)
+        self.terms.budget.begin(self.end)
         self.connections = Connections(
             agreed,
             options.handler,
@@ -452,6 +454,7 @@ class SessionRun:
         if self.ended_because is not None:
             return
         reason = self.ended_because = as_session_error(because)
+        self.terms.budget.stop()
         name_peer(reason, self.terms.peer)
         message = message_at_end(reason)
         if message is not None:

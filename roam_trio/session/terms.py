@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 import attrs
 
 from ..legible import legible
-from ..limits import Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import begin_log_budget_of_session
 from ..logs import forget_peer, note_peer
 from ..metadata import Metadata, MetadataEntry, MetadataFlags
@@ -18,10 +18,12 @@ from ..quantities import check_count, check_seconds
 from ..rpc.connection import AnySession, Connection
 from ..rpc.failure_metadata import FailurePolicy, TellFailures
 from ..rpc.observer import Observer
+from .budgets import Bounds, Budget
 
 __all__ = [
     "CANCEL_GRACE",
     "SessionTerms",
+    "bounds_of",
     "check_cancel_grace",
     "check_max_waiting",
     "check_tell_failures",
@@ -37,6 +39,14 @@ CANCEL_GRACE: Final = 1.0
 _EXTENSIONS: Final = "roam-trio"
 _VERSION: Final = 1
 _SAID: Final = MetadataEntry(_EXTENSIONS, _VERSION, MetadataFlags.NO_PROPAGATE.value)
+
+
+_BY_DEFAULT: Final = Bounds.of_session(DEFAULT_LIMITS)
+
+
+def bounds_of(limits: Limits) -> Bounds:
+    """Return the bounds of a session; one object for all with the default limits."""
+    return _BY_DEFAULT if limits is DEFAULT_LIMITS else Bounds.of_session(limits)
 
 
 def _no_session() -> None:
@@ -73,6 +83,7 @@ class SessionTerms:
             caller; None if the peer has not said that it knows what roam_trio adds.
         kept_failures: exceptions of handlers in this process; see
             `Caller.kept_failures`.
+        budget: counts what the peer makes this side hold.
     """
 
     limits: Limits
@@ -86,6 +97,11 @@ class SessionTerms:
     max_waiting: int | None = None
     failure_policy: FailurePolicy | None = None
     kept_failures: Mapping[str, BaseException] | None = None
+    budget: Budget = attrs.field()
+
+    @budget.default
+    def _budget_of_limits(self) -> Budget:
+        return Budget(bounds_of(self.limits))
 
     def agree(self, *, peer_knows: bool) -> None:
         """Apply the result of the handshake.

@@ -15,6 +15,9 @@ from typing import Any, Final, Protocol
 import trio
 from trio.lowlevel import reschedule
 
+from ..errors import Overloaded
+from .budgets import TASK_BYTES, Budget
+
 __all__ = ["IDLE_SECONDS", "MOST_IDLE", "Work", "Worker", "Workers"]
 
 MOST_IDLE: Final = 64
@@ -40,6 +43,10 @@ class Work(Protocol):
 
     async def run(self, worker: Worker) -> None:
         """Run the handler in the task and the scope of `worker`."""
+        ...
+
+    def refuse(self, refusal: Overloaded) -> None:
+        """Answer that there is no task for the handler."""
         ...
 
 
@@ -129,12 +136,14 @@ class Workers:
 
     Args:
         start_soon: starts a task in the nursery of the session.
+        budget: counts the tasks of handlers.
     """
 
-    __slots__ = ("_all", "_is_trimming", "_least", "idle", "start_soon")
+    __slots__ = ("_all", "_budget", "_is_trimming", "_least", "idle", "start_soon")
 
-    def __init__(self, start_soon: Callable[..., None]) -> None:
+    def __init__(self, start_soon: Callable[..., None], budget: Budget) -> None:
         self.start_soon = start_soon
+        self._budget = budget
         self.idle: list[Worker] = []
         """Tasks that wait for a request; the last one gets the next request."""
         self._all: dict[Worker, None] | None = None
@@ -142,7 +151,10 @@ class Workers:
         self._is_trimming = False
 
     def start(self, work: Work, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Answer a request, in a task that is idle or in a new one."""
+        """Answer a request, in a task that is idle or in a new one.
+
+        Refuse it if the budget has no room for a new one.
+        """
         idle = self.idle
         if idle:
             worker = idle.pop()
@@ -157,11 +169,20 @@ class Workers:
             task.context = copy_context()
             reschedule(task)
         else:
-            worker = Worker(self, work, coroutine)
-            if self._all is None:
-                self._all = {}
-            self._all[worker] = None
-            self.start_soon(worker.run)
+            self._start_new(work, coroutine)
+
+    def _start_new(self, work: Work, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            self._budget.take(TASK_BYTES, 1)
+        except Overloaded as refusal:
+            coroutine.close()  # before the response, so that its channels end first
+            work.refuse(refusal)
+            return
+        worker = Worker(self, work, coroutine)
+        if self._all is None:
+            self._all = {}
+        self._all[worker] = None
+        self.start_soon(worker.run)
 
     def rest(self, worker: Worker) -> bool:
         """Keep an idle task; return False if the task has to end."""
@@ -179,6 +200,7 @@ class Workers:
         """Remove a task that ends."""
         assert self._all is not None, "it has started"
         del self._all[worker]
+        self._budget.give(TASK_BYTES, 1)
         if not self._all:
             self._all = None  # a session at rest has none
 

@@ -55,7 +55,7 @@ def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
         "terms": terms,
         "token": None,
         "now": lambda: 0.0,
-        "workers": Workers(options.pop("start_soon", _fail)),
+        "workers": Workers(options.pop("start_soon", _fail), terms.budget),
         "waits": Waits(attrs.evolve(terms, limits=never), lambda: 0.0, _fail),
         "on_unused": _fail,
         "on_quiet": _fail,

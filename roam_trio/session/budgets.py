@@ -1,0 +1,258 @@
+"""Budgets of the bytes and the tasks that peers make this side hold.
+
+Budgets nest: what a session holds counts against its own budget, and against that of
+its server, for all sessions together. Where the server has no room, the session that
+holds the most has to give way: its new work is refused, or it ends. The other sessions
+notice nothing.
+
+Nothing here waits, and nothing needs a run of trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Final
+
+import attrs
+
+from ..errors import LimitExceeded, Overloaded
+from ..limits import Limits
+
+__all__ = ["TASK_BYTES", "Bound", "Bounds", "Budget", "Excess"]
+
+TASK_BYTES: Final = 12 * 1024
+"""Memory of a task that answers a call, in bytes: the task and its scope, and the
+frames of a small handler with small arguments."""
+
+
+@attrs.frozen
+class Excess:
+    """The reason why a budget has no room.
+
+    Attributes:
+        limit: the name of the limit.
+        description: what is held.
+    """
+
+    limit: str
+    description: str
+
+    def as_refusal(self) -> Overloaded:
+        """Return the error for the caller of a call that is not taken up."""
+        text = f"{self.description} (limit: {self.limit})"
+        return Overloaded(text=text, was_begun=False)
+
+    def as_end(self) -> LimitExceeded:
+        """Return the error that ends the session."""
+        return LimitExceeded(self.limit, self.description)
+
+
+@attrs.frozen
+class Bound:
+    """A bound on bytes or tasks.
+
+    Attributes:
+        limit: the name of the limit.
+        unit: what is bounded: ``"bytes"`` or ``"tasks"``, as in `Budget`.
+        most: how many may be held.
+        refuse_from: how many may be held before new work is refused. The rest is for
+            work that is not the peer's choice, or other peers'.
+    """
+
+    limit: str
+    unit: str
+    most: int
+    refuse_from: int
+
+    def excess(self, held: int) -> Excess:
+        """Return the reason why a session may not hold so much."""
+        return Excess(
+            self.limit,
+            f"this session would hold {held} {self.unit}, at most {self.most} may be",
+        )
+
+    def excess_of_largest(self, held: int) -> Excess:
+        """Return the reason why the session that holds the most has to give way."""
+        return Excess(
+            self.limit,
+            "the sessions of this server hold together as much as they may, and this "
+            f"one {held} {self.unit}",
+        )
+
+
+@attrs.frozen
+class Bounds:
+    """The bounds of a budget."""
+
+    bytes: Bound
+    tasks: Bound
+
+    @classmethod
+    def of_session(cls, limits: Limits) -> Bounds:
+        """Return the bounds of a session: `Limits.session_bytes` and
+        `Limits.session_tasks`."""
+        size, tasks = limits.session_bytes, limits.session_tasks
+        return cls(
+            # Items for which the peer has credit cannot be refused.
+            Bound("session_bytes", "bytes", size, _most_of(size)),
+            Bound("session_tasks", "tasks", tasks, tasks),
+        )
+
+    @classmethod
+    def of_server(cls, memory: int, tasks: int) -> Bounds:
+        """Return the bounds of all sessions of a server together."""
+        return cls(
+            Bound("memory", "bytes", memory, _most_of(memory)),
+            Bound("tasks", "tasks", tasks, _most_of(tasks)),
+        )
+
+
+def _most_of(number: int) -> int:
+    return number - number // 8
+
+
+class Budget:
+    """Counts bytes and tasks against bounds, and against the budget around it.
+
+    Args:
+        bounds: the bounds of this budget.
+        parent: the budget of which this one is a part.
+    """
+
+    __slots__ = ("_bounds", "_end", "_holders", "_parent", "bytes", "tasks")
+
+    def __init__(self, bounds: Bounds, parent: Budget | None = None) -> None:
+        self._bounds = bounds
+        self._parent = parent
+        self._holders: dict[Budget, None] | None = None  # the parts that hold something
+        self._end: Callable[[LimitExceeded], None] | None = None
+        self.bytes = 0
+        """Number of bytes that are held."""
+        self.tasks = 0
+        """Number of tasks that are held."""
+
+    # ------------------------------------------------------------ its session
+
+    def begin(self, end: Callable[[LimitExceeded], None]) -> None:
+        """Begin to count for a session that is set up.
+
+        Args:
+            end: ends the session if it holds more than any other where there is no room
+                left. It must call `stop`, and not wait.
+        """
+        self._end = end
+
+    def stop(self) -> None:
+        """Note that the session ends: what it holds will be given back soon."""
+        self._end = None
+
+    def close(self) -> None:
+        """Give back what is left: the session is over."""
+        self.give(self.bytes, self.tasks)
+
+    # ------------------------------------------------------------ what is held
+
+    def take(self, size: int, tasks: int = 0) -> None:
+        """Count new work, which can be refused.
+
+        Args:
+            size: number of bytes that it takes.
+            tasks: number of tasks that it takes.
+
+        Raises:
+            Overloaded: there is no room, and nothing is counted.
+        """
+        bounds = self._bounds
+        excess = None
+        if self.bytes + size > bounds.bytes.refuse_from:
+            excess = bounds.bytes.excess(self.bytes + size)
+        elif self.tasks + tasks > bounds.tasks.refuse_from:
+            excess = bounds.tasks.excess(self.tasks + tasks)
+        elif self._parent is not None:
+            excess = self._parent._excess_in(self, size, tasks, can_refuse=True)
+        if excess is not None:
+            raise excess.as_refusal()
+        self._add(size, tasks)
+
+    def hold(self, size: int) -> None:
+        """Count bytes that cannot be refused.
+
+        Raises:
+            LimitExceeded: there is no room, and nothing is counted.
+        """
+        bounds = self._bounds
+        excess = None
+        if self.bytes + size > bounds.bytes.most:
+            excess = bounds.bytes.excess(self.bytes + size)
+        elif self._parent is not None:
+            excess = self._parent._excess_in(self, size, 0, can_refuse=False)
+        if excess is not None:
+            raise excess.as_end()
+        self._add(size, 0)
+
+    def give(self, size: int, tasks: int = 0) -> None:
+        """Stop counting bytes and tasks."""
+        self.bytes -= size
+        self.tasks -= tasks
+        parent = self._parent
+        if parent is not None:
+            parent.give(size, tasks)
+            if not (self.bytes or self.tasks) and parent._holders is not None:
+                parent._holders.pop(self, None)
+
+    def _add(self, size: int, tasks: int) -> None:
+        self.bytes += size
+        self.tasks += tasks
+        parent = self._parent
+        if parent is not None:
+            if parent._holders is None:
+                parent._holders = {}
+            parent._holders[self] = None
+            parent._add(size, tasks)
+
+    # ------------------------------------------------------------ who gives way
+
+    def _excess_in(
+        self, part: Budget, size: int, tasks: int, *, can_refuse: bool
+    ) -> Excess | None:
+        """Return the reason why `part` may not hold more; None if it may."""
+        bounds = self._bounds
+        excess = None
+        if self.bytes + size > bounds.bytes.refuse_from:
+            excess = self._make_room(part, bounds.bytes, size, can_refuse=can_refuse)
+        if excess is None and self.tasks + tasks > bounds.tasks.refuse_from and tasks:
+            excess = self._make_room(part, bounds.tasks, tasks, can_refuse=can_refuse)
+        return excess
+
+    def _make_room(
+        self, part: Budget, bound: Bound, size: int, *, can_refuse: bool
+    ) -> Excess | None:
+        """End the part that holds the most where there is no room left for `part`.
+
+        Returns:
+            The reason why `part` may not hold more, if that is `part` itself; else
+            None.
+        """
+        amount: Callable[[Budget], int] = attrgetter(bound.unit)
+        held, of_part = amount(self) + size, amount(part) + size
+        if held > bound.most + bound.most // 8:
+            return bound.excess_of_largest(of_part)
+        holders: Iterable[Budget] = self._holders or ()
+        # What sessions hold that are ending already is as good as given back.
+        held -= sum(amount(one) for one in holders if one._end is None)
+        largest = max(
+            (one for one in holders if one._end is not None and one is not part),
+            key=amount,
+            default=part,
+        )
+        if largest is part or of_part >= amount(largest):
+            most = bound.refuse_from if can_refuse else bound.most
+            return bound.excess_of_largest(of_part) if held > most else None
+        if held > bound.most:
+            assert largest._end is not None, "it is none of those that end"
+            largest._end(bound.excess_of_largest(amount(largest)).as_end())
+        return None
+
+    def __repr__(self) -> str:
+        return f"<Budget: {self.bytes} bytes, {self.tasks} tasks>"

@@ -1,0 +1,200 @@
+"""What clients can make a server hold, one of them and all together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from roam_trio import (
+    ConnectionLost,
+    Limits,
+    Overloaded,
+    Rx,
+    channel,
+    connect,
+    dispatcher,
+    serve,
+    service,
+    serving,
+)
+from roam_trio.codec import CANCELLED
+from roam_trio.endpoints import machine
+from roam_trio.metadata import NO_METADATA
+from roam_trio.session import acceptor
+from roam_trio.wire.messages import HelloYourself, RequestCall, RequestResponse
+from tests.peer import link_to_peer
+from tests.session.running import Custom
+
+
+@service
+class Room(Protocol):
+    async def sleep(self) -> None: ...
+    async def ping(self) -> int: ...
+    async def drain(self, items: Rx[int]) -> None: ...
+
+
+class RoomImpl:
+    """Sleeps until it is woken."""
+
+    def __init__(self) -> None:
+        self.morning = trio.Event()
+
+    async def sleep(self) -> None:
+        await self.morning.wait()
+
+    async def ping(self) -> int:
+        return 1
+
+    async def drain(self, items: Rx[int]) -> None:
+        async for _ in items:
+            pass
+
+
+async def refused(room: Room) -> Overloaded:
+    with pytest.raises(Overloaded) as caught:
+        await room.sleep()
+    assert caught.value.was_begun is False
+    return caught.value
+
+
+async def asleep(nursery: trio.Nursery, room: Room, calls: int) -> None:
+    for _ in range(calls):
+        nursery.start_soon(room.sleep)
+    await wait_all_tasks_blocked()
+
+
+# ------------------------------------------------------------ one session
+
+
+async def test_call_beyond_the_tasks_of_a_session_is_refused_until_one_is_free() -> (
+    None
+):
+    impl = RoomImpl()
+    limits = Limits(session_tasks=2)
+    async with (
+        serving("memory://tasks", dispatcher(Room, impl), limits=limits),
+        connect("memory://tasks", Room) as room,
+    ):
+        async with trio.open_nursery() as nursery:
+            await asleep(nursery, room, 2)
+            error = await refused(room)
+            assert "3 tasks, at most 2 may be (limit: session_tasks)" in error.text
+            assert await room.ping() == 1  # needs no task
+            impl.morning.set()
+        await room.sleep()
+
+
+async def test_channel_of_a_refused_call_is_reset() -> None:
+    impl = RoomImpl()
+    limits = Limits(session_tasks=1)
+    async with (
+        serving("memory://channels", dispatcher(Room, impl), limits=limits),
+        connect("memory://channels", Room) as room,
+        trio.open_nursery() as nursery,
+    ):
+        await asleep(nursery, room, 1)
+        tx, rx = channel[int]()
+        with pytest.raises(Overloaded):
+            await room.drain(rx)
+        with pytest.raises(trio.BrokenResourceError):
+            await tx.send_many(range(100))
+        impl.morning.set()
+
+
+async def test_peer_that_knows_no_extensions_gets_a_bare_response(
+    nursery: trio.Nursery,
+) -> None:
+    async def sleeping(call: RequestCall, reply: Any) -> None:
+        await trio.sleep_forever()
+
+    link, peer = link_to_peer()
+    limits = Limits(session_tasks=1)
+    nursery.start_soon(acceptor(link, limits=limits).run, Custom(sleeping))
+    assert isinstance(await peer.initiate(), HelloYourself)
+    await peer.say(RequestCall(0, 1, 7, (), NO_METADATA, b""))
+    await peer.say(RequestCall(0, 3, 7, (), NO_METADATA, b""))
+    assert await peer.hear(RequestResponse) == RequestResponse(
+        0, 3, (), NO_METADATA, CANCELLED
+    )
+    await peer.tx.close()
+
+
+# ------------------------------------------------------------ all of a server
+
+
+async def test_only_the_session_with_the_most_tasks_is_refused() -> None:
+    impl = RoomImpl()
+    async with (
+        serving("memory://all", dispatcher(Room, impl), tasks=8) as server,
+        connect("memory://all", Room) as greedy,
+        connect("memory://all", Room) as modest,
+        trio.open_nursery() as nursery,
+    ):
+        await asleep(nursery, greedy, 7)
+        assert "tasks" in (await refused(greedy)).text
+        await asleep(nursery, modest, 1)
+        assert len(server.sessions) == 2
+        impl.morning.set()
+
+
+async def test_session_with_the_most_tasks_ends_where_another_needs_them() -> None:
+    impl = RoomImpl()
+    lost: list[ConnectionLost] = []
+
+    async def sleep(room: Room) -> None:
+        try:
+            await room.sleep()
+        except ConnectionLost as error:
+            lost.append(error)
+
+    async with (
+        serving("memory://crowd", dispatcher(Room, impl), tasks=80) as server,
+        connect("memory://crowd", Room) as greedy,
+        connect("memory://crowd", Room) as modest,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(60):
+            nursery.start_soon(sleep, greedy)
+        await wait_all_tasks_blocked()
+        await asleep(nursery, modest, 25)
+        assert len(lost) == 60
+        assert "limit: tasks" in str(lost[0])
+        assert await modest.ping() == 1
+        assert len(server.sessions) == 1
+        impl.morning.set()
+
+
+@pytest.mark.parametrize("name", ["memory", "tasks"])
+async def test_bound_of_a_server_is_at_least_one(name: str) -> None:
+    bad: Any = {name: 0}
+    with pytest.raises(ValueError, match=f"{name}: expected a whole number from 1"):
+        await serve("memory://none", dispatcher(Room, RoomImpl()), **bad)
+
+
+# ------------------------------------------------------------ the machine
+
+
+def test_default_is_a_quarter_of_what_the_container_or_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    none, most, limit = tmp_path / "none", tmp_path / "max", tmp_path / "limit"
+    most.write_text("max\n", encoding="ascii")
+    limit.write_text(f"{2**30}\n", encoding="ascii")
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}
+    monkeypatch.setattr(machine.os, "sysconf", sizes.__getitem__, raising=False)
+    monkeypatch.setattr(machine, "_LIMITS_OF_CONTAINERS", (none, most))
+    assert machine.default_memory() == 2**30
+    monkeypatch.setattr(machine, "_LIMITS_OF_CONTAINERS", (none, limit))
+    assert machine.default_memory() == 2**28
+
+
+def test_machine_that_does_not_tell_is_taken_for_one_of_4_gib(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(machine.os, "sysconf", raising=False)
+    monkeypatch.setattr(machine, "_LIMITS_OF_CONTAINERS", ())
+    assert machine.default_memory() == 2**30
