@@ -8,5 +8,5 @@
 of them in a process of its own, `stopwatch` measures there, `rounds` interleaves them,
 `results` and `figures` do the arithmetic, `report` prints, and `writing` writes tables
 and plots. `cargo` builds what is in Rust. `growth` and `fairness` are benchmarks of
-their own.
+their own, and `soak` is a run of an hour that is to stay as it is.
 """
