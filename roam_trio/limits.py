@@ -97,6 +97,13 @@ class Limits:
         close_seconds: number of seconds that a session may take at its end to write
             what was committed, and a proxy to deliver what arrived before one side
             ended.
+        futile_messages: number of messages of one kind that a peer may send at once
+            although they bring no work: pings; cancellations of calls that no handler
+            had begun; virtual connections that were rejected, or that the peer closed;
+            resets of channels on which no item was under way; calls that were refused;
+            messages for what is not open. Beyond it the session ends.
+        futile_messages_per_second: number of messages of one kind that may come per
+            second after that.
         longest_call: number of seconds that a call of the peer may take; infinite by
             default. Then its handler is cancelled, and the caller, if it still waits,
             gets `DeadlineExceeded`.
@@ -135,6 +142,8 @@ class Limits:
     lost_clients: int = attrs.field(default=256, validator=_count)
     handshake_seconds: float = attrs.field(default=10.0, validator=_seconds)
     close_seconds: float = attrs.field(default=5.0, validator=_seconds)
+    futile_messages: int = attrs.field(default=10_000, validator=_count)
+    futile_messages_per_second: float = attrs.field(default=1000.0, validator=_rate)
     longest_call: float = attrs.field(default=inf, validator=_seconds_or_ever)
     warn_after: float = attrs.field(default=5.0, validator=_seconds_or_ever)
     log_records: int = attrs.field(default=20, validator=_count)

@@ -232,6 +232,9 @@ class _Reply(ReplySink):
         self._in_columns = [_RESULT_IN_COLUMNS, encoded]
         return self._in_columns
 
+    def count_refused(self) -> None:
+        self._reply.count_refused()
+
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         metadata = self._answering(metadata)
         try:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import trio
 
 from ..codec import UNKNOWN_METHOD, encode_error, rpc_plan
-from ..errors import CallCancelled, RoamError
+from ..errors import CallCancelled, InvalidPayload, RoamError, UnknownMethod
 from ..metadata import NO_METADATA, Metadata
 from ..peers import Peer
 from ..wire.messages import Encoded, RequestCall
@@ -54,6 +54,15 @@ class ReplySink(ABC):
             trio.WouldBlock: there is no room, so nothing was sent.
         """
 
+    def count_refused(self) -> None:
+        """Count a request that is refused before any code of the program has seen it.
+
+        The session of a peer that makes too many ends (`Limits.futile_messages`).
+        `send_error` calls it for `UnknownMethod` and `InvalidPayload`. The default does
+        nothing.
+        """
+        return
+
     async def send_error(
         self,
         error: RoamError,
@@ -78,6 +87,8 @@ class ReplySink(ABC):
             RuntimeError: a response was already sent: a bug in this program.
         """
         declared = None if error_type is None else rpc_plan(error_type)
+        if isinstance(error, UnknownMethod | InvalidPayload):
+            self.count_refused()
         policy = self.failure_policy
         if policy is not None and isinstance(error, CallCancelled):
             metadata = Metadata((*metadata, *failure_metadata(error, policy.tell)))
@@ -188,4 +199,5 @@ class NoService:
         self, call: RequestCall, reply: ReplySink
     ) -> Coroutine[Any, Any, None] | None:
         """Answer that the method is unknown."""
+        reply.count_refused()
         return send_reply(reply, UNKNOWN_METHOD)

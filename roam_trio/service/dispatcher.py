@@ -104,6 +104,7 @@ class Dispatcher:
         """
         method = self._methods.get(call.method_id)
         if method is None:
+            reply.count_refused()
             return send_reply(reply, UNKNOWN_METHOD)
         plan = method.descriptor.args_plan
         decode: Callable[[bytes | memoryview], Any] = plan.decode
@@ -116,6 +117,7 @@ class Dispatcher:
             args = decode(joined(encoded) if isinstance(encoded, list) else encoded)
         except DecodeError as error:
             logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
+            reply.count_refused()
             return send_reply(reply, INVALID_PAYLOAD)
         if plan.has_channels:
             bind_channels_callee_args(plan, args, call.channels, reply.channel_binder)

@@ -143,6 +143,12 @@ _STEPS_WHERE_THIS_SIDE_SENDS: Final[_Steps] = {
 
 
 class _End(Protocol):
+    @property
+    def under_way(self) -> int:
+        """Number of messages that the peer may still send before it learns that this
+        side has ended the channel."""
+        ...
+
     def on_reset(self) -> None:
         """Handle a reset by the other side."""
         ...
@@ -274,6 +280,12 @@ class ChannelTable:
         """Number of channels that are bound or relayed."""
         return self.bound + self.relayed
 
+    @property
+    def under_way(self) -> int:
+        """Number of messages for bound channels that the peer may still send."""
+        ends = (entry.incoming or entry.outgoing for entry in self.entries.values())
+        return sum(end.under_way for end in ends if end is not None)
+
     # ------------------------------------------------------------ messages
 
     def decide(self, message: ChannelMessage) -> Step:
@@ -296,8 +308,11 @@ class ChannelTable:
             _check_item(message.channel_id, entry, step)
         return step
 
-    def on_message(self, message: ChannelMessage) -> None:
+    def on_message(self, message: ChannelMessage) -> bool:
         """Deliver a message, keep it as early, or drop it as late.
+
+        Returns:
+            False if it was dropped.
 
         Raises:
             RemoteProtocolError: it breaks a rule that this side enforces.
@@ -308,11 +323,13 @@ class ChannelTable:
             self._keep(message)
         elif step is _DROP:
             self.dropped += 1
+            return False
         else:
             entry = self.entries[message.channel_id]
             if step is _DELIVER_LAST:  # an end may look whether others are open
                 self.end(message.channel_id)
             _deliver(entry, message)
+        return True
 
     def _keep(self, message: ChannelMessage) -> None:
         if self.held is None:

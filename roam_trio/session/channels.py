@@ -46,6 +46,7 @@ from ..wire.messages import (
     Message,
 )
 from ..wire.runs import ItemRun
+from .futile import Futile
 from .port import Port
 from .statistics import ChannelStatistics
 from .waits import WaitFor
@@ -98,6 +99,7 @@ class OutgoingChannel(ChannelSink):
         "_plan",
         "_port",
         "_waiting",
+        "_window",
         "credit",
         "state",
     )
@@ -116,7 +118,7 @@ class OutgoingChannel(ChannelSink):
         self._plan = plan.items
         self._waiting = ParkingLot()
         self._lost_because: BaseException | None = None
-        self.credit = plan.shape.credit
+        self.credit = self._window = plan.shape.credit
         self.state = ChannelState.OPEN
 
     async def send(self, value: Any) -> None:
@@ -261,6 +263,7 @@ class OutgoingChannel(ChannelSink):
         if self.state is _OPEN:
             check_run(self._port.token, "this Tx")
         if self._end(ChannelState.CLOSED):
+            self._port.terms.excuse_strays(self.under_way)
             # First, since the connection may end with its last channel.
             self._port.outbox.push(ChannelClose(self._port.connection_id, self._id))
             self._ended(self._id)
@@ -277,7 +280,15 @@ class OutgoingChannel(ChannelSink):
         self._waiting.unpark()
 
     def on_reset(self) -> None:
+        if self.credit >= self._window:  # no item that the receiver could have had
+            self._port.count_futile(Futile.RESET)
         self._end(ChannelState.RESET)
+
+    @property
+    def under_way(self) -> int:
+        """Number of messages that the receiver may still send: at most one grant for
+        each item that it has not granted again, and a reset."""
+        return max(self._window - self.credit, 0) + 1
 
     def on_lost(self, because: BaseException) -> None:
         if self._end(ChannelState.LOST):
@@ -474,6 +485,7 @@ class IncomingChannel(ChannelSource):
             check_run(self._port.token, "this Rx")
         self._forget_items()
         if self._end(ChannelState.RESET):
+            self._port.terms.excuse_strays(self.under_way)
             self._port.outbox.push(ChannelReset(self._port.connection_id, self._id))
             self._ended(self._id)
         elif self.state is ChannelState.CLOSED:
@@ -524,6 +536,11 @@ class IncomingChannel(ChannelSource):
             self._waiting.unpark(count=len(items))
             self._some_wait = bool(self._waiting)
 
+    @property
+    def under_way(self) -> int:
+        """Number of messages that the sender may still send: items, and a close."""
+        return self.allowance + 1
+
     def _wake_one(self) -> None:
         if self._waiting:
             self._waiting.unpark()
@@ -535,6 +552,7 @@ class IncomingChannel(ChannelSource):
 
     def on_reset(self) -> None:
         """Handle a reset by the sender, which some peers pass on."""
+        self._port.count_futile(Futile.RESET)
         self._forget_items()
         self._end(ChannelState.RESET_BY_SENDER)
 

@@ -39,6 +39,7 @@ from ..wire.runs import ItemRun
 from .binder import ConnectionBinder
 from .channel_table import ChannelTable
 from .connection_tasks import ConnectionTasks
+from .futile import Futile
 from .liveness import Liveness
 from .port import Port, SessionPort
 from .reply import DriverReplySink, told
@@ -160,14 +161,16 @@ class ConnectionRun:
 
     def on_cancel(self, cancel: RequestCancel) -> None:
         """Handle a Cancel of the peer, which no longer wants a response."""
-        self.answering.cancel(cancel.request_id)
+        futile = self.answering.cancel(cancel.request_id)
+        if futile is not None:
+            self.port.terms.count_futile(futile)
 
     def on_item(self, message: ChannelItem) -> None:
         """Handle an item for a channel on which this side receives."""
         # As `ChannelTable.on_message` does for any message, and two calls less.
         entry = self.channels.entries.get(message.channel_id)
         if entry is None or (incoming := entry.incoming) is None:
-            self.channels.on_message(message)
+            self.on_channel_message(message)
         else:
             item = message.item
             incoming.on_item(joined(item) if isinstance(item, list) else item)
@@ -179,11 +182,12 @@ class ConnectionRun:
             entry.incoming.on_items(run.items)
             return
         for message in run:
-            self.channels.on_message(message)
+            self.on_channel_message(message)
 
     def on_channel_message(self, message: ChannelMessage) -> None:
         """Handle any other message for a channel."""
-        self.channels.on_message(message)
+        if not self.channels.on_message(message):
+            self.port.terms.count_futile(Futile.STRAY)
 
     # ------------------------------------------------------------ use
 
@@ -240,6 +244,14 @@ class ConnectionRun:
         for channel_id in self.channels.relayed_ids():
             self.channels.stop_relaying(channel_id)
             port.outbox.push(ChannelReset(port.connection_id, channel_id))
+
+    @property
+    def under_way(self) -> int:
+        """Number of messages that the peer may still send before it learns that this
+        side has closed the connection."""
+        calls = min(self.ours.max_concurrent_requests, self.port.limits.futile_messages)
+        responses = len(self.requests.table.in_flight)
+        return 2 * calls + responses + self.channels.under_way  # with their Cancels
 
     @property
     def handle(self) -> Connection:

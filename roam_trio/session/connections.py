@@ -17,6 +17,7 @@ import trio
 from ..errors import (
     ConduitError,
     ConnectionClosed,
+    LimitExceeded,
     LinkError,
     RoamTrioError,
     SessionError,
@@ -46,6 +47,7 @@ from .connection_table import (
     Reject,
     session_lost,
 )
+from .futile import Futile
 from .handshake import HandshakeResult
 from .outbox import Outbox
 from .port import SessionPort
@@ -208,6 +210,7 @@ class Connections:
         """Close a virtual connection at once; harmless when it is not open."""
         if connection_id not in self.runs:
             return
+        self._session.terms.excuse_strays(self.runs[connection_id].under_way)
         self._outbox.push(ConnectionClose(connection_id, metadata))
         if self._table.close(connection_id):  # and the link has not just ended
             self._end_run(connection_id, ConnectionClosed("us", metadata))
@@ -295,6 +298,7 @@ class Connections:
             )
         elif isinstance(action, Reject):
             self._outbox.push(ConnectionReject(connection_id, action.metadata))
+            _count_futile(self._port, Futile.OPEN)
 
     async def _decide(
         self,
@@ -323,6 +327,7 @@ class Connections:
             return
         if isinstance(action, Reject):
             self._outbox.push(ConnectionReject(connection_id, action.metadata))
+            _count_futile(self._port, Futile.OPEN)
         self._check_needed()
 
     def _accept(self, message: ConnectionOpen, accepted: AcceptedConnection) -> None:
@@ -363,12 +368,16 @@ class Connections:
             opening.answered.set()
         elif isinstance(action, Fail):
             self._fail(connection_id, action)
+        else:
+            _count_futile(self._port, Futile.STRAY)
 
     def on_reject(self, message: ConnectionReject) -> None:
         """Handle a rejection of an open of this side."""
         action = self._table.on_reject(message)
         if isinstance(action, Fail):
             self._fail(message.connection_id, action)
+        else:
+            _count_futile(self._port, Futile.STRAY)
 
     def on_close(self, message: ConnectionClose) -> None:
         """Handle a close by the peer."""
@@ -376,16 +385,22 @@ class Connections:
         action = self._table.on_close(message)
         if isinstance(action, End):
             self._end_run(connection_id, action.because)
+            if not self.root.connection_run.ours.parity.owns(connection_id):
+                _count_futile(self._port, Futile.OPEN)
         elif isinstance(action, Fail):
             self._fail(connection_id, action)
         elif action is Act.STOP_DECIDING:
             scope = self._deciding.get(connection_id)
             if scope is not None:  # or else it is being cancelled with the session
                 scope.cancel()
+            _count_futile(self._port, Futile.OPEN)
+        else:
+            _count_futile(self._port, Futile.STRAY)
 
     def on_stray(self, message: Message) -> None:
         """Handle a message for a connection that is not open."""
         self._table.on_stray(message)
+        _count_futile(self._port, Futile.STRAY)
 
     # ------------------------------------------------------------ done as decided
 
@@ -427,6 +442,16 @@ ON_CONNECTION_MESSAGE: dict[type[Message], Callable[[Connections, Any], None]] =
     ConnectionClose: Connections.on_close,
 }
 """Methods for the messages that open and close connections."""
+
+
+def _count_futile(session: SessionPort | None, kind: Futile) -> None:
+    """Count a message, unless the session has ended; it ends if there are too many."""
+    if session is None:
+        return
+    try:
+        session.terms.count_futile(kind)
+    except LimitExceeded as error:
+        session.outbox.fail(error)
 
 
 def _tell_of_opened(run: ConnectionRun) -> None:

@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..wire.messages import Message, Ping, Pong, ProtocolError
+from .futile import Futile
+from .terms import SessionTerms
 
 __all__ = ["Control"]
 
@@ -24,14 +26,14 @@ class Control:
 
     Args:
         replies: where answers go.
-        strict: also refuse what peers of other implementations are known to do.
+        terms: what holds for the whole session.
     """
 
-    __slots__ = ("_replies", "_strict", "on_nonce")
+    __slots__ = ("_replies", "_terms", "on_nonce")
 
-    def __init__(self, replies: Replies, *, strict: bool) -> None:
+    def __init__(self, replies: Replies, terms: SessionTerms) -> None:
         self._replies = replies
-        self._strict = strict
+        self._terms = terms
         self.on_nonce: Callable[[int], None] | None = None
         """Called with the nonce of each Pong, if there is keepalive."""
 
@@ -41,21 +43,26 @@ class Control:
         Raises:
             LocalProtocolError: it says that this side broke the protocol.
             RemoteProtocolError: it is out of place, if strict.
+            LimitExceeded: too many came that bring no work.
         """
         act = _ACTIONS.get(type(message))
         if act is not None:
             act(self, message)
-        elif self._strict:
+        elif self._terms.strict:
             raise RemoteProtocolError(f"{type(message).__name__} came again")
+        else:
+            self._terms.count_futile(Futile.STRAY)
 
     def on_ping(self, message: Ping) -> None:
         """Answer with a Pong of the same nonce (`session.keepalive`)."""
         self._check_connection_0(message)
+        self._terms.count_futile(Futile.PING)
         self._replies.push(Pong(message.connection_id, message.nonce))
 
     def on_pong(self, message: Pong) -> None:
         """Pass the nonce to keepalive."""
         self._check_connection_0(message)
+        # Not counted, as stable conduits send Pongs to acknowledge what they receive.
         if self.on_nonce is not None and message.connection_id == 0:
             self.on_nonce(message.nonce)
 
@@ -69,14 +76,14 @@ class Control:
         raise LocalProtocolError(message.description)
 
     def _check_connection_0(self, message: Ping | Pong | ProtocolError) -> None:
-        if self._strict and message.connection_id != 0:
+        if self._terms.strict and message.connection_id != 0:
             raise RemoteProtocolError(
                 f"expected {type(message).__name__} on connection 0, "
                 f"got it on {message.connection_id}"
             )
 
     def __repr__(self) -> str:
-        return "<Control, strict>" if self._strict else "<Control>"
+        return "<Control, strict>" if self._terms.strict else "<Control>"
 
 
 _ACTIONS: Final[dict[type[Message], Callable[[Control, Any], None]]] = {

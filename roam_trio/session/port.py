@@ -12,10 +12,11 @@ import attrs
 import trio
 
 from ..conduits.base import ConduitTxPermit
-from ..errors import ConduitError
+from ..errors import ConduitError, LimitExceeded
 from ..metadata import NO_METADATA, Metadata
 from ..wire.ids import ChannelId, ConnectionId, MethodId
 from ..wire.messages import Message
+from .futile import Futile
 from .outbox import Outbox
 from .terms import SessionTerms
 from .waits import Wait, WaitFor, Waits
@@ -154,6 +155,14 @@ class Port:
         """End the channels whose handles were collected."""
         while self.dropped:
             self.dropped.pop(0)()
+
+    def count_futile(self, kind: Futile) -> None:
+        """Count a message of the peer's that brings no work; if there are too many, the
+        session ends. Never raises."""
+        try:
+            self.terms.count_futile(kind)
+        except LimitExceeded as error:
+            self.outbox.fail(error)
 
     def end(self, because: BaseException) -> None:
         """End the connection, and wake the tasks that wait in `reserve`."""

@@ -266,6 +266,7 @@ class _Forwarder:
         if is_prefixed(call.metadata):
             # Its sender has talked to a handler here before the connections were
             # joined, and cannot know who is there now. It will ask again.
+            reply.count_refused()
             return send_reply(reply, INVALID_PAYLOAD)
         channels = None
         if call.channels:
@@ -302,8 +303,11 @@ class _Forwarder:
         size = payload_behind(response.ret)
         queue.begin_response()
         try:
-            if channels is not None and _was_never_handled(response.ret):
-                channels.stop()
+            if _was_never_handled(response.ret):
+                # The far side counts it too, for all clients of the proxy together.
+                reply.count_refused()
+                if channels is not None:
+                    channels.stop()
             near.hold(size)
             await wait_until_sent(queue)
             await reply.send(response.ret, response.metadata.propagated())

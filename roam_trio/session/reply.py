@@ -31,6 +31,7 @@ from ..rpc.handler import ReplySink
 from ..rpc.method_names import method_name
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
 from .deadlines import deadline_of
+from .futile import Futile
 from .port import Port
 from .statistics import CallStatistics
 from .waits import WaitFor
@@ -72,6 +73,8 @@ class Answered(Protocol):
 
 class DriverReplySink(ReplySink):
     """Sends the response to one request, and knows the task that makes it.
+
+    There are more than 25 methods, as it is a `ReplySink`, an `Answer` and a `Work`.
 
     Args:
         port: the connection.
@@ -138,6 +141,9 @@ class DriverReplySink(ReplySink):
     @property
     def channel_binder(self) -> ChannelBinder:
         return self._binder
+
+    def count_refused(self) -> None:
+        self._port.count_futile(Futile.REFUSED)
 
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         with suppress(trio.WouldBlock):
@@ -292,9 +298,15 @@ class DriverReplySink(ReplySink):
         if self.failure_policy is not None:
             self.give_up(Unavailable(was_begun=True))
 
-    def cancel(self) -> None:
-        """Stop the handler, as the caller has cancelled the call (`rpc.cancel`)."""
+    def cancel(self) -> bool:
+        """Stop the handler, as the caller has cancelled the call (`rpc.cancel`).
+
+        Returns:
+            True if the handler has begun, and this is the first time.
+        """
+        is_first = self._worker is not None and self.state is _RUNNING
         self._stop(AnswerState.CANCELLED)
+        return is_first
 
     def lose(self) -> None:
         """Stop the handler, as the connection has ended: no response can be sent."""

@@ -13,6 +13,7 @@ from ..errors import LimitExceeded, RemoteProtocolError
 from ..limits import Limits
 from ..wire.ids import Parity, RequestId
 from ..wire.messages import RequestCall
+from .futile import Futile
 from .held_messages import payload_behind
 from .statistics import CallStatistics
 
@@ -33,8 +34,12 @@ _START, _REFUSE = Verdict.START, Verdict.REFUSE
 class Answer(Protocol):
     """The pending response to one request."""
 
-    def cancel(self) -> None:
-        """Stop the handler, as the caller has cancelled the call."""
+    def cancel(self) -> bool:
+        """Stop the handler, as the caller has cancelled the call.
+
+        Returns:
+            True if the handler has begun, and this is the first time.
+        """
         ...
 
     def lose(self) -> None:
@@ -118,14 +123,17 @@ class RequestsIn:
         if type(call.args) is memoryview:
             self.let_go(payload_behind(call.args))
 
-    def cancel(self, request_id: RequestId) -> None:
+    def cancel(self, request_id: RequestId) -> Futile | None:
         """Stop the handler of a request that its caller has cancelled (`rpc.cancel`).
 
-        Do nothing if the request is unknown or has its response already.
+        Returns:
+            The kind of message that the Cancel is, if it brings no work: the request is
+            unknown or has its response already, or its handler had not begun.
         """
         answer = self.in_flight.get(request_id)
-        if answer is not None:
-            answer.cancel()
+        if answer is None:
+            return Futile.STRAY
+        return None if answer.cancel() else Futile.CANCEL
 
     def hold(self, size: int) -> None:
         """Count bytes that are held for a request of the peer's.

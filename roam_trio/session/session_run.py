@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import enum
 import weakref
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
+from operator import length_hint
 from typing import Any, Final, Protocol, TypeVar
 
 import attrs
@@ -59,6 +60,7 @@ from .session_end import (
 )
 from .statistics import SessionStatistics
 from .terms import SessionTerms, in_session
+from .turns import MOST_AT_ONCE, next_turn
 from .welcoming import OnSession, Welcoming
 
 __all__ = ["SessionOptions", "SessionRun"]
@@ -162,7 +164,7 @@ class SessionRun:
             most_bytes=limits.unsent_reply_bytes,
             peer=self.terms.peer,
         )
-        self._control = Control(self.outbox, strict=self.terms.strict)
+        self._control = Control(self.outbox, self.terms)
         self.connections: Connections | None = None
         """Its connections; None until it is set up."""
         self.ended_because: RoamTrioError | None = None
@@ -379,13 +381,31 @@ class SessionRun:
         source, decode = self.rx.source, self.rx.decode
         try:
             while self.ended_because is None:
-                self._dispatch_all(await source.recv_batch(), decode)
+                payloads = await source.recv_batch()
+                if isinstance(payloads, list) and len(payloads) >= _GATHERED_FROM:
+                    payloads = self.rx.gather(payloads)
+                    if len(payloads) > MOST_AT_ONCE:
+                        await self._dispatch_in_turns(payloads, decode)
+                        continue
+                self._dispatch_all(payloads, decode)
         except RoamTrioError as error:
             self.end(error)
         finally:
             # In the same moment as handlers are cancelled, or calls of theirs would
             # be answered as if each of them alone had been.
             self.end(SessionError("the session was cancelled"))
+
+    async def _dispatch_in_turns(
+        self, payloads: Sequence[Any], decode: Callable[[Any], Message]
+    ) -> None:
+        """As `_dispatch_all`, and let other tasks run in between: without that, a peer
+        that sends many small messages would hold up all other sessions."""
+        rest = iter(payloads)
+        while self.ended_because is None:
+            self._dispatch_all(next_turn(rest), decode)
+            if not length_hint(rest):
+                return
+            await trio.lowlevel.checkpoint()
 
     def _dispatch_all(
         self, payloads: Iterable[Any], decode: Callable[[Any], Message]
@@ -400,14 +420,12 @@ class SessionRun:
         runs = connections.runs
         number, message = 0, None
         self._last_message = None
-        if isinstance(payloads, list) and len(payloads) >= _GATHERED_FROM:
-            payloads = self.rx.gather(payloads)
         carrier = self.outbox.carrier
         carrier.cork()
         try:
             for number, payload in enumerate(payloads, 1):  # noqa: B007
                 if type(payload) is _RUN:
-                    self._take_run(connections, payload)
+                    _take_run(connections, payload)
                 else:
                     try:
                         message = decode(payload)
@@ -430,13 +448,6 @@ class SessionRun:
         if not number:
             self._state = _State.LEFT
             raise SessionIoError("the peer has closed the link")
-
-    def _take_run(self, connections: Connections, items: ItemRun) -> None:
-        run = connections.runs.get(items.connection_id)
-        if run is not None:
-            run.on_items(items)
-        else:
-            connections.on_stray(items[0])
 
     def _act_on(self, connections: Connections, message: Message) -> None:
         """Act on a message that goes to no connection (`session.message`)."""
@@ -514,7 +525,10 @@ class SessionRun:
         unread may take back what was sent on it last."""
         while True:
             try:
-                if await self.rx.recv() is None:
+                is_at_end = True
+                for _ in await self.rx.source.recv_batch():
+                    is_at_end = False
+                if is_at_end:
                     return
             except LinkError as error:
                 strip_tracebacks(error)
@@ -524,6 +538,15 @@ class SessionRun:
                     return
                 # It was one message that was none, and more may come at once.
                 await trio.lowlevel.checkpoint()
+
+
+def _take_run(connections: Connections, items: ItemRun) -> None:
+    run = connections.runs.get(items.connection_id)
+    if run is not None:
+        run.on_items(items)
+        return
+    for item in items:
+        connections.on_stray(item)
 
 
 def _with_offer(

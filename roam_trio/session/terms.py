@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any, Final, get_args
 
 import attrs
+import trio
 
 from ..legible import legible
 from ..limits import DEFAULT_LIMITS, Limits
@@ -19,6 +20,7 @@ from ..rpc.connection import AnySession, Connection
 from ..rpc.failure_metadata import FailurePolicy, TellFailures
 from ..rpc.observer import Observer
 from .budgets import Bounds, Budget
+from .futile import Futile, FutileMessages
 
 __all__ = [
     "CANCEL_GRACE",
@@ -84,6 +86,7 @@ class SessionTerms:
         kept_failures: exceptions of handlers in this process; see
             `Caller.kept_failures`.
         budget: counts what the peer makes this side hold.
+        now: returns the time, in seconds.
     """
 
     limits: Limits
@@ -102,6 +105,28 @@ class SessionTerms:
     @budget.default
     def _budget_of_limits(self) -> Budget:
         return Budget(bounds_of(self.limits))
+
+    now: Callable[[], float] = trio.current_time
+    _futile: FutileMessages | None = attrs.field(default=None, init=False)
+
+    def count_futile(self, kind: Futile) -> None:
+        """Count a message of the peer's that brings no work.
+
+        Raises:
+            LimitExceeded: too many of its kind have come.
+        """
+        self._futile_messages.count(kind)
+
+    def excuse_strays(self, number: int) -> None:
+        """Do not count so many messages for what is not open: the peer may have sent
+        them before it learns that this side has ended a channel or a connection."""
+        self._futile_messages.excuse(number)
+
+    @property
+    def _futile_messages(self) -> FutileMessages:
+        if self._futile is None:  # most sessions need none
+            self._futile = FutileMessages(self.limits, self.now)
+        return self._futile
 
     def agree(self, *, peer_knows: bool) -> None:
         """Apply the result of the handshake.

@@ -48,7 +48,9 @@ def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
     """What the connections of a session share, if there is no session."""
     peer = Peer("memory", "nobody")
     strict = options.pop("strict", False)
-    terms = SessionTerms(limits=limits or Limits(), strict=strict, peer=peer)
+    terms = SessionTerms(
+        limits=limits or Limits(), strict=strict, peer=peer, now=lambda: 0.0
+    )
     never = attrs.evolve(terms.limits, warn_after=inf)
     given: dict[str, Any] = {
         "outbox": Listening(),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from roam_trio.errors import LocalProtocolError, RemoteProtocolError
+from roam_trio import Limits, Peer
+from roam_trio.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from roam_trio.session.control import Control
+from roam_trio.session.terms import SessionTerms
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ConnectionSettings,
@@ -27,10 +29,20 @@ class Sent(list[Message]):
         self.append(message)
 
 
-def control(*, strict: bool = False) -> tuple[Control, Sent, list[int]]:
+def control(
+    *, strict: bool = False, limits: Limits | None = None
+) -> tuple[Control, Sent, list[int]]:
     """A `Control`, what it sends, and the nonces that keepalive is told."""
     sent, nonces = Sent(), list[int]()
-    made = Control(sent, strict=strict)
+    made = Control(
+        sent,
+        SessionTerms(
+            limits=limits or Limits(),
+            strict=strict,
+            peer=Peer("memory", "nobody"),
+            now=lambda: 0.0,
+        ),
+    )
     made.on_nonce = nonces.append
     return made, sent, nonces
 
@@ -113,6 +125,29 @@ def test_a_second_handshake_breaks_the_protocol_if_strict(message: Message) -> N
     made, _, _ = control(strict=True)
     with pytest.raises(RemoteProtocolError, match="came again"):
         made.act_on(message)
+
+
+def test_too_many_pings_end_the_session() -> None:
+    made, sent, _ = control(limits=Limits(futile_messages=3))
+    for nonce in range(3):
+        made.act_on(Ping(0, nonce))
+    with pytest.raises(LimitExceeded, match="pings") as caught:
+        made.act_on(Ping(0, 3))
+    assert caught.value.limit == "futile_messages"
+    assert len(sent) == 3
+
+
+def test_too_many_handshakes_end_the_session() -> None:
+    made, _, _ = control(limits=Limits(futile_messages=1))
+    made.act_on(OUT_OF_PLACE[0])
+    with pytest.raises(LimitExceeded, match="are not open"):
+        made.act_on(OUT_OF_PLACE[1])
+
+
+def test_pongs_are_not_counted_as_stable_conduits_acknowledge_with_them() -> None:
+    made, _, _ = control(limits=Limits(futile_messages=1))
+    for _ in range(3):
+        made.act_on(Pong(0, 2**64 - 1))
 
 
 def test_repr_says_whether_it_is_strict() -> None:

@@ -857,7 +857,7 @@ async def test_what_ends_a_session_is_not_hidden_by_what_fails_as_it_closes(
     rx = link.split()[1]
 
     async def strike() -> Any:
-        monkeypatch.setattr(rx, "recv", stumble)
+        monkeypatch.setattr(rx, "recv_batch", stumble)
         raise KeyboardInterrupt
 
     async def stumble() -> Any:

@@ -17,6 +17,7 @@ from roam_trio import Limits
 from tests.session.running import WithPeer
 
 ONLY_WAITED_FOR = {
+    "futile_messages_per_second",
     "log_records_per_second",
     "max_unsent_bytes",
     "server_log_records_per_second",

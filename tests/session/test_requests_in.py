@@ -23,8 +23,9 @@ class Answering:
     request_id: int = 2
     asked: list[str] = attrs.field(factory=list)
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         self.asked.append("cancel")
+        return len(self.asked) == 1
 
     def lose(self) -> None:
         self.asked.append("lose")

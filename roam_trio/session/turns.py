@@ -1,0 +1,45 @@
+"""Turns of a session's reader: how much of one read it dispatches before it yields.
+
+One read may return thousands of small messages. Trio runs one task at a time, so the
+reader lets other tasks run after some of them. A turn is bounded by time, because some
+messages cost more than a hundred times as much as others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from operator import length_hint
+from time import perf_counter
+from typing import Final, TypeVar
+
+__all__ = ["MOST_AT_ONCE", "TURN_SECONDS", "next_turn"]
+
+T = TypeVar("T")
+
+MOST_AT_ONCE: Final = 16
+"""Number of messages that are dispatched without a look at the clock."""
+
+TURN_SECONDS: Final = 0.001
+"""Number of seconds after which a turn ends. Another session's call waits for two or
+three turns of each session that is as busy as it can be. A turn costs a step of the
+task and a write, so much shorter ones would slow the busy session down."""
+
+
+def next_turn(
+    rest: Iterator[T],
+    seconds: float = TURN_SECONDS,
+    now: Callable[[], float] = perf_counter,
+) -> Iterator[T]:
+    """Take messages from `rest` until the turn is over.
+
+    Args:
+        rest: the messages of a read that are left, an iterator over a list.
+        seconds: duration of a turn.
+        now: returns the time, in seconds.
+    """
+    end = now() + seconds
+    while True:
+        yield from islice(rest, MOST_AT_ONCE)
+        if now() >= end or not length_hint(rest):
+            return
