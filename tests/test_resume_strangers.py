@@ -22,12 +22,14 @@ from roam_trio import (
     RedialingSource,
     Session,
     SessionError,
+    SessionKeepaliveConfig,
     StableConduit,
     client,
     connect,
     initiator,
 )
 from roam_trio.links import sockets
+from roam_trio.links.resuming.acceptor import _Returns
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
 from roam_trio.peers import Credentials
 from roam_trio.transports import LinkOptions, dialer
@@ -114,6 +116,23 @@ async def test_300_strangers_do_not_end_the_session_of_a_lost_client(
         assert await counter.count() == 2
         assert of_server in server.sessions
         assert of_server.ended_because is None
+
+
+@pytest.mark.parametrize("keepalive", [None, SessionKeepaliveConfig()])
+async def test_handshake_of_a_session_is_not_work_and_a_call_is(
+    keepalive: SessionKeepaliveConfig | None,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+) -> None:
+    server = await start(nursery, CounterImpl(), "memory://work")
+    async with connect(server.url, resume=SOON, keepalive=keepalive) as session:
+        await trio.sleep(1)
+        (of_server,) = server.sessions
+        source = resuming_of(of_server)._source
+        assert isinstance(source, _Returns)
+        assert not source._record().has_worked
+        await client(Counter, session.caller).count()
+        assert source._record().has_worked
 
 
 async def test_strangers_that_fill_a_server_do_not_keep_new_clients_out(

@@ -16,7 +16,16 @@ from .running import Result, run, shrink
 from .script import Script, draw
 
 FIGURES = ("sessions", "links", "calls", "opens", "items", "messages", "events")
-FAULTS = ("cancels", "cut", "half open", "outage", "stall", "shutdowns", "crashes")
+FAULTS = (
+    "cancels",
+    "cut",
+    "half open",
+    "outage",
+    "stall",
+    "shutdowns",
+    "crashes",
+    "strangers",
+)
 
 
 def main() -> int:

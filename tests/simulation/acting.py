@@ -34,9 +34,11 @@ from .script import (
     ShutDown,
     Stall,
     Step,
+    Strangers,
 )
 from .sessions import Joint
 from .stage import Stage
+from .strangers import Stranger
 from .work import MadeCall, Work, require
 
 __all__ = ["Acting"]
@@ -241,6 +243,26 @@ class Acting:
         host = self._host(step.client)
         if host is not None and host.link is not None:
             host.link.double(step.way, step.count)
+
+    @do.register
+    def _strangers(self, step: Strangers) -> None:
+        host = self._host(step.client)
+        if host is None or not host.how.is_stable:
+            return
+        for other in self._hosts:
+            if other.sitting is not None and not other.sitting.has_worked:
+                # If it is lost, it is nothing but another stranger.
+                other.sitting.why.append("strangers")
+        self._outage(Outage(client=step.client, seconds=step.seconds))
+        self._begin(self._let_them_come, step, host)
+
+    async def _let_them_come(self, step: Strangers, host: Host) -> None:
+        for number in range(step.count):
+            self._stage.figures["strangers"] += 1
+            where = f"stranger {number % step.hosts}"
+            stranger = Stranger(self._stage, host.server, where, guess=step.guess)
+            await stranger.come_and_go()
+            self._begin(stranger.be_forgotten)
 
     def _disturbed(
         self, index: int, what: str, *, ends: bool = False

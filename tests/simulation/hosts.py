@@ -54,6 +54,7 @@ class Host:
     Attributes:
         link: the link that it has dialed last.
         sitting: its session now, or the last one; None before the first.
+        server: where its links lead.
         out_until: until when it cannot dial.
         joints: its connections, by the numbers of the script.
     """
@@ -73,7 +74,7 @@ class Host:
         self.joints: dict[int, Joint] = {}
         self._stage = stage
         self._index = index
-        self._server = server
+        self.server = server
         self._numbers = numbers
         self._links = itertools.count()
 
@@ -135,11 +136,12 @@ class Host:
             slowest=setup.slowest,
             room=setup.room,
             may_double=self.how.is_stable,
+            host=f"client {self._index}",
             note=lambda what, *args: stage.note(what, self._index, number, *args),
         )
         stage.note("link", self._index, number)
         family = WatchedFamily(sitting, RIGHT)
-        take = self._server.take_again if self.how.is_stable else self._server.take
+        take = self.server.take_again if self.how.is_stable else self.server.take
         stage.nursery.start_soon(take, link.ends[1], family)
         return link.ends[0]
 

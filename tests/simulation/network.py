@@ -13,6 +13,7 @@ from trio.lowlevel import ParkingLot, checkpoint
 from roam_trio.links.base import Buffer, Link, LinkRx, LinkTx, RxStatistics
 from roam_trio.links.byte_streams import ByteTransport
 from roam_trio.links.stream import StreamLimits, StreamLink
+from roam_trio.peers import Peer
 from roam_trio.wire.backing import Backing
 
 from .clockwork import TICK, Clockwork
@@ -231,6 +232,7 @@ class VirtualLink:
         room: number of bytes under way in each direction, and of unsent ones at each
             end, from which senders wait.
         may_double: whether payloads may arrive twice, as those of a stable conduit may.
+        host: where the client is.
         note: called with each event.
 
     Attributes:
@@ -246,9 +248,11 @@ class VirtualLink:
         slowest: int,
         room: int,
         may_double: bool,
+        host: str,
         note: Callable[..., None],
     ) -> None:
         self.is_cut = False
+        self._peer = Peer("virtual", host)
         self._note = note
         self.pipes = tuple(
             Pipe(clockwork, chance, slowest, room, partial(note, "bytes", way))
@@ -267,7 +271,7 @@ class VirtualLink:
         tx, rx = link.split()
         doubling = _DoublingRx(rx)
         self._doubling.append(doubling)
-        return _Halves(tx, doubling)
+        return _Halves(tx, doubling, self._peer)
 
     @property
     def is_over(self) -> bool:
@@ -306,11 +310,15 @@ class VirtualLink:
 
 
 class _Halves(Link):
-    def __init__(self, tx: LinkTx, rx: LinkRx) -> None:
+    def __init__(self, tx: LinkTx, rx: LinkRx, peer: Peer) -> None:
         self._halves = (tx, rx)
+        self._peer = peer
 
     def split(self) -> tuple[LinkTx, LinkRx]:
         return self._halves
+
+    def peer(self) -> Peer:
+        return self._peer
 
 
 class _DoublingRx(LinkRx):

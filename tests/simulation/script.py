@@ -34,6 +34,7 @@ __all__ = [
     "ShutDown",
     "Stall",
     "Step",
+    "Strangers",
     "draw",
 ]
 
@@ -226,6 +227,25 @@ class Double(Step):
 
 
 @attrs.frozen(kw_only=True)
+class Strangers(Step):
+    """Strangers come to the server of a client and are gone without a word, while the
+    client has lost its link.
+
+    Attributes:
+        seconds: how long the client is away.
+        count: number of them, one after the other.
+        hosts: number of hosts from which they come.
+        guess: whether they present keys, and do not begin sessions.
+    """
+
+    client: int
+    seconds: float = 5.0
+    count: int = 10
+    hosts: int = 1
+    guess: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class ShutDown(Step):
     """A session is shut down, by either side."""
 
@@ -337,6 +357,7 @@ class _Steps:
             (self._double, 2),
             (self._shut_down, 1),
             (self._crash, 1),
+            (self._strangers, 1),
         )
         used = [(kind, weight) for kind, weight in kinds if chance.random() < 0.5]
         used += [(self._call, 12), (self._rejoin, 3)]
@@ -497,6 +518,16 @@ class _Steps:
     def _crash(self) -> Step:
         by_server = self._chance.random() < 0.5
         return Crash(after=self._after(), client=self._link(), by_server=by_server)
+
+    def _strangers(self) -> Step:
+        return Strangers(
+            after=self._after(),
+            client=self._link(),
+            seconds=self._seconds(20),
+            count=self._chance.randint(1, 20),
+            hosts=self._chance.choice((1, 5, 20)),
+            guess=self._chance.random() < 0.3,
+        )
 
     def _rejoin(self) -> Step:
         return Rejoin(after=self._after(), client=self._link())

@@ -118,6 +118,12 @@ class Sitting:
         ]
         return len(sent) == 2 and not lost
 
+    @property
+    def has_worked(self) -> bool:
+        """True if the server has received more than the handshake of the session."""
+        far = self.far
+        return far is not None and far._run.rx.statistics().payloads > 1
+
     def started(self, side: int, session: Session, scope: trio.CancelScope) -> None:
         """Note that a side is set up."""
         self.sessions[side] = session

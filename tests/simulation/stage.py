@@ -23,10 +23,14 @@ from .clockwork import Clockwork
 from .script import Script
 from .work import Broken, MadeCall, Planned, Work, Worker
 
-__all__ = ["MOST_UNREAD", "RESUME_SECONDS", "Stage", "first_of"]
+__all__ = ["LOST_CLIENTS", "MOST_UNREAD", "RESUME_SECONDS", "Stage", "first_of"]
 
 RESUME_SECONDS = 60.0
 """How long either side tries to go on when a link is lost."""
+
+LOST_CLIENTS = 6
+"""How many lost clients a server waits for: more than there are, and fewer than there
+are strangers."""
 
 MOST_UNREAD = 1024 * 1024
 """`Limits.unread_bytes`, more than credit allows."""
@@ -67,6 +71,7 @@ class Stage:
             unacknowledged_frames=setup.frames,
             acknowledge_frames=max(setup.frames // 2, 1),
             resume_seconds=RESUME_SECONDS,
+            lost_clients=LOST_CLIENTS,
         )
         self.options: dict[str, Any] = {
             "max_concurrent_requests": setup.requests,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from roam_trio.links.resuming.lost import LostClients
 from roam_trio.links.resuming.replay import ReplayBuffer
 from roam_trio.links.resuming.tx import ResumingTx
 from roam_trio.session.outbox import Outbox
@@ -73,7 +74,19 @@ def ignore_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ResumingTx, "_has_room", lambda self: True)
 
 
-FAULTS = (lose_cancels, double_items, keep_slots, trim_too_much, ignore_the_budget)
+def give_up_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the number of lost clients, the one that was lost first is given up."""
+    monkeypatch.setattr(LostClients, "_order", lambda self, client: 0)
+
+
+FAULTS = (
+    lose_cancels,
+    double_items,
+    keep_slots,
+    trim_too_much,
+    ignore_the_budget,
+    give_up_the_first,
+)
 
 
 def first_failure() -> tuple[Script, Result]:

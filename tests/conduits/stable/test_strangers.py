@@ -223,6 +223,36 @@ async def test_client_that_returns_as_it_is_given_up_goes_on(
     assert served.error is None  # it is waited for as any other
 
 
+async def test_link_that_arrives_at_the_end_of_its_session_is_closed(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    hall = Hall(nursery, StableLimits())
+    line, key, served = await hall.new_client()
+    source = served.conduit.resuming._source
+    assert isinstance(source, _Returns)
+    lines: list[Line] = []
+    for end in (False, True):
+        ours, theirs = memory_link_pair(16)
+        lines.append(Line(ours))
+        await lines[-1].say(ClientHello(key).encode())
+        attachment = await prepare_acceptor_attachment(theirs)
+        if end:  # the link before this one has arrived, and was not taken
+            await served.tx.abort()
+        await source.hand_over(attachment)
+    assert [await each.hear() for each in (line, *lines)] == [None, None, None]
+    assert hall.acceptor.is_idle
+
+
+async def test_repr_of_an_acceptor_of_links_counts_them(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    hall = Hall(nursery, StableLimits())
+    line, _, _ = await hall.new_client()
+    await lose(line)
+    text = "<ResumingAcceptor of 1 links, 1 without a client>"
+    assert repr(hall.acceptor._links) == text
+
+
 # ------------------------------------------------------------ new clients
 
 
