@@ -139,6 +139,7 @@ class FrameDecoder:
             if length > most:
                 if not start and not self.count:
                     _refuse_foreign(chunk)
+                self._add_to_totals(len(payloads) - before, start)
                 raise AnnouncedTooLarge(length, most)
             stop = body + length
             if stop > end:
@@ -150,10 +151,13 @@ class FrameDecoder:
                 break
             payloads.append(chunk[body:stop])
             start = stop
-        came = len(payloads) - before
-        self.count += came
-        self.payload_bytes += start - came * HEADER_LENGTH
+        self._add_to_totals(len(payloads) - before, start)
         self._start = chunk[start:end]
+
+    def _add_to_totals(self, payloads: int, size: int) -> None:
+        """Count payloads whose frames have `size` bytes in all."""
+        self.count += payloads
+        self.payload_bytes += size - payloads * HEADER_LENGTH
 
     def ended(self) -> None:
         """Accept the end of the stream.

@@ -262,3 +262,11 @@ assert gc.collect()
         [sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_payloads_before_an_error_in_the_same_chunk_are_counted() -> None:
+    decoder = FrameDecoder(10)
+    with pytest.raises(PayloadTooLarge):
+        decoder.feed(frame(b"one") + frame(b"three") + frame(bytes(11)))
+    assert decoder.payloads == [b"one", b"three"]
+    assert (decoder.count, decoder.payload_bytes) == (2, 8)
