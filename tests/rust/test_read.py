@@ -188,6 +188,13 @@ def test_what_is_no_rust_is_refused() -> None:
     assert other == "2:9: this is not Rust; does it compile?"
 
 
+@pytest.mark.parametrize("before", ["", "\n", "\n\n \n"])
+def test_columns_count_characters_also_after_an_empty_start(before: str) -> None:
+    line = before.count("\n") + 1
+    (told,) = problems(f"{before}  /* é\U0001f600 */ service Adder;")
+    assert told == f"{line}:20: this is not Rust; does it compile?"
+
+
 def test_deeply_nested_source_is_refused() -> None:
     nested = f"{'Vec<' * 3000}u8{'>' * 3000}"
     assert refused(nested) == "types are nested more than 64 deep"

@@ -94,12 +94,15 @@ def _problem(node: Node, problem: str) -> Problem:
     line, column = node.start_point
     assert node.text is not None
     # tree-sitter counts columns in bytes, and people count characters.
-    before = node
-    while before.parent is not None:
-        before = before.parent
-    whole = before.text or b""
-    start = node.start_byte - column
-    return Problem(line + 1, len(whole[start : node.start_byte].decode()) + 1, problem)
+    root = node
+    while root.parent is not None:
+        root = root.parent
+    whole = root.text or b""
+    # The text of the root begins after white space at the start of the source.
+    end = node.start_byte - root.start_byte
+    left = whole[max(end - column, 0) : end]
+    column -= len(left) - len(left.decode())
+    return Problem(line + 1, column + 1, problem)
 
 
 def items(body: Node) -> Iterator[Item]:
