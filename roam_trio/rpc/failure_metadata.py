@@ -115,7 +115,7 @@ def failure_metadata(error: CallCancelled, tell: TellFailures) -> Metadata:
     another failure, and a traceback, may disclose details of this program.
     """
     entries = [entry for entry in error.metadata if entry.key not in _KEYS]
-    if error.code != _NOT_SAID:
+    if error.code != _NOT_SAID or isinstance(error, Refused):
         entries.append(MetadataEntry(_CODE, cut_text(error.code, MOST_CODE)))
     if error.text and (tell != "code" or isinstance(error, Refused)):
         entries.append(MetadataEntry(_TEXT, cut_text(error.text, MOST_TEXT)))

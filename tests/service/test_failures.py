@@ -313,6 +313,15 @@ def test_the_refusal_of_somebody_else_is_a_failure_of_the_handler() -> None:
     assert type(error) is HandlerFailed
 
 
+def test_refusal_with_the_code_of_no_reason_arrives_as_a_refusal() -> None:
+    sent = Refused(CallCancelled().code, "not today")
+
+    come = failure_from(failure_metadata(sent, "code"), "Shop.buy")
+
+    assert type(come) is Refused
+    assert (come.code, come.text) == (sent.code, "not today")
+
+
 def test_what_a_peer_says_of_a_failure_is_cut_to_its_bounds() -> None:
     said = {
         "error-code": "c" * 100,
