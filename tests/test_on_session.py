@@ -18,8 +18,9 @@ from roam_trio import (
     Peer,
     Proceed,
     Refused,
-    SessionError,
+    RoamTrioError,
     SessionRejected,
+    Unavailable,
     acceptor,
     connect,
     current_call,
@@ -228,27 +229,71 @@ async def test_a_decision_has_the_time_for_the_handshake(
     assert "(limit: handshake_seconds)" in caught.value.text
 
 
-async def test_shutting_down_does_not_wait_for_a_decision() -> None:
-    is_cancelled = False
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize("how", ["shut down", "cancelled"])
+async def test_client_that_is_being_decided_on_learns_that_the_server_ends(
+    scheme: Scheme, how: str, tmp_path: Path
+) -> None:
+    """And nobody waits for the decision, which is cancelled."""
+    is_asked, is_cancelled = trio.Event(), False
+    caught: list[Exception] = []
 
     async def welcome(peer: Peer) -> None:
         nonlocal is_cancelled
+        is_asked.set()
         try:
             await trio.sleep_forever()
         finally:
             is_cancelled = True
 
+    async def client(url: str) -> None:
+        try:
+            async with connect(url, **scheme.to_connect()):
+                pass
+        except RoamTrioError as error:
+            caught.append(error)
+
     async with trio.open_nursery() as nursery:
-
-        async def client() -> None:
-            with pytest.raises(SessionError, match="the peer closed the link"):
-                async with connect("memory://leaving"):
-                    pass
-
-        async with serving("memory://leaving", HELLO, on_session=welcome):
-            nursery.start_soon(client)
-            await wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            async with serving(
+                scheme.url(tmp_path), HELLO, on_session=welcome, **scheme.to_serve()
+            ) as server:
+                nursery.start_soon(client, server.url)
+                await is_asked.wait()
+                if how == "cancelled":
+                    scope.cancel()
+                    await trio.sleep_forever()
+    (error,) = caught
+    assert isinstance(error, Unavailable)
+    assert (error.code, error.text, error.by_peer) == (
+        ("unavailable", "the server is shutting down", True)
+    )
     assert is_cancelled
+
+
+async def test_server_that_is_unavailable_says_so_in_its_own_words() -> None:
+    async def welcome(peer: Peer) -> None:
+        raise Unavailable(text="it is Sunday", retry_after=86400)
+
+    async with serving("memory://sunday", HELLO, on_session=welcome) as server:
+        with pytest.raises(Unavailable, match="it is Sunday") as caught:
+            async with connect(server.url):
+                pass
+    # The message has no place for `retry_after`.
+    assert (caught.value.text, caught.value.retry_after) == ("it is Sunday", None)
+
+
+async def test_unavailable_that_a_call_of_the_decision_got_is_a_failure_of_it() -> None:
+    async def welcome(peer: Peer) -> None:
+        error = Unavailable(text="by somebody else")
+        error.by_peer = True
+        raise error
+
+    async with serving("memory://elsewhere", HELLO, on_session=welcome) as server:
+        with pytest.raises(Refused) as caught:
+            async with connect(server.url):
+                pass
+    assert caught.value.code == "failed"
 
 
 async def test_handlers_for_a_session_take_the_place_of_those_of_the_server() -> None:

@@ -167,6 +167,8 @@ def connect(
             URLs, the error describes each attempt.
         SessionError: (on entering) the handshake failed.
         Refused: (on entering) the server has turned this client away.
+        Unavailable: (on entering) the server is shutting down, or says that it cannot
+            serve clients now.
     """
     defaults = client_defaults(middleware, metadata_for_calls)
     options = SessionOptions(

@@ -9,11 +9,12 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from ..errors import ConduitError, LinkError, Refused, SessionError
+from ..errors import ConduitError, LinkError, SessionError
 from ..logs import Log
 from ..metadata import Metadata
 from ..session import AcceptedConnection, Session
 from ..session.proxy import Upstream, accept_from
+from ..session.refusal import REFUSALS
 from ..session.terms import SessionTerms, current_terms
 from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionSettings
@@ -120,7 +121,7 @@ class _OfSession:
             async with self._connect() as self._session:
                 self._settled.set()
                 await self._session.closed()
-        except (OSError, SessionError, LinkError, ConduitError, Refused) as error:
+        except (OSError, SessionError, LinkError, ConduitError, *REFUSALS) as error:
             logger.warning("a proxy cannot reach the far side: %s", error)
         finally:
             self.is_over = True

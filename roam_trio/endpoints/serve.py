@@ -18,7 +18,7 @@ import trio
 from ..conduits.attaching import AttachingAcceptor, let_go
 from ..conduits.bare import BareConduitAcceptor
 from ..conduits.base import ConduitAcceptor
-from ..errors import ConduitError, LinkError, Refused, SessionError
+from ..errors import ConduitError, LinkError, SessionError
 from ..legible import without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import log_budget_of_server
@@ -39,6 +39,7 @@ from ..session import (
 )
 from ..session.budgets import Bounds, Budget
 from ..session.builders import sessions_of_server
+from ..session.refusal import REFUSALS
 from ..transports import (
     LinkListener,
     LinkOptions,
@@ -219,7 +220,8 @@ async def serve(
             connect with ``resume=True``.
         on_session: an async function that decides on each client. It gets the `Peer`,
             with the metadata of the handshake, before the handshake is answered. If it
-            raises `Refused`, the client's `connect` raises that. It may set
+            raises `Refused` or `Unavailable`, the client's `connect` raises that, with
+            its code and text. It may set
             `Peer.identity`, and may return handlers for this session, in the forms of
             the argument `handler`; None means that argument. It has
             `Limits.handshake_seconds`, handshake included. Another exception is
@@ -500,7 +502,7 @@ class _Serving:
                 await session.run(task_status=self._sessions)
             finally:
                 self._sessions.remove(session)
-        except Refused as refusal:
+        except REFUSALS as refusal:
             # The application has decided so, and its observer can count it.
             logger.info("a client was turned away: %s", refusal)
         except _ENDS_OF_CLIENTS as error:

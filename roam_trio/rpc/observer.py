@@ -65,8 +65,9 @@ class Observer:
 
         Args:
             peer: the client.
-            because: a `Refused` if ``on_session`` has refused it, else the error of its
-                handshake.
+            because: a `Refused` if ``on_session`` has refused it, an `Unavailable` if
+                it has raised that or the server was shutting down, else the error of
+                its handshake.
         """
 
 

@@ -163,7 +163,8 @@ class _Builder(ABC):
 
         Raises:
             SessionError: the session could not be set up.
-            Refused: the peer has turned this side away, or ``on_session`` the peer.
+            Refused, Unavailable: the peer has turned this side away, or ``on_session``
+                the peer.
             TypeError: `handler` is not a `Handler`.
         """
         if handler is not None:

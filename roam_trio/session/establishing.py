@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import trio
 
-from ..errors import Refused, SessionError
+from ..errors import SessionError
 from ..kept_errors import copy_of
 from ..running import check_trio_runs
+from .refusal import REFUSALS
 from .session import Session
 
 __all__ = ["BoxSessionFuture", "SpawnSession", "check_spawn", "establish"]
@@ -48,7 +49,8 @@ async def establish(session: Session, spawn: SpawnSession) -> Session:
 
     Raises:
         SessionError: it could not be set up.
-        Refused: the peer has turned this side away, or this side the peer.
+        Refused, Unavailable: the peer has turned this side away, or this side the
+            peer.
         TypeError: `spawn` is an async function.
     """
     check_trio_runs("a session")
@@ -86,7 +88,7 @@ class _SessionTask(trio.TaskStatus[Session]):
         try:
             with self._scope:
                 await self._session.run(task_status=self)
-        except (SessionError, Refused):
+        except (SessionError, *REFUSALS):
             pass  # It was not set up; `establish` raises this in its own task.
         finally:
             self._settled.set()

@@ -12,7 +12,6 @@ from ..conduits.base import ConduitRx, ConduitTx
 from ..errors import (
     DecodeError,
     LocalProtocolError,
-    Refused,
     RemoteProtocolError,
     SessionIoError,
     SessionProtocolError,
@@ -27,7 +26,7 @@ from ..wire.messages import (
     Message,
     ProtocolError,
 )
-from .refusal import refusal_in
+from .refusal import Refusal, refusal_in
 from .terms import said_in_handshake, taken_from_handshake
 from .welcoming import Welcoming
 
@@ -77,7 +76,7 @@ async def initiate(
         extends: also say that this side knows what roam_trio adds to the protocol.
 
     Raises:
-        Refused: the peer has turned this side away.
+        Refused, Unavailable: the peer has turned this side away.
         SessionProtocolError: the answer breaks the protocol, or is a ProtocolError.
         SessionIoError: the peer closed.
         LinkError, ConduitError: the conduit failed.
@@ -112,7 +111,7 @@ async def accept(
         welcoming: asks the application before the answer.
 
     Raises:
-        Refused: the application refuses the session.
+        Refused, Unavailable: the application refuses the session.
         SessionProtocolError, SessionIoError, LinkError, ConduitError: as `initiate`.
     """
     hello = check_hello(await _first_message(rx), strict=strict)
@@ -179,7 +178,7 @@ def _check_connection(message: Hello | HelloYourself, *, strict: bool) -> None:
 
 def _instead_of(
     expected: str, message: Message | None
-) -> SessionProtocolError | SessionIoError | Refused:
+) -> SessionProtocolError | SessionIoError | Refusal:
     if message is None:
         told = f"the peer closed the link; expected its {expected}"
         if expected == "HelloYourself":

@@ -7,27 +7,37 @@ ProtocolError like any other.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
-from ..errors import Overloaded, Refused
+from ..errors import Overloaded, Refused, Unavailable
 from ..rpc.failure_metadata import MOST_CODE, MOST_TEXT, cut_text
 from ..wire.ids import ConnectionId
 from ..wire.messages import ProtocolError
 
-__all__ = ["message_of_refusal", "refusal_in"]
+__all__ = ["REFUSALS", "Refusal", "message_of_refusal", "refusal_in"]
+
+Refusal: TypeAlias = Refused | Unavailable
+"""What turns a client away: the application refuses it, or the server ends."""
+
+REFUSALS: Final = (Refused, Unavailable)
+"""The same, to be caught."""
 
 _REFUSED: Final = "refused: "
 _SEPARATOR: Final = ": "
 
+_KINDS: Final[dict[str, type[Refusal]]] = {
+    kind().code: kind for kind in (Overloaded, Unavailable)
+}
 
-def message_of_refusal(refusal: Refused) -> ProtocolError:
-    """Return the message that refuses a session."""
+
+def message_of_refusal(refusal: Refusal) -> ProtocolError:
+    """Return the message that refuses a session. It has no place for `retry_after`."""
     code = cut_text(refusal.code.replace(_SEPARATOR, ":"), MOST_CODE)
     text = cut_text(refusal.text, MOST_TEXT)
     return ProtocolError(ConnectionId.ROOT, f"{_REFUSED}{code}{_SEPARATOR}{text}")
 
 
-def refusal_in(message: ProtocolError) -> Refused | None:
+def refusal_in(message: ProtocolError) -> Refusal | None:
     """Return the refusal that a message contains; None if it is something else.
 
     A peer can send any text. A text that is too long is cut, and a text without a code
@@ -39,7 +49,7 @@ def refusal_in(message: ProtocolError) -> Refused | None:
     code, text = cut_text(code.strip(), MOST_CODE), cut_text(text, MOST_TEXT)
     if not code:
         return None
-    kind = Overloaded if code == Overloaded().code else Refused
+    kind = _KINDS.get(code, Refused)
     said = f": {text}" if text else ""
     refusal = kind(
         code, text, message=f"the server has refused the session ({code}){said}"

@@ -58,7 +58,8 @@ class Session(AnySession):
 
         Raises:
             SessionError: it could not be set up.
-            Refused: the peer has turned this side away, or this side the peer.
+            Refused, Unavailable: the peer has turned this side away, or this side the
+                peer.
         """
         # Not a coroutine around the other one: each would take a frame for as long as
         # the session lasts, and a step through it for whatever the reader reads.

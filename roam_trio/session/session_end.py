@@ -15,7 +15,6 @@ from ..errors import (
     DecodeError,
     ForeignProtocol,
     LimitExceeded,
-    Refused,
     RemoteProtocolError,
     RoamTrioError,
     SessionError,
@@ -23,14 +22,22 @@ from ..errors import (
     SessionLost,
     SessionProtocolError,
     StableHandshakeError,
+    Unavailable,
 )
 from ..failures import text_of
 from ..peers import Peer
 from ..wire.ids import ConnectionId
 from ..wire.messages import ProtocolError
-from .refusal import message_of_refusal
+from .refusal import REFUSALS, message_of_refusal
 
-__all__ = ["LoggedAs", "as_session_error", "logged_as", "message_at_end", "name_peer"]
+__all__ = [
+    "LoggedAs",
+    "as_session_error",
+    "logged_as",
+    "message_at_end",
+    "name_peer",
+    "reason_to_stop",
+]
 
 
 class LoggedAs(enum.Enum):
@@ -47,7 +54,7 @@ def as_session_error(error: RoamTrioError) -> RoamTrioError:
     Undecodable bytes are the peer's fault, and any other error of a conduit or a link
     is that of the world outside.
     """
-    if isinstance(error, SessionError | Refused):
+    if isinstance(error, (SessionError, *REFUSALS)):
         return error
     reason: SessionError
     if isinstance(error, AnnouncedTooLarge):
@@ -64,6 +71,21 @@ def as_session_error(error: RoamTrioError) -> RoamTrioError:
     return reason
 
 
+def reason_to_stop(why: str, *, deciding: bool) -> RoamTrioError:
+    """Return the reason of an end that this side wants.
+
+    A client that waits for the answer to its Hello is turned away. If the link simply
+    closed, the client could not tell this side from something that is no server.
+
+    Args:
+        why: the text of the reason.
+        deciding: whether ``on_session`` decides on a client.
+    """
+    if deciding:
+        return Unavailable(text="the server is shutting down")
+    return SessionError(why)
+
+
 def name_peer(error: BaseException, peer: Peer) -> None:
     """Have an error about a session or a connection name the address of the peer.
 
@@ -78,7 +100,7 @@ def name_peer(error: BaseException, peer: Peer) -> None:
 def message_at_end(reason: RoamTrioError) -> ProtocolError | None:
     """Return the last message to the peer: if it broke the protocol, it is told so
     (`session.protocol-error`)."""
-    if isinstance(reason, Refused) and not reason.by_peer:
+    if isinstance(reason, REFUSALS) and not reason.by_peer:
         return message_of_refusal(reason)
     if isinstance(reason, RemoteProtocolError):
         return ProtocolError(ConnectionId.ROOT, reason.description)

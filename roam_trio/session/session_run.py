@@ -57,6 +57,7 @@ from .session_end import (
     logged_as,
     message_at_end,
     name_peer,
+    reason_to_stop,
 )
 from .statistics import SessionStatistics
 from .terms import SessionTerms, in_session
@@ -117,6 +118,8 @@ class _State(enum.Enum):
     """States of a session that its end depends on, in the order they can follow."""
 
     RUNS = "the peer talks, or may yet"
+    GREETED = "a client has said Hello, and `on_session` decides on it"
+    AGREED = "the handshake is done"
     UNANSWERED = "the peer has not said a word in all the time for the handshake"
     LEFT = "the peer has closed the link in good order"
     OVER = "this side has let go of the conduit"
@@ -210,7 +213,9 @@ class SessionRun:
                     for run in self.connections.runs.values():
                         run.answering.shut_down()
         finally:
-            self.end(SessionError("this side has shut the session down"))
+            deciding = self._state is _State.GREETED
+            why = "this side has shut the session down"
+            self.end(reason_to_stop(why, deciding=deciding))
         await self.closed()
 
     def statistics(self) -> SessionStatistics:
@@ -252,7 +257,9 @@ class SessionRun:
                 try:
                     await self._set_up_and_read(handle, task_status)
                 finally:
-                    self.end(SessionError("the session was cancelled"))
+                    deciding = self._state is _State.GREETED
+                    why = "the session was cancelled"
+                    self.end(reason_to_stop(why, deciding=deciding))
                     # A task of its own: what goes wrong there must not take the place
                     # of what has brought us here.
                     nursery.start_soon(self._close)
@@ -309,7 +316,7 @@ class SessionRun:
         peer, seconds = self.terms.peer, self.terms.limits.handshake_seconds
         welcoming = None
         if options.on_session is not None:
-            welcoming = Welcoming(options.on_session, peer)
+            welcoming = Welcoming(options.on_session, peer, self._note_greeting)
         with trio.move_on_after(seconds) as self._working:
             agreed = await options.handshake(self.tx, self.rx, welcoming=welcoming)
             peer.metadata = agreed.metadata
@@ -326,6 +333,9 @@ class SessionRun:
             f"the handshake took longer than {seconds} s (limit: handshake_seconds)"
         )
 
+    def _note_greeting(self) -> None:
+        self._state = _State.GREETED
+
     def _tell_of_turned_away(self, options: SessionOptions) -> None:
         observer = self.terms.observer
         if observer is not None and options.is_acceptor:
@@ -340,6 +350,7 @@ class SessionRun:
     def _set_up(
         self, options: SessionOptions, agreed: HandshakeResult, nursery: trio.Nursery
     ) -> None:
+        self._state = _State.AGREED
         self.terms.agree(peer_knows=agreed.peer_knows)
         self.terms.budget.begin(self.end)
         self.connections = Connections(

@@ -18,6 +18,7 @@ from ..peers import Peer
 from ..rpc.handler import Handler, check_handlers
 from .acceptance import ConnectionAcceptor
 from .offering import OfferedServices
+from .refusal import REFUSALS
 
 __all__ = ["OnSession", "Welcoming"]
 
@@ -35,13 +36,17 @@ class Welcoming:
     Args:
         on_session: decides.
         peer: the client.
+        on_greeting: called when the client has said Hello.
     """
 
-    __slots__ = ("_given", "_on_session", "_peer", "is_asking")
+    __slots__ = ("_given", "_on_greeting", "_on_session", "_peer", "is_asking")
 
-    def __init__(self, on_session: OnSession, peer: Peer) -> None:
+    def __init__(
+        self, on_session: OnSession, peer: Peer, on_greeting: Callable[[], None]
+    ) -> None:
         self._on_session = on_session
         self._peer = peer
+        self._on_greeting = on_greeting
         self._given: Handler | Mapping[str, Handler] | None = None
         self.is_asking = False
         """True while the application decides."""
@@ -54,16 +59,17 @@ class Welcoming:
             metadata: the metadata in the Hello of the client.
 
         Raises:
-            Refused: the client is turned away.
+            Refused, Unavailable: the client is turned away.
         """
         self._peer.metadata = metadata
         self.is_asking = True
+        self._on_greeting()
         try:
             given = await self._on_session(self._peer)
             check_handlers(given)
         except BaseException as error:
             one = alone(error)
-            if isinstance(one, Refused) and not one.by_peer:
+            if isinstance(one, REFUSALS) and not one.by_peer:
                 raise one from None
             logger.failure(error, "on_session failed, and the client is turned away")
             raise Refused("failed", "the server could not decide on it") from None

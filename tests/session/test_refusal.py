@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roam_trio import Overloaded, Refused
+from roam_trio import Overloaded, Refused, Unavailable
 from roam_trio.errors import LocalProtocolError
 from roam_trio.session.handshake import check_hello, check_hello_yourself
 from roam_trio.session.refusal import message_of_refusal, refusal_in
@@ -55,6 +55,16 @@ def test_other_descriptions_are_no_refusals(description: str) -> None:
 def test_an_overloaded_server_says_so() -> None:
     refusal = refusal_in(said("refused: overloaded: come back later"))
     assert type(refusal) is Overloaded
+
+
+def test_an_unavailable_server_says_so() -> None:
+    refusal = Unavailable(text="it is Sunday", retry_after=3)
+    message = message_at_end(refusal)
+    assert message == said("refused: unavailable: it is Sunday")
+    heard = refusal_in(said("refused: unavailable: it is Sunday"))
+    assert type(heard) is Unavailable
+    assert (heard.text, heard.by_peer) == ("it is Sunday", True)
+    assert heard.retry_after is None  # the message has no place for it
 
 
 @given(st.text(max_size=200), st.text(max_size=3000))
