@@ -190,7 +190,8 @@ class CallCancelled(RoamError):
             ``"overloaded"``, or a word of the application's own; ``"cancelled"`` if
             the peer does not say.
         text: empty if the peer does not say.
-        retry_after: None if the peer does not say.
+        retry_after: None if the peer does not say. From a peer, it is not negative, and
+            at most one day.
         metadata: what came with the response.
         id: eight hex digits that the log of the peer has beside its traceback; None if
             the log has nothing.

@@ -110,7 +110,9 @@ class Limits:
         warn_after: number of seconds that a call or an item may wait for what only the
             peer or this program can give (credit, room in the link, a slot below the
             peer's ``max_concurrent_requests``) before that is logged; infinite for
-            never. It goes on waiting.
+            never. It goes on waiting. The wait of a channel's end for a call to bind it
+            has the limits of the session whose handler waits, and elsewhere the
+            default ones.
         log_records: number of log records of one kind that a session may cause at once.
             Further records are counted, and the count is logged.
         log_records_per_second: number of log records of one kind that a session may

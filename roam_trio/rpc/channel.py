@@ -154,10 +154,18 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
         it have been sent. An iterator is read ahead by no more than the credit.
 
         Raises:
+            TypeError: `values` is not iterable.
             EncodeError: a value does not match the item type; the channel remains open.
             PayloadTooLarge: a value is too long; the channel remains open.
             TxReset, TxClosed, TxConnectionLost, TxUnbound: as `send`.
         """
+        try:
+            values = iter(values)
+        except TypeError:
+            raise TypeError(
+                "send_many: expected an iterable of items, got an object of type "
+                f"{type(values).__name__}; send() sends one item"
+            ) from None
         sink = self._binding.sink
         if sink is None:
             sink = await self._wait_for_sink()

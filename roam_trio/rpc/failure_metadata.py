@@ -27,6 +27,7 @@ from ..tracebacks import traceback_of
 
 __all__ = [
     "MOST_CODE",
+    "MOST_RETRY_AFTER",
     "MOST_TEXT",
     "FailurePolicy",
     "TellFailures",
@@ -72,8 +73,9 @@ MOST_TEXT: Final = 1024
 _MOST_TRACE: Final = 32 * 1024
 """Bounds on the texts that are sent, in bytes of UTF-8."""
 
-_MOST_MS: Final = 2**53
-"""Largest number of milliseconds that is sent; a float has no larger one exactly."""
+MOST_RETRY_AFTER: Final = 24 * 60 * 60.0
+"""Largest number of seconds after which to try again. More is sent and read as this, so
+that no peer has a caller sleep for years."""
 
 _KINDS: Final[dict[str, type[CallCancelled]]] = {
     "failed": HandlerFailed,
@@ -157,7 +159,7 @@ def failure_from(metadata: Metadata, call: str) -> CallCancelled:
     error = kind(
         code,
         text,
-        retry_after=after / 1000 if isinstance(after, int) else None,
+        retry_after=_seconds(after) if isinstance(after, int) else None,
         metadata=metadata,
         id=number,
         trace=_cut_front(trace, _MOST_TRACE) if isinstance(trace, str) else "",
@@ -189,7 +191,11 @@ def _is_id(number: str) -> bool:
 def _milliseconds(seconds: float) -> int:
     if not seconds > 0:  # nor is it NaN
         return 0
-    return _MOST_MS if math.isinf(seconds) else min(_MOST_MS, math.ceil(seconds * 1000))
+    return math.ceil(min(seconds, MOST_RETRY_AFTER) * 1000)
+
+
+def _seconds(milliseconds: int) -> float:
+    return min(milliseconds / 1000, MOST_RETRY_AFTER)
 
 
 def cut_text(text: str, most: int) -> str:

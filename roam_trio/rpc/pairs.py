@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import trio
 
-from ..limits import DEFAULT_LIMITS
 from ..logs import Log
 from ..running import check_run
+from .limits_here import limits_here
 from .sinks import ChannelSink, ChannelSource
 
 __all__ = ["Binding"]
@@ -106,16 +106,16 @@ class Binding:
         if self._waiting is None:
             self._waiting = trio.lowlevel.ParkingLot()
             self._token = trio.lowlevel.current_trio_token()
-        # There is no session yet whose limits and watch are those of this wait. It is
-        # rare: once for a channel.
-        seconds = DEFAULT_LIMITS.warn_after
+        # No session watches this wait, since none has the channel yet. It is rare: once
+        # for a channel.
+        seconds = limits_here().warn_after
         with trio.move_on_after(seconds):
             await self._waiting.park()
             return
         if not (self.is_bound or self.tx_gone or self.rx_gone):
             logger.warning(
                 "an end of a channel has waited for %g s for a call to bind its pair: "
-                "give the other end to a call",
+                "give the other end to a call (limit: warn_after)",
                 seconds,
             )
             await self._waiting.park()

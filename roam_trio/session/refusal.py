@@ -17,10 +17,10 @@ from ..wire.messages import ProtocolError
 __all__ = ["REFUSALS", "Refusal", "message_of_refusal", "refusal_in"]
 
 Refusal: TypeAlias = Refused | Unavailable
-"""What turns a client away: the application refuses it, or the server ends."""
+"""Error that turns a client away: the application refuses it, or the server ends."""
 
 REFUSALS: Final = (Refused, Unavailable)
-"""The same, to be caught."""
+"""Classes of `Refusal`, to catch them."""
 
 _REFUSED: Final = "refused: "
 _SEPARATOR: Final = ": "

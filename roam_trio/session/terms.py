@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Any, Final, get_args
 
 import attrs
@@ -18,6 +17,7 @@ from ..peers import Peer
 from ..quantities import check_count, check_seconds
 from ..rpc.connection import AnySession, Connection
 from ..rpc.failure_metadata import FailurePolicy, TellFailures
+from ..rpc.limits_here import CURRENT_TERMS
 from ..rpc.observer import Observer
 from .budgets import Bounds, Budget
 from .futile import Futile, FutileMessages
@@ -179,9 +179,6 @@ def check_tell_failures(
         )
 
 
-_current: ContextVar[SessionTerms] = ContextVar("roam_trio_session")
-
-
 class in_session:
     """Make the terms of a session known to a block, and to tasks that it starts.
 
@@ -200,17 +197,18 @@ class in_session:
     def __enter__(self) -> None:
         self._budget = begin_log_budget_of_session(self._terms.limits)
         self._noted = note_peer(self._terms.peer)
-        self._before = _current.set(self._terms)
+        self._before = CURRENT_TERMS.set(self._terms)
 
     def __exit__(self, *args: object) -> None:
-        _current.reset(self._before)
+        CURRENT_TERMS.reset(self._before)
         forget_peer(self._noted)
         self._budget.__exit__()
 
 
 def current_terms() -> SessionTerms | None:
     """Return the terms of the session to which the current task belongs; else None."""
-    return _current.get(None)
+    terms: SessionTerms | None = CURRENT_TERMS.get(None)
+    return terms
 
 
 def said_in_handshake(metadata: Metadata) -> Metadata:

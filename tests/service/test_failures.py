@@ -449,7 +449,9 @@ def test_what_a_peer_writes_stays_on_its_line() -> None:
         (0, 0),
         (-3, 0),
         (float("nan"), 0),
-        (float("inf"), 2**53 / 1000),
+        (86_400, 86_400),
+        (86_401, 86_400),
+        (float("inf"), 86_400),
     ],
 )
 def test_the_time_to_try_again_is_sent_in_milliseconds(
@@ -458,6 +460,17 @@ def test_the_time_to_try_again_is_sent_in_milliseconds(
     said = failure_metadata(Refused(retry_after=seconds), "code")
 
     assert failure_from(said, "m").retry_after == expected
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"), [(0, 0), (86_400_001, 86_400), (2**64 - 1, 86_400)]
+)
+def test_no_peer_has_a_caller_sleep_for_longer_than_a_day(
+    milliseconds: int, expected: float
+) -> None:
+    said = {"error-code": "overloaded", "retry-after-ms": milliseconds}
+
+    assert failure_from(Metadata.of(said), "m").retry_after == expected
 
 
 def test_metadata_of_the_refusal_cannot_say_another_failure() -> None:

@@ -497,3 +497,21 @@ async def test_several_items_after_the_link_is_lost_are_a_lost_channel(
         await peer.rx.close()
         with pytest.raises(TxConnectionLost, match="the channel was lost: "):
             await tx.send_many([1, 2])
+
+
+@pytest.mark.parametrize("bound", [False, True])
+async def test_what_is_no_iterable_is_refused_with_what_was_expected(
+    bound: bool, nursery: trio.Nursery
+) -> None:
+    async with WithPeer(buffer=64) as (session, peer):
+        tx, _rx = channel[Any]()
+        if bound:
+            tx = await sending_with("take_16", nursery, session, peer)
+        with pytest.raises(TypeError) as caught:
+            await tx.send_many(5)  # type: ignore[arg-type]
+        assert str(caught.value) == (
+            "send_many: expected an iterable of items, got an object of type int; "
+            "send() sends one item"
+        )
+        assert caught.value.__cause__ is None
+        tx.close()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from roam_trio import Limits, Tx, channel
+from roam_trio import Limits, Tx, channel, service
 from roam_trio.errors import EncodeError, Overloaded, TxClosed
 from roam_trio.peers import Peer
 from roam_trio.session.terms import SessionTerms
 from roam_trio.session.waits import WaitFor, Waits
+from roam_trio.testing import connected_pair
 from roam_trio.wire.messages import (
     ChannelGrantCredit,
     ChannelItem,
@@ -235,12 +236,37 @@ async def test_wait_for_a_binding_is_logged_once(
     await trio.sleep(60)
     assert caplog.messages == [
         "an end of a channel has waited for 5 s for a call to bind its pair: "
-        "give the other end to a call"
+        "give the other end to a call (limit: warn_after)"
     ]
     tx.close()
     with pytest.raises(TxClosed):
         await sending.result()
     del rx
+
+
+@pytest.mark.parametrize("seconds", [2.0, math.inf])
+async def test_wait_for_a_binding_in_a_handler_has_the_limits_of_its_session(
+    seconds: float, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    @service
+    class Waiting(Protocol):
+        async def wait(self) -> None: ...
+
+    class Impl:
+        async def wait(self) -> None:
+            tx, rx = channel[int]()
+            with trio.move_on_after(60):
+                await tx.send(1)
+            del rx
+
+    async with connected_pair(
+        Waiting, Impl(), limits=Limits(warn_after=seconds)
+    ) as waiting:
+        await waiting.wait()
+    warnings = [each for each in caplog.messages if "to bind its pair" in each]
+    assert [each.partition(" for a call")[0] for each in warnings] == (
+        [] if seconds == math.inf else ["an end of a channel has waited for 2 s"]
+    )
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])
