@@ -272,12 +272,21 @@ SPEEDS = (
         beside=("call", "call-task"),
     ),
     Work(
+        "call-scope",
+        "calls",
+        "as call, each under a trio.fail_after of its own, of which the peer is not "
+        "told",
+        functools.partial(_calls_with, what=CallsWith.SCOPE),
+        peers=False,
+        beside=("call",),
+    ),
+    Work(
         "call-deadline",
         "calls",
-        "as call, each under a trio.fail_after of its own",
+        "as call-scope, and the peer is told the deadline",
         functools.partial(_calls_with, what=CallsWith.DEADLINE),
         peers=False,
-        beside=("call", "call-task"),
+        beside=("call-scope", "call"),
         most_beside=1.05,
     ),
     Work(

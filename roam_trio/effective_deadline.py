@@ -12,16 +12,20 @@ from math import inf
 from typing import Any
 
 import trio
-from trio.lowlevel import current_task
+from trio.lowlevel import Task, current_task
 
 __all__ = ["effective_deadline"]
 
 
-def effective_deadline() -> float:
-    """Return the same as `trio.current_effective_deadline`."""
-    task: Any = current_task()
+def effective_deadline(task: Task | None = None) -> float:
+    """Return the same as `trio.current_effective_deadline`.
+
+    Args:
+        task: the current task, if the caller knows it.
+    """
+    running: Any = task or current_task()
     try:
-        status = task._cancel_status
+        status = running._cancel_status
         if status.effectively_cancelled:
             return -inf
         earliest = inf

@@ -127,6 +127,7 @@ class CallsWith(enum.Enum):
 
     ONE_ENTRY = "an entry of metadata"
     THREE_ENTRIES = "three entries of metadata"
+    SCOPE = "a scope with a deadline around it, on a session that sends none"
     DEADLINE = "a deadline"
     MIDDLEWARE = "middleware that does nothing, on both sides"
 

@@ -183,7 +183,7 @@ class RoamClient(Client):
         by_name: the URL where the service is offered by name.
         service: its class.
         resume: whether sessions there outlive their links.
-        around: connects to a server with middleware, with the same here.
+        others: how to connect for the works that need a session of their own.
     """
 
     def __init__(
@@ -193,13 +193,13 @@ class RoamClient(Client):
         *,
         service: Callable[..., Workplace] = Workplace,
         resume: bool = False,
-        around: Connect | None = None,
+        others: Mapping[CallsWith, Connect] | None = None,
     ) -> None:
         self._workplace = workplace
         self._by_name = by_name
         self._service = service
         self._resume = resume
-        self._around = around
+        self._others = others or {}
 
     async def calls(self, count: int, *, can_wait: bool) -> None:
         add = self._workplace.add_or_wait if can_wait else self._workplace.add
@@ -219,9 +219,8 @@ class RoamClient(Client):
                 nursery.start_soon(call_and_call_again)
 
     def calling_with(self, what: CallsWith) -> AbstractAsyncContextManager[Client]:
-        if what is CallsWith.MIDDLEWARE:
-            assert self._around is not None, "there is no server for it"
-            return self._around()
+        if what in self._others:
+            return self._others[what]()
         return nullcontext(_CLIENTS[what](self._workplace))
 
     async def items(self, count: int, credit: int) -> Receipt:
@@ -400,8 +399,18 @@ class RoamAdapter(Adapter):
                 by_name,
                 service=self.workplace,
                 resume=self.resume,
-                around=partial(self._connect_around, around),
+                others={
+                    CallsWith.MIDDLEWARE: partial(self._connect_around, around),
+                    CallsWith.SCOPE: partial(self._connect_without_deadlines, at_root),
+                },
             )
+
+    @asynccontextmanager
+    async def _connect_without_deadlines(self, url: str) -> AsyncIterator[Client]:
+        async with connect(
+            url, self.workplace, limits=_LIMITS, resume=self.resume, deadlines=False
+        ) as workplace:
+            yield _WithDeadline(workplace)
 
     @asynccontextmanager
     async def _connect_around(self, url: str) -> AsyncIterator[Client]:

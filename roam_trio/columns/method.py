@@ -21,7 +21,7 @@ import attrs
 
 from ..codec import INVALID_PAYLOAD, Outcome, ResultKind, ResultPlan, RpcPlan
 from ..errors import DecodeError, PayloadTooLarge
-from ..metadata import NO_METADATA, Metadata
+from ..metadata import NO_METADATA, REQUEST_DEADLINE, Metadata
 from ..peers import Peer
 from ..rpc.binding import ChannelBinder, Payload
 from ..rpc.caller import Caller
@@ -138,7 +138,10 @@ class MethodColumns:
         A request can have the entry although this method has no columns: its sender
         asks, and marks the arguments if another handler has answered before.
         """
-        flags = flags_in(call.metadata)
+        metadata = call.metadata
+        if len(metadata) == 1 and metadata[0].key is REQUEST_DEADLINE:
+            return None  # as it is for most calls with metadata
+        flags = flags_in(metadata)
         if flags is None:
             return None
         decode = self._decode_prefixed if flags & PREFIXED else self.args_plan.decode

@@ -184,15 +184,7 @@ class _Method:
     async def _answer(
         self, args: tuple[Any, ...], call: Call[Any, Any], reply: ReplySink
     ) -> None:
-        running = self._run(args, call)
-        del args
-        ret = await running
-        del running
-        if not reply.is_sent:
-            await reply.send(ret, call.response_metadata)
-
-    async def _run(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:
-        """Run the handler's method, and return its response."""
+        """Run the handler's method, and send its response."""
         set_current_call(call)
         try:
             try:
@@ -209,8 +201,12 @@ class _Method:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            return self._failing.answer_to(error, call)
-        return self._encode_value(value, call)
+            ret = self._failing.answer_to(error, call)
+        else:
+            ret = self._encode_value(value, call)
+            del value  # may be large, and sending may have to wait
+        if not reply.is_sent:
+            await reply.send(ret, call.response_metadata)
 
     async def _go_through(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Any:
         """Run the handler's method through the middleware."""
@@ -230,7 +226,7 @@ class _Method:
 
     @trio.lowlevel.disable_ki_protection
     def _run_now(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Encoded:
-        """As `_run`, for a method that cannot wait."""
+        """Run a method that cannot wait, and return its response."""
         set_current_call(call)
         try:
             value = _result_of(self._function(*args))

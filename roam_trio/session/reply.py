@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from contextlib import suppress
 from math import inf
 from typing import Protocol
 
@@ -135,6 +134,12 @@ class DriverReplySink(ReplySink):
         return self._deadline
 
     @property
+    def latest(self) -> float:
+        """A hundredth of the time later than the deadline, and at most 10 ms."""
+        tolerance = (self._deadline - self._began) * 0.01
+        return self._deadline + (tolerance if tolerance < 0.01 else 0.01)
+
+    @property
     def failure_policy(self) -> FailurePolicy | None:
         return self._port.terms.failure_policy
 
@@ -146,15 +151,16 @@ class DriverReplySink(ReplySink):
         self._port.count_futile(Futile.REFUSED)
 
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
-        with suppress(trio.WouldBlock):
+        try:
             self.send_nowait(ret, metadata)
+        except trio.WouldBlock:
+            with await self._reserve() as permit:
+                if self._port.ended_because is None:  # in the moment there was room
+                    permit.send(self._response(ret, metadata))
+                    self._close()
+        else:
             if self._port.ended_because is not None:
                 await trio.lowlevel.checkpoint_if_cancelled()
-            return
-        with await self._reserve() as permit:
-            if self._port.ended_because is None:  # in the moment there was room
-                permit.send(self._response(ret, metadata))
-                self._close()
 
     async def _reserve(self) -> ConduitTxPermit[Message]:
         port = self._port
@@ -214,8 +220,8 @@ class DriverReplySink(ReplySink):
         try:
             if self.state is _RUNNING or self.state is _SENT:
                 self._worker = worker
-                if self._deadline is not _NEVER and not worker.has_deadline:
-                    worker.set_deadline(self._deadline)  # or it has been, by `Workers`
+                if self._deadline is not _NEVER and worker.deadline == _NEVER:
+                    worker.set_deadline(self)  # or `Workers` has done so
                 await coroutine
             else:
                 coroutine.close()
@@ -231,7 +237,7 @@ class DriverReplySink(ReplySink):
             del coroutine
             self._worker = None
             if self._deadline is not _NEVER:
-                worker.check_deadline()
+                worker.check_deadline(self._port.now())
             if self.state is not _SENT:  # as it most often is
                 self.give_up(failure)
 

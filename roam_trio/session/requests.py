@@ -214,7 +214,7 @@ class Requests:
             task, now = current_task(), port.now()
             if port.terms.deadlines:
                 # Now, and not before it waited for a slot: that has taken of the time.
-                deadline = effective_deadline()
+                deadline = effective_deadline(task)
                 if deadline != _NEVER:
                     metadata = with_deadline(metadata, deadline, now)
             request_id = self.table.ids.allocate()

@@ -24,6 +24,8 @@ MOST_IDLE: Final = 64
 """Number of idle tasks that a session keeps: the default number of calls that a peer
 may have in flight on a connection."""
 
+_NEVER: Final = inf
+
 IDLE_SECONDS: Final = 5.0
 """Number of seconds after which idle tasks that were not needed end."""
 
@@ -38,7 +40,12 @@ class Work(Protocol):
 
     @property
     def deadline(self) -> float:
-        """The time at which its handler is cancelled; infinite for none."""
+        """The time before which its handler is not cancelled; infinite for none."""
+        ...
+
+    @property
+    def latest(self) -> float:
+        """The time at which its handler is cancelled at the latest."""
         ...
 
     async def run(self, worker: Worker) -> None:
@@ -63,7 +70,7 @@ class Worker:
         "_is_used_up",
         "_workers",
         "coroutine",
-        "has_deadline",
+        "deadline",
         "scope",
         "task",
         "work",
@@ -78,8 +85,8 @@ class Worker:
         self.coroutine: Coroutine[Any, Any, None] | None = coroutine
         self.scope = trio.CancelScope()
         self._is_used_up = False
-        self.has_deadline = False
-        """True if the scope has a deadline, of this call or of the one before."""
+        self.deadline = inf
+        """The deadline of the scope, for this call or for the one before."""
         self.task: trio.lowlevel.Task | None = None
         """The task, once it runs."""
 
@@ -109,18 +116,25 @@ class Worker:
         self._is_used_up = True
         self.scope.cancel()
 
-    def set_deadline(self, deadline: float) -> None:
-        """Cancel the next handler at `deadline`, which may be infinite."""
-        self.scope.deadline = deadline
-        self.has_deadline = deadline != inf
+    def set_deadline(self, work: Work) -> None:
+        """Cancel the next handler at the deadline of `work`, which may be infinite.
 
-    def check_deadline(self) -> None:
+        To move the deadline of a scope costs more than the rest of a deadline does. So
+        the second call in a row moves it as far as the work allows, which suits the
+        next calls as well, whose deadlines are a little later.
+        """
+        deadline = work.deadline
+        if not deadline <= self.deadline <= work.latest:
+            self.deadline = deadline if self.deadline == _NEVER else work.latest
+            self.scope.deadline = self.deadline
+
+    def check_deadline(self, now: float) -> None:
         """Note that the handler has ended, before its deadline or at it.
 
-        The next handler replaces the deadline, because clearing it after each call as
-        well would cost more than the rest of the deadline. It can end an idle task.
+        The next handler replaces the deadline if it does not suit. It can end an idle
+        task.
         """
-        if self.scope.cancel_called:
+        if now >= self.deadline:
             self._is_used_up = True
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
@@ -161,9 +175,9 @@ class Workers:
             if len(idle) < self._least:
                 self._least = len(idle)
             worker.work, worker.coroutine = work, coroutine
-            if worker.has_deadline:
+            if worker.deadline != _NEVER:
                 # Now, because the last deadline could pass before the task runs.
-                worker.set_deadline(work.deadline)
+                worker.set_deadline(work)
             task = worker.task
             assert task is not None, "it has worked before"
             task.context = copy_context()

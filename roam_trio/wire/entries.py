@@ -18,6 +18,7 @@ from ..metadata import (
     REQUEST_DEADLINE,
     Metadata,
     MetadataEntry,
+    MetadataFlags,
     plain_value,
 )
 from .fields import Payload, bad, number, read_bytes, read_text, read_u64
@@ -35,6 +36,12 @@ _SHORT: Final = 64
 _DEADLINE: Final = b"\1\x10request-deadline\2"
 """The start of metadata with a deadline only, up to the number."""
 
+_USUAL_DEADLINE: Final = len(_DEADLINE) + 5
+"""The length in bytes of metadata with a deadline of 2 to 268 seconds only: a number
+has four bytes, and the flags have one."""
+
+_NO_PROPAGATE: Final = MetadataFlags.NO_PROPAGATE.value
+
 
 def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
     """Encode metadata.
@@ -46,20 +53,26 @@ def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
     entries = tuple(metadata)
     if len(entries) == 1:
         # Any call may have a deadline, usually without other entries.
-        key, value, flags = entries[0].key, entries[0].value, entries[0].flags
+        entry = entries[0]
+        value, flags = entry.value, entry.flags
         if (
-            key is REQUEST_DEADLINE
+            entry.key is REQUEST_DEADLINE
+            and flags is _NO_PROPAGATE
             and type(value) is int
-            and type(flags) is int
-            and 0 <= flags < 128
             and 0 <= value <= U64_MAX
         ):
-            return _DEADLINE + varint(value) + BYTE[flags]
-        return b"\1" + (_usual(entries[0]) or _entry(entries[0], 0))
+            return _deadline(value)
+        return b"\1" + (_usual(entry) or _entry(entry, 0))
     pieces = [varint(len(entries))]
     for index, entry in enumerate(entries):
         pieces.append(_usual(entry) or _entry(entry, index))
     return b"".join(pieces)
+
+
+@lru_cache(maxsize=256)
+def _deadline(microseconds: int) -> bytes:
+    """Encode metadata with a deadline only; cached, as calls in a row have the same."""
+    return _DEADLINE + varint(microseconds) + BYTE[_NO_PROPAGATE]
 
 
 def _usual(entry: MetadataEntry) -> bytes | None:
@@ -128,12 +141,10 @@ def decode_metadata(payload: Payload, pos: int) -> tuple[Metadata, int]:
         IndexError: the payload ends before the metadata does.
         DecodeError: the bytes are not metadata; the error says where.
     """
-    if payload[pos : pos + len(_DEADLINE)] == _DEADLINE:
-        value, end = read_u64(payload, pos + len(_DEADLINE), "$.metadata[0].value")
-        if payload[end] < 128:
-            entry = MetadataEntry(REQUEST_DEADLINE, value, payload[end])
-            return Metadata((entry,)), end + 1
     if payload[pos] == 1:
+        end = pos + _USUAL_DEADLINE
+        if (deadline := _read_deadline(bytes(payload[pos:end]))) is not None:
+            return deadline, end
         entry, pos = _read_usual(payload, pos + 1) or _read_entry(payload, pos + 1, 0)
         return Metadata((entry,)), pos
     count, pos = read_u64(payload, pos, "$.metadata")
@@ -148,6 +159,21 @@ def decode_metadata(payload: Payload, pos: int) -> tuple[Metadata, int]:
         entry, pos = _read_usual(payload, pos) or _read_entry(payload, pos, index)
         entries.append(entry)
     return Metadata(entries), pos
+
+
+@lru_cache(maxsize=256)
+def _read_deadline(data: bytes) -> Metadata | None:
+    """Read metadata with a usual deadline only; None for any other, and for its start.
+
+    Cached, as calls in a row have equal deadlines.
+    """
+    if len(data) < _USUAL_DEADLINE or not data.startswith(_DEADLINE):
+        return None
+    number, flags = data[len(_DEADLINE) : -1], data[-1]
+    if min(number[:3]) < 128 or number[3] > 127 or flags > 127:
+        return None
+    value, _ = read_u64(number, 0, "")
+    return Metadata((MetadataEntry(REQUEST_DEADLINE, value, flags),))
 
 
 def _read_usual(payload: Payload, pos: int) -> tuple[MetadataEntry, int] | None:

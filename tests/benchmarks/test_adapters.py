@@ -13,6 +13,7 @@ from trio.testing import memory_stream_pair
 
 from benchmarks.adapters.base import (
     RECORDS,
+    CallsWith,
     Client,
     WrongAnswer,
     make_rows,
@@ -202,16 +203,22 @@ class Liar(WorkplaceHandler):
 
 @asynccontextmanager
 async def roam(
-    handler: Workplace, middleware: Sequence[Middleware] = ()
+    handler: Workplace,
+    middleware: Sequence[Middleware] = (),
+    *,
+    deadlines: bool = True,
 ) -> AsyncIterator[Client]:
     ours, theirs = memory_link_pair(64)
     answering = dispatcher(Workplace, handler, middleware=middleware)
-    around = partial(roam, handler, [do_nothing_around])
+    others = {
+        CallsWith.MIDDLEWARE: partial(roam, handler, [do_nothing_around]),
+        CallsWith.SCOPE: partial(roam, handler, deadlines=False),
+    }
     async with trio.open_nursery() as nursery:
         nursery.start_soon(acceptor(theirs).run, answering)
-        async with initiator(ours).open() as session:
+        async with initiator(ours, deadlines=deadlines).open() as session:
             workplace = client(Workplace, session.caller, middleware=middleware)
-            yield RoamClient(workplace, around=around)
+            yield RoamClient(workplace, others=others)
 
 
 @each_work

@@ -63,8 +63,8 @@ def test_work_beside_others_is_judged_by_its_processor_time(
     samples = [
         Sample.of(PINNED, 0, work, ROAM, 100, Done(1.0, client, 0.5))
         for work, client in (
-            ("call", 0.5),
-            ("call-task", 1.5),
+            ("call-scope", 0.5),
+            ("call", 1.5),
             ("call-deadline", taken - 0.5),
         )
     ]
@@ -72,14 +72,12 @@ def test_work_beside_others_is_judged_by_its_processor_time(
     assert verdicts_on(figures_of(results)) == [
         Verdict(
             "call-deadline, pinned",
-            f"{taken:.2f} times the processor time of call",
+            f"{taken:.2f} times the processor time of call-scope",
             "at most 1.05",
             is_met,
         )
     ]
-    to_the_other = (
-        f"processor time of call-deadline to that of call-task: {taken / 2:.3f}"
-    )
+    to_the_other = f"processor time of call-deadline to that of call: {taken / 2:.3f}"
     assert any(line.startswith(to_the_other) for line in report(results).splitlines())
 
 

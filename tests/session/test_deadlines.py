@@ -51,6 +51,11 @@ def entry(value: Any, flags: int = NO_PROPAGATE) -> MetadataEntry:
     ("deadline", "microseconds"),
     [
         (12.0, 2_000_000),
+        (12.0000009, 2_000_000),  # as `deadline_of` adds a microsecond
+        (12.0000011, 2_001_000),
+        (12.3456789, 2_346_000),
+        (10.0999991, 100_000),
+        (10.0123456, 12_346),
         (10.0000011, 2),
         (10.0, 0),
         (3.0, 0),
@@ -58,7 +63,7 @@ def entry(value: Any, flags: int = NO_PROPAGATE) -> MetadataEntry:
         (1e30, 2**64 - 1),
     ],
 )
-def test_time_that_is_left_is_told_in_microseconds(
+def test_time_that_is_left_is_told_and_a_long_time_in_milliseconds(
     deadline: float, microseconds: int
 ) -> None:
     assert with_deadline(NO_METADATA, deadline, 10.0) == (entry(microseconds),)

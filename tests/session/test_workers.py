@@ -294,6 +294,42 @@ async def test_deadline_of_the_last_call_never_cancels_the_next(
     assert len(set(echo.tasks)) == 1
 
 
+async def test_deadlines_in_a_row_move_that_of_the_task_seldom_and_never_back(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    found: list[float] = []
+
+    async def echo(text: str) -> str:
+        await trio.lowlevel.checkpoint()
+        exact = current_call().deadline
+        found.append(trio.current_effective_deadline())
+        assert exact <= found[-1] <= exact + 0.01
+        return text
+
+    left, _ = await join(nursery, streams(echo=echo))
+    for _ in range(40):
+        with trio.fail_after(2):
+            await caller_of(left).echo("x")
+        await trio.sleep(0.001)
+    # The first, and every ten milliseconds another.
+    assert found == sorted(found)
+    assert 4 <= len(set(found)) <= 6
+
+
+async def test_earlier_deadline_is_kept_by_a_task_that_had_a_later_one(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    echo = Echo()
+    left, _ = await join(nursery, streams(echo=echo.echo))
+    with trio.fail_after(100):
+        await caller_of(left).echo("x")
+    start = trio.current_time()
+    with trio.move_on_after(1):
+        await caller_of(left).echo("wait")
+    assert trio.current_time() == pytest.approx(start + 1)
+    assert len(set(echo.tasks)) == 1
+
+
 async def join_server(
     nursery: trio.Nursery, serving: trio.Nursery, handler: Handler
 ) -> Session:
