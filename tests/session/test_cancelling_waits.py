@@ -246,13 +246,22 @@ async def test_no_handlers_overlap_in_10_000_random_cancellations(
     await _cancel_at_random(10_000, 16)
 
 
-async def test_peer_that_never_answers_costs_each_cancelled_call_its_grace(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    count = 200
-    options: dict[str, Any] = {"most": count, "buffer": 2 * count}
+async def _cancel_in_vain(count: int) -> None:
+    """Cancel calls, one after the other, to a peer that reads and never answers."""
+    options: dict[str, Any] = {"most": count, "buffer": 64}
     numbers = random.Random(7)
-    async with WithPeer(cancel_grace=0.25, **options) as (session, _):
+    async with (
+        WithPeer(cancel_grace=0.25, **options) as (session, peer),
+        trio.open_nursery() as nursery,
+    ):
+        heard: list[RequestCall | RequestCancel] = []
+
+        async def read() -> None:
+            while True:
+                heard.append(await peer.hear(RequestCall))
+                heard.append(await peer.hear(RequestCancel))
+
+        nursery.start_soon(read)
         room = client(Room, session.caller)
         for number in range(count):
             wait = numbers.uniform(0, 2)
@@ -261,5 +270,28 @@ async def test_peer_that_never_answers_costs_each_cancelled_call_its_grace(
                 await room.enter(number)
             assert scope.cancelled_caught
             assert trio.current_time() == pytest.approx(began + wait + 0.25)
+        await wait_all_tasks_blocked()
+        # Each call was told to the peer once, and cancelled once, before the next.
+        ids = [each.request_id for each in heard]
+        assert len(set(ids)) == count
+        assert ids[::2] == ids[1::2]
+        nursery.cancel_scope.cancel()
+
+
+async def test_peer_that_never_answers_costs_each_cancelled_call_its_grace(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _cancel_in_vain(200)
     assert "Room.enter at" in caplog.text
     assert "has not stopped within 0.25 s" in caplog.text
+
+
+@pytest.mark.slow
+async def test_peer_that_never_answers_bounds_each_of_10_000_cancellations(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some 5 s on one core; the clock of trio jumps over the 3 hours in between."""
+    await _cancel_in_vain(10_000)
+    told = [each for each in caplog.messages if "has not stopped within" in each]
+    # They come one after the other, more slowly than the log has to leave any out.
+    assert len(told) == 10_000

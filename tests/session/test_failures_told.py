@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from roam_trio import (
+    Fallible,
+    connect,
+    current_call,
+    dispatcher,
+    metadata_of,
+    service,
+    serving,
+)
 from roam_trio.codec import CANCELLED
 from roam_trio.errors import (
     CallCancelled,
     ConnectionLost,
     DeadlineExceeded,
     HandlerFailed,
+    Refused,
     Unavailable,
+    UserError,
 )
 from roam_trio.limits import Limits
 from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
@@ -242,3 +254,60 @@ async def test_caller_without_the_words_gets_the_plain_error(
         await caller_of(left).echo("x")
     assert type(caught.value) is CallCancelled
     assert (caught.value.code, caught.value.was_begun) == ("cancelled", None)
+
+
+# ------------------------------------------------------------ metadata of errors
+
+
+class Empty(enum.Enum):
+    EMPTY = "empty"
+
+
+@service
+class Oven(Protocol):
+    async def bake(self, how: str) -> Fallible[str, Empty]: ...
+
+
+class OvenImpl:
+    async def bake(self, how: str) -> Any:
+        current_call().response_metadata = {"cost": 3}
+        await trio.lowlevel.checkpoint()
+        match how:
+            case "declared":
+                raise UserError(Empty.EMPTY)
+            case "failed":
+                raise ValueError("burnt")
+            case _:
+                raise Refused("denied", metadata=Metadata.of({"realm": "kitchen"}))
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "expected"),
+    [
+        ("declared", UserError, {"cost": 3}),
+        ("failed", HandlerFailed, {"cost": 3}),
+        ("refused", Refused, {"cost": 3, "realm": "kitchen"}),
+    ],
+)
+async def test_metadata_of_an_error_comes_through_a_session(
+    how: str, kind: type[Exception], expected: dict[str, Any]
+) -> None:
+    async with (
+        serving("memory://oven", dispatcher(Oven, OvenImpl())),
+        connect("memory://oven", Oven) as oven,
+    ):
+        with pytest.raises(kind) as caught:
+            await oven.bake(how)
+    metadata = metadata_of(caught.value)
+    assert {key: metadata.get(key) for key in expected} == expected
+
+
+async def test_call_that_was_never_sent_has_no_metadata() -> None:
+    async with (
+        serving("memory://cold", dispatcher(Oven, OvenImpl())),
+        connect("memory://cold", Oven) as oven,
+    ):
+        pass
+    with pytest.raises(ConnectionLost) as caught:
+        await oven.bake("declared")
+    assert metadata_of(caught.value) == NO_METADATA
