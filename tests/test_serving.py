@@ -6,6 +6,7 @@ import logging
 from contextlib import suppress
 from functools import partial
 from inspect import signature
+from math import inf
 from typing import Any, Protocol
 
 import pytest
@@ -23,7 +24,9 @@ from roam_trio import (
     Metadata,
     Proceed,
     SessionRejected,
+    client,
     connect,
+    current_call,
     dispatcher,
     serve,
     service,
@@ -532,6 +535,9 @@ async def test_options_of_a_server_are_refused_with_what_was_expected() -> None:
         async with serving("memory://loud", ADDER, tell_failures="loud"):
             raise AssertionError("it runs")
     with pytest.raises(ValueError, match="cancel_grace: expected a finite number"):
+        async with serving("memory://loud", ADDER, cancel_grace=-1):
+            raise AssertionError("it runs")
+    with pytest.raises(ValueError, match="cancel_grace: expected a finite number"):
         async with connect("memory://loud", cancel_grace=-1):
             raise AssertionError("it is connected")
 
@@ -541,3 +547,67 @@ async def test_a_block_that_is_cancelled_as_it_ends_is_cancelled_plainly() -> No
         async with serving("memory://late", ADDER, grace=60):
             scope.cancel()
     assert scope.cancelled_caught
+
+
+# ------------------------------------------------------------ calls of the server
+
+
+@service
+class Display(Protocol):
+    async def show(self) -> float: ...
+
+
+class Stubborn:
+    """Tells how much time a call has left, and does not stop when it is cancelled."""
+
+    async def show(self) -> float:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(60)
+        return current_call().deadline - trio.current_time()
+
+
+@service
+class Asking(Protocol):
+    async def ask(self, seconds: float) -> float: ...
+
+
+class AskingImpl:
+    """Calls the caller back, and returns how long that took it."""
+
+    def __init__(self) -> None:
+        self.left: list[float] = []
+
+    async def ask(self, seconds: float) -> float:
+        display = client(Display, current_call().connection.caller)
+        began = trio.current_time()
+        with trio.move_on_after(seconds):
+            self.left.append(await display.show())
+        return trio.current_time() - began
+
+
+async def test_cancelled_call_of_a_server_waits_for_its_own_grace(
+    autojump_clock: MockClock,
+) -> None:
+    handler = dispatcher(Asking, AskingImpl())
+    shown = dispatcher(Display, Stubborn())
+    async with (
+        serving("memory://asking", handler, cancel_grace=7) as server,
+        connect(server.url, Asking, handler=shown, cancel_grace=3) as asking,
+    ):
+        assert await asking.ask(2) == pytest.approx(2 + 7)
+
+
+@pytest.mark.parametrize("deadlines", [True, False])
+async def test_server_tells_the_time_that_is_left_for_its_calls_if_it_is_to(
+    deadlines: bool, autojump_clock: MockClock
+) -> None:
+    impl = AskingImpl()
+    shown = dispatcher(Display, Stubborn())
+    async with (
+        serving(
+            "memory://telling", dispatcher(Asking, impl), deadlines=deadlines
+        ) as server,
+        connect(server.url, Asking, handler=shown) as asking,
+    ):
+        await asking.ask(100)
+    assert impl.left == [pytest.approx(40) if deadlines else inf]

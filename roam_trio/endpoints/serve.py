@@ -40,6 +40,7 @@ from ..session import (
 from ..session.budgets import Bounds, Budget
 from ..session.builders import sessions_of_server
 from ..session.refusal import REFUSALS
+from ..session.terms import CANCEL_GRACE
 from ..transports import (
     LinkListener,
     LinkOptions,
@@ -161,6 +162,8 @@ async def serve(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = CANCEL_GRACE,
     tell_failures: TellFailures = "code",
     max_waiting: int | None = None,
     ssl_context: ssl.SSLContext | None = None,
@@ -195,6 +198,11 @@ async def serve(
         keepalive: when to ping clients; None for never.
         limits: bounds on what each client can make this side hold.
         strict: see `connect`.
+        deadlines: tell clients how much time is left for calls that this side makes,
+            and in the answer to their handshake that it knows what roam_trio adds to
+            the protocol.
+        cancel_grace: number of seconds for which a cancelled call of this side waits
+            until the client has stopped; 0 means that it does not wait.
         tell_failures: amount of information about the failure of a handler for its
             caller: the code and id (``"code"``); also the text of the exception
             (``"text"``); also the traceback (``"traceback"``).
@@ -250,6 +258,8 @@ async def serve(
         keepalive,
         limits,
         strict,
+        deadlines=deadlines,
+        cancel_grace=cancel_grace,
         tell_failures=tell_failures,
         max_waiting=max_waiting,
         on_connection=on_connection,

@@ -26,6 +26,7 @@ from ..running import check_trio_runs
 from ..service import Middleware
 from ..session import ConnectionAcceptor, OnSession, SessionKeepaliveConfig
 from ..session.builders import has_cancelled, tell_beside
+from ..session.terms import CANCEL_GRACE
 from ..wire.messages import Message
 from .serve import Server, serve
 
@@ -43,6 +44,8 @@ def serving(
     keepalive: SessionKeepaliveConfig | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
+    deadlines: bool = True,
+    cancel_grace: float = CANCEL_GRACE,
     tell_failures: TellFailures = "code",
     max_waiting: int | None = None,
     ssl_context: ssl.SSLContext | None = None,
@@ -71,6 +74,8 @@ def serving(
         keepalive: see `serve`.
         limits: see `serve`.
         strict: see `serve`.
+        deadlines: see `serve`.
+        cancel_grace: see `serve`.
         tell_failures: see `serve`.
         max_waiting: see `serve`.
         ssl_context: see `serve`.
@@ -99,6 +104,8 @@ def serving(
         keepalive=keepalive,
         limits=limits,
         strict=strict,
+        deadlines=deadlines,
+        cancel_grace=cancel_grace,
         tell_failures=tell_failures,
         max_waiting=max_waiting,
         ssl_context=ssl_context,
