@@ -15,19 +15,23 @@ from roam_trio import (
     Overloaded,
     Rx,
     channel,
+    client,
     connect,
     dispatcher,
     serve,
     service,
     serving,
+    u8,
 )
 from roam_trio.codec import CANCELLED
 from roam_trio.endpoints import machine
 from roam_trio.metadata import NO_METADATA
-from roam_trio.session import acceptor
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.session import Session, acceptor
+from roam_trio.session.budgets import TASK_BYTES, Budget
 from roam_trio.wire.messages import HelloYourself, RequestCall, RequestResponse
 from tests.peer import link_to_peer
-from tests.session.running import Custom
+from tests.session.running import Custom, WithPeer, run_of
 
 
 @service
@@ -35,6 +39,9 @@ class Room(Protocol):
     async def sleep(self) -> None: ...
     async def ping(self) -> int: ...
     async def drain(self, items: Rx[int]) -> None: ...
+    async def keep(self, sets: list[set[u8]]) -> None: ...
+    async def store(self, data: bytes) -> None: ...
+    async def count(self, sets: list[set[u8]]) -> int: ...
 
 
 class RoomImpl:
@@ -52,6 +59,19 @@ class RoomImpl:
     async def drain(self, items: Rx[int]) -> None:
         async for _ in items:
             pass
+
+    async def keep(self, sets: list[set[int]]) -> None:
+        await self.morning.wait()
+
+    async def store(self, data: bytes) -> None:
+        await self.morning.wait()
+
+    async def count(self, sets: list[set[int]]) -> int:
+        return len(sets)
+
+
+def budget_of(session: Session) -> Budget:
+    return run_of(session).port.terms.budget
 
 
 async def refused(room: Room) -> Overloaded:
@@ -121,6 +141,95 @@ async def test_peer_that_knows_no_extensions_gets_a_bare_response(
         0, 3, (), NO_METADATA, CANCELLED
     )
     await peer.tx.close()
+
+
+# ------------------------------------------------------------ arguments
+
+
+async def test_arguments_count_at_the_memory_that_they_take() -> None:
+    impl = RoomImpl()
+    limits = Limits(session_bytes=1024 * 1024)
+    sets: list[set[int]] = [set()] * 1500  # 350 KB
+    async with (
+        serving("memory://sets", dispatcher(Room, impl), limits=limits) as server,
+        connect("memory://sets", Room) as room,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(room.keep, sets)
+            nursery.start_soon(room.keep, sets)
+            await wait_all_tasks_blocked()
+            with pytest.raises(Overloaded, match="limit: session_bytes") as caught:
+                await room.keep(sets)
+            assert caught.value.was_begun is False
+            await asleep(nursery, room, 1)
+            budget = budget_of(server.sessions[0])
+            assert 700_000 < budget.bytes < 900_000
+            impl.morning.set()
+        await room.keep(sets)
+        assert budget.bytes == budget.tasks * TASK_BYTES
+
+
+async def test_long_arguments_and_metadata_count_as_long_as_their_handler_runs() -> (
+    None
+):
+    impl = RoomImpl()
+    limits = Limits(session_bytes=120_000)
+    async with (
+        serving("memory://long", dispatcher(Room, impl), limits=limits) as server,
+        connect("memory://long") as session,
+    ):
+        room = client(Room, session.caller)
+        noted = client(Room, session.caller, metadata_for_calls={"x": "y" * 40_000})
+        budget = budget_of(server.sessions[0])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(room.store, bytes(20_000))
+            await wait_all_tasks_blocked()
+            held = budget.bytes
+            assert 40_000 < held < 60_000  # as received, and as decoded
+            with pytest.raises(Overloaded, match="limit: session_bytes"):
+                await room.store(bytes(30_000))
+            with pytest.raises(Overloaded, match="limit: session_bytes"):
+                await noted.sleep()
+            assert budget.bytes == held
+            impl.morning.set()
+        await noted.sleep()
+        assert budget.bytes == budget.tasks * TASK_BYTES
+
+
+async def test_arguments_that_could_take_too_much_are_not_decoded() -> None:
+    limits = Limits(session_bytes=100_000)
+    async with (
+        serving("memory://much", dispatcher(Room, RoomImpl()), limits=limits) as server,
+        connect("memory://much", Room) as room,
+    ):
+        assert await room.count([set()] * 3000) == 3000
+        with pytest.raises(Overloaded, match=r"8 times the limit of 100000 may be"):
+            await room.count([set()] * 4000)
+        assert budget_of(server.sessions[0]).bytes == 0
+
+
+async def test_arguments_that_could_take_more_than_a_server_has_are_not_decoded() -> (
+    None
+):
+    async with (
+        serving("memory://all", dispatcher(Room, RoomImpl()), memory=500_000),
+        connect("memory://all", Room) as room,
+    ):
+        assert await room.count([set()] * 2000) == 2000
+        with pytest.raises(Overloaded, match="limit: memory"):
+            await room.count([set()] * 4000)
+
+
+async def test_handler_that_does_not_take_up_a_large_request_holds_nothing() -> None:
+    def failing(call: RequestCall, reply: ReplySink) -> None:
+        reply.memory.foresee(50_000)
+        reply.memory.hold(50_000)
+        raise LookupError("not taken up")
+
+    async with WithPeer(Custom(failing)) as (session, peer):
+        await peer.say(RequestCall(0, 2, 7, (), NO_METADATA, b""))
+        await peer.hear(RequestResponse)
+        assert budget_of(session).bytes == 0
 
 
 # ------------------------------------------------------------ all of a server

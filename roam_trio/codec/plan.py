@@ -23,6 +23,7 @@ from .compile import (
 )
 from .discovery import ChannelLocation, channel_locations
 from .interpret import explain_decode, explain_encode
+from .weights import Weights
 
 __all__ = ["ChannelPlan", "RpcPlan", "SelfRef"]
 
@@ -100,6 +101,11 @@ class RpcPlan(Generic[T]):
     def channels(self) -> tuple[ChannelLocation, ...]:
         """The places that can have a channel, in the order of the wire."""
         return tuple(channel_locations(self.shape))
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The memory of decoded values."""
+        return Weights(self.shape)
 
     @cached_property
     def title(self) -> str:

@@ -27,7 +27,7 @@ from ..rpc.binding import ChannelBinder, Payload
 from ..rpc.caller import Caller
 from ..rpc.connection import Connection
 from ..rpc.failure_metadata import FailurePolicy
-from ..rpc.handler import ReplySink
+from ..rpc.handler import ReplySink, RequestMemory
 from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import Encoded, RequestCall, RequestResponse, joined
 from .entry import (
@@ -264,6 +264,10 @@ class _Reply(ReplySink):
         if self._columns.args is None:
             return metadata
         return with_entry(metadata, READS_ARGUMENTS)
+
+    @property
+    def memory(self) -> RequestMemory:
+        return self._reply.memory
 
     @property
     def peer(self) -> Peer:

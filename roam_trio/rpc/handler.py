@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -19,13 +19,44 @@ from .connection import Connection
 from .failure_metadata import FailurePolicy, failure_metadata
 
 __all__ = [
+    "LIGHT_BYTES",
     "Handler",
     "NoService",
     "ReplySink",
+    "RequestMemory",
     "check_handler",
     "check_handlers",
     "send_reply",
 ]
+
+
+LIGHT_BYTES: Final = 4096
+"""Memory of arguments, in bytes, up to which they are not counted."""
+
+
+class RequestMemory:
+    """Counts the memory of one request; this one counts nothing."""
+
+    __slots__ = ()
+
+    def foresee(self, size: int) -> None:
+        """Check that `size` bytes may be used for a moment, to decode arguments.
+
+        Raises:
+            Overloaded: they may not. A handler lets that pass, and the call is refused.
+        """
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes until the handler ends.
+
+        A handler calls it before it returns a coroutine.
+
+        Raises:
+            Overloaded: there is no room, as with `foresee`.
+        """
+
+
+_UNCOUNTED: Final = RequestMemory()
 
 
 class ReplySink(ABC):
@@ -93,6 +124,11 @@ class ReplySink(ABC):
         if policy is not None and isinstance(error, CallCancelled):
             metadata = Metadata((*metadata, *failure_metadata(error, policy.tell)))
         await self.send(encode_error(error, declared), metadata)
+
+    @property
+    def memory(self) -> RequestMemory:
+        """The counter of the memory that the request takes."""
+        return _UNCOUNTED
 
     @property
     def peer(self) -> Peer:

@@ -22,7 +22,7 @@ from ..errors import CallCancelled, DecodeError, EncodeError, SchemaError
 from ..failures import is_failure
 from ..logs import Log
 from ..rpc.binding import bind_channels_callee_args
-from ..rpc.handler import ReplySink, send_reply
+from ..rpc.handler import LIGHT_BYTES, ReplySink, send_reply
 from ..wire.messages import Encoded, RequestCall, joined
 from .call import Call, encode_value, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
@@ -112,13 +112,20 @@ class Dispatcher:
         received = method.columns.receive(call, reply) if call.metadata else None
         if received is not None:
             call, reply, decode, encode_ok = received
+        encoded = call.args  # in one piece, unless a proxy in this process made it
+        if isinstance(encoded, list):
+            encoded = joined(encoded)
+        is_heavy = len(encoded) > method.light
+        if is_heavy:
+            reply.memory.foresee(plan.weights.at_most(len(encoded)))
         try:
-            encoded = call.args  # in one piece, unless a proxy in this process made it
-            args = decode(joined(encoded) if isinstance(encoded, list) else encoded)
+            args = decode(encoded)
         except DecodeError as error:
             logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
             reply.count_refused()
             return send_reply(reply, INVALID_PAYLOAD)
+        if is_heavy and method.can_wait:
+            reply.memory.hold(plan.weights.of(args, len(encoded)))
         if plan.has_channels:
             bind_channels_callee_args(plan, args, call.channels, reply.channel_binder)
         return method.start(args, call, reply, encode_ok)
@@ -132,12 +139,13 @@ class _Method:
 
     __slots__ = (
         "_can_ask",
-        "_can_wait",
         "_failing",
         "_function",
         "_middleware",
+        "can_wait",
         "columns",
         "descriptor",
+        "light",
     )
 
     def __init__(
@@ -154,11 +162,12 @@ class _Method:
         self._function = _by_name(descriptor, function)
         # The caller of this function still holds the arguments, so channels that the
         # handler drops would be closed after the response.
-        self._can_wait = bool(
+        self.can_wait = bool(
             middleware or descriptor.args_plan.has_channels or can_wait(function)
         )
         self._can_ask = can_ask(function)
         self._middleware = middleware
+        self.light = descriptor.args_plan.weights.length_of(LIGHT_BYTES)
 
     def start(
         self,
@@ -171,7 +180,7 @@ class _Method:
         coroutine.
         """
         call: Call[Any, Any] = Call(self.descriptor, request, reply, encode_ok)
-        if self._can_wait:
+        if self.can_wait:
             return self._answer(args, call, reply)
         # Run it in its own context, as a task would have.
         has_deadline = self._can_ask and reply.deadline != inf

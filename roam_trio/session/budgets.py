@@ -18,12 +18,16 @@ import attrs
 
 from ..errors import LimitExceeded, Overloaded
 from ..limits import Limits
+from ..rpc.handler import LIGHT_BYTES, RequestMemory
 
-__all__ = ["TASK_BYTES", "Bound", "Bounds", "Budget", "Excess"]
+__all__ = ["TASK_BYTES", "Bound", "Bounds", "Budget", "CountedMemory", "Excess"]
 
-TASK_BYTES: Final = 12 * 1024
+TASK_BYTES: Final = 8 * 1024 + LIGHT_BYTES
 """Memory of a task that answers a call, in bytes: the task and its scope, and the
 frames of a small handler with small arguments."""
+
+_FOR_A_MOMENT: Final = 8
+"""Number of times the bytes of a session that may be used for a moment."""
 
 
 @attrs.frozen
@@ -65,11 +69,11 @@ class Bound:
     most: int
     refuse_from: int
 
-    def excess(self, held: int) -> Excess:
-        """Return the reason why a session may not hold so much."""
+    def excess(self, held: int, most: int) -> Excess:
+        """Return the reason why a session may not hold so much, but `most`."""
         return Excess(
             self.limit,
-            f"this session would hold {held} {self.unit}, at most {self.most} may be",
+            f"this session would hold {held} {self.unit}, at most {most} may be",
         )
 
     def excess_of_largest(self, held: int) -> Excess:
@@ -166,9 +170,9 @@ class Budget:
         bounds = self._bounds
         excess = None
         if self.bytes + size > bounds.bytes.refuse_from:
-            excess = bounds.bytes.excess(self.bytes + size)
+            excess = bounds.bytes.excess(self.bytes + size, bounds.bytes.refuse_from)
         elif self.tasks + tasks > bounds.tasks.refuse_from:
-            excess = bounds.tasks.excess(self.tasks + tasks)
+            excess = bounds.tasks.excess(self.tasks + tasks, bounds.tasks.most)
         elif self._parent is not None:
             excess = self._parent._excess_in(self, size, tasks, can_refuse=True)
         if excess is not None:
@@ -184,12 +188,29 @@ class Budget:
         bounds = self._bounds
         excess = None
         if self.bytes + size > bounds.bytes.most:
-            excess = bounds.bytes.excess(self.bytes + size)
+            excess = bounds.bytes.excess(self.bytes + size, bounds.bytes.most)
         elif self._parent is not None:
             excess = self._parent._excess_in(self, size, 0, can_refuse=False)
         if excess is not None:
             raise excess.as_end()
         self._add(size, 0)
+
+    def foresee(self, size: int) -> None:
+        """Check that bytes may be used for a moment, to decode what has come.
+
+        Raises:
+            Overloaded: they may not.
+        """
+        bound, parent = self._bounds.bytes, self._parent
+        if size > _FOR_A_MOMENT * bound.most:
+            raise Excess(
+                bound.limit,
+                f"arguments could take {size} bytes when decoded, at most "
+                f"{_FOR_A_MOMENT} times the limit of {bound.most} may be",
+            ).as_refusal()
+        if parent is not None and parent.bytes + size > parent._bounds.bytes.most:
+            excess = parent._bounds.bytes.excess_of_largest(self.bytes + size)
+            raise excess.as_refusal()
 
     def give(self, size: int, tasks: int = 0) -> None:
         """Stop counting bytes and tasks."""
@@ -256,3 +277,25 @@ class Budget:
 
     def __repr__(self) -> str:
         return f"<Budget: {self.bytes} bytes, {self.tasks} tasks>"
+
+
+class CountedMemory(RequestMemory):
+    """Counts the memory of one request against the budget of its session."""
+
+    __slots__ = ("_budget", "_held")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    def foresee(self, size: int) -> None:
+        self._budget.foresee(size)
+
+    def hold(self, size: int) -> None:
+        self._budget.take(size)
+        self._held += size
+
+    def let_go(self) -> None:
+        """Stop counting."""
+        held, self._held = self._held, 0
+        self._budget.give(held)

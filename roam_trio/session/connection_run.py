@@ -8,12 +8,12 @@ that breaks the protocol raises `SessionProtocolError`, and the session ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import trio
 
-from ..errors import Unavailable
+from ..errors import Overloaded, Unavailable
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.binding import ChannelBinder
@@ -40,6 +40,7 @@ from .binder import ConnectionBinder
 from .channel_table import ChannelTable
 from .connection_tasks import ConnectionTasks
 from .futile import Futile
+from .held_messages import payload_behind, weight_of
 from .liveness import Liveness
 from .port import Port, SessionPort
 from .reply import DriverReplySink, told
@@ -144,6 +145,10 @@ class ConnectionRun:
         try:
             coroutine = self.handler.handle(call, sink)
         except BaseException as error:  # and nothing holds its channels from here on
+            if isinstance(error, Overloaded) and error.was_begun is False:
+                sink.refuse(error)
+                return
+            sink.memory.let_go()
             failure = sink.failure_of(error)
             logger.failure(
                 error,
@@ -152,6 +157,22 @@ class ConnectionRun:
             )
         if coroutine is None:
             sink.give_up(failure)
+        elif call.metadata or type(call.args) is memoryview:
+            self._start_large(sink, coroutine)
+        else:
+            self._workers.start(sink, coroutine)
+
+    def _start_large(
+        self, sink: DriverReplySink, coroutine: Coroutine[Any, Any, None]
+    ) -> None:
+        """Start a handler; its request, which may be large, lives as long as it."""
+        call = sink.call
+        size = payload_behind(call.args) + weight_of(call.metadata)
+        try:
+            sink.memory.hold(size)
+        except Overloaded as refusal:
+            coroutine.close()  # before the response, so that its channels end first
+            sink.refuse(refusal)
         else:
             self._workers.start(sink, coroutine)
 

@@ -6,8 +6,12 @@ messages held for one purpose against the two limits of that purpose.
 
 from __future__ import annotations
 
+from sys import getsizeof
+from typing import Final
+
 from ..errors import LimitExceeded
 from ..limits import Limits
+from ..metadata import Metadata
 from ..wire.envelope import encode_message
 from ..wire.messages import (
     ChannelGrantCredit,
@@ -17,7 +21,10 @@ from ..wire.messages import (
     Message,
 )
 
-__all__ = ["HeldMessages", "encoded_size", "payload_behind"]
+__all__ = ["HeldMessages", "encoded_size", "payload_behind", "weight_of"]
+
+_ENTRY: Final = 64
+"""Memory of an entry of metadata without its key and its value, in bytes."""
 
 
 def encoded_size(message: Message) -> int:
@@ -45,6 +52,13 @@ def payload_behind(value: Encoded) -> int:
     """Return the length of the payload that a received value keeps in memory. It is 0
     for one of less than 2 KiB, whose value is a copy."""
     return memoryview(value.obj).nbytes if isinstance(value, memoryview) else 0
+
+
+def weight_of(metadata: Metadata) -> int:
+    """Return the memory of metadata, in bytes."""
+    return sum(
+        _ENTRY + getsizeof(entry.key) + getsizeof(entry.value) for entry in metadata
+    )
 
 
 class HeldMessages:

@@ -29,6 +29,7 @@ from ..rpc.failure_metadata import FailurePolicy, failed_handler, failure_metada
 from ..rpc.handler import ReplySink
 from ..rpc.method_names import method_name
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
+from .budgets import CountedMemory
 from .deadlines import deadline_of
 from .futile import Futile
 from .port import Port
@@ -87,6 +88,7 @@ class DriverReplySink(ReplySink):
         "_binder",
         "_connection",
         "_deadline",
+        "_memory",
         "_port",
         "_worker",
         "call",
@@ -107,6 +109,7 @@ class DriverReplySink(ReplySink):
         self._connection = connection
         self._began = port.now()
         self._worker: Worker | None = None
+        self._memory: CountedMemory | None = None
         self._deadline = _NEVER
         if call.metadata or port.limits.longest_call is not _NEVER:
             longest = port.limits.longest_call
@@ -115,6 +118,12 @@ class DriverReplySink(ReplySink):
     @property
     def is_sent(self) -> bool:
         return self.state is _SENT or self.state is _LOST
+
+    @property
+    def memory(self) -> CountedMemory:
+        if self._memory is None:
+            self._memory = CountedMemory(self._port.terms.budget)
+        return self._memory
 
     @property
     def peer(self) -> Peer:
@@ -238,6 +247,8 @@ class DriverReplySink(ReplySink):
             self._worker = None
             if self._deadline is not _NEVER:
                 worker.check_deadline(self._port.now())
+            if self._memory is not None:
+                self._memory.let_go()
             if self.state is not _SENT:  # as it most often is
                 self.give_up(failure)
 
@@ -270,12 +281,13 @@ class DriverReplySink(ReplySink):
             return
         self._port.end_dropped()
         if not self.is_sent:  # as for a connection that is unused
-            metadata = self._why(failure or self._overdue())
+            metadata = _why(failure or self._overdue(), self.failure_policy)
             self._port.outbox.push(self._response(CANCELLED, metadata))
             self._close()
 
     def refuse(self, refusal: Overloaded) -> None:
         """Answer that there is no room for the request, which has not begun."""
+        self.memory.let_go()
         logger.info(
             "connection %d: refused a call of %s: %s",
             self._port.connection_id,
@@ -292,12 +304,6 @@ class DriverReplySink(ReplySink):
             return DeadlineExceeded(was_begun=True)
         text = f"the call took {longest} seconds (limit: longest_call)"
         return DeadlineExceeded(text=text, was_begun=True)
-
-    def _why(self, failure: CallCancelled | None) -> Metadata:
-        policy = self.failure_policy
-        if failure is None or policy is None:
-            return NO_METADATA
-        return failure_metadata(failure, policy.tell)
 
     def shut_down(self) -> None:
         """Answer that the session ends, if the peer knows what roam_trio adds."""
@@ -322,6 +328,12 @@ class DriverReplySink(ReplySink):
         self.state = state
         if self._worker is not None:
             self._worker.stop()
+
+
+def _why(failure: CallCancelled | None, policy: FailurePolicy | None) -> Metadata:
+    if failure is None or policy is None:
+        return NO_METADATA
+    return failure_metadata(failure, policy.tell)
 
 
 def told(failure: HandlerFailed | None) -> str:

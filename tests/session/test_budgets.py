@@ -43,7 +43,7 @@ def test_new_work_is_refused_from_seven_eighths_of_the_bytes_of_a_session() -> N
     with pytest.raises(Overloaded) as caught:
         budget.take(1)
     assert caught.value.text == (
-        "this session would hold 701 bytes, at most 800 may be (limit: session_bytes)"
+        "this session would hold 701 bytes, at most 700 may be (limit: session_bytes)"
     )
     assert caught.value.was_begun is False
     assert budget.bytes == 700
