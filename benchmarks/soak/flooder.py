@@ -19,6 +19,7 @@ import trio
 
 from roam_trio import Metadata, describe
 from roam_trio.errors import RoamTrioError
+from roam_trio.limits import DEFAULT_LIMITS
 from roam_trio.links.base import LinkRx, LinkTx
 from roam_trio.links.resuming.hello import ClientHello
 from roam_trio.links.resuming.sequence import write_header
@@ -127,6 +128,26 @@ async def _pings(peer: _Hostile) -> None:
         await peer.say(Ping(ConnectionId(0), number))
 
 
+async def _pings_beyond_the_limit(peer: _Hostile) -> None:
+    for number in range(DEFAULT_LIMITS.futile_messages + 1000):
+        await peer.say(Ping(ConnectionId(0), number))
+
+
+async def _calls_that_wait(peer: _Hostile) -> None:
+    """Make calls that wait for an answer of this side, and go without one."""
+    await peer.say(ConnectionOpen(ConnectionId(1), _SETTINGS, _NAMED))
+    for number in range(1, 120, 2):
+        await peer.say(_call(1, number, "call_back", b"\1"))
+    await trio.sleep(0.2)
+
+
+async def _calls_beyond_the_limit(peer: _Hostile) -> None:
+    await _calls_that_wait(peer)
+    for number in range(121, 140, 2):
+        await peer.say(_call(1, number, "call_back", b"\1"))
+    await trio.sleep(0.2)
+
+
 async def _calls_that_fail(peer: _Hostile) -> None:
     await peer.say(ConnectionOpen(ConnectionId(1), _SETTINGS, _NAMED))
     for number in range(1, 60, 2):
@@ -198,6 +219,9 @@ async def _silence(peer: _Hostile) -> None:
 
 _FLOODS: Final[list[Callable[[_Hostile], Awaitable[None]]]] = [
     _pings,
+    _pings_beyond_the_limit,
+    _calls_that_wait,
+    _calls_beyond_the_limit,
     _calls_that_fail,
     _undecodable,
     _unknown_methods,
