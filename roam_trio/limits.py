@@ -104,6 +104,10 @@ class Limits:
             messages for what is not open. Beyond it the session ends.
         futile_messages_per_second: number of messages of one kind that may come per
             second after that.
+        idle_seconds: number of seconds for which a session may be idle: no message
+            comes but pings and pongs, and nothing is in flight in either direction, no
+            channel is open, and no connection is being opened. Then the session ends,
+            at most an eighth of that time late. Infinite by default.
         longest_call: number of seconds that a call of the peer may take; infinite by
             default. Then its handler is cancelled, and the caller, if it still waits,
             gets `DeadlineExceeded`.
@@ -146,6 +150,7 @@ class Limits:
     close_seconds: float = attrs.field(default=5.0, validator=_seconds)
     futile_messages: int = attrs.field(default=10_000, validator=_count)
     futile_messages_per_second: float = attrs.field(default=1000.0, validator=_rate)
+    idle_seconds: float = attrs.field(default=inf, validator=_seconds_or_ever)
     longest_call: float = attrs.field(default=inf, validator=_seconds_or_ever)
     warn_after: float = attrs.field(default=5.0, validator=_seconds_or_ever)
     log_records: int = attrs.field(default=20, validator=_count)

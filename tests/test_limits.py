@@ -12,7 +12,7 @@ from roam_trio.limits import DEFAULT_LIMITS, Limits
 
 NAMES = [field.name for field in attrs.fields(Limits)]
 
-MAY_BE_INFINITE = {"longest_call", "warn_after"}
+MAY_BE_INFINITE = {"idle_seconds", "longest_call", "warn_after"}
 """Times after which nothing is given up unless they are set, or at all."""
 
 
@@ -56,7 +56,7 @@ def test_each_limit_can_be_set_alone(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_default_is_finite(name: str) -> None:
     default = getattr(DEFAULT_LIMITS, name)
-    assert 0 < default < math.inf or name == "longest_call"
+    assert 0 < default < math.inf or name in {"idle_seconds", "longest_call"}
 
 
 def test_limits_cannot_change_under_a_session() -> None:

@@ -268,7 +268,9 @@ async def test_keepalive_replaces_a_silent_link_instead_of_ending_the_session(
     nursery: trio.Nursery,
 ) -> None:
     server = await start(nursery, CounterImpl(), "tcp://127.0.0.1:0")
-    keepalive = SessionKeepaliveConfig(ping_interval=0.01, pong_timeout=0.02)
+    keepalive = SessionKeepaliveConfig(
+        ping_interval=0.01, pong_timeout=0.02, while_idle=True
+    )
     async with connect(server.url, resume=SOON, keepalive=keepalive) as session:
         counter = client(Counter, session.caller)
         assert await counter.count() == 1

@@ -9,15 +9,16 @@ print(server.url)
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import trio
 
 from ..conduits.attaching import AttachingAcceptor, let_go
 from ..conduits.bare import BareConduitAcceptor
-from ..conduits.base import ConduitAcceptor
+from ..conduits.base import Conduit, ConduitAcceptor
 from ..errors import ConduitError, LinkError, SessionError
 from ..legible import without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
@@ -39,8 +40,10 @@ from ..session import (
 )
 from ..session.budgets import Bounds, Budget
 from ..session.builders import sessions_of_server
+from ..session.keepalive import SERVER_KEEPALIVE
 from ..session.refusal import REFUSALS
 from ..session.terms import CANCEL_GRACE
+from ..session.timers import Timers
 from ..transports import (
     LinkListener,
     LinkOptions,
@@ -159,7 +162,7 @@ async def serve(
     *,
     max_concurrent_requests: int = 64,
     metadata: MetadataLike = (),
-    keepalive: SessionKeepaliveConfig | None = None,
+    keepalive: SessionKeepaliveConfig | None = SERVER_KEEPALIVE,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,
@@ -195,7 +198,8 @@ async def serve(
         max_concurrent_requests: number of calls that each client may have in flight on
             each of its connections.
         metadata: metadata of every handshake.
-        keepalive: when to ping clients; None for never.
+        keepalive: when to ping clients; None for never. By default only a client with
+            something in flight must answer.
         limits: bounds on what each client can make this side hold.
         strict: see `connect`.
         deadlines: tell clients how much time is left for calls that this side makes,
@@ -431,12 +435,14 @@ class _Serving:
         self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
         for_builder = options.for_builder
         for_builder["on_connection"] = offering.services
-        self._session_on = sessions_of_server(
+        self._sessions_with = partial(
+            sessions_of_server,
             options.root_handler,
             on_session=deciding_with(on_session, offering.middleware),
             budget=budget,
             **for_builder,
         )
+        self._session_on: Callable[[Conduit[Message]], Session]
         self._listening = trio.CancelScope()
         self._accepting: dict[trio.CancelScope, None] = {}
         self._sessions = _Sessions()
@@ -468,6 +474,7 @@ class _Serving:
             self._offering,
         )
         async with trio.open_nursery() as sessions:
+            self._session_on = self._sessions_with(timers=Timers(sessions))
             with self._listening:
                 task_status.started(server)
                 async with trio.open_nursery() as accepting:

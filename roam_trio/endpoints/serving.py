@@ -26,6 +26,7 @@ from ..running import check_trio_runs
 from ..service import Middleware
 from ..session import ConnectionAcceptor, OnSession, SessionKeepaliveConfig
 from ..session.builders import has_cancelled, tell_beside
+from ..session.keepalive import SERVER_KEEPALIVE
 from ..session.terms import CANCEL_GRACE
 from ..wire.messages import Message
 from .serve import Server, serve
@@ -41,7 +42,7 @@ def serving(
     *,
     max_concurrent_requests: int = 64,
     metadata: MetadataLike = (),
-    keepalive: SessionKeepaliveConfig | None = None,
+    keepalive: SessionKeepaliveConfig | None = SERVER_KEEPALIVE,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = False,
     deadlines: bool = True,

@@ -41,7 +41,7 @@ from .acceptance import ConnectionAcceptor
 from .budgets import Budget
 from .establishing import SpawnSession, check_spawn, establish
 from .handshake import HandshakeResult
-from .keepalive import SessionKeepaliveConfig
+from .keepalive import SessionKeepaliveConfig, Watching
 from .session import Session
 from .session_run import SessionOptions, SessionRun
 from .terms import (
@@ -52,6 +52,7 @@ from .terms import (
     check_max_waiting,
     check_tell_failures,
 )
+from .timers import Timers
 from .welcoming import OnSession, Welcoming
 
 __all__ = [
@@ -407,6 +408,7 @@ def sessions_of_server(
     observer: Observer | None,
     on_session: OnSession | None,
     budget: Budget,
+    timers: Timers,
 ) -> Callable[[Conduit[Message]], Session]:
     """Return a function that makes the session with a client on a conduit.
 
@@ -424,6 +426,7 @@ def sessions_of_server(
     )
     failure_policy = FailurePolicy(tell_failures)
     bounds = bounds_of(limits)
+    watching = Watching(keepalive, limits.idle_seconds, timers)
 
     def session_on(conduit: Conduit[Message]) -> Session:
         options = SessionOptions(
@@ -443,6 +446,7 @@ def sessions_of_server(
                 budget=Budget(bounds, budget),
             ),
             on_session=on_session,
+            watching=watching,
             is_acceptor=True,
         )
         return Session(SessionRun(conduit, options))

@@ -102,7 +102,7 @@ class ConnectionRun:
         self._liveness = Liveness()
         limits, strict = session.terms.limits, session.terms.strict
         self.port = Port(connection_id, session, peer_metadata)
-        self.tasks = ConnectionTasks(self.port, session.workers.start_soon)
+        self.tasks = ConnectionTasks(self.port, session.workers)
         on_ended = self._on_ended
         self.channels = ChannelTable(limits, theirs.parity, on_ended, strict=strict)
         self.binder: ChannelBinder = ConnectionBinder(

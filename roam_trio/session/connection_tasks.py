@@ -10,6 +10,7 @@ from functools import partial
 import trio
 
 from .port import Port
+from .workers import Workers
 
 __all__ = ["ConnectionTasks"]
 
@@ -21,20 +22,22 @@ class ConnectionTasks:
 
     Args:
         port: the connection.
-        start_in_session: runs something in a task of the session's.
+        workers: run something in a task of the session's.
     """
 
     __slots__ = (
         "_before_nursery",
         "_nursery",
         "_port",
-        "_start_in_session",
+        "_workers",
         "are_over",
     )
 
-    def __init__(self, port: Port, start_in_session: Callable[..., None]) -> None:
+    def __init__(self, port: Port, workers: Workers) -> None:
         self._port = port
-        self._start_in_session = start_in_session
+        # Not its method: a bound one takes 64 bytes, and there may be very many of
+        # these.
+        self._workers = workers
         self._nursery: trio.Nursery | None = None
         self._before_nursery: list[Callable[[], object]] | None = None
         self.are_over = False
@@ -49,7 +52,7 @@ class ConnectionTasks:
             return
         if self._before_nursery is None:
             self._before_nursery = []
-            self._start_in_session(self.run)
+            self._workers.start_soon(self.run)
         # The task that starts it then is not the one that asks for it now.
         context = copy_context()
         self._before_nursery.append(

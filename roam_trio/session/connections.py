@@ -8,7 +8,7 @@ decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -91,6 +91,7 @@ class Connections:
         outbox: sends messages, and ends the session when it is unused.
         nursery: where the tasks of connections run.
         terms: what holds for the whole session.
+        now: returns the time, in seconds.
     """
 
     __slots__ = (
@@ -115,10 +116,10 @@ class Connections:
         outbox: Outbox,
         nursery: trio.Nursery,
         terms: SessionTerms,
+        now: Callable[[], float],
     ) -> None:
         self._outbox = outbox
         self._token = trio.lowlevel.current_trio_token()
-        now = trio.lowlevel.current_clock().current_time
         workers = Workers(nursery.start_soon, terms.budget)
         self._waits = Waits(terms, now, workers.start_soon)
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
@@ -245,9 +246,10 @@ class Connections:
     # ------------------------------------------------------------ who needs them
 
     @property
-    def has_virtual(self) -> bool:
-        """True if virtual connections are open, or about to be."""
-        return self._table.has_virtual
+    def is_working(self) -> bool:
+        """True if a call is in flight anywhere, a channel is open, or a connection is
+        being opened, in either direction."""
+        return bool(self._openings or self._deciding) or not _are_quiet(self.runs)
 
     def refuse(self, because: str) -> None:
         """Refuse new calls and connections, on both sides, from now on."""
@@ -258,7 +260,7 @@ class Connections:
     async def quiet(self) -> None:
         """Wait until no call is in flight anywhere, and no channel is open; for who has
         had new ones refused."""
-        while not all(run.is_quiet for run in self.runs.values()):
+        while not _are_quiet(self.runs):
             if self._quiet is None:
                 self._quiet = trio.lowlevel.ParkingLot()
             await self._quiet.park()
@@ -452,6 +454,10 @@ def _count_futile(session: SessionPort | None, kind: Futile) -> None:
         session.terms.count_futile(kind)
     except LimitExceeded as error:
         session.outbox.fail(error)
+
+
+def _are_quiet(runs: Mapping[ConnectionId, ConnectionRun]) -> bool:
+    return all(run.is_quiet for run in runs.values())
 
 
 def _tell_of_opened(run: ConnectionRun) -> None:

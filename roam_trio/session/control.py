@@ -21,6 +21,20 @@ class Replies(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """The interface of a `Keepalive` for messages."""
+
+    messages: int
+
+    def on_pong(self, nonce: int) -> None:
+        """Note the nonce of a Pong."""
+        ...
+
+    def stop(self) -> None:
+        """Watch the session no longer."""
+        ...
+
+
 class Control:
     """Acts on the messages of the peer that belong to no connection.
 
@@ -29,13 +43,13 @@ class Control:
         terms: what holds for the whole session.
     """
 
-    __slots__ = ("_replies", "_terms", "on_nonce")
+    __slots__ = ("_replies", "_terms", "keepalive")
 
     def __init__(self, replies: Replies, terms: SessionTerms) -> None:
         self._replies = replies
         self._terms = terms
-        self.on_nonce: Callable[[int], None] | None = None
-        """Called with the nonce of each Pong, if there is keepalive."""
+        self.keepalive: Watch | None = None
+        """Watches the session, if anything does."""
 
     def act_on(self, message: Message) -> None:
         """Act on a message (`session.message`); one that is out of place is ignored.
@@ -45,6 +59,8 @@ class Control:
             RemoteProtocolError: it is out of place, if strict.
             LimitExceeded: too many came that bring no work.
         """
+        if self.keepalive is not None:
+            self.keepalive.messages += 1
         act = _ACTIONS.get(type(message))
         if act is not None:
             act(self, message)
@@ -63,8 +79,8 @@ class Control:
         """Pass the nonce to keepalive."""
         self._check_connection_0(message)
         # Not counted, as stable conduits send Pongs to acknowledge what they receive.
-        if self.on_nonce is not None and message.connection_id == 0:
-            self.on_nonce(message.nonce)
+        if self.keepalive is not None and message.connection_id == 0:
+            self.keepalive.on_pong(message.nonce)
 
     def on_protocol_error(self, message: ProtocolError) -> None:
         """Fail with the violation that the peer reports (`session.protocol-error`).
@@ -74,6 +90,12 @@ class Control:
         """
         self._check_connection_0(message)
         raise LocalProtocolError(message.description)
+
+    def stop(self) -> None:
+        """Let go of what watches the session, as that has ended."""
+        keepalive, self.keepalive = self.keepalive, None
+        if keepalive is not None:
+            keepalive.stop()
 
     def _check_connection_0(self, message: Ping | Pong | ProtocolError) -> None:
         if self._terms.strict and message.connection_id != 0:

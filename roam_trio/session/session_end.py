@@ -45,6 +45,7 @@ class LoggedAs(enum.Enum):
 
     NOTHING = "it is as it should be: this side has ended it, or the peer closed it"
     LOSS = "the connection under it broke"
+    IDLE = "nobody has used it for too long, which is no fault"
     FAILURE = "anything else"
 
 
@@ -121,6 +122,8 @@ def logged_as(reason: RoamTrioError, *, peer_has_left: bool) -> LoggedAs:
         return LoggedAs.NOTHING
     if not isinstance(reason, SessionProtocolError | SessionIoError | SessionLost):
         return LoggedAs.NOTHING
+    if isinstance(reason, LimitExceeded) and reason.limit == "idle_seconds":
+        return LoggedAs.IDLE
     return LoggedAs.LOSS if _is_connection_lost(reason) else LoggedAs.FAILURE
 
 

@@ -5,7 +5,7 @@
     reader  awaits the conduit and nothing else; hands each message to its connection
     drain   sends what could not be sent at once, while there is any
     connections, each with a nursery for its handlers
-    keepalive, if it is configured
+    timers, which runs the checks of keepalive, if it is configured and no server does
 
 The session ends when the peer closes, the conduit fails, someone breaks the protocol,
 or this side shuts down; `SessionRun.ended_because` tells which. Calls and channels fail
@@ -48,7 +48,7 @@ from .connection_run import ON_MESSAGE
 from .connections import ON_CONNECTION_MESSAGE, Connections
 from .control import Control
 from .handshake import HandshakeResult
-from .keepalive import Keepalive, SessionKeepaliveConfig
+from .keepalive import Keepalive, SessionKeepaliveConfig, Watching
 from .link_events import LinkEvents
 from .outbox import Outbox
 from .session_end import (
@@ -61,6 +61,7 @@ from .session_end import (
 )
 from .statistics import SessionStatistics
 from .terms import SessionTerms, in_session
+from .timers import Timers
 from .turns import MOST_AT_ONCE, next_turn
 from .welcoming import OnSession, Welcoming
 
@@ -100,6 +101,8 @@ class SessionOptions:
         handler: answers the peer's requests on the root connection.
         acceptor: decides on the virtual connections that the peer opens.
         keepalive: when to ping the peer; None for never.
+        watching: what all sessions of a server are watched for; None for a session by
+            itself, which is watched as `keepalive` and its limits say.
         terms: what holds for the whole session.
         on_session: decides on the session, once the peer has said who it is.
         is_acceptor: True if the peer is a client, which this side can turn away.
@@ -110,6 +113,7 @@ class SessionOptions:
     acceptor: ConnectionAcceptor | None
     keepalive: SessionKeepaliveConfig | None
     terms: SessionTerms
+    watching: Watching | None = None
     on_session: OnSession | None = None
     is_acceptor: bool = False
 
@@ -278,6 +282,8 @@ class SessionRun:
         how = logged_as(reason, peer_has_left=self._state is _State.LEFT)
         if how is LoggedAs.LOSS:
             logger.info("a session was lost: %s", reason)
+        elif how is LoggedAs.IDLE:
+            logger.info("a session has ended: %s", reason)
         elif how is LoggedAs.FAILURE:
             logger.warning("a session has ended: %s", reason)
 
@@ -353,6 +359,9 @@ class SessionRun:
         self._state = _State.AGREED
         self.terms.agree(peer_knows=agreed.peer_knows)
         self.terms.budget.begin(self.end)
+        watching = options.watching or Watching(
+            options.keepalive, self.terms.limits.idle_seconds, Timers(nursery)
+        )
         self.connections = Connections(
             agreed,
             options.handler,
@@ -360,11 +369,10 @@ class SessionRun:
             self.outbox,
             nursery,
             self.terms,
+            watching.timers.now,
         )
-        if options.keepalive is not None:
-            keepalive = Keepalive(options.keepalive, self.outbox, self.end)
-            self._control.on_nonce = keepalive.on_pong
-            nursery.start_soon(keepalive.run)
+        if watching.is_needed:
+            self._control.keepalive = Keepalive(watching, self)
 
     @trio.lowlevel.enable_ki_protection
     async def _pump(self) -> None:
@@ -478,6 +486,7 @@ class SessionRun:
         reason = self.ended_because = as_session_error(because)
         self.terms.budget.stop()
         name_peer(reason, self.terms.peer)
+        self._control.stop()
         message = message_at_end(reason)
         if message is not None:
             self.outbox.push(message, last=True)
@@ -508,7 +517,6 @@ class SessionRun:
         """Drop the references to the session: without others, it is freed at once,
         and has not to wait for the garbage collector."""
         self.outbox.end()
-        self._control.on_nonce = None
 
     async def _flush_and_close(self) -> None:
         """Send what is committed, close, and wait for the peer to close too: for at

@@ -147,7 +147,9 @@ async def test_metadata_of_the_handshake_arrives(
 
 @within(60)
 async def test_rust_answers_pings(place: Place, everything: Everything) -> None:
-    keepalive = SessionKeepaliveConfig(ping_interval=0.02, pong_timeout=30)
+    keepalive = SessionKeepaliveConfig(
+        ping_interval=0.02, pong_timeout=30, while_idle=True
+    )
     async with meet(place, "serve", handler=everything, keepalive=keepalive) as meeting:
         session = await meeting.session()
         await trio.sleep(0.5)

@@ -116,7 +116,7 @@ async def has_only_the_root(session: Session) -> None:
     assert [c.connection_id for c in session.statistics().connections] == [0]
     connections = session._run.connections
     assert connections is not None
-    assert not connections.has_virtual
+    assert not connections._table.has_virtual
 
 
 def encoded(message: Message) -> bytes:

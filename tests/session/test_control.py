@@ -29,11 +29,26 @@ class Sent(list[Message]):
         self.append(message)
 
 
+class Watch:
+    """What watches the session, and what it is told."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.nonces: list[int] = []
+        self.is_stopped = False
+
+    def on_pong(self, nonce: int) -> None:
+        self.nonces.append(nonce)
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
 def control(
     *, strict: bool = False, limits: Limits | None = None
 ) -> tuple[Control, Sent, list[int]]:
     """A `Control`, what it sends, and the nonces that keepalive is told."""
-    sent, nonces = Sent(), list[int]()
+    sent, watch = Sent(), Watch()
     made = Control(
         sent,
         SessionTerms(
@@ -43,8 +58,8 @@ def control(
             now=lambda: 0.0,
         ),
     )
-    made.on_nonce = nonces.append
-    return made, sent, nonces
+    made.keepalive = watch
+    return made, sent, watch.nonces
 
 
 @pytest.mark.rule("session.keepalive")
@@ -80,9 +95,29 @@ def test_a_pong_on_another_connection_is_ignored() -> None:
 
 def test_a_pong_without_keepalive_is_ignored() -> None:
     made, sent, _ = control()
-    made.on_nonce = None
+    made.keepalive = None
     made.act_on(Pong(0, 7))
     assert sent == []
+
+
+def test_messages_are_counted_for_keepalive() -> None:
+    made, _, _ = control()
+    watch = made.keepalive
+    assert watch is not None
+    for message in (Ping(0, 1), Pong(0, 7), Pong(3, 7)):
+        made.act_on(message)
+    assert watch.messages == 3
+
+
+def test_what_watches_the_session_is_stopped_once() -> None:
+    made, _, _ = control()
+    watch = made.keepalive
+    assert isinstance(watch, Watch)
+    made.stop()
+    assert watch.is_stopped
+    watch.is_stopped = False
+    made.stop()
+    assert not watch.is_stopped
 
 
 @pytest.mark.rule("session.protocol-error")

@@ -73,7 +73,7 @@ async def test_an_end_that_is_the_peers_doing_is_in_the_log(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     caplog.set_level(logging.WARNING)
-    keepalive = SessionKeepaliveConfig(ping_interval=5, pong_timeout=5)
+    keepalive = SessionKeepaliveConfig(ping_interval=5, pong_timeout=5, while_idle=True)
     async with WithPeer(
         streams(take_1=hang), limits=Limits(channels=1), keepalive=keepalive
     ) as (session, peer):

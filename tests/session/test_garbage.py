@@ -205,7 +205,7 @@ async def sends_no_message() -> None:
 
 
 async def is_lost_to_keepalive() -> None:
-    config = SessionKeepaliveConfig(ping_interval=1, pong_timeout=1)
+    config = SessionKeepaliveConfig(ping_interval=1, pong_timeout=1, while_idle=True)
     limits = Limits(close_seconds=1)
     async with WithPeer(keepalive=config, limits=limits) as (session, _):
         await session.closed()

@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from roam_trio import ConnectionLost, Limits, RxConnectionLost, Tx, channel, client
+from roam_trio import (
+    ConnectionAcceptor,
+    ConnectionLost,
+    LimitExceeded,
+    Limits,
+    Rx,
+    RxConnectionLost,
+    Server,
+    SessionRejected,
+    Tx,
+    channel,
+    client,
+    serve,
+)
 from roam_trio.errors import SessionIoError
+from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.session import SessionKeepaliveConfig
+from roam_trio.session.outbox import Outbox
+from roam_trio.transports import dialer
 from roam_trio.wire.envelope import decode_message
-from roam_trio.wire.messages import Ping, Pong, RequestCall
+from roam_trio.wire.messages import (
+    ChannelClose,
+    ChannelItem,
+    Ping,
+    Pong,
+    ProtocolError,
+    RequestCall,
+)
 from tests.peer import Peer
 from tests.session.running import (
     OK,
     Streams,
     Task,
     WithPeer,
+    call_of,
     caller_of,
     join,
     response,
     streams,
 )
 
-CONFIG = SessionKeepaliveConfig(ping_interval=5, pong_timeout=2)
+CONFIG = SessionKeepaliveConfig(ping_interval=5, pong_timeout=2, while_idle=True)
+LAZY = SessionKeepaliveConfig(ping_interval=5, pong_timeout=2, idle_interval=60)
 WHY = (
     r"the peer is taken for dead: it has not answered a Ping for 2 s "
     r"\(keepalive: pong_timeout\)"
@@ -76,7 +104,7 @@ async def test_a_ping_is_answered_whether_keepalive_is_on_or_not() -> None:
 async def test_one_ping_is_outstanding_at_a_time(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    config = SessionKeepaliveConfig(ping_interval=1, pong_timeout=60)
+    config = SessionKeepaliveConfig(ping_interval=1, pong_timeout=60, while_idle=True)
     async with WithPeer(keepalive=config) as (_, peer):
         await hear_ping(peer)
         await trio.sleep(50)
@@ -208,7 +236,9 @@ async def test_both_sides_at_once(
         nursery,
         streams(give=give),
         keepalive=CONFIG,
-        accepting={"keepalive": SessionKeepaliveConfig(ping_interval=3)},
+        accepting={
+            "keepalive": SessionKeepaliveConfig(ping_interval=3, while_idle=True)
+        },
     )
     output, back = channel[int]()
     nursery.start_soon(client(Streams, ours.caller).give, 60, output)
@@ -221,7 +251,218 @@ async def test_both_sides_at_once(
     nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("name", ["ping_interval", "pong_timeout"])
+@pytest.mark.rule("session.keepalive")
+async def test_an_idle_peer_is_pinged_rarely_and_need_not_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with WithPeer(keepalive=LAZY) as (session, peer):
+        assert await hear_ping(peer) == (60, 1)
+        await trio.sleep(10_000)
+        assert await peer.heard_nothing_more()  # one Ping is outstanding at a time
+        await peer.say(Pong(0, 1))
+        answered = trio.current_time()
+        pinged, nonce = await hear_ping(peer)
+        assert nonce == 2
+        assert answered + 60 == pytest.approx(pinged)
+        assert session.ended_because is None
+
+
+async def test_a_peer_that_did_not_answer_while_idle_has_time_when_it_is_called(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with WithPeer(keepalive=LAZY) as (session, peer):
+        await hear_ping(peer)
+        await trio.sleep(1001)
+        call = Task(nursery, caller_of(session).echo, "a")
+        heard = await peer.hear(RequestCall)
+        await trio.sleep(1)
+        await peer.say(Pong(0, 1))
+        await trio.sleep(4)
+        await peer.say(response(heard.request_id, OK + b"\x00"))
+        assert await call.result() == ""
+
+
+async def test_a_peer_that_answers_no_more_is_dead_once_it_is_called(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with WithPeer(keepalive=LAZY) as (session, peer):
+        await hear_ping(peer)
+        await trio.sleep(1001)
+        began = trio.current_time()
+        call = Task(nursery, caller_of(session).echo, "a")
+        with pytest.raises(ConnectionLost, match=WHY):
+            await call.result()
+        assert 2 <= trio.current_time() - began <= 5 + 2
+
+
+async def test_a_peer_with_something_in_flight_is_pinged_when_it_says_nothing(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with WithPeer(keepalive=LAZY) as (session, peer):
+        output, back = channel[int]()
+        nursery.start_soon(caller_of(session).give, 3, output)
+        heard = await peer.hear(RequestCall)
+        for _ in range(20):  # what it sends shows that it is alive
+            await trio.sleep(4)
+            await peer.say(ChannelItem(0, heard.channels[0], b"\x02"))
+            assert await back.recv() == 1
+        said = trio.current_time()
+        while True:
+            payload = await peer.rx.recv()
+            assert payload is not None
+            if isinstance(decode_message(payload), Ping):
+                break
+        assert said + 5 <= trio.current_time() <= said + 2 * 5
+        await peer.say(Pong(0, 1))
+        await peer.say(response(heard.request_id), ChannelClose(0, heard.channels[0]))
+        with pytest.raises(trio.EndOfChannel):
+            await back.recv()
+        await trio.testing.wait_all_tasks_blocked()
+        quiet = trio.current_time()
+        pinged, nonce = await hear_ping(peer)
+        assert nonce == 2
+        assert pinged >= quiet + 60
+
+
+async def test_a_message_answers_a_ping_as_well(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with WithPeer(keepalive=CONFIG) as (session, peer):
+        call = Task(nursery, caller_of(session).echo, "a")
+        heard = await peer.hear(RequestCall)
+        assert await hear_ping(peer) == (5, 1)
+        await trio.sleep(1)
+        await peer.say(response(heard.request_id, OK + b"\x00"))
+        assert await call.result() == ""
+        assert (await hear_ping(peer))[1] == 2
+        assert session.ended_because is None
+
+
+IDLE = r"nothing was in flight, and no message came, for 80 s \(limit: idle_seconds\)"
+
+
+async def test_an_idle_session_ends_and_both_sides_say_why(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "roam_trio.session")
+    async with WithPeer(limits=Limits(idle_seconds=80)) as (session, peer):
+        told = await peer.hear(ProtocolError)
+        assert trio.current_time() == 80
+        assert re.fullmatch(IDLE, told.description)
+        assert isinstance(session.ended_because, LimitExceeded)
+        assert session.ended_because.limit == "idle_seconds"
+        with pytest.raises(ConnectionLost, match=IDLE):
+            await caller_of(session).echo("too late")
+    (record,) = caplog.records
+    assert (record.levelname, "has ended" in record.getMessage()) == ("INFO", True)
+
+
+@pytest.mark.parametrize("keepalive", [None, CONFIG, LAZY])
+async def test_pings_of_either_side_do_not_keep_an_idle_session(
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+    keepalive: SessionKeepaliveConfig | None,
+) -> None:
+    limits = Limits(idle_seconds=80)
+    ours, _ = await join(
+        nursery,
+        limits=limits,
+        keepalive=keepalive,
+        accepting={"keepalive": CONFIG},
+    )
+    await ours.closed()
+    assert isinstance(ours.ended_because, LimitExceeded)
+    assert 80 <= trio.current_time() <= 80 + 80 / 8 + limits.close_seconds
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_session_is_not_idle_while_something_is_in_flight(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def take(numbers: Rx[int]) -> int:
+        return sum([number async for number in numbers])
+
+    class Deciding(ConnectionAcceptor):
+        async def accept(self, *args: Any) -> Metadata:
+            await trio.sleep(1000)
+            return NO_METADATA
+
+    ours, theirs = await join(
+        nursery,
+        streams(take=take),
+        limits=Limits(idle_seconds=80),
+        accepting={"limits": Limits(idle_seconds=80), "on_connection": Deciding()},
+    )
+    with pytest.raises(SessionRejected):
+        await ours.open_connection()
+    assert trio.current_time() == 1000
+    await trio.sleep(75)
+    tx, rx = channel[int]()
+    call = Task(nursery, client(Streams, ours.caller).take, rx)
+    await trio.sleep(1000)
+    await tx.send(7)
+    await tx.aclose()
+    assert await call.result() == 7
+    done = trio.current_time()
+    assert ours.ended_because is theirs.ended_because is None
+    await theirs.closed()
+    assert done + 80 <= trio.current_time()
+
+
+async def test_a_conduit_that_fails_in_its_own_way_ends_the_session(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def doubt(outbox: Outbox) -> bool:
+        raise ZeroDivisionError("as conduits of somebody else's may")
+
+    monkeypatch.setattr(Outbox, "doubt", doubt)
+    async with WithPeer(keepalive=CONFIG) as (session, peer):
+        await hear_ping(peer)
+        await session.closed()
+        assert "the conduit has failed: as conduits" in str(session.ended_because)
+    assert "a conduit has failed otherwise than conduits do" in caplog.text
+
+
+async def test_a_server_pings_clients_that_have_something_in_flight(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def sleep(text: str) -> str:
+        await trio.sleep(100)
+        return text
+
+    run = partial(serve, "memory://pings", streams(echo=sleep))
+    server: Server = await nursery.start(run)
+    peers = [Peer(await dialer("memory://pings")()) for _ in range(2)]
+    for peer in peers:
+        await peer.initiate()
+    dead, idle = peers
+    await dead.say(call_of("echo", 1, "a"))
+    dead_session = server.sessions[0]
+    # The check at 30 s sees that the call has come since the one before.
+    assert await hear_ping(dead) == (60, 1)
+    await dead_session.closed()
+    assert "a Ping for 10.0 s" in str(dead_session.ended_because)
+    assert trio.current_time() == pytest.approx(70 + Limits().close_seconds)
+    (idle_session,) = server.sessions
+    assert await hear_ping(idle) == (300, 1)
+    await trio.sleep(10_000)
+    assert idle_session.ended_because is None
+
+
+async def test_a_server_without_keepalive_does_not_ping(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    run = partial(serve, "memory://no-pings", streams(), keepalive=None)
+    await nursery.start(run)
+    peer = Peer(await dialer("memory://no-pings")())
+    await peer.initiate()
+    await trio.sleep(10_000)
+    assert await peer.heard_nothing_more()
+
+
+@pytest.mark.parametrize("name", ["ping_interval", "pong_timeout", "idle_interval"])
 @pytest.mark.parametrize("value", [0, -1, math.nan])
 def test_times_are_positive(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):

@@ -153,7 +153,9 @@ async def test_session_outlives_a_server_that_is_stopped_for_a_while() -> None:
 @pytest.mark.slow
 @within(60)
 async def test_keepalive_gets_another_connection_to_a_server_that_was_stopped() -> None:
-    keepalive = SessionKeepaliveConfig(ping_interval=0.1, pong_timeout=0.1)
+    keepalive = SessionKeepaliveConfig(
+        ping_interval=0.1, pong_timeout=0.1, while_idle=True
+    )
     async with (
         ResumingServer() as server,
         Relay.to(server.url) as relay,
