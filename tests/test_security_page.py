@@ -16,6 +16,7 @@ import pytest
 
 from roam_trio import Limits, connect, serve
 from roam_trio.endpoints.machine import default_memory
+from roam_trio.session import SessionKeepaliveConfig
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "security.md"
@@ -63,6 +64,9 @@ def settings(column: str) -> dict[str, str]:
 
 def shown(name: str, default: Any) -> str:
     """A default as the page has it."""
+    if isinstance(default, SessionKeepaliveConfig):
+        ping, answer = default.ping_interval, default.pong_timeout
+        return f"ping after {ping:g} s, answer within {answer:g} s"
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
     return shown_number(name, default) if is_number else f"`{default!r}`"
 
