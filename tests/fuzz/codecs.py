@@ -141,7 +141,9 @@ def postcard(data: bytes) -> None:
     again = interpret_decode(plan.shape, payload)
     require(interpret_encode(plan.shape, again) == encoded, "the two differ", value)
     second = plan.decode(encoded)
-    require(b"".join(plan.encode(second)) == encoded, "it changes", value)
+    # A set may have another order, and NaN is not equal to itself.
+    is_same = second == value or b"".join(plan.encode(second)) == encoded
+    require(is_same, "it changes", value)
     values: list[Any] = []
     plan.decode_each([payload, memoryview(payload)], values)
     borrowed = plan.borrow(memoryview(payload)).value

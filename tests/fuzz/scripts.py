@@ -30,7 +30,7 @@ from .parts import joined_parts
 from .probe import IDS
 from .wire import MESSAGES, encoded
 
-__all__ = ["answers", "attacks", "behind", "resumed"]
+__all__ = ["answers", "attacks", "behind", "greetings", "resumed"]
 
 _ODD = ConnectionSettings(Parity.ODD, 4)
 _SERVICE = Metadata([MetadataEntry("service", "probe")])
@@ -83,8 +83,11 @@ def attacks() -> Iterator[bytes]:
     ]
     for parts in several:
         whole = joined_parts(parts)
-        for flags in (0, 1, 2, 4, 8, 16, 32):
+        for flags in (0, 1, 2, 4, 8, 16, 32, 40):
             yield bytes((flags,)) + whole
+    for raw in (b"GET /roam HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05\x01\0\0\1\3"):
+        yield b"\x40" + joined_parts([b"\xff\x00" + raw, b"", b"\xff\x01"])
+        yield b"\x48" + joined_parts([b"\xff\x00" + raw])
 
 
 def resumed() -> Iterator[bytes]:
@@ -131,6 +134,20 @@ def answers() -> Iterator[bytes]:
     yield b"\x04" + joined_parts([encoded(ProtocolError(0, "refused: no: not you"))])
     yield b"\x24" + joined_parts([hello, write_header(0, None) + own, b"", *framed])
     yield b"\x24" + joined_parts([b"ROSH\x01" + bytes(20)])
+
+
+def greetings() -> Iterator[bytes]:
+    """Yield what a server sends to a client that has just connected."""
+    own = encoded(HelloYourself(0, _ODD))
+    answer = encoded(RequestResponse(0, 1, (), _NONE, b"\x00\x06"))
+    framed = b"".join(len(one).to_bytes(4, "little") + one for one in (own, answer))
+    http = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+    alert = b"\x15\x03\x03\x00\x02\x02\x28"
+    for scheme in range(4):
+        yield bytes((scheme,)) + framed
+        yield bytes((scheme,)) + http
+        yield bytes((scheme,)) + alert
+        yield bytes((scheme | 4,)) + b"\x19\x00\x00\x00ROSH\x00" + bytes(20)
 
 
 def behind() -> Iterator[bytes]:

@@ -1,13 +1,7 @@
-"""Targets: live sessions with a peer that sends what an input says.
-
-The first byte of an input has flags, and the rest are parts (see `parts_of`). A part is
-a payload; or, if it is empty, a pause in which the session may react; or it begins with
-255, and the next byte says what to do.
-"""
+"""Targets: live sessions with a peer that does what an input says (see `attack`)."""
 
 from __future__ import annotations
 
-import enum
 import logging
 import tempfile
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -23,7 +17,6 @@ from roam_trio import (
     ChannelError,
     Limits,
     ProxyAcceptor,
-    RoamError,
     RoamTrioError,
     Server,
     Session,
@@ -42,31 +35,25 @@ from roam_trio.wire.messages import (
 )
 from tests.schemes import client_context, server_context
 
-from .parts import parts_of, require
+from .attack import Attack, Flag
+from .parts import require
 from .probe import HANDLER, Declared, Planned, Probe
-from .scripts import answers, attacks, behind, resumed
+from .scripts import answers, attacks, behind, greetings, resumed
 from .target import Target
-from .wire import encoded
-from .wires import GONE, LinkWire, Resuming, StreamWire, WebSocketWire, Wire
+from .wires import (
+    GONE,
+    GONE_OR_REFUSED,
+    LinkWire,
+    Resuming,
+    StreamWire,
+    WebSocketWire,
+    Wire,
+)
 
 __all__ = ["SESSIONS"]
 
 
-class Flag(enum.IntFlag):
-    """What an input chooses besides what is sent."""
-
-    STRICT = 1
-    TIGHT = 2
-    NO_HELLO = 4
-    HONEST = 8
-    STAYS = 16
-    RESUMES = 32
-
-
 _Seeds = Callable[[], Iterator[bytes]]
-
-_RAW, _END, _RENEW, _SLEEP = range(4)
-"""What the byte after 255 says."""
 
 _WIDE = Limits(close_seconds=0.1, handshake_seconds=2.0, resume_seconds=1.0)
 _TIGHT = Limits(
@@ -90,7 +77,12 @@ _TIGHT = Limits(
     unacknowledged_frames=4,
     unacknowledged_bytes=300,
     lost_clients=1,
+    session_bytes=30_000,
+    session_tasks=2,
+    futile_messages=3,
+    log_records=2,
 )
+_SHORT = attrs.evolve(_WIDE, handshake_seconds=0.3, resume_seconds=0.05)
 _PATIENCE = 30.0
 """Number of seconds that everything about one input may take."""
 
@@ -144,6 +136,7 @@ class _Way:
     Attributes:
         url: where it listens; it may have the name of a directory in it.
         wire: makes a link to it, by its URL.
+        bare: makes a connection without the handshakes below sessions.
         options: of `serve`.
         trusting: of `connect`.
         is_real: whether there are sockets, so that time is real.
@@ -151,6 +144,7 @@ class _Way:
 
     url: str
     wire: Callable[[str], Awaitable[Wire]]
+    bare: Callable[[str], Awaitable[Wire]]
     options: Callable[[], dict[str, Any]] = dict
     trusting: Callable[[], dict[str, Any]] = dict
     is_real: bool = True
@@ -186,15 +180,16 @@ async def _on_websocket(url: str) -> Wire:
     return wire
 
 
-_MEMORY = _Way("memory://fuzz", _in_memory, is_real=False)
+_MEMORY = _Way("memory://fuzz", _in_memory, _in_memory, is_real=False)
 _WAYS = {
     "memory": _MEMORY,
-    "tcp": _Way("tcp://127.0.0.1:0", _on_tcp),
-    "unix": _Way("unix://{}/fuzz", _on_unix),
-    "websocket": _Way("ws://127.0.0.1:0/roam", _on_websocket),
+    "tcp": _Way("tcp://127.0.0.1:0", _on_tcp, _on_tcp),
+    "unix": _Way("unix://{}/fuzz", _on_unix, _on_unix),
+    "websocket": _Way("ws://127.0.0.1:0/roam", _on_websocket, _on_tcp),
     "tls": _Way(
         "tls://127.0.0.1:0",
         _on_tls,
+        _on_tcp,
         lambda: {"ssl_context": server_context()},
         lambda: {"ssl_context": client_context()},
     ),
@@ -219,7 +214,7 @@ def _run(main: Callable[[], Awaitable[None]], *, is_real: bool) -> None:
 def _served(way: _Way, data: bytes, *, resume: bool = False) -> None:
     """Serve a peer that sends what the input says, and possibly an honest one."""
     if data:
-        main = partial(_serve_and_attack, way, Flag(data[0] & 63), data[1:], resume)
+        main = partial(_serve_and_attack, way, Flag(data[0] & 127), data[1:], resume)
         _run(main, is_real=way.is_real)
 
 
@@ -227,101 +222,50 @@ async def _serve_and_attack(way: _Way, flags: Flag, parts: bytes, resume: bool) 
     run = partial(
         serve,
         way.url.format(_directory().name if "{}" in way.url else ""),
-        {"probe": HANDLER, "": HANDLER} if flags & Flag.RESUMES else HANDLER,
+        {"probe": HANDLER} if flags & Flag.NAMED else HANDLER,
         strict=bool(flags & Flag.STRICT),
         limits=_TIGHT if flags & Flag.TIGHT else _WIDE,
         max_concurrent_requests=4,
         resume=resume,
+        memory=60_000 if flags & Flag.TIGHT else 2**30,
+        tasks=3 if flags & Flag.TIGHT else 1000,
         **way.options(),
     )
     async with trio.open_nursery() as nursery:
         server: Server = await nursery.start(run)
-        wire = await way.wire(server.url)
+        connect_wire = way.bare if flags & Flag.BARE else way.wire
+        wire = await connect_wire(server.url)
         another: Callable[[], Awaitable[Wire]] | None = None
         if resume:
             another = partial(way.wire, server.url)
             wire = Resuming(wire)
-        attack = _Attack(wire, another, flags)
+        attack = Attack(wire, another, flags)
         with suppress(*GONE), trio.move_on_after(5):
             await attack.run(Hello(0, 7, ConnectionSettings(Parity.ODD, 4)), parts)
         if flags & Flag.HONEST:
-            await _be_honest(server.url, way, resume)
+            # A tight server may refuse anybody.
+            with suppress(*(GONE_OR_REFUSED if flags & Flag.TIGHT else ())):
+                await _be_honest(server.url, way, flags, resume)
         if not flags & Flag.STAYS:
             with suppress(*GONE):
                 await wire.close()
+            if not way.is_real:
+                await trio.sleep(10)
+                require(not server.sessions, "sessions are left", server.sessions)
         await server.shutdown()
         with suppress(*GONE):
             await wire.close()
 
 
-async def _be_honest(url: str, way: _Way, resume: bool) -> None:
+async def _be_honest(url: str, way: _Way, flags: Flag, resume: bool) -> None:
     """Make a call beside the attack."""
-    async with connect(
-        url, None, resume=resume, limits=_WIDE, **way.trusting()
-    ) as session:
-        with suppress(RoamError):  # there may be no service of this name
-            answer = await client(Probe, session.root.caller).add(1, 2)
-            require(answer == 3, "a wrong answer to an honest client", answer)
-
-
-@attrs.define
-class _Attack:
-    """Sends what an input says.
-
-    Attributes:
-        wire: what it is sent on.
-        another: makes another link, to resume; None without resuming.
-        flags: see `Flag`.
-    """
-
-    wire: Wire
-    another: Callable[[], Awaitable[Wire]] | None
-    flags: Flag
-
-    async def run(self, hello: Hello | HelloYourself, parts: bytes) -> None:
-        """Shake hands, if the flags say so, and send all parts."""
-        if isinstance(self.wire, Resuming):
-            await self.wire.greet(None)
-        if not self.flags & Flag.NO_HELLO:
-            await self.wire.send(encoded(hello))
-            await self._pause()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read)
-            with suppress(*GONE):
-                for part in parts_of(parts):
-                    await self._do(part)
-            await self._pause()
-            nursery.cancel_scope.cancel()
-
-    async def _do(self, part: bytes) -> None:
-        if not part:
-            await self._pause()
-        elif part[0] != 255:
-            await self.wire.send(part)
-        elif part[1:2] == bytes((_RAW,)):
-            await self.wire.send_raw(part[2:])
-        elif part[1:2] == bytes((_END,)):
-            await self.wire.end_sending()
-        elif part[1:2] == bytes((_RENEW,)):
-            await self._renew(part[2:])
-        elif part[1:2] == bytes((_SLEEP,)):
-            await trio.sleep(0.002)
+    async with connect(url, resume=resume, limits=_WIDE, **way.trusting()) as session:
+        if flags & Flag.NAMED:
+            async with session.open(Probe, name="probe") as probe:
+                answer = await probe.add(1, 2)
         else:
-            await self.wire.send(part)
-
-    async def _renew(self, claim: bytes) -> None:
-        if isinstance(self.wire, Resuming) and self.another is not None:
-            last = int.from_bytes(claim[:4], "little") if claim else None
-            await self.wire.renew(await self.another(), last)
-
-    async def _pause(self) -> None:
-        await wait_all_tasks_blocked()
-
-    async def _read(self) -> None:
-        """Read without end, so that the session need not wait."""
-        with suppress(*GONE, trio.BusyResourceError):  # both halves of `renew`
-            while await self.wire.read() is not None:
-                pass
+            answer = await client(Probe, session.root.caller).add(1, 2)
+        require(answer == 3, "a wrong answer to an honest client", answer)
 
 
 # ------------------------------------------------------------ a client under attack
@@ -330,7 +274,7 @@ class _Attack:
 def _calling(data: bytes) -> None:
     """Call a peer that answers what the input says."""
     if data:
-        flags = Flag(data[0] & 63)
+        flags = Flag(data[0] & 127)
         _run(partial(_call_and_attack, flags, data[1:]), is_real=False)
 
 
@@ -341,7 +285,7 @@ async def _call_and_attack(flags: Flag, parts: bytes) -> None:
         _MEMORY.url,
         strict=bool(flags & Flag.STRICT),
         limits=_TIGHT if flags & Flag.TIGHT else _WIDE,
-        resume=bool(flags & Flag.RESUMES),
+        resume=bool(flags & Flag.NAMED),
         cancel_grace=0.5,
     )
     async with trio.open_nursery() as nursery:
@@ -357,10 +301,10 @@ async def _answer(listener: LinkListener, flags: Flag, parts: bytes) -> None:
     hello = HelloYourself(0, ConnectionSettings(Parity.EVEN, 4))
     while True:
         wire = LinkWire(await (await listener.accept())())
-        if flags & Flag.RESUMES:
+        if flags & Flag.NAMED:
             await wire.read()
         with suppress(*GONE):
-            await _Attack(wire, None, flags).run(hello, parts)
+            await Attack(wire, None, flags).run(hello, parts)
             await wire.close()
 
 
@@ -409,13 +353,49 @@ async def _tolerant(work: Callable[..., Awaitable[object]], *args: object) -> No
             pass
 
 
+def _dialled(data: bytes) -> None:
+    """Connect to a server that sends the bytes of the input, by one of the schemes."""
+    if data:
+        schemes = ("tcp://{}", "ws://{}/roam", "tls://{}", "wss://{}/roam")
+        main = partial(_dial, schemes[data[0] % 4], bool(data[0] & 4), data[1:])
+        _run(main, is_real=True)
+
+
+async def _dial(url: str, resume: bool, data: bytes) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    url = url.format(f"127.0.0.1:{port}")
+    options = {"ssl_context": client_context()} if url[:3] in ("tls", "wss") else {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send_and_close, listener, data)
+        with suppress(RoamTrioError, OSError):
+            async with connect(
+                url, resume=resume, limits=_SHORT, connect_timeout=1, **options
+            ) as session:
+                with trio.move_on_after(1):
+                    await client(Probe, session.root.caller).add(1, 2)
+        nursery.cancel_scope.cancel()
+    await listener.aclose()
+
+
+async def _send_and_close(listener: trio.SocketListener, data: bytes) -> None:
+    """Send the data to each client, and close when the client has read it."""
+    while True:
+        async with await listener.accept() as stream:
+            with suppress(*GONE):
+                await stream.receive_some()
+                await stream.send_all(data)
+                await stream.send_eof()
+                await wait_all_tasks_blocked(0.001)
+
+
 # ------------------------------------------------------------ a proxy under attack
 
 
 def _proxied(data: bytes) -> None:
     """Attack a server through a proxy, and the proxy itself."""
     if data:
-        main = partial(_join_and_attack, Flag(data[0] & 63), data[1:])
+        main = partial(_join_and_attack, Flag(data[0] & 127), data[1:])
         _run(main, is_real=False)
 
 
@@ -436,18 +416,21 @@ async def _join_and_attack(flags: Flag, parts: bytes) -> None:
         wire = await _in_memory(outer.url)
         with suppress(*GONE), trio.move_on_after(5):
             hello = Hello(0, 7, ConnectionSettings(Parity.ODD, 4))
-            await _Attack(wire, None, flags).run(hello, parts)
+            await Attack(wire, None, flags).run(hello, parts)
         if flags & Flag.HONEST:
-            async with (
-                connect(outer.url, limits=_WIDE) as session,
-                session.open(Probe) as probe,
-            ):
-                require(await probe.add(1, 2) == 3, "a wrong answer")
+            # A tight proxy may refuse anybody.
+            with suppress(*(GONE_OR_REFUSED if flags & Flag.TIGHT else ())):
+                await _be_honest_behind(outer.url)
         if not flags & Flag.STAYS:
             await wire.close()
         await outer.shutdown()
         await inner.shutdown()
         await wire.close()
+
+
+async def _be_honest_behind(url: str) -> None:
+    async with connect(url, limits=_WIDE) as session, session.open(Probe) as probe:
+        require(await probe.add(1, 2) == 3, "a wrong answer behind a proxy")
 
 
 def _session(name: str, check: Callable[[bytes], None], seeds: _Seeds) -> Target:
@@ -464,5 +447,6 @@ SESSIONS = (
     ),
     _session("resumed", partial(_served, _MEMORY, resume=True), resumed),
     _session("calling", _calling, answers),
+    attrs.evolve(_session("dialled", _dialled, greetings), kept=5),
     _session("proxied", _proxied, behind),
 )

@@ -7,14 +7,26 @@ from contextlib import suppress
 
 import trio
 
-from roam_trio import Link, LinkError
+from roam_trio import Link, LinkError, RoamTrioError
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
 from roam_trio.links.resuming.sequence import write_header
 
-__all__ = ["LinkWire", "Resuming", "StreamWire", "WebSocketWire", "Wire"]
+__all__ = [
+    "GONE",
+    "GONE_OR_REFUSED",
+    "LinkWire",
+    "Resuming",
+    "StreamWire",
+    "WebSocketWire",
+    "Wire",
+]
 
 GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, LinkError)
 """Errors of a session that has ended at the other side."""
+
+
+GONE_OR_REFUSED = (*GONE, RoamTrioError)
+"""Errors of a client that a server does not want."""
 
 
 class Wire(ABC):
