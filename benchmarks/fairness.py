@@ -19,7 +19,7 @@ import attrs
 import msgspec
 
 from .adapters import ROAM
-from .floods import FLOODS, PROBE, flood_work, probe_beside
+from .busy import FLOODS, PROBE, flood_work, probe_beside
 from .machine import describe_machine
 from .markdown import table
 from .options import at_least

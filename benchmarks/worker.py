@@ -17,7 +17,7 @@ from functools import partial
 import msgspec
 
 from .adapters import Adapter, load
-from .floods import find_flood
+from .busy import find_flood
 from .results import Contestant
 from .scales import find_scaled
 from .stopwatch import Done, Stopwatch

@@ -17,7 +17,7 @@ from roam_trio.wire.messages import (
     Ping,
     RequestCancel,
 )
-from roam_trio.wire.runs import BORROW_FROM, ItemRun, gather_items
+from roam_trio.wire.runs import BORROW_FROM, MOST_IN_RUN, ItemRun, gather_items
 
 ids = st.sampled_from([0, 1, 3, 127, 128, 300, 2**40])
 
@@ -81,6 +81,12 @@ def test_items_of_one_channel_that_follow_each_other_are_one_run() -> None:
     assert between == payload_of(credit)
     assert repr(first) == "<ItemRun of 5 items of channel 1>"
     assert first[1:3] == sent[1:3]
+
+
+def test_run_has_no_more_items_than_a_receiver_may_handle_at_once() -> None:
+    item = payload_of(ChannelItem(0, 1, b"a"))
+    gathered = gather_items([item] * (2 * MOST_IN_RUN + 2))
+    assert list(map(len, gathered)) == [MOST_IN_RUN, MOST_IN_RUN, 2]
 
 
 def test_other_payloads_are_left_as_they_are() -> None:

@@ -17,10 +17,11 @@ __all__ = ["MOST_AT_ONCE", "TURN_SECONDS", "next_turn"]
 
 T = TypeVar("T")
 
-MOST_AT_ONCE: Final = 16
-"""Number of messages that are dispatched without a look at the clock."""
+MOST_AT_ONCE: Final = 4
+"""Number of messages, or of runs of items, that are dispatched without a look at the
+clock."""
 
-TURN_SECONDS: Final = 0.001
+TURN_SECONDS: Final = 0.0005
 """Number of seconds after which a turn ends. Another session's call waits for two or
 three turns of each session that is as busy as it can be. A turn costs a step of the
 task and a write, so much shorter ones would slow the busy session down."""

@@ -16,10 +16,13 @@ from .ids import ChannelId, ConnectionId
 from .messages import ChannelItem
 from .varint import U64_MAX, read_varint
 
-__all__ = ["BORROW_FROM", "ItemRun", "gather_items"]
+__all__ = ["BORROW_FROM", "MOST_IN_RUN", "ItemRun", "gather_items"]
 
 BORROW_FROM = 2048
 """Size of a payload, in bytes, from which its value is a view and not a copy."""
+
+MOST_IN_RUN = 256
+"""Number of items in a run at most: its receiver handles it without a pause."""
 
 _CHANNEL = 8
 _ITEM = 0
@@ -77,8 +80,8 @@ def gather_items(payloads: Sequence[Backing]) -> Sequence[Backing | ItemRun]:
     """Replace payloads that are items of one channel and follow each other by runs.
 
     Everything else, and an item whose value would be a view of its payload, remains as
-    it is. Only looks for runs if there is one in the middle, because a search that
-    finds none costs more than it saves.
+    it is. A run has `MOST_IN_RUN` items at most. Only looks for runs if there is one in
+    the middle, because a search that finds none costs more than it saves.
     """
     middle = len(payloads) // 2
     head = _head_of_item(payloads[middle])
@@ -104,7 +107,7 @@ def gather_items(payloads: Sequence[Backing]) -> Sequence[Backing | ItemRun]:
 def _items_from(payloads: Sequence[Any], start: int, head: bytes) -> list[bytes]:
     """Return the values of the items that begin with `head`, up to the first other."""
     items: list[bytes] = []
-    for payload in islice(payloads, start, None):
+    for payload in islice(payloads, start, start + MOST_IN_RUN):
         value = payload.removeprefix(head)
         if len(value) == len(payload) or len(payload) >= BORROW_FROM:
             break
