@@ -79,8 +79,9 @@ class Limits:
             has opened or accepted the present virtual connections, undecided ones
             included. Beyond it connections are rejected, or closed.
         session_bytes: memory, in bytes, of what the peer makes this side hold on all
-            connections of the session together. New calls and connections are refused
-            from 7/8 of it; beyond it the session ends.
+            connections of the session together; with ``resume``, also of the messages
+            that it has not acknowledged. New calls and connections are refused from 7/8
+            of it; beyond it the session ends.
         session_tasks: number of tasks for calls of the peer on all connections of the
             session together. Beyond it new calls are refused.
         unacknowledged_frames: with ``resume``, number of messages that are kept because

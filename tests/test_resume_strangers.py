@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 import pytest
@@ -15,18 +16,24 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
     Backoff,
+    ConnectionLost,
+    LimitExceeded,
     Link,
     LinkDead,
     LinkError,
     MessageFamily,
     RedialingSource,
+    Server,
     Session,
     SessionError,
     SessionKeepaliveConfig,
     StableConduit,
     client,
     connect,
+    dispatcher,
     initiator,
+    serve,
+    service,
 )
 from roam_trio.links import sockets
 from roam_trio.links.resuming.acceptor import _Returns
@@ -236,3 +243,68 @@ async def test_key_is_refused_to_another_user_of_the_machine(
             cut_link(session)
             assert await counter.count() == 2
             assert links_of(session) == 2
+
+
+# ------------------------------------------------------------ memory
+
+
+@service
+class Copying(Protocol):
+    async def blob(self, size: int) -> bytes: ...
+
+
+class CopyingImpl:
+    async def blob(self, size: int) -> bytes:
+        await trio.sleep(1)
+        return bytes(size)
+
+
+def unacknowledged_bytes(server: Server) -> int:
+    return sum(
+        resuming_of(session).conversation.exchange.replay.size
+        for session in server.sessions
+    )
+
+
+async def call_and_go(dial: Dial, size: int) -> None:
+    """Make a call, and be gone before the server answers."""
+    link = await dial()
+    conduit = StableConduit(RedialingSource(dial, SOON, first=link), MessageFamily())
+    async with initiator(conduit).open() as session, trio.open_nursery() as nursery:
+        nursery.start_soon(client(Copying, session.caller).blob, size)
+        await trio.sleep(0.5)
+        await resuming_of(session).abort()
+
+
+async def test_messages_for_lost_clients_count_against_the_memory_of_a_server(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    memory = 4_000_000
+    run = functools.partial(serve, resume=True, memory=memory)
+    handler = dispatcher(Copying, CopyingImpl())
+    server: Server = await nursery.start(run, "memory://memory", handler)
+    async with connect(server.url, Copying, resume=SOON) as honest:
+        (of_honest,) = server.sessions
+        largest = 0
+        for _ in range(60):
+            with suppress(SessionError, BaseExceptionGroup):
+                await call_and_go(dialer(server.url), 300_000)
+            assert len(await honest.blob(1000)) == 1000
+            largest = max(largest, unacknowledged_bytes(server))
+        assert memory // 2 < largest <= memory
+        assert of_honest.ended_because is None
+
+
+async def test_client_that_is_still_there_is_told_of_the_memory(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    run = functools.partial(serve, resume=True, memory=1_000_000)
+    handler = dispatcher(Copying, CopyingImpl())
+    server: Server = await nursery.start(run, "memory://told", handler)
+    async with connect(server.url, resume=SOON) as session:
+        (of_server,) = server.sessions
+        with pytest.raises(ConnectionLost, match="limit: memory"):
+            await client(Copying, session.caller).blob(2_000_000)
+        await of_server.closed()
+    assert isinstance(of_server.ended_because, LimitExceeded)
+    assert of_server.ended_because.limit == "memory"

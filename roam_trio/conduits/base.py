@@ -24,7 +24,7 @@ from typing import (
 import trio
 
 from ..errors import ConduitError, DecodeError, RoamTrioError
-from ..links.base import RxStatistics, TxStatistics
+from ..links.base import ByteBudget, RxStatistics, TxStatistics
 from ..peers import Peer
 from ..wire.messages import Message
 
@@ -220,6 +220,21 @@ class ConduitTx(ABC, Generic[M]):
         The default returns False: the session ends. Never waits.
         """
         return False
+
+    def count_in(self, budget: ByteBudget) -> None:
+        """Count the messages that are kept for the peer in `budget`, until `forget`.
+
+        The default does nothing: most conduits keep no messages that they have sent.
+        """
+        return
+
+    def forget(self) -> None:
+        """Drop the messages that are kept for the peer, which has exceeded a limit.
+
+        The session is about to end. The last messages can still be sent, if there is a
+        link. Never waits. The default does nothing.
+        """
+        return
 
     @abstractmethod
     async def close(self) -> None:

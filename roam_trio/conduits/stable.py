@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import DecodeError, StableConduitError
-from ..links.base import Link
+from ..links.base import ByteBudget, Link
 from ..links.resuming.acceptor import ResumingAcceptor
 from ..links.resuming.keys import KeyRing
 from ..links.resuming.limits import DEFAULT_STABLE_LIMITS, StableLimits
@@ -109,6 +109,12 @@ class StableConduitTx(LinkConduitTx[M]):
 
     def doubt(self) -> bool:
         return self._resuming.doubt()
+
+    def count_in(self, budget: ByteBudget) -> None:
+        self._resuming.count_in(budget)
+
+    def forget(self) -> None:
+        self._resuming.forget()
 
     def statistics(self) -> StableTxStatistics:
         return self._resuming.statistics()

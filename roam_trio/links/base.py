@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import attrs
 import trio
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Buffer",
+    "ByteBudget",
     "Link",
     "LinkRx",
     "LinkTx",
@@ -82,6 +83,19 @@ class RxStatistics:
 
     payloads: int
     payload_bytes: int
+
+
+class ByteBudget(Protocol):
+    """Counts the bytes that a link keeps because of its peer."""
+
+    def hold(self, size: int) -> bool:
+        """Count bytes. Return False if there is no room for them: nothing is counted,
+        and the session is about to end."""
+        ...
+
+    def give(self, size: int) -> None:
+        """Stop counting bytes."""
+        ...
 
 
 class WriteSlot(ABC):

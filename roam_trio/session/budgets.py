@@ -147,6 +147,11 @@ class Budget:
         """
         self._end = end
 
+    def end(self, because: LimitExceeded) -> None:
+        """End the session, unless it ends already."""
+        if self._end is not None:
+            self._end(because)
+
     def stop(self) -> None:
         """Note that the session ends: what it holds will be given back soon."""
         self._end = None

@@ -29,6 +29,7 @@ from ..conduits.base import Conduit, ConduitRx, ConduitTx
 from ..errors import (
     ConduitError,
     DecodeError,
+    LimitExceeded,
     LinkError,
     Refused,
     RoamTrioError,
@@ -49,6 +50,7 @@ from .connections import ON_CONNECTION_MESSAGE, Connections
 from .control import Control
 from .handshake import HandshakeResult
 from .keepalive import Keepalive, SessionKeepaliveConfig, Watching
+from .link_bytes import LinkBytes
 from .link_events import LinkEvents
 from .outbox import Outbox
 from .session_end import (
@@ -359,6 +361,7 @@ class SessionRun:
         self._state = _State.AGREED
         self.terms.agree(peer_knows=agreed.peer_knows)
         self.terms.budget.begin(self.end)
+        self.tx.count_in(LinkBytes(self.terms.budget))
         watching = options.watching or Watching(
             options.keepalive, self.terms.limits.idle_seconds, Timers(nursery)
         )
@@ -487,6 +490,8 @@ class SessionRun:
         self.terms.budget.stop()
         name_peer(reason, self.terms.peer)
         self._control.stop()
+        if isinstance(reason, LimitExceeded):
+            self.tx.forget()  # there may be no room even for the last message
         message = message_at_end(reason)
         if message is not None:
             self.outbox.push(message, last=True)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from trio.lowlevel import ParkingLot
 
+from ...errors import StableConduitError
 from ...wire.backing import Backing
 from .conversation import Conversation
 from .limits import StableLimits
@@ -50,6 +51,10 @@ class TxPort(Port, Protocol):
 
     def say_goodbye(self) -> None:
         """Send the goodbye, after which nothing is sent."""
+        ...
+
+    def fail(self, error: StableConduitError) -> None:
+        """End with an error that another link would not cure. The first counts."""
         ...
 
     def doubt(self) -> bool:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
+from typing import Final
 
+from ..base import ByteBudget
+from .counted import CountedMemory
 from .sequence import HALF, MASK
 
-__all__ = ["ReplayBuffer"]
+__all__ = ["MESSAGE_BYTES", "ReplayBuffer"]
+
+MESSAGE_BYTES: Final = 64
+"""Memory of a message beside its bytes: the object, and its place in the buffer."""
 
 
 class ReplayBuffer:
@@ -20,7 +26,15 @@ class ReplayBuffer:
         first: the number of the first message; not 0 only in tests.
     """
 
-    __slots__ = ("_first", "_handed", "_has_trimmed", "_taken", "bodies", "size")
+    __slots__ = (
+        "_counted",
+        "_first",
+        "_handed",
+        "_has_trimmed",
+        "_taken",
+        "bodies",
+        "size",
+    )
 
     def __init__(self, first: int = 0) -> None:
         self.bodies: deque[bytes] = deque()
@@ -32,6 +46,7 @@ class ReplayBuffer:
         self._has_trimmed = False
         self.size = 0
         """Number of bytes of all messages."""
+        self._counted: CountedMemory | None = None
 
     @property
     def next_seq(self) -> int:
@@ -49,7 +64,15 @@ class ReplayBuffer:
         return sum(map(len, islice(self.bodies, self._taken, None)))
 
     def add(self, body: bytes) -> None:
-        """Keep a message until it is acknowledged; it joins the backlog."""
+        """Keep a message until it is acknowledged; it joins the backlog.
+
+        If there is no room for it, drop it: the session is about to end.
+        """
+        counted = self._counted
+        if counted is not None:
+            memory = self._memory + len(body) + MESSAGE_BYTES
+            if memory > counted.most and not counted.update(memory):
+                return
         self.bodies.append(body)
         self.size += len(body)
 
@@ -101,6 +124,26 @@ class ReplayBuffer:
         self._taken = max(self._taken - count, 0)
         self._handed -= count
         self._has_trimmed = True
+        counted = self._counted
+        if counted is not None and self._memory < counted.least:
+            counted.update(self._memory)
+
+    def count_in(self, budget: ByteBudget) -> None:
+        """Count the memory of the messages in `budget` until `forget`."""
+        self._counted = CountedMemory(budget)
+
+    def forget(self) -> None:
+        """Remove all messages, as if the peer had acknowledged them."""
+        if self.bodies:
+            self._handed = len(self.bodies)
+            self.trim((self.next_seq - 1) & MASK)
+        if self._counted is not None:
+            self._counted.update(0)
+            self._counted = None
+
+    @property
+    def _memory(self) -> int:
+        return self.size + MESSAGE_BYTES * len(self.bodies)
 
     def __repr__(self) -> str:
         return (

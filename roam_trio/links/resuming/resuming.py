@@ -135,7 +135,7 @@ class Resuming:
     ) -> None:
         if isinstance(error, PayloadTooLarge):
             # Another link would refuse it, too.
-            self._fail(StableConduitError(f"a link does not take a message: {error}"))
+            self.fail(StableConduitError(f"a link does not take a message: {error}"))
         self.lose(link, error)
 
     # ------------------------------------------------ receiving
@@ -173,7 +173,7 @@ class Resuming:
         try:
             filler = self.conversation.filler_to_send()
         except StableConduitError as error:
-            self._fail(error)
+            self.fail(error)
             if self.link is not None:
                 self.lose(self.link, error)
             return
@@ -243,11 +243,11 @@ class Resuming:
             try:
                 attachment = await self._source.next_link()
             except StableConduitError as error:
-                self._fail(error)
+                self.fail(error)
             except (OSError, LinkError) as error:
                 dead = LinkDead(f"the link is lost, and there is no other: {error}")
                 dead.__cause__ = error
-                self._fail(dead)
+                self.fail(dead)
             else:
                 await self._use(attachment)
         self.conversation.finish()
@@ -286,7 +286,7 @@ class Resuming:
         except LinkError as error:
             self.lose(link, error)
         except StableConduitError as error:
-            self._fail(error)
+            self.fail(error)
         if not agreed:
             self.lose(link, "its handshake failed or took too long")
             return
@@ -362,7 +362,7 @@ class Resuming:
             if self.link is not None and conversation.is_complete:
                 self.lose(self.link, "both sides have said goodbye")
 
-    def _fail(self, error: StableConduitError) -> None:
+    def fail(self, error: StableConduitError) -> None:
         """End with an error that another link would not cure. The first counts."""
         if self.conversation.phase is Phase.OPEN:
             self.tx.end(type(error), str(error), error.__cause__)

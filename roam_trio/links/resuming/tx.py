@@ -12,11 +12,12 @@ from trio.lowlevel import checkpoint
 from ...errors import (
     EncodeError,
     LinkClosed,
+    LinkDead,
     PayloadTooLarge,
     RoamTrioError,
     StableConduitError,
 )
-from ..base import Buffer, TxStatistics
+from ..base import Buffer, ByteBudget, TxStatistics
 from ..permits import PermitTx, QueuedPermit
 from .conversation import Phase
 from .port import TxPort
@@ -157,6 +158,17 @@ class ResumingTx(PermitTx):
         """End at once; see `LinkTx.abort`. The peer may then wait for another link."""
         self._end(LinkClosed, _CLOSED_HERE, None)
         await self._port.abort()
+
+    def count_in(self, budget: ByteBudget) -> None:
+        """Count the unacknowledged messages in `budget` until `forget`."""
+        self._replay.count_in(budget)
+
+    def forget(self) -> None:
+        """Drop the unacknowledged messages; see `ConduitTx.forget`."""
+        self._replay.forget()
+        if self._port.link is None:
+            why = "the peer has no link, and there is no room for messages to it"
+            self._port.fail(LinkDead(why))
 
     # ------------------------------------------------ looking
 

@@ -1,0 +1,38 @@
+"""The bytes that the link of a session keeps, in the budget of the session."""
+
+from __future__ import annotations
+
+import trio
+
+from ..errors import LimitExceeded
+from .budgets import Budget
+
+__all__ = ["LinkBytes"]
+
+
+class LinkBytes:
+    """Counts what the link of a session keeps until its peer acknowledges it.
+
+    Args:
+        budget: the budget of the session.
+    """
+
+    __slots__ = ("_budget",)
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    def hold(self, size: int) -> bool:
+        """See `ByteBudget`."""
+        try:
+            self._budget.hold(size)
+        except LimitExceeded as error:
+            # Not now: this is called while the session sends a message.
+            token = trio.lowlevel.current_trio_token()
+            token.run_sync_soon(self._budget.end, error)
+            return False
+        return True
+
+    def give(self, size: int) -> None:
+        """See `ByteBudget`."""
+        self._budget.give(size)

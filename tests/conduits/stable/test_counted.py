@@ -1,0 +1,108 @@
+"""What a replay buffer holds, as a budget counts it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roam_trio.links.resuming.counted import STEP
+from roam_trio.links.resuming.replay import MESSAGE_BYTES, ReplayBuffer
+
+
+class Counting:
+    """A budget of so many bytes."""
+
+    def __init__(self, most: int = 10**9) -> None:
+        self.most = most
+        self.held = 0
+        self.calls = 0
+
+    def hold(self, size: int) -> bool:
+        self.calls += 1
+        if self.held + size > self.most:
+            return False
+        self.held += size
+        return True
+
+    def give(self, size: int) -> None:
+        self.calls += 1
+        self.held -= size
+
+
+def memory_of(replay: ReplayBuffer) -> int:
+    return sum(len(body) + MESSAGE_BYTES for body in replay.bodies)
+
+
+def counted_replay(budget: Counting) -> ReplayBuffer:
+    replay = ReplayBuffer()
+    replay.count_in(budget)
+    return replay
+
+
+def acknowledge_all(replay: ReplayBuffer) -> None:
+    while replay.backlog:
+        replay.take()
+    replay.trim(replay.next_seq - 1)
+
+
+OPERATIONS = st.lists(
+    st.sampled_from([0, 100, STEP - 100, STEP, 5 * STEP])
+    | st.sampled_from(["take", "trim", "rewind"]),
+    max_size=60,
+)
+
+
+@given(OPERATIONS, st.sampled_from([0, STEP, 4 * STEP, 10**9]))
+def test_count_is_never_two_steps_off_and_never_above_the_budget(
+    operations: list[int | str], most: int
+) -> None:
+    budget = Counting(most)
+    replay = counted_replay(budget)
+    for operation in operations:
+        if isinstance(operation, int):
+            before = memory_of(replay)
+            replay.add(bytes(operation))
+            if memory_of(replay) == before:  # it was dropped
+                assert before + operation + MESSAGE_BYTES > most
+        elif operation == "take" and replay.backlog:
+            replay.take()
+        elif operation == "trim" and replay.backlog < len(replay.bodies):
+            replay.trim(replay._first)
+        elif operation == "rewind":
+            replay.rewind()
+        assert 0 <= budget.held <= most
+        assert abs(memory_of(replay) - budget.held) < 2 * STEP
+    replay.forget()
+    assert (budget.held, len(replay.bodies), replay.size) == (0, 0, 0)
+
+
+def test_messages_that_are_acknowledged_soon_change_no_count() -> None:
+    budget = Counting()
+    replay = counted_replay(budget)
+    for _ in range(1000):
+        replay.add(bytes(1000))
+        acknowledge_all(replay)
+    assert budget.calls == 0
+
+
+def test_short_messages_count_with_their_places() -> None:
+    budget = Counting()
+    replay = counted_replay(budget)
+    for _ in range(4096):
+        replay.add(b"x")
+    assert budget.held >= 4096 * MESSAGE_BYTES
+
+
+def test_buffer_that_forgets_goes_on_with_the_next_number() -> None:
+    replay = counted_replay(Counting(0))
+    replay.add(b"one")
+    replay.take()
+    replay.add(b"two")
+    replay.add(bytes(2 * STEP))  # dropped
+    replay.forget()
+    replay.add(bytes(2 * STEP))  # counted no longer
+    assert replay.take() == (2, bytes(2 * STEP))
+    assert replay.can_be_acknowledged(2)
+    assert not replay.can_replay_after(None)
+    replay.forget()
+    assert replay.next_seq == 3
