@@ -17,6 +17,7 @@ import pytest
 from roam_trio import Limits, connect, serve
 from roam_trio.endpoints.machine import default_memory
 from roam_trio.session import SessionKeepaliveConfig
+from roam_trio.session.turns import MOST_AT_ONCE, TURN_SECONDS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "security.md"
@@ -38,6 +39,27 @@ NOT_OF_SAFETY = {
 
 TIMES_WITHOUT_A_UNIT = {"cancel_grace", "connect_timeout", "longest_call", "warn_after"}
 """Numbers of seconds whose names do not say so."""
+
+FIGURES = [
+    "| {max_payload} for each session, as far as the bytes have come",
+    "| {session_tasks} tasks for a session;",
+    "| {session_bytes}, as budgets count it;",
+    "| {unread_bytes} on a connection, within the budget",
+    "| {early_items} messages and {early_bytes} on a connection |",
+    "| the server holds {max_unsent_bytes} of calls, responses and items,",
+    "| {connections} in a session; further ones are rejected",
+    "| {pending_opens} undecided ones;",
+    "| a place among `max_sessions` for {handshake_seconds},",
+    "| {futile_messages} of each kind at once, then {futile_messages_per_second};",
+    "| {close_seconds} after the session has ended,",
+    "and are logged after {warn_after} |",
+    "| the proxy holds {proxied_items} messages and {proxied_bytes} for each",
+    "| a place among {lost_clients} lost clients for {resume_seconds},",
+    "| {unacknowledged_frames} messages and {unacknowledged_bytes} are kept,",
+    "| {log_records} of one kind for a session at once and {log_records_per_second}, "
+    "and {server_log_records} and {server_log_records_per_second} for all sessions",
+]
+"""What the page says about limits outside of the tables of settings."""
 
 TESTS = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
@@ -109,6 +131,23 @@ def test_every_option_of_safety_is_on_the_page_with_its_default(name: str) -> No
         if option not in NOT_OF_SAFETY
     }
     assert settings(name) == expected
+
+
+@pytest.mark.parametrize("figures", FIGURES)
+def test_figures_in_the_text_are_those_of_the_defaults(figures: str) -> None:
+    defaults = {
+        field.name: shown_number(field.name, field.default)
+        for field in attrs.fields(Limits)
+    }
+    assert figures.format(**defaults) in PAGE.read_text(encoding="utf-8")
+
+
+def test_turns_are_as_long_as_the_page_says() -> None:
+    expected = (
+        f"other tasks run after {TURN_SECONDS * 1000:g} ms with the messages of one "
+        f"read, or {MOST_AT_ONCE} messages if that takes longer"
+    )
+    assert expected in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_memory_of_a_server_is_what_the_page_says() -> None:
