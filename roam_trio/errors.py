@@ -62,6 +62,7 @@ __all__ = [
     "MemoryLinkRxError",
     "Overloaded",
     "PayloadTooLarge",
+    "PayloadTooSlow",
     "Refused",
     "RemoteProtocolError",
     "RoamError",
@@ -481,6 +482,21 @@ class AnnouncedTooLarge(PayloadTooLarge, LinkError):
     """The peer announced a payload larger than the link's limit. The link is dead."""
 
     _WHAT = "the peer announced a payload"
+
+
+class PayloadTooSlow(LinkError):
+    """A payload of the peer's has begun and does not go on fast enough.
+
+    Attributes:
+        begun: number of bytes of it that had arrived.
+    """
+
+    def __init__(self, begun: int, seconds: float) -> None:
+        super().__init__(
+            f"a payload has begun, and only {begun} bytes of it have come: each MiB "
+            f"may take {seconds} s (limit: payload_seconds)"
+        )
+        self.begun = begun
 
 
 class TruncatedPayload(LinkError):

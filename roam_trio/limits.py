@@ -95,6 +95,9 @@ class Limits:
             is one more, a session ends: first one that has never done any work, then
             one of the address or identity that has the most lost clients.
         handshake_seconds: number of seconds that the handshake may take.
+        payload_seconds: number of seconds that a payload may take for each MiB of it
+            that has begun, once its first bytes have arrived, on the links that
+            `connect` and `serve` make; may be infinite. Then the session ends.
         close_seconds: number of seconds that a session may take at its end to write
             what was committed, and a proxy to deliver what arrived before one side
             ended.
@@ -148,6 +151,7 @@ class Limits:
     resume_seconds: float = attrs.field(default=60.0, validator=_seconds)
     lost_clients: int = attrs.field(default=256, validator=_count)
     handshake_seconds: float = attrs.field(default=10.0, validator=_seconds)
+    payload_seconds: float = attrs.field(default=60.0, validator=_seconds_or_ever)
     close_seconds: float = attrs.field(default=5.0, validator=_seconds)
     futile_messages: int = attrs.field(default=10_000, validator=_count)
     futile_messages_per_second: float = attrs.field(default=1000.0, validator=_rate)

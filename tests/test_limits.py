@@ -12,7 +12,7 @@ from roam_trio.limits import DEFAULT_LIMITS, Limits
 
 NAMES = [field.name for field in attrs.fields(Limits)]
 
-MAY_BE_INFINITE = {"idle_seconds", "longest_call", "warn_after"}
+MAY_BE_INFINITE = {"idle_seconds", "longest_call", "payload_seconds", "warn_after"}
 """Times after which nothing is given up unless they are set, or at all."""
 
 

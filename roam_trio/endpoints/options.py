@@ -190,7 +190,9 @@ class SessionOptions:
 
 def _stream_limits(limits: Limits) -> StreamLimits:
     return StreamLimits(
-        max_payload=limits.max_payload, max_unsent_bytes=limits.max_unsent_bytes
+        max_payload=limits.max_payload,
+        max_unsent_bytes=limits.max_unsent_bytes,
+        payload_seconds=limits.payload_seconds,
     )
 
 

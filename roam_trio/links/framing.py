@@ -54,7 +54,10 @@ class PayloadDecoder(Protocol):
     payloads: list[bytes]
     count: int
     payload_bytes: int
+    begun: int
 
+    @property
+    def number(self) -> int: ...
     @property
     def large_buffer(self) -> memoryview | None: ...
     def filled(self, count: int) -> None: ...
@@ -84,6 +87,7 @@ class FrameDecoder:
         "_large",
         "_max_payload",
         "_start",
+        "begun",
         "count",
         "payload_bytes",
         "payloads",
@@ -95,9 +99,16 @@ class FrameDecoder:
         """Number of payloads received so far."""
         self.payload_bytes = 0
         """Their total length."""
+        self.begun = 0
+        """Number of bytes received of a frame that is not complete; 0 for none."""
         self._max_payload = max_payload
         self._start: bytes = b""  # of an incomplete frame
         self._large: _LargePayload | None = None
+
+    @property
+    def number(self) -> int:
+        """A number of the frame that is not complete; each has another."""
+        return self.count
 
     @property
     def large_buffer(self) -> memoryview | None:
@@ -118,8 +129,11 @@ class FrameDecoder:
             self.payloads.append(large.finish())
             self.count += 1
             self.payload_bytes += large.length
+            self.begun = 0
             self._large = None
-        elif not self.count and unmistakable(first := self._first()):
+            return
+        self.begun += count
+        if not self.count and unmistakable(first := self._first()):
             _refuse_foreign(first)
 
     def feed(self, chunk: bytes) -> None:
@@ -147,12 +161,12 @@ class FrameDecoder:
                     _refuse_foreign(chunk)
                 if stop - start > RECEIVE_AT_ONCE:
                     self._large = _LargePayload(length, memoryview(chunk)[body:])
-                    end = start
                 break
             payloads.append(chunk[body:stop])
             start = stop
         self._add_to_totals(len(payloads) - before, start)
-        self._start = chunk[start:end]
+        self.begun = end - start
+        self._start = b"" if self._large is not None else chunk[start:]
 
     def _add_to_totals(self, payloads: int, size: int) -> None:
         """Count payloads whose frames have `size` bytes in all."""

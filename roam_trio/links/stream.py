@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
@@ -23,7 +24,9 @@ from trio.lowlevel import checkpoint
 
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
 from ..failures import text_of
+from ..limits import DEFAULT_LIMITS
 from ..peers import Peer
+from ..quantities import check_seconds
 from .backlog import Backlog
 from .base import Buffer, Link, TxStatistics
 from .byte_streams import ByteTransport, StreamTransport
@@ -54,11 +57,14 @@ class StreamLimits:
             waits. A permit counts as the length of the last committed payload.
         max_unsent_payloads: number of committed and unwritten payloads, and of permits,
             from which `reserve` waits.
+        payload_seconds: number of seconds that a payload may take for each MiB of it,
+            once its first bytes have arrived. Then the link fails.
     """
 
     max_payload: int = 16 * 1024 * 1024
     max_unsent_bytes: int = 1024 * 1024
     max_unsent_payloads: int = 1024
+    payload_seconds: float = DEFAULT_LIMITS.payload_seconds
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.max_payload <= LARGEST_LENGTH:
@@ -70,6 +76,8 @@ class StreamLimits:
             value: int = getattr(self, name)
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, and is {value}")
+        if self.payload_seconds != inf:
+            check_seconds("payload_seconds", self.payload_seconds)
 
 
 class StreamLink(Link):
@@ -121,7 +129,11 @@ class StreamLink(Link):
         self._peer = peer
         self._halves = (
             StreamLinkTx(transport, limits, FrameEncoder()),
-            StreamLinkRx(transport, FrameDecoder(limits.max_payload)),
+            StreamLinkRx(
+                transport,
+                FrameDecoder(limits.max_payload),
+                payload_seconds=limits.payload_seconds,
+            ),
         )
 
     def split(self) -> tuple[StreamLinkTx, StreamLinkRx]:

@@ -12,12 +12,13 @@ from typing import Final
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
-from ..errors import ForeignProtocol, LinkClosed, LinkError
+from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooSlow
 from ..failures import text_of
 from ..kept_errors import strip_tracebacks
 from .base import LinkRx, RxStatistics
 from .byte_streams import ByteTransport
 from .framing import RECEIVE_AT_ONCE, PayloadDecoder
+from .payload_time import PayloadTime
 
 __all__ = ["STREAM_ERRORS", "StreamLinkRx", "broken"]
 
@@ -31,10 +32,23 @@ class StreamLinkRx(LinkRx):
     `recv` is always a cancellation point, and a schedule point whenever it reads from
     the stream, so a busy peer cannot keep other tasks from running. A second task that
     tries to wait gets trio.BusyResourceError.
+
+    Args:
+        transport: moves the bytes.
+        decoder: divides them into payloads.
+        payload_seconds: number of seconds for each MiB begun of a payload.
     """
 
-    def __init__(self, transport: ByteTransport, decoder: PayloadDecoder) -> None:
+    def __init__(
+        self,
+        transport: ByteTransport,
+        decoder: PayloadDecoder,
+        *,
+        payload_seconds: float,
+    ) -> None:
         self._transport = transport
+        self._payload_seconds = payload_seconds
+        self._time: PayloadTime | None = None  # once a payload has come in parts
         self._decoder = decoder
         self._ready: list[bytes] = []  # reversed: the last one is next
         self._reading = False
@@ -84,13 +98,12 @@ class StreamLinkRx(LinkRx):
         self._reading = True
         decoder = self._decoder
         try:
-            if decoder.large_buffer is None:
+            if decoder.begun:
+                count = await self._read_on(decoder)
+            else:
                 chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
                 count = len(chunk)
                 decoder.feed(chunk)
-            else:
-                count = await self._transport.receive_into(decoder.large_buffer)
-                decoder.filled(count)
             if not count:
                 decoder.ended()
                 self._end(None)
@@ -105,6 +118,29 @@ class StreamLinkRx(LinkRx):
             self._reading = False
         payloads, decoder.payloads = decoder.payloads, []
         return [] if self._is_closed else payloads
+
+    async def _read_on(self, decoder: PayloadDecoder) -> int:
+        """Read once while a payload has begun, for as long as it has time.
+
+        Raises:
+            PayloadTooSlow: its time is up.
+        """
+        if self._time is None:
+            self._time = PayloadTime(self._payload_seconds)
+        time = self._time
+        time.note(decoder.number, decoder.begun, trio.current_time())
+        while True:
+            with trio.CancelScope(deadline=time.deadline):
+                if decoder.large_buffer is None:
+                    chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
+                    decoder.feed(chunk)
+                    return len(chunk)
+                # Not kept in a variable: the payload would be copied out of it.
+                count = await self._transport.receive_into(decoder.large_buffer)
+                decoder.filled(count)
+                return count
+            if time.is_up(trio.current_time()):
+                raise PayloadTooSlow(decoder.begun, time.seconds)
 
     def _end(self, failure: LinkError | None) -> None:
         if not self._at_end:

@@ -66,7 +66,9 @@ class WebSocketLink(Link):
         decoder = WebSocketDecoder(
             limits.max_payload, masked=not is_client, on_ping=tx.answer
         )
-        self._halves = (tx, WebSocketLinkRx(closing, decoder))
+        seconds = limits.payload_seconds
+        rx = WebSocketLinkRx(closing, decoder, payload_seconds=seconds)
+        self._halves = (tx, rx)
 
     @classmethod
     async def connect(
@@ -152,8 +154,14 @@ class WebSocketLinkTx(StreamLinkTx):
 class WebSocketLinkRx(StreamLinkRx):
     """The receiving half of a WebSocket link; see `StreamLinkRx`."""
 
-    def __init__(self, transport: ByteTransport, decoder: WebSocketDecoder) -> None:
-        super().__init__(transport, decoder)
+    def __init__(
+        self,
+        transport: ByteTransport,
+        decoder: WebSocketDecoder,
+        *,
+        payload_seconds: float,
+    ) -> None:
+        super().__init__(transport, decoder, payload_seconds=payload_seconds)
         self._messages = decoder
 
     async def close(self) -> None:

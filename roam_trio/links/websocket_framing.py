@@ -98,6 +98,12 @@ class WebSocketDecoder:
         """Number of payloads received so far."""
         self.payload_bytes = 0
         """Their total length."""
+        self.begun = 0
+        """Number of bytes received of a message, or of a ping beside it, that is not
+        complete; 0 for none.
+        """
+        self.number = 0
+        """A number of that message; each has another."""
         self.at_end = False
         """True if the peer has announced the end of its data."""
         self.close_code = NORMAL
@@ -134,6 +140,10 @@ class WebSocketDecoder:
             self._unread += chunk
             # Ignore bytes after a failure, when the parser has ended.
             next(self._parser, None)
+            self.begun = len(self._unread)
+            if self._inside_frame or self._fragments is not None:
+                # The head of a frame was taken out, so there may be nothing unread.
+                self.begun += 1 + len(self._fragments or b"")
 
     def stop(self) -> None:
         """Ignore all further bytes, and drop the reference to the ping handler."""
@@ -172,6 +182,8 @@ class WebSocketDecoder:
             if len(frame.data) > most and frame.opcode in _DATA:
                 raise self._too_large(held + len(frame.data))
             self._take(frame)
+            if self._fragments is None:
+                self.number += 1
         self._unread.clear()  # ignore frames after the end
         yield
 

@@ -15,6 +15,7 @@ from ..errors import (
     DecodeError,
     ForeignProtocol,
     LimitExceeded,
+    PayloadTooSlow,
     RemoteProtocolError,
     RoamTrioError,
     SessionError,
@@ -60,6 +61,11 @@ def as_session_error(error: RoamTrioError) -> RoamTrioError:
     reason: SessionError
     if isinstance(error, AnnouncedTooLarge):
         reason = LimitExceeded("max_payload", f"a payload of {error.size} bytes came")
+    elif isinstance(error, PayloadTooSlow):
+        reason = LimitExceeded(
+            "payload_seconds",
+            f"a payload has begun, and only {error.begun} bytes of it came in time",
+        )
     elif isinstance(error, StableHandshakeError | ForeignProtocol):
         reason = RemoteProtocolError(str(error))
     elif isinstance(error.__cause__, DecodeError):
