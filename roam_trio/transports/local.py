@@ -45,14 +45,16 @@ class LocalTransport(Transport):
         mode = None
         for key, value in parse_qsl(query, keep_blank_values=True):
             if key != "mode":
-                raise self._wrong(url, f"{key!r} is not an option; there is only mode")
+                # Anything but a plain word may be a part of a password.
+                what = repr(key) if key.isascii() and key.isalpha() else "what it has"
+                raise self._wrong(url, f"{what} is not an option; there is only mode")
             try:
                 mode = int(value, 8)
             except ValueError:
                 mode = -1
             if not 0 <= mode <= 0o777:
                 raise self._wrong(
-                    url, f"{value!r} is not a mode; it is octal, as in ?mode=600"
+                    url, "its mode is not one; it is octal, as in ?mode=600"
                 )
         return mode
 

@@ -58,6 +58,8 @@ WRONG = [
     "unix://me:hunter2@host/path",
     "unix:///run/?token=hunter2",
     "unix:///run/a?token=hunter2",
+    "unix:///run/a?mode=600&me:hunter2@host",
+    "unix:///run/a?mode=me:hunter2@host",
     "memory://me:hunter2@a/b",
     "stdio:me:hunter2@host",
     "stdio:?token=hunter2",
