@@ -66,8 +66,9 @@ class Limits:
         early_items: number of early messages on one connection: those for channels that
             no handler has bound yet.
         early_bytes: encoded size of the early messages, in bytes.
-        unread_bytes: number of bytes of the items on one connection that are not
-            received yet. Credit bounds the number of items.
+        unread_bytes: memory, in bytes, of the items on one connection that are not
+            received yet: each counts its length and 64 bytes. Credit bounds the number
+            of items.
         proxied_items: number of channel messages that a proxy holds for one connection
             while the peer there does not read them. Beyond it the proxy closes the two
             connections that it joins.
@@ -79,9 +80,12 @@ class Limits:
             has opened or accepted the present virtual connections, undecided ones
             included. Beyond it connections are rejected, or closed.
         session_bytes: memory, in bytes, of what the peer makes this side hold on all
-            connections of the session together; with ``resume``, also of the messages
-            that it has not acknowledged. New calls and connections are refused from 7/8
-            of it; beyond it the session ends.
+            connections of the session together: arguments of calls (as large as they
+            are when decoded), items, metadata, connections, channels, tasks, what waits
+            until the peer reads it, and with ``resume`` the messages that it has not
+            acknowledged. New calls and connections are refused from 7/8 of it; beyond
+            it the session ends. Values that could take more than 8 times as much when
+            they are decoded are refused too.
         session_tasks: number of tasks for calls of the peer on all connections of the
             session together. Beyond it new calls are refused.
         unacknowledged_frames: with ``resume``, number of messages that are kept because

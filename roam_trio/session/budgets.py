@@ -20,11 +20,31 @@ from ..errors import LimitExceeded, Overloaded
 from ..limits import Limits
 from ..rpc.handler import LIGHT_BYTES, RequestMemory
 
-__all__ = ["TASK_BYTES", "Bound", "Bounds", "Budget", "CountedMemory", "Excess"]
+__all__ = [
+    "CHANNEL_BYTES",
+    "CONNECTION_BYTES",
+    "MESSAGE_BYTES",
+    "TASK_BYTES",
+    "Bound",
+    "Bounds",
+    "Budget",
+    "CountedMemory",
+    "Excess",
+]
 
 TASK_BYTES: Final = 8 * 1024 + LIGHT_BYTES
 """Memory of a task that answers a call, in bytes: the task and its scope, and the
 frames of a small handler with small arguments."""
+
+CONNECTION_BYTES: Final = 2560
+"""Memory of a virtual connection without metadata, in bytes."""
+
+CHANNEL_BYTES: Final = 4096
+"""Memory of a channel that a call has brought, in bytes, both of its ends and their
+handles included."""
+
+MESSAGE_BYTES: Final = 256
+"""Memory of a message beyond its encoded size, in bytes."""
 
 _FOR_A_MOMENT: Final = 8
 """Number of times the bytes of a session that may be used for a moment."""
@@ -157,8 +177,13 @@ class Budget:
         self._end = None
 
     def close(self) -> None:
-        """Give back what is left: the session is over."""
+        """Give back what is left: the session is over.
+
+        What its program holds still, such as items that it has not received, counts no
+        longer for the server.
+        """
         self.give(self.bytes, self.tasks)
+        self._parent = None
 
     # ------------------------------------------------------------ what is held
 
@@ -190,32 +215,37 @@ class Budget:
         Raises:
             LimitExceeded: there is no room, and nothing is counted.
         """
-        bounds = self._bounds
-        excess = None
-        if self.bytes + size > bounds.bytes.most:
-            excess = bounds.bytes.excess(self.bytes + size, bounds.bytes.most)
-        elif self._parent is not None:
-            excess = self._parent._excess_in(self, size, 0, can_refuse=False)
+        excess = self.excess_of(size)
         if excess is not None:
             raise excess.as_end()
         self._add(size, 0)
 
-    def foresee(self, size: int) -> None:
-        """Check that bytes may be used for a moment, to decode what has come.
+    def excess_of(self, size: int) -> Excess | None:
+        """Return the reason why `hold` would raise an error; None if it would not."""
+        bound, held = self._bounds.bytes, self.bytes + size
+        if held > bound.most:
+            return bound.excess(held, bound.most)
+        if self._parent is not None:
+            return self._parent._excess_in(self, size, 0, can_refuse=False)
+        return None
 
-        Raises:
-            Overloaded: they may not.
-        """
+    def note(self, size: int) -> None:
+        """Count bytes whether or not there is room."""
+        self._add(size, 0)
+
+    def foresee(self, size: int) -> Excess | None:
+        """Return the reason why bytes may not be used for a moment, to decode what has
+        come; None if they may."""
         bound, parent = self._bounds.bytes, self._parent
         if size > _FOR_A_MOMENT * bound.most:
-            raise Excess(
+            return Excess(
                 bound.limit,
-                f"arguments could take {size} bytes when decoded, at most "
+                f"a value could take {size} bytes when decoded, at most "
                 f"{_FOR_A_MOMENT} times the limit of {bound.most} may be",
-            ).as_refusal()
+            )
         if parent is not None and parent.bytes + size > parent._bounds.bytes.most:
-            excess = parent._bounds.bytes.excess_of_largest(self.bytes + size)
-            raise excess.as_refusal()
+            return parent._bounds.bytes.excess_of_largest(self.bytes + size)
+        return None
 
     def give(self, size: int, tasks: int = 0) -> None:
         """Stop counting bytes and tasks."""
@@ -294,7 +324,9 @@ class CountedMemory(RequestMemory):
         self._held = 0
 
     def foresee(self, size: int) -> None:
-        self._budget.foresee(size)
+        excess = self._budget.foresee(size)
+        if excess is not None:
+            raise excess.as_refusal()
 
     def hold(self, size: int) -> None:
         self._budget.take(size)

@@ -29,6 +29,7 @@ from ..wire.messages import (
     ChannelReset,
     joined,
 )
+from .budgets import CHANNEL_BYTES, Budget
 from .held_messages import HeldMessages
 from .statistics import ChannelStatistics
 
@@ -233,10 +234,13 @@ class ChannelTable:
             the parity of their caller.
         theirs: the parity of the peer.
         on_ended: called when a channel has ended.
+        budget: counts the channels that calls of the peer have brought, and what comes
+            early; None for no budget.
     """
 
     __slots__ = (
         "_brought",
+        "_budget",
         "_ended",
         "_limits",
         "_on_ended",
@@ -256,8 +260,10 @@ class ChannelTable:
         on_ended: Callable[[], None],
         *,
         strict: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         self._limits = limits
+        self._budget = budget
         self._strict = strict
         self._theirs = theirs
         self._on_ended = on_ended
@@ -334,7 +340,9 @@ class ChannelTable:
     def _keep(self, message: ChannelMessage) -> None:
         if self.held is None:
             why = "wait for channels that are not bound"
-            self.held = HeldMessages(self._limits, "early_items", "early_bytes", why)
+            self.held = HeldMessages(
+                self._limits, "early_items", "early_bytes", why, self._budget
+            )
         self.held.add(message)
         entry = self._change(message.channel_id, Event.KEEP)
         if entry.kept is None:
@@ -370,7 +378,7 @@ class ChannelTable:
 
         Raises:
             RemoteProtocolError: one of them is open already.
-            LimitExceeded: they are too many.
+            LimitExceeded: they are too many, or too large for the budget.
         """
         if self._brought + len(channels) > self._limits.channels:
             raise LimitExceeded("channels", "too many channels on one connection")
@@ -386,6 +394,8 @@ class ChannelTable:
                 raise RemoteProtocolError(
                     f"channel {channel_id} has not the parity of its caller"
                 )
+            if self._budget is not None:
+                self._budget.hold(CHANNEL_BYTES)
             self._change(channel_id, Event.ANNOUNCE).is_brought = True
             self._brought += 1
 
@@ -449,7 +459,10 @@ class ChannelTable:
         if entry is not None:
             self.bound -= entry.phase is Phase.BOUND
             self.relayed -= entry.phase is Phase.RELAYED
-            self._brought -= entry.is_brought
+            if entry.is_brought:
+                self._brought -= 1
+                if self._budget is not None:
+                    self._budget.give(CHANNEL_BYTES)
             self._take(entry)
         self._remember(channel_id)
 
@@ -510,6 +523,10 @@ class ChannelTable:
         for entry in entries:
             if entry.relay is not None:
                 entry.relay.on_answered()
+        if self.held is not None:
+            self.held.clear()
+        if self._budget is not None:
+            self._budget.give(self._brought * CHANNEL_BYTES)
         self._ended = self.held = None
         self.bound = self.relayed = self._brought = 0
 

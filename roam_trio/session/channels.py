@@ -12,17 +12,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import trio
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, current_trio_token
 
-from ..codec import ChannelPlan, SelfRef
+from ..codec import ChannelPlan, RpcPlan, SelfRef
 from ..conduits.base import ConduitTxPermit
 from ..errors import (
     ConduitError,
     DecodeError,
-    LimitExceeded,
     LinkError,
     PayloadTooLarge,
     RemoteProtocolError,
@@ -35,6 +34,7 @@ from ..errors import (
     TxConnectionLost,
     TxReset,
 )
+from ..rpc.handler import LIGHT_BYTES
 from ..rpc.sinks import ChannelSink, ChannelSource, EndStatistics
 from ..running import check_run
 from ..wire.ids import ChannelId
@@ -51,7 +51,13 @@ from .port import Port
 from .statistics import ChannelStatistics
 from .waits import WaitFor
 
-__all__ = ["ChannelState", "DriverChannelSink", "IncomingChannel", "OutgoingChannel"]
+__all__ = [
+    "ITEM_BYTES",
+    "ChannelState",
+    "DriverChannelSink",
+    "IncomingChannel",
+    "OutgoingChannel",
+]
 
 
 _MOST_CREDIT = 2**32 - 1
@@ -79,6 +85,9 @@ class ChannelState(enum.Enum):
 
 
 _OPEN = ChannelState.OPEN  # not looked up for every item
+
+ITEM_BYTES: Final = 64
+"""Memory of an item beyond its length, in bytes."""
 
 
 class OutgoingChannel(ChannelSink):
@@ -322,6 +331,20 @@ DriverChannelSink = OutgoingChannel
 """The sink behind a bound `Tx`, by the name that other implementations use."""
 
 
+def _count(port: Port, plan: RpcPlan[Any], length: int) -> None:
+    """Count items, of which the longest has so many bytes.
+
+    Raises:
+        LimitExceeded: they are too many, or the longest could take too much memory when
+            it is decoded.
+    """
+    port.count_unread()
+    if length > LIGHT_BYTES:
+        excess = port.terms.budget.foresee(plan.weights.at_most(length))
+        if excess is not None:
+            raise excess.as_end()
+
+
 class IncomingChannel(ChannelSource):
     """This side receives: what is behind a bound `Rx`.
 
@@ -414,7 +437,7 @@ class IncomingChannel(ChannelSource):
 
     def _take(self, borrow: bool = False) -> Any:
         item = self._queue.popleft()
-        self._port.unread_bytes -= len(item)
+        self._port.unread_bytes -= len(item) + ITEM_BYTES
         if self._grant_at is not None:
             self._consumed += 1
             if self._consumed >= self._grant_at and self.state is _OPEN:
@@ -444,7 +467,7 @@ class IncomingChannel(ChannelSource):
         if taken < len(items):
             queue.extendleft(reversed(items[taken:]))
             del items[taken:]
-        self._port.unread_bytes -= sum(map(len, items))
+        self._port.unread_bytes -= sum(map(len, items)) + ITEM_BYTES * len(items)
         if self._grant_at is not None:
             self._consumed += taken
             if self._consumed >= self._grant_at and self.state is _OPEN:
@@ -456,6 +479,7 @@ class IncomingChannel(ChannelSource):
 
     def why_not(self) -> Exception:
         """Return the error of an operation after the end."""
+        self._port.settle()
         if self.state is ChannelState.CLOSED:
             return trio.EndOfChannel()
         if self.state is ChannelState.RESET:
@@ -478,6 +502,7 @@ class IncomingChannel(ChannelSource):
     def _grant(self, count: int) -> None:
         self.allowance += count
         port = self._port
+        port.count_read()
         port.outbox.push(ChannelGrantCredit(port.connection_id, self._id, count))
 
     def reset(self) -> None:
@@ -492,12 +517,16 @@ class IncomingChannel(ChannelSource):
             self.state = ChannelState.RESET
 
     def _forget_items(self) -> None:
-        self._port.unread_bytes -= sum(map(len, self._queue))
-        self._queue.clear()
+        port, queue = self._port, self._queue
+        port.unread_bytes -= sum(map(len, queue)) + ITEM_BYTES * len(queue)
+        queue.clear()
+        port.settle()
 
     def drop(self) -> None:
         if self._queue or self.state is ChannelState.OPEN:
             self._port.drop_later(self.reset)
+        elif self._port.unread_counted:
+            self._port.drop_later(self._port.settle)
 
     # ---- the peer's doing
 
@@ -512,16 +541,14 @@ class IncomingChannel(ChannelSource):
         self._queue.append(item)
         if self._some_wait:
             self._wake_one()
-        port.unread_bytes += len(item)
-        if port.unread_bytes > port.limits.unread_bytes:
-            raise LimitExceeded(
-                "unread_bytes", f"items of {port.unread_bytes} bytes wait unread"
-            )
+        port.unread_bytes += len(item) + ITEM_BYTES
+        if port.unread_bytes > port.unread_counted:
+            _count(port, self._plan, len(item))
 
     def on_items(self, items: Sequence[bytes | memoryview]) -> None:
         """Receive several items in one step; as `on_item` for each."""
         port = self._port
-        size = sum(map(len, items))
+        size = sum(map(len, items)) + ITEM_BYTES * len(items)
         if (
             len(items) > self.allowance
             or port.unread_bytes + size > port.limits.unread_bytes
@@ -532,6 +559,8 @@ class IncomingChannel(ChannelSource):
         self.allowance -= len(items)
         self._queue.extend(items)
         port.unread_bytes += size
+        if port.unread_bytes > port.unread_counted:
+            _count(port, self._plan, max(map(len, items)))
         if self._some_wait:
             self._waiting.unpark(count=len(items))
             self._some_wait = bool(self._waiting)
@@ -566,6 +595,7 @@ class IncomingChannel(ChannelSource):
         if self.state is not ChannelState.OPEN:
             return False
         self.state = state
+        self._port.settle()
         self._waiting.unpark_all()
         return True
 

@@ -37,6 +37,7 @@ from ..wire.messages import (
 )
 from ..wire.runs import ItemRun
 from .binder import ConnectionBinder
+from .budgets import CONNECTION_BYTES
 from .channel_table import ChannelTable
 from .connection_tasks import ConnectionTasks
 from .futile import Futile
@@ -49,7 +50,7 @@ from .requests_in import RequestsIn, Verdict
 from .requests_out import RequestsOut
 from .statistics import ConnectionStatistics
 
-__all__ = ["ON_MESSAGE", "ConnectionRun"]
+__all__ = ["ON_MESSAGE", "ConnectionRun", "memory_of_connection"]
 
 
 logger = Log("roam_trio.session")
@@ -104,7 +105,13 @@ class ConnectionRun:
         self.port = Port(connection_id, session, peer_metadata)
         self.tasks = ConnectionTasks(self.port, session.workers)
         on_ended = self._on_ended
-        self.channels = ChannelTable(limits, theirs.parity, on_ended, strict=strict)
+        self.channels = ChannelTable(
+            limits,
+            theirs.parity,
+            on_ended,
+            strict=strict,
+            budget=session.terms.budget,
+        )
         self.binder: ChannelBinder = ConnectionBinder(
             self.port, self.channels, ours.parity
         )
@@ -119,6 +126,9 @@ class ConnectionRun:
             on_ended,
         )
         self._closed: trio.Event | None = None
+        memory = memory_of_connection(connection_id, peer_metadata)
+        if memory:  # not for most roots, so that sessions at rest count nothing
+            session.terms.budget.note(memory)
 
     # ------------------------------------------------------------ messages
 
@@ -290,7 +300,10 @@ class ConnectionRun:
         """End the connection: fail its calls and channels at once."""
         if self.port.ended_because is not None:
             return
-        self.port.end(because)
+        port = self.port
+        port.end(because)
+        memory = memory_of_connection(port.connection_id, port.peer_metadata)
+        port.terms.budget.give(memory)
         # Handlers first: one whose caller is gone ends cancelled, wherever it waits,
         # and does not fail with the loss of what it waits for.
         self.answering.lose()
@@ -299,6 +312,7 @@ class ConnectionRun:
             self._closed.set()
         self.requests.end(because)
         self.channels.close(because)
+        port.settle()
         self.tasks.cancel()
         # Drop the references to the connection, so that the last user frees it at once,
         # without the garbage collector.
@@ -334,6 +348,14 @@ class ConnectionRun:
             f"{len(self.requests.table.in_flight)} calling, "
             f"{self.channels.open} channels>"
         )
+
+
+def memory_of_connection(connection_id: ConnectionId, metadata: Metadata) -> int:
+    """Return the memory of a connection that the peer has opened, in bytes.
+
+    A root without metadata counts nothing.
+    """
+    return (CONNECTION_BYTES if connection_id else 0) + weight_of(metadata)
 
 
 _NO_SERVICE = NoService()

@@ -19,6 +19,7 @@ from ..errors import (
     ConnectionClosed,
     LimitExceeded,
     LinkError,
+    Overloaded,
     RoamTrioError,
     SessionError,
 )
@@ -37,10 +38,12 @@ from ..wire.messages import (
     Message,
 )
 from .acceptance import AcceptedConnection, ConnectionAcceptor, verdict_of
+from .budgets import TASK_BYTES, Budget
 from .connection import ConnectionHandle
-from .connection_run import ConnectionRun
+from .connection_run import ConnectionRun, memory_of_connection
 from .connection_table import (
     Act,
+    Action,
     ConnectionTable,
     End,
     Fail,
@@ -291,12 +294,14 @@ class Connections:
     def on_open(self, message: ConnectionOpen) -> None:
         """Handle an open of the peer."""
         connection_id = message.connection_id
-        action = self._table.on_open(message)
+        action, budget = self._table.on_open(message), self._session.terms.budget
+        if action is Act.DECIDE:
+            action = _take_room(budget, self._table, message)
         if action is Act.DECIDE:
             assert self._acceptor is not None
             scope = self._deciding[connection_id] = trio.CancelScope()
             self._session.workers.start_soon(
-                self._decide, self._acceptor, message, scope
+                self._decide, self._acceptor, message, scope, budget
             )
         elif isinstance(action, Reject):
             self._outbox.push(ConnectionReject(connection_id, action.metadata))
@@ -307,8 +312,10 @@ class Connections:
         acceptor: ConnectionAcceptor,
         message: ConnectionOpen,
         scope: trio.CancelScope,
+        budget: Budget,
     ) -> None:
         connection_id = message.connection_id
+        size = memory_of_connection(connection_id, message.metadata)
         verdict: AcceptedConnection | Metadata | None = None
         try:
             with scope:
@@ -319,6 +326,7 @@ class Connections:
                 )
         finally:
             del self._deciding[connection_id]
+            budget.give(TASK_BYTES + size, 1)
         if isinstance(verdict, AcceptedConnection):
             action = self._table.allow(connection_id)
         else:
@@ -458,6 +466,18 @@ def _count_futile(session: SessionPort | None, kind: Futile) -> None:
 
 def _are_quiet(runs: Mapping[ConnectionId, ConnectionRun]) -> bool:
     return all(run.is_quiet for run in runs.values())
+
+
+def _take_room(
+    budget: Budget, table: ConnectionTable, message: ConnectionOpen
+) -> Action:
+    """Count a connection and the task that decides on it, or reject it."""
+    size = memory_of_connection(message.connection_id, message.metadata)
+    try:
+        budget.take(TASK_BYTES + size, 1)
+    except Overloaded as refusal:
+        return table.deny(message.connection_id, Metadata.of({"error": refusal.text}))
+    return Act.DECIDE
 
 
 def _tell_of_opened(run: ConnectionRun) -> None:

@@ -14,12 +14,15 @@ from ..limits import Limits
 from ..metadata import Metadata
 from ..wire.envelope import encode_message
 from ..wire.messages import (
+    ChannelClose,
     ChannelGrantCredit,
     ChannelItem,
     ChannelMessage,
+    ChannelReset,
     Encoded,
     Message,
 )
+from .budgets import MESSAGE_BYTES, Budget
 
 __all__ = ["HeldMessages", "encoded_size", "payload_behind", "weight_of"]
 
@@ -61,22 +64,49 @@ def weight_of(metadata: Metadata) -> int:
     )
 
 
+def _memory_of(message: ChannelMessage, size: int) -> int:
+    size += MESSAGE_BYTES
+    if isinstance(message, ChannelClose | ChannelReset):
+        size += weight_of(message.metadata)
+    return size
+
+
 class HeldMessages:
     """Counts messages of channels that are held, and their bytes, against two limits.
 
-    It holds no message itself.
+    Their memory counts against the budget of their session too. It holds no message
+    itself.
 
     Args:
         limits: what the peer can make this side hold.
         most: the name of the limit on the number of messages, a field of `Limits`.
         most_bytes: the name of the limit on their encoded size in bytes.
         why: why they are held, for the error: "… wait for …".
+        budget: the budget of the session; None for none.
     """
 
-    __slots__ = ("_limits", "_most", "_most_bytes", "_why", "bytes", "count")
+    __slots__ = (
+        "_budget",
+        "_limits",
+        "_memory",
+        "_most",
+        "_most_bytes",
+        "_why",
+        "bytes",
+        "count",
+    )
 
-    def __init__(self, limits: Limits, most: str, most_bytes: str, why: str) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        most: str,
+        most_bytes: str,
+        why: str,
+        budget: Budget | None = None,
+    ) -> None:
         self._limits = limits
+        self._budget = budget
+        self._memory = 0
         self._most = most
         self._most_bytes = most_bytes
         self._why = why
@@ -92,7 +122,8 @@ class HeldMessages:
             LimitExceeded: it is one too many, or too large together with the others.
                 It is not counted then.
         """
-        count, size = self.count + 1, self.bytes + encoded_size(message)
+        encoded = encoded_size(message)
+        count, size = self.count + 1, self.bytes + encoded
         for name, number, what in (
             (self._most, count, "messages"),
             (self._most_bytes, size, "bytes"),
@@ -103,16 +134,28 @@ class HeldMessages:
                 raise LimitExceeded(
                     name, f"{where}: {number} {what} {self._why}, at most {most} may"
                 )
+        if self._budget is not None:
+            memory = _memory_of(message, encoded)
+            self._budget.hold(memory)
+            self._memory += memory
         self.count, self.bytes = count, size
 
     def remove(self, message: ChannelMessage) -> None:
         """Remove a counted message."""
+        encoded = encoded_size(message)
         self.count -= 1
-        self.bytes -= encoded_size(message)
+        self.bytes -= encoded
+        if self._budget is not None:
+            memory = _memory_of(message, encoded)
+            self._budget.give(memory)
+            self._memory -= memory
 
     def clear(self) -> None:
         """Remove all messages."""
         self.count = self.bytes = 0
+        if self._budget is not None:
+            self._budget.give(self._memory)
+            self._memory = 0
 
     def __repr__(self) -> str:
         return f"<HeldMessages: {self.count}, of {self.bytes} bytes>"

@@ -33,6 +33,7 @@ from ..logs import Log, about
 from ..metadata import Metadata
 from ..peers import Peer
 from ..wire.messages import Message
+from .budgets import MESSAGE_BYTES, Budget
 from .held_messages import encoded_size
 
 __all__ = ["Outbox"]
@@ -50,9 +51,11 @@ class Outbox:
         fail: called with the reason when the conduit fails, or more would be kept.
         peer: the peer, for the log.
         need_drain: called when a message is kept, and no `drain` is under way.
+        budget: counts the memory of what is kept; None for no budget.
     """
 
     __slots__ = (
+        "_budget",
         "_encode",
         "_is_draining",
         "_kept",
@@ -75,8 +78,10 @@ class Outbox:
         *,
         most_bytes: int = DEFAULT_LIMITS.unsent_reply_bytes,
         peer: Peer | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._tx = tx
+        self._budget = budget
         self._encode = tx.encode
         self.carrier = tx.carrier
         """The object that sends encoded messages; see `ConduitTx.carrier`."""
@@ -176,11 +181,23 @@ class Outbox:
             if limit is not None:
                 self.fail(limit)
                 return
-        self._kept.append((message, size))
-        self._kept_bytes += size
+        self._keep(message, size)
         if not self._is_draining:
             self._is_draining = True
             self._need_drain()
+
+    def _keep(self, message: Message, size: int, place: int | None = None) -> None:
+        self._kept.insert(len(self._kept) if place is None else place, (message, size))
+        self._kept_bytes += size
+        if self._budget is not None:
+            self._budget.note(size + MESSAGE_BYTES)
+
+    def _take(self) -> Message:
+        message, size = self._kept.pop(0)
+        self._kept_bytes -= size
+        if self._budget is not None:
+            self._budget.give(size + MESSAGE_BYTES)
+        return message
 
     def _limit_of_another(self, size: int) -> LimitExceeded | None:
         """Return the limit that keeping another `size` bytes would exceed, if any."""
@@ -189,7 +206,8 @@ class Outbox:
         elif self._kept and self._kept_bytes + size > self._most_bytes:
             limit = "unsent_reply_bytes"
         else:
-            return None
+            excess = self._budget and self._budget.excess_of(size + MESSAGE_BYTES)
+            return excess.as_end() if excess else None
         waiting = f"the peer does not read, and {len(self._kept)} messages wait"
         return LimitExceeded(limit, waiting)
 
@@ -216,15 +234,12 @@ class Outbox:
         self._is_draining = False
 
     def _send_kept(self, permit: ConduitTxPermit[Message]) -> None:
-        message, size = self._kept.pop(0)
-        self._kept_bytes -= size
+        message = self._take()
         try:
             permit.send(message)
         except PayloadTooLarge as error:  # and the permit is used up
             short = self._without_metadata(message, error)
-            size = encoded_size(short)
-            self._kept.insert(0, (short, size))
-            self._kept_bytes += size
+            self._keep(short, encoded_size(short), 0)
 
     def _without_metadata(self, message: Message, error: PayloadTooLarge) -> Message:
         """Return the message in a form that fits.

@@ -7,6 +7,7 @@ without a run of trio, except for `reserve`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 import trio
@@ -23,6 +24,9 @@ from .waits import Wait, WaitFor, Waits
 from .workers import Workers
 
 __all__ = ["Port", "SessionPort"]
+
+_COUNTED_AHEAD: Final = 2048
+"""Number of bytes of items that are counted before they come."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +78,7 @@ class Port:
         "terms",
         "token",
         "unread_bytes",
+        "unread_counted",
         "waits",
     )
 
@@ -95,7 +100,10 @@ class Port:
         self.ended_because: BaseException | None = None
         """Why it has ended; None while it is open."""
         self.unread_bytes = 0
-        """The length of all items that wait to be received."""
+        """The memory of all items that wait to be received."""
+        self.unread_counted = 0
+        """The part of it that the budget counts, which is as much or somewhat more:
+        counting each item there would cost more than all else that is done for it."""
         self.dropped: list[Callable[[], None]] | None = None
         """Ends the channels whose handles were collected; see `end_dropped`."""
         self._reserving: dict[trio.CancelScope, None] | None = None
@@ -134,6 +142,32 @@ class Port:
                 if not reserving and self._reserving is reserving:
                     self._reserving = None  # an idle connection has none
         raise ConduitError("the connection has ended")
+
+    def count_unread(self) -> None:
+        """Count the items that have come, as they are more than was counted.
+
+        Raises:
+            LimitExceeded: they are too many.
+        """
+        unread, most = self.unread_bytes, self.limits.unread_bytes
+        if unread > most:
+            raise LimitExceeded("unread_bytes", f"items of {unread} bytes wait unread")
+        counted = min(unread + _COUNTED_AHEAD, most)
+        self.terms.budget.hold(counted - self.unread_counted)
+        self.unread_counted = counted
+
+    def count_read(self) -> None:
+        """Count no longer what was received."""
+        if self.unread_counted - self.unread_bytes > 4 * _COUNTED_AHEAD:
+            self._count_no_more_than(self.unread_bytes + _COUNTED_AHEAD)
+
+    def settle(self) -> None:
+        """Count what waits to be received exactly, as a channel has ended."""
+        self._count_no_more_than(self.unread_bytes)
+
+    def _count_no_more_than(self, counted: int) -> None:
+        self.terms.budget.give(self.unread_counted - counted)
+        self.unread_counted = counted
 
     def drop_later(self, end: Callable[[], None]) -> None:
         """End a channel whose handle was collected: now is not a good moment.

@@ -164,7 +164,10 @@ class _Proxy:
 
     def _queue_to(self, side: ConnectionHandle) -> RelayQueue:
         run = side.connection_run
-        return RelayQueue(run.channels, run.port.outbox, run.port.limits, self.fail)
+        port = run.port
+        return RelayQueue(
+            run.channels, port.outbox, port.limits, self.fail, port.terms.budget
+        )
 
     async def run(self) -> None:
         both = tuple(zip(self._sides, self._queues, strict=True))

@@ -18,6 +18,7 @@ from ..errors import LimitExceeded, PayloadTooLarge, RoamTrioError
 from ..limits import Limits
 from ..wire.ids import ChannelId
 from ..wire.messages import ChannelClose, ChannelMessage, ChannelReset, Message
+from .budgets import Budget
 from .held_messages import HeldMessages
 
 __all__ = ["RelayQueue", "send_queued", "wait_until_idle", "wait_until_sent"]
@@ -67,6 +68,7 @@ class RelayQueue:
         limits: what the peer can make this side hold.
         fail: called with the reason when more is held than the limits allow, or a
             message is too large for that side. It closes the queue.
+        budget: the budget of the session of that side; None for none.
     """
 
     __slots__ = (
@@ -87,6 +89,7 @@ class RelayQueue:
         outbox: Sender,
         limits: Limits,
         fail: Callable[[str], None],
+        budget: Budget | None = None,
     ) -> None:
         self._channels = channels
         self._outbox = outbox
@@ -94,7 +97,11 @@ class RelayQueue:
         self._is_open = True
         self._held: deque[ChannelMessage | Callable[[], None]] = deque()
         self._size = HeldMessages(
-            limits, "proxied_items", "proxied_bytes", "wait for a peer that reads none"
+            limits,
+            "proxied_items",
+            "proxied_bytes",
+            "wait for a peer that reads none",
+            budget,
         )
         self.on_arrival: Callable[[], None] = _do_nothing
         """Called when a message is held that there was no room for."""

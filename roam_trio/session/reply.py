@@ -163,7 +163,7 @@ class DriverReplySink(ReplySink):
         try:
             self.send_nowait(ret, metadata)
         except trio.WouldBlock:
-            with await self._reserve() as permit:
+            with await self._reserve(ret) as permit:
                 if self._port.ended_because is None:  # in the moment there was room
                     permit.send(self._response(ret, metadata))
                     self._close()
@@ -171,8 +171,13 @@ class DriverReplySink(ReplySink):
             if self._port.ended_because is not None:
                 await trio.lowlevel.checkpoint_if_cancelled()
 
-    async def _reserve(self) -> ConduitTxPermit[Message]:
-        port = self._port
+    async def _reserve(self, ret: Encoded) -> ConduitTxPermit[Message]:
+        port, budget = self._port, self._port.terms.budget
+        size = sum(map(len, ret)) if isinstance(ret, list) else len(ret)
+        excess = budget.excess_of(size)
+        if excess is not None:  # the peer reads no responses
+            port.outbox.fail(excess.as_end())
+        budget.note(size)
         wait = port.waits.begin(WaitFor.ROOM, port.connection_id)
         try:
             while True:
@@ -183,6 +188,7 @@ class DriverReplySink(ReplySink):
                 port.end_dropped()
         finally:
             port.waits.end(wait)
+            budget.give(size)
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         port = self._port
@@ -288,6 +294,7 @@ class DriverReplySink(ReplySink):
     def refuse(self, refusal: Overloaded) -> None:
         """Answer that there is no room for the request, which has not begun."""
         self.memory.let_go()
+        self.count_refused()
         logger.info(
             "connection %d: refused a call of %s: %s",
             self._port.connection_id,

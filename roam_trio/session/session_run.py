@@ -172,6 +172,7 @@ class SessionRun:
             self._start_draining,
             most_bytes=limits.unsent_reply_bytes,
             peer=self.terms.peer,
+            budget=self.terms.budget,
         )
         self._control = Control(self.outbox, self.terms)
         self.connections: Connections | None = None

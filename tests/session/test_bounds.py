@@ -23,7 +23,7 @@ async def test_items_that_wait_unread_are_bounded_in_bytes(
 ) -> None:
     tx, rx = channel[int]()
     item = ChannelItem(0, 1, b"\xfe\xff\x03")
-    async with WithPeer(limits=Limits(unread_bytes=10)) as (session, peer):
+    async with WithPeer(limits=Limits(unread_bytes=210)) as (session, peer):
         Task(nursery, caller_of(session).give, 9, tx)
         await peer.hear(RequestCall)
         await peer.say(item, item, item)

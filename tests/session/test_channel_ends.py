@@ -23,7 +23,12 @@ from roam_trio.errors import (
     TxConnectionLost,
     TxReset,
 )
-from roam_trio.session.channels import ChannelState, IncomingChannel, OutgoingChannel
+from roam_trio.session.channels import (
+    ITEM_BYTES,
+    ChannelState,
+    IncomingChannel,
+    OutgoingChannel,
+)
 from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -323,7 +328,7 @@ def test_dropped_receiver_is_reset_a_little_later() -> None:
     channel = ends.receiving()
     channel.on_item(VALUE)
     channel.drop()
-    assert (ends.pushed, ends.port.unread_bytes) == ([], 1)
+    assert (ends.pushed, ends.port.unread_bytes) == ([], 1 + ITEM_BYTES)
     ends.port.end_dropped()
     assert (ends.pushed, ends.port.unread_bytes) == ([ChannelReset(3, 2)], 0)
 
@@ -347,7 +352,7 @@ def test_receiver_dropped_after_the_close_has_only_items_to_forget(
 
 
 def test_unread_bytes_are_bounded_over_all_channels() -> None:
-    ends = Ends(credit=16, unread_bytes=10)
+    ends = Ends(credit=16, unread_bytes=10 * (1 + ITEM_BYTES))
     first, second = ends.receiving(), ends.receiving()
     for _ in range(5):
         first.on_item(VALUE)
@@ -355,16 +360,16 @@ def test_unread_bytes_are_bounded_over_all_channels() -> None:
     with pytest.raises(LimitExceeded) as caught:
         second.on_item(VALUE)
     assert caught.value.limit == "unread_bytes"
-    assert "items of 11 bytes wait unread" in str(caught.value)
+    assert f"items of {11 * (1 + ITEM_BYTES)} bytes wait unread" in str(caught.value)
 
 
 def test_what_was_received_makes_room() -> None:
-    ends = Ends(credit=16, unread_bytes=2)
+    ends = Ends(credit=16, unread_bytes=2 * (1 + ITEM_BYTES))
     channel = ends.receiving()
     for _ in range(100):
         channel.on_item(VALUE)
         channel.on_item(VALUE)
-        assert ends.port.unread_bytes == 2
+        assert ends.port.unread_bytes == 2 * (1 + ITEM_BYTES)
         assert take_all(channel) == [5, 5, trio.WouldBlock]
     assert ends.port.unread_bytes == 0
 

@@ -172,7 +172,7 @@ def test_peer_is_blamed_for_early_items_beyond_the_credit_and_not_the_handler() 
 
 
 def test_peer_is_blamed_for_early_items_that_are_too_much_to_wait_unread() -> None:
-    bound = Bound(unread_bytes=1)
+    bound = Bound(unread_bytes=65)
     for _ in range(2):
         bound.table.on_message(ChannelItem(3, 2, b"\x07"))
     bound.binder.source(2, plan_of(16))

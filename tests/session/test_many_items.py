@@ -22,6 +22,7 @@ from roam_trio.errors import (
     TxReset,
 )
 from roam_trio.links.stream import StreamLimits, StreamLink
+from roam_trio.session.channels import ITEM_BYTES
 from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -466,7 +467,7 @@ async def test_run_of_items_beyond_the_credit_ends_the_session(
 async def test_run_of_items_is_counted_against_the_unread_bytes(
     nursery: trio.Nursery,
 ) -> None:
-    limits = Limits(unread_bytes=5)
+    limits = Limits(unread_bytes=5 * (1 + ITEM_BYTES))
     async with WithPeer(buffer=64, limits=limits) as (session, peer):
         rx = await receiving_with("give_200", nursery, session, peer)
         for _ in range(3):  # what was received counts no longer

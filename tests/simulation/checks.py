@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from roam_trio import Session
 from roam_trio.links.resuming.tx import StableTxStatistics
-from roam_trio.session.connection_run import ConnectionRun
+from roam_trio.session.budgets import TASK_BYTES
+from roam_trio.session.connection_run import ConnectionRun, memory_of_connection
 
 from .script import Setup
-from .stage import MOST_UNREAD
+from .stage import MOST_HELD, MOST_TASKS, MOST_UNREAD
 from .work import require
 
 __all__ = ["check_budgets", "check_nothing_is_held"]
@@ -17,6 +18,12 @@ def check_budgets(session: Session, setup: Setup) -> None:
     """Check that a session holds no more than it may."""
     for run in session.connections.runs.values():
         _check_connection(run, setup.requests)
+    budget = session._run.terms.budget
+    require(
+        0 <= budget.bytes <= MOST_HELD and 0 <= budget.tasks <= MOST_TASKS,
+        "a budget is exceeded: session_bytes or session_tasks",
+        budget,
+    )
     sent = session._run.tx.statistics()
     if isinstance(sent, StableTxStatistics):
         # Acknowledgements without a message go beyond the limit: one for each frame
@@ -60,7 +67,17 @@ def check_nothing_is_held(session: Session) -> None:
             "calls or channels are left at rest",
             connection,
         )
-    for run in session.connections.runs.values():
+    budget, runs = session._run.terms.budget, session.connections.runs.values()
+    open_now = sum(
+        memory_of_connection(run.port.connection_id, run.port.peer_metadata)
+        for run in runs
+    )
+    require(
+        budget.bytes == budget.tasks * TASK_BYTES + open_now,
+        "a budget counts more or less than is held at rest",
+        (budget, open_now),
+    )
+    for run in runs:
         held = run.channels.held
         require(
             held is None or not (held.count or held.bytes),

@@ -23,7 +23,15 @@ from .clockwork import Clockwork
 from .script import Script
 from .work import Broken, MadeCall, Planned, Work, Worker
 
-__all__ = ["LOST_CLIENTS", "MOST_UNREAD", "RESUME_SECONDS", "Stage", "first_of"]
+__all__ = [
+    "LOST_CLIENTS",
+    "MOST_HELD",
+    "MOST_TASKS",
+    "MOST_UNREAD",
+    "RESUME_SECONDS",
+    "Stage",
+    "first_of",
+]
 
 RESUME_SECONDS = 60.0
 """How long either side tries to go on when a link is lost."""
@@ -34,6 +42,12 @@ are strangers."""
 
 MOST_UNREAD = 1024 * 1024
 """`Limits.unread_bytes`, more than credit allows."""
+
+MOST_HELD = 64 * 1024 * 1024
+"""`Limits.session_bytes`, more than is ever held."""
+
+MOST_TASKS = 4096
+"""`Limits.session_tasks`, more than there ever are."""
 
 
 class Stage:
@@ -76,7 +90,12 @@ class Stage:
         self.options: dict[str, Any] = {
             "max_concurrent_requests": setup.requests,
             "keepalive": SessionKeepaliveConfig() if setup.keepalive else None,
-            "limits": Limits(unread_bytes=MOST_UNREAD, early_bytes=MOST_UNREAD),
+            "limits": Limits(
+                unread_bytes=MOST_UNREAD,
+                early_bytes=MOST_UNREAD,
+                session_bytes=MOST_HELD,
+                session_tasks=MOST_TASKS,
+            ),
             "strict": setup.strict,
             "deadlines": setup.deadlines,
             "cancel_grace": setup.cancel_grace,

@@ -1,0 +1,292 @@
+"""What a peer makes this side hold counts against the budget of its session."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from roam_trio import Limits, Rx, Tx, u8
+from roam_trio.codec import ChannelPlan
+from roam_trio.codec.plans import rpc_plan
+from roam_trio.errors import LimitExceeded
+from roam_trio.metadata import NO_METADATA, Metadata
+from roam_trio.rpc.handler import ReplySink
+from roam_trio.schema.shape import ChannelShape
+from roam_trio.session import AcceptedConnection, Session
+from roam_trio.session.budgets import (
+    CHANNEL_BYTES,
+    CONNECTION_BYTES,
+    TASK_BYTES,
+    Budget,
+)
+from roam_trio.session.channels import ITEM_BYTES
+from roam_trio.session.held_messages import weight_of
+from roam_trio.wire.ids import Parity
+from roam_trio.wire.messages import (
+    ChannelClose,
+    ChannelGrantCredit,
+    ChannelItem,
+    ConnectionAccept,
+    ConnectionClose,
+    ConnectionOpen,
+    ConnectionReject,
+    ConnectionSettings,
+    ProtocolError,
+    RequestCall,
+    RequestResponse,
+)
+
+from .joined import Joined
+from .running import Custom, WithPeer, call_of, run_of, streams
+
+SMALL = Limits(session_bytes=100_000)
+EVEN = ConnectionSettings(Parity.EVEN)
+NOTE = Metadata.of({"x": "y" * 10_000})
+
+
+def budget_of(session: Session) -> Budget:
+    return run_of(session).port.terms.budget
+
+
+def ended_by(session: Session) -> str:
+    assert isinstance(session.ended_because, LimitExceeded)
+    return session.ended_because.limit
+
+
+def receiving(session: Session, item_type: Any, credit: int = 16) -> Any:
+    """Bind channel 2 of the root connection, on which this side receives."""
+    items = rpc_plan(item_type)
+    plan = ChannelPlan(ChannelShape("tx", items.shape, credit, Tx), items)
+    return run_of(session).binder.source(2, plan)
+
+
+async def pausing(call: RequestCall, reply: ReplySink) -> None:
+    await trio.sleep_forever()
+
+
+class Accepting:
+    """Accepts connections when it may."""
+
+    def __init__(self) -> None:
+        self.go_on = trio.Event()
+
+    async def accept(self, *args: Any) -> AcceptedConnection:
+        await self.go_on.wait()
+        return AcceptedConnection()
+
+
+# ------------------------------------------------------------ channels
+
+
+async def test_channels_of_a_call_count_until_they_have_ended() -> None:
+    taken = trio.Event()
+
+    async def take(numbers: Rx[int]) -> int:
+        await taken.wait()
+        return 0
+
+    async with WithPeer(streams(take=take)) as (session, peer):
+        await peer.say(call_of("take", 2, channels=(2,)))
+        await wait_all_tasks_blocked()
+        assert budget_of(session).bytes == TASK_BYTES + CHANNEL_BYTES
+        taken.set()
+        await wait_all_tasks_blocked()
+        assert budget_of(session).bytes == TASK_BYTES
+
+
+async def test_channels_beyond_the_budget_end_the_session() -> None:
+    async with WithPeer(Custom(pausing), limits=SMALL) as (session, peer):
+        channels = tuple(range(2, 100, 2))
+        await peer.say(RequestCall(0, 2, 7, channels, NO_METADATA, b""))
+        await peer.hear(ProtocolError)
+    assert ended_by(session) == "session_bytes"
+    assert budget_of(session).bytes == 0
+
+
+# ------------------------------------------------------------ items
+
+
+async def test_early_messages_count_until_the_channel_is_bound() -> None:
+    async with WithPeer(Custom(pausing), limits=SMALL) as (session, peer):
+        await peer.say(RequestCall(0, 2, 7, (2,), NO_METADATA, b""))
+        before = TASK_BYTES + CHANNEL_BYTES
+        await peer.say(ChannelItem(0, 2, b"\x07"), ChannelClose(0, 2, NOTE))
+        await wait_all_tasks_blocked()
+        assert 20_000 < budget_of(session).bytes - before < 22_000
+        source = receiving(session, u8)
+        await wait_all_tasks_blocked()
+        assert budget_of(session).bytes <= TASK_BYTES + 1 + ITEM_BYTES
+        assert await source.receive() == 7
+
+
+async def test_early_messages_beyond_the_budget_end_the_session() -> None:
+    async with WithPeer(Custom(pausing), limits=SMALL) as (session, peer):
+        await peer.say(RequestCall(0, 2, 7, (2,), NO_METADATA, b""))
+        for _ in range(10):
+            await peer.say(ChannelItem(0, 2, bytes(10_000)))
+        await peer.hear(ProtocolError)
+    assert ended_by(session) == "session_bytes"
+    assert budget_of(session).bytes == 0
+
+
+async def test_items_count_until_they_are_received() -> None:
+    async with WithPeer(limits=SMALL) as (session, peer):
+        budget, source = budget_of(session), receiving(session, str)
+        text = b"\xe8\x07" + b"x" * 1000
+        await peer.say(*(ChannelItem(0, 2, text) for _ in range(16)))
+        await wait_all_tasks_blocked()
+        held = 16 * (len(text) + ITEM_BYTES)
+        assert held <= budget.bytes <= held + 2048
+        for _ in range(16):
+            assert await source.receive() == "x" * 1000
+        await peer.hear(ChannelGrantCredit)
+        assert budget.bytes < 4 * 2048
+        await peer.say(ChannelItem(0, 2, text), ChannelClose(0, 2))
+        await wait_all_tasks_blocked()
+        await source.receive()
+        with pytest.raises(trio.EndOfChannel):
+            await source.receive()
+        assert budget.bytes == 0
+
+
+async def test_items_of_a_dropped_channel_count_no_longer() -> None:
+    async with WithPeer(limits=SMALL) as (session, peer):
+        source = receiving(session, str)
+        await peer.say(ChannelItem(0, 2, b"\x01x"), ChannelClose(0, 2))
+        await wait_all_tasks_blocked()
+        assert budget_of(session).bytes == 2 + ITEM_BYTES
+        assert await source.receive() == "x"
+        source.drop()
+        await wait_all_tasks_blocked()
+        assert budget_of(session).bytes == 0
+
+
+async def test_items_that_nobody_receives_end_the_session_beyond_the_budget() -> None:
+    async with WithPeer(limits=SMALL) as (session, peer):
+        receiving(session, bytes)
+        for _ in range(10):
+            await peer.say(ChannelItem(0, 2, bytes(10_000)))
+        await peer.hear(ProtocolError)
+    assert ended_by(session) == "session_bytes"
+
+
+async def test_item_that_could_take_too_much_when_decoded_ends_the_session() -> None:
+    async with WithPeer(limits=SMALL) as (session, peer):
+        receiving(session, list[set[u8]])
+        await peer.say(ChannelItem(0, 2, b"\x00" * 5000))
+        assert "8 times the limit" in (await peer.hear(ProtocolError)).description
+    assert ended_by(session) == "session_bytes"
+
+
+# ------------------------------------------------------------ connections
+
+
+async def test_virtual_connections_count_from_the_open_to_the_close() -> None:
+    accepting = Accepting()
+    async with WithPeer(on_connection=accepting) as (session, peer):
+        budget, size = budget_of(session), CONNECTION_BYTES + weight_of(NOTE)
+        await peer.say(ConnectionOpen(2, EVEN, NOTE))
+        await wait_all_tasks_blocked()
+        assert (budget.bytes, budget.tasks) == (TASK_BYTES + size, 1)
+        accepting.go_on.set()
+        await peer.hear(ConnectionAccept)
+        await wait_all_tasks_blocked()
+        assert (budget.bytes, budget.tasks) == (size, 0)
+        await peer.say(ConnectionClose(2))
+        await wait_all_tasks_blocked()
+        assert budget.bytes == 0
+
+
+async def test_connection_beyond_the_budget_is_rejected() -> None:
+    limits = Limits(session_tasks=1)
+    accepting = Accepting()
+    async with WithPeer(on_connection=accepting, limits=limits) as (session, peer):
+        await peer.say(ConnectionOpen(2, EVEN), ConnectionOpen(4, EVEN))
+        reject = await peer.hear(ConnectionReject)
+        assert reject.connection_id == 4
+        assert "limit: session_tasks" in str(reject.metadata.get("error"))
+        accepting.go_on.set()
+        await peer.hear(ConnectionAccept)
+        assert session.ended_because is None
+
+
+# ------------------------------------------------------------ what waits to be sent
+
+
+async def test_replies_that_the_peer_does_not_read_count() -> None:
+    async with WithPeer(limits=SMALL, buffer=1) as (session, _):
+        budget = budget_of(session)
+        for number in range(2, 20, 2):
+            run_of(session).port.outbox.push(ConnectionReject(number, NOTE))
+        assert 70_000 < budget.bytes < 100_000
+        outbox = run_of(session).port.outbox
+        outbox.push(ConnectionReject(20, NOTE))
+        outbox.push(ConnectionReject(22, NOTE))
+        assert session.ended_because is not None
+    assert ended_by(session) == "session_bytes"
+    assert budget.bytes == 0
+
+
+async def test_replies_count_until_they_are_sent() -> None:
+    async with WithPeer(buffer=1) as (session, peer):
+        budget = budget_of(session)
+        for number in range(3):
+            run_of(session).port.outbox.push(ChannelGrantCredit(0, 2, number))
+        assert budget.bytes > 256
+        for _ in range(3):
+            await peer.hear(ChannelGrantCredit)
+        await wait_all_tasks_blocked()
+        assert budget.bytes == 0
+
+
+async def test_responses_that_the_peer_does_not_read_count() -> None:
+    async def answering(call: RequestCall, reply: ReplySink) -> None:
+        await reply.send([b"\x00", bytes(20_000)])
+
+    limits = Limits(session_bytes=200_000)
+    async with WithPeer(Custom(answering), limits=limits, buffer=1) as (session, peer):
+        budget = budget_of(session)
+        for number in range(2, 10, 2):
+            await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
+            await wait_all_tasks_blocked()
+        assert budget.bytes - budget.tasks * TASK_BYTES == 3 * 20_001
+        for _ in range(4):
+            await peer.hear(RequestResponse)
+        await wait_all_tasks_blocked()
+        assert budget.bytes == budget.tasks * TASK_BYTES
+
+
+async def test_responses_beyond_the_budget_end_the_session() -> None:
+    async def answering(call: RequestCall, reply: ReplySink) -> None:
+        await reply.send(bytes(40_000))
+
+    async with WithPeer(Custom(answering), limits=SMALL, buffer=1) as (session, peer):
+        for number in range(2, 10, 2):
+            await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
+            await wait_all_tasks_blocked()
+        assert session.ended_because is not None
+    assert ended_by(session) == "session_bytes"
+
+
+async def test_messages_that_a_proxy_holds_count_for_the_side_that_reads_none() -> None:
+    async with Joined(far=1, far_options={"limits": SMALL}) as joined:
+        near, far = joined.near, joined.far
+        await near.say(near.call(2, channels=(2,)))
+        await far.peer.hear(RequestCall)
+        for _ in range(12):
+            await near.say(near.item(2, bytes(10_000)))
+        close = await near.peer.hear(ConnectionClose)
+        assert str(close.metadata.get("error")).endswith("(limit: session_bytes)")
+
+
+async def test_budget_holds_no_session_that_is_over() -> None:
+    async with WithPeer() as (session, _):
+        budget = budget_of(session)
+    del session
+    gc.collect()
+    assert repr(budget) == "<Budget: 0 bytes, 0 tasks>"
+    assert budget._end is None
