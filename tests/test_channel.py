@@ -430,3 +430,15 @@ async def test_blocks_close_and_reset(nursery: trio.Nursery) -> None:
         assert entered_rx is rx
     await rx.aclose()
     assert binder.log == ["source 1", "reset", "reset"]
+
+
+def test_send_nowait_of_a_pair_that_no_call_can_bind_says_why() -> None:
+    tx, rx = channel[int]()
+    del rx
+    with pytest.raises(TxUnbound, match="the Rx of this pair is gone"):
+        tx.send_nowait(1)
+    tx, rx = channel[int]()
+    tx.close()
+    with pytest.raises(TxClosed):
+        tx.send_nowait(1)
+    del rx

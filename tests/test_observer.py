@@ -14,6 +14,7 @@ from roam_trio import (
     Backoff,
     Connection,
     ConnectionClosed,
+    Limits,
     Observer,
     Peer,
     Refused,
@@ -27,6 +28,8 @@ from roam_trio import (
 )
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.session import acceptor, initiator
+from roam_trio.session.link_events import LinkEvents
+from roam_trio.session.terms import SessionTerms
 from roam_trio.wire.messages import ConnectionAccept
 
 from .peer import link_to_peer
@@ -277,3 +280,26 @@ async def test_one_that_overrides_nothing_changes_nothing() -> None:
         connect(server.url, Adder, observer=Observer()) as adder,
     ):
         assert await adder.add(1, 2) == 3
+
+
+async def test_links_of_a_session_that_is_not_set_up_or_over_are_nobodys() -> None:
+    noted = Noting()
+    terms = SessionTerms(limits=Limits(), peer=Peer("memory", "nobody"))
+    events = LinkEvents(noted, terms)
+    events.link_lost(ValueError("before"))
+    events.link_resumed()
+    near, far = memory_link_pair(16)
+    async with trio.open_nursery() as nursery:
+        serving = acceptor(far)
+        nursery.start_soon(_serve_until_it_ends, serving)
+        async with initiator(near).open() as session:
+            terms.session = lambda: session
+            events.link_resumed()
+    events.link_lost(ValueError("after"))
+    events.link_resumed()
+    assert noted.events == ["link_resumed"]
+
+
+async def _serve_until_it_ends(serving: Any) -> None:
+    async with serving.open() as session:
+        await session.closed()

@@ -11,6 +11,8 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError, TruncatedPayload
+from roam_trio.links import byte_streams
+from roam_trio.links.base import Buffer
 from roam_trio.links.byte_streams import SocketTransport
 from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.links.tcp import connect_tcp, tcp_link
@@ -301,3 +303,51 @@ async def test_busy_socket_does_not_keep_other_tasks_from_running() -> None:
         await half.abort()
     for half in (left_rx, rx):
         await half.close()
+
+
+@pytest.mark.parametrize("into", [False, True], ids=["some", "into a buffer"])
+async def test_read_that_finds_nothing_after_a_full_one_waits(
+    into: bool, nursery: trio.Nursery
+) -> None:
+    left, right = socket.socketpair()
+    transport = SocketTransport(left)
+
+    async def read() -> bytes:
+        if not into:
+            return await transport.receive_some(4)
+        buffer = bytearray(4)
+        return bytes(buffer[: await transport.receive_into(memoryview(buffer))])
+
+    with right:
+        right.send(b"full")
+        assert await read() == b"full"
+        got: list[bytes] = []
+
+        async def read_again() -> None:
+            got.append(await read())
+
+        nursery.start_soon(read_again)
+        await wait_all_tasks_blocked()
+        assert got == []
+        right.send(b"few")
+        await wait_all_tasks_blocked()
+        assert got == [b"few"]
+        await transport.abort_sending()
+        await transport.end_receiving()
+
+
+async def test_everything_is_sent_where_sockets_take_one_buffer_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows."""
+    monkeypatch.setattr(byte_streams, "_has_sendmsg", False)
+    left, right = socket.socketpair()
+    transport = SocketTransport(left)
+    buffers: list[Buffer] = [b"one", b"two"]
+    with right:
+        assert transport.send_nowait(list(buffers)) == buffers
+        await transport.send_all(buffers)
+        await transport.end_sending()
+        right.setblocking(False)
+        assert await read_all(right) == b"onetwo"
+        await transport.end_receiving()

@@ -386,14 +386,17 @@ class _NeverSilent(ByteTransport):
         pass
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "receiving closed"])
 @pytest.mark.parametrize("goes_on", [True, False])
 async def test_refused_peer_is_read_for_a_bounded_time_and_amount(
-    goes_on: bool, autojump_clock: trio.testing.MockClock
+    goes_on: bool, closed: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
     transport = _NeverSilent(goes_on=goes_on)
     tx, rx = WebSocketLink(transport, is_client=False).split()
     with pytest.raises(PayloadTooLarge):
         await rx.recv()
+    if closed:
+        await rx.close()
     begun = trio.current_time()
     await tx.close()
     assert transport.sent == b"\x88\x02" + struct.pack(">H", 1009)
@@ -581,9 +584,20 @@ async def answer_of(
         (b"", b"", "closed the connection after 0 bytes"),
         (b"GET /" + b"x" * 20_000, b"", "more than 16384 bytes of a header"),
         (b"nonsense\r\n\r\n", b"400", "the peer sent text, 'nonsense"),
+        (b"\xfe\xfd\xfc\xfb" * 8, b"", "speaks neither HTTP nor another protocol"),
         (REQUEST + b"Filler: " + b"x" * 9000 + b"\r\n\r\n", b"", "handshake failed"),
     ],
-    ids=["http", "version", "post", "roam", "nothing", "endless", "nonsense", "long"],
+    ids=[
+        "http",
+        "version",
+        "post",
+        "roam",
+        "nothing",
+        "endless",
+        "nonsense",
+        "bytes",
+        "long",
+    ],
 )
 async def test_what_asks_for_no_websocket_is_refused(
     request_: bytes, status: bytes, problem: str
@@ -667,3 +681,22 @@ async def test_handshake_can_be_cancelled(side: str, nursery: trio.Nursery) -> N
 async def _cancel_when_stuck(scope: trio.CancelScope) -> None:
     await wait_all_tasks_blocked()
     scope.cancel()
+
+
+def test_decoder_lends_no_buffer_and_ignores_what_comes_once_it_was_stopped() -> None:
+    pings: list[bytes] = []
+    decoder = WebSocketDecoder(100, masked=True, on_ping=pings.append)
+    decoder.stop()
+    decoder.feed(frame(PING, b"late"))
+    assert pings == []
+    assert decoder.large_buffer is None
+    with pytest.raises(AssertionError, match="no large_buffer to fill"):
+        decoder.filled(1)
+
+
+def test_bytes_after_the_end_are_not_kept() -> None:
+    decoder = WebSocketDecoder(100, masked=True, on_ping=lambda ping: None)
+    decoder.feed(closing(1000))
+    assert decoder.at_end
+    decoder.feed(frame(BINARY, b"late"))
+    assert not decoder.payloads
