@@ -19,6 +19,7 @@ from roam_trio import (
     Dispatcher,
     Fallible,
     HandlerFailed,
+    Refused,
     Rx,
     RxReset,
     SchemaError,
@@ -764,6 +765,20 @@ async def test_what_a_handler_raises_after_its_answer_is_only_logged(
     assert "its caller has its answer" in record.getMessage()
     assert "gets Cancelled" not in record.getMessage()
     assert await bed.echo("again") == "again!"
+
+
+@pytest.mark.parametrize("error", [Refused("denied"), UserError(MathError.OVERFLOW)])
+async def test_what_a_handler_may_raise_counts_for_nothing_after_its_answer(
+    error: Exception, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = Replying(then=lambda: error)
+    handler.done.set()
+    bed = await connected(nursery, Bed, handler)
+    assert await bed.divide(7, 2) == 3
+    await trio.testing.wait_all_tasks_blocked()
+    assert handler.went_on.is_set()
+    assert failures(caplog) == []
+    assert await bed.divide(8, 2) == 4
 
 
 @pytest.mark.rule("rpc.response.one-per-request")

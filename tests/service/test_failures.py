@@ -270,6 +270,15 @@ def test_a_handler_refuses_a_call_with_a_code_and_a_text(
     assert not caplog.records
 
 
+def test_a_refusal_reaches_a_peer_that_knows_no_codes_as_a_plain_cancellation() -> None:
+    caller = Direct(raising(Refused("denied", "unknown token")), None)
+    error = outcome(client(Oven, caller).bake())
+
+    assert type(error) is CallCancelled
+    assert caller.response is not None
+    assert caller.response.metadata == NO_METADATA
+
+
 def test_a_refusal_brings_the_metadata_of_its_own() -> None:
     refusal = Refused("denied", metadata=Metadata.of({"realm": "shop"}))
 

@@ -231,6 +231,25 @@ async def test_a_refusal_knows_whether_the_handler_was_called(begun: bool) -> No
     assert refusals[0].was_begun is begun
 
 
+@pytest.mark.parametrize("said", [None, False])
+async def test_a_middleware_may_say_itself_whether_the_call_was_begun(
+    said: bool | None,
+) -> None:
+    """And of what another peer has said, nothing is known here."""
+    refusal = Refused("denied", was_begun=said)
+    refusal.by_peer = said is None
+
+    async def refuse(call: AnyCall, proceed: Proceed) -> Any:
+        await proceed()
+        raise refusal
+
+    async with shop(server_side=[refuse]) as calls:
+        with pytest.raises(CallCancelled):
+            await calls.add(1)
+
+    assert refusal.was_begun is said
+
+
 async def test_a_refusal_on_the_client_goes_to_the_caller_and_no_call_is_made() -> None:
     log: list[str] = []
 
