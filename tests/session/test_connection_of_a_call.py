@@ -107,6 +107,25 @@ async def test_a_handler_calls_its_caller_back_on_the_root_connection() -> None:
         await near.shutdown()
 
 
+async def test_a_caller_of_a_call_that_is_closed_leaves_the_connection_open() -> None:
+    class Closing(DeskImpl):
+        async def ask(self, text: str) -> str:
+            caller = current_call().connection.caller
+            caller.close()
+            caller.close()
+            with pytest.raises(ConnectionLost, match="has been closed"):
+                await client(Display, caller).show(text)
+            return text
+
+    async with trio.open_nursery() as nursery:
+        near, far = await connected(nursery, Closing(), DisplayImpl())
+        async with near.open(Desk) as desk:
+            assert await desk.ask("one") == "one"
+            assert await desk.ask("two") == "two"
+        assert far.ended_because is None
+        await near.shutdown()
+
+
 async def test_calling_back_does_not_close_a_virtual_connection_afterwards() -> None:
     desk, display = DeskImpl(), DisplayImpl()
     async with trio.open_nursery() as nursery:

@@ -881,3 +881,14 @@ async def test_metadata_too_large_to_send_is_left_out_of_a_close_or_a_rejection(
     assert caplog.text.count("(limit: max_payload)") == 2
     assert await caller_of(left).add(1, 2) == 3
     (await left.open_connection()).close()
+
+
+async def test_closing_a_connection_on_a_link_that_is_gone_ends_the_session() -> None:
+    async with WithPeer() as (session, peer):
+        connection = await opened_to(session, peer)
+        await peer.rx.close()
+        connection.close()  # the first that notices
+        assert session.ended_because is not None
+        assert connection.phase is ConnectionPhase.CLOSED
+        connection.close()
+        await session.closed()
