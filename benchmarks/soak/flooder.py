@@ -264,6 +264,9 @@ async def _stream_to(url: str) -> trio.SocketStream:
 
 async def _flood(url: str, resuming: str, shift: Shift) -> None:
     while True:
+        async with shift.turn():
+            await _be_lost(resuming, shift)
+        await trio.sleep(_PAUSE)
         for flood in random.sample(_FLOODS, len(_FLOODS)):
             async with shift.turn():
                 with suppress(RoamTrioError, OSError):
@@ -278,9 +281,6 @@ async def _flood(url: str, resuming: str, shift: Shift) -> None:
                     await attack(url)
                 shift.done["floods"] += 1
             await trio.sleep(_PAUSE)
-        async with shift.turn():
-            await _be_lost(resuming, shift)
-        await trio.sleep(_PAUSE)
 
 
 async def _be_lost(url: str, shift: Shift) -> None:
