@@ -79,6 +79,8 @@ class Limits:
         connection_bytes: number of bytes, in all, of the messages with which the peer
             has opened or accepted the present virtual connections, undecided ones
             included. Beyond it connections are rejected, or closed.
+        metadata_bytes: encoded size of the metadata of one message, in bytes. Beyond it
+            the session ends.
         session_bytes: memory, in bytes, of what the peer makes this side hold on all
             connections of the session together: arguments of calls (as large as they
             are when decoded), items, metadata, connections, channels, tasks, what waits
@@ -148,6 +150,7 @@ class Limits:
     connections: int = attrs.field(default=4096, validator=_count)
     pending_opens: int = attrs.field(default=1024, validator=_count)
     connection_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
+    metadata_bytes: int = attrs.field(default=64 * 1024, validator=_count)
     session_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_count)
     session_tasks: int = attrs.field(default=4096, validator=_count)
     unacknowledged_frames: int = attrs.field(default=4096, validator=_count)

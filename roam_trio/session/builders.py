@@ -262,6 +262,7 @@ class SessionInitiatorBuilder(_Builder):
             self.metadata,
             strict=self.strict,
             extends=self.deadlines,
+            most_metadata=self.limits.metadata_bytes,
         )
 
 
@@ -290,6 +291,7 @@ class SessionAcceptorBuilder(_Builder):
             self.metadata,
             strict=self.strict,
             extends=self.deadlines,
+            most_metadata=self.limits.metadata_bytes,
             welcoming=welcoming,
         )
 
@@ -423,6 +425,7 @@ def sessions_of_server(
         metadata=metadata,
         strict=strict,
         extends=deadlines,
+        most_metadata=limits.metadata_bytes,
     )
     failure_policy = FailurePolicy(tell_failures)
     bounds = bounds_of(limits)

@@ -26,6 +26,7 @@ from ..wire.messages import (
     Message,
     ProtocolError,
 )
+from .held_messages import check_metadata
 from .refusal import Refusal, refusal_in
 from .terms import said_in_handshake, taken_from_handshake
 from .welcoming import Welcoming
@@ -64,6 +65,7 @@ async def initiate(
     *,
     strict: bool,
     extends: bool,
+    most_metadata: int,
 ) -> HandshakeResult:
     """Say Hello, and wait for the answer.
 
@@ -74,6 +76,7 @@ async def initiate(
         metadata: sent along.
         strict: see `initiator`.
         extends: also say that this side knows what roam_trio adds to the protocol.
+        most_metadata: number of bytes of metadata that may come with the answer.
 
     Raises:
         Refused, Unavailable: the peer has turned this side away.
@@ -86,7 +89,9 @@ async def initiate(
     (await tx.reserve()).send(
         Hello(ConnectionId.ROOT, PROTOCOL_VERSION, ours, metadata)
     )
-    return check_hello_yourself(await _first_message(rx), ours, strict=strict)
+    return check_hello_yourself(
+        await _first_message(rx, most_metadata), ours, strict=strict
+    )
 
 
 async def accept(
@@ -97,6 +102,7 @@ async def accept(
     *,
     strict: bool,
     extends: bool,
+    most_metadata: int,
     welcoming: Welcoming | None = None,
 ) -> HandshakeResult:
     """Wait for Hello, and answer it, taking the parity that the initiator left.
@@ -108,13 +114,14 @@ async def accept(
         metadata: goes with the answer.
         strict: refuse what peers of other implementations are known to do.
         extends: say that this side knows what roam_trio adds to the protocol.
+        most_metadata: number of bytes of metadata that may come with the Hello.
         welcoming: asks the application before the answer.
 
     Raises:
         Refused, Unavailable: the application refuses the session.
         SessionProtocolError, SessionIoError, LinkError, ConduitError: as `initiate`.
     """
-    hello = check_hello(await _first_message(rx), strict=strict)
+    hello = check_hello(await _first_message(rx, most_metadata), strict=strict)
     said, peer_knows = taken_from_handshake(hello.metadata)
     if welcoming is not None:
         await welcoming.ask(said)
@@ -125,15 +132,17 @@ async def accept(
     return HandshakeResult(ours, hello.settings, said, peer_knows)
 
 
-async def _first_message(rx: ConduitRx[Message]) -> Message | None:
+async def _first_message(rx: ConduitRx[Message], most_metadata: int) -> Message | None:
     """Receive a message, as ``rx.recv()``, with one coroutine less in memory."""
     payload = await rx.source.recv()
     if payload is None:
         return None
     try:
-        return rx.decode(payload)
+        message = rx.decode(payload)
     except DecodeError as error:
         rx.refuse(payload, error)
+    check_metadata(message, most_metadata)
+    return message
 
 
 def check_hello(message: Message | None, *, strict: bool) -> Hello:

@@ -12,6 +12,7 @@ from typing import Final
 from ..errors import LimitExceeded
 from ..limits import Limits
 from ..metadata import Metadata
+from ..wire.entries import encode_metadata
 from ..wire.envelope import encode_message
 from ..wire.messages import (
     ChannelClose,
@@ -24,7 +25,13 @@ from ..wire.messages import (
 )
 from .budgets import MESSAGE_BYTES, Budget
 
-__all__ = ["HeldMessages", "encoded_size", "payload_behind", "weight_of"]
+__all__ = [
+    "HeldMessages",
+    "check_metadata",
+    "encoded_size",
+    "payload_behind",
+    "weight_of",
+]
 
 _ENTRY: Final = 64
 """Memory of an entry of metadata without its key and its value, in bytes."""
@@ -62,6 +69,23 @@ def weight_of(metadata: Metadata) -> int:
     return sum(
         _ENTRY + getsizeof(entry.key) + getsizeof(entry.value) for entry in metadata
     )
+
+
+def check_metadata(message: Message, most: int) -> None:
+    """Check the metadata of a message of more than `most` bytes.
+
+    Raises:
+        LimitExceeded: the metadata alone has more.
+    """
+    metadata: Metadata | None = getattr(message, "metadata", None)
+    if not metadata:
+        return
+    size = len(encode_metadata(metadata))
+    if size > most:
+        kind = type(message).__name__
+        raise LimitExceeded(
+            "metadata_bytes", f"a {kind} came with {size} bytes of metadata"
+        )
 
 
 def _memory_of(message: ChannelMessage, size: int) -> int:

@@ -49,6 +49,7 @@ from .connection_run import ON_MESSAGE
 from .connections import ON_CONNECTION_MESSAGE, Connections
 from .control import Control
 from .handshake import HandshakeResult
+from .held_messages import check_metadata
 from .keepalive import Keepalive, SessionKeepaliveConfig, Watching
 from .link_bytes import LinkBytes
 from .link_events import LinkEvents
@@ -440,7 +441,7 @@ class SessionRun:
         """
         connections = self.connections
         assert connections is not None
-        runs = connections.runs
+        runs, most_metadata = connections.runs, self.terms.limits.metadata_bytes
         number, message = 0, None
         self._last_message = None
         carrier = self.outbox.carrier
@@ -454,6 +455,8 @@ class SessionRun:
                         message = decode(payload)
                     except DecodeError as error:
                         self.rx.refuse(payload, error)
+                    if len(payload) > most_metadata:
+                        check_metadata(message, most_metadata)
                     act = ON_MESSAGE.get(type(message))
                     run = runs.get(message.connection_id)
                     if act is not None and run is not None:

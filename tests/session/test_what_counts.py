@@ -16,7 +16,7 @@ from roam_trio.errors import LimitExceeded
 from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.schema.shape import ChannelShape
-from roam_trio.session import AcceptedConnection, Session
+from roam_trio.session import AcceptedConnection, Session, acceptor
 from roam_trio.session.budgets import (
     CHANNEL_BYTES,
     CONNECTION_BYTES,
@@ -35,10 +35,12 @@ from roam_trio.wire.messages import (
     ConnectionOpen,
     ConnectionReject,
     ConnectionSettings,
+    Hello,
     ProtocolError,
     RequestCall,
     RequestResponse,
 )
+from tests.peer import link_to_peer
 
 from .joined import Joined
 from .running import Custom, WithPeer, call_of, run_of, streams
@@ -212,6 +214,33 @@ async def test_connection_beyond_the_budget_is_rejected() -> None:
         accepting.go_on.set()
         await peer.hear(ConnectionAccept)
         assert session.ended_because is None
+
+
+# ------------------------------------------------------------ metadata
+
+
+async def test_metadata_beyond_its_limit_ends_the_session() -> None:
+    limits = Limits(metadata_bytes=1000)
+    async with WithPeer(Custom(pausing), limits=limits) as (session, peer):
+        enough = Metadata.of({"x": bytes(900)})
+        await peer.say(RequestCall(0, 2, 7, (), enough, bytes(10_000)))
+        await peer.say(RequestCall(0, 4, 7, (), NO_METADATA, bytes(10_000)))
+        await wait_all_tasks_blocked()
+        assert session.ended_because is None
+        await peer.say(RequestCall(0, 6, 7, (), Metadata.of({"x": bytes(1000)}), b""))
+        description = (await peer.hear(ProtocolError)).description
+    assert description == (
+        "a RequestCall came with 1007 bytes of metadata (limit: metadata_bytes)"
+    )
+    assert ended_by(session) == "metadata_bytes"
+
+
+async def test_metadata_of_a_handshake_has_the_same_limit() -> None:
+    limits = Limits(metadata_bytes=1000)
+    link, peer = link_to_peer()
+    await peer.say(Hello(0, 7, EVEN, Metadata.of({"x": bytes(1000)})))
+    with pytest.raises(LimitExceeded, match="limit: metadata_bytes"):
+        await acceptor(link, limits=limits).run()
 
 
 # ------------------------------------------------------------ what waits to be sent
