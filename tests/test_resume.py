@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
     Backoff,
@@ -21,6 +21,7 @@ from roam_trio import (
     LinkDead,
     MessageFamily,
     RedialingSource,
+    RemoteProtocolError,
     Server,
     Session,
     SessionIoError,
@@ -159,6 +160,21 @@ async def test_shutdown_of_the_server_tells_the_client(nursery: trio.Nursery) ->
             await server.shutdown()
             await session.closed()
     assert "has closed" in str(session.ended_because)
+
+
+async def test_session_that_a_side_ends_with_an_error_is_over_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Both say goodbye then, and neither waits for `Limits.close_seconds`."""
+    for at_server in (True, False):
+        server = await start(nursery, CounterImpl(), f"memory://error-{at_server}")
+        async with connect(server.url, resume=SOON) as session:
+            sides = (session, *server.sessions)
+            sides[at_server]._run.end(RemoteProtocolError("the test says so"))
+            for side in sides:
+                await side.closed()
+        assert "the test says so" in str(sides[not at_server].ended_because)
+    assert trio.current_time() == 0
 
 
 async def test_lost_client_is_given_up_and_its_handlers_end(

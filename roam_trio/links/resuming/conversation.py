@@ -163,6 +163,15 @@ class Conversation:
             )
         return self._filler
 
+    @property
+    def must_repeat_goodbye(self) -> bool:
+        """True if only the goodbye can acknowledge what was received.
+
+        No message may follow the goodbye, and two peers that say goodbye at the same
+        time would wait for each other's acknowledgement.
+        """
+        return self.has_said_goodbye and not self.exchange.replay.backlog
+
     # ------------------------------------------------ hellos
 
     def client_hello(self) -> ClientHello:

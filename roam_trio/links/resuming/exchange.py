@@ -58,6 +58,14 @@ class Exchange:
         ack = (self._expected - 1) & MASK if self.has_received else None
         return write_header(seq, ack), body
 
+    def last_frame(self) -> tuple[bytes, bytes]:
+        """Return the last frame again, without its message and with a new header.
+
+        The peer ignores it, but for the acknowledgement.
+        """
+        self.owed = self.owed_bytes = 0
+        return write_header((self.replay.next_seq - 1) & MASK, self.last_received), b""
+
     # ------------------------------------------------ receiving
 
     def receive(self, payload: Backing) -> int:

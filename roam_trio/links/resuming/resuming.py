@@ -164,21 +164,28 @@ class Resuming:
                 self._is_owing_noted = True
                 self._owing.unpark_all()
             return
-        self._send_filler()
+        self._send_acknowledgement()
         if due is Due.END:
             self.look_for_the_end()
             self.changed.unpark_all()
 
-    def _send_filler(self) -> None:
+    def _send_acknowledgement(self) -> None:
+        link, conversation = self.link, self.conversation
         try:
-            filler = self.conversation.filler_to_send()
-        except StableConduitError as error:
-            self.fail(error)
-            if self.link is not None:
-                self.lose(self.link, error)
-            return
-        if filler is not None:
-            self.push(filler)
+            filler = conversation.filler_to_send()
+            if filler is not None:
+                self.push(filler)
+            elif (
+                conversation.must_repeat_goodbye
+                and link is not None
+                and not link.tx.is_full
+            ):
+                link.tx.send_nowait(conversation.exchange.last_frame())
+        except (StableConduitError, LinkError) as error:
+            if isinstance(error, StableConduitError):
+                self.fail(error)
+            if link is not None:
+                self.lose(link, error)
 
     async def _acknowledge(self) -> None:
         # Sleep once for all messages that arrive in that time, instead of one timer
@@ -189,7 +196,7 @@ class Resuming:
             await trio.sleep(self.limits.acknowledge_seconds)
             self._is_owing_noted = False
             if self.conversation.exchange.owed:
-                self._send_filler()
+                self._send_acknowledgement()
 
     async def _receive_when_idle(self, link: LinkRun) -> None:
         """Receive when no other task does, for acknowledgements and the end of the

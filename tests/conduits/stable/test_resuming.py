@@ -549,6 +549,44 @@ async def test_peer_that_has_said_goodbye_and_gone_is_not_waited_for(
             await line.break_off()
 
 
+async def test_goodbye_that_comes_after_ours_is_acknowledged_by_ours_again(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    lines, seconds = Lines(), StableLimits().acknowledge_seconds
+    tx, rx = lines.conduit(nursery)
+    nursery.start_soon(receive_forever, rx)
+    line = await lines.next()
+    await line.welcome()
+    async with trio.open_nursery() as closing:
+        closing.start_soon(tx.close)
+        assert await line.hear() == b"\0\0"
+        await line.say_frame(0, "still here")  # from before our goodbye arrived
+        assert await line.hear() == b"\0\1\0"
+        assert trio.current_time() == pytest.approx(seconds)
+        await line.say(b"\1\0")
+        assert await line.hear() == b"\0\1\1"
+        await line.say(b"\1\1\0")  # the same in return
+    assert await line.hear() is None
+    assert trio.current_time() == pytest.approx(seconds)
+
+
+async def test_link_that_breaks_with_both_goodbyes_is_not_replaced(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    lines = Lines()
+    tx, rx = lines.conduit(nursery)
+    nursery.start_soon(receive_forever, rx)
+    line = await lines.next()
+    await line.welcome()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as closing:
+            closing.start_soon(tx.close)
+            assert await line.hear() == b"\0\0"
+            await line.say(b"\0\0")
+            await line.break_off()  # before anything is answered
+    assert lines.is_closed
+
+
 async def test_close_carries_the_rest_itself_if_no_pump_runs(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
