@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
+from math import inf
 from typing import Final
 
 from ..base import ByteBudget
 from .counted import CountedMemory
 from .sequence import HALF, MASK
 
-__all__ = ["MESSAGE_BYTES", "ReplayBuffer"]
+__all__ = ["MESSAGE_BYTES", "STEP", "ReplayBuffer"]
 
 MESSAGE_BYTES: Final = 64
 """Memory of a message beside its bytes: the object, and its place in the buffer."""
+
+STEP: Final = 4096
+"""Number of bytes by which the messages grow or shrink before they are counted again,
+so that most messages change no count."""
 
 
 class ReplayBuffer:
@@ -31,6 +36,8 @@ class ReplayBuffer:
         "_first",
         "_handed",
         "_has_trimmed",
+        "_least",
+        "_most",
         "_taken",
         "bodies",
         "size",
@@ -47,6 +54,9 @@ class ReplayBuffer:
         self.size = 0
         """Number of bytes of all messages."""
         self._counted: CountedMemory | None = None
+        # The sizes up to which the count need not change.
+        self._least: float = 0
+        self._most: float = inf
 
     @property
     def next_seq(self) -> int:
@@ -68,13 +78,11 @@ class ReplayBuffer:
 
         If there is no room for it, drop it: the session is about to end.
         """
-        counted = self._counted
-        if counted is not None:
-            memory = self._memory + len(body) + MESSAGE_BYTES
-            if memory > counted.most and not counted.update(memory):
-                return
+        size = self.size + len(body)
+        if size > self._most and not self._count(size, len(self.bodies) + 1):
+            return
         self.bodies.append(body)
-        self.size += len(body)
+        self.size = size
 
     def take(self) -> tuple[int, bytes]:
         """Return the oldest message of the backlog and its number, as sent on the
@@ -124,13 +132,13 @@ class ReplayBuffer:
         self._taken = max(self._taken - count, 0)
         self._handed -= count
         self._has_trimmed = True
-        counted = self._counted
-        if counted is not None and self._memory < counted.least:
-            counted.update(self._memory)
+        if self.size < self._least:
+            self._count(self.size, len(self.bodies))
 
     def count_in(self, budget: ByteBudget) -> None:
         """Count the memory of the messages in `budget` until `forget`."""
         self._counted = CountedMemory(budget)
+        self._most = STEP
 
     def forget(self) -> None:
         """Remove all messages, as if the peer had acknowledged them."""
@@ -140,10 +148,16 @@ class ReplayBuffer:
         if self._counted is not None:
             self._counted.update(0)
             self._counted = None
+        self._least, self._most = 0, inf
 
-    @property
-    def _memory(self) -> int:
-        return self.size + MESSAGE_BYTES * len(self.bodies)
+    def _count(self, size: int, messages: int) -> bool:
+        """Count the memory of messages of `size` bytes in all."""
+        assert self._counted is not None, "the bounds are infinite otherwise"
+        if not self._counted.update(size + MESSAGE_BYTES * messages):
+            return False
+        # An empty buffer is always counted, as it may stay so.
+        self._least, self._most = max(size - STEP, min(size, 1)), size + STEP
+        return True
 
     def __repr__(self) -> str:
         return (
