@@ -42,6 +42,7 @@ TIMES_WITHOUT_A_UNIT = {"cancel_grace", "connect_timeout", "longest_call", "warn
 
 FIGURES = [
     "| {max_payload} for each session, as far as the bytes have come",
+    "| {metadata_bytes} and 4,096 entries in a message;",
     "| {payload_seconds} for each MiB of the payload that has begun,",
     "| {session_tasks} tasks for a session;",
     "| {session_bytes}, as budgets count it;",
