@@ -18,6 +18,7 @@ from roam_trio import (
     Backoff,
     ConnectionLost,
     LimitExceeded,
+    Limits,
     Link,
     LinkDead,
     LinkError,
@@ -243,6 +244,31 @@ async def test_key_is_refused_to_another_user_of_the_machine(
             cut_link(session)
             assert await counter.count() == 2
             assert links_of(session) == 2
+
+
+async def test_1000_guessed_keys_cost_others_nothing_and_fill_no_log(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(server_log_records=10, server_log_records_per_second=1)
+    server = await start(
+        nursery, CounterImpl(), "memory://guesses", limits=limits, max_sessions=2
+    )
+    async with connect(server.url, resume=SOON) as session:
+        counter = client(Counter, session.caller)
+        assert await counter.count() == 1
+        caplog.clear()
+        for number in range(1000):
+            hello = ClientHello(number.to_bytes(16, "big"), number)
+            assert await greet(dialer(server.url), hello) == ServerHello(rejected=True)
+        refusals = [
+            record for record in caplog.records if "was refused" in record.message
+        ]
+        assert 0 < len(refusals) <= 11  # the last one counts the others
+        cut_link(session)
+        assert await counter.count() == 2
+        async with connect(server.url, Counter, resume=SOON) as another:
+            assert await another.count() == 3
+    assert "(this process)" in refusals[0].message
 
 
 # ------------------------------------------------------------ memory

@@ -9,7 +9,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from ...errors import LinkDead
-from ...logs import Log
+from ...logs import Log, about
 from ...peer_identity import host_of, identity_of, proof_of
 from ..base import Link
 from .handshake import prepare_acceptor_attachment, refuse
@@ -68,8 +68,9 @@ class ResumingAcceptor:
         """
         seconds = self._limits.handshake_seconds
         attachment = await prepare_acceptor_attachment(link, seconds=seconds)
-        hello = attachment.client_hello
+        hello, peer = attachment.client_hello, attachment.peer
         assert hello is not None
+        assert peer is not None
         new: Resuming | None = None
         why: str | None = None
         if hello.resume_key is not None:
@@ -83,14 +84,15 @@ class ResumingAcceptor:
             why = f"there are {self._max_sessions} sessions (limit: max_sessions)"
         if returns is not None:
             conversation = returns.resuming.conversation
-            why = conversation.reason_to_refuse(hello, proof_of(attachment.peer))
+            why = conversation.reason_to_refuse(hello, proof_of(peer))
             if not why:
                 self._all.add(returns)
-                if new is not None and attachment.peer is not None:
-                    new.peer.follow(attachment.peer)
+                if new is not None:
+                    new.peer.follow(peer)
                 await returns.hand_over(attachment)
                 return new
-        logger.warning("a client was refused: %s", why)
+        with about(peer):
+            logger.warning("a client was refused: %s", why)
         await refuse(attachment, seconds=seconds)
         return None
 
