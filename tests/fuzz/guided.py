@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 
 import attrs
 
+from .by_parts import changed, vocabulary
 from .target import Finding, Guard, Tally, Target
 
 __all__ = ["fuzz", "prepare"]
@@ -98,11 +100,33 @@ def _be_child(
             Guard(target) as guard,
             open(directory / "findings", "w", encoding="utf-8") as findings,
         ):
-            atheris.Setup(options, _noting(guard.check, findings))
+            mutator = _mutator(atheris, target)
+            atheris.Setup(options, _noting(guard.check, findings), **mutator)
             atheris.Fuzz()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     os._exit(1)
+
+
+def _mutator(atheris: Any, target: Target) -> dict[str, Any]:
+    """Return the option of atheris for inputs with parts."""
+    start = target.parts_from
+    if start is None:
+        return {}
+    words = vocabulary(target.seeds(), start)
+
+    def mutate(data: bytes, longest: int, seed: int) -> bytes:
+        chance = random.Random(seed)
+        if chance.random() < 0.2:
+            made: bytes = atheris.Mutate(data, longest)
+            return made
+
+        def change(part: bytes) -> bytes:
+            return bytes(atheris.Mutate(part, len(part) + 8))
+
+        return changed(data, start, words, chance, change)[:longest]
+
+    return {"custom_mutator": mutate}
 
 
 def _noting(

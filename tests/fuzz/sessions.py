@@ -434,7 +434,15 @@ async def _be_honest_behind(url: str) -> None:
 
 
 def _session(name: str, check: Callable[[bytes], None], seeds: _Seeds) -> Target:
-    return Target(f"session_{name}", check, seeds, longest=2048, kept=20, seconds=10.0)
+    return Target(
+        f"session_{name}",
+        check,
+        seeds,
+        longest=2048,
+        kept=20,
+        parts_from=1,
+        seconds=10.0,
+    )
 
 
 SESSIONS = (
@@ -447,6 +455,6 @@ SESSIONS = (
     ),
     _session("resumed", partial(_served, _MEMORY, resume=True), resumed),
     _session("calling", _calling, answers),
-    attrs.evolve(_session("dialled", _dialled, greetings), kept=5),
+    attrs.evolve(_session("dialled", _dialled, greetings), kept=5, parts_from=None),
     _session("proxied", _proxied, behind),
 )

@@ -35,6 +35,8 @@ class Target:
         check: takes one input; raises whatever is not right about the outcome.
         seeds: makes inputs to begin with.
         longest: length of the longest input, in bytes.
+        parts_from: position at which the parts of an input begin (see `parts_of`); None
+            for inputs without parts.
         kept: number of inputs that the repository keeps, at most.
         seconds: number of seconds of processor time that one input may take.
     """
@@ -44,6 +46,7 @@ class Target:
     seeds: Callable[[], Iterable[bytes]]
     longest: int = 1024
     kept: int = 60
+    parts_from: int | None = None
     seconds: float = 2.0
 
 

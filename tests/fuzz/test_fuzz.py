@@ -15,6 +15,7 @@ import pytest
 from tests.fuzz import __main__ as command
 from tests.fuzz import target as bounds
 
+from .by_parts import changed, vocabulary
 from .corpus import DIRECTORY, kept, read_inputs, reduced, write_inputs
 from .decoders import DECODERS
 from .parts import joined_parts, parts_of
@@ -150,6 +151,27 @@ def test_parts_are_joined_and_divided() -> None:
     for sizes in itertools.permutations((0, 1, 254, 255, 3000), 3):
         parts = [bytes(size) for size in sizes]
         assert parts_of(joined_parts(parts)) == parts
+
+
+def test_parts_are_repeated_moved_and_renumbered() -> None:
+    chance = random.Random(1)
+    start = b"\x08" + joined_parts([b"\0\7\1one", b"\0\7\3two"])
+    made = [
+        parts_of(changed(start, 1, [b"word"], chance, bytes.upper)[1:])
+        for _ in range(300)
+    ]
+    for wanted in (
+        [b"\0\7\1one"],
+        [b"\0\7\3two", b"\0\7\1one"],
+        [b"\0\7\1one", b"\0\7\3two", b"\0\7\1one"],
+        [b"\0\7\1one", b"\0\7\3two", b"word"],
+        [b"\0\7\1ONE", b"\0\7\3two"],
+    ):
+        assert wanted in made
+    assert any(
+        len(parts) == 2 and parts[1][:2] == b"\0\7" != parts[1][2] for parts in made
+    )
+    assert vocabulary([start], 1) == [b"\0\7\1one", b"\0\7\3two"]
 
 
 def test_mutations_keep_to_the_longest() -> None:

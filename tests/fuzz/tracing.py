@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import roam_trio
 
+from .by_parts import changed, vocabulary
 from .target import Finding, Guard, Tally, Target
 
 __all__ = ["Arc", "fuzz", "mutated", "traced"]
@@ -69,8 +70,8 @@ def traced(
 
 
 def mutated(chance: random.Random, corpus: Sequence[bytes], longest: int) -> bytes:
-    """Return a new input: one of the corpus, often of the last, with a few changes."""
-    data = bytearray(chance.choice(corpus[-8:] if chance.random() < 0.5 else corpus))
+    """Return a new input: one of the corpus with a few changes."""
+    data = bytearray(_choice(chance, corpus))
     for _ in range(1 << chance.randrange(4)):
         at = chance.randrange(len(data) + 1)
         end = min(len(data), at + 1 + chance.randrange(8))
@@ -91,6 +92,11 @@ def mutated(chance: random.Random, corpus: Sequence[bytes], longest: int) -> byt
                 other = chance.choice(corpus)
                 data[at:end] = other[chance.randrange(len(other) + 1) :]
     return bytes(data[:longest])
+
+
+def _choice(chance: random.Random, corpus: Sequence[bytes]) -> bytes:
+    """Return an input to go on from: often one of the last."""
+    return chance.choice(corpus[-8:] if chance.random() < 0.5 else corpus)
 
 
 def fuzz(
@@ -128,12 +134,26 @@ def fuzz(
             kinds.add(finding.kind)
             tally.findings.append(finding)
 
+    words = vocabulary(corpus, target.parts_from or 0)
+
+    def mutate(inputs: Sequence[bytes]) -> bytes:
+        if target.parts_from is None or chance.random() < 0.2:
+            return mutated(chance, inputs, target.longest)
+        made = changed(
+            _choice(chance, inputs),
+            target.parts_from,
+            words,
+            chance,
+            lambda part: mutated(chance, [part], len(part) + 8),
+        )
+        return made[: target.longest]
+
     with Guard(target) as guard:
         for data in corpus:
             give(data)
         tally.reached_before = len(reached)
         while tally.inputs < most and time.monotonic() - began < seconds:
-            give(mutated(chance, tally.corpus or corpus, target.longest))
+            give(mutate(tally.corpus or corpus))
     tally.reached = len(reached)
     tally.seconds = time.monotonic() - began
     return tally

@@ -268,8 +268,8 @@ def _failures() -> Iterator[bytes]:
 WIRE = (
     Target("messages", messages, _each_message, 4096),
     Target("metadata", metadata, lambda: [encode_metadata(ENTRIES), b"\0"]),
-    Target("runs", runs, _runs, 8192),
+    Target("runs", runs, _runs, 8192, parts_from=0),
     Target("hellos", hellos, _hellos, 64),
-    Target("exchange", exchange, _exchanges),
+    Target("exchange", exchange, _exchanges, parts_from=0),
     Target("failures", failures, _failures, 2048),
 )
