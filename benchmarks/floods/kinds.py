@@ -53,7 +53,7 @@ _ROOT: Final = ConnectionId(0)
 _ONE: Final = ConnectionId(1)
 _UNKNOWN: Final = Metadata.of({"service": "no such service"})
 _LARGE: Final = Metadata.of({"nothing": "x" * 60_000})
-_MANY_ENTRIES: Final = Metadata.of({f"k{number}": number for number in range(4000)})
+_MANY_ENTRIES: Final = Metadata.of({f"k{number}": number for number in range(1000)})
 _CHUNK: Final = 200
 """Number of parts of a flood that are sent at once."""
 

@@ -222,6 +222,8 @@ class Connections:
     def end(self, because: RoamTrioError) -> None:
         """End every connection with the session. Sends nothing."""
         self._waits.close()
+        if self._port is not None:
+            self._port.workers.stop_all()
         self._table.end(because)
         runs = list(self.runs.values())
         self.runs.clear()

@@ -65,7 +65,7 @@ from .session_end import (
 from .statistics import SessionStatistics
 from .terms import SessionTerms, in_session
 from .timers import Timers
-from .turns import MOST_AT_ONCE, next_turn
+from .turns import is_long, next_turn
 from .welcoming import OnSession, Welcoming
 
 __all__ = ["SessionOptions", "SessionRun"]
@@ -406,9 +406,10 @@ class SessionRun:
         try:
             while self.ended_because is None:
                 payloads = await source.recv_batch()
-                if isinstance(payloads, list) and len(payloads) >= _GATHERED_FROM:
-                    payloads = self.rx.gather(payloads)
-                    if len(payloads) > MOST_AT_ONCE:
+                if isinstance(payloads, list) and len(payloads) > 1:
+                    if len(payloads) >= _GATHERED_FROM:
+                        payloads = self.rx.gather(payloads)
+                    if is_long(payloads):
                         await self._dispatch_in_turns(payloads, decode)
                         continue
                 self._dispatch_all(payloads, decode)

@@ -7,13 +7,11 @@ messages cost more than a hundred times as much as others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
-from operator import length_hint
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-__all__ = ["MOST_AT_ONCE", "TURN_SECONDS", "next_turn"]
+__all__ = ["MOST_AT_ONCE", "TURN_SECONDS", "is_long", "next_turn"]
 
 T = TypeVar("T")
 
@@ -21,10 +19,23 @@ MOST_AT_ONCE: Final = 4
 """Number of messages, or of runs of items, that are dispatched without a look at the
 clock."""
 
+_LARGE: Final = 4096
+"""Length of a payload, in bytes, after which there is a look at the clock."""
+
 TURN_SECONDS: Final = 0.0005
 """Number of seconds after which a turn ends. Another session's call waits for two or
 three turns of each session that is as busy as it can be. A turn costs a step of the
 task and a write, so much shorter ones would slow the busy session down."""
+
+
+def is_long(received: Sequence[Any]) -> bool:
+    """Return True if what a read has returned may take more than one turn."""
+    count = len(received)
+    return count > MOST_AT_ONCE or (count > 1 and _is_large(received[0]))
+
+
+def _is_large(payload: Any) -> bool:
+    return type(payload) is bytes and len(payload) >= _LARGE
 
 
 def next_turn(
@@ -32,15 +43,19 @@ def next_turn(
     seconds: float = TURN_SECONDS,
     now: Callable[[], float] = perf_counter,
 ) -> Iterator[T]:
-    """Take messages from `rest` until the turn is over.
+    """Take messages from `rest` until the turn is over, and one at least.
 
     Args:
-        rest: the messages of a read that are left, an iterator over a list.
+        rest: the payloads and runs of a read that are left, an iterator over a list.
         seconds: duration of a turn.
         now: returns the time, in seconds.
     """
     end = now() + seconds
-    while True:
-        yield from islice(rest, MOST_AT_ONCE)
-        if now() >= end or not length_hint(rest):
-            return
+    since_look = 0
+    for payload in rest:
+        yield payload
+        since_look += 1
+        if since_look == MOST_AT_ONCE or _is_large(payload):
+            if now() >= end:
+                return
+            since_look = 0

@@ -153,7 +153,15 @@ class Workers:
         budget: counts the tasks of handlers.
     """
 
-    __slots__ = ("_all", "_budget", "_is_trimming", "_least", "idle", "start_soon")
+    __slots__ = (
+        "_all",
+        "_budget",
+        "_is_over",
+        "_is_trimming",
+        "_least",
+        "idle",
+        "start_soon",
+    )
 
     def __init__(self, start_soon: Callable[..., None], budget: Budget) -> None:
         self.start_soon = start_soon
@@ -163,6 +171,7 @@ class Workers:
         self._all: dict[Worker, None] | None = None
         self._least = 0
         self._is_trimming = False
+        self._is_over = False
 
     def start(self, work: Work, coroutine: Coroutine[Any, Any, None]) -> None:
         """Answer a request, in a task that is idle or in a new one.
@@ -218,8 +227,20 @@ class Workers:
         if not self._all:
             self._all = None  # a session at rest has none
 
+    def stop_all(self) -> None:
+        """Cancel all handlers, as the session ends.
+
+        `stop` does nothing from then on: to look for the handlers of each connection
+        would take long, if there are many of both.
+        """
+        for worker in self._all or ():
+            worker.stop()
+        self._is_over = True
+
     def stop(self, owner: object) -> None:
         """Cancel the handlers of a connection."""
+        if self._is_over:
+            return
         for worker in self._all or ():
             if worker.work is not None and worker.work.owner is owner:
                 worker.stop()

@@ -26,7 +26,7 @@ from .varint import BYTE, U64_MAX, long_varint, varint
 
 __all__ = ["decode_metadata", "encode_metadata"]
 
-_MOST_ENTRIES: Final = 4096
+_MOST_ENTRIES: Final = 1024
 """Bound on the entries of a message, since each costs far more than its bytes."""
 
 _SHORT: Final = 64

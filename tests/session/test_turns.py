@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import LimitExceeded, Limits
 from roam_trio.session import session_run
-from roam_trio.session.turns import MOST_AT_ONCE, next_turn
+from roam_trio.session.turns import MOST_AT_ONCE, is_long, next_turn
 from roam_trio.wire.messages import Ping, Pong, ProtocolError, RequestResponse
 from tests.session.running import WithPeer, call_of, streams
 
@@ -51,6 +51,29 @@ def test_turn_takes_some_messages_however_late_it_is() -> None:
 
 def test_turn_takes_all_messages_if_there_is_time() -> None:
     assert turns_of(100, seconds=1e9) == [100]
+
+
+def test_turn_looks_at_the_clock_after_each_large_payload() -> None:
+    large = bytes(10_000)
+    rest, clock = iter([large, large, b"", b"", large]), Clock()
+    turns = [len(list(next_turn(rest, 0.0, clock))) for _ in range(3)]
+    assert turns == [1, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("received", "expected"),
+    [
+        ([b""] * MOST_AT_ONCE, False),
+        ([b""] * (MOST_AT_ONCE + 1), True),
+        ([bytes(10_000)], False),
+        ([bytes(10_000), b""], True),
+        ([Ping(0, 1), Ping(0, 2)], False),
+    ],
+)
+def test_long_reads_are_of_many_payloads_or_of_large_ones(
+    received: list[Any], expected: bool
+) -> None:
+    assert is_long(received) is expected
 
 
 # ------------------------------------------------------------ in a session

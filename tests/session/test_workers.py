@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from contextvars import ContextVar
 from functools import partial
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -363,3 +364,34 @@ def test_worker_shows_whether_it_works() -> None:
     worker.work = None
     assert repr(worker) == "<Worker idle>"
     coroutine.close()
+
+
+async def test_end_of_a_session_stops_each_handler_once(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for each connection: there may be thousands of both."""
+    looks: list[object] = []
+    stop = Worker.stop
+
+    def count(worker: Worker) -> None:
+        looks.append(worker)
+        stop(worker)
+
+    monkeypatch.setattr(Worker, "stop", count)
+    echo = Echo()
+
+    async def accept(*args: object) -> AcceptedConnection:
+        return AcceptedConnection(handler=streams(echo=echo.echo))
+
+    accepting = {"on_connection": SimpleNamespace(accept=accept)}
+    left, right = await join(nursery, accepting=accepting)
+    connections = [await left.open_connection() for _ in range(10)]
+    calls = [Task(nursery, caller_of(one).echo, "wait") for one in connections]
+    await wait_all_tasks_blocked()
+    await right.shutdown()
+    for call in calls:
+        with pytest.raises(ConnectionLost):
+            await call.result()
+    assert len(echo.tasks) == 10
+    # Once as the session ends, and once as the connection of the call does.
+    assert len(looks) == 20
