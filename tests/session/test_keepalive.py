@@ -434,10 +434,10 @@ async def test_a_server_pings_clients_that_have_something_in_flight(
 
     run = partial(serve, "memory://pings", streams(echo=sleep))
     server: Server = await nursery.start(run)
-    peers = [Peer(await dialer("memory://pings")()) for _ in range(2)]
-    for peer in peers:
-        await peer.initiate()
-    dead, idle = peers
+    dead = Peer(await dialer("memory://pings")())
+    await dead.initiate()
+    idle = Peer(await dialer("memory://pings")())
+    await idle.initiate()
     await dead.say(call_of("echo", 1, "a"))
     dead_session = server.sessions[0]
     # The check at 30 s sees that the call has come since the one before.
