@@ -59,6 +59,10 @@ def _no_handle(run: object) -> Connection:
     raise LookupError("there are no handles of connections without a session")
 
 
+def _budget_of_limits(terms: SessionTerms) -> Budget:
+    return Budget(bounds_of(terms.limits))
+
+
 @attrs.define(kw_only=True, eq=False)
 class SessionTerms:
     """The terms of a session, which all of its parts may read.
@@ -100,12 +104,9 @@ class SessionTerms:
     max_waiting: int | None = None
     failure_policy: FailurePolicy | None = None
     kept_failures: Mapping[str, BaseException] | None = None
-    budget: Budget = attrs.field()
-
-    @budget.default
-    def _budget_of_limits(self) -> Budget:
-        return Budget(bounds_of(self.limits))
-
+    budget: Budget = attrs.field(
+        default=attrs.Factory(_budget_of_limits, takes_self=True)
+    )
     now: Callable[[], float] = trio.current_time
     _futile: FutileMessages | None = attrs.field(default=None, init=False)
 
