@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from roam_trio import LinkDead, StableLimits, prepare_acceptor_attachment
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.resuming.acceptor import _Returns
-from roam_trio.links.resuming.hello import ClientHello
+from roam_trio.links.resuming.hello import ClientHello, ServerHello
 from roam_trio.links.resuming.keys import new_key
 from roam_trio.peers import Certificate, Credentials, Peer
 
@@ -375,6 +375,28 @@ async def test_stolen_key_is_refused_to_another_identity_as_an_unknown_one(
     assert await hall.is_refused(new_key(), None, thief)
     assert served.error is None
     assert not await hall.is_refused(key, None, owner)
+
+
+async def test_key_that_became_invalid_while_its_link_waited_is_refused(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hall = Hall(nursery, StableLimits())
+    _, served = await honest_client(hall)
+    ours, theirs = memory_link_pair(16)
+    line = Line(ours)
+    await line.say(ClientHello(new_key()).encode())
+    attachment = await prepare_acceptor_attachment(theirs)
+    # As if the key had been that of the session when the link arrived.
+    source = served.conduit.resuming._source
+    assert isinstance(source, _Returns)
+    await source.hand_over(attachment)
+    answer = await line.hear()
+    assert answer is not None
+    assert ServerHello.decode(answer) == ServerHello(rejected=True)
+    assert await line.hear() is None
+    assert "that wants to resume: its key is of no session" in caplog.text
+    await trio.sleep(59)
+    assert served.error is None
 
 
 @pytest.mark.parametrize(
