@@ -48,7 +48,7 @@ from tests.schema.examples import (
     Tree,
 )
 
-from .parts import check_error, require
+from .checks import check_error, require
 from .target import Target
 
 __all__ = ["CODECS"]

@@ -1,27 +1,13 @@
-"""Division of one input into several, and checks that many targets share."""
+"""Division of one input into several.
+
+This module imports nothing of the package; see `tests.fuzz`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from roam_trio import RoamTrioError
-
-__all__ = ["check_error", "joined_parts", "parts_of", "require"]
-
-_LONGEST_TEXT = 20_000
-
-
-def require(condition: object, what: str, *about: object) -> None:
-    """Raise an AssertionError unless the condition holds."""
-    if not condition:
-        raise AssertionError(f"{what}: {about}")
-
-
-def check_error(error: RoamTrioError) -> None:
-    """Check the text of a declared error: one short line."""
-    text = str(error)
-    require(len(text) <= _LONGEST_TEXT, "the text of an error is long", len(text))
-    require(len(text.splitlines()) <= 1, "the text of an error has lines", text)
+__all__ = ["joined_parts", "parts_of"]
 
 
 def parts_of(data: bytes) -> list[bytes]:

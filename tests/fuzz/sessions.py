@@ -36,7 +36,7 @@ from roam_trio.wire.messages import (
 from tests.schemes import client_context, server_context
 
 from .attack import Attack, Flag
-from .parts import require
+from .checks import require
 from .probe import HANDLER, Declared, Planned, Probe
 from .scripts import answers, attacks, behind, greetings, resumed
 from .target import Target

@@ -20,7 +20,7 @@ from roam_trio.links.resuming.hello import ClientHello
 from roam_trio.links.websocket_framing import WebSocketDecoder, WebSocketEncoder
 from roam_trio.links.websocket_handshake import accept_handshake, client_handshake
 
-from .parts import check_error, require
+from .checks import check_error, require
 from .target import Target
 
 __all__ = ["STREAMS"]

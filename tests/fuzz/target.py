@@ -164,6 +164,6 @@ def _place_of(raised: TracebackType | None) -> str:
     for frame, line in traceback.walk_tb(raised):
         file = frame.f_code.co_filename
         name = file.rpartition("/")[2]
-        if ("roam_trio" in file or "/tests/" in file) and name != "parts.py":
+        if ("roam_trio" in file or "/tests/" in file) and name != "checks.py":
             place = f"{name}:{line}"
     return place

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -50,6 +52,18 @@ def test_every_corpus_has_a_target() -> None:
 
 
 # ------------------------------------------------------------ the fuzzer
+
+
+def test_package_is_imported_only_after_atheris() -> None:
+    code = (
+        "import sys\n"
+        "from tests.fuzz import __main__\n"
+        "sys.exit(any(name.startswith('roam_trio') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+ROOT = Path(__file__).parents[2]
 
 MOST = 12_000
 

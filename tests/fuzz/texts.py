@@ -19,7 +19,7 @@ from roam_trio.legible import (
 from roam_trio.rpc.failure_metadata import cut_text
 from roam_trio.transports import LinkOptions, dialer, registry, transport_for
 
-from .parts import require
+from .checks import require
 from .target import Target
 
 __all__ = ["TEXTS"]

@@ -39,7 +39,8 @@ from roam_trio.wire.messages import (
 )
 from roam_trio.wire.runs import ItemRun, gather_items
 
-from .parts import check_error, joined_parts, parts_of, require
+from .checks import check_error, require
+from .parts import joined_parts, parts_of
 from .target import Target
 
 __all__ = ["ENTRIES", "MESSAGES", "WIRE", "encoded"]
