@@ -171,7 +171,11 @@ class Acting:
                 fits = step.patience is not None
                 joint.is_closed = True
             case SessionRejected.__name__:
-                fits = step.answer != "accept" or bool(joint.disturbances)
+                fits = (
+                    step.answer != "accept"
+                    or bool(joint.disturbances)
+                    or self._stage.setup.has_few_tasks
+                )
             case _:
                 fits = bool(joint.disturbances)
         require(fits, f"an opening has ended as nothing explains ({outcome})", step)

@@ -8,7 +8,7 @@ from roam_trio.session.budgets import TASK_BYTES
 from roam_trio.session.connection_run import ConnectionRun, memory_of_connection
 
 from .script import Setup
-from .stage import MOST_HELD, MOST_TASKS, MOST_UNREAD
+from .stage import MOST_HELD, MOST_UNREAD
 from .work import require
 
 __all__ = ["check_budgets", "check_nothing_is_held"]
@@ -20,7 +20,7 @@ def check_budgets(session: Session, setup: Setup) -> None:
         _check_connection(run, setup.requests)
     budget = session._run.terms.budget
     require(
-        0 <= budget.bytes <= MOST_HELD and 0 <= budget.tasks <= MOST_TASKS,
+        0 <= budget.bytes <= MOST_HELD and 0 <= budget.tasks <= setup.tasks,
         "a budget is exceeded: session_bytes or session_tasks",
         budget,
     )

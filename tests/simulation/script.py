@@ -41,6 +41,10 @@ __all__ = [
 T = TypeVar("T")
 
 
+MANY_TASKS = 4096
+"""More than there ever are."""
+
+
 @attrs.frozen(kw_only=True)
 class Client:
     """A client: how it is linked, and to whom."""
@@ -66,6 +70,7 @@ class Setup:
         cancel_grace: how long cancelled calls wait.
         most_waiting: `max_waiting`: how many calls may wait for a slot or for room.
         middleware: whether all calls go through middleware on both sides.
+        tasks: `Limits.session_tasks`.
     """
 
     clients: tuple[Client, ...] = (Client(),)
@@ -80,6 +85,12 @@ class Setup:
     cancel_grace: float = 1.0
     most_waiting: int | None = None
     middleware: bool = False
+    tasks: int = MANY_TASKS
+
+    @property
+    def has_few_tasks(self) -> bool:
+        """True if sessions refuse calls, as they have no tasks for them."""
+        return self.tasks < MANY_TASKS
 
 
 @attrs.frozen(kw_only=True)
@@ -306,7 +317,9 @@ def draw(seed: int, most_steps: int = 40) -> Script:
     """Draw a script. Each uses some kinds of steps and not others, so that what one
     kind hides is seen in another script."""
     chance = Random(seed)
-    setup = _draw_setup(chance)
+    # By itself, so that the rest of a seed is the same for any number of tasks.
+    tasks = Random(f"tasks of {seed}").choice((*[MANY_TASKS] * 4, 6, 2))
+    setup = attrs.evolve(_draw_setup(chance), tasks=tasks)
     steps = _Steps(chance, setup)
     return Script(seed, setup, steps.draw(chance.randint(5, most_steps)))
 

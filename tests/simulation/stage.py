@@ -26,7 +26,6 @@ from .work import Broken, MadeCall, Planned, Work, Worker
 __all__ = [
     "LOST_CLIENTS",
     "MOST_HELD",
-    "MOST_TASKS",
     "MOST_UNREAD",
     "RESUME_SECONDS",
     "Stage",
@@ -45,9 +44,6 @@ MOST_UNREAD = 1024 * 1024
 
 MOST_HELD = 64 * 1024 * 1024
 """`Limits.session_bytes`, more than is ever held."""
-
-MOST_TASKS = 4096
-"""`Limits.session_tasks`, more than there ever are."""
 
 
 class Stage:
@@ -94,7 +90,7 @@ class Stage:
                 unread_bytes=MOST_UNREAD,
                 early_bytes=MOST_UNREAD,
                 session_bytes=MOST_HELD,
-                session_tasks=MOST_TASKS,
+                session_tasks=setup.tasks,
             ),
             "strict": setup.strict,
             "deadlines": setup.deadlines,

@@ -10,6 +10,7 @@ import pytest
 from roam_trio.links.resuming.lost import LostClients
 from roam_trio.links.resuming.replay import ReplayBuffer
 from roam_trio.links.resuming.tx import ResumingTx
+from roam_trio.session.budgets import CHANNEL_BYTES, Budget
 from roam_trio.session.outbox import Outbox
 from roam_trio.session.requests import Requests
 from roam_trio.wire.messages import ChannelItem, Message, RequestCancel
@@ -79,6 +80,26 @@ def give_up_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LostClients, "_order", lambda self, client: 0)
 
 
+def refuse_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session starts tasks for calls, however many."""
+
+    def take(self: Budget, size: int, tasks: int = 0) -> None:
+        self._add(size, tasks)
+
+    monkeypatch.setattr(Budget, "take", take)
+
+
+def give_back_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels count on when they have ended."""
+    give = Budget.give
+
+    def give_others(self: Budget, size: int, tasks: int = 0) -> None:
+        if size != CHANNEL_BYTES:
+            give(self, size, tasks)
+
+    monkeypatch.setattr(Budget, "give", give_others)
+
+
 FAULTS = (
     lose_cancels,
     double_items,
@@ -86,6 +107,8 @@ FAULTS = (
     trim_too_much,
     ignore_the_budget,
     give_up_the_first,
+    refuse_nothing,
+    give_back_too_little,
 )
 
 

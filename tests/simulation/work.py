@@ -341,6 +341,10 @@ class MadeCall:
             value: bytes = await call.result()
         return value
 
+    @property
+    def _may_be_refused(self) -> bool:
+        return self.setup.has_few_tasks and not self.setup.deadlines
+
     def check(self) -> None:
         """Check that it ended as its handler says, or as something explains."""
         require(self.times_handled <= 1, "a call was handled twice", self)
@@ -365,17 +369,26 @@ class MadeCall:
                     outer is not None and outer.plan.deadline is not None
                 )
             case Overloaded.__name__:
-                fits = self.setup.most_waiting is not None
+                setup = self.setup
+                fits = setup.most_waiting is not None or setup.has_few_tasks
             case ConnectionLost.__name__:
                 fits = bool(disturbed)
             case CallCancelled.__name__ if not self.place.is_proxied:
                 # So a session that is being shut down refuses calls, and a side whose
-                # connection is unused.
-                fits = self.handler == "fail" or "shut down" in disturbed
+                # connection is unused. Without deadlines, none is told why.
+                fits = (
+                    self.handler == "fail"
+                    or "shut down" in disturbed
+                    or self._may_be_refused
+                )
             case _:
                 # A session that is being shut down refuses calls, and so does a proxy
                 # whose far side is gone.
-                fits = self.handler == "fail" or bool(disturbed)
+                fits = (
+                    self.handler == "fail"
+                    or bool(disturbed)
+                    or (self._may_be_refused and self.outcome == CallCancelled.__name__)
+                )
         require(fits, f"a call has ended as nothing explains ({self.outcome})", self)
 
 
