@@ -22,6 +22,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import (
     Fallible,
+    Limits,
     SchemaError,
     SessionError,
     SessionRejected,
@@ -219,8 +220,12 @@ trio.run(serve, "stdio:", COUNTER)
 
 async def test_print_before_serving_on_standard_output_is_told_to_the_client() -> None:
     root = Path(__file__).parent.parent
+    # Starting a program takes long on a machine that is busy.
+    limits = Limits(handshake_seconds=60)
     with pytest.raises(SessionError) as caught:
-        async with spawn([sys.executable, "-c", PRINTS], Counter, cwd=root):
+        async with spawn(
+            [sys.executable, "-c", PRINTS], Counter, cwd=root, limits=limits
+        ):
             pass
     told = str(caught.value)
     assert "'Reading the configuration ...'" in told

@@ -41,6 +41,7 @@ from roam_trio.wire.messages import (
     Ping,
     Pong,
     RequestCall,
+    RequestResponse,
 )
 from tests.peer import link_to_peer
 from tests.session.joined import METHOD, Joined, Side
@@ -199,6 +200,21 @@ class TestLimits:
             await near.hears(near.response(4))
             await far.hears(far.call(5, b"\x06"))
             await far.hears_nothing_more()
+
+    @pytest.mark.parametrize("channels", [(), (2,)], ids=["plain", "with a channel"])
+    async def test_call_to_a_far_side_that_accepts_none_is_answered_with_the_reason(
+        self, channels: tuple[int, ...], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with Joined(far_most=0, near_accepts=64) as joined:
+            near, far = joined.near, joined.far
+            await near.say(near.call(2, channels=channels))
+            answer = await near.peer.hear(RequestResponse)
+            assert (answer.request_id, answer.ret) == (2, CANCELLED)
+            why = str(answer.metadata.get("error"))
+            assert why.startswith("on the far side of a proxy, ")
+            await far.hears_nothing_more()
+            assert joined.relayed == (0, 0)
+        assert "a proxy cannot make a call: " in caplog.text
 
     async def test_items_of_running_calls_pass_while_others_wait(self) -> None:
         async with Joined(far_most=1, near_accepts=64) as joined:
