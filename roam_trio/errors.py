@@ -267,7 +267,10 @@ class Refused(CallCancelled):
 
 
 class Overloaded(Refused):
-    """There are too many calls: at the peer, or here (``connect(max_waiting=...)``)."""
+    """There are too many calls: at the peer, or here (``connect(max_waiting=...)``).
+
+    Raised by `connect`, there are too many sessions at the server.
+    """
 
     _CODE = "overloaded"
 

@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
     Limits,
+    Overloaded,
     RoamTrioError,
     Server,
     SessionIoError,
@@ -121,31 +122,30 @@ async def test_serving_can_be_cancelled_anywhere(
 
 
 @over_every_scheme
-async def test_sessions_beyond_the_limit_wait_until_others_leave(
+async def test_sessions_beyond_the_limit_are_refused_at_once(
     nursery: trio.Nursery,
     scheme: Scheme,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = await started(nursery, scheme, tmp_path, max_sessions=2)
-    answers: list[str] = []
-
-    async def call(word: str) -> None:
-        async with connect(server.url, Echo, **scheme.to_connect()) as echo:
-            answers.append(await echo.echo(word))
-
-    async with trio.open_nursery() as clients:
-        first = connect(server.url, Echo, **scheme.to_connect())
-        second = connect(server.url, Echo, **scheme.to_connect())
-        async with first:
-            async with second:
-                clients.start_soon(call, "third")
-                await trio.testing.wait_all_tasks_blocked(0.01)
-                assert (answers, len(server.sessions)) == ([], 2)
-                assert "others must wait (limit: max_sessions)" in caplog.text
-            while not answers:
-                await trio.lowlevel.checkpoint()
-    assert answers == ["third"]
+    there = partial(connect, server.url, Echo, **scheme.to_connect())
+    async with there() as first:
+        async with there():
+            for _ in range(3):
+                with pytest.raises(Overloaded) as caught:
+                    async with there():
+                        pass
+                assert caught.value.by_peer
+                why = "there is no place for another session (limit: max_sessions)"
+                assert caught.value.text == why
+            assert await first.echo("still here") == "still here"
+            assert len(server.sessions) == 2
+            assert "a client was refused: there is no place" in caplog.text
+        while len(server.sessions) > 1:
+            await trio.lowlevel.checkpoint()
+        async with there() as third:
+            assert await third.echo("third") == "third"
 
 
 # ---------------------------------------------------------------- several at once
@@ -231,13 +231,25 @@ async def test_listening_with_tls_needs_a_certificate(url: str) -> None:
         await serve(url, dispatcher(Echo, EchoImpl()))
 
 
-async def test_a_limit_of_sessions_has_to_leave_one_for_each_socket() -> None:
+async def test_there_is_a_place_for_one_session_at_least() -> None:
     handler = dispatcher(Echo, EchoImpl())
     with pytest.raises(ValueError, match="max_sessions: expected at least 1, got 0"):
         await serve("memory://test", handler, max_sessions=0)
+    with pytest.raises(ValueError, match=r"per_peer: expected .*, got 0"):
+        await serve("memory://test", handler, max_sessions_per_peer=0)
+
+
+async def test_one_place_serves_clients_of_several_urls_in_turn(
+    nursery: trio.Nursery,
+) -> None:
     urls = ["memory://one", "memory://two"]
-    with pytest.raises(ValueError, match="max_sessions: expected at least 2"):
-        await serve(urls, handler, max_sessions=1)
+    run = partial(serve, urls, dispatcher(Echo, EchoImpl()), max_sessions=1)
+    server: Server = await nursery.start(run)
+    for url in [*urls, *urls]:
+        async with connect(url, Echo) as echo:
+            assert await echo.echo(url) == url
+        await wait_all_tasks_blocked()
+    assert not server.sessions
 
 
 def test_websockets_without_the_package_say_how_to_have_it(

@@ -20,6 +20,7 @@ from roam_trio import (
     Link,
     Message,
     MessageFamily,
+    Overloaded,
     Server,
     Session,
     SessionError,
@@ -158,23 +159,23 @@ async def test_shutdown_of_the_server_ends_sessions_and_accepts_no_more(
         incoming.send_nowait(far)
 
 
-async def test_clients_beyond_max_sessions_wait_for_one_to_leave(
+async def test_clients_beyond_max_sessions_are_refused(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
     acceptor = BareConduitAcceptor(MessageFamily())
     await nursery.start(serving(acceptor, max_sessions=1))
-    establishing: list[Task[Session]] = []
-    for _ in range(2):
+
+    async def establish() -> Session:
         near, far = memory_link_pair(16)
         nursery.start_soon(acceptor.attach, far)
-        establish = partial(initiator(near).establish, spawn=nursery.start_soon)
-        establishing.append(Task(nursery, establish))
-        await wait_all_tasks_blocked()
-    first, second = establishing
-    assert not second.is_done
-    await (await first.result()).shutdown()
-    await (await second.result()).shutdown()
-    assert "BareConduitAcceptor: there are 1 sessions" in caplog.text
+        return await initiator(near).establish(spawn=nursery.start_soon)
+
+    first = await establish()
+    with pytest.raises(Overloaded, match=r"no place .*\(limit: max_sessions\)"):
+        await establish()
+    await first.shutdown()
+    await (await establish()).shutdown()
+    assert "BareConduitAcceptor: a client was refused: there is no" in caplog.text
 
 
 # ------------------------------------------------------------ attaching

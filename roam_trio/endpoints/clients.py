@@ -8,13 +8,15 @@ from typing import Generic, TypeVar
 
 import trio
 
+from ..conduits.attaching import let_go
 from ..conduits.base import Conduit, ConduitAcceptor
 from ..conduits.into import check_conduit
 from ..errors import SessionIoError
 from ..legible import without_secrets
 from ..links.base import Link
+from ..peers import Peer
 from ..transports import LinkFactory, LinkListener
-from ..transports.listening import accept_when_possible
+from ..transports.listening import SocketClient, accept_when_possible
 from ..wire.messages import Message
 
 __all__ = ["AcceptedClients", "Clients", "ListenedClients"]
@@ -44,6 +46,18 @@ class Clients(ABC, Generic[T]):
         """Return the conduit of a client, or None if there is nothing to serve.
 
         Called in the task of that client.
+        """
+
+    @abstractmethod
+    def peer_of(self, client: T) -> Peer | None:
+        """Describe a client, if it is known before its conduit is made."""
+
+    @abstractmethod
+    async def drop(self, client: T) -> None:
+        """Let a client go, without a word.
+
+        Raises:
+            LinkError, OSError: it has failed meanwhile.
         """
 
     def close(self) -> None:
@@ -77,6 +91,17 @@ class ListenedClients(Clients[LinkFactory]):
     async def conduit_of(self, client: LinkFactory) -> Conduit[Message] | None:
         return await self._conduit_on(await self._link_in_time(client))
 
+    def peer_of(self, client: LinkFactory) -> Peer | None:
+        return client.peer() if isinstance(client, SocketClient) else None
+
+    async def drop(self, client: LinkFactory) -> None:
+        if isinstance(client, SocketClient):
+            client.drop()  # before any handshake
+            return
+        tx, rx = (await client()).split()
+        await tx.abort()
+        await rx.close()
+
     async def _link_in_time(self, make_link: LinkFactory) -> Link:
         with trio.move_on_after(self._seconds):
             return await make_link()
@@ -109,3 +134,9 @@ class AcceptedClients(Clients[Conduit[Message]]):
         # No checkpoint: if the server shuts down now, the caller must get the conduit,
         # to close it.
         return client
+
+    def peer_of(self, client: Conduit[Message]) -> Peer:
+        return client.peer()
+
+    async def drop(self, client: Conduit[Message]) -> None:
+        await let_go(client)

@@ -9,8 +9,8 @@ print(server.url)
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -19,7 +19,7 @@ import trio
 from ..conduits.attaching import AttachingAcceptor, let_go
 from ..conduits.bare import BareConduitAcceptor
 from ..conduits.base import Conduit, ConduitAcceptor
-from ..errors import ConduitError, LinkError, SessionError
+from ..errors import ConduitError, LinkError, Overloaded, SessionError
 from ..legible import without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import log_budget_of_server
@@ -44,6 +44,7 @@ from ..session.keepalive import SERVER_KEEPALIVE
 from ..session.refusal import REFUSALS
 from ..session.terms import CANCEL_GRACE
 from ..session.timers import Timers
+from ..session.turning_away import limits_to_turn_away, turning_away
 from ..transports import (
     LinkListener,
     LinkOptions,
@@ -56,7 +57,8 @@ from ..wire.messages import Message
 from .clients import AcceptedClients, Clients, ListenedClients
 from .machine import default_memory
 from .options import SessionOptions
-from .wrapping import deciding_with, offer_with, with_middleware
+from .places import REFUSING_SECONDS, Place, Places
+from .wrapping import counting_with, deciding_with, offer_with, with_middleware
 
 __all__ = ["Server", "serve"]
 
@@ -172,6 +174,7 @@ async def serve(
     ssl_context: ssl.SSLContext | None = None,
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
+    max_sessions_per_peer: int | None = None,
     memory: int | None = None,
     tasks: int = 65_536,
     resume: bool = False,
@@ -271,9 +274,12 @@ async def serve(
     )
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
+    if max_sessions_per_peer is not None:
+        check_count("max_sessions_per_peer", max_sessions_per_peer)
     serving = _Serving(
         options,
         max_sessions,
+        max_sessions_per_peer,
         resume,
         _Offering(options, around),
         on_session,
@@ -413,6 +419,7 @@ class _Serving:
         self,
         options: SessionOptions,
         max_sessions: int,
+        max_sessions_per_peer: int | None,
         resume: bool,
         offering: _Offering,
         on_session: OnSession | None,
@@ -420,7 +427,6 @@ class _Serving:
     ) -> None:
         self._offering = offering
         self._options = options
-        self._max_sessions = max_sessions
         self._conduits: AttachingAcceptor[Message] = BareConduitAcceptor(
             MessageFamily()
         )
@@ -430,15 +436,20 @@ class _Serving:
             self._conduits = StableConduitAcceptor(
                 MessageFamily(), limits=options.stable_limits, max_sessions=max_sessions
             )
-        # Add one: a returning client must get in even if the number of sessions is
-        # reached.
-        self._slots = trio.Semaphore(2 * max_sessions if resume else max_sessions)
+        # Twice as many: a returning client must get in even if the number of sessions
+        # is reached.
+        self._resumes = resume
+        self._places = Places(
+            2 * max_sessions if resume else max_sessions, max_sessions_per_peer
+        )
         for_builder = options.for_builder
         for_builder["on_connection"] = offering.services
         self._sessions_with = partial(
             sessions_of_server,
             options.root_handler,
-            on_session=deciding_with(on_session, offering.middleware),
+            on_session=counting_with(
+                deciding_with(on_session, offering.middleware), self._places
+            ),
             budget=budget,
             **for_builder,
         )
@@ -461,11 +472,6 @@ class _Serving:
         urls: Iterable[str],
         task_status: trio.TaskStatus[Server],
     ) -> None:
-        if len(sources) > self._max_sessions:
-            raise ValueError(
-                f"max_sessions: expected at least {len(sources)}, the number of "
-                f"listening sockets, got {self._max_sessions}"
-            )
         server = Server(
             tuple(dict.fromkeys(urls)),
             self._listening,
@@ -485,33 +491,61 @@ class _Serving:
                 clients.close()
 
     async def _accept_all(self, clients: Clients[T], sessions: trio.Nursery) -> None:
+        places = self._places
         while True:
-            await self._take_slot(clients.name)
+            await places.room()
             try:
                 client = await clients.next()
-            except BaseException as error:
-                self._slots.release()
-                if isinstance(error, trio.EndOfChannel):
-                    return
-                raise
-            sessions.start_soon(self._serve_client, clients, client)
+            except trio.EndOfChannel:
+                return
+            # A client may return to a session that has a place.
+            place = places.enter(None if self._resumes else clients.peer_of(client))
+            if isinstance(place, Place):
+                sessions.start_soon(self._serve_client, clients, client, place)
+            else:
+                may_tell = places.begin_refusal()
+                sessions.start_soon(
+                    self._refuse_client, clients, client, place, may_tell
+                )
 
-    async def _take_slot(self, name: str) -> None:
+    async def _refuse_client(
+        self, clients: Clients[T], client: T, why: Overloaded, may_tell: bool
+    ) -> None:
+        """Tell a client why there is no place for it, or drop it without a word."""
+        logger.warning("%s: a client was refused: %s", clients.name, why.text)
+        until = trio.current_time() + REFUSING_SECONDS
         try:
-            self._slots.acquire_nowait()
-        except trio.WouldBlock:
-            logger.warning(
-                "%s: there are %d sessions, and others must wait (limit: max_sessions)",
-                name,
-                self._max_sessions,
-            )
-            await self._slots.acquire()
+            with self._accepting_in() as scope:
+                scope.deadline = until + REFUSING_SECONDS
+                if may_tell:
+                    await self._tell(clients, client, why)
+                    await trio.sleep_until(until)
+                else:
+                    await clients.drop(client)
+        except _ENDS_OF_CLIENTS:
+            pass  # there is no client left to tell
+        except BaseException as error:
+            logger.failure(error, "refusing a client has failed; the others go on")
+        finally:
+            if may_tell:
+                self._places.end_refusal()
 
-    async def _serve_client(self, clients: Clients[T], client: T) -> None:
+    async def _tell(self, clients: Clients[T], client: T, why: Overloaded) -> None:
+        conduit = await clients.conduit_of(client)
+        if conduit is not None:
+            with suppress(Overloaded):
+                await self._turning_away(conduit, why).run()
+
+    def _turning_away(self, conduit: Conduit[Message], why: Overloaded) -> Session:
+        options = self._options
+        limits = limits_to_turn_away(options.limits)
+        return turning_away(conduit, why, limits, options.observer)
+
+    async def _serve_client(self, clients: Clients[T], client: T, place: Place) -> None:
         # Run the session in this task, with as few scopes and coroutines around it as
         # possible, because an idle session holds their memory.
         try:
-            session = await self._accept(clients, client)
+            session = await self._accept(clients, client, place)
             if session is None:
                 return
             self._sessions.add(session)
@@ -519,6 +553,7 @@ class _Serving:
                 await session.run(task_status=self._sessions)
             finally:
                 self._sessions.remove(session)
+                self._places.of_sessions.pop(session.peer, None)
         except REFUSALS as refusal:
             # The application has decided so, and its observer can count it.
             logger.info("a client was turned away: %s", refusal)
@@ -528,22 +563,42 @@ class _Serving:
         except BaseException as error:
             logger.failure(error, "a session has failed; the others go on")
         finally:
-            self._slots.release()
+            self._places.leave(place)
 
-    async def _accept(self, clients: Clients[T], client: T) -> Session | None:
-        """Return the session to set up, or None if there is none."""
+    @contextmanager
+    def _accepting_in(self) -> Iterator[trio.CancelScope]:
+        """A cancel scope that `Server.shutdown` cancels."""
         with trio.CancelScope() as scope:
             self._accepting[scope] = None
             if self._listening.cancel_called:
                 scope.cancel()
             try:
-                conduit = await clients.conduit_of(client)
+                yield scope
             finally:
                 del self._accepting[scope]
-            if conduit is None:
-                return None
-            if not scope.cancel_called:
-                return self._session_on(conduit)
-            # The client connected just when the server began to shut down.
-            await let_go(conduit)
+
+    async def _accept(
+        self, clients: Clients[T], client: T, place: Place
+    ) -> Session | None:
+        """Return the session to set up, or None if there is none."""
+        conduit: Conduit[Message] | None = None
+        with self._accepting_in() as scope:
+            conduit = await clients.conduit_of(client)
+        if conduit is None:
+            return None
+        if not scope.cancel_called:
+            return self._session_of(conduit, place)
+        # The client connected just when the server began to shut down.
+        await let_go(conduit)
         return None
+
+    def _session_of(self, conduit: Conduit[Message], place: Place) -> Session:
+        places = self._places
+        if not places.are_counted:
+            return self._session_on(conduit)
+        too_many = places.count_host(place, conduit.peer())
+        if too_many is not None:
+            return self._turning_away(conduit, too_many)
+        session = self._session_on(conduit)
+        places.of_sessions[session.peer] = place
+        return session

@@ -52,6 +52,7 @@ def serving(
     ssl_context: ssl.SSLContext | None = None,
     origins: Sequence[str] = (),
     max_sessions: int = 1024,
+    max_sessions_per_peer: int | None = None,
     memory: int | None = None,
     tasks: int = 65_536,
     resume: bool = False,
@@ -82,6 +83,7 @@ def serving(
         ssl_context: see `serve`.
         origins: see `serve`.
         max_sessions: see `serve`.
+        max_sessions_per_peer: see `serve`.
         memory: see `serve`.
         tasks: see `serve`.
         resume: see `serve`.
@@ -112,6 +114,7 @@ def serving(
         ssl_context=ssl_context,
         origins=origins,
         max_sessions=max_sessions,
+        max_sessions_per_peer=max_sessions_per_peer,
         memory=memory,
         tasks=tasks,
         resume=resume,

@@ -9,8 +9,9 @@ from ..peers import Peer
 from ..rpc.handler import Handler, check_handler
 from ..service import Middleware
 from ..session import OnSession
+from .places import Places
 
-__all__ = ["Offer", "Wrappable", "deciding_with", "offer_with"]
+__all__ = ["Offer", "Wrappable", "counting_with", "deciding_with", "offer_with"]
 
 Offer: TypeAlias = Handler | Mapping[str, Handler]
 """One handler for root connections, or handlers by the names of their services."""
@@ -50,6 +51,23 @@ def with_middleware(handler: Handler, middleware: tuple[Middleware, ...]) -> Han
             "with_middleware(middleware) that returns a Handler"
         )
     return handler.with_middleware(middleware)
+
+
+def counting_with(on_session: OnSession | None, places: Places) -> OnSession | None:
+    """Return an ``on_session`` that also counts clients by their identities, if
+    `places` are counted."""
+    if not places.are_counted:
+        return on_session
+    decide = on_session
+
+    async def on_session_with(peer: Peer) -> Offer | None:
+        given = None if decide is None else await decide(peer)
+        too_many = places.count_identity(places.of_sessions[peer], peer)
+        if too_many is not None:
+            raise too_many
+        return given
+
+    return on_session_with
 
 
 def deciding_with(

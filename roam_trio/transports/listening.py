@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Final, TypeVar
 
 import trio
@@ -13,14 +12,20 @@ import trio
 from ..failures import text_of
 from ..legible import without_secrets
 from ..links.base import Link
-from ..links.sockets import UNKNOWN_ADDRESS
+from ..links.sockets import UNKNOWN_ADDRESS, peer_of
 from ..logs import Log, note_address
-from .base import LinkFactory, LinkListener
+from ..peers import Peer
+from .base import LinkListener
 from .hosts import HostAndPort
 
 T = TypeVar("T")
 
-__all__ = ["StreamLinkListener", "accept_when_possible", "listen_on_tcp"]
+__all__ = [
+    "SocketClient",
+    "StreamLinkListener",
+    "accept_when_possible",
+    "listen_on_tcp",
+]
 
 logger = Log("roam_trio.transports")
 
@@ -65,21 +70,49 @@ class StreamLinkListener(LinkListener):
     def url(self) -> str:
         return self._url
 
-    async def accept(self) -> LinkFactory:
-        return partial(self._make_link, await self._listener.accept())
-
-    async def _make_link(self, stream: trio.SocketStream) -> Link:
-        # Do this in the task of the client, so that its log records can name the
-        # client.
-        try:
-            host, port, *_ = stream.socket.getpeername()
-            note_address(str(HostAndPort(host, port)))
-        except OSError:
-            note_address(UNKNOWN_ADDRESS)
-        return await self._link_on(stream)
+    async def accept(self) -> SocketClient:
+        return SocketClient(await self._listener.accept(), self._link_on)
 
     def close(self) -> None:
         self._listener.socket.close()
+
+
+class SocketClient:
+    """A client that has connected, and has no link yet; a `LinkFactory`.
+
+    Args:
+        stream: its connection.
+        link_on: see `StreamLinkListener`.
+    """
+
+    __slots__ = ("_link_on", "_stream")
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        link_on: Callable[[trio.SocketStream], Awaitable[Link]],
+    ) -> None:
+        self._stream = stream
+        self._link_on = link_on
+
+    async def __call__(self) -> Link:
+        """Make the link; see `LinkListener.accept`."""
+        # Do this in the task of the client, so that its log records can name the
+        # client.
+        try:
+            host, port, *_ = self._stream.socket.getpeername()
+            note_address(str(HostAndPort(host, port)))
+        except OSError:
+            note_address(UNKNOWN_ADDRESS)
+        return await self._link_on(self._stream)
+
+    def peer(self) -> Peer:
+        """Describe the client, as far as its connection tells."""
+        return peer_of(self._stream.socket)
+
+    def drop(self) -> None:
+        """Close the connection instead, without a word and without waiting."""
+        self._stream.socket.close()
 
 
 async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> T:
