@@ -438,7 +438,7 @@ class _Serving:
             )
         # Twice as many: a returning client must get in even if the number of sessions
         # is reached.
-        self._resumes = resume
+        self._knows_early = max_sessions_per_peer is not None and not resume
         self._places = Places(
             2 * max_sessions if resume else max_sessions, max_sessions_per_peer
         )
@@ -498,8 +498,8 @@ class _Serving:
                 client = await clients.next()
             except trio.EndOfChannel:
                 return
-            # A client may return to a session that has a place.
-            place = places.enter(None if self._resumes else clients.peer_of(client))
+            # Not with `resume`: a client may return to a session that has a place.
+            place = places.enter(clients.peer_of(client) if self._knows_early else None)
             if isinstance(place, Place):
                 sessions.start_soon(self._serve_client, clients, client, place)
             else:
