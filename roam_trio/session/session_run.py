@@ -456,7 +456,8 @@ class SessionRun:
                         message = decode(payload)
                     except DecodeError as error:
                         self.rx.refuse(payload, error)
-                    if len(payload) > most_metadata:
+                    # Some conduits carry messages, which have no length here.
+                    if payload is message or len(payload) > most_metadata:
                         check_metadata(message, most_metadata)
                     act = ON_MESSAGE.get(type(message))
                     run = runs.get(message.connection_id)
