@@ -59,7 +59,7 @@ from .terms import SessionTerms
 from .waits import Waits
 from .workers import Workers
 
-__all__ = ["ON_CONNECTION_MESSAGE", "Connections"]
+__all__ = ["ON_CONNECTION_MESSAGE", "Connections", "end_connections"]
 
 logger = Log("roam_trio.session")
 
@@ -109,6 +109,7 @@ class Connections:
         "_waits",
         "root",
         "runs",
+        "workers",
     )
 
     def __init__(
@@ -123,7 +124,8 @@ class Connections:
     ) -> None:
         self._outbox = outbox
         self._token = trio.lowlevel.current_trio_token()
-        workers = Workers(nursery.start_soon, terms.budget)
+        self.workers = workers = Workers(nursery.start_soon, terms.budget)
+        """Runs handlers, and anything else, in tasks of the session's."""
         self._waits = Waits(terms, now, workers.start_soon)
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._port: SessionPort | None = SessionPort(
@@ -222,8 +224,7 @@ class Connections:
     def end(self, because: RoamTrioError) -> None:
         """End every connection with the session. Sends nothing."""
         self._waits.close()
-        if self._port is not None:
-            self._port.workers.stop_all()
+        self.workers.stop_all()
         self._table.end(because)
         runs = list(self.runs.values())
         self.runs.clear()
@@ -241,7 +242,7 @@ class Connections:
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
         """Run something in a task of the session's."""
-        self._session.workers.start_soon(function)
+        self.workers.start_soon(function)
 
     @property
     def _session(self) -> SessionPort:
@@ -302,7 +303,7 @@ class Connections:
         if action is Act.DECIDE:
             assert self._acceptor is not None
             scope = self._deciding[connection_id] = trio.CancelScope()
-            self._session.workers.start_soon(
+            self.workers.start_soon(
                 self._decide, self._acceptor, message, scope, budget
             )
         elif isinstance(action, Reject):
@@ -445,6 +446,31 @@ class Connections:
         if failure.close:
             self._outbox.push(ConnectionClose(connection_id))
         self._check_needed()
+
+
+def end_connections(
+    connections: Connections, because: RoamTrioError, *, then: Callable[[], None]
+) -> None:
+    """End every connection with the session.
+
+    If there are many handlers, they are cancelled first, a few at a time, so that other
+    sessions are not held up; the connections end when that is done.
+
+    Args:
+        connections: those of the session, which has not ended them.
+        because: the reason.
+        then: called when they have ended.
+    """
+
+    def end() -> None:
+        connections.end(because)
+        then()
+
+    workers = connections.workers
+    if workers.are_many:
+        workers.start_soon(workers.stop_in_turns, end)
+    else:
+        end()
 
 
 ON_CONNECTION_MESSAGE: dict[type[Message], Callable[[Connections, Any], None]] = {

@@ -46,7 +46,7 @@ from ..wire.messages import Message, RequestCall, RequestResponse
 from ..wire.runs import ItemRun
 from .acceptance import ConnectionAcceptor
 from .connection_run import ON_MESSAGE
-from .connections import ON_CONNECTION_MESSAGE, Connections
+from .connections import ON_CONNECTION_MESSAGE, Connections, end_connections
 from .control import Control
 from .handshake import HandshakeResult
 from .held_messages import check_metadata
@@ -442,6 +442,9 @@ class SessionRun:
         """
         connections = self.connections
         assert connections is not None
+        ended_before = self.ended_because
+        if ended_before is not None:
+            return  # while the reader waited; handlers are being cancelled
         runs, most_metadata = connections.runs, self.terms.limits.metadata_bytes
         number, message = 0, None
         self._last_message = None
@@ -502,8 +505,9 @@ class SessionRun:
         if message is not None:
             self.outbox.push(message, last=True)
         if self.connections is not None:
-            self.connections.end(reason)
-        if self._working is not None:
+            assert self._working is not None, "the connections have tasks"
+            end_connections(self.connections, reason, then=self._working.cancel)
+        elif self._working is not None:
             self._working.cancel()
 
     @trio.lowlevel.enable_ki_protection

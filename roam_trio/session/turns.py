@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
+from ..wire.runs import ItemRun
+
 __all__ = ["MOST_AT_ONCE", "TURN_SECONDS", "is_long", "next_turn"]
 
 T = TypeVar("T")
@@ -34,8 +36,10 @@ def is_long(received: Sequence[Any]) -> bool:
     return count > MOST_AT_ONCE or (count > 1 and _is_large(received[0]))
 
 
-def _is_large(payload: Any) -> bool:
-    return type(payload) is bytes and len(payload) >= _LARGE
+def _is_large(received: Any) -> bool:
+    """Return True for a large payload, and for a run of items."""
+    kind = type(received)
+    return kind is ItemRun or (kind is bytes and len(received) >= _LARGE)
 
 
 def next_turn(

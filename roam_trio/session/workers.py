@@ -18,13 +18,24 @@ from trio.lowlevel import reschedule
 from ..errors import Overloaded
 from .budgets import TASK_BYTES, Budget
 
-__all__ = ["IDLE_SECONDS", "MOST_IDLE", "Work", "Worker", "Workers"]
+__all__ = [
+    "IDLE_SECONDS",
+    "MOST_IDLE",
+    "MOST_STOPPED_AT_ONCE",
+    "Work",
+    "Worker",
+    "Workers",
+]
 
 MOST_IDLE: Final = 64
 """Number of idle tasks that a session keeps: the default number of calls that a peer
 may have in flight on a connection."""
 
 _NEVER: Final = inf
+
+MOST_STOPPED_AT_ONCE: Final = 64
+"""Number of handlers that are cancelled in one step: each takes some 20 microseconds to
+be cancelled and to end."""
 
 IDLE_SECONDS: Final = 5.0
 """Number of seconds after which idle tasks that were not needed end."""
@@ -236,6 +247,26 @@ class Workers:
         for worker in self._all or ():
             worker.stop()
         self._is_over = True
+
+    @property
+    def are_many(self) -> bool:
+        """True if to cancel all handlers at once would hold up other sessions."""
+        return len(self._all or ()) > MOST_STOPPED_AT_ONCE
+
+    @trio.lowlevel.enable_ki_protection
+    async def stop_in_turns(self, then: Callable[[], None]) -> None:
+        """Cancel all handlers, and let other tasks run in between.
+
+        Args:
+            then: called when all are cancelled, or if this task is cancelled.
+        """
+        try:
+            for number, worker in enumerate(list(self._all or ()), 1):
+                worker.stop()
+                if number % MOST_STOPPED_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
+        finally:
+            then()
 
     def stop(self, owner: object) -> None:
         """Cancel the handlers of a connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import weakref
+from collections import Counter
 from collections.abc import Coroutine
 from contextvars import ContextVar
 from functools import partial
@@ -17,18 +18,24 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import Limits, client
-from roam_trio.errors import ConnectionLost
+from roam_trio.errors import ConnectionLost, SessionError
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import Metadata
 from roam_trio.rpc.handler import Handler, ReplySink
 from roam_trio.service import current_call
 from roam_trio.session import AcceptedConnection, Session, acceptor, initiator
 from roam_trio.session.caller import DriverCaller
-from roam_trio.session.workers import IDLE_SECONDS, MOST_IDLE, Worker
+from roam_trio.session.workers import (
+    IDLE_SECONDS,
+    MOST_IDLE,
+    MOST_STOPPED_AT_ONCE,
+    Worker,
+)
 from roam_trio.wire.ids import ConnectionId
-from roam_trio.wire.messages import ConnectionSettings, RequestCall
+from roam_trio.wire.messages import ConnectionSettings, Ping, RequestCall
+from tests.peer import Peer
 
-from .running import Streams, Task, caller_of, join, streams
+from .running import Streams, Task, WithPeer, call_of, caller_of, join, streams
 
 whose: ContextVar[str] = ContextVar("whose", default="nobody's")
 
@@ -395,3 +402,84 @@ async def test_end_of_a_session_stops_each_handler_once(
     assert len(echo.tasks) == 10
     # Once as the session ends, and once as the connection of the call does.
     assert len(looks) == 20
+
+
+# ------------------------------------------------------------ the end of many
+
+
+MANY = 5 * MOST_STOPPED_AT_ONCE + 1
+
+
+class Crowd:
+    """Many handlers that wait, and note when they are cancelled."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.cancelled_at: list[int] = []
+
+    async def echo(self, text: str) -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.cancelled_at.append(self.turns)
+        return text
+
+    async def count_turns(self) -> None:
+        while True:
+            self.turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async def gather(self, peer: Peer) -> None:
+        await peer.say(*(call_of("echo", 2 * n, "text") for n in range(MANY)))
+        await wait_all_tasks_blocked()
+
+
+def with_crowd(crowd: Crowd) -> WithPeer:
+    handler = streams(echo=crowd.echo)
+    return WithPeer(handler, buffer=MANY, max_concurrent_requests=MANY)
+
+
+async def test_other_tasks_run_while_the_handlers_of_a_session_end() -> None:
+    crowd = Crowd()
+    async with with_crowd(crowd) as (session, peer), trio.open_nursery() as nursery:
+        await crowd.gather(peer)
+        waiting = Task(nursery, caller_of(session).add, 1, 2)
+        await peer.hear(RequestCall)
+        nursery.start_soon(crowd.count_turns)
+        await peer.leave()
+        with pytest.raises(ConnectionLost):
+            await waiting.result()
+        assert len(crowd.cancelled_at) == MANY
+        at_once = max(Counter(crowd.cancelled_at).values())
+        assert at_once <= 2 * MOST_STOPPED_AT_ONCE
+        nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_dispatched_while_the_handlers_of_a_session_end() -> None:
+    crowd = Crowd()
+    async with with_crowd(crowd) as (session, peer):
+        await crowd.gather(peer)
+        received = session.statistics().received.payloads
+        session._run.end(SessionError("enough"))
+        await peer.say(Ping(0, 1), call_of("echo", 2 * MANY, "text"))
+        await wait_all_tasks_blocked()
+        assert session.statistics().received.payloads > received
+        assert len(crowd.cancelled_at) == MANY
+        await peer.hear_end()
+
+
+async def test_cancelled_session_cancels_all_of_its_handlers_at_once() -> None:
+    crowd = Crowd()
+    async with trio.open_nursery() as nursery:
+        left, right = await join(
+            nursery,
+            streams(echo=crowd.echo),
+            accepting={"max_concurrent_requests": MANY},
+        )
+        for number in range(MANY):
+            nursery.start_soon(caller_of(left).echo, f"{number}")
+        await wait_all_tasks_blocked()
+        right._run.end(SessionError("enough"))
+        nursery.cancel_scope.cancel()
+    assert len(crowd.cancelled_at) == MANY
+    assert "enough" in str(right.ended_because)
