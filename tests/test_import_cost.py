@@ -29,6 +29,7 @@ LATER = {
         "hash",
         "links",
         "lowlevel",
+        "service.description",
         "session",
         "testing",
         "transports",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 
@@ -21,6 +22,9 @@ from ..schema import ArrayShape, BytesShape, Shape, kebab, method_id, split_fall
 from ..schema.shape import children
 from ..wire.ids import MethodId
 
+if TYPE_CHECKING:
+    from .description.model import ServiceSchema
+
 __all__ = [
     "ArgDescriptor",
     "MethodDescriptor",
@@ -28,6 +32,7 @@ __all__ = [
     "attach_descriptor",
     "describe",
     "method_descriptor",
+    "method_of_types",
 ]
 
 C = TypeVar("C", bound=type[Any])
@@ -103,9 +108,35 @@ class ServiceDescriptor:
     name: str
     methods: tuple[MethodDescriptor, ...]
     doc: str
+    _told: ServiceSchema | None = attrs.field(default=None, alias="schema", repr=False)
 
     EMPTY: ClassVar[ServiceDescriptor]
     """A service without methods."""
+
+    @cached_property
+    def schema(self) -> ServiceSchema:
+        """The service as plain data: types, fields, errors, credit, defaults, docs.
+
+        It is made when it is first read, unless the descriptor is made of one.
+        """
+        if self._told is not None:
+            return self._told
+        # Only now, because most programs describe nothing.
+        from .description.making import SchemaMaker
+
+        maker = SchemaMaker(self.name, self.doc)
+        for method in self.methods:
+            error = method.result_plan.error
+            maker.add(
+                method.name,
+                method.id,
+                method.args_plan.shape,
+                method.result_plan.ok.shape,
+                None if error is None else error.shape,
+                method.signature,
+                method.doc,
+            )
+        return maker.made()
 
     def by_id(self, id: MethodId) -> MethodDescriptor | None:
         """Return the method with this id, or None."""
@@ -186,11 +217,13 @@ def _describe_method(
         )
     signature = _without_self(inspect.signature(function), path)
     hints = _resolve_hints(function, path)
-    return _descriptor_of(
+    ok, error = _split_result(_hint(hints, "return", path), path)
+    return method_of_types(
         service_name,
         name,
         {arg: _hint(hints, arg, path) for arg in signature.parameters},
-        _hint(hints, "return", path),
+        ok,
+        error,
         signature,
         doc=function.__doc__ or "",
         columns=columns,
@@ -227,9 +260,8 @@ def method_descriptor(
         [_parameter(arg, hint, path) for arg, hint in args.items()],
         return_annotation=return_type,
     )
-    return _descriptor_of(
-        service, name, args, return_type, signature, doc=doc, columns=False
-    )
+    ok, error = _split_result(return_type, path)
+    return method_of_types(service, name, args, ok, error, signature, doc=doc)
 
 
 def _parameter(name: str, hint: Any, path: str) -> inspect.Parameter:
@@ -243,19 +275,34 @@ def _parameter(name: str, hint: Any, path: str) -> inspect.Parameter:
         ) from error
 
 
-def _descriptor_of(
+def method_of_types(
     service_name: str,
     name: str,
     hints: Mapping[str, Any],
-    returns: Any,
+    return_type: Any,
+    error_type: Any,
     signature: inspect.Signature,
     *,
-    doc: str,
-    columns: bool,
+    doc: str = "",
+    columns: bool = False,
 ) -> MethodDescriptor:
+    """Return the descriptor of a method, from annotations or their normal forms.
+
+    Args:
+        service_name: the name of the service.
+        name: the name of the method.
+        hints: the types of the arguments by their names, in order.
+        return_type: its success type.
+        error_type: its error type; None for a method that declares none.
+        signature: its signature in Python, without ``self``.
+        doc: says what it does.
+        columns: whether it has an encoding in columns.
+
+    Raises:
+        SchemaError: as `method_descriptor` does.
+    """
     path = f"{service_name}.{name}"
     args = tuple(ArgDescriptor(arg, hint) for arg, hint in hints.items())
-    return_type, error_type = _split_result(returns, path)
     arguments = args_plan([a.type for a in args], [a.name for a in args], path)
     result = result_plan(return_type, error_type, path)
     if result.error is not None and _borrows(result.error.shape):

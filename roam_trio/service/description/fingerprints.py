@@ -1,0 +1,120 @@
+"""Fingerprints, by which two peers find that they have the same service in mind."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from blake3 import blake3
+from msgspec import UNSET
+
+from ...schema.signature import kebab
+from .model import (
+    ArgSchema,
+    ArrayType,
+    ChannelType,
+    FieldSchema,
+    ListType,
+    MapType,
+    MethodSchema,
+    NamedType,
+    OptionType,
+    ServiceSchema,
+    SetType,
+    StructSchema,
+    TupleType,
+    Type,
+    TypeSchema,
+)
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(schema: ServiceSchema) -> bytes:
+    """Return 16 bytes that are the same for services that work alike.
+
+    They depend on the ids, names and arguments of methods, on types, also those inside
+    results, on credit and on defaults. They do not depend on docstrings, on the names
+    of classes, or on the order of methods.
+    """
+    canonical = json.dumps(
+        _Canonical(schema).service(schema), separators=(",", ":"), sort_keys=True
+    )
+    return blake3(canonical.encode()).digest(length=16)
+
+
+class _Canonical:
+    """Replaces the names of types by numbers, in the order in which they are met."""
+
+    def __init__(self, schema: ServiceSchema) -> None:
+        self._types = {each.name: each for each in schema.types}
+        self._numbers: dict[str, int] = {}
+        self._met: list[TypeSchema] = []
+
+    def service(self, schema: ServiceSchema) -> list[Any]:
+        methods = sorted(schema.methods, key=lambda each: each.id)
+        found: list[Any] = [self._method(each) for each in methods]
+        # The list grows while definitions refer to further types.
+        found += (self._definition(type) for type in self._met)
+        return found
+
+    def _method(self, method: MethodSchema) -> list[Any]:
+        return [
+            kebab(method.name),
+            method.id,
+            [self._field(each, each.name) for each in method.args],
+            self._type(method.returns),
+            None if method.fails is None else self._type(method.fails),
+        ]
+
+    def _field(self, field: FieldSchema | ArgSchema, name: str) -> list[Any]:
+        default = [] if field.default is UNSET else [field.default]
+        return [name, self._type(field.type), default, field.computed]
+
+    def _fields(
+        self, fields: tuple[FieldSchema, ...], *, tuple_like: bool
+    ) -> list[Any]:
+        return [
+            self._field(each, str(index) if tuple_like else each.name)
+            for index, each in enumerate(fields)
+        ]
+
+    def _definition(self, type: TypeSchema) -> list[Any]:
+        if isinstance(type, StructSchema):
+            fields = self._fields(type.fields, tuple_like=type.tuple_like)
+            return ["struct", type.tuple_like, fields]
+        return [
+            "enum",
+            *(
+                [
+                    each.name,
+                    each.tuple_like,
+                    self._fields(each.fields, tuple_like=each.tuple_like),
+                ]
+                for each in type.variants
+            ),
+        ]
+
+    def _type(self, type: Type) -> Any:
+        match type:
+            case NamedType(name):
+                if name not in self._numbers:
+                    self._numbers[name] = len(self._met)
+                    self._met.append(self._types[name])
+                return self._numbers[name]
+            case OptionType(item):
+                return ["option", self._type(item)]
+            case ListType(item, is_slice):
+                return ["list", self._type(item), is_slice]
+            case ArrayType(item, length):
+                return ["array", self._type(item), length]
+            case SetType(item):
+                return ["set", self._type(item)]
+            case MapType(key, value):
+                return ["map", self._type(key), self._type(value)]
+            case TupleType(items):
+                return ["tuple", *map(self._type, items)]
+            case ChannelType(direction, item, credit):
+                return ["channel", direction, self._type(item), credit]
+            case _:
+                return type

@@ -1,0 +1,1 @@
+"""Tests of services as plain data."""
