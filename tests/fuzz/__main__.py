@@ -129,6 +129,7 @@ def _tell(tally: Any, found: Path) -> None:
         path = found / finding.name
         path.write_text(f"# {finding.kind}\n{finding.data.hex()}\n", "ascii", "replace")
         print(f"\n{finding.kind}\n{finding.told}", file=sys.stderr)
+        print(f"input: {finding.data.hex()}", file=sys.stderr)
         print(
             f"again: python -m tests.fuzz --target {tally.target} --replay {path}\n"
             f"keep it, once mended: its last line belongs into "

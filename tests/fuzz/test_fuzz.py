@@ -208,6 +208,7 @@ def test_command_writes_what_it_finds_and_replays_it(
     told = capsys.readouterr()
     assert "20 inputs in " in told.out
     assert "ZeroDivisionError at test_fuzz.py:" in told.err
+    assert "input: 616263\n" in told.err
     (written,) = tmp_path.iterdir()
     assert written.read_text("ascii").endswith("\n616263\n")
     assert run("--replay", str(written)) == 1
