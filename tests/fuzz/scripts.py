@@ -83,7 +83,7 @@ def attacks() -> Iterator[bytes]:
     ]
     for parts in several:
         whole = joined_parts(parts)
-        for flags in (0, 1, 2, 4, 8, 16, 32, 40):
+        for flags in (0, 1, 2, 4, 8, 10, 16, 32, 40):
             yield bytes((flags,)) + whole
     for raw in (b"GET /roam HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05\x01\0\0\1\3"):
         yield b"\x40" + joined_parts([b"\xff\x00" + raw, b"", b"\xff\x01"])

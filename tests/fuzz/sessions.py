@@ -229,6 +229,8 @@ async def _serve_and_attack(way: _Way, flags: Flag, parts: bytes, resume: bool) 
         resume=resume,
         memory=60_000 if flags & Flag.TIGHT else 2**30,
         tasks=3 if flags & Flag.TIGHT else 1000,
+        max_sessions=1 if flags & Flag.TIGHT else 1000,
+        max_sessions_per_peer=2,
         **way.options(),
     )
     async with trio.open_nursery() as nursery:
