@@ -249,7 +249,9 @@ class DeadlineExceeded(CallCancelled):
 class Unavailable(CallCancelled):
     """The peer is shutting down: it has refused the call, or has cancelled its handler.
 
-    `was_begun` says which of the two.
+    `was_begun` says which of the two. An ``on_session`` can raise it too, to turn a
+    client away for now; the `connect` of that client raises it, as it does if the
+    server shuts down before ``on_session`` has decided.
     """
 
     _CODE = "unavailable"
