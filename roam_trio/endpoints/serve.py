@@ -220,8 +220,9 @@ async def serve(
             ``"https://example.org"``. Pages of other origins are refused. Programs
             other than browsers send no origin, and are accepted.
         max_sessions: number of sessions at a time, including those being set up.
-            Further clients wait until a session ends; with `resume`, new clients are
-            refused, unless a lost client has never done any work.
+            Further clients are refused at once. With `resume`, a client that returns is
+            not, and a new client takes the place of a lost client that has never done
+            any work, if there is one.
         memory: number of bytes that clients together can make this server hold, as
             `Limits.session_bytes` counts them; None for a quarter of the memory of the
             machine, or of the container. From 7/8 of it, new calls of the session that
