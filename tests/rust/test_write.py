@@ -37,6 +37,9 @@ class Upper(msgspec.Struct):
 
 class Sliced(msgspec.Struct):
     items: Annotated[list[u16], Slice()]
+    names: set[str]
+    sizes: Annotated[list[u16], Length(3)]
+    ages: dict[str, u8]
 
 
 def written(*services: Any) -> str:
@@ -139,8 +142,12 @@ def test_enum_allows_the_names_that_are_on_the_wire() -> None:
     assert "    lower { side: u8 },\n    Upper { Side: u8 },\n" in text
 
 
-def test_slice_in_a_field_is_a_boxed_slice() -> None:
-    assert "    pub items: Box<[u16]>,\n" in written_for(Sliced)
+def test_collections_in_fields_are_those_of_the_standard_library() -> None:
+    text = written_for(Sliced)
+    assert "    pub items: Box<[u16]>,\n" in text
+    assert "    pub names: BTreeSet<String>,\n" in text
+    assert "    pub sizes: [u16; 3],\n" in text
+    assert "    pub ages: BTreeMap<String, u8>,\n" in text
 
 
 def test_transparent_class_is_written_once_for_all_its_uses() -> None:

@@ -31,7 +31,17 @@ from roam_trio import (
 from roam_trio.conduits.bare import BareConduitAcceptor
 from roam_trio.session import AcceptedConnection
 from roam_trio.transports.listening import StreamLinkListener
-from tests.session.running import Streams, Task, caller_of, join, streams
+from roam_trio.wire.messages import ConnectionAccept, ConnectionOpen, RequestCall
+from tests.session.connecting import EVEN
+from tests.session.running import (
+    Streams,
+    Task,
+    WithPeer,
+    caller_of,
+    join,
+    response,
+    streams,
+)
 
 REFUSED = "the session is being shut down"
 ENDED = "this side has shut the session down"
@@ -501,3 +511,23 @@ async def test_cancelling_serve_in_the_middle_of_a_shutdown_ends_all_at_once(
         with pytest.raises((ConnectionLost, CallCancelled)):
             await call.result()
         await shutdown.result()
+
+
+async def test_connection_accepted_after_the_shutdown_began_makes_no_calls(
+    nursery: trio.Nursery,
+) -> None:
+    async with WithPeer() as (session, peer):
+        running = Task(nursery, caller_of(session).echo, "begun")
+        call = await peer.hear(RequestCall)
+        opening = Task(nursery, session.open_connection)
+        asked = await peer.hear(ConnectionOpen)
+        stopping = Task(nursery, session.shutdown, 60)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.say(ConnectionAccept(asked.connection_id, EVEN))
+        connection = await opening.result()
+        with pytest.raises(ConnectionLost, match=REFUSED):
+            await client(Streams, connection.caller).echo("new")
+        await peer.say(response(call.request_id, b"\0\x05begun"))
+        assert await running.result() == "begun"
+        stopping.cancel()
+    assert repr(session) == f"<Session ended: {ENDED}>"
