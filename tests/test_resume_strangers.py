@@ -154,6 +154,24 @@ async def test_strangers_that_fill_a_server_do_not_keep_new_clients_out(
         assert await counter.count() == 1
 
 
+async def test_client_returns_although_silent_links_have_all_places(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    server = await start(nursery, CounterImpl(), "memory://silent", max_sessions=2)
+    async with connect(server.url, resume=SOON) as session:
+        counter = client(Counter, session.caller)
+        assert await counter.count() == 1
+        silent = [await dialer(server.url)() for _ in range(10)]
+        await wait_all_tasks_blocked()
+        cut_link(session)
+        with trio.fail_after(Limits().handshake_seconds / 2):
+            assert await counter.count() == 2
+        assert links_of(session) == 2
+        for link in silent:
+            tx, _ = link.split()
+            await tx.abort()
+
+
 # ------------------------------------------------------------ stolen keys
 
 
