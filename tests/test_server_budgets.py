@@ -307,3 +307,20 @@ def test_machine_that_does_not_tell_is_taken_for_one_of_4_gib(
     monkeypatch.delattr(machine.os, "sysconf", raising=False)
     monkeypatch.setattr(machine, "_LIMITS_OF_CONTAINERS", ())
     assert machine.default_memory() == 2**30
+
+
+def test_reply_of_another_kind_counts_no_memory() -> None:
+    class Reply(ReplySink):
+        is_sent = False
+        channel_binder: Any = None
+
+        async def send(self, ret: Any, metadata: Any = NO_METADATA) -> None:
+            raise NotImplementedError
+
+        def send_nowait(self, ret: Any, metadata: Any = NO_METADATA) -> None:
+            raise NotImplementedError
+
+    memory = Reply().memory
+    memory.foresee(2**60)
+    memory.hold(2**60)
+    assert memory is Reply().memory

@@ -301,7 +301,8 @@ class Rx(_End, trio.abc.ReceiveChannel[T], Generic[T]):
         """Wait for an item, and return it with all others that have come, in order.
 
         As `recv`, in one step: credit is granted once, for all of them. Never returns
-        an empty list. If cancelled, it has taken no item.
+        an empty list. It returns fewer items if all could take more than 16 MiB of
+        memory when they are decoded. If cancelled, it has taken no item.
 
         Args:
             most: number of items to return at most, at least 1; None for all.

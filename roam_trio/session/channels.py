@@ -70,6 +70,10 @@ _MOST_BYTES_AT_ONCE = 64 * 1024
 """Encoded size, in bytes, from which it encodes no further item before it sends."""
 
 
+_DECODED_AT_ONCE: Final = 16 * 1024 * 1024
+"""Memory, in bytes, that items may take that are decoded in one step."""
+
+
 class ChannelState(enum.Enum):
     """States of a channel."""
 
@@ -331,6 +335,19 @@ DriverChannelSink = OutgoingChannel
 """The sink behind a bound `Tx`, by the name that other implementations use."""
 
 
+def _light_enough(
+    queue: Iterable[bytes | memoryview], plan: RpcPlan[Any], most: int | None
+) -> int:
+    """Return how many of the first items may be decoded at once, at least one."""
+    left, number = _DECODED_AT_ONCE, 0
+    for item in islice(queue, most):
+        left -= plan.weights.at_most(len(item))
+        if left < 0:
+            break
+        number += 1
+    return number or 1
+
+
 def _count(port: Port, plan: RpcPlan[Any], length: int) -> None:
     """Count items, of which the longest has so many bytes.
 
@@ -452,6 +469,8 @@ class IncomingChannel(ChannelSource):
     def _take_many(self, most: int | None) -> list[Any]:
         """Take all items that have come, up to the first that cannot be decoded."""
         queue = self._queue
+        if self._port.unread_bytes * self._plan.weights.rate > _DECODED_AT_ONCE:
+            most = _light_enough(queue, self._plan, most)
         if most is None or most >= len(queue):
             items = list(queue)
             queue.clear()
@@ -502,7 +521,8 @@ class IncomingChannel(ChannelSource):
     def _grant(self, count: int) -> None:
         self.allowance += count
         port = self._port
-        port.count_read()
+        if port.unread_counted:  # as for most channels, now and then
+            port.count_read()
         port.outbox.push(ChannelGrantCredit(port.connection_id, self._id, count))
 
     def reset(self) -> None:

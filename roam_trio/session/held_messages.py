@@ -33,7 +33,7 @@ __all__ = [
     "weight_of",
 ]
 
-_ENTRY: Final = 64
+_ENTRY: Final = 80
 """Memory of an entry of metadata without its key and its value, in bytes."""
 
 

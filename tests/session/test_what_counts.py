@@ -184,6 +184,21 @@ async def test_item_that_could_take_too_much_when_decoded_ends_the_session() -> 
     assert ended_by(session) == "session_bytes"
 
 
+async def test_items_that_could_take_much_are_received_a_few_at_a_time() -> None:
+    async with WithPeer() as (session, peer):
+        source = receiving(session, list[set[u8]])
+        large = b"\xa8\x46" + bytes(9000)  # 2 MiB when decoded
+        await peer.say(*(ChannelItem(0, 2, large) for _ in range(10)))
+        await peer.say(ChannelItem(0, 2, b"\x00" + bytes(0)))
+        await wait_all_tasks_blocked()
+        assert len(await source.receive_many(2)) == 2
+        assert [len(each) for each in await source.receive_many()] == [9000] * 7
+        assert [len(each) for each in await source.receive_many()] == [9000, 0]
+        await peer.say(ChannelItem(0, 2, b"\xa0\x8d\x06" + bytes(100_000)))
+        await wait_all_tasks_blocked()
+        assert len((await source.receive_many())[0]) == 100_000
+
+
 # ------------------------------------------------------------ connections
 
 
