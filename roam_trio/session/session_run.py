@@ -556,22 +556,15 @@ class SessionRun:
 
     async def _read_to_the_end(self) -> None:
         """Wait for the peer to close too, since a socket that is closed with data
-        unread may take back what was sent on it last."""
-        while True:
-            try:
+        unread may take back what was sent on it last. Nothing is decoded."""
+        is_at_end = False
+        try:
+            while not is_at_end:
                 is_at_end = True
                 for _ in await self.rx.source.recv_batch():
                     is_at_end = False
-                if is_at_end:
-                    return
-            except LinkError as error:
-                strip_tracebacks(error)
-                return
-            except ConduitError as error:
-                if not isinstance(error.__cause__, DecodeError):
-                    return
-                # It was one message that was none, and more may come at once.
-                await trio.lowlevel.checkpoint()
+        except (LinkError, ConduitError) as error:
+            strip_tracebacks(error)
 
 
 def _take_run(connections: Connections, items: ItemRun) -> None:
