@@ -315,6 +315,7 @@ def silence(session: Session) -> None:
             raise trio.WouldBlock
 
         close: Callable[..., Any] = heard.close
+        statistics: Callable[..., Any] = heard.statistics
 
     link.rx = Deaf()  # type: ignore[assignment]
 

@@ -9,7 +9,7 @@ print(server.url)
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -567,7 +567,7 @@ class _Serving:
             self._places.leave(place)
 
     @contextmanager
-    def _accepting_in(self) -> Iterator[trio.CancelScope]:
+    def _accepting_in(self) -> Generator[trio.CancelScope, None, None]:
         """A cancel scope that `Server.shutdown` cancels."""
         with trio.CancelScope() as scope:
             self._accepting[scope] = None

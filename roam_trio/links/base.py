@@ -79,10 +79,13 @@ class RxStatistics:
     Attributes:
         payloads: number of payloads received so far.
         payload_bytes: their total length.
+        begun: number of bytes that have arrived of a payload that is not complete; 0
+            if there is none, or if the link cannot tell.
     """
 
     payloads: int
     payload_bytes: int
+    begun: int = 0
 
 
 class ByteBudget(Protocol):

@@ -150,7 +150,8 @@ class StreamLinkRx(LinkRx):
             self._failure = failure
 
     def statistics(self) -> RxStatistics:
-        return RxStatistics(self._decoder.count, self._decoder.payload_bytes)
+        decoder = self._decoder
+        return RxStatistics(decoder.count, decoder.payload_bytes, decoder.begun)
 
     async def close(self) -> None:
         """Stop receiving, and drop unread payloads; see `LinkRx.close`."""

@@ -4,13 +4,14 @@ of no use to anybody."""
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
-from ..conduits.base import ConduitRx
+from ..conduits.base import ConduitRx, ConduitTx
 from ..errors import LimitExceeded, SessionIoError
 from ..failures import text_of
+from ..links.base import RxStatistics, TxStatistics
 from ..logs import Log
 from ..wire.ids import ConnectionId
 from ..wire.messages import Message, Ping
@@ -103,9 +104,40 @@ class Watched(Protocol):
         ...
 
     @property
+    def tx(self) -> ConduitTx[Message]:
+        """Counts the messages that wait to be written."""
+        ...
+
+    @property
     def connections(self) -> Activity | None:
         """Tells whether something is in flight."""
         ...
+
+
+_Moving: TypeAlias = tuple[int, int]
+"""The number of bytes that have arrived of a payload, and the number of payloads that
+were written, or -1 if none waits."""
+
+
+def _moving(received: RxStatistics, sent: TxStatistics) -> _Moving | None:
+    """Describe what is on its way in parts; None for nothing."""
+    unsent = sent.unsent_payloads
+    if not received.begun and not unsent:
+        return None
+    return received.begun, sent.payloads - unsent if unsent else -1
+
+
+def _is_progress(before: _Moving | None, now: _Moving | None) -> bool:
+    """Return True if payloads on their way show that the peer is alive.
+
+    A written payload does so only if others waited all the time: the system also takes
+    some payloads for a peer that is gone.
+    """
+    if now is None:
+        return False
+    begun, written = before or (0, -1)
+    has_written = -1 not in (written, now[1]) and now[1] != written
+    return has_written or now[0] not in (0, begun)
 
 
 class Keepalive:
@@ -125,6 +157,7 @@ class Keepalive:
         "_active_at",
         "_asked_at",
         "_heard_at",
+        "_moving",
         "_nonce",
         "_session",
         "_watching",
@@ -139,6 +172,7 @@ class Keepalive:
         self._asked_at: float | None = None  # None if no Ping is unanswered
         self._heard_at = now = watching.timers.now()
         self._active_at = now  # infinite while something is in flight
+        self._moving: _Moving | None = None
         self.messages = session.rx.statistics().payloads
         """Number of messages of the peer's, as of the last check. Those that are no
         sign of activity, such as Ping, are added when they come.
@@ -180,10 +214,17 @@ class Keepalive:
     def _check(self, session: Watched, now: float) -> None:
         assert session.connections is not None, "it is set up"
         is_working = session.connections.is_working
-        messages = session.rx.statistics().payloads
-        if messages != self.messages:
-            self.messages = messages
+        received = session.rx.statistics()
+        before, self._moving = self._moving, _moving(received, session.tx.statistics())
+        if received.payloads != self.messages:
+            self.messages = received.payloads
             self._asked_at = None
+            self._heard_at = now
+            self._active_at = math.inf if is_working else now
+        elif _is_progress(before, self._moving):
+            # The Ping, or its Pong, may have to wait behind a long payload.
+            if self._asked_at is not None:
+                self._asked_at = now
             self._heard_at = now
             self._active_at = math.inf if is_working else now
         elif is_working:

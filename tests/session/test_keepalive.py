@@ -27,14 +27,22 @@ from roam_trio import (
     serve,
 )
 from roam_trio.errors import SessionIoError
+from roam_trio.links.base import RxStatistics, TxStatistics
+from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.metadata import NO_METADATA, Metadata
-from roam_trio.session import SessionKeepaliveConfig
+from roam_trio.session import SessionKeepaliveConfig, acceptor
+from roam_trio.session.keepalive import _is_progress, _moving
 from roam_trio.session.outbox import Outbox
 from roam_trio.transports import dialer
-from roam_trio.wire.envelope import decode_message
+from roam_trio.wire.envelope import decode_message, encode_message
+from roam_trio.wire.ids import ConnectionId, Parity
 from roam_trio.wire.messages import (
+    PROTOCOL_VERSION,
     ChannelClose,
     ChannelItem,
+    ConnectionSettings,
+    Hello,
+    Message,
     Ping,
     Pong,
     ProtocolError,
@@ -340,6 +348,101 @@ async def test_a_message_answers_a_ping_as_well(
         assert session.ended_because is None
 
 
+class SlowPeer:
+    """A peer on a stream that says things byte by byte."""
+
+    def __init__(self, **options: Any) -> None:
+        self.stream, right = trio.testing.memory_stream_pair()
+        limits = StreamLimits(payload_seconds=math.inf)
+        self.link = StreamLink(right, limits=limits)
+        self.opening = acceptor(self.link, **options).open(streams(echo=self.echo))
+        self.echoed: list[str] = []
+        self.has_echoed = trio.Event()
+
+    async def echo(self, text: str) -> str:
+        self.echoed.append(text)
+        self.has_echoed.set()
+        await trio.sleep(20)
+        return text
+
+    async def say(self, *messages: Message, count: int | None = None) -> None:
+        """Say messages, or the first bytes of them."""
+        data = b""
+        for message in messages:
+            payload = b"".join(encode_message(message))
+            data += len(payload).to_bytes(4, "little") + payload
+        for byte in data[:count]:
+            await self.stream.send_all(bytes([byte]))
+            await trio.sleep(1)
+
+
+HELLO = Hello(
+    ConnectionId.ROOT, PROTOCOL_VERSION, ConnectionSettings(Parity.ODD, 64), NO_METADATA
+)
+
+
+async def test_a_payload_on_its_way_shows_that_the_peer_is_alive(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    slow = SlowPeer(
+        keepalive=CONFIG, limits=Limits(handshake_seconds=60, idle_seconds=30)
+    )
+    nursery.start_soon(slow.say, HELLO, call_of("echo", 1, "x" * 100))
+    async with slow.opening as session:
+        await slow.has_echoed.wait()
+        assert trio.current_time() > 100
+        assert session.ended_because is None
+        assert slow.echoed == ["x" * 100]
+        await session.closed()
+        assert WHY.replace("\\", "") in str(session.ended_because)
+
+
+async def test_a_payload_that_stops_on_its_way_shows_nothing(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    slow = SlowPeer(keepalive=CONFIG, limits=Limits(handshake_seconds=60))
+    call = call_of("echo", 1, "x" * 100)
+    nursery.start_soon(partial(slow.say, HELLO, call, count=60))
+    async with slow.opening as session:
+        await session.closed()
+        assert WHY.replace("\\", "") in str(session.ended_because)
+        gone = trio.current_time() - Limits().close_seconds
+        assert 60 < gone <= 60 + 2 * (5 + 2)
+        assert slow.echoed == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_progress"),
+    [
+        (None, None, False),
+        ((5, -1), None, False),
+        (None, (5, -1), True),
+        ((5, -1), (5, -1), False),
+        ((5, -1), (6, -1), True),
+        ((6, -1), (5, -1), True),
+        (None, (0, 7), False),  # it began to wait only now
+        ((0, 7), (0, 7), False),
+        ((0, 7), (0, 8), True),
+        ((5, 7), (0, 7), False),
+        ((5, -1), (0, 7), False),
+        ((0, 7), (5, -1), True),
+    ],
+)
+def test_progress_is_more_bytes_or_a_write_while_others_wait(
+    before: tuple[int, int] | None, now: tuple[int, int] | None, is_progress: bool
+) -> None:
+    assert _is_progress(before, now) is is_progress
+
+
+def test_payloads_that_wait_are_on_their_way() -> None:
+    def sent(payloads: int, unsent: int) -> TxStatistics:
+        return TxStatistics(payloads, 0, 0, unsent, 0, 0)
+
+    assert _moving(RxStatistics(3, 30), sent(5, 0)) is None
+    assert _moving(RxStatistics(3, 30, 4), sent(5, 0)) == (4, -1)
+    assert _moving(RxStatistics(3, 30), sent(5, 2)) == (0, 3)
+
+
 IDLE = r"nothing was in flight, and no message came, for 80 s \(limit: idle_seconds\)"
 
 
@@ -445,6 +548,7 @@ async def test_a_server_pings_clients_that_have_something_in_flight(
     # The check at 30 s sees that the call has come since the one before.
     assert await hear_ping(dead) == (60, 1)
     await dead_session.closed()
+    await trio.testing.wait_all_tasks_blocked()
     assert "a Ping for 10.0 s" in str(dead_session.ended_because)
     assert trio.current_time() == pytest.approx(70 + Limits().close_seconds)
     idle_session = server.sessions[-1]

@@ -108,7 +108,9 @@ class ResumingRx:
 
     def statistics(self) -> RxStatistics:
         """Return the totals received, without the frame headers."""
-        return RxStatistics(self._payloads, self._payload_bytes)
+        link = self._port.link
+        begun = 0 if link is None else link.rx.statistics().begun
+        return RxStatistics(self._payloads, self._payload_bytes, begun)
 
     async def close(self) -> None:
         """Stop receiving; see `LinkRx.close`. Later messages are dropped."""
