@@ -133,7 +133,7 @@ def _tell(tally: Any, found: Path) -> None:
         print(
             f"again: python -m tests.fuzz --target {tally.target} --replay {path}\n"
             f"keep it, once mended: its last line belongs into "
-            f"tests/fuzz/corpus/{tally.target}.hex\n",
+            f"tests/fuzz/corpus/{tally.target}.found.hex\n",
             file=sys.stderr,
             flush=True,
         )

@@ -1,4 +1,8 @@
-"""The inputs that are kept: a file for each target, a line in hex for each input."""
+"""The inputs that are kept: files for each target, a line in hex for each input.
+
+``messages.hex`` has the inputs that reach most; ``--keep`` makes it anew. What was
+found and is mended is in ``messages.found.hex``, and stays.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,8 @@ DIRECTORY: Final = Path(__file__).parent / "corpus"
 
 def kept(target: Target) -> list[bytes]:
     """Return the inputs that are kept for a target."""
-    path = DIRECTORY / f"{target.name}.hex"
-    return read_inputs(path) if path.exists() else []
+    paths = (DIRECTORY / f"{target.name}{end}" for end in (".hex", ".found.hex"))
+    return [data for path in paths if path.exists() for data in read_inputs(path)]
 
 
 def starts(target: Target) -> list[bytes]:
