@@ -35,6 +35,7 @@ __all__ = [
     "failed_handler",
     "failure_from",
     "failure_metadata",
+    "says_never_begun",
 ]
 
 TellFailures: TypeAlias = Literal["code", "text", "traceback"]
@@ -131,6 +132,11 @@ def failure_metadata(error: CallCancelled, tell: TellFailures) -> Metadata:
     if error.retry_after is not None:
         entries.append(MetadataEntry(_RETRY, _milliseconds(error.retry_after)))
     return Metadata(entries)
+
+
+def says_never_begun(metadata: Metadata) -> bool:
+    """Return True if the metadata of a response say that no handler saw the call."""
+    return metadata.get(_BEGUN) == 0
 
 
 def failure_from(metadata: Metadata, call: str) -> CallCancelled:

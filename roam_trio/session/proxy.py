@@ -15,7 +15,8 @@ closed, and all others go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Protocol
 
 import attrs
@@ -271,10 +272,10 @@ class _Forwarder:
             # joined, and cannot know who is there now. It will ask again.
             reply.count_refused()
             return send_reply(reply, INVALID_PAYLOAD)
-        channels = None
-        if call.channels:
-            channels = JoinedCall(call, self._there, self._back)
-        return self._forward(call, channels, reply)
+        if not call.channels:
+            return self._forward(call, None, reply)
+        channels = JoinedCall(call, self._there, self._back)
+        return _WithChannels(self._forward(call, channels, reply), channels)
 
     async def _forward(
         self, call: RequestCall, channels: JoinedCall | None, reply: ReplySink
@@ -324,6 +325,37 @@ class _Forwarder:
 def _side(connection: ConnectionHandle, queue: RelayQueue) -> Side:
     run = connection.connection_run
     return Side(connection.connection_id, run.channels, queue)
+
+
+class _WithChannels(Coroutine[Any, Any, None]):
+    """The forwarding of a call with channels, which stops them if it never begins.
+
+    Args:
+        forwarding: forwards the call, and stops the channels itself once it has begun.
+        channels: the channels, which are joined already.
+    """
+
+    __slots__ = ("_channels", "_forwarding")
+
+    def __init__(
+        self, forwarding: Coroutine[Any, Any, None], channels: JoinedCall
+    ) -> None:
+        self._forwarding = forwarding
+        self._channels = channels
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._forwarding.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._forwarding.send(value)
+
+    def throw(self, *args: Any) -> Any:
+        return self._forwarding.throw(*args)
+
+    def close(self) -> None:
+        if getcoroutinestate(self._forwarding) == CORO_CREATED:
+            self._channels.stop()
+        self._forwarding.close()
 
 
 def _was_never_handled(ret: Encoded) -> bool:

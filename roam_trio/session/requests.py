@@ -32,6 +32,7 @@ from ..errors import (
 from ..logs import Log
 from ..metadata import Metadata
 from ..rpc.binding import ChannelBinder, Payload
+from ..rpc.failure_metadata import says_never_begun
 from ..rpc.method_names import method_name
 from ..running import check_run
 from ..wire.ids import ChannelId, MethodId
@@ -310,7 +311,10 @@ def _is_cancelled(response: RequestResponse) -> bool:
 
 
 def _was_never_handled(response: RequestResponse) -> bool:
-    return bytes(joined(response.ret)) in (UNKNOWN_METHOD, INVALID_PAYLOAD)
+    return bytes(joined(response.ret)) in (
+        UNKNOWN_METHOD,
+        INVALID_PAYLOAD,
+    ) or says_never_begun(response.metadata)
 
 
 def _lost(because: BaseException) -> ConnectionLost:

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from .running import run
-from .script import draw
+from .script import Call, Client, Open, Plan, Script, Setup, draw
 
 QUICK = range(40)
 SLOW = range(1000, 4000)
@@ -73,3 +73,26 @@ def test_seed_replays_the_same_events_in_another_process() -> None:
         return subprocess.check_output([sys.executable, "-c", code], env=environment)
 
     assert events("1") == events("2")
+
+
+@pytest.mark.parametrize("proxy_is_stable", [True, False])
+def test_call_that_a_proxy_has_no_task_for_ends_with_its_channels(
+    proxy_is_stable: bool,
+) -> None:
+    setup = Setup(
+        clients=(Client(by_proxy=True),),
+        proxy_is_stable=proxy_is_stable,
+        slowest=1,
+        requests=2,
+        tasks=2,
+    )
+    plan = Plan(seconds=0.04, size=100, credit=2, down=1)
+    steps = (
+        Open(client=0, connection=1),
+        Open(after=0.007, client=0, connection=2),
+        Call(key=2, client=0, connection=1, plan=plan),
+        Open(client=0, connection=4),
+    )
+    result = run(Script(845, setup, steps))
+    assert result.error is None
+    assert result.figures["Overloaded"] == 1
