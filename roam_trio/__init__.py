@@ -121,6 +121,7 @@ if TYPE_CHECKING:
     from .links.resuming.limits import StableLimits
     from .links.resuming.source import Backoff
     from .lowlevel import *
+    from .service.comparison import Change, compare
     from .session import (
         AcceptedConnection,
         ConnectionAcceptor,
@@ -139,6 +140,7 @@ __all__ = [
     "Call",
     "CallCancelled",
     "CallRefused",
+    "Change",
     "ChannelError",
     "Connection",
     "ConnectionAcceptor",
@@ -194,6 +196,7 @@ __all__ = [
     "channel",
     "char",
     "client",
+    "compare",
     "connect",
     "current_call",
     "describe",
@@ -232,6 +235,7 @@ if not TYPE_CHECKING:
     _IMPORTED_LATER = {
         "AcceptedConnection": "session",
         "Backoff": "links.resuming.source",
+        "Change": "service.comparison",
         "ConnectionAcceptor": "session",
         "ConnectionHandle": "session",
         "ProxyAcceptor": "endpoints.proxying",
@@ -239,6 +243,7 @@ if not TYPE_CHECKING:
         "Session": "session",
         "SessionKeepaliveConfig": "session",
         "StableLimits": "links.resuming.limits",
+        "compare": "service.comparison",
         "connect": "endpoints.connect",
         "proxy_connections": "session.proxy",
         "serve": "endpoints.serve",
