@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..markdown import table
+from ..writing import ROOT, fill
 from .kinds import FLOODS
 from .outcome import MIB, Outcome
 from .run import flood
@@ -18,14 +20,16 @@ __all__ = ["main", "show"]
 class _Options(argparse.Namespace):
     quick: bool
     only: list[str] | None
+    write: bool
     seconds: float
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do each flood, and print what it has cost.
+def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
+    """Do each flood, print what it has cost, and write that if asked to.
 
     Args:
         arguments: of the command line; those of this process if None.
+        root: where the documents are.
 
     Returns:
         The exit code: 0 if nothing was too much, 1 if something was.
@@ -39,15 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", action="append", choices=FLOODS, metavar="NAME", help="one flood"
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="default 5")
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into docs"
+    )
     options = parser.parse_args(arguments, namespace=_Options())
     seconds = 1.0 if options.quick else options.seconds
     outcomes: list[Outcome] = []
     for name in [None, *(options.only or FLOODS)]:
         outcomes.append(flood(name, seconds))
         print(outcomes[-1].flood, file=sys.stderr, flush=True)
-    print(show(outcomes))
     cores, load = os.cpu_count(), os.getloadavg()[0]
-    print(f"\nThree processes on {cores} cores; load average {load:.1f}.")
+    under = (
+        f"{seconds:g} seconds for each flood, three processes on {cores} cores, and a "
+        f"load average of {load:.1f} at the end."
+    )
+    text = f"{show(outcomes)}\n\n{under}"
+    print(text)
+    if options.write:
+        fill(root / "docs" / "benchmarks.md", "floods", text)
     return int(any(outcome.faults() for outcome in outcomes))
 
 
@@ -56,12 +69,12 @@ def show(outcomes: Sequence[Outcome]) -> str:
     column."""
     head = [
         "flood",
-        "memory above idle, MiB",
-        "honest median, ms",
+        "memory, MiB",
+        "median, ms",
         "p99, ms",
-        "median, ms of the server",
-        "p99, ms of the server",
-        "refused honest calls",
+        "median of the server, ms",
+        "p99 of the server, ms",
+        "refused",
         "what ended the flooder",
         "too much",
     ]

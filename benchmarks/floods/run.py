@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -160,5 +161,8 @@ def flood(
 
 
 def _reason(line: str) -> str:
-    """Return why a session has ended, without the address of the peer."""
-    return _LEFT if _LEFT in line else line.partition(" (peer: ")[0]
+    """Return the limit because of which a session has ended, or the reason in words."""
+    if _LEFT in line:
+        return _LEFT
+    limit = re.search(r"\(limit: (\w+)\)", line)
+    return limit[1] if limit else line.partition(" (peer: ")[0]

@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from roam_trio import LimitExceeded, Observer, dispatcher, serve
+from roam_trio import Observer, dispatcher, serve
 
 from .files import allow_many_files
 from .service import NAME, Target, TargetHandler
@@ -40,9 +40,7 @@ class _Telling(Observer):
 
 
 def _say(because: BaseException) -> None:
-    limit = because.limit if isinstance(because, LimitExceeded) else None
-    why = limit or " ".join(str(because).split())[:200]
-    print(why, flush=True)
+    print(" ".join(str(because).split()), flush=True)
 
 
 async def _serve_until_input_ends(*, resume: bool) -> None:

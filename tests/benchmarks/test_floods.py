@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -103,9 +104,22 @@ def test_command_does_what_it_is_told_and_says_whether_it_is_well(
     monkeypatch.setattr(command, "flood", pretend)
     assert command.main(["--quick", "--only", "pings"]) == code
     assert done == [(None, 1.0), ("pings", 1.0)]
-    assert "Three processes on" in capsys.readouterr().out
+    assert "three processes on" in capsys.readouterr().out
     command.main([])
     assert [name for name, _ in done[2:]] == [None, *FLOODS]
+
+
+def test_table_is_written_into_the_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "flood", lambda name, seconds: outcome())
+    page = tmp_path / "docs" / "benchmarks.md"
+    page.parent.mkdir()
+    page.write_text("<!-- floods -->\n<!-- end of floods -->\n", encoding="utf-8")
+    assert command.main(["--only", "pings", "--write"], root=tmp_path) == 0
+    assert "| pings | 1.0 | 1.0 | 4.0 | 0.5 | 2.0 | 0 | nothing |" in page.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_process_that_cannot_run_is_not_waited_for() -> None:
