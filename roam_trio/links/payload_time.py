@@ -26,7 +26,7 @@ class PayloadTime:
         seconds: that number.
     """
 
-    __slots__ = ("_counted", "_number", "deadline", "seconds")
+    __slots__ = ("_counted", "_number", "deadline", "more_from", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -34,6 +34,8 @@ class PayloadTime:
         self._counted = 0
         self.deadline = 0.0
         """The time at which the payload must have made progress, in seconds."""
+        self.more_from = 0
+        """Number of bytes of the payload from which it has more time."""
 
     def note(self, number: int, begun: int, now: float) -> None:
         """Note how much of a payload has arrived.
@@ -51,6 +53,7 @@ class PayloadTime:
         if counted != self._counted:  # infinite seconds, times 0, are no number
             self.deadline += self.seconds * (counted - self._counted)
             self._counted = counted
+            self.more_from = counted * _MIB
 
     def is_up(self, now: float) -> bool:
         """Return True if the deadline has passed.

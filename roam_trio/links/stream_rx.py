@@ -120,25 +120,33 @@ class StreamLinkRx(LinkRx):
         return [] if self._is_closed else payloads
 
     async def _read_on(self, decoder: PayloadDecoder) -> int:
-        """Read once while a payload has begun, for as long as it has time.
+        """Read while a payload has begun and none is complete, for as long as it has
+        time. Return 0 at the end of the stream.
 
         Raises:
             PayloadTooSlow: its time is up.
         """
         if self._time is None:
             self._time = PayloadTime(self._payload_seconds)
-        time = self._time
+        time, transport = self._time, self._transport
         time.note(decoder.number, decoder.begun, trio.current_time())
         while True:
-            with trio.CancelScope(deadline=time.deadline):
-                if decoder.large_buffer is None:
-                    chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
-                    decoder.feed(chunk)
-                    return len(chunk)
-                # Not kept in a variable: the payload would be copied out of it.
-                count = await self._transport.receive_into(decoder.large_buffer)
-                decoder.filled(count)
-                return count
+            # One scope for all reads, as it costs as much as a short read.
+            with trio.CancelScope(deadline=time.deadline) as scope:
+                while True:
+                    if decoder.large_buffer is None:
+                        chunk = await transport.receive_some(RECEIVE_AT_ONCE)
+                        decoder.feed(chunk)
+                        count = len(chunk)
+                    else:
+                        # Not kept in a variable: the payload would be copied out of it.
+                        count = await transport.receive_into(decoder.large_buffer)
+                        decoder.filled(count)
+                    if decoder.payloads or not (count and decoder.begun):
+                        return count
+                    if decoder.begun >= time.more_from or decoder.large_buffer is None:
+                        time.note(decoder.number, decoder.begun, trio.current_time())
+                        scope.deadline = time.deadline
             if time.is_up(trio.current_time()):
                 raise PayloadTooSlow(decoder.begun, time.seconds)
 

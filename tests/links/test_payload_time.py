@@ -366,6 +366,7 @@ def test_time_is_counted_from_the_beginning_of_each_payload() -> None:
     assert time.deadline == 1060
     time.note(0, MIB, 1050.0)
     assert time.deadline == 1120
+    assert time.more_from == 2 * MIB
     time.note(0, 3 * MIB + 5, 1051.0)
     assert time.deadline == 1240
     time.note(1, 5, 1100.0)

@@ -20,6 +20,7 @@ from roam_trio import (
     Rx,
     RxConnectionLost,
     Server,
+    Session,
     SessionRejected,
     Tx,
     channel,
@@ -365,6 +366,10 @@ class SlowPeer:
         await trio.sleep(20)
         return text
 
+    def pings(self, session: Session) -> int:
+        """Return the number of Pings that the session has sent."""
+        return session.statistics().sent.payloads - 1  # beside HelloYourself
+
     async def say(self, *messages: Message, count: int | None = None) -> None:
         """Say messages, or the first bytes of them."""
         data = b""
@@ -395,6 +400,21 @@ async def test_a_payload_on_its_way_shows_that_the_peer_is_alive(
         assert slow.echoed == ["x" * 100]
         await session.closed()
         assert WHY.replace("\\", "") in str(session.ended_because)
+
+
+async def test_a_pong_may_come_behind_a_payload_that_is_on_its_way(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    slow = SlowPeer(keepalive=CONFIG, limits=Limits(handshake_seconds=60))
+    nursery.start_soon(slow.say, HELLO)
+    async with slow.opening as session:
+        while not slow.pings(session):
+            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(0.5)
+        await slow.say(call_of("echo", 1, "x" * 100), Pong(ConnectionId.ROOT, 1))
+        assert session.ended_because is None
+        assert slow.echoed == ["x" * 100]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_payload_that_stops_on_its_way_shows_nothing(
