@@ -122,6 +122,7 @@ if TYPE_CHECKING:
     from .links.resuming.source import Backoff
     from .lowlevel import *
     from .service.comparison import Change, compare
+    from .service.dynamic import DynamicClient, dynamic
     from .session import (
         AcceptedConnection,
         ConnectionAcceptor,
@@ -151,6 +152,7 @@ __all__ = [
     "DeadlineExceeded",
     "DecodeError",
     "Disconnected",
+    "DynamicClient",
     "EncodeError",
     "Fallible",
     "Handler",
@@ -201,6 +203,7 @@ __all__ = [
     "current_call",
     "describe",
     "dispatcher",
+    "dynamic",
     "errors",
     "f32",
     "f64",
@@ -238,6 +241,7 @@ if not TYPE_CHECKING:
         "Change": "service.comparison",
         "ConnectionAcceptor": "session",
         "ConnectionHandle": "session",
+        "DynamicClient": "service.dynamic",
         "ProxyAcceptor": "endpoints.proxying",
         "Server": "endpoints.serve",
         "Session": "session",
@@ -245,6 +249,7 @@ if not TYPE_CHECKING:
         "StableLimits": "links.resuming.limits",
         "compare": "service.comparison",
         "connect": "endpoints.connect",
+        "dynamic": "service.dynamic",
         "proxy_connections": "session.proxy",
         "serve": "endpoints.serve",
         "serving": "endpoints.serving",

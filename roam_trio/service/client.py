@@ -23,7 +23,7 @@ from .middleware import ClientCall, Middleware, checked_middleware, go_through
 from .outcome import result_of
 from .signatures import show_signature
 
-__all__ = ["ResponseParts", "client", "with_metadata"]
+__all__ = ["BaseClient", "ResponseParts", "client", "client_method", "with_metadata"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,7 +78,9 @@ def with_metadata(
     """
     owner = getattr(method, "__self__", None)
     descriptor = getattr(method, "__roam_method__", None)
-    if not isinstance(owner, _Client) or not isinstance(descriptor, MethodDescriptor):
+    if not isinstance(owner, BaseClient) or not isinstance(
+        descriptor, MethodDescriptor
+    ):
         raise TypeError(f"expected a method of a client, got {method!r}")
     client, found, sent = owner, descriptor, Metadata.of(metadata)
     count = found.positional_count
@@ -105,8 +107,8 @@ def with_metadata(
     return call
 
 
-class _Client:
-    """Base class of the clients of all services.
+class BaseClient:
+    """The base class of the clients of all services.
 
     Its names begin with an underscore, and those of methods of a service do not.
     """
@@ -133,7 +135,7 @@ class _Client:
 
 
 def _call(
-    client: _Client, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
+    client: BaseClient, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
 ) -> Coroutine[Any, Any, RequestResponse]:
     caller, columns = client.__roam_caller__, method.columns
     if columns is None:
@@ -142,12 +144,12 @@ def _call(
 
 
 def _around(
-    client: _Client, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
+    client: BaseClient, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
 ) -> ClientCall:
     return ClientCall(method, args, sent, client.__roam_caller__)
 
 
-def _go_through(client: _Client, around: ClientCall) -> Awaitable[Any]:
+def _go_through(client: BaseClient, around: ClientCall) -> Awaitable[Any]:
     """Make a call through the middleware of the client."""
 
     async def proceed() -> Any:
@@ -172,15 +174,15 @@ def _merged(default: Metadata, given: Metadata) -> Metadata:
 def _client_class(service: ServiceDescriptor) -> Callable[..., Any]:
     members: dict[str, Any] = {"__slots__": (), "__doc__": service.doc}
     for method in service.methods:
-        members[method.name] = _client_method(method)
-    return type(f"{service.name}Client", (_Client,), members)
+        members[method.name] = client_method(method)
+    return type(f"{service.name}Client", (BaseClient,), members)
 
 
-def _client_method(method: MethodDescriptor) -> Any:
+def client_method(method: MethodDescriptor) -> Any:
     """Return a function that calls `method`."""
     count = method.positional_count
 
-    async def call(self: _Client, /, *args: Any, **kwargs: Any) -> Any:
+    async def call(self: BaseClient, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != count:
             args = _arguments(method, args, kwargs)
         sent = self.__roam_metadata__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 from msgspec import UNSET
@@ -13,6 +13,7 @@ from ...codec.plan import RpcPlan
 from ...codec.result import ResultPlan
 from ...errors import CodecError, SchemaError
 from ...legible import legible
+from ...rpc.channel import Rx, Tx
 from ...schema.derive import shape_of
 from ...schema.shape import Field, Record, TupleShape
 from ..descriptor import (
@@ -22,7 +23,7 @@ from ..descriptor import (
     method_of_types,
 )
 from .annotations import Annotations
-from .model import ArgSchema, FieldSchema, MethodSchema, ServiceSchema
+from .model import ArgSchema, ChannelType, FieldSchema, MethodSchema, ServiceSchema
 from .plain_values import plain_arguments, plain_shape
 from .safe_names import distinct_names
 from .type_text import result_text, type_text
@@ -54,6 +55,13 @@ def descriptor_of(schema: ServiceSchema) -> ServiceDescriptor:
     return ServiceDescriptor(schema.name, methods, schema.doc, schema)
 
 
+_HANDLES: Final = {"tx": Tx[Any], "rx": Rx[Any]}
+
+
+def _direction(arg: ArgSchema) -> str:
+    return arg.type.direction if isinstance(arg.type, ChannelType) else ""
+
+
 class MethodMaker:
     """Makes the descriptors of methods of one schema."""
 
@@ -83,9 +91,10 @@ class MethodMaker:
         return evolve(
             typed,
             args=tuple(
-                ArgDescriptor(arg.name, described.type)
+                ArgDescriptor(described.name, _HANDLES.get(_direction(arg), Any))
                 for arg, described in zip(method.args, typed.args, strict=True)
             ),
+            keyword_only=tuple(each.name for each in typed.args),
             args_plan=RpcPlan(typed.args_plan.type, plain),
             result_plan=ResultPlan(
                 self._plain(result.ok), result.error and self._plain(result.error)
