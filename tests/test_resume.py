@@ -316,6 +316,7 @@ def silence(session: Session) -> None:
 
         close: Callable[..., Any] = heard.close
         statistics: Callable[..., Any] = heard.statistics
+        count_in: Callable[..., Any] = heard.count_in
 
     link.rx = Deaf()  # type: ignore[assignment]
 

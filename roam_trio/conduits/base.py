@@ -275,6 +275,13 @@ class ConduitRx(ABC, Generic[M]):
         first = await self.recv()
         return () if first is None else self._with_the_others(first)
 
+    def count_in(self, budget: ByteBudget) -> None:
+        """Count the bytes of a message that is not complete in `budget`.
+
+        The default does nothing.
+        """
+        return
+
     source: Source = cast("Source", _Itself())
     """The object that receives encoded messages. The default is this object.
 

@@ -374,6 +374,13 @@ class LinkRx(ABC):
     def statistics(self) -> RxStatistics:
         """Return the totals received."""
 
+    def count_in(self, budget: ByteBudget) -> None:
+        """Count the bytes of a payload that is not complete in `budget`.
+
+        The default does nothing: most links receive whole payloads.
+        """
+        return
+
     @abstractmethod
     async def close(self) -> None:
         """Stop receiving. Does not wait. Has no effect if already closed."""

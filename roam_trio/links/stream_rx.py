@@ -15,7 +15,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooSlow
 from ..failures import text_of
 from ..kept_errors import strip_tracebacks
-from .base import LinkRx, RxStatistics
+from .base import ByteBudget, LinkRx, RxStatistics
 from .byte_streams import ByteTransport
 from .framing import RECEIVE_AT_ONCE, PayloadDecoder
 from .payload_time import PayloadTime
@@ -24,6 +24,9 @@ __all__ = ["STREAM_ERRORS", "StreamLinkRx", "broken"]
 
 STREAM_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 """Errors of a byte stream that is of no use any more."""
+
+_NOT_COUNTED: Final = 1024 * 1024
+"""Length of a payload that is not complete, in bytes, up to which it is not counted."""
 
 
 class StreamLinkRx(LinkRx):
@@ -55,6 +58,11 @@ class StreamLinkRx(LinkRx):
         self._at_end = False
         self._is_closed = False
         self._failure: LinkError | None = None
+        self._budget: ByteBudget | None = None
+        self._counted = 0
+
+    def count_in(self, budget: ByteBudget) -> None:
+        self._budget = budget
 
     async def recv(self) -> bytes | None:
         await checkpoint_if_cancelled()
@@ -100,6 +108,8 @@ class StreamLinkRx(LinkRx):
         try:
             if decoder.begun:
                 count = await self._read_on(decoder)
+                if self._counted or decoder.begun > _NOT_COUNTED:
+                    self._count(decoder.begun)
             else:
                 chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
                 count = len(chunk)
@@ -147,12 +157,28 @@ class StreamLinkRx(LinkRx):
                     if decoder.begun >= time.more_from or decoder.large_buffer is None:
                         time.note(decoder.number, decoder.begun, trio.current_time())
                         scope.deadline = time.deadline
+                        if decoder.begun > _NOT_COUNTED:
+                            self._count(decoder.begun)
             if time.is_up(trio.current_time()):
                 raise PayloadTooSlow(decoder.begun, time.seconds)
+
+    def _count(self, begun: int) -> None:
+        """Count the memory of a payload that is not complete, in steps of 2 MiB."""
+        budget, size = self._budget, 0
+        if begun > _NOT_COUNTED:  # the buffer has up to twice as many bytes
+            size = 2 * _NOT_COUNTED * (begun // _NOT_COUNTED + 1)
+        if budget is None or size == self._counted:
+            return
+        if size < self._counted:
+            budget.give(self._counted - size)
+        elif not budget.hold(size - self._counted):
+            return  # the session ends
+        self._counted = size
 
     def _end(self, failure: LinkError | None) -> None:
         if not self._at_end:
             self._at_end = True
+            self._count(0)
             if failure is not None:
                 strip_tracebacks(failure)  # its frames refer to the link
             self._failure = failure
@@ -166,6 +192,7 @@ class StreamLinkRx(LinkRx):
         if self._is_closed:
             return
         self._is_closed = self._at_end = True
+        self._count(0)
         self._failure = LinkClosed(
             "this side has closed the receiving half of the link"
         )

@@ -11,7 +11,8 @@ __all__ = ["LinkBytes"]
 
 
 class LinkBytes:
-    """Counts what the link of a session keeps until its peer acknowledges it.
+    """Counts what the link of a session keeps until its peer acknowledges it, or has
+    sent all of it.
 
     Args:
         budget: the budget of the session.
@@ -27,7 +28,7 @@ class LinkBytes:
         try:
             self._budget.hold(size)
         except LimitExceeded as error:
-            # Not now: this is called while the session sends a message.
+            # Not now: this is called while the session sends, or its link reads.
             token = trio.lowlevel.current_trio_token()
             token.run_sync_soon(self._budget.end, error)
             return False

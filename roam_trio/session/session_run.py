@@ -363,7 +363,9 @@ class SessionRun:
         self._state = _State.AGREED
         self.terms.agree(peer_knows=agreed.peer_knows)
         self.terms.budget.begin(self.end)
-        self.tx.count_in(LinkBytes(self.terms.budget))
+        link_bytes = LinkBytes(self.terms.budget)
+        self.tx.count_in(link_bytes)
+        self.rx.count_in(link_bytes)
         watching = options.watching or Watching(
             options.keepalive, self.terms.limits.idle_seconds, Timers(nursery)
         )

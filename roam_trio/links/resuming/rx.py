@@ -10,7 +10,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 
 from ...errors import LinkClosed, LinkError
 from ...wire.backing import Backing
-from ..base import RxStatistics
+from ..base import ByteBudget, RxStatistics
 from .conversation import Phase
 from .link_run import LinkRun
 from .port import RxPort
@@ -26,6 +26,11 @@ class ResumingRx:
         self._is_reading = False
         self._payloads = 0
         self._payload_bytes = 0
+        self._budget: ByteBudget | None = None
+
+    def count_in(self, budget: ByteBudget) -> None:
+        """See `LinkRx.count_in`."""
+        self._budget = budget
 
     async def recv(self) -> Backing | None:
         """See `LinkRx.recv`."""
@@ -37,6 +42,8 @@ class ResumingRx:
                 await port.changed.park()
                 continue
             self._is_reading = True
+            if self._budget is not None:
+                link.rx.count_in(self._budget)  # it may be another link by now
             try:
                 payload = await link.rx.recv()
             except LinkError as error:
