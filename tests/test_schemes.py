@@ -293,6 +293,37 @@ async def test_a_client_that_never_shakes_hands_is_given_up(
         assert await echo.echo("my turn") == "my turn"
 
 
+@pytest.mark.parametrize(
+    ("scheme", "said"),
+    [
+        ("tcp", b"\xff\0\0\0" + bytes(255)),
+        ("tls", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(500)),
+        ("ws", b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Y: z\r\n" * 50),
+    ],
+)
+async def test_handshake_byte_by_byte_takes_no_longer_than_another(
+    nursery: trio.Nursery,
+    scheme: str,
+    said: bytes,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (over,) = [each for each in SCHEMES if each.name == scheme]
+    limits = Limits(handshake_seconds=0.1, close_seconds=0.1)
+    server = await started(nursery, over, tmp_path, limits=limits)
+    port = int(server.url.split(":")[2].partition("/")[0])
+    written = 0
+    with suppress(trio.BrokenResourceError):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as slow:
+            for byte in said:
+                await slow.send_all(bytes([byte]))
+                written += 1
+                await trio.sleep(0.01)
+    assert 0 < written < len(said)
+    while "(limit: handshake_seconds)" not in caplog.text:
+        await trio.lowlevel.checkpoint()
+
+
 async def test_shutting_down_ends_handshakes_and_stops_listening(
     nursery: trio.Nursery, tmp_path: Path
 ) -> None:
