@@ -8,11 +8,15 @@ of the caller. Turns do not depend on the machine, so there is a bound to hold.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
 
 import pytest
 import trio
 
 from roam_trio import Rx, channel, client
+from roam_trio.session import session_run
+from roam_trio.session.turns import TURN_SECONDS, next_turn
 
 from .pair_of_sockets import SocketPair, Steps
 from .running import Streams, streams
@@ -65,6 +69,21 @@ async def items(caller: Streams) -> None:
             await tx.send(1)
 
 
+LOOKS = 25
+"""Looks at the clock in one turn of a reader, as on a machine that is not busy."""
+
+
+@pytest.fixture(autouse=True)
+def steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock for the turns of readers that does not know how busy the machine is."""
+    looks = count()
+    monkeypatch.setattr(
+        session_run,
+        "next_turn",
+        partial(next_turn, now=lambda: next(looks) * TURN_SECONDS / LOOKS),
+    )
+
+
 FLOODS = [(calls, 64), (calls_that_can_wait, 64), (items, 20)]
 LARGE = (large_calls, 4)
 
@@ -95,13 +114,16 @@ async def test_alone_a_call_takes_three_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flood", "tasks", "most"), [*((*each, 10) for each in FLOODS), (*LARGE, 40)]
+    ("flood", "tasks", "most"),
+    [(calls, 64, 10), (calls_that_can_wait, 64, 10), (items, 20, 60), (*LARGE, 40)],
 )
 async def test_flood_on_a_connection_does_not_starve_the_next(
     flood: Callable[[Streams], Awaitable[None]], tasks: int, most: int
 ) -> None:
     """A large payload is a large piece of the one stream that all connections share:
-    what is behind it has to wait until it is over, and no longer."""
+    what is behind it has to wait until it is over, and no longer. So does what is
+    behind all items that were sent in one write, which take the reader several turns.
+    """
     async with SocketPair(HANDLER) as pair:
         connection = await pair.session.open_connection()
         async with trio.open_nursery() as nursery:
