@@ -76,7 +76,7 @@ def _early(connection_id: int) -> Iterator[Message]:
         yield ChannelClose(connection_id, number, note)
 
 
-NUMBERS = Metadata.of({f"{n}": n for n in range(4000)})
+NUMBERS = Metadata.of({f"{n}": n for n in range(1000)})
 TEXT = Metadata.of({"x": "\u0100" * 30_000})
 
 FILLINGS: dict[str, Callable[[], Filling]] = {
@@ -88,7 +88,7 @@ FILLINGS: dict[str, Callable[[], Filling]] = {
     "small blobs": lambda: _calls("blob", bytes(900)),
     "blobs": lambda: _calls("blob", bytes(100_000)),
     "metadata": lambda: _calls(
-        "sleep", metadata=Metadata.of({f"{n}": n for n in range(4000)})
+        "sleep", metadata=Metadata.of({f"{n}": n for n in range(1000)})
     ),
     "long metadata": lambda: _calls(
         "sleep", metadata=Metadata.of({"x": "\u0100" * 30_000})
