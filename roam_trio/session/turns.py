@@ -38,7 +38,7 @@ def is_long(received: Sequence[Any]) -> bool:
 
 def _is_large(received: Any) -> bool:
     """Return True for a large payload, and for a run of items."""
-    kind = type(received)
+    kind: type[object] = type(received)
     return kind is ItemRun or (kind is bytes and len(received) >= _LARGE)
 
 
