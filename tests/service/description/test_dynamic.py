@@ -181,7 +181,7 @@ async def test_a_client_can_be_made_on_the_root_connection(
 
 WRONG: list[tuple[str, Any, type[Exception], str]] = [
     ("sell", (), LookupError, r"\(put, names, total, user\), got 'sell'"),
-    ("put", {}, TypeError, "missing a required argument: 'item'"),
+    ("put", {}, TypeError, "missing a required .*argument: 'item'"),
     ("put", {"thing": 1}, TypeError, r"no argument 'thing'; .* are \(item, count\)"),
     ("put", [1, 2, 3], TypeError, "put: expected at most 2 arguments, got 3"),
     ("put", {"item": 3}, EncodeError, "expected a dict with name, kind, data, got 3"),
