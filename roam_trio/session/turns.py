@@ -36,10 +36,11 @@ def is_long(received: Sequence[Any]) -> bool:
     return count > MOST_AT_ONCE or (count > 1 and _is_large(received[0]))
 
 
-def _is_large(received: Any) -> bool:
+def _is_large(received: object) -> bool:
     """Return True for a large payload, and for a run of items."""
-    kind: type[object] = type(received)
-    return kind is ItemRun or (kind is bytes and len(received) >= _LARGE)
+    if type(received) is bytes:
+        return len(received) >= _LARGE
+    return type(received) is ItemRun
 
 
 def next_turn(
