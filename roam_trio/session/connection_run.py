@@ -236,7 +236,7 @@ class ConnectionRun:
         if self._session is not None and self._liveness.has_become_unused(
             self.channels.bound
         ):
-            self._session.on_unused(self.port.connection_id)
+            self._session.owner.on_unused(self.port.connection_id)
 
     def on_answered(self, call: RequestCall) -> None:
         """Note that a request of the peer has its response."""
@@ -267,7 +267,7 @@ class ConnectionRun:
 
     def _check_quiet(self) -> None:
         if self._session is not None and self.is_quiet:
-            self._session.on_quiet()
+            self._session.owner.on_quiet()
 
     def reset_relayed(self) -> None:
         """Reset the channels that a proxy has joined to others, which are gone."""
@@ -294,7 +294,7 @@ class ConnectionRun:
     def close(self, metadata: Metadata) -> None:
         """Close a virtual connection; harmless if it has ended."""
         if self._session is not None:
-            self._session.close(self.port.connection_id, metadata)
+            self._session.owner.close(self.port.connection_id, metadata)
 
     def end(self, because: BaseException) -> None:
         """End the connection: fail its calls and channels at once."""

@@ -126,7 +126,7 @@ class Connections:
         self._token = trio.lowlevel.current_trio_token()
         self.workers = workers = Workers(nursery.start_soon, terms.budget)
         """Runs handlers, and anything else, in tasks of the session's."""
-        self._waits = Waits(terms, now, workers.start_soon)
+        self._waits = Waits(terms, now, workers)
         # One for all runs: there may be very many, and a bound method takes 64 bytes.
         self._port: SessionPort | None = SessionPort(
             outbox=outbox,
@@ -135,9 +135,7 @@ class Connections:
             now=now,
             workers=workers,
             waits=self._waits,
-            on_unused=self._on_unused,
-            on_quiet=self._on_quiet,
-            close=self.close,
+            owner=self,
         )
         self._acceptor = acceptor
         self._table = ConnectionTable(
@@ -237,7 +235,7 @@ class Connections:
         self._openings.clear()
         for scope in self._deciding.values():
             scope.cancel()
-        self._on_quiet()
+        self.on_quiet()
         self._port = None  # it holds this, which is to be gone at once
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
@@ -271,11 +269,11 @@ class Connections:
                 self._quiet = trio.lowlevel.ParkingLot()
             await self._quiet.park()
 
-    def _on_quiet(self) -> None:
+    def on_quiet(self) -> None:
         if self._quiet is not None:
             self._quiet.unpark_all()
 
-    def _on_unused(self, connection_id: ConnectionId) -> None:
+    def on_unused(self, connection_id: ConnectionId) -> None:
         """Handle an unused connection.
 
         Close a virtual one. Record the root as unused; the session ends when no virtual
@@ -437,7 +435,7 @@ class Connections:
         name_peer(because, run.port.terms.peer)
         run.end(because)
         _tell_of_closed(run, because)
-        self._on_quiet()
+        self.on_quiet()
         self._check_needed()
 
     def _fail(self, connection_id: ConnectionId, failure: Fail) -> None:

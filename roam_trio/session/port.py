@@ -7,7 +7,7 @@ without a run of trio, except for `reserve`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -29,6 +29,23 @@ _COUNTED_AHEAD: Final = 2048
 """Number of bytes of items that are counted before they come."""
 
 
+class Owner(Protocol):
+    """The interface of `Connections` for one of them."""
+
+    def on_unused(self, connection_id: ConnectionId) -> None:
+        """Handle an unused connection; see `Liveness`."""
+        ...
+
+    def on_quiet(self) -> None:
+        """Note that the last call or channel of a connection has ended, once new ones
+        are refused."""
+        ...
+
+    def close(self, connection_id: ConnectionId, metadata: Metadata) -> None:
+        """Close a virtual connection."""
+        ...
+
+
 @attrs.frozen(kw_only=True)
 class SessionPort:
     """The state that all connections of a session share.
@@ -40,10 +57,8 @@ class SessionPort:
         now: returns the time, in seconds.
         workers: runs handlers, and anything else, in tasks of the session's.
         waits: the tasks that wait.
-        on_unused: called with the id of a connection when it is unused; see `Liveness`.
-        on_quiet: called when the last call or channel of a connection has ended, once
-            new ones are refused.
-        close: closes a virtual connection.
+        owner: is told what becomes of connections. Three bound methods in its place
+            would take 192 bytes of each session.
     """
 
     outbox: Outbox
@@ -52,9 +67,7 @@ class SessionPort:
     now: Callable[[], float]
     workers: Workers
     waits: Waits
-    on_unused: Callable[[ConnectionId], None]
-    on_quiet: Callable[[], None]
-    close: Callable[[ConnectionId, Metadata], None]
+    owner: Owner
 
 
 class Port:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -58,10 +59,10 @@ def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
         "token": None,
         "now": lambda: 0.0,
         "workers": Workers(options.pop("start_soon", _fail), terms.budget),
-        "waits": Waits(attrs.evolve(terms, limits=never), lambda: 0.0, _fail),
-        "on_unused": _fail,
-        "on_quiet": _fail,
-        "close": _fail,
+        "waits": Waits(
+            attrs.evolve(terms, limits=never), lambda: 0.0, SimpleNamespace()
+        ),
+        "owner": SimpleNamespace(on_unused=_fail, on_quiet=_fail, close=_fail),
     }
     return SessionPort(**{**given, **options})
 

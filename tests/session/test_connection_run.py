@@ -64,8 +64,7 @@ class Run:
             outbox=self.outbox,
             strict=strict,
             start_soon=self.started.append,
-            on_unused=self.unused.append,
-            on_quiet=self._on_quiet,
+            owner=self,
         )
         ours = ConnectionSettings(Parity.ODD, accepts)
         theirs = ConnectionSettings(Parity.EVEN)
@@ -81,8 +80,14 @@ class Run:
             return self._answer(call, reply)
         return sleeping()
 
-    def _on_quiet(self) -> None:
+    def on_unused(self, connection_id: int) -> None:
+        self.unused.append(connection_id)
+
+    def on_quiet(self) -> None:
         self.quiet += 1
+
+    def close(self, *args: object) -> None:
+        raise AssertionError(f"asked to close with {args}")
 
     def get(self, *messages: Message) -> None:
         """Messages have come from the peer."""

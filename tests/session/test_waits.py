@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pytest
@@ -36,7 +37,9 @@ class World:
         terms = SessionTerms(
             limits=Limits(warn_after=after), peer=Peer("memory", "nobody")
         )
-        self.waits = Waits(terms, lambda: self.time, self.started.append)
+        self.waits = Waits(
+            terms, lambda: self.time, SimpleNamespace(start_soon=self.started.append)
+        )
 
     def due(self) -> list[str]:
         return [wait.who for wait in self.waits.take_due()]
