@@ -27,6 +27,7 @@ from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import Metadata
 from roam_trio.rpc.caller import ErasedCaller, NoopCaller
 from roam_trio.service import current_call, service
+from roam_trio.service.dynamic import dynamic_client
 from roam_trio.service.waiting import can_wait
 from roam_trio.session import (
     AcceptedConnection,
@@ -202,6 +203,11 @@ async def a_call(world: World) -> None:
     await caller_of(world.left).echo("x")
 
 
+async def a_call_of_a_described_service(world: World) -> None:
+    caller = dynamic_client(roam_trio.describe(Streams), world.left.caller)
+    await caller.call("echo", ["x"])
+
+
 async def calls_beside_each_other(world: World) -> None:
     """Responses wait for room, since the link to the caller takes one at a time."""
     caller = caller_of(world.left)
@@ -330,6 +336,7 @@ class Case:
 
 CASES = [
     Case(a_call, ()),
+    Case(a_call_of_a_described_service, (roam_trio.DynamicClient.call,)),
     Case(
         calls_beside_each_other,
         (

@@ -16,7 +16,15 @@ from msgspec import UNSET
 from ...errors import SchemaError
 from ...legible import legible
 from ...schema.signature import kebab
-from .convertible import Conversion, Member, Translation, members, plainly
+from .convertible import (
+    MOST_PAIRS,
+    Conversion,
+    Member,
+    Translation,
+    members,
+    plainly,
+    too_many_pairs,
+)
 from .model import (
     ArrayType,
     ChannelType,
@@ -82,7 +90,8 @@ def compare_schemas(old: ServiceSchema, new: ServiceSchema) -> list[Change]:
         new: the description that has changed.
 
     Raises:
-        SchemaError: the types are nested too deeply to be compared.
+        SchemaError: the types are nested too deeply to be compared, or too many of them
+            refer to one another.
     """
     try:
         return _Comparison(old, new).changes()
@@ -388,6 +397,8 @@ class _Comparison:
         if key in self._compared:
             return
         self._compared.add(key)
+        if len(self._compared) > MOST_PAIRS:
+            raise too_many_pairs(old_name, new_name)
         place = evolve(place, where=old_name)
         match self._old_types[old_name], self._new_types[new_name]:
             case StructSchema() as old, StructSchema() as new:

@@ -15,6 +15,8 @@ from typing import Final, TypeAlias
 from attrs import frozen
 from msgspec import UNSET
 
+from ...errors import SchemaError
+from ...legible import legible
 from ...schema.scalars import MARKED
 from ...schema.shape import IntShape
 from .model import (
@@ -36,13 +38,20 @@ from .model import (
 )
 
 __all__ = [
+    "MOST_PAIRS",
     "Conversion",
     "Definitions",
     "Member",
     "Translation",
     "members",
     "plainly",
+    "too_many_pairs",
 ]
+
+MOST_PAIRS: Final = 100_000
+"""Maximum number of pairs of types that one conversion looks at. Types of a peer that
+refer to one another can make more of them than they are themselves.
+"""
 
 Definitions: TypeAlias = Mapping[str, TypeSchema]
 """The types of a schema by their names."""
@@ -76,6 +85,7 @@ class Conversion:
         self._back = back
         self._assumed: set[tuple[str, str, bool]] = set()
         self._refused: set[tuple[str, str, bool]] = set()
+        self._pairs = 0
 
     def is_possible(self, written: Type, read: Type, *, exact: bool = False) -> bool:
         """Return True if each value of one type has a value of the other.
@@ -85,6 +95,9 @@ class Conversion:
             read: a type of the reader.
             exact: whether no field may be left out, so that different values stay
                 different: for keys and for items of sets.
+
+        Raises:
+            SchemaError: there are too many pairs of types to look at.
         """
         written, read = plainly(written), plainly(read)
         match written, read:
@@ -131,6 +144,9 @@ class Conversion:
         if key in self._assumed:
             return True  # a type within itself, or one found possible before
         self._assumed.add(key)
+        self._pairs += 1
+        if self._pairs > MOST_PAIRS:
+            raise too_many_pairs(one, other)
         possible = self._definitions(self._writer[one], self._reader[other], exact)
         if not possible:
             # What was found possible on the way may have relied on this.
@@ -183,6 +199,15 @@ class Conversion:
         A channel must, because its other end would wait for ever.
         """
         return not exact and not _has_channels(member.type, self._writer)
+
+
+def too_many_pairs(one: str, other: str) -> SchemaError:
+    """Return the error for more than `MOST_PAIRS` pairs of types."""
+    return SchemaError(
+        f"there are more than {MOST_PAIRS} pairs of types to compare: too many types "
+        "refer to one another",
+        f"{legible(one)}, {legible(other)}",
+    )
 
 
 @frozen

@@ -35,6 +35,7 @@ from roam_trio import (
     u64,
     usize,
 )
+from roam_trio.service.description import comparing, convertible
 from roam_trio.service.description.comparing import compare_schemas
 from roam_trio.service.description.convertible import Conversion
 from roam_trio.service.description.model import (
@@ -678,6 +679,30 @@ def test_a_change_deep_inside_is_found_once() -> None:
 def test_types_nested_too_deeply_are_refused() -> None:
     with pytest.raises(SchemaError, match="nested too deeply to be compared"):
         compare_schemas(chain(2000, "u8"), chain(2000, "u8"))
+
+
+def test_schemas_are_compared_as_descriptors_are() -> None:
+    (change,) = compare(chain(1, "u8"), chain(1, "u16"))
+    assert change.where == "T1.value"
+
+
+def test_types_that_make_too_many_pairs_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(convertible, "MOST_PAIRS", 20)
+    old = {each.name: each for each in chain(30, "u8").types}
+    conversion = Conversion(old, old, told_only=True)
+    assert conversion.is_possible(NamedType("T15"), NamedType("T15"))
+    with pytest.raises(SchemaError, match="more than 20 pairs of types"):
+        conversion.is_possible(NamedType("T0"), NamedType("T0"))
+
+
+def test_a_comparison_of_too_many_pairs_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(comparing, "MOST_PAIRS", 20)
+    with pytest.raises(SchemaError, match="pairs of types to compare"):
+        compare(chain(30, "u8"), chain(30, "u8"))
 
 
 def circle(*fields: FieldSchema) -> dict[str, StructSchema | EnumSchema]:
