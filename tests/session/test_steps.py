@@ -122,10 +122,11 @@ async def test_calls_at_once_go_out_in_one_write_and_so_do_their_responses(
                 for _ in range(64):
                     nursery.start_soon(call, pair, rounds)
         taken = steps.by_role()
-        # Some of the first calls may go out by themselves, and come back so.
-        assert rounds * 2 <= pair.writes - before <= rounds * 2 + 10
-        assert taken["session"] <= rounds * 2 + 10
-        assert taken["pump"] <= rounds + 5
+        # Trio shuffles the tasks, so some of the first calls may go out by themselves,
+        # and come back so. One by one, they would be 1,280 writes.
+        assert rounds * 2 <= pair.writes - before <= rounds * 4 + 10
+        assert taken["session"] <= rounds * 4 + 10
+        assert taken["pump"] <= rounds * 2 + 5
 
 
 async def test_items_of_a_window_cost_a_step_of_each_task() -> None:
