@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx, channel, client, dispatcher, service
 from roam_trio.errors import (
@@ -883,7 +883,9 @@ async def test_metadata_too_large_to_send_is_left_out_of_a_close_or_a_rejection(
     (await left.open_connection()).close()
 
 
-async def test_closing_a_connection_on_a_link_that_is_gone_ends_the_session() -> None:
+async def test_closing_a_connection_on_a_link_that_is_gone_ends_the_session(
+    autojump_clock: MockClock,
+) -> None:
     async with WithPeer() as (session, peer):
         connection = await opened_to(session, peer)
         await peer.rx.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import Limits, Rx, Tx, channel
 from roam_trio.errors import (
@@ -181,7 +181,7 @@ async def test_iterator_that_closes_its_channel_ends_the_sending(
 
 
 async def test_send_many_on_a_channel_that_has_ended_raises_as_send_does(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with WithPeer(buffer=64) as (session, peer):
         tx = await sending_with("take_2", nursery, session, peer)
@@ -357,7 +357,7 @@ async def test_recv_many_waits_for_the_first_item_and_not_for_more(
 
 
 async def test_recv_many_raises_at_the_end_after_what_has_come(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async with WithPeer(buffer=64) as (session, peer):
         rx = await receiving_with("give_200", nursery, session, peer)

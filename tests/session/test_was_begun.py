@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import ConnectionLost, client
 from roam_trio.wire.messages import RequestCall
@@ -12,7 +12,9 @@ from roam_trio.wire.messages import RequestCall
 from .running import Streams, Task, WithPeer, caller_of
 
 
-async def test_call_on_a_session_that_has_ended_was_not_begun() -> None:
+async def test_call_on_a_session_that_has_ended_was_not_begun(
+    autojump_clock: MockClock,
+) -> None:
     async with WithPeer() as (session, _):
         calls = caller_of(session)
         await session.shutdown()

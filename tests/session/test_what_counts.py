@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import Limits, Rx, Tx, u8
 from roam_trio.codec import ChannelPlan
@@ -250,7 +250,9 @@ async def test_metadata_beyond_its_limit_ends_the_session() -> None:
     assert ended_by(session) == "metadata_bytes"
 
 
-async def test_metadata_of_a_handshake_has_the_same_limit() -> None:
+async def test_metadata_of_a_handshake_has_the_same_limit(
+    autojump_clock: MockClock,
+) -> None:
     limits = Limits(metadata_bytes=1000)
     link, peer = link_to_peer()
     await peer.say(Hello(0, 7, EVEN, Metadata.of({"x": bytes(1000)})))
