@@ -103,7 +103,8 @@ class Limits:
         handshake_seconds: number of seconds that the handshake may take.
         payload_seconds: number of seconds that a payload may take for each MiB of it
             that has begun, once its first bytes have arrived, on the links that
-            `connect` and `serve` make; may be infinite. Then the session ends.
+            `connect` and `serve` make; may be infinite. Then the session ends, or with
+            `resume` only the link, and the client may return.
         close_seconds: number of seconds that a session may take at its end to write
             what was committed, and a proxy to deliver what arrived before one side
             ended.

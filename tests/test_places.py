@@ -358,8 +358,9 @@ async def test_strangers_without_an_address_until_then_are_told_in_their_places(
 
 
 async def test_connections_in_a_flood_of_one_address_are_dropped_without_a_word(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, mock_clock: trio.testing.MockClock
 ) -> None:
+    # The clock stands still, so each place for refusals serves one client.
     server = await started(nursery, "tcp://127.0.0.1:0", max_sessions_per_peer=1)
     port = int(server.url.rpartition(":")[2])
     told: list[bytes] = []

@@ -18,6 +18,7 @@ from roam_trio import Limits, connect, serve
 from roam_trio.endpoints.machine import default_memory
 from roam_trio.session import SessionKeepaliveConfig
 from roam_trio.session.turns import MOST_AT_ONCE, TURN_SECONDS
+from roam_trio.wire.entries import _MOST_ENTRIES
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "security.md"
@@ -42,7 +43,7 @@ TIMES_WITHOUT_A_UNIT = {"cancel_grace", "connect_timeout", "longest_call", "warn
 
 FIGURES = [
     "| {max_payload} for each session, as far as the bytes have come",
-    "| {metadata_bytes} and 4,096 entries in a message;",
+    "| {metadata_bytes} and {metadata_entries} entries in a message;",
     "| {payload_seconds} for each MiB of the payload that has begun,",
     "| {session_tasks} tasks for a session;",
     "| {session_bytes}, as budgets count it;",
@@ -141,6 +142,7 @@ def test_figures_in_the_text_are_those_of_the_defaults(figures: str) -> None:
         field.name: shown_number(field.name, field.default)
         for field in attrs.fields(Limits)
     }
+    defaults["metadata_entries"] = f"{_MOST_ENTRIES:,}"
     assert figures.format(**defaults) in PAGE.read_text(encoding="utf-8")
 
 
