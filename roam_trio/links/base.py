@@ -62,6 +62,8 @@ class TxStatistics:
         unsent_payloads: number of committed payloads that have not left this side.
         unsent_bytes: their total length, including the framing of the link.
         tasks_waiting: number of tasks waiting in `reserve`.
+        parts: number of parts in which long payloads have been written so far, and of
+            writes that continued after they had waited; 0 if the link cannot tell.
     """
 
     payloads: int
@@ -70,6 +72,7 @@ class TxStatistics:
     unsent_payloads: int
     unsent_bytes: int
     tasks_waiting: int
+    parts: int = attrs.field(default=0, kw_only=True)
 
 
 @attrs.frozen

@@ -57,6 +57,11 @@ class ByteTransport(ABC):
         """
         return buffers
 
+    @property
+    def parts(self) -> int:
+        """See `TxStatistics.parts`; it grows while `send_all` makes progress."""
+        return 0
+
     @abstractmethod
     async def end_sending(self) -> None:
         """Tell the peer that there is no more data."""
@@ -72,6 +77,11 @@ class ByteTransport(ABC):
     def peer(self) -> Peer:
         """Describe the peer, while the transport is open; see `Link.peer`."""
         return Peer("other", type(self).__name__)
+
+
+_PART_LENGTH: Final = 64 * 1024
+"""Number of bytes that a trio stream is given at once: it does not tell how many of
+them it has sent."""
 
 
 class StreamTransport(ByteTransport):
@@ -100,6 +110,7 @@ class StreamTransport(ByteTransport):
             receive_stream = send_stream
         self._send_stream = send_stream
         self._receive_stream = receive_stream
+        self._parts = 0
         self._sending_ended = False
         self._receiving_ended = False
         self._receiving: trio.CancelScope | None = None
@@ -123,7 +134,20 @@ class StreamTransport(ByteTransport):
 
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
         for buffer in buffers:
-            await self._send_stream.send_all(buffer)
+            if len(buffer) > _PART_LENGTH:
+                await self._send_in_parts(buffer)
+            else:
+                await self._send_stream.send_all(buffer)
+
+    async def _send_in_parts(self, buffer: Buffer) -> None:
+        with memoryview(buffer) as view:
+            for start in range(0, len(view), _PART_LENGTH):
+                await self._send_stream.send_all(view[start : start + _PART_LENGTH])
+                self._parts += 1
+
+    @property
+    def parts(self) -> int:
+        return self._parts
 
     async def end_sending(self) -> None:
         self._sending_ended = True
@@ -167,6 +191,7 @@ class SocketTransport(ByteTransport):
         sock.setblocking(False)
         self._socket = sock
         self._drained = True  # most likely, no data has arrived yet
+        self._parts = 0
         self._sending_ended = False
         self._receiving_ended = False
 
@@ -251,12 +276,20 @@ class SocketTransport(ByteTransport):
     async def _wait_writable(self) -> None:
         while True:
             try:
-                return await wait_writable(self._socket)
+                await wait_writable(self._socket)
             except trio.ClosedResourceError:
                 # notify_closing wakes all tasks that wait for this socket, senders
                 # included.
                 if self._sending_ended:
                     raise
+            else:
+                # The peer has taken something of what the system held.
+                self._parts += 1
+                return
+
+    @property
+    def parts(self) -> int:
+        return self._parts
 
     async def end_sending(self) -> None:
         await self.abort_sending()

@@ -396,6 +396,7 @@ class StreamLinkTx(PermitTx):
             unsent_payloads=backlog.unwritten_payloads,
             unsent_bytes=backlog.unwritten_size,
             tasks_waiting=len(self._waiting),
+            parts=self._transport.parts,
         )
 
     def __repr__(self) -> str:

@@ -294,6 +294,10 @@ class TlsByteTransport(ByteTransport):
                     self._encrypt(view[first : first + _WRITTEN_AT_ONCE])
                     await self._flush()
 
+    @property
+    def parts(self) -> int:
+        return self._below.parts
+
     def _encrypt(self, view: memoryview) -> None:
         written = 0
         while written < len(view):

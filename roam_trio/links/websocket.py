@@ -212,6 +212,10 @@ class _ClosingTransport(ByteTransport):
     def send_nowait(self, buffers: list[Buffer]) -> list[Buffer]:
         return self._below.send_nowait(buffers)
 
+    @property
+    def parts(self) -> int:
+        return self._below.parts
+
     async def end_sending(self) -> None:
         with suppress(OSError, trio.BrokenResourceError):  # no peer is left
             await self._below.send_all([self._close_frame()])

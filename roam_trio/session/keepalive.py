@@ -115,8 +115,8 @@ class Watched(Protocol):
 
 
 _Moving: TypeAlias = tuple[int, int]
-"""The number of bytes that have arrived of a payload, and the number of payloads that
-were written, or -1 if none waits."""
+"""The number of bytes that have arrived of a payload, and the number of payloads and of
+parts of payloads that were written, or -1 if none waits."""
 
 
 def _moving(received: RxStatistics, sent: TxStatistics) -> _Moving | None:
@@ -124,14 +124,15 @@ def _moving(received: RxStatistics, sent: TxStatistics) -> _Moving | None:
     unsent = sent.unsent_payloads
     if not received.begun and not unsent:
         return None
-    return received.begun, sent.payloads - unsent if unsent else -1
+    written = sent.payloads - unsent + sent.parts
+    return received.begun, written if unsent else -1
 
 
 def _is_progress(before: _Moving | None, now: _Moving | None) -> bool:
     """Return True if payloads on their way show that the peer is alive.
 
-    A written payload does so only if others waited all the time: the system also takes
-    some payloads for a peer that is gone.
+    A written payload, or a part of one, does so only if others waited all the time: the
+    system also takes some payloads for a peer that is gone.
     """
     if now is None:
         return False

@@ -245,6 +245,7 @@ class FaultyLinkTx(PermitTx):
             unsent_payloads=inner.unsent_payloads + len(self._queue),
             unsent_bytes=inner.unsent_bytes + sum(map(len, self._queue)),
             tasks_waiting=len(self._waiting),
+            parts=inner.parts,
         )
 
     def __repr__(self) -> str:

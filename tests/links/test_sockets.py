@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import tracemalloc
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkClosed, LinkError, TruncatedPayload
 from roam_trio.links import byte_streams
-from roam_trio.links.base import Buffer
+from roam_trio.links.base import Buffer, Link
 from roam_trio.links.byte_streams import SocketTransport
 from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.links.tcp import connect_tcp, tcp_link
@@ -191,6 +192,69 @@ async def test_closing_one_half_leaves_the_other_at_work() -> None:
             assert len(closed) == 1
             nursery.start_soon(tx.close)
             assert await read_all(peer) == frame(bytes(50_000))
+
+
+async def test_write_that_continues_is_counted_and_one_that_waits_is_not() -> None:
+    link, peer = tight_link()
+    tx, rx = link.split()
+    with peer:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tx.pump)
+            (await tx.reserve()).send((bytes(200_000),))
+            await wait_all_tasks_blocked()
+            parts = []
+            for _ in range(3):
+                await wait_all_tasks_blocked()
+                parts.append(tx.statistics().parts)
+            assert parts == [0, 0, 0]  # the peer has read nothing
+            read = 0
+            while tx.statistics().unsent_payloads:
+                read += len(peer.recv(10_000))
+                await wait_all_tasks_blocked()
+            assert 0 < tx.statistics().parts < read
+            await rx.close()
+            nursery.start_soon(tx.close)
+            assert read + len(await read_all(peer)) == 200_004
+
+
+async def drop(*links: Link) -> None:
+    for link in links:
+        tx, rx = link.split()
+        await tx.abort()
+        await rx.close()
+
+
+async def test_small_writes_have_no_parts() -> None:
+    left, right = await pairs.tcp_pair()
+    left_tx, _ = left.split()
+    _, right_rx = right.split()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(left_tx.pump)
+        for number in range(3):
+            (await left_tx.reserve()).send((bytes([number]),))
+            assert await right_rx.recv() == bytes([number])
+        assert left_tx.statistics().parts == 0
+        await drop(left, right)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [pairs.websocket_pair, pairs.websocket_stream_pair, pairs.secure_websocket_pair],
+)
+async def test_parts_are_counted_below_websockets_and_tls(
+    pair: Callable[[], Awaitable[tuple[Link, Link]]],
+) -> None:
+    left, right = await pair()
+    left_tx, _ = left.split()
+    _, right_rx = right.split()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(left_tx.pump)
+        (await left_tx.reserve()).send((bytes(pairs.MAX_PAYLOAD),))
+        await wait_all_tasks_blocked()
+        received = await right_rx.recv()
+        assert received == bytes(pairs.MAX_PAYLOAD)
+        assert left_tx.statistics().parts > 0
+        await drop(left, right)
 
 
 async def test_writer_is_woken_when_the_socket_is_released(

@@ -431,6 +431,66 @@ async def test_a_payload_that_stops_on_its_way_shows_nothing(
         assert slow.echoed == []
 
 
+class SlowReader:
+    """A peer on a stream that calls twice, and reads one large response in parts."""
+
+    PART = 64 * 1024
+    LENGTH = 16 * PART
+
+    def __init__(self) -> None:
+        self.stream, right = trio.testing.lockstep_stream_pair()
+        handler = streams(echo=self.echo, count=self.count)
+        link = StreamLink(right)
+        self.opening = acceptor(link, keepalive=CONFIG).open(handler)
+
+    async def echo(self, text: str) -> str:
+        return text * self.LENGTH
+
+    async def count(self, numbers: list[int]) -> int:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def call(self) -> None:
+        for message in (HELLO, call_of("count", 1, []), call_of("echo", 3, "x")):
+            payload = b"".join(encode_message(message))
+            await self.stream.send_all(len(payload).to_bytes(4, "little") + payload)
+
+    async def read(self, length: int) -> None:
+        """Read so many bytes, one part in 3 seconds."""
+        while length > 0:
+            await trio.sleep(3)
+            for _ in range(0, self.PART, 4096):
+                length -= len(await self.stream.receive_some(4096))
+
+
+async def test_a_payload_that_is_read_slowly_shows_that_the_peer_is_alive(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    slow = SlowReader()
+    nursery.start_soon(slow.call)
+    nursery.start_soon(slow.read, slow.LENGTH)
+    async with slow.opening as session:
+        await trio.sleep(45)  # the last parts are still to be read
+        sent = session.statistics().sent
+        assert sent.unsent_payloads
+        assert sent.parts >= 12
+        assert session.ended_because is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_payload_that_is_read_no_further_shows_nothing(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    slow = SlowReader()
+    nursery.start_soon(slow.call)
+    nursery.start_soon(slow.read, slow.LENGTH // 2)
+    async with slow.opening as session:
+        await session.closed()
+        assert WHY.replace("\\", "") in str(session.ended_because)
+        gone = trio.current_time() - Limits().close_seconds
+        assert 24 < gone <= 24 + 2 * (5 + 2)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "is_progress"),
     [
@@ -455,12 +515,14 @@ def test_progress_is_more_bytes_or_a_write_while_others_wait(
 
 
 def test_payloads_that_wait_are_on_their_way() -> None:
-    def sent(payloads: int, unsent: int) -> TxStatistics:
-        return TxStatistics(payloads, 0, 0, unsent, 0, 0)
+    def sent(payloads: int, unsent: int, parts: int = 0) -> TxStatistics:
+        return TxStatistics(payloads, 0, 0, unsent, 0, 0, parts=parts)
 
     assert _moving(RxStatistics(3, 30), sent(5, 0)) is None
     assert _moving(RxStatistics(3, 30, 4), sent(5, 0)) == (4, -1)
     assert _moving(RxStatistics(3, 30), sent(5, 2)) == (0, 3)
+    assert _moving(RxStatistics(3, 30), sent(5, 2, parts=4)) == (0, 7)
+    assert _moving(RxStatistics(3, 30), sent(5, 0, parts=4)) is None
 
 
 IDLE = r"nothing was in flight, and no message came, for 80 s \(limit: idle_seconds\)"

@@ -189,6 +189,7 @@ class ResumingTx(PermitTx):
             + (on_link.unsent_payloads if on_link else 0),
             unsent_bytes=replay.backlog_size + (on_link.unsent_bytes if on_link else 0),
             tasks_waiting=len(self._waiting),
+            parts=on_link.parts if on_link else 0,
             unacknowledged_frames=len(replay.bodies),
             unacknowledged_bytes=replay.size,
             links=self._port.links,
