@@ -49,6 +49,7 @@ from .requests import Requests
 from .requests_in import RequestsIn, Verdict
 from .requests_out import RequestsOut
 from .statistics import ConnectionStatistics
+from .workers import discard
 
 __all__ = ["ON_MESSAGE", "ConnectionRun", "memory_of_connection"]
 
@@ -181,7 +182,7 @@ class ConnectionRun:
         try:
             sink.memory.hold(size)
         except Overloaded as refusal:
-            coroutine.close()  # before the response, so that its channels end first
+            discard(coroutine)  # before the response, so that its channels end first
             sink.refuse(refusal)
         else:
             self._workers.start(sink, coroutine)

@@ -35,7 +35,7 @@ from .futile import Futile
 from .port import Port
 from .statistics import CallStatistics
 from .waits import WaitFor
-from .workers import Worker
+from .workers import Worker, discard
 
 __all__ = ["AnswerState", "DriverReplySink", "told"]
 
@@ -239,7 +239,7 @@ class DriverReplySink(ReplySink):
                     worker.set_deadline(self)  # or `Workers` has done so
                 await coroutine
             else:
-                coroutine.close()
+                discard(coroutine)
         except trio.Cancelled:
             self._leave_it_to_the_end()
             raise

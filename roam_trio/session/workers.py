@@ -8,6 +8,7 @@ cancelled scope cannot be used again, so its task ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, copy_context
 from math import inf
 from typing import Any, Final, Protocol
@@ -25,6 +26,7 @@ __all__ = [
     "Work",
     "Worker",
     "Workers",
+    "discard",
 ]
 
 MOST_IDLE: Final = 64
@@ -66,6 +68,17 @@ class Work(Protocol):
     def refuse(self, refusal: Overloaded) -> None:
         """Answer that there is no task for the handler."""
         ...
+
+
+def discard(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Drop a handler that has not begun to run, and its references to arguments.
+
+    From Python 3.12 on, `close` leaves the arguments of such a coroutine alive as long
+    as the coroutine itself, which callers still refer to.
+    """
+    with suppress(GeneratorExit):
+        coroutine.throw(GeneratorExit)
+    coroutine.close()
 
 
 class Worker:
@@ -209,7 +222,7 @@ class Workers:
         try:
             self._budget.take(TASK_BYTES, 1)
         except Overloaded as refusal:
-            coroutine.close()  # before the response, so that its channels end first
+            discard(coroutine)  # before the response, so that its channels end first
             work.refuse(refusal)
             return
         worker = Worker(self, work, coroutine)

@@ -30,6 +30,7 @@ from roam_trio.session.workers import (
     MOST_IDLE,
     MOST_STOPPED_AT_ONCE,
     Worker,
+    discard,
 )
 from roam_trio.wire.ids import ConnectionId
 from roam_trio.wire.messages import ConnectionSettings, Ping, RequestCall
@@ -483,3 +484,20 @@ async def test_cancelled_session_cancels_all_of_its_handlers_at_once() -> None:
         nursery.cancel_scope.cancel()
     assert len(crowd.cancelled_at) == MANY
     assert "enough" in str(right.ended_because)
+
+
+def test_handler_that_is_discarded_drops_its_arguments_at_once() -> None:
+    class Arguments:
+        """Something that a weak reference can refer to."""
+
+    async def handler(arguments: Arguments) -> None:
+        raise AssertionError("it must not begin")
+
+    arguments = Arguments()
+    held = weakref.ref(arguments)
+    coroutine = handler(arguments)
+    del arguments
+    discard(coroutine)
+    assert held() is None
+    with pytest.raises(RuntimeError, match="cannot reuse"):
+        coroutine.send(None)
