@@ -86,8 +86,8 @@ class Limits:
             are when decoded), items, metadata, connections, channels, tasks, what waits
             until the peer reads it, and with ``resume`` the messages that it has not
             acknowledged. New calls and connections are refused from 7/8 of it; beyond
-            it the session ends. Values that could take more than 8 times as much when
-            they are decoded are refused too.
+            it the session ends, but never for responses that wait. Values that could
+            take more than 8 times as much when they are decoded are refused too.
         session_tasks: number of tasks for calls of the peer on all connections of the
             session together. Beyond it new calls are refused.
         unacknowledged_frames: with ``resume``, number of messages that are kept because
@@ -152,7 +152,7 @@ class Limits:
     pending_opens: int = attrs.field(default=1024, validator=_count)
     connection_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
     metadata_bytes: int = attrs.field(default=64 * 1024, validator=_count)
-    session_bytes: int = attrs.field(default=128 * 1024 * 1024, validator=_count)
+    session_bytes: int = attrs.field(default=512 * 1024 * 1024, validator=_count)
     session_tasks: int = attrs.field(default=4096, validator=_count)
     unacknowledged_frames: int = attrs.field(default=4096, validator=_count)
     unacknowledged_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_count)

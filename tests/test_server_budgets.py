@@ -22,6 +22,7 @@ from roam_trio import (
     service,
     serving,
     u8,
+    u32,
 )
 from roam_trio.codec import CANCELLED
 from roam_trio.endpoints import machine
@@ -42,6 +43,7 @@ class Room(Protocol):
     async def keep(self, sets: list[set[u8]]) -> None: ...
     async def store(self, data: bytes) -> None: ...
     async def count(self, sets: list[set[u8]]) -> int: ...
+    async def load(self, size: u32) -> bytes: ...
 
 
 class RoomImpl:
@@ -68,6 +70,10 @@ class RoomImpl:
 
     async def count(self, sets: list[set[int]]) -> int:
         return len(sets)
+
+    async def load(self, size: int) -> bytes:
+        await self.morning.wait()
+        return bytes(size)
 
 
 def budget_of(session: Session) -> Budget:
@@ -275,6 +281,50 @@ async def test_session_with_the_most_tasks_ends_where_another_needs_them() -> No
         assert await modest.ping() == 1
         assert len(server.sessions) == 1
         impl.morning.set()
+
+
+async def loads(serving_with: dict[str, Any], calls: int) -> list[Overloaded]:
+    """Make calls whose responses of 50 KB come at once. Return those that failed."""
+    impl = RoomImpl()
+    failed: list[Overloaded] = []
+
+    async def load(room: Room) -> None:
+        try:
+            assert len(await room.load(50_000)) == 50_000
+        except Overloaded as error:
+            failed.append(error)
+
+    async with (
+        serving(
+            "memory://loads",
+            dispatcher(Room, impl),
+            max_concurrent_requests=calls,
+            **serving_with,
+        ) as server,
+        connect("memory://loads", Room) as room,
+    ):
+        async with trio.open_nursery() as nursery:
+            for _ in range(calls):
+                nursery.start_soon(load, room)
+            await wait_all_tasks_blocked()
+            impl.morning.set()
+        assert await room.ping() == 1
+        budget = budget_of(server.sessions[0])
+        await wait_all_tasks_blocked()
+        assert budget.bytes == budget.tasks * TASK_BYTES
+    return failed
+
+
+async def test_peer_that_reads_gets_all_responses_of_its_calls() -> None:
+    limits = Limits(session_bytes=2_500_000)
+    assert await loads({"limits": limits}, 150) == []
+
+
+async def test_response_that_a_server_has_no_memory_for_is_given_up_alone() -> None:
+    failed = await loads({"memory": 3_000_000}, 150)
+    assert 0 < len(failed) < 150
+    assert all(error.was_begun for error in failed)
+    assert "limit: memory" in failed[0].text
 
 
 @pytest.mark.parametrize("name", ["memory", "tasks"])

@@ -62,10 +62,11 @@ class Excess:
     limit: str
     description: str
 
-    def as_refusal(self) -> Overloaded:
-        """Return the error for the caller of a call that is not taken up."""
+    def as_refusal(self, *, was_begun: bool = False) -> Overloaded:
+        """Return the error for the caller of a call that is not taken up, or whose
+        response cannot wait."""
         text = f"{self.description} (limit: {self.limit})"
-        return Overloaded(text=text, was_begun=False)
+        return Overloaded(text=text, was_begun=was_begun)
 
     def as_end(self) -> LimitExceeded:
         """Return the error that ends the session."""
@@ -144,13 +145,22 @@ class Budget:
         parent: the budget of which this one is a part.
     """
 
-    __slots__ = ("_bounds", "_end", "_holders", "_parent", "bytes", "tasks")
+    __slots__ = (
+        "_bounds",
+        "_end",
+        "_holders",
+        "_parent",
+        "_waiting",
+        "bytes",
+        "tasks",
+    )
 
     def __init__(self, bounds: Bounds, parent: Budget | None = None) -> None:
         self._bounds = bounds
         self._parent = parent
         self._holders: dict[Budget, None] | None = None  # the parts that hold something
         self._end: Callable[[LimitExceeded], None] | None = None
+        self._waiting = 0  # the part of `bytes` that `wait` has counted
         self.bytes = 0
         """Number of bytes that are held."""
         self.tasks = 0
@@ -183,6 +193,7 @@ class Budget:
         longer for the server.
         """
         self.give(self.bytes, self.tasks)
+        self._waiting = 0
         self._parent = None
 
     # ------------------------------------------------------------ what is held
@@ -222,7 +233,7 @@ class Budget:
 
     def excess_of(self, size: int) -> Excess | None:
         """Return the reason why `hold` would raise an error; None if it would not."""
-        bound, held = self._bounds.bytes, self.bytes + size
+        bound, held = self._bounds.bytes, self.bytes - self._waiting + size
         if held > bound.most:
             return bound.excess(held, bound.most)
         if self._parent is not None:
@@ -232,6 +243,27 @@ class Budget:
     def note(self, size: int) -> None:
         """Count bytes whether or not there is room."""
         self._add(size, 0)
+
+    def wait(self, size: int) -> None:
+        """Count a response that waits until the peer has read others.
+
+        A peer that reads may have made all these calls at once. So the bytes keep new
+        work out, but never end this session by its own bound.
+
+        Raises:
+            Overloaded: the server has no room, and nothing is counted.
+        """
+        if self._parent is not None:
+            excess = self._parent._excess_in(self, size, 0, can_refuse=False)
+            if excess is not None:
+                raise excess.as_refusal(was_begun=True)
+        self._waiting += size
+        self._add(size, 0)
+
+    def go_on(self, size: int) -> None:
+        """Stop counting a response that `wait` has counted."""
+        self._waiting -= size
+        self.give(size)
 
     def foresee(self, size: int) -> Excess | None:
         """Return the reason why bytes may not be used for a moment, to decode what has

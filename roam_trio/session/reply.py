@@ -163,7 +163,12 @@ class DriverReplySink(ReplySink):
         try:
             self.send_nowait(ret, metadata)
         except trio.WouldBlock:
-            with await self._reserve(ret) as permit:
+            try:
+                room = await self._reserve(ret)
+            except Overloaded as refusal:  # where the server has no memory left
+                self._lack_room(refusal)
+                return
+            with room as permit:
                 if self._port.ended_because is None:  # in the moment there was room
                     permit.send(self._response(ret, metadata))
                     self._close()
@@ -174,10 +179,7 @@ class DriverReplySink(ReplySink):
     async def _reserve(self, ret: Encoded) -> ConduitTxPermit[Message]:
         port, budget = self._port, self._port.terms.budget
         size = sum(map(len, ret)) if isinstance(ret, list) else len(ret)
-        excess = budget.excess_of(size)
-        if excess is not None:  # the peer reads no responses
-            port.outbox.fail(excess.as_end())
-        budget.note(size)
+        budget.wait(size)
         wait = port.waits.begin(WaitFor.ROOM, port.connection_id)
         try:
             while True:
@@ -188,7 +190,7 @@ class DriverReplySink(ReplySink):
                 port.end_dropped()
         finally:
             port.waits.end(wait)
-            budget.give(size)
+            budget.go_on(size)
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         port = self._port
@@ -297,6 +299,16 @@ class DriverReplySink(ReplySink):
         self.count_refused()
         logger.info(
             "connection %d: refused a call of %s: %s",
+            self._port.connection_id,
+            method_name(self.call.method_id),
+            refusal,
+        )
+        self.give_up(refusal)
+
+    def _lack_room(self, refusal: Overloaded) -> None:
+        """Answer that the response could not wait for room."""
+        logger.info(
+            "connection %d: gave up the response to a call of %s: %s",
             self._port.connection_id,
             method_name(self.call.method_id),
             refusal,

@@ -59,6 +59,18 @@ def test_what_cannot_be_refused_ends_the_session_beyond_all_its_bytes() -> None:
     assert budget.bytes == 800
 
 
+def test_responses_that_wait_end_no_session_and_keep_new_work_out() -> None:
+    budget = session(session_bytes=800)
+    budget.wait(1000)
+    with pytest.raises(Overloaded, match=r"1001 bytes.*limit: session_bytes"):
+        budget.take(1)
+    budget.hold(800)
+    with pytest.raises(LimitExceeded, match=r"801 bytes.*limit: session_bytes"):
+        budget.hold(1)
+    budget.go_on(1000)
+    assert budget.bytes == 800
+
+
 def test_tasks_of_a_session_are_bounded() -> None:
     budget = session(session_tasks=2)
     budget.take(0, 1)
@@ -101,6 +113,18 @@ def test_new_work_of_the_largest_is_refused_first() -> None:
     small.budget.take(51)
     large.budget.hold(50)
     assert not large.ends
+
+
+def test_response_of_the_largest_cannot_wait_where_the_server_has_no_room() -> None:
+    whole = server(memory=800)
+    large, small = Ending(whole), Ending(whole, 50)
+    large.budget.wait(750)
+    with pytest.raises(Overloaded, match=r"751 bytes.*limit: memory") as caught:
+        large.budget.wait(1)
+    assert caught.value.was_begun is True
+    assert (large.budget.bytes, whole.bytes, large.ends) == (750, 800, [])
+    small.budget.wait(50)
+    assert [error.limit for error in large.ends] == ["memory"]
 
 
 def test_largest_ends_for_what_it_cannot_be_refused() -> None:

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import Limits, Rx, Tx, u8
-from roam_trio.codec import ChannelPlan
+from roam_trio.codec import CANCELLED, ChannelPlan
 from roam_trio.codec.plans import rpc_plan
 from roam_trio.errors import LimitExceeded
 from roam_trio.metadata import NO_METADATA, Metadata
@@ -39,6 +39,7 @@ from roam_trio.wire.messages import (
     ProtocolError,
     RequestCall,
     RequestResponse,
+    joined,
 )
 from tests.peer import link_to_peer
 
@@ -306,16 +307,69 @@ async def test_responses_that_the_peer_does_not_read_count() -> None:
         assert budget.bytes == budget.tasks * TASK_BYTES
 
 
-async def test_responses_beyond_the_budget_end_the_session() -> None:
+async def test_responses_that_wait_keep_new_calls_out_and_all_arrive() -> None:
+    go_on = trio.Event()
+
     async def answering(call: RequestCall, reply: ReplySink) -> None:
+        await go_on.wait()
         await reply.send(bytes(40_000))
 
     async with WithPeer(Custom(answering), limits=SMALL, buffer=1) as (session, peer):
-        for number in range(2, 10, 2):
+        budget, numbers = budget_of(session), range(2, 12, 2)
+        for number in numbers:
+            await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
+        await wait_all_tasks_blocked()
+        go_on.set()
+        await wait_all_tasks_blocked()
+        waiting = budget.bytes - budget.tasks * TASK_BYTES
+        assert waiting == 4 * 40_000 > SMALL.session_bytes
+        for number in (12, 14):  # one of the tasks is free
             await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
             await wait_all_tasks_blocked()
-        assert session.ended_because is not None
-    assert ended_by(session) == "session_bytes"
+        heard = [await peer.hear(RequestResponse) for _ in range(7)]
+        responses = {each.request_id: joined(each.ret) for each in heard}
+        assert responses.pop(12) == bytes(40_000)
+        assert responses.pop(14) == CANCELLED
+        assert responses == dict.fromkeys(numbers, bytes(40_000))
+        assert session.ended_because is None
+        await wait_all_tasks_blocked()
+        assert budget.bytes == budget.tasks * TASK_BYTES
+        await peer.say(RequestCall(0, 16, 7, (), NO_METADATA, b""))
+        assert len((await peer.hear(RequestResponse)).ret) == 40_000
+
+
+async def test_items_have_their_room_beside_responses_that_wait() -> None:
+    async def answering(call: RequestCall, reply: ReplySink) -> None:
+        await reply.send(bytes(90_000))
+
+    async with WithPeer(Custom(answering), limits=SMALL, buffer=1) as (session, peer):
+        budget, source = budget_of(session), receiving(session, bytes)
+        for number in (2, 4):
+            await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
+        await wait_all_tasks_blocked()
+        assert budget.bytes > 90_000
+        for _ in range(5):
+            await peer.say(ChannelItem(0, 2, b"\x90\x4e" + bytes(10_000)))
+        await wait_all_tasks_blocked()
+        assert session.ended_because is None
+        assert budget.bytes > 140_000
+        for _ in range(2):
+            assert len((await peer.hear(RequestResponse)).ret) == 90_000
+        assert len(await source.receive()) == 10_000
+
+
+async def test_items_within_the_default_limits_of_a_connection_fit() -> None:
+    limits = Limits()
+    assert limits.session_bytes >= sum(
+        (
+            limits.unread_bytes,
+            limits.early_bytes,
+            limits.connection_bytes,
+            limits.unsent_reply_bytes,
+            limits.unacknowledged_bytes,
+            limits.max_payload,
+        )
+    )
 
 
 async def test_messages_that_a_proxy_holds_count_for_the_side_that_reads_none() -> None:
