@@ -68,6 +68,9 @@ class ReplySink(ABC):
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         """Send the response, waiting for room.
 
+        If a response must wait and the server has no memory left for it, the caller
+        gets `Overloaded` instead.
+
         Args:
             ret: an encoded ``Result<T, RoamError<E>>``. The memory behind a view in it
             must not change.
