@@ -87,7 +87,7 @@ class Limits:
             until the peer reads it, and with ``resume`` the messages that it has not
             acknowledged. New calls and connections are refused from 7/8 of it; beyond
             it the session ends, but never for responses that wait. Values that could
-            take more than 8 times as much when they are decoded are refused too.
+            take more than twice as much when they are decoded are refused too.
         session_tasks: number of tasks for calls of the peer on all connections of the
             session together. Beyond it new calls are refused.
         unacknowledged_frames: with ``resume``, number of messages that are kept because

@@ -46,7 +46,7 @@ handles included."""
 MESSAGE_BYTES: Final = 256
 """Memory of a message beyond its encoded size, in bytes."""
 
-_FOR_A_MOMENT: Final = 8
+_FOR_A_MOMENT: Final = 2
 """Number of times the bytes of a session that may be used for a moment."""
 
 

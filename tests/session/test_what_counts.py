@@ -181,7 +181,7 @@ async def test_item_that_could_take_too_much_when_decoded_ends_the_session() -> 
     async with WithPeer(limits=SMALL) as (session, peer):
         receiving(session, list[set[u8]])
         await peer.say(ChannelItem(0, 2, b"\x00" * 5000))
-        assert "8 times the limit" in (await peer.hear(ProtocolError)).description
+        assert "2 times the limit" in (await peer.hear(ProtocolError)).description
     assert ended_by(session) == "session_bytes"
 
 
