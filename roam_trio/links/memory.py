@@ -101,7 +101,8 @@ class MemoryLinkTx(PermitTx):
     def peer_stopped(self) -> None:
         """Handle that the peer has stopped receiving; called by its half."""
         if not self._closed.is_set():
-            self._end(LinkError, "the peer has closed its receiving half of the link")
+            why = "the peer has closed its receiving half of the link"
+            self._end(LinkError, why, BrokenPipeError(why))  # as a socket has it
 
     async def pump(self) -> None:
         """Wait until this half is closed; there is nothing to write."""

@@ -29,6 +29,7 @@ from ..errors import (
     ConnectionClosed,
     ConnectionLost,
     LimitExceeded,
+    Overloaded,
     SessionRejected,
 )
 from ..logs import Log
@@ -298,6 +299,11 @@ class _Forwarder:
             logger.warning("a proxy cannot make a call: %s", error)
             why = Metadata.of({"error": f"on the far side of a proxy, {error}"})
             await reply.send(CANCELLED, why)
+            return
+        except Overloaded as refusal:  # by this side: too many calls wait already
+            if channels is not None:
+                channels.stop()
+            await reply.send_error(refusal)
             return
         except Exception:
             if channels is not None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
 from math import inf
+from types import CoroutineType
 from typing import Any, Final, Protocol
 
 import trio
@@ -76,8 +77,9 @@ def discard(coroutine: Coroutine[Any, Any, None]) -> None:
     From Python 3.12 on, `close` leaves the arguments of such a coroutine alive as long
     as the coroutine itself, which callers still refer to.
     """
-    with suppress(GeneratorExit):
-        coroutine.throw(GeneratorExit)
+    if isinstance(coroutine, CoroutineType):
+        with suppress(GeneratorExit):
+            coroutine.throw(GeneratorExit)
     coroutine.close()
 
 

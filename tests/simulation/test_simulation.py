@@ -10,7 +10,17 @@ from collections import Counter
 import pytest
 
 from .running import run
-from .script import Call, Client, Open, Plan, Script, Setup, draw
+from .script import (
+    Call,
+    Client,
+    Open,
+    Plan,
+    Script,
+    Setup,
+    Stall,
+    Strangers,
+    draw,
+)
 
 QUICK = range(40)
 SLOW = range(1000, 4000)
@@ -96,3 +106,33 @@ def test_call_that_a_proxy_has_no_task_for_ends_with_its_channels(
     result = run(Script(845, setup, steps))
     assert result.error is None
     assert result.figures["Overloaded"] == 1
+
+
+@pytest.mark.parametrize("deadlines", [True, False])
+def test_call_that_a_proxy_may_not_have_waiting_is_refused_to_its_caller(
+    deadlines: bool,
+) -> None:
+    setup = Setup(
+        clients=(Client(by_proxy=True), Client(is_stable=True)),
+        proxy_is_stable=True,
+        slowest=1,
+        room=256,
+        frames=16,
+        strict=False,
+        deadlines=deadlines,
+        cancel_grace=0.0,
+        most_waiting=0,
+        middleware=True,
+    )
+    stuck = Plan(how="hang", size=8, credit=16, up=20, down=20, is_opened=True)
+    refused = Plan(seconds=2.0166015625, size=3000, patience=0.615234375)
+    steps = (
+        Open(client=0, connection=4),
+        Strangers(after=0.02734375, client=0),
+        Stall(client=2),
+        Call(key=21, client=0, connection=4, plan=stuck),
+        Call(after=0.0166015625, key=22, client=0, connection=4, plan=refused),
+    )
+    result = run(Script(3242, setup, steps))
+    assert result.error is None
+    assert result.figures["Overloaded" if deadlines else "CallCancelled"] >= 1

@@ -343,7 +343,9 @@ class MadeCall:
 
     @property
     def _may_be_refused(self) -> bool:
-        return self.setup.has_few_tasks and not self.setup.deadlines
+        setup = self.setup
+        proxy_has_no_place = setup.most_waiting is not None and self.place.is_proxied
+        return not setup.deadlines and (setup.has_few_tasks or proxy_has_no_place)
 
     def check(self) -> None:
         """Check that it ended as its handler says, or as something explains."""
