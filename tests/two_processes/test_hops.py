@@ -42,8 +42,9 @@ async def test_last_handler_of_a_row_is_cancelled_at_the_deadline_of_the_client(
                 await hop.wait()
             assert scope.cancelled_caught
             assert await hop.in_flight() == 0
-            # Each hop has written what was left when it sent the call.
-            assert SECONDS - SOON < await hop.left() <= SECONDS
+            # Each hop has written what was left when it sent the call, and a task that
+            # is used again may have had up to 1 % more.
+            assert SECONDS - SOON < await hop.left() < SECONDS + SOON
             late.append(await hop.cancelled_at() - deadline)
         (root, *virtual) = session.statistics().connections
         assert not any(each.calling for each in (root, *virtual))

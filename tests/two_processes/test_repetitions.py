@@ -160,4 +160,5 @@ async def test_10_000_connections_leave_nothing(mostly_over_tcp: Over) -> None:
         await connect_and_leave(over, server.url, REPETITIONS // 2)
         await assert_nothing_is_left(workshop, *before)
         await watch.lap()
-    watch.check_flat(peak_growth=16 * MIB, block_growth=REPETITIONS // 10)
+    # Timers of sessions that have ended stay until their time, or until they are many.
+    watch.check_flat(peak_growth=16 * MIB, block_growth=REPETITIONS // 2)
