@@ -46,7 +46,7 @@ def with_deadline(metadata: Metadata, deadline: float, now: float) -> Metadata:
     return Metadata((*(each for each in metadata if each.key != _KEY), *told))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _told(microseconds: int) -> Metadata:
     """Return the metadata that says how much time is left; cached, as calls in a row
     have the same in milliseconds.

@@ -69,7 +69,7 @@ def encode_metadata(metadata: Iterable[MetadataEntry]) -> bytes:
     return b"".join(pieces)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _deadline(microseconds: int) -> bytes:
     """Encode metadata with a deadline only; cached, as calls in a row have the same."""
     return _DEADLINE + varint(microseconds) + BYTE[_NO_PROPAGATE]
@@ -161,7 +161,7 @@ def decode_metadata(payload: Payload, pos: int) -> tuple[Metadata, int]:
     return Metadata(entries), pos
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _read_deadline(data: bytes) -> Metadata | None:
     """Read metadata with a usual deadline only; None for any other, and for its start.
 
