@@ -390,7 +390,8 @@ class RoamAdapter(Adapter):
 
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Client]:
-        at_root, by_name, around = address.split()
+        # A server in Rust has nothing to put around calls.
+        at_root, by_name, *around = address.split()
         async with connect(
             at_root, self.workplace, limits=_LIMITS, resume=self.resume
         ) as workplace:
@@ -400,7 +401,7 @@ class RoamAdapter(Adapter):
                 service=self.workplace,
                 resume=self.resume,
                 others={
-                    CallsWith.MIDDLEWARE: partial(self._connect_around, around),
+                    CallsWith.MIDDLEWARE: partial(self._connect_around, *around),
                     CallsWith.SCOPE: partial(self._connect_without_deadlines, at_root),
                 },
             )
