@@ -41,9 +41,11 @@ class DynamicClient(BaseClient):
         caller: Caller,
         middleware: tuple[Middleware, ...],
         metadata: Metadata,
+        *,
+        for_json: bool = False,
     ) -> None:
         super().__init__(caller, middleware, metadata)
-        self.__roam_maker__ = MethodMaker(schema)
+        self.__roam_maker__ = MethodMaker(schema, for_json=for_json)
         self.__roam_schemas__ = {each.name: each for each in schema.methods}
         self.__roam_dynamic__: dict[str, Callable[..., Any]] = {}
 
@@ -105,6 +107,7 @@ def dynamic(
     metadata: MetadataLike = (),
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
+    for_json: bool = False,
 ) -> AbstractAsyncContextManager[DynamicClient]:
     """Return a client of a service without its class, on a connection of its own.
 
@@ -118,6 +121,7 @@ def dynamic(
         metadata: sent along when the connection is opened.
         middleware: wraps the calls; see `Middleware`.
         metadata_for_calls: metadata of each call.
+        for_json: whether values are those of JSON, where bytes are base64.
 
     Raises:
         LookupError: the service is not among those that are described.
@@ -135,7 +139,7 @@ def dynamic(
     class Dynamic:
         """A service by its description."""
 
-    made = partial(dynamic_client, described)
+    made = partial(dynamic_client, described, for_json=for_json)
     set_service_class(Dynamic, ServiceClass(_schema_of(described).name, made))
     return session.open(
         cast("Callable[..., DynamicClient]", Dynamic),
@@ -152,6 +156,7 @@ def dynamic_client(
     *,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
+    for_json: bool = False,
 ) -> DynamicClient:
     """Return a client of a service without its class, on a connection that is open.
 
@@ -160,12 +165,14 @@ def dynamic_client(
         caller: makes the calls, on its connection.
         middleware: wraps each call, the first outermost; see `Middleware`.
         metadata_for_calls: metadata of each call.
+        for_json: whether values are those of JSON, where bytes are base64.
     """
     return DynamicClient(
         _schema_of(described),
         caller,
         checked_middleware(middleware),
         Metadata.of(metadata_for_calls),
+        for_json=for_json,
     )
 
 

@@ -78,9 +78,11 @@ def plain_shape(
     return _Plain(levels(shape), for_json, default_of).shape(shape)
 
 
-def plain_arguments(shape: TupleShape, *, default_of: DefaultOf) -> TupleShape:
+def plain_arguments(
+    shape: TupleShape, *, for_json: bool = False, default_of: DefaultOf
+) -> TupleShape:
     """Return the shape of an argument tuple with plain arguments."""
-    plain = _Plain(levels(shape), False, default_of)
+    plain = _Plain(levels(shape), for_json, default_of)
     return evolve(shape, items=tuple(map(plain.shape, shape.items)))
 
 

@@ -37,7 +37,9 @@ the time to derive types grows with it.
 """
 
 
-def descriptor_of(schema: ServiceSchema) -> ServiceDescriptor:
+def descriptor_of(
+    schema: ServiceSchema, *, for_json: bool = False
+) -> ServiceDescriptor:
     """Return the descriptor that a schema describes, for plain values.
 
     A client of it takes and returns dicts, lists and scalars: see
@@ -45,12 +47,13 @@ def descriptor_of(schema: ServiceSchema) -> ServiceDescriptor:
 
     Args:
         schema: a schema from `schema_from_json`, or of another descriptor.
+        for_json: whether values are those of JSON, where bytes are base64.
 
     Raises:
         SchemaError: a type cannot go on the wire, or a method has another id than its
             types give.
     """
-    maker = MethodMaker(schema)
+    maker = MethodMaker(schema, for_json=for_json)
     methods = tuple(map(maker.make, schema.methods))
     return ServiceDescriptor(schema.name, methods, schema.doc, schema)
 
@@ -63,10 +66,16 @@ def _direction(arg: ArgSchema) -> str:
 
 
 class MethodMaker:
-    """Makes the descriptors of methods of one schema."""
+    """Makes the descriptors of methods of one schema.
 
-    def __init__(self, schema: ServiceSchema) -> None:
+    Args:
+        schema: the schema.
+        for_json: whether values are those of JSON.
+    """
+
+    def __init__(self, schema: ServiceSchema, *, for_json: bool = False) -> None:
         self._service = schema.name
+        self._for_json = for_json
         self._annotations = Annotations(schema)
         self._signatures = 0
 
@@ -86,7 +95,9 @@ class MethodMaker:
             )
         arguments = typed.args_plan.shape
         assert isinstance(arguments, TupleShape)
-        plain = plain_arguments(arguments, default_of=self._default_of)
+        plain = plain_arguments(
+            arguments, for_json=self._for_json, default_of=self._default_of
+        )
         result = typed.result_plan
         return evolve(
             typed,
@@ -125,7 +136,9 @@ class MethodMaker:
         return typed
 
     def _plain(self, plan: RpcPlan[Any]) -> RpcPlan[Any]:
-        shape = plain_shape(plan.shape, default_of=self._default_of)
+        shape = plain_shape(
+            plan.shape, for_json=self._for_json, default_of=self._default_of
+        )
         return RpcPlan(plan.type, shape)
 
     def _signature(self, method: MethodSchema, path: str) -> inspect.Signature:
@@ -160,6 +173,8 @@ class MethodMaker:
         try:
             in_json = plain_shape(shape, for_json=True)
             encoded = interpret_encode(in_json, schema.default)
+            if self._for_json:
+                return schema.default
             return interpret_decode(plain_shape(shape), encoded)
         except CodecError as cause:
             raise SchemaError(f"its default has another type: {cause}", path) from cause

@@ -36,6 +36,7 @@ from roam_trio import (
 )
 from roam_trio.service.description.encoding import schema_from_json
 from roam_trio.service.description.model import ServiceSchema
+from roam_trio.service.description.rebuilding import descriptor_of
 from roam_trio.service.dynamic import dynamic_client
 
 
@@ -124,6 +125,27 @@ async def test_channels_carry_plain_values_both_ways(url: str) -> None:
             await sending.tx.send({"name": "b", "kind": "map"})
             sending.tx.close()
             assert await sending.result() == ["a", "b"]
+
+
+async def test_values_for_json_have_bytes_in_base64(url: str) -> None:
+    async with (
+        connect(url) as session,
+        dynamic(session, "shop", told(), for_json=True) as shop,
+    ):
+        assert await shop.call("put", {"item": {"name": "abc", "data": "eA=="}}) == 7
+        assert await shop.call("put", {"item": {"name": "abc"}}) == 6
+        async with open_call(shop.method("names"), most=1) as call:
+            found = [item async for item in call.rx]
+    assert found == [{"name": "n0", "kind": "book", "data": ""}]
+
+
+def test_a_descriptor_can_have_plans_for_values_of_json() -> None:
+    method = descriptor_of(told(), for_json=True).methods[0]
+    encoded = b"".join(method.args_plan.encode(({"name": "a", "data": "eA=="}, 1)))
+    assert method.args_plan.decode(encoded) == (
+        {"name": "a", "kind": "book", "data": "eA=="},
+        1,
+    )
 
 
 async def test_channels_are_arguments_as_for_any_client(
