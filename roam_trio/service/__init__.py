@@ -5,6 +5,7 @@ from .client import ResponseParts, client, with_metadata
 from .decorator import service
 from .descriptor import ArgDescriptor, MethodDescriptor, ServiceDescriptor, describe
 from .dispatcher import Dispatcher, dispatcher
+from .effects import idempotent
 from .middleware import AnyCall, Middleware, Proceed
 from .open_call import OpenCall, open_call
 from .outcome import metadata_of
@@ -25,6 +26,7 @@ __all__ = [
     "current_call",
     "describe",
     "dispatcher",
+    "idempotent",
     "metadata_of",
     "open_call",
     "service",

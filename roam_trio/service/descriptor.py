@@ -21,6 +21,7 @@ from ..rpc.method_names import remember_method_name
 from ..schema import ArrayShape, BytesShape, Shape, kebab, method_id, split_fallible
 from ..schema.shape import children
 from ..wire.ids import MethodId
+from .effects import Effect, effect_of
 
 if TYPE_CHECKING:
     from .description.model import ServiceSchema
@@ -66,6 +67,7 @@ class MethodDescriptor:
         columns: encodes and decodes both in columns; None if the types cannot use them.
         keyword_only: the names of the last arguments, if they are given by name alone.
             On the wire all arguments go by position.
+        effect: what calling it again can do, as `idempotent` has marked it.
     """
 
     service: str
@@ -80,6 +82,7 @@ class MethodDescriptor:
     result_plan: ResultPlan = attrs.field(repr=False)
     columns: MethodColumns | None = attrs.field(repr=False)
     keyword_only: tuple[str, ...] = ()
+    effect: Effect = "any"
 
     @property
     def positional_count(self) -> int | None:
@@ -135,6 +138,7 @@ class ServiceDescriptor:
                 None if error is None else error.shape,
                 method.signature,
                 method.doc,
+                method.effect,
             )
         return maker.made()
 
@@ -227,6 +231,7 @@ def _describe_method(
         signature,
         doc=function.__doc__ or "",
         columns=columns,
+        effect=effect_of(function),
     )
 
 
@@ -285,6 +290,7 @@ def method_of_types(
     *,
     doc: str = "",
     columns: bool = False,
+    effect: Effect = "any",
 ) -> MethodDescriptor:
     """Return the descriptor of a method, from annotations or their normal forms.
 
@@ -297,6 +303,7 @@ def method_of_types(
         signature: its signature in Python, without ``self``.
         doc: says what it does.
         columns: whether it has an encoding in columns.
+        effect: what calling it again can do.
 
     Raises:
         SchemaError: as `method_descriptor` does.
@@ -328,6 +335,7 @@ def method_of_types(
             for name, parameter in signature.parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         ),
+        effect,
     )
 
 

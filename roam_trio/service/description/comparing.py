@@ -211,6 +211,9 @@ class _Comparison:
         )
 
     def _method(self, where: str, old: MethodSchema, new: MethodSchema) -> None:
+        if old.effect != new.effect:
+            text = f"the effect of calling it again is {new.effect}, not {old.effect}"
+            self._add(where, "effect changed", text, _ALL, _ALL)
         self._members(
             _Place(where),
             {each.name: each for each in old.args},

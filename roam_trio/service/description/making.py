@@ -38,6 +38,7 @@ from ...schema.shape import (
     levels,
 )
 from ...wire.ids import MethodId
+from ..effects import Effect
 from .defaults import NO_DEFAULT, default_of_argument, defaults_of_fields
 from .model import (
     ArgSchema,
@@ -95,6 +96,7 @@ class SchemaMaker:
         error: Shape | None,
         signature: inspect.Signature,
         doc: str,
+        effect: Effect,
     ) -> None:
         """Add a method.
 
@@ -106,6 +108,7 @@ class SchemaMaker:
             error: the shape of its error type, if it declares one.
             signature: its signature in Python, which has defaults.
             doc: its docstring.
+            effect: what calling it again can do.
         """
         assert isinstance(arguments, TupleShape)
         within = levels(arguments)
@@ -123,6 +126,7 @@ class SchemaMaker:
                 self._type(ok, levels(ok)),
                 None if error is None else self._type(error, levels(error)),
                 doc,
+                effect,
             )
         )
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..effects import Effect
+
 __all__ = [
     "PRIMITIVES",
     "ArgSchema",
@@ -218,6 +220,8 @@ class MethodSchema(msgspec.Struct, frozen=True, omit_defaults=True):
         args: its arguments, in order.
         returns: its success type.
         fails: its error type; None for a method that declares none.
+        doc: its docstring.
+        effect: what calling it again can do, as `idempotent` has marked it.
     """
 
     name: str
@@ -226,6 +230,7 @@ class MethodSchema(msgspec.Struct, frozen=True, omit_defaults=True):
     returns: Type = "unit"
     fails: Type | None = None
     doc: str = ""
+    effect: Effect = "any"
 
 
 class ServiceSchema(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -123,6 +123,7 @@ class MethodMaker:
             None if method.fails is None else of(method.fails),
             self._signature(method, path),
             doc=method.doc,
+            effect=method.effect,
         )
         result = typed.result_plan
         plans = [typed.args_plan, result.ok, *([result.error] if result.error else [])]
