@@ -81,6 +81,9 @@ class Limits:
             included. Beyond it connections are rejected, or closed.
         metadata_bytes: encoded size of the metadata of one message, in bytes. Beyond it
             the session ends.
+        call_metadata_bytes: memory, in bytes, of the metadata of the peer's unanswered
+            calls on all connections of the session together. Beyond it new calls are
+            refused.
         session_bytes: memory, in bytes, of what the peer makes this side hold on all
             connections of the session together: arguments of calls (as large as they
             are when decoded), items, metadata, connections, channels, tasks, what waits
@@ -150,8 +153,9 @@ class Limits:
     proxied_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
     connections: int = attrs.field(default=4096, validator=_count)
     pending_opens: int = attrs.field(default=1024, validator=_count)
-    connection_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
+    connection_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
     metadata_bytes: int = attrs.field(default=64 * 1024, validator=_count)
+    call_metadata_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
     session_bytes: int = attrs.field(default=512 * 1024 * 1024, validator=_count)
     session_tasks: int = attrs.field(default=4096, validator=_count)
     unacknowledged_frames: int = attrs.field(default=4096, validator=_count)

@@ -44,6 +44,7 @@ TIMES_WITHOUT_A_UNIT = {"cancel_grace", "connect_timeout", "longest_call", "warn
 FIGURES = [
     "| {max_payload} for each session, as far as the bytes have come",
     "| {metadata_bytes} and {metadata_entries} entries in a message;",
+    "| {call_metadata_bytes}, as large as it is when decoded, in a session;",
     "| {payload_seconds} for each MiB of the payload that has begun,",
     "| {session_tasks} tasks for a session;",
     "| {session_bytes}, as budgets count it;",

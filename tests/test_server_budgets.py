@@ -202,6 +202,34 @@ async def test_long_arguments_and_metadata_count_as_long_as_their_handler_runs()
         assert budget.bytes == budget.tasks * TASK_BYTES
 
 
+async def test_metadata_of_calls_in_flight_has_a_share_of_its_own() -> None:
+    impl = RoomImpl()
+    limits = Limits(call_metadata_bytes=100_000)
+    async with (
+        serving("memory://noted", dispatcher(Room, impl), limits=limits) as server,
+        connect("memory://noted") as session,
+    ):
+        room = client(Room, session.caller)
+        noted = client(Room, session.caller, metadata_for_calls={"x": "y" * 40_000})
+        budget = budget_of(server.sessions[0])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(noted.sleep)
+            nursery.start_soon(noted.sleep)
+            await wait_all_tasks_blocked()
+            held, metadata = budget.bytes, budget.metadata
+            assert 80_000 < metadata < 81_000
+            with pytest.raises(Overloaded, match="limit: call_metadata_bytes"):
+                await noted.sleep()
+            assert (budget.bytes, budget.metadata) == (held, metadata)
+            nursery.start_soon(room.sleep)  # without metadata
+            await wait_all_tasks_blocked()
+            assert budget.tasks == 3
+            impl.morning.set()
+        await noted.sleep()
+        assert budget.metadata == 0
+        assert budget.bytes == budget.tasks * TASK_BYTES
+
+
 async def test_arguments_that_could_take_too_much_are_not_decoded() -> None:
     limits = Limits(session_bytes=100_000)
     async with (

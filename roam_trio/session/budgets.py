@@ -79,7 +79,7 @@ class Bound:
 
     Attributes:
         limit: the name of the limit.
-        unit: what is bounded: ``"bytes"`` or ``"tasks"``, as in `Budget`.
+        unit: what is bounded, in words; for bytes and tasks the name in `Budget`.
         most: how many may be held.
         refuse_from: how many may be held before new work is refused. The rest is for
             work that is not the peer's choice, or other peers'.
@@ -108,29 +108,37 @@ class Bound:
 
 @attrs.frozen
 class Bounds:
-    """The bounds of a budget."""
+    """The bounds of a budget.
+
+    Attributes:
+        bytes: of the memory that is held.
+        tasks: of the tasks.
+        metadata: of the part of the memory that is metadata of calls.
+    """
 
     bytes: Bound
     tasks: Bound
+    metadata: Bound
 
     @classmethod
     def of_session(cls, limits: Limits) -> Bounds:
-        """Return the bounds of a session: `Limits.session_bytes` and
-        `Limits.session_tasks`."""
+        """Return the bounds of a session: `Limits.session_bytes`,
+        `Limits.session_tasks` and `Limits.call_metadata_bytes`."""
         size, tasks = limits.session_bytes, limits.session_tasks
+        metadata = limits.call_metadata_bytes
         return cls(
             # Items for which the peer has credit cannot be refused.
             Bound("session_bytes", "bytes", size, _most_of(size)),
             Bound("session_tasks", "tasks", tasks, tasks),
+            Bound("call_metadata_bytes", "bytes of metadata", metadata, metadata),
         )
 
     @classmethod
     def of_server(cls, memory: int, tasks: int) -> Bounds:
         """Return the bounds of all sessions of a server together."""
-        return cls(
-            Bound("memory", "bytes", memory, _most_of(memory)),
-            Bound("tasks", "tasks", tasks, _most_of(tasks)),
-        )
+        of_memory = Bound("memory", "bytes", memory, _most_of(memory))
+        of_tasks = Bound("tasks", "tasks", tasks, _most_of(tasks))
+        return cls(of_memory, of_tasks, of_memory)
 
 
 def _most_of(number: int) -> int:
@@ -152,6 +160,7 @@ class Budget:
         "_parent",
         "_waiting",
         "bytes",
+        "metadata",
         "tasks",
     )
 
@@ -165,6 +174,8 @@ class Budget:
         """Number of bytes that are held."""
         self.tasks = 0
         """Number of tasks that are held."""
+        self.metadata = 0
+        """Number of bytes of the metadata of calls; a part of `bytes`."""
 
     # ------------------------------------------------------------ its session
 
@@ -219,6 +230,21 @@ class Budget:
         if excess is not None:
             raise excess.as_refusal()
         self._add(size, tasks)
+
+    def take_metadata(self, size: int) -> None:
+        """Count the metadata of a call, which can be refused.
+
+        Its share of the memory is small: most calls have little or none, and a peer
+        chooses how long it stays.
+
+        Raises:
+            Overloaded: there is no room, and nothing is counted.
+        """
+        bound, held = self._bounds.metadata, self.metadata + size
+        if held > bound.most:
+            raise bound.excess(held, bound.most).as_refusal()
+        self.take(size)
+        self.metadata = held
 
     def hold(self, size: int) -> None:
         """Count bytes that cannot be refused.
@@ -349,11 +375,12 @@ class Budget:
 class CountedMemory(RequestMemory):
     """Counts the memory of one request against the budget of its session."""
 
-    __slots__ = ("_budget", "_held")
+    __slots__ = ("_budget", "_held", "_metadata")
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._held = 0
+        self._metadata = 0
 
     def foresee(self, size: int) -> None:
         excess = self._budget.foresee(size)
@@ -364,7 +391,19 @@ class CountedMemory(RequestMemory):
         self._budget.take(size)
         self._held += size
 
+    def hold_metadata(self, size: int) -> None:
+        """Count the metadata of the request, once.
+
+        Raises:
+            Overloaded: there is no room, and nothing is counted.
+        """
+        self._budget.take_metadata(size)
+        self._held += size
+        self._metadata = size
+
     def let_go(self) -> None:
         """Stop counting."""
-        held, self._held = self._held, 0
-        self._budget.give(held)
+        budget, held = self._budget, self._held
+        budget.metadata -= self._metadata
+        self._held = self._metadata = 0
+        budget.give(held)

@@ -178,9 +178,11 @@ class ConnectionRun:
     ) -> None:
         """Start a handler; its request, which may be large, lives as long as it."""
         call = sink.call
-        size = payload_behind(call.args) + weight_of(call.metadata)
         try:
-            sink.memory.hold(size)
+            if call.metadata:
+                sink.memory.hold_metadata(weight_of(call.metadata))
+            if type(call.args) is memoryview:
+                sink.memory.hold(payload_behind(call.args))
         except Overloaded as refusal:
             discard(coroutine)  # before the response, so that its channels end first
             sink.refuse(refusal)

@@ -81,6 +81,22 @@ def test_tasks_of_a_session_are_bounded() -> None:
     budget.take(0, 1)
 
 
+def test_metadata_of_calls_is_bounded_as_a_part_of_the_bytes() -> None:
+    budget = session(session_bytes=800, call_metadata_bytes=100)
+    budget.take_metadata(100)
+    with pytest.raises(Overloaded, match=r"101 bytes of metadata.*call_metadata_bytes"):
+        budget.take_metadata(1)
+    assert (budget.bytes, budget.metadata) == (100, 100)
+
+
+def test_metadata_that_the_session_has_no_room_for_is_not_counted() -> None:
+    budget = session(session_bytes=800, call_metadata_bytes=100)
+    budget.take(700)
+    with pytest.raises(Overloaded, match="limit: session_bytes"):
+        budget.take_metadata(1)
+    assert (budget.bytes, budget.metadata) == (700, 0)
+
+
 def test_what_is_given_back_makes_room() -> None:
     budget = session(session_bytes=800)
     for _ in range(10):
