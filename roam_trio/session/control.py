@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..wire.messages import Message, Ping, Pong, ProtocolError
 from .futile import Futile
+from .pings import Pings
 from .terms import SessionTerms
 
 __all__ = ["Control"]
@@ -43,11 +44,12 @@ class Control:
         terms: what holds for the whole session.
     """
 
-    __slots__ = ("_replies", "_terms", "keepalive")
+    __slots__ = ("_pings", "_replies", "_terms", "keepalive")
 
     def __init__(self, replies: Replies, terms: SessionTerms) -> None:
         self._replies = replies
         self._terms = terms
+        self._pings: Pings | None = None  # few programs measure round trips
         self.keepalive: Watch | None = None
         """Watches the session, if anything does."""
 
@@ -76,11 +78,15 @@ class Control:
         self._replies.push(Pong(message.connection_id, message.nonce))
 
     def on_pong(self, message: Pong) -> None:
-        """Pass the nonce to keepalive."""
+        """Pass the nonce to keepalive, and to those who measure round trips."""
         self._check_connection_0(message)
         # Not counted, as stable conduits send Pongs to acknowledge what they receive.
-        if self.keepalive is not None and message.connection_id == 0:
+        if message.connection_id != 0:
+            return
+        if self.keepalive is not None:
             self.keepalive.on_pong(message.nonce)
+        if self._pings is not None:
+            self._pings.on_pong(message.nonce)
 
     def on_protocol_error(self, message: ProtocolError) -> None:
         """Fail with the violation that the peer reports (`session.protocol-error`).
@@ -91,11 +97,20 @@ class Control:
         self._check_connection_0(message)
         raise LocalProtocolError(message.description)
 
+    async def ping(self) -> bool:
+        """Ping the peer and wait for its answer; return False if the session ends
+        first (`session.keepalive`)."""
+        if self._pings is None:
+            self._pings = Pings()
+        return await self._pings.ping(self._replies)
+
     def stop(self) -> None:
         """Let go of what watches the session, as that has ended."""
         keepalive, self.keepalive = self.keepalive, None
         if keepalive is not None:
             keepalive.stop()
+        if self._pings is not None:
+            self._pings.stop()
 
     def _check_connection_0(self, message: Ping | Pong | ProtocolError) -> None:
         if self._terms.strict and message.connection_id != 0:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from ..errors import RoamTrioError
+from ..errors import ConnectionLost, RoamTrioError
 from ..metadata import Metadata, MetadataLike
 from ..peers import Peer
 from ..quantities import check_seconds
@@ -93,6 +93,26 @@ class Session(AnySession):
     async def closed(self) -> None:
         """Wait until the session has ended and let go of its conduit."""
         await self._run.closed()
+
+    async def ping(self) -> float:
+        """Ping the peer, and return the number of seconds until its answer
+        (`session.keepalive`).
+
+        A checkpoint. It waits for as long as the session lasts, so bound it with
+        `trio.fail_after`. Cancelled, it ignores the answer. Peers bound the number of
+        pings a second (`Limits.futile_messages`).
+
+        Raises:
+            ConnectionLost: the session has ended, or ends before the answer.
+        """
+        run = self._run
+        run.check_run()
+        began = trio.current_time()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if run.ended_because is None and await run.control.ping():
+            return trio.current_time() - began
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise ConnectionLost(f"the session has ended: {run.ended_because}")
 
     async def open_connection(
         self,

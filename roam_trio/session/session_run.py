@@ -142,7 +142,6 @@ class SessionRun:
 
     __slots__ = (
         "__weakref__",
-        "_control",
         "_last_message",
         "_options",
         "_over",
@@ -151,6 +150,7 @@ class SessionRun:
         "_token",
         "_working",
         "connections",
+        "control",
         "ended_because",
         "outbox",
         "rx",
@@ -175,7 +175,8 @@ class SessionRun:
             peer=self.terms.peer,
             budget=self.terms.budget,
         )
-        self._control = Control(self.outbox, self.terms)
+        self.control = Control(self.outbox, self.terms)
+        """Acts on the messages of no connection."""
         self.connections: Connections | None = None
         """Its connections; None until it is set up."""
         self.ended_because: RoamTrioError | None = None
@@ -379,7 +380,7 @@ class SessionRun:
             watching.timers.now,
         )
         if watching.is_needed:
-            self._control.keepalive = Keepalive(watching, self)
+            self.control.keepalive = Keepalive(watching, self)
 
     @trio.lowlevel.enable_ki_protection
     async def _pump(self) -> None:
@@ -488,7 +489,7 @@ class SessionRun:
         if act is not None:
             act(connections, message)
         else:
-            self._control.act_on(message)
+            self.control.act_on(message)
 
     # ------------------------------------------------------------ its end
 
@@ -500,7 +501,7 @@ class SessionRun:
         reason = self.ended_because = as_session_error(because)
         self.terms.budget.stop()
         name_peer(reason, self.terms.peer)
-        self._control.stop()
+        self.control.stop()
         if isinstance(reason, LimitExceeded):
             self.tx.forget()  # there may be no room even for the last message
         message = message_at_end(reason)

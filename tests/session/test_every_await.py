@@ -296,6 +296,10 @@ async def an_end_that_belongs_to_no_call_yet(world: World) -> None:
         output_rx.reset()
 
 
+async def a_ping(world: World) -> None:
+    assert await world.left.ping() >= 0
+
+
 async def a_connection(world: World) -> None:
     async with await world.left.open_connection(answering()) as connection:
         assert await client(Streams, connection.caller).echo("x") == "x"
@@ -356,6 +360,7 @@ CASES = [
         ),
     ),
     Case(a_call_with_metadata, ()),
+    Case(a_ping, (roam_trio.Session.ping,)),
     Case(
         a_call_with_channels,
         (

@@ -266,7 +266,7 @@ async def test_an_idle_peer_is_pinged_rarely_and_need_not_answer(
 ) -> None:
     async with WithPeer(keepalive=LAZY) as (session, peer):
         assert await hear_ping(peer) == (60, 1)
-        watching = session._run._control.keepalive
+        watching = session._run.control.keepalive
         assert repr(watching).startswith("<Keepalive: Ping 1 unanswered, due at ")
         await trio.sleep(10_000)
         assert await peer.heard_nothing_more()  # one Ping is outstanding at a time
