@@ -105,7 +105,11 @@ class _MappedSource(ChannelSource):
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                # Or else the error would hold this frame, and this frame the error.
+                del failure
 
     @property
     def is_reset(self) -> bool:

@@ -34,6 +34,7 @@ from ..errors import (
     TxConnectionLost,
     TxReset,
 )
+from ..kept_errors import strip_tracebacks
 from ..rpc.handler import LIGHT_BYTES
 from ..rpc.sinks import ChannelSink, ChannelSource, EndStatistics
 from ..running import check_run
@@ -152,6 +153,7 @@ class OutgoingChannel(ChannelSink):
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:
+            strip_tracebacks(error)  # in whose frames are channels of the caller
             because = self._lost_because or error
             raise TxConnectionLost(f"the channel was lost: {because}") from because
 
@@ -167,6 +169,7 @@ class OutgoingChannel(ChannelSink):
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:
+            strip_tracebacks(error)  # in whose frames are channels of the caller
             because = self._lost_because or error
             raise TxConnectionLost(f"the channel was lost: {because}") from because
         self.credit -= 1
@@ -187,6 +190,7 @@ class OutgoingChannel(ChannelSink):
         except PayloadTooLarge:
             raise
         except (LinkError, ConduitError) as error:
+            strip_tracebacks(error)  # in whose frames are channels of the caller
             because = self._lost_because or error
             raise TxConnectionLost(f"the channel was lost: {because}") from because
 
@@ -206,16 +210,20 @@ class OutgoingChannel(ChannelSink):
         run = ItemRun(self._connection_id, self._id, items)
         sent = 0
         try:
-            # Iterating can change both.
-            if self.state is _OPEN and len(items) <= self.credit:
-                sent = self._port.outbox.send_many_nowait(run)
-                self.credit -= sent
+            try:
+                # Iterating can change both.
+                if self.state is _OPEN and len(items) <= self.credit:
+                    sent = self._port.outbox.send_many_nowait(run)
+                    self.credit -= sent
+            finally:
+                self._pass_on()
+            for place in range(sent, len(items)):
+                await self._send_when_it_can(partial(run.__getitem__, place))
+            if failure is not None:
+                raise failure
         finally:
-            self._pass_on()
-        for place in range(sent, len(items)):
-            await self._send_when_it_can(partial(run.__getitem__, place))
-        if failure is not None:
-            raise failure
+            # Or else the error would hold this frame, and this frame the error.
+            del failure
         if is_cut or len(items) == _MOST_AT_ONCE:
             await checkpoint_if_cancelled()  # a window without end is no licence
 
@@ -481,7 +489,7 @@ class IncomingChannel(ChannelSource):
         try:
             self._plan.decode_each(items, values)
         except DecodeError as error:
-            failure = error
+            failure = None if values else error
         taken = len(values) or 1
         if taken < len(items):
             queue.extendleft(reversed(items[taken:]))
@@ -492,8 +500,11 @@ class IncomingChannel(ChannelSource):
             if self._consumed >= self._grant_at and self.state is _OPEN:
                 self._grant(self._consumed)
                 self._consumed = 0
-        if failure is not None and not values:
-            raise RxDecodeError(failure.without_values) from failure
+        if failure is not None:
+            try:
+                raise RxDecodeError(failure.without_values) from failure
+            finally:
+                del failure  # as in `_send_batch`
         return values
 
     def why_not(self) -> Exception:

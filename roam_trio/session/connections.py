@@ -23,6 +23,7 @@ from ..errors import (
     RoamTrioError,
     SessionError,
 )
+from ..kept_errors import strip_tracebacks
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.handler import Handler
@@ -193,6 +194,7 @@ class Connections:
         try:
             permit = await self.runs[ConnectionId.ROOT].port.reserve()
         except (LinkError, ConduitError) as error:
+            strip_tracebacks(error)  # in whose frames is the caller's
             raise session_lost(self._table.ended_because or error) from error
         with permit:
             self._table.check_may_ask()

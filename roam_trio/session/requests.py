@@ -29,6 +29,7 @@ from ..errors import (
     Overloaded,
     PayloadTooLarge,
 )
+from ..kept_errors import strip_tracebacks
 from ..logs import Log
 from ..metadata import Metadata
 from ..rpc.binding import ChannelBinder, Payload
@@ -168,6 +169,7 @@ class Requests:
         except BaseException as error:
             self._give_slot()
             if _is_end(error):
+                strip_tracebacks(error)  # as in `_send`
                 because = port.ended_because or error
                 raise _never_sent(_lost(because)) from because
             raise
@@ -229,9 +231,9 @@ class Requests:
             self._channels.lose(channels, error)
             self._give_slot()
             if _is_end(error):
-                # Code that keeps the error must not keep the arguments through its
+                # Code that keeps the new error must not keep the arguments through its
                 # context.
-                error.with_traceback(None)
+                strip_tracebacks(error)
                 because = port.ended_because or error
                 raise _never_sent(_lost(because)) from because
             raise
