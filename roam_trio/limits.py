@@ -93,6 +93,10 @@ class Limits:
             take more than twice as much when they are decoded are refused too.
         session_tasks: number of tasks for calls of the peer on all connections of the
             session together. Beyond it new calls are refused.
+        lingering_tasks: number of handlers of one client (an identity, or an address
+            without one) that go on after its sessions have ended, because they are
+            shielded from cancellation. While there are more, a server lets new sessions
+            of this client wait, for half of `handshake_seconds`, and then refuses them.
         unacknowledged_frames: with ``resume``, number of messages that are kept because
             the peer has not acknowledged them. Beyond it senders wait, and no operation
             fails. The session of a peer that sends on and acknowledges nothing ends at
@@ -158,6 +162,7 @@ class Limits:
     call_metadata_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
     session_bytes: int = attrs.field(default=512 * 1024 * 1024, validator=_count)
     session_tasks: int = attrs.field(default=4096, validator=_count)
+    lingering_tasks: int = attrs.field(default=512, validator=_count)
     unacknowledged_frames: int = attrs.field(default=4096, validator=_count)
     unacknowledged_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_count)
     resume_seconds: float = attrs.field(default=60.0, validator=_seconds)

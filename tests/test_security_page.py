@@ -47,6 +47,7 @@ FIGURES = [
     "| {call_metadata_bytes}, as large as it is when decoded, in a session;",
     "| {payload_seconds} for each MiB of the payload that has begun,",
     "| {session_tasks} tasks for a session;",
+    "| {lingering_tasks} such handlers of an identity,",
     "| {session_bytes}, as budgets count it;",
     "| {unread_bytes} on a connection, within the budget",
     "| {early_items} messages and {early_bytes} on a connection |",

@@ -55,10 +55,17 @@ from ..transports import (
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
 from .clients import AcceptedClients, Clients, ListenedClients
+from .lingering import Lingering
 from .machine import default_memory
 from .options import SessionOptions
 from .places import REFUSING_SECONDS, Place, Places
-from .wrapping import counting_with, deciding_with, offer_with, with_middleware
+from .wrapping import (
+    counting_with,
+    deciding_with,
+    offer_with,
+    waiting_with,
+    with_middleware,
+)
 
 __all__ = ["Server", "serve"]
 
@@ -446,18 +453,17 @@ class _Serving:
         for_builder = options.for_builder
         for_builder["on_connection"] = offering.services
         self._sessions_with = partial(
-            sessions_of_server,
-            options.root_handler,
-            on_session=counting_with(
-                deciding_with(on_session, offering.middleware), self._places
-            ),
-            budget=budget,
-            **for_builder,
+            sessions_of_server, options.root_handler, budget=budget, **for_builder
+        )
+        self._on_session = counting_with(
+            deciding_with(on_session, offering.middleware), self._places
         )
         self._session_on: Callable[[Conduit[Message]], Session]
+        self._session_with_room_on: Callable[[Conduit[Message]], Session]
         self._listening = trio.CancelScope()
         self._accepting: dict[trio.CancelScope, None] = {}
         self._sessions = _Sessions()
+        self._lingering = Lingering(options.limits, budget, lambda: self._sessions.all)
 
     def listened(self, listener: LinkListener) -> ListenedClients:
         """Return the clients that connect to a listener."""
@@ -481,7 +487,11 @@ class _Serving:
             self._offering,
         )
         async with trio.open_nursery() as sessions:
-            self._session_on = self._sessions_with(timers=Timers(sessions))
+            timers, on_session = Timers(sessions), self._on_session
+            self._session_on = self._sessions_with(timers=timers, on_session=on_session)
+            self._session_with_room_on = self._sessions_with(
+                timers=timers, on_session=waiting_with(on_session, self._lingering)
+            )
             with self._listening:
                 task_status.started(server)
                 async with trio.open_nursery() as accepting:
@@ -554,6 +564,7 @@ class _Serving:
                 await session.run(task_status=self._sessions)
             finally:
                 self._sessions.remove(session)
+                self._lingering.over(session.peer)
                 self._places.of_sessions.pop(session.peer, None)
         except REFUSALS as refusal:
             # The application has decided so, and its observer can count it.
@@ -594,12 +605,14 @@ class _Serving:
         return None
 
     def _session_of(self, conduit: Conduit[Message], place: Place) -> Session:
-        places = self._places
+        places, session_on = self._places, self._session_on
+        if self._lingering.may_be_many:
+            session_on = self._session_with_room_on
         if not places.are_counted:
-            return self._session_on(conduit)
+            return session_on(conduit)
         too_many = places.count_host(place, conduit.peer())
         if too_many is not None:
             return self._turning_away(conduit, too_many)
-        session = self._session_on(conduit)
+        session = session_on(conduit)
         places.of_sessions[session.peer] = place
         return session

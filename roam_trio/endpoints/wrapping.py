@@ -9,9 +9,17 @@ from ..peers import Peer
 from ..rpc.handler import Handler, check_handler
 from ..service import Middleware
 from ..session import OnSession
+from .lingering import Lingering
 from .places import Places
 
-__all__ = ["Offer", "Wrappable", "counting_with", "deciding_with", "offer_with"]
+__all__ = [
+    "Offer",
+    "Wrappable",
+    "counting_with",
+    "deciding_with",
+    "offer_with",
+    "waiting_with",
+]
 
 Offer: TypeAlias = Handler | Mapping[str, Handler]
 """One handler for root connections, or handlers by the names of their services."""
@@ -65,6 +73,19 @@ def counting_with(on_session: OnSession | None, places: Places) -> OnSession | N
         too_many = places.count_identity(places.of_sessions[peer], peer)
         if too_many is not None:
             raise too_many
+        return given
+
+    return on_session_with
+
+
+def waiting_with(on_session: OnSession | None, lingering: Lingering) -> OnSession:
+    """Return an ``on_session`` that then also waits until the handlers that the client
+    has left behind are few."""
+    decide = on_session
+
+    async def on_session_with(peer: Peer) -> Offer | None:
+        given = None if decide is None else await decide(peer)
+        await lingering.room(peer)
         return given
 
     return on_session_with

@@ -90,6 +90,13 @@ class Session(AnySession):
         """
         return self._run.terms.peer
 
+    @property
+    def tasks_left(self) -> int:
+        """Number of handlers of calls that go on although the session has ended; 0
+        while it runs."""
+        run = self._run
+        return 0 if run.ended_because is None else run.terms.budget.tasks
+
     async def closed(self) -> None:
         """Wait until the session has ended and let go of its conduit."""
         await self._run.closed()
