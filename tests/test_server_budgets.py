@@ -365,26 +365,112 @@ async def test_bound_of_a_server_is_at_least_one(name: str) -> None:
 # ------------------------------------------------------------ the machine
 
 
-def test_default_is_a_quarter_of_what_the_container_or_the_machine_has(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+GIB = 2**30
+
+
+class Machine:
+    """A machine with 4 GiB, and what it tells of a process.
+
+    Args:
+        monkeypatch: replaces what is asked for it.
+        root: a directory of its own.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+        self._root = root
+        sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}
+        monkeypatch.setattr(machine.os, "sysconf", sizes.__getitem__, raising=False)
+        monkeypatch.setattr(machine, "_PROCESS", root)
+
+    def tells(self, cgroup: str, *mounts: str) -> None:
+        """Write where the process is, and what is mounted below ``/sys``."""
+        (self._root / "cgroup").write_text(f"{cgroup}\n", encoding="ascii")
+        lines = [mount.replace("/sys", f"{self._root}/sys") for mount in mounts]
+        (self._root / "mountinfo").write_text("\n".join(lines), encoding="ascii")
+
+    def has(self, path: str, limit: str) -> None:
+        """Write a limit."""
+        file = self._root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{limit}\n", encoding="ascii")
+
+
+@pytest.fixture
+def of_4_gib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(monkeypatch, tmp_path)
+
+
+def test_default_is_a_quarter_of_what_a_machine_without_cgroups_has(
+    of_4_gib: Machine,
 ) -> None:
-    none, most, limit = tmp_path / "none", tmp_path / "max", tmp_path / "limit"
-    most.write_text("max\n", encoding="ascii")
-    limit.write_text(f"{2**30}\n", encoding="ascii")
-    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}
-    monkeypatch.setattr(machine.os, "sysconf", sizes.__getitem__, raising=False)
-    monkeypatch.setattr(machine, "_LIMITS_OF_CONTAINERS", (none, most))
-    assert machine.default_memory() == 2**30
-    monkeypatch.setattr(machine, "_LIMITS_OF_CONTAINERS", (none, limit))
-    assert machine.default_memory() == 2**28
+    assert machine.default_memory() == GIB
+
+
+V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw"
+V1 = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory"
+DISK = "22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw"
+
+
+@pytest.mark.parametrize(
+    ("limited", "expected"),
+    [
+        ("app.slice/server.service", GIB // 8),
+        ("app.slice", GIB // 8),
+        (".", GIB // 8),
+        ("app.slice/another.service", GIB),
+    ],
+)
+def test_limit_of_a_cgroup_holds_for_all_within(
+    of_4_gib: Machine, limited: str, expected: int
+) -> None:
+    of_4_gib.tells("0::/app.slice/server.service", DISK, V2)
+    for path in (".", "app.slice", "app.slice/server.service"):
+        of_4_gib.has(f"sys/fs/cgroup/{path}/memory.max", "max")
+    of_4_gib.has(f"sys/fs/cgroup/{limited}/memory.max", str(GIB // 2))
+    assert machine.default_memory() == expected
+
+
+@pytest.mark.parametrize("limited", ["jobs/server", "jobs", "."])
+def test_limit_of_a_cgroup_of_version_1_holds_for_all_within(
+    of_4_gib: Machine, limited: str
+) -> None:
+    of_4_gib.tells("9:cpu,memory:/jobs/server\n0::/", V1, V2.replace("cgroup r", "u r"))
+    for path in (".", "jobs", "jobs/server"):
+        of_4_gib.has(
+            f"sys/fs/cgroup/memory/{path}/memory.limit_in_bytes", "9223372036854771712"
+        )
+    of_4_gib.has(f"sys/fs/cgroup/memory/{limited}/memory.limit_in_bytes", str(GIB // 2))
+    assert machine.default_memory() == GIB // 8
+
+
+@pytest.mark.parametrize("root", ["/docker/1234", "/docker", "/elsewhere", "/.."])
+def test_limit_of_a_container_is_found_where_it_sees_only_its_own_cgroup(
+    of_4_gib: Machine, root: str
+) -> None:
+    of_4_gib.tells("0::/docker/1234", V2.replace("0:26 /", f"0:26 {root}"))
+    of_4_gib.has("sys/fs/cgroup/memory.max", str(GIB // 2))
+    assert machine.default_memory() == GIB // 8
+
+
+@pytest.mark.parametrize("told", ["", "0", "0::/"])
+def test_machine_that_tells_otherwise_of_cgroups_is_taken_for_one_without(
+    of_4_gib: Machine, told: str
+) -> None:
+    of_4_gib.tells(told, "30 - cgroup2")
+    assert machine.default_memory() == GIB
+
+
+def test_default_is_at_least_64_mib(of_4_gib: Machine) -> None:
+    of_4_gib.tells("0::/", V2)
+    of_4_gib.has("sys/fs/cgroup/memory.max", "4096")
+    assert machine.default_memory() == 64 * 2**20
 
 
 def test_machine_that_does_not_tell_is_taken_for_one_of_4_gib(
-    monkeypatch: pytest.MonkeyPatch,
+    of_4_gib: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(machine.os, "sysconf", raising=False)
-    monkeypatch.setattr(machine, "_LIMITS_OF_CONTAINERS", ())
-    assert machine.default_memory() == 2**30
+    assert machine.default_memory() == GIB
 
 
 def test_reply_of_another_kind_counts_no_memory() -> None:
