@@ -8,7 +8,7 @@ from typing import Final
 
 from .peers import Certificate, Peer
 
-__all__ = ["host_of", "identity_of", "proof_of"]
+__all__ = ["holder_of", "host_of", "identity_of", "proof_of"]
 
 _LOCAL: Final = "this machine"
 _MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -51,6 +51,13 @@ def identity_of(peer: Peer) -> Hashable | None:
         else:
             return ("identity", identity)
     return proof_of(peer)
+
+
+def holder_of(peer: Peer) -> Hashable:
+    """Return by what the sessions of a peer are counted together: its identity, or its
+    host if it has none."""
+    identity = identity_of(peer)
+    return ("host", host_of(peer)) if identity is None else identity
 
 
 def proof_of(peer: Peer | None) -> Hashable | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from roam_trio import (
     ConnectionLost,
     Limits,
     Overloaded,
+    Peer,
     Rx,
     channel,
     client,
@@ -309,6 +311,45 @@ async def test_session_with_the_most_tasks_ends_where_another_needs_them() -> No
         assert await modest.ping() == 1
         assert len(server.sessions) == 1
         impl.morning.set()
+
+
+async def by_token(peer: Peer) -> None:
+    peer.identity = peer.metadata.get("token")
+
+
+async def test_many_small_sessions_of_one_identity_end_before_a_larger_one() -> None:
+    impl = RoomImpl()
+
+    async def sleep(room: Room) -> None:
+        with suppress(Overloaded, ConnectionLost):
+            await room.sleep()
+
+    async with AsyncExitStack() as stack:
+        url = "memory://sybils"
+        server = await stack.enter_async_context(
+            serving(url, dispatcher(Room, impl), tasks=80, on_session=by_token)
+        )
+
+        async def connected(token: str) -> Room:
+            opening = connect(url, Room, metadata={"token": token})
+            room: Room = await stack.enter_async_context(opening)
+            return room
+
+        honest = await connected("ada")
+        (of_honest,) = server.sessions
+        crowd = [await connected("sybil") for _ in range(12)]
+        async with trio.open_nursery() as nursery:
+            await asleep(nursery, honest, 8)
+            for room in crowd * 6:
+                nursery.start_soon(sleep, room)
+            await wait_all_tasks_blocked()
+            assert len(server.sessions) == 13
+            await asleep(nursery, honest, 10)  # none of them is refused
+            assert budget_of(of_honest).tasks == 18
+            assert [session.peer.identity for session in server.sessions] == (
+                ["ada", *["sybil"] * 10]
+            )
+            impl.morning.set()
 
 
 async def loads(serving_with: dict[str, Any], calls: int) -> list[Overloaded]:

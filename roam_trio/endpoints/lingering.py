@@ -13,7 +13,7 @@ import trio
 
 from ..errors import Overloaded
 from ..limits import Limits
-from ..peer_identity import host_of, identity_of
+from ..peer_identity import holder_of
 from ..peers import Peer
 
 __all__ = ["Lingering"]
@@ -40,10 +40,6 @@ class Ended(Protocol):
     def tasks_left(self) -> int:
         """Number of its handlers that go on after its end."""
         ...
-
-
-def _key_of(peer: Peer) -> Hashable:
-    return identity_of(peer) or host_of(peer)
 
 
 class Lingering:
@@ -74,7 +70,7 @@ class Lingering:
         return sum(
             tasks
             for session in self._sessions()
-            if (tasks := session.tasks_left) and _key_of(session.peer) == key
+            if (tasks := session.tasks_left) and holder_of(session.peer) == key
         )
 
     async def room(self, peer: Peer) -> None:
@@ -85,7 +81,7 @@ class Lingering:
         Raises:
             Overloaded: that has taken more than half of `Limits.handshake_seconds`.
         """
-        key = _key_of(peer)
+        key = holder_of(peer)
         if self._are_few(key):
             return
         with trio.move_on_after(self._seconds):
@@ -101,7 +97,7 @@ class Lingering:
     def over(self, peer: Peer) -> None:
         """Note that a session and all of its handlers have ended."""
         if self._waiting:
-            self._wake(_key_of(peer))
+            self._wake(holder_of(peer))
 
     def _are_few(self, key: Hashable) -> bool:
         return not self.may_be_many or self.of(key) <= self._most

@@ -38,10 +38,11 @@ from ..session import (
     Session,
     SessionKeepaliveConfig,
 )
-from ..session.budgets import Bounds, Budget
+from ..session.bounds import Bounds
 from ..session.builders import sessions_of_server
 from ..session.keepalive import SERVER_KEEPALIVE
 from ..session.refusal import REFUSALS
+from ..session.server_budget import ServerBudget
 from ..session.terms import CANCEL_GRACE
 from ..session.timers import Timers
 from ..session.turning_away import limits_to_turn_away, turning_away
@@ -232,9 +233,10 @@ async def serve(
             any work, if there is one.
         memory: number of bytes that clients together can make this server hold, as
             `Limits.session_bytes` counts them; None for a quarter of the memory of the
-            machine, or of the container. From 7/8 of it, new calls of the session that
-            holds the most are refused. Beyond it that session ends, and others are not
-            affected.
+            machine, or of the container. From 7/8 of it, new calls of the client that
+            holds the most are refused. Beyond it its session ends, and others are not
+            affected. All sessions of one identity, or of one address without an
+            identity, are one client here; its largest session gives way first.
         tasks: number of tasks for calls of all clients together. It is kept in the same
             way as `memory`.
         resume: keep the session of a client that has lost its link, and continue when
@@ -304,12 +306,12 @@ async def serve(
         await _listen_and_serve(_listening_at(url, links), serving, limits, task_status)
 
 
-def _budget_of(memory: int | None, tasks: int) -> Budget:
+def _budget_of(memory: int | None, tasks: int) -> ServerBudget:
     if memory is None:
         memory = default_memory()
     check_count("memory", memory)
     check_count("tasks", tasks)
-    return Budget(Bounds.of_server(memory, tasks))
+    return ServerBudget(Bounds.of_server(memory, tasks))
 
 
 def _check_is_unset(**options: object) -> None:
@@ -431,7 +433,7 @@ class _Serving:
         resume: bool,
         offering: _Offering,
         on_session: OnSession | None,
-        budget: Budget,
+        budget: ServerBudget,
     ) -> None:
         self._offering = offering
         self._options = options

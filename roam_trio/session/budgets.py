@@ -1,35 +1,31 @@
 """Budgets of the bytes and the tasks that peers make this side hold.
 
 Budgets nest: what a session holds counts against its own budget, and against that of
-its server, for all sessions together. Where the server has no room, the session that
-holds the most has to give way: its new work is refused, or it ends. The other sessions
-notice nothing.
+its server, for all sessions together. Where the server has no room, the peer that holds
+the most has to give way: new work of its largest session is refused, or this session
+ends. The other sessions notice nothing.
 
 Nothing here waits, and nothing needs a run of trio.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from operator import attrgetter
+from collections.abc import Callable
 from typing import Final
 
-import attrs
-
-from ..errors import LimitExceeded, Overloaded
-from ..limits import Limits
+from ..errors import LimitExceeded
+from ..peers import Peer
 from ..rpc.handler import LIGHT_BYTES, RequestMemory
+from .bounds import Bounds, Demand, Excess
+from .server_budget import ServerBudget
 
 __all__ = [
     "CHANNEL_BYTES",
     "CONNECTION_BYTES",
     "MESSAGE_BYTES",
     "TASK_BYTES",
-    "Bound",
-    "Bounds",
     "Budget",
     "CountedMemory",
-    "Excess",
 ]
 
 TASK_BYTES: Final = 8 * 1024 + LIGHT_BYTES
@@ -50,126 +46,38 @@ _FOR_A_MOMENT: Final = 2
 """Number of times the bytes of a session that may be used for a moment."""
 
 
-@attrs.frozen
-class Excess:
-    """The reason why a budget has no room.
-
-    Attributes:
-        limit: the name of the limit.
-        description: what is held.
-    """
-
-    limit: str
-    description: str
-
-    def as_refusal(self, *, was_begun: bool = False) -> Overloaded:
-        """Return the error for the caller of a call that is not taken up, or whose
-        response cannot wait."""
-        text = f"{self.description} (limit: {self.limit})"
-        return Overloaded(text=text, was_begun=was_begun)
-
-    def as_end(self) -> LimitExceeded:
-        """Return the error that ends the session."""
-        return LimitExceeded(self.limit, self.description)
-
-
-@attrs.frozen
-class Bound:
-    """A bound on bytes or tasks.
-
-    Attributes:
-        limit: the name of the limit.
-        unit: what is bounded, in words; for bytes and tasks the name in `Budget`.
-        most: how many may be held.
-        refuse_from: how many may be held before new work is refused. The rest is for
-            work that is not the peer's choice, or other peers'.
-    """
-
-    limit: str
-    unit: str
-    most: int
-    refuse_from: int
-
-    def excess(self, held: int, most: int) -> Excess:
-        """Return the reason why a session may not hold so much, but `most`."""
-        return Excess(
-            self.limit,
-            f"this session would hold {held} {self.unit}, at most {most} may be",
-        )
-
-    def excess_of_largest(self, held: int) -> Excess:
-        """Return the reason why the session that holds the most has to give way."""
-        return Excess(
-            self.limit,
-            "the sessions of this server hold together as much as they may, and this "
-            f"one {held} {self.unit}",
-        )
-
-
-@attrs.frozen
-class Bounds:
-    """The bounds of a budget.
-
-    Attributes:
-        bytes: of the memory that is held.
-        tasks: of the tasks.
-        metadata: of the part of the memory that is metadata of calls.
-    """
-
-    bytes: Bound
-    tasks: Bound
-    metadata: Bound
-
-    @classmethod
-    def of_session(cls, limits: Limits) -> Bounds:
-        """Return the bounds of a session: `Limits.session_bytes`,
-        `Limits.session_tasks` and `Limits.call_metadata_bytes`."""
-        size, tasks = limits.session_bytes, limits.session_tasks
-        metadata = limits.call_metadata_bytes
-        return cls(
-            # Items for which the peer has credit cannot be refused.
-            Bound("session_bytes", "bytes", size, _most_of(size)),
-            Bound("session_tasks", "tasks", tasks, tasks),
-            Bound("call_metadata_bytes", "bytes of metadata", metadata, metadata),
-        )
-
-    @classmethod
-    def of_server(cls, memory: int, tasks: int) -> Bounds:
-        """Return the bounds of all sessions of a server together."""
-        of_memory = Bound("memory", "bytes", memory, _most_of(memory))
-        of_tasks = Bound("tasks", "tasks", tasks, _most_of(tasks))
-        return cls(of_memory, of_tasks, of_memory)
-
-
-def _most_of(number: int) -> int:
-    return number - number // 8
-
-
 class Budget:
-    """Counts bytes and tasks against bounds, and against the budget around it.
+    """Counts the bytes and the tasks of a session, and counts them for its server too.
 
     Args:
-        bounds: the bounds of this budget.
-        parent: the budget of which this one is a part.
+        bounds: the bounds of the session.
+        server: counts for all sessions of the server; None if there is none.
+        peer: the peer of the session; see `Part`.
     """
 
     __slots__ = (
         "_bounds",
-        "_end",
-        "_holders",
-        "_parent",
+        "_server",
         "_waiting",
         "bytes",
         "metadata",
+        "peer",
         "tasks",
+        "to_end",
     )
 
-    def __init__(self, bounds: Bounds, parent: Budget | None = None) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        server: ServerBudget | None = None,
+        peer: Peer | None = None,
+    ) -> None:
         self._bounds = bounds
-        self._parent = parent
-        self._holders: dict[Budget, None] | None = None  # the parts that hold something
-        self._end: Callable[[LimitExceeded], None] | None = None
+        self._server = server
         self._waiting = 0  # the part of `bytes` that `wait` has counted
+        self.peer = peer
+        self.to_end: Callable[[LimitExceeded], None] | None = None
+        """See `Part`. None also while the session is not set up."""
         self.bytes = 0
         """Number of bytes that are held."""
         self.tasks = 0
@@ -183,19 +91,28 @@ class Budget:
         """Begin to count for a session that is set up.
 
         Args:
-            end: ends the session if it holds more than any other where there is no room
+            end: ends the session if it has to give way where the server has no room
                 left. It must call `stop`, and not wait.
         """
-        self._end = end
+        self._become(end)
 
     def end(self, because: LimitExceeded) -> None:
         """End the session, unless it ends already."""
-        if self._end is not None:
-            self._end(because)
+        if self.to_end is not None:
+            self.to_end(because)
 
     def stop(self) -> None:
         """Note that the session ends: what it holds will be given back soon."""
-        self._end = None
+        self._become(None)
+
+    def _become(self, to_end: Callable[[LimitExceeded], None] | None) -> None:
+        server = self._server
+        if server is None or not (self.bytes or self.tasks):
+            self.to_end = to_end
+        else:
+            server.leave(self)
+            self.to_end = to_end
+            server.enter(self)
 
     def close(self) -> None:
         """Give back what is left: the session is over.
@@ -205,7 +122,7 @@ class Budget:
         """
         self.give(self.bytes, self.tasks)
         self._waiting = 0
-        self._parent = None
+        self._server = None
 
     # ------------------------------------------------------------ what is held
 
@@ -225,8 +142,8 @@ class Budget:
             excess = bounds.bytes.excess(self.bytes + size, bounds.bytes.refuse_from)
         elif self.tasks + tasks > bounds.tasks.refuse_from:
             excess = bounds.tasks.excess(self.tasks + tasks, bounds.tasks.most)
-        elif self._parent is not None:
-            excess = self._parent._excess_in(self, size, tasks, can_refuse=True)
+        elif self._server is not None:
+            excess = self._server.excess_of(self, size, tasks, Demand.WORK)
         if excess is not None:
             raise excess.as_refusal()
         self._add(size, tasks)
@@ -262,8 +179,8 @@ class Budget:
         bound, held = self._bounds.bytes, self.bytes - self._waiting + size
         if held > bound.most:
             return bound.excess(held, bound.most)
-        if self._parent is not None:
-            return self._parent._excess_in(self, size, 0, can_refuse=False)
+        if self._server is not None:
+            return self._server.excess_of(self, size, 0, Demand.REST)
         return None
 
     def note(self, size: int) -> None:
@@ -279,8 +196,8 @@ class Budget:
         Raises:
             Overloaded: the server has no room, and nothing is counted.
         """
-        if self._parent is not None:
-            excess = self._parent._excess_in(self, size, 0, can_refuse=False)
+        if self._server is not None:
+            excess = self._server.excess_of(self, size, 0, Demand.RESPONSE)
             if excess is not None:
                 raise excess.as_refusal(was_begun=True)
         self._waiting += size
@@ -294,79 +211,27 @@ class Budget:
     def foresee(self, size: int) -> Excess | None:
         """Return the reason why bytes may not be used for a moment, to decode what has
         come; None if they may."""
-        bound, parent = self._bounds.bytes, self._parent
+        bound, server = self._bounds.bytes, self._server
         if size > _FOR_A_MOMENT * bound.most:
             return Excess(
                 bound.limit,
                 f"a value could take {size} bytes when decoded, at most "
                 f"{_FOR_A_MOMENT} times the limit of {bound.most} may be",
             )
-        if parent is not None and parent.bytes + size > parent._bounds.bytes.most:
-            return parent._bounds.bytes.excess_of_largest(self.bytes + size)
-        return None
+        return None if server is None else server.foresee(self, size)
 
     def give(self, size: int, tasks: int = 0) -> None:
         """Stop counting bytes and tasks."""
         self.bytes -= size
         self.tasks -= tasks
-        parent = self._parent
-        if parent is not None:
-            parent.give(size, tasks)
-            if not (self.bytes or self.tasks) and parent._holders is not None:
-                parent._holders.pop(self, None)
+        if self._server is not None:
+            self._server.give(self, size, tasks)
 
     def _add(self, size: int, tasks: int) -> None:
         self.bytes += size
         self.tasks += tasks
-        parent = self._parent
-        if parent is not None:
-            if parent._holders is None:
-                parent._holders = {}
-            parent._holders[self] = None
-            parent._add(size, tasks)
-
-    # ------------------------------------------------------------ who gives way
-
-    def _excess_in(
-        self, part: Budget, size: int, tasks: int, *, can_refuse: bool
-    ) -> Excess | None:
-        """Return the reason why `part` may not hold more; None if it may."""
-        bounds = self._bounds
-        excess = None
-        if self.bytes + size > bounds.bytes.refuse_from:
-            excess = self._make_room(part, bounds.bytes, size, can_refuse=can_refuse)
-        if excess is None and self.tasks + tasks > bounds.tasks.refuse_from and tasks:
-            excess = self._make_room(part, bounds.tasks, tasks, can_refuse=can_refuse)
-        return excess
-
-    def _make_room(
-        self, part: Budget, bound: Bound, size: int, *, can_refuse: bool
-    ) -> Excess | None:
-        """End the part that holds the most where there is no room left for `part`.
-
-        Returns:
-            The reason why `part` may not hold more, if that is `part` itself; else
-            None.
-        """
-        amount: Callable[[Budget], int] = attrgetter(bound.unit)
-        held, of_part = amount(self) + size, amount(part) + size
-        if held > bound.most + bound.most // 8:
-            return bound.excess_of_largest(of_part)
-        holders: Iterable[Budget] = self._holders or ()
-        # What sessions hold that are ending already is as good as given back.
-        held -= sum(amount(one) for one in holders if one._end is None)
-        largest = max(
-            (one for one in holders if one._end is not None and one is not part),
-            key=amount,
-            default=part,
-        )
-        if largest is part or of_part >= amount(largest):
-            most = bound.refuse_from if can_refuse else bound.most
-            return bound.excess_of_largest(of_part) if held > most else None
-        if held > bound.most:
-            assert largest._end is not None, "it is none of those that end"
-            largest._end(bound.excess_of_largest(amount(largest)).as_end())
-        return None
+        if self._server is not None:
+            self._server.add(self, size, tasks)
 
     def __repr__(self) -> str:
         return f"<Budget: {self.bytes} bytes, {self.tasks} tasks>"

@@ -42,6 +42,7 @@ from .budgets import Budget
 from .establishing import SpawnSession, check_spawn, establish
 from .handshake import HandshakeResult
 from .keepalive import SessionKeepaliveConfig, Watching
+from .server_budget import ServerBudget
 from .session import Session
 from .session_run import SessionOptions, SessionRun
 from .terms import (
@@ -409,7 +410,7 @@ def sessions_of_server(
     tell_failures: TellFailures,
     observer: Observer | None,
     on_session: OnSession | None,
-    budget: Budget,
+    budget: ServerBudget,
     timers: Timers,
 ) -> Callable[[Conduit[Message]], Session]:
     """Return a function that makes the session with a client on a conduit.
@@ -432,6 +433,7 @@ def sessions_of_server(
     watching = Watching(keepalive, limits.idle_seconds, timers)
 
     def session_on(conduit: Conduit[Message]) -> Session:
+        peer = conduit.peer()
         options = SessionOptions(
             handshake=shake_hands,
             handler=handler,
@@ -440,13 +442,13 @@ def sessions_of_server(
             terms=SessionTerms(
                 limits=limits,
                 strict=strict,
-                peer=conduit.peer(),
+                peer=peer,
                 observer=observer,
                 deadlines=deadlines,
                 cancel_grace=cancel_grace,
                 max_waiting=max_waiting,
                 failure_policy=failure_policy,
-                budget=Budget(bounds, budget),
+                budget=Budget(bounds, budget, peer),
             ),
             on_session=on_session,
             watching=watching,

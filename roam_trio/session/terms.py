@@ -19,7 +19,8 @@ from ..rpc.connection import AnySession, Connection
 from ..rpc.failure_metadata import FailurePolicy, TellFailures
 from ..rpc.limits_here import CURRENT_TERMS
 from ..rpc.observer import Observer
-from .budgets import Bounds, Budget
+from .bounds import Bounds
+from .budgets import Budget
 from .futile import Futile, FutileMessages
 
 __all__ = [

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roam_trio import Limits
 from roam_trio.errors import LimitExceeded, Overloaded
-from roam_trio.session.budgets import Bounds, Budget
+from roam_trio.peers import Credentials, Peer
+from roam_trio.session.bounds import Bounds
+from roam_trio.session.budgets import Budget
+from roam_trio.session.server_budget import ServerBudget
 
 
-def session(server: Budget | None = None, **limits: int) -> Budget:
-    return Budget(Bounds.of_session(Limits(**limits)), server)
+def session(
+    server: ServerBudget | None = None, peer: Peer | None = None, **limits: int
+) -> Budget:
+    return Budget(Bounds.of_session(Limits(**limits)), server, peer)
 
 
-def server(memory: int = 800, tasks: int = 80) -> Budget:
-    return Budget(Bounds.of_server(memory, tasks))
+def server(memory: int = 800, tasks: int = 80) -> ServerBudget:
+    return ServerBudget(Bounds.of_server(memory, tasks))
 
 
 class Ending:
     """A session that holds something, and notes how it ends."""
 
-    def __init__(self, server: Budget, size: int = 0, tasks: int = 0) -> None:
-        self.budget = session(server)
+    def __init__(
+        self,
+        server: ServerBudget,
+        size: int = 0,
+        tasks: int = 0,
+        peer: Peer | None = None,
+    ) -> None:
+        self.budget = session(server, peer)
         self.budget.begin(self.end)
         self.ends: list[LimitExceeded] = []
         if size:
@@ -32,6 +50,14 @@ class Ending:
     def end(self, error: LimitExceeded) -> None:
         self.ends.append(error)
         self.budget.stop()
+
+
+def tcp(host: str, identity: object = None) -> Peer:
+    return Peer("tcp", f"{host}:1", identity=identity)
+
+
+STRANGERS = tcp("198.51.100.1")
+HONEST = tcp("192.0.2.1")
 
 
 # ------------------------------------------------------------ of a session
@@ -175,19 +201,58 @@ def test_second_largest_does_not_end_while_the_largest_gives_back() -> None:
     assert (whole.bytes, second.ends) == (500, [])
 
 
-def test_sessions_that_end_and_give_nothing_back_leave_an_eighth_to_others() -> None:
+def test_new_work_is_refused_beyond_an_eighth_that_sessions_do_not_give_back() -> None:
     whole = server(memory=800)
     stuck = Ending(whole, 750)
     stuck.budget.stop()
     live, other = Ending(whole, 100), Ending(whole, 20)
     for one in (live, other):
-        with pytest.raises(Overloaded, match="limit: memory"):
-            one.budget.take(31)
-        with pytest.raises(LimitExceeded, match="limit: memory"):
-            one.budget.hold(31)
+        for ask in (one.budget.take, one.budget.wait):
+            with pytest.raises(Overloaded, match="limit: memory"):
+                ask(31)
     live.budget.take(30)
     assert whole.bytes == 900
     assert [one.ends for one in (stuck, live, other)] == [[], [], []]
+
+
+def test_largest_ends_where_sessions_that_end_leave_no_room_for_another() -> None:
+    whole = server(memory=800)
+    stuck = Ending(whole, 750)
+    stuck.budget.stop()
+    live, small, other = (Ending(whole, size) for size in (100, 20, 10))
+    small.budget.hold(40)
+    assert [each.limit for each in live.ends] == ["memory"]
+    with pytest.raises(LimitExceeded, match=r"this one 61 bytes.*limit: memory"):
+        small.budget.hold(1)  # is the largest by now
+    other.budget.hold(40)
+    assert len(small.ends) == 1
+
+
+def test_largest_does_not_end_for_more_than_a_quarter_beyond() -> None:
+    whole = server(memory=800)
+    stuck = Ending(whole, 750)
+    stuck.budget.stop()
+    live, small = Ending(whole, 120), Ending(whole, 20)
+    with pytest.raises(LimitExceeded, match=r"this one 131 bytes.*limit: memory"):
+        small.budget.hold(111)
+    assert not live.ends
+    small.budget.hold(90)
+    assert live.ends
+
+
+def test_trifle_is_held_whatever_sessions_hold_that_end() -> None:
+    whole = server(memory=512_000)
+    for size in (512_000, 64_000):  # an eighth beyond
+        Ending(whole, size).budget.stop()
+    first = Ending(whole, 400, peer=HONEST)
+    with pytest.raises(LimitExceeded, match=r"this one 1001 bytes.*limit: memory"):
+        first.budget.hold(601)
+    first.budget.stop()
+    second = Ending(whole, 600, peer=HONEST)
+    with pytest.raises(LimitExceeded, match=r"this one 601 bytes.*limit: memory"):
+        second.budget.hold(1)  # what the first does not give back counts, too
+    with pytest.raises(Overloaded, match="limit: memory"):
+        Ending(whole).budget.take(1)
 
 
 def test_second_largest_ends_where_the_first_is_not_enough() -> None:
@@ -219,4 +284,231 @@ def test_session_at_rest_is_not_known_to_its_server() -> None:
     one.give(0)
     one.take(5)
     one.give(5)
-    assert not whole._holders
+    assert not whole._parts
+
+
+# ------------------------------------------------------------ holders
+
+
+@pytest.mark.parametrize(
+    ("many", "one"),
+    [
+        ((tcp("198.51.100.1"), tcp("198.51.100.1")), HONEST),
+        ((tcp("[2001:db8::1]"), tcp("[2001:db8::2]")), HONEST),
+        ((tcp("198.51.100.1", "bot"), tcp("198.51.100.2", "bot")), HONEST),
+        (
+            (tcp("10.0.0.1", "bot"), tcp("10.0.0.1", "bot")),
+            tcp("10.0.0.1", "ada"),
+        ),
+        (
+            tuple(Peer("unix", "x", credentials=Credentials(n, 7, 7)) for n in (1, 2)),
+            Peer("unix", "x", credentials=Credentials(3, 8, 7)),
+        ),
+    ],
+    ids=["address", "network", "identity", "same address", "user"],
+)
+def test_many_small_sessions_of_one_peer_give_way_to_a_larger_one_of_another(
+    many: tuple[Peer, Peer], one: Peer
+) -> None:
+    whole = server(memory=800)
+    honest = Ending(whole, 40, peer=one)
+    crowd = [Ending(whole, 16, peer=many[number % 2]) for number in range(44)]
+    with pytest.raises(Overloaded, match=r"this one 17 bytes.*limit: memory"):
+        crowd[5].budget.take(1)
+    honest.budget.take(50)
+    honest.budget.hold(40)
+    assert [len(each.ends) for each in crowd] == [1, 1, 1, *[0] * 41]
+    assert not honest.ends
+    assert whole.bytes - 3 * 16 <= 800
+
+
+def test_sessions_without_a_peer_are_holders_by_themselves() -> None:
+    whole = server(memory=800)
+    large, *_, small = (Ending(whole, size) for size in (300, 240, 200, 40))
+    small.budget.take(30)
+    assert large.ends
+
+
+def test_smaller_sessions_of_a_holder_are_refused_after_its_largest() -> None:
+    whole = server(memory=800)
+    large, small, other = (
+        Ending(whole, size, peer=peer)
+        for size, peer in ((500, STRANGERS), (100, STRANGERS), (150, HONEST))
+    )
+    small.budget.take(50)
+    with pytest.raises(Overloaded):
+        large.budget.take(1)
+    small.budget.take(50)
+    assert len(large.ends) == 1
+    assert not small.ends + other.ends
+
+
+def test_as_many_sessions_end_as_make_room() -> None:
+    whole = server(memory=800)
+    crowd = [Ending(whole, 10, peer=STRANGERS) for _ in range(79)]
+    honest = Ending(whole, peer=HONEST)
+    honest.budget.hold(100)
+    assert sum(len(each.ends) for each in crowd) == 9
+
+
+def test_session_ends_that_is_the_largest_before_there_is_room_for_it() -> None:
+    whole = server(memory=800)
+    crowd = [Ending(whole, 10, peer=STRANGERS) for _ in range(54)]
+    large = Ending(whole, 250, peer=HONEST)
+    with pytest.raises(LimitExceeded, match=r"this one 450 bytes.*limit: memory"):
+        large.budget.hold(200)
+    assert sum(len(each.ends) for each in crowd) == 9
+    assert repr(whole) == "<ServerBudget: 790 bytes, 0 tasks>"
+
+
+def test_work_of_the_largest_is_refused_where_others_are_too_small_to_make_room() -> (
+    None
+):
+    whole = server(memory=800)
+    small = Ending(whole, 100)
+    with pytest.raises(Overloaded, match=r"this one 701 bytes"):
+        Ending(whole).budget.take(701)
+    assert not small.ends
+
+
+def test_session_that_gets_its_identity_counts_for_it_from_then_on() -> None:
+    whole = server(memory=800)
+    large = Ending(whole, 680, peer=STRANGERS)
+    peer = tcp("198.51.100.1")
+    early = session(whole, peer)
+    early.note(60)  # before the session is set up
+    peer.identity = "ada"
+    ended: list[LimitExceeded] = []
+    early.begin(ended.append)
+    small = Ending(whole, peer=HONEST)
+    small.budget.hold(65)
+    assert large.ends
+    small.budget.hold(1)
+    assert not ended
+
+
+def test_holders_are_compared_only_until_there_is_room_again() -> None:
+    whole = server(memory=800)
+    one, other = Ending(whole, 650), Ending(whole, 50)
+    are_compared = [whole._crowd is not None]
+    for budget, change in ((other, 1), (one, -100), (one, -100)):
+        if change > 0:
+            budget.budget.take(change)
+        else:
+            budget.budget.give(-change)
+        are_compared.append(whole._crowd is not None)
+    assert are_compared == [False, True, True, False]
+
+
+class World:
+    """A server and six sessions of four peers."""
+
+    def __init__(self) -> None:
+        self.server = server(memory=80, tasks=8)
+        peers = [tcp("10.0.0.1"), tcp("10.0.0.1"), HONEST, HONEST, STRANGERS, None]
+        self.sessions = [session(self.server, peer) for peer in peers]
+
+    def ask(self, number: int, name: str, size: int, tasks: int) -> None:
+        one = self.sessions[number]
+        if name == "take":
+            one.take(size, tasks)
+        elif name == "give":
+            one.give(min(size, one.bytes), min(tasks, one.tasks))
+        elif name == "begin":
+            one.begin(lambda _: one.stop())
+        elif name == "end":
+            one.end(LimitExceeded("any", "any"))
+        else:
+            getattr(one, name)(size)
+
+    def check(self) -> None:
+        whole, sessions = self.server, self.sessions
+        assert whole.bytes == sum(one.bytes for one in sessions)
+        assert whole.tasks == sum(one.tasks for one in sessions)
+        ending = [one for one in sessions if one.to_end is None]
+        assert whole._ending["bytes"] == sum(one.bytes for one in ending)
+        assert whole._ending["tasks"] == sum(one.tasks for one in ending)
+        holding = {one for one in sessions if one.bytes or one.tasks}
+        assert set(whole._parts) == holding
+        if whole._crowd is not None:
+            self.check_holders(whole._crowd, holding)
+
+    def check_holders(self, crowd: Any, holding: set[Budget]) -> None:
+        holders = [crowd.holder(one) for one in holding]
+        assert set(crowd._of_part) == holding
+        assert set(crowd._by_key.values()) == set(holders)
+        for holder in holders:
+            of_it = [one for one in holding if crowd.holder(one) is holder]
+            live = [one for one in of_it if one.to_end is not None]
+            assert holder.number == len(of_it)
+            assert holder.bytes == sum(one.bytes for one in live)
+            assert holder.tasks == sum(one.tasks for one in live)
+            assert holder.all_bytes == sum(one.bytes for one in of_it)
+            largest = holder.sessions["bytes"].largest()
+            most = max((one.bytes for one in live), default=0)
+            assert (0 if largest is None else largest.bytes) == most
+
+
+ASKS = st.tuples(
+    st.integers(0, 5),
+    st.sampled_from(["take", "hold", "wait", "note", "give", "begin", "end"]),
+    st.integers(1, 30),
+    st.integers(0, 3),
+)
+
+
+@given(st.lists(ASKS, max_size=60))
+def test_counts_agree_with_what_sessions_hold(asks: list[Any]) -> None:
+    world = World()
+    for number in range(6):
+        world.ask(number, "begin", 0, 0)
+    for ask in asks:
+        with suppress(Overloaded, LimitExceeded):
+            world.ask(*ask)
+        world.check()
+    for one in world.sessions:
+        one.close()
+    assert (world.server.bytes, world.server.tasks) == (0, 0)
+
+
+def calls_made(work: Callable[[], object]) -> int:
+    """Return the number of functions that are called."""
+    calls = 0
+
+    def count(frame: object, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def test_steps_of_a_count_do_not_grow_with_the_number_of_sessions() -> None:
+    """Above 7/8, for sessions that take turns in being the largest."""
+
+    def steps(sessions: int) -> int:
+        whole = server(memory=sessions * 1000)
+        holders = [
+            Ending(whole, 920, peer=tcp(f"10.0.{n // 256}.{n % 256}"))
+            for n in range(sessions)
+        ]
+        assert whole._crowd is not None
+        one, other = holders[0].budget, holders[1].budget
+
+        def take_turns() -> None:
+            for _ in range(100):
+                for each in (one, other):
+                    each.hold(50)
+                    each.give(50)
+
+        made = calls_made(take_turns)
+        assert whole._crowd is not None
+        return made
+
+    few = steps(10)
+    assert steps(1000) < 1.5 * few

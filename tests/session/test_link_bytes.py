@@ -6,7 +6,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Limits
 from roam_trio.errors import LimitExceeded
-from roam_trio.session.budgets import Bounds, Budget
+from roam_trio.session.bounds import Bounds
+from roam_trio.session.budgets import Budget
 from roam_trio.session.link_bytes import LinkBytes
 
 

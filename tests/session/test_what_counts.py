@@ -389,4 +389,4 @@ async def test_budget_holds_no_session_that_is_over() -> None:
     del session
     gc.collect()
     assert repr(budget) == "<Budget: 0 bytes, 0 tasks>"
-    assert budget._end is None
+    assert budget.to_end is None
