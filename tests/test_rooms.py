@@ -34,6 +34,7 @@ ROOMS = (
     ("testing",),
     ("codegen",),
     ("demo",),
+    ("contrib",),
     ("cli",),
 )
 """From the ground up. A room may import from those in rows above its own here."""

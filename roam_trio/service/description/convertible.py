@@ -198,7 +198,7 @@ class Conversion:
 
         A channel must, because its other end would wait for ever.
         """
-        return not exact and not _has_channels(member.type, self._writer)
+        return not exact and not has_channels(member.type, self._writer)
 
 
 def too_many_pairs(one: str, other: str) -> SchemaError:
@@ -236,7 +236,7 @@ def members(record: StructSchema | VariantSchema) -> dict[str, FieldSchema]:
     return {field.name: field for field in record.fields}
 
 
-def _has_channels(type: Type, definitions: Definitions) -> bool:
+def has_channels(type: Type, definitions: Definitions) -> bool:
     """Return True if a value of a type can have channels."""
     left: list[Type] = [type]
     seen: set[str] = set()

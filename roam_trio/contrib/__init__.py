@@ -1,0 +1,1 @@
+"""Neighbours of trio programs, each behind an extra of its name."""
