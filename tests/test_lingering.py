@@ -38,7 +38,7 @@ class Sessions:
 
     def __init__(self, most: int) -> None:
         self.all: list[Left] = []
-        self.lingering = Lingering(Limits(lingering_tasks=most), self, lambda: self.all)
+        self.lingering = Lingering(Limits(lingering_tasks=most), self, self)
 
     @property
     def tasks(self) -> int:

@@ -6,7 +6,7 @@ are too many, its new clients wait. `Lingering` decides; only `room` waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 import trio
@@ -42,18 +42,25 @@ class Ended(Protocol):
         ...
 
 
+class Sessions(Protocol):
+    """The interface of the sessions of a server."""
+
+    @property
+    def all(self) -> Sequence[Ended]:
+        """The sessions that are not over."""
+        ...
+
+
 class Lingering:
     """The handlers that sessions of a server have left behind.
 
     Args:
         limits: how many may be left of one peer, and for how long its clients wait.
         budget: counts the handlers of all sessions.
-        sessions: returns the sessions that are not over.
+        sessions: its sessions.
     """
 
-    def __init__(
-        self, limits: Limits, budget: Tasks, sessions: Callable[[], Iterable[Ended]]
-    ) -> None:
+    def __init__(self, limits: Limits, budget: Tasks, sessions: Sessions) -> None:
         self._most = limits.lingering_tasks
         self._seconds = limits.handshake_seconds / 2
         self._budget = budget
@@ -69,7 +76,7 @@ class Lingering:
         """Return the number of handlers that a peer has left behind."""
         return sum(
             tasks
-            for session in self._sessions()
+            for session in self._sessions.all
             if (tasks := session.tasks_left) and holder_of(session.peer) == key
         )
 

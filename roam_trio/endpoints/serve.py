@@ -465,7 +465,7 @@ class _Serving:
         self._listening = trio.CancelScope()
         self._accepting: dict[trio.CancelScope, None] = {}
         self._sessions = _Sessions()
-        self._lingering = Lingering(options.limits, budget, lambda: self._sessions.all)
+        self._lingering = Lingering(options.limits, budget, self._sessions)
 
     def listened(self, listener: LinkListener) -> ListenedClients:
         """Return the clients that connect to a listener."""
