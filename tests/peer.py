@@ -12,6 +12,7 @@ import trio.testing
 
 from roam_trio.links.base import Link
 from roam_trio.links.memory import MemoryLink, memory_link_pair
+from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.wire.envelope import decode_message, encode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
@@ -68,11 +69,14 @@ class Peer:
         raise AssertionError(f"heard {decode_message(payload)}")
 
     async def initiate(
-        self, max_concurrent_requests: int = 64, parity: Parity = Parity.ODD
+        self,
+        max_concurrent_requests: int = 64,
+        parity: Parity = Parity.ODD,
+        metadata: Metadata = NO_METADATA,
     ) -> HelloYourself:
         """Shake hands as the initiator."""
         settings = ConnectionSettings(parity, max_concurrent_requests)
-        await self.say(Hello(0, PROTOCOL_VERSION, settings))
+        await self.say(Hello(0, PROTOCOL_VERSION, settings, metadata))
         return await self.hear(HelloYourself)
 
     async def accept(

@@ -22,15 +22,19 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
+from ..codec import INVALID_PAYLOAD, UNKNOWN_METHOD
 from ..columns import is_prefixed
 from ..errors import (
+    CallCancelled,
     CallRefused,
     ConnectionClosed,
     ConnectionLost,
     LimitExceeded,
     Overloaded,
+    PayloadTooLarge,
+    Refused,
     SessionRejected,
+    Unavailable,
 )
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
@@ -287,23 +291,25 @@ class _Forwarder:
                 channels or call.args,
                 metadata=call.metadata.propagated(),
             )
-        except ConnectionLost:
+        except ConnectionLost as lost:
             if self._far.phase is ConnectionPhase.CLOSED:
                 # This side ends too, and its caller is to learn that, not that its
                 # request was cancelled.
                 await self._over.wait()
+                return
+            # This program shuts the far session down.
+            refusal = Unavailable(text=str(lost), was_begun=False)
+            await _refuse(refusal, channels, reply)
             return
-        except CallRefused as error:
-            if channels is not None:
-                channels.stop()
+        except (CallRefused, PayloadTooLarge) as error:
             logger.warning("a proxy cannot make a call: %s", error)
-            why = Metadata.of({"error": f"on the far side of a proxy, {error}"})
-            await reply.send(CANCELLED, why)
+            text = f"on the far side of a proxy, {error}"
+            # For peers that know no refusals.
+            why = Metadata.of({"error": text})
+            await _refuse(Refused(text=text, was_begun=False), channels, reply, why)
             return
-        except Overloaded as refusal:  # by this side: too many calls wait already
-            if channels is not None:
-                channels.stop()
-            await reply.send_error(refusal)
+        except Overloaded as overload:  # by this side: too many calls wait already
+            await _refuse(overload, channels, reply)
             return
         except Exception:
             if channels is not None:
@@ -326,6 +332,18 @@ class _Forwarder:
         finally:
             near.let_go(size)
             queue.end_response()
+
+
+async def _refuse(
+    refusal: CallCancelled,
+    channels: JoinedCall | None,
+    reply: ReplySink,
+    metadata: Metadata = NO_METADATA,
+) -> None:
+    """Answer a call that the far side never gets."""
+    if channels is not None:
+        channels.stop()
+    await reply.send_error(refusal, metadata=metadata)
 
 
 def _side(connection: ConnectionHandle, queue: RelayQueue) -> Side:

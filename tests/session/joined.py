@@ -116,6 +116,7 @@ class Joined:
         near_accepts: how many the proxy accepts of the near peer; if not given, as many
             as the far peer.
         near_options, far_options: of the two sessions.
+        near_metadata: what the near peer says of itself.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Joined:
         near_options: dict[str, Any] | None = None,
         far_options: dict[str, Any] | None = None,
         near_accepts: int | None = None,
+        near_metadata: Metadata = NO_METADATA,
     ) -> None:
         self._near_link, self._near_peer = link_to_peer(near)
         self._far_link, self._far_peer = link_to_peer(far)
@@ -136,6 +138,7 @@ class Joined:
         self._near_options = near_options or {}
         self._far_options = far_options or {}
         self._near_accepts = near_accepts
+        self._near_metadata = near_metadata
         self._nursery_manager = trio.open_nursery()
         self.near = Side(self._near_peer, 9)
         self.far = Side(self._far_peer, 1)
@@ -189,7 +192,7 @@ class Joined:
             if self._near_accepts is not None:
                 upstream = _Accepting(upstream, self._near_accepts)
             starting.start_soon(accept, upstream)
-            await self._near_peer.initiate()
+            await self._near_peer.initiate(metadata=self._near_metadata)
         self.near_session = sessions["near"]
         self.far_session = sessions["far"]
 

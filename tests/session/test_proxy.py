@@ -11,7 +11,6 @@ import trio.testing
 
 from roam_trio import (
     AcceptedConnection,
-    CallCancelled,
     ConnectionClosed,
     ConnectionLost,
     DeferredHandler,
@@ -19,15 +18,19 @@ from roam_trio import (
     Metadata,
     MetadataEntry,
     ProxyAcceptor,
+    Refused,
     Rx,
     StreamLimits,
     StreamLink,
     Tx,
+    TxConnectionLost,
+    Unavailable,
     acceptor,
     channel,
     client,
     proxy_connections,
 )
+from roam_trio.rpc.failure_metadata import failure_from
 from roam_trio.session import ConnectionHandle, Session
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
@@ -215,6 +218,19 @@ class TestLimits:
             await far.hears_nothing_more()
             assert joined.relayed == (0, 0)
         assert "a proxy cannot make a call: " in caplog.text
+
+    async def test_peer_that_knows_extensions_is_told_that_no_handler_saw_a_call(
+        self,
+    ) -> None:
+        knows = Metadata([MetadataEntry("roam-trio", 1, 2)])
+        async with Joined(far_most=0, near_accepts=64, near_metadata=knows) as joined:
+            near = joined.near
+            await near.say(near.call(2))
+            answer = await near.peer.hear(RequestResponse)
+            error = failure_from(answer.metadata, "a call")
+            assert isinstance(error, Refused)
+            assert error.was_begun is False
+            assert error.text.startswith("on the far side of a proxy, ")
 
     async def test_items_of_running_calls_pass_while_others_wait(self) -> None:
         async with Joined(far_most=1, near_accepts=64) as joined:
@@ -806,9 +822,11 @@ class TestSizes:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         caller = await self.narrow(nursery, echo)
-        with pytest.raises(CallCancelled):
+        with pytest.raises(Refused, match="on the far side of a proxy, ") as caught:
             await caller.echo("x" * 2000)
-        assert "limit: max_payload" in caplog.text
+        assert caught.value.was_begun is False
+        assert "limit: max_payload" in caught.value.text
+        assert "a proxy cannot make a call: " in caplog.text
         assert await caller.echo("small") == "small"
         nursery.cancel_scope.cancel()
 
@@ -841,6 +859,30 @@ async def echo(text: str) -> str:
 
 
 class TestChain:
+    async def test_calls_while_a_proxy_shuts_the_far_session_down_are_refused(
+        self, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async def echo(text: str) -> str:
+            await trio.sleep(5)
+            return text
+
+        sessions, caller = await chain(nursery, echo=echo)
+        running = Task(nursery, caller.echo, "before")
+        await trio.testing.wait_all_tasks_blocked()
+        _, _, upstream, _ = sessions
+        nursery.start_soon(upstream.shutdown, 10.0)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(Unavailable) as caught:
+            await caller.echo("after")
+        assert caught.value.was_begun is False
+        tx, rx = channel[int]()
+        with pytest.raises(Unavailable):
+            await caller.take(rx)
+        with pytest.raises(TxConnectionLost):
+            await tx.send(1)
+        assert await running.result() == "before"
+        end_all(sessions, nursery)
+
     async def test_calls_errors_and_streams_pass(
         self, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
     ) -> None:
