@@ -50,4 +50,4 @@ def test_url_is_followed_until_the_client_has_its_link(
     found: dict[str, list[Move]],
 ) -> None:
     assert found["URL"][0].function == "endpoints.connect: connect"
-    assert found["URL"][-1].function == "links.tcp: tcp_link"
+    assert found["URL"][-1].function == "links.tcp: connect_tcp"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import trio
 
 from .byte_streams import SocketTransport
-from .sockets import send_at_once, take_socket
+from .sockets import open_tcp, send_at_once, take_socket
 from .stream import StreamLimits, StreamLink
 
 __all__ = ["connect_tcp", "tcp_link"]
@@ -33,7 +33,8 @@ async def connect_tcp(
     Raises:
         OSError: no address of the host accepts the connection.
     """
-    return tcp_link(await trio.open_tcp_stream(host, port), limits=limits)
+    sock = await open_tcp(host, port)
+    return StreamLink.over(SocketTransport(sock), limits=limits)
 
 
 def tcp_link(

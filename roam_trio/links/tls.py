@@ -21,7 +21,7 @@ from ..peers import Certificate, Peer
 from .base import Buffer
 from .byte_streams import ByteTransport, SocketTransport
 from .foreign import NAMED_UP_TO, Expected, named
-from .sockets import take_socket
+from .sockets import open_tcp, take_socket
 from .stream import StreamLimits, StreamLink
 
 __all__ = [
@@ -105,8 +105,7 @@ async def tls_to_server(
 ) -> TlsByteTransport:
     """Return the transport of `connect_tls`."""
     context = ssl_context or ssl.create_default_context()
-    stream = await trio.open_tcp_stream(host, port)
-    below = SocketTransport(take_socket(stream))
+    below = SocketTransport(await open_tcp(host, port))
     return await _shake_hands(TlsByteTransport(below, context, server_hostname=host))
 
 

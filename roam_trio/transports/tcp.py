@@ -12,7 +12,7 @@ import trio
 
 from ..links.base import Link
 from ..links.stream import StreamLimits
-from ..links.tcp import tcp_link
+from ..links.tcp import connect_tcp, tcp_link
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort
 from .listening import StreamLinkListener, listen_on_tcp
@@ -35,8 +35,7 @@ class TcpTransport(Transport):
 
 
 async def _connect(address: HostAndPort, limits: StreamLimits) -> Link:
-    stream = await trio.open_tcp_stream(address.host, address.port)
-    return tcp_link(stream, limits=limits)
+    return await connect_tcp(address.host, address.port, limits=limits)
 
 
 async def _listen(

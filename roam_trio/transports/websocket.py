@@ -17,7 +17,7 @@ import trio
 from ..legible import without_secrets
 from ..links.base import Link
 from ..links.byte_streams import ByteTransport, SocketTransport
-from ..links.sockets import send_at_once, take_socket
+from ..links.sockets import open_tcp, send_at_once, take_socket
 from ..links.stream import StreamLimits
 from ..links.tls import tls_to_client, tls_to_server
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
@@ -105,8 +105,7 @@ async def _connect(
     address = place.address
     transport: ByteTransport
     if context is None:
-        stream = await trio.open_tcp_stream(address.host, address.port)
-        transport = _on_tcp(stream)
+        transport = SocketTransport(await open_tcp(address.host, address.port))
     else:
         transport = await tls_to_server(address.host, address.port, context)
     return await WebSocketLink.connect(transport, str(place), limits=limits)
@@ -120,7 +119,9 @@ async def _listen(
     async def link_on(stream: trio.SocketStream) -> Link:
         transport: ByteTransport
         if context is None:
-            transport = _on_tcp(stream)
+            sock = take_socket(stream)
+            send_at_once(sock)
+            transport = SocketTransport(sock)
         else:
             transport = await tls_to_client(stream, context)
         return await WebSocketLink.accept(
@@ -133,12 +134,6 @@ async def _listen(
     address, listeners = await listen_on_tcp(place.address, str(place))
     url = str(attrs.evolve(place, address=address))
     return [StreamLinkListener(url, each, link_on) for each in listeners]
-
-
-def _on_tcp(stream: trio.SocketStream) -> SocketTransport:
-    sock = take_socket(stream)
-    send_at_once(sock)
-    return SocketTransport(sock)
 
 
 def _check_for_websockets(url: str) -> None:

@@ -15,6 +15,7 @@ from roam_trio.errors import LinkClosed, LinkError, TruncatedPayload
 from roam_trio.links import byte_streams
 from roam_trio.links.base import Buffer, Link
 from roam_trio.links.byte_streams import SocketTransport
+from roam_trio.links.sockets import open_tcp
 from roam_trio.links.stream import StreamLimits, StreamLink
 from roam_trio.links.tcp import connect_tcp, tcp_link
 
@@ -317,6 +318,56 @@ async def test_connect_tcp_makes_a_link_to_a_listener() -> None:
         assert await peer_rx.recv() is None
         await rx.close()
         await peer_rx.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_open_tcp_connects_to_an_address_as_to_a_name(host: str) -> None:
+    at = "127.0.0.1" if host == "localhost" else host
+    try:
+        (listener,) = await trio.open_tcp_listeners(0, host=at)
+    except OSError:
+        pytest.skip(f"this machine has no {at}")
+    async with listener:
+        sock = await open_tcp(host, listener.socket.getsockname()[1])
+        async with (
+            await listener.accept() as accepted,
+            trio.SocketStream(trio.socket.from_stdlib_socket(sock)),
+        ):
+            # What `trio.SocketStream` sets by itself, the accepted one shows.
+            for option in (socket.TCP_NODELAY, trio.socket.TCP_NOTSENT_LOWAT):
+                assert sock.getsockopt(socket.IPPROTO_TCP, option) == (
+                    accepted.getsockopt(socket.IPPROTO_TCP, option)
+                )
+
+
+async def test_open_tcp_says_which_address_has_refused() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        port = unused.getsockname()[1]
+        with pytest.raises(OSError, match="all attempts to connect to ") as raised:
+            await open_tcp("127.0.0.1", port)
+    assert str(raised.value).endswith(f" 127.0.0.1:{port} failed")
+    each = raised.value.__cause__
+    assert isinstance(each, ExceptionGroup)
+    assert isinstance(each.exceptions[0], ConnectionRefusedError)
+
+
+async def test_open_tcp_closes_its_socket_when_it_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[trio.socket.SocketType] = []
+    make = trio.socket.socket
+
+    def note(*args: int) -> trio.socket.SocketType:
+        opened.append(make(*args))
+        return opened[-1]
+
+    monkeypatch.setattr(trio.socket, "socket", note)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await open_tcp("127.0.0.1", 1)
+    assert scope.cancelled_caught
+    assert [sock.fileno() for sock in opened] == [-1]
 
 
 @pytest.mark.rule("transport.stream.kinds")
