@@ -116,10 +116,12 @@ class Limits:
             what was committed, and a proxy to deliver what arrived before one side
             ended.
         futile_messages: number of messages of one kind that a peer may send at once
-            although they bring no work: pings; cancellations of calls that no handler
-            had begun; virtual connections that were rejected, or that the peer closed;
-            resets of channels on which no item was under way; calls that were refused;
-            messages for what is not open. Beyond it the session ends.
+            although they bring no work: pings; pongs; cancellations of calls that had
+            begun less than a second before, or that were over; virtual connections that
+            were rejected, or that the peer closed; resets of channels on which no item
+            was under way; credit for no item; calls that were refused; messages for
+            what is not open. Pongs and cancellations do not count as long as this side
+            sends as many messages that are of use. Beyond it the session ends.
         futile_messages_per_second: number of messages of one kind that may come per
             second after that.
         idle_seconds: number of seconds for which a session may be idle: no message

@@ -296,8 +296,15 @@ class OutgoingChannel(ChannelSink):
     # ---- the peer's doing
 
     def on_credit(self, additional: int) -> None:
-        """Handle a grant of credit (`rpc.flow-control.credit.grant.additive`)."""
-        self.credit += additional
+        """Handle a grant of credit (`rpc.flow-control.credit.grant.additive`).
+
+        It brings work if it is for items that were sent. A receiver may also make the
+        window larger, but not often.
+        """
+        credit = self.credit = self.credit + additional
+        if credit > self._window or not additional:
+            self._window = max(credit, self._window)
+            self._port.count_futile(Futile.CREDIT)
         self._waiting.unpark()
 
     def on_reset(self) -> None:

@@ -195,9 +195,8 @@ class ConnectionRun:
 
     def on_cancel(self, cancel: RequestCancel) -> None:
         """Handle a Cancel of the peer, which no longer wants a response."""
-        futile = self.answering.cancel(cancel.request_id)
-        if futile is not None:
-            self.port.terms.count_futile(futile)
+        if not self.answering.cancel(cancel.request_id):
+            self.port.terms.count_futile(Futile.CANCEL, self.port.outbox.sent)
 
     def on_item(self, message: ChannelItem) -> None:
         """Handle an item for a channel on which this side receives."""

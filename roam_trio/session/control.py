@@ -21,6 +21,11 @@ class Replies(Protocol):
         """Send a message without waiting."""
         ...
 
+    @property
+    def sent(self) -> int:
+        """Number of messages that were sent so far."""
+        ...
+
 
 class Watch(Protocol):
     """The interface of a `Keepalive` for messages."""
@@ -80,7 +85,9 @@ class Control:
     def on_pong(self, message: Pong) -> None:
         """Pass the nonce to keepalive, and to those who measure round trips."""
         self._check_connection_0(message)
-        # Not counted, as stable conduits send Pongs to acknowledge what they receive.
+        # Stable conduits also send Pongs to acknowledge what they receive: at most one
+        # for each message of this side.
+        self._terms.count_futile(Futile.PONG, self._replies.sent)
         if message.connection_id != 0:
             return
         if self.keepalive is not None:

@@ -2,7 +2,11 @@
 
 Each kind has a budget that is refilled as time passes. A peer that exceeds it floods
 this side, and its session ends. The messages that do the work (calls, responses, items
-and credit) are not counted, so that they cost nothing here.
+and the credit for them) are not counted, so that they cost nothing here.
+
+Two kinds also come from honest peers that work a lot: cancellations, from clients whose
+deadlines are short, and Pongs, which acknowledge messages. Messages of this side refill
+their budgets too.
 
 Nothing here waits. The clock is given, so nothing here needs a run of trio.
 """
@@ -26,11 +30,32 @@ class Futile(enum.Enum):
     """Kinds of messages that bring no work."""
 
     PING = "pings"
-    CANCEL = "cancellations of calls that no handler had begun"
+    PONG = "pongs"
+    CANCEL = "cancellations of calls that had just begun, or that were over"
     OPEN = "virtual connections that were rejected, or that the peer closed"
     RESET = "resets of channels on which no item was under way"
+    CREDIT = "credit for no item"
     REFUSED = "calls that were refused: of unknown methods, or with wrong arguments"
     STRAY = "messages for calls, channels or connections that are not open"
+
+
+class _Left:
+    """The rest of the budget of one kind.
+
+    Attributes:
+        number: of messages that may still come.
+        at: the time of that.
+        counted: number of messages that have come.
+        of_use: number of messages of this side that have refilled the budget.
+    """
+
+    __slots__ = ("at", "counted", "number", "of_use")
+
+    def __init__(self, number: float, at: float) -> None:
+        self.number = number
+        self.at = at
+        self.counted = 0
+        self.of_use = 0
 
 
 class FutileMessages:
@@ -53,15 +78,19 @@ class FutileMessages:
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
         self._limits = limits
         self._now = now
-        # By kind: the number of messages that may still come, as of a time.
-        self._left: dict[Futile, tuple[float, float]] | None = None
+        self._left: dict[Futile, _Left] | None = None
         # Those since a time, and those of as long before it: one expires later than
         # `EXCUSED_SECONDS`, and before twice that.
         self._excused = self._excused_before = 0
         self._excused_at = now()
 
-    def count(self, kind: Futile) -> None:
+    def count(self, kind: Futile, sent: int = 0) -> None:
         """Count a message.
+
+        Args:
+            kind: its kind.
+            sent: number of messages that this side has sent, for a kind whose budget
+                they refill.
 
         Raises:
             LimitExceeded: too many of its kind have come.
@@ -71,15 +100,23 @@ class FutileMessages:
         most, now = self._limits.futile_messages, self._now()
         if self._left is None:
             self._left = {}
-        left, at = self._left.get(kind, (float(most), now))
-        refilled = left + (now - at) * self._limits.futile_messages_per_second
-        left = min(refilled, most) - 1
-        if left < 0:
+        left = self._left.get(kind)
+        if left is None:
+            left = self._left[kind] = _Left(most, now)
+        refilled = (now - left.at) * self._limits.futile_messages_per_second
+        # A call that is cancelled gets a response too, which was of no use.
+        of_use = sent - left.counted if kind is Futile.CANCEL else sent
+        if of_use > left.of_use:
+            refilled += of_use - left.of_use
+            left.of_use = of_use
+        left.number = min(left.number + refilled, most) - 1
+        left.at = now
+        left.counted += 1
+        if left.number < 0:
             raise LimitExceeded(
                 "futile_messages",
                 f"the peer has sent too many messages that bring no work: {kind.value}",
             )
-        self._left[kind] = left, now
 
     def excuse(self, number: int) -> None:
         """Do not count so many strays, which may be under way already."""
@@ -106,6 +143,7 @@ class FutileMessages:
 
     def __repr__(self) -> str:
         left = ", ".join(
-            f"{kind.name}: {left:.0f}" for kind, (left, _) in (self._left or {}).items()
+            f"{kind.name}: {left.number:.0f}"
+            for kind, left in (self._left or {}).items()
         )
         return f"<FutileMessages that may still come: {left or 'all'}>"

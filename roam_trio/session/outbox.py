@@ -256,6 +256,11 @@ class Outbox:
         return short
 
     @property
+    def sent(self) -> int:
+        """Number of messages that were sent so far; takes some time to find out."""
+        return self._tx.statistics().payloads
+
+    @property
     def kept(self) -> int:
         """Number of messages that wait for room."""
         return len(self._kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -37,7 +37,7 @@ from .statistics import CallStatistics
 from .waits import WaitFor
 from .workers import Worker, discard
 
-__all__ = ["AnswerState", "DriverReplySink", "told"]
+__all__ = ["SOON_SECONDS", "AnswerState", "DriverReplySink", "told"]
 
 logger = Log("roam_trio.session")
 
@@ -56,6 +56,10 @@ _RUNNING, _SENT, _LOST = AnswerState.RUNNING, AnswerState.SENT, AnswerState.LOST
 
 
 _NEVER = inf
+
+SOON_SECONDS: Final = 1.0
+"""Number of seconds for which a handler may not have been of use, if its call is
+cancelled."""
 
 
 class Answered(Protocol):
@@ -333,11 +337,12 @@ class DriverReplySink(ReplySink):
         """Stop the handler, as the caller has cancelled the call (`rpc.cancel`).
 
         Returns:
-            True if the handler has begun, and this is the first time.
+            True if the handler has had time to be of use, and this is the first time.
         """
+        had_time = self._port.now() - self._began >= SOON_SECONDS
         is_first = self._worker is not None and self.state is _RUNNING
         self._stop(AnswerState.CANCELLED)
-        return is_first
+        return is_first and had_time
 
     def lose(self) -> None:
         """Stop the handler, as the connection has ended: no response can be sent."""

@@ -13,7 +13,6 @@ from ..errors import LimitExceeded, RemoteProtocolError
 from ..limits import Limits
 from ..wire.ids import Parity, RequestId
 from ..wire.messages import RequestCall
-from .futile import Futile
 from .held_messages import payload_behind
 from .statistics import CallStatistics
 
@@ -38,7 +37,7 @@ class Answer(Protocol):
         """Stop the handler, as the caller has cancelled the call.
 
         Returns:
-            True if the handler has begun, and this is the first time.
+            True if the handler has had time to be of use, and this is the first time.
         """
         ...
 
@@ -123,17 +122,15 @@ class RequestsIn:
         if type(call.args) is memoryview:
             self.let_go(payload_behind(call.args))
 
-    def cancel(self, request_id: RequestId) -> Futile | None:
+    def cancel(self, request_id: RequestId) -> bool:
         """Stop the handler of a request that its caller has cancelled (`rpc.cancel`).
 
         Returns:
-            The kind of message that the Cancel is, if it brings no work: the request is
-            unknown or has its response already, or its handler had not begun.
+            False if that brings no work: the request is unknown or has its response
+            already, or its handler has had no time to be of use.
         """
         answer = self.in_flight.get(request_id)
-        if answer is None:
-            return Futile.STRAY
-        return None if answer.cancel() else Futile.CANCEL
+        return answer is not None and answer.cancel()
 
     def hold(self, size: int) -> None:
         """Count bytes that are held for a request of the peer's.

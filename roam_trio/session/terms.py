@@ -111,13 +111,17 @@ class SessionTerms:
     now: Callable[[], float] = trio.current_time
     _futile: FutileMessages | None = attrs.field(default=None, init=False)
 
-    def count_futile(self, kind: Futile) -> None:
+    def count_futile(self, kind: Futile, sent: int = 0) -> None:
         """Count a message of the peer's that brings no work.
+
+        Args:
+            kind: its kind.
+            sent: see `FutileMessages.count`.
 
         Raises:
             LimitExceeded: too many of its kind have come.
         """
-        self._futile_messages.count(kind)
+        self._futile_messages.count(kind, sent)
 
     def excuse_strays(self, number: int) -> None:
         """Do not count so many messages for what is not open: the peer may have sent

@@ -44,6 +44,10 @@ class Listening(Outbox):
     def push(self, message: Message, *, last: bool = False) -> None:
         self.pushed.append(message)
 
+    @property
+    def sent(self) -> int:
+        return len(self.pushed)
+
 
 def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
     """What the connections of a session share, if there is no session."""

@@ -28,6 +28,10 @@ class Sent(list[Message]):
     def push(self, message: Message) -> None:
         self.append(message)
 
+    @property
+    def sent(self) -> int:
+        return len(self)
+
 
 class Watch:
     """What watches the session, and what it is told."""
@@ -179,9 +183,12 @@ def test_too_many_handshakes_end_the_session() -> None:
         made.act_on(OUT_OF_PLACE[1])
 
 
-def test_pongs_are_not_counted_as_stable_conduits_acknowledge_with_them() -> None:
-    made, _, _ = control(limits=Limits(futile_messages=1))
+def test_as_many_pongs_as_messages_of_this_side_may_come_to_acknowledge_them() -> None:
+    made, sent, _ = control(limits=Limits(futile_messages=1))
     for _ in range(3):
+        sent.push(Ping(0, 1))
+        made.act_on(Pong(0, 2**64 - 1))
+    with pytest.raises(LimitExceeded, match="pongs"):
         made.act_on(Pong(0, 2**64 - 1))
 
 

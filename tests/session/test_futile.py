@@ -22,6 +22,7 @@ from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.session import AcceptedConnection, Session
 from roam_trio.session.futile import EXCUSED_SECONDS, Futile, FutileMessages
+from roam_trio.session.reply import SOON_SECONDS
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelClose,
@@ -35,6 +36,7 @@ from roam_trio.wire.messages import (
     ConnectionSettings,
     Message,
     Ping,
+    Pong,
     ProtocolError,
     RequestCall,
     RequestCancel,
@@ -159,6 +161,40 @@ def test_excuses_expire(waits: tuple[float, ...], is_excused: bool) -> None:
         messages.count(Futile.STRAY)
 
 
+@pytest.mark.parametrize(("kind", "answers"), [(Futile.PONG, 0), (Futile.CANCEL, 1)])
+def test_messages_of_this_side_refill_the_budget_too(
+    kind: Futile, answers: int
+) -> None:
+    """Those that answer what is counted do not."""
+    messages, _ = counted(3)
+    sent = 5
+    for _ in range(20):  # one of use for each
+        messages.count(kind, sent)
+        sent += 1 + answers
+    for _ in range(3):
+        messages.count(kind, sent)
+        sent += answers
+    with pytest.raises(LimitExceeded, match=kind.value):
+        messages.count(kind, sent)
+
+
+def test_answers_that_come_together_refill_nothing() -> None:
+    messages, _ = counted(3)
+    for _ in range(3):
+        messages.count(Futile.CANCEL, 0)
+    with pytest.raises(LimitExceeded):
+        messages.count(Futile.CANCEL, 3)
+
+
+def test_budget_is_refilled_by_messages_up_to_the_limit_only() -> None:
+    messages, _ = counted(2)
+    messages.count(Futile.PONG, 0)
+    messages.count(Futile.PONG, 1000)
+    messages.count(Futile.PONG, 1000)
+    with pytest.raises(LimitExceeded):
+        messages.count(Futile.PONG, 1000)
+
+
 def test_repr_says_what_is_left() -> None:
     messages, _ = counted(5)
     assert repr(messages) == "<FutileMessages that may still come: all>"
@@ -207,13 +243,57 @@ async def test_calls_that_are_cancelled_before_they_begin_end_the_session() -> N
         await ended_by(session, Futile.CANCEL)
 
 
-async def test_calls_that_are_cancelled_after_they_have_begun_do_not_count() -> None:
+async def cancel_after(peer: Peer, number: int, seconds: float) -> None:
+    """Call, and cancel that after some time."""
+    await peer.say(call_of("echo", number, "text"))
+    await wait_all_tasks_blocked()
+    await trio.sleep(seconds)
+    await peer.say(RequestCancel(0, number))
+    await peer.hear(RequestResponse)
+
+
+async def test_calls_that_are_cancelled_when_they_have_just_begun_end_the_session(
+    autojump_clock: MockClock,
+) -> None:
+    async with WithPeer(streams(echo=wait_for_ever), limits=FEW) as (session, peer):
+        for number in range(2, 8, 2):
+            await cancel_after(peer, number, 0.9 * SOON_SECONDS)
+            await goes_on(session)
+        await peer.say(call_of("echo", 8, "text"))
+        await wait_all_tasks_blocked()
+        await peer.say(RequestCancel(0, 8))
+        await ended_by(session, Futile.CANCEL)
+
+
+async def test_calls_that_are_cancelled_after_a_time_do_not_count(
+    autojump_clock: MockClock,
+) -> None:
     async with WithPeer(streams(echo=wait_for_ever), limits=FEW) as (session, peer):
         for number in range(2, 22, 2):
-            await peer.say(call_of("echo", number, "text"))
-            await wait_all_tasks_blocked()
-            await peer.say(RequestCancel(0, number))
+            await cancel_after(peer, number, 1.1 * SOON_SECONDS)
+        await goes_on(session)
+
+
+async def echo_or_wait(text: str) -> str:
+    if text == "text":
+        await trio.sleep_forever()
+    return text
+
+
+@pytest.mark.parametrize("when", ["begun", "answered"])
+async def test_client_with_short_deadlines_goes_on_as_long_as_half_its_calls_succeed(
+    when: str,
+) -> None:
+    async with WithPeer(streams(echo=echo_or_wait), limits=FEW) as (session, peer):
+        for number in range(2, 82, 4):
+            await peer.say(call_of("echo", number, "answered"))
             await peer.hear(RequestResponse)
+            if when == "begun":
+                await cancel_after(peer, number + 2, 0)
+            else:  # the Cancel was on its way
+                await peer.say(call_of("echo", number + 2, "answered"))
+                await peer.hear(RequestResponse)
+                await peer.say(RequestCancel(0, number + 2))
         await goes_on(session)
 
 
@@ -227,10 +307,37 @@ async def test_cancelling_a_call_again_counts(autojump_clock: MockClock) -> None
     async with WithPeer(streams(echo=wait_shielded), limits=FEW) as (session, peer):
         await peer.say(call_of("echo", 2, "text"))
         await wait_all_tasks_blocked()
+        await trio.sleep(SOON_SECONDS)
         await peer.say(*[RequestCancel(0, 2)] * 4)
         await goes_on(session)
         await peer.say(RequestCancel(0, 2))
         await ended_by(session, Futile.CANCEL)
+
+
+async def test_cancelling_what_was_never_called_counts() -> None:
+    async with WithPeer(limits=FEW) as (session, peer):
+        await peer.say(*[RequestCancel(0, 2)] * 3)
+        await goes_on(session)
+        await peer.say(RequestCancel(0, 2))
+        await ended_by(session, Futile.CANCEL)
+
+
+async def test_pongs_that_nobody_has_asked_for_end_the_session() -> None:
+    async with WithPeer(limits=FEW) as (session, peer):
+        await peer.say(*[Pong(0, 1)] * 3)
+        await goes_on(session)
+        await peer.say(Pong(0, 1))
+        await ended_by(session, Futile.PONG)
+
+
+async def test_a_pong_for_each_message_does_not_count(nursery: trio.Nursery) -> None:
+    """As a peer of a stable conduit may acknowledge each."""
+    async with WithPeer(streams(echo=echo_or_wait), limits=FEW) as (session, peer):
+        for number in range(2, 42, 2):
+            await peer.say(call_of("echo", number, "answered"))
+            await peer.hear(RequestResponse)
+            await peer.say(Pong(0, 1))
+        await goes_on(session)
 
 
 async def test_calls_of_unknown_methods_end_the_session() -> None:
@@ -269,7 +376,6 @@ async def test_calls_that_are_refused_as_the_session_shuts_down_do_not_count(
 
 
 STRAYS: list[Message] = [
-    RequestCancel(0, 2),
     ChannelGrantCredit(0, 2, 1),
     ChannelItem(4, 2, b"\x00"),
     RequestCancel(4, 2),
@@ -346,6 +452,43 @@ async def test_channels_that_are_reset_by_their_sender_end_the_session() -> None
             await peer.say(call_of("take", number, channels=(number,)))
             await peer.say(ChannelReset(0, number))
         await ended_by(session, Futile.RESET)
+
+
+# ------------------------------------------------------------ credit
+
+
+@pytest.mark.parametrize("additional", [0, 1, 2**32 - 1])
+async def test_credit_for_no_item_ends_the_session(additional: int) -> None:
+    async def give(upto: int, output: Tx[int]) -> None:
+        await trio.sleep_forever()
+
+    async with WithPeer(streams(give=give), limits=FEW) as (session, peer):
+        await peer.say(call_of("give", 2, 1, channels=(2,)))
+        await wait_all_tasks_blocked()
+        await peer.say(*[ChannelGrantCredit(0, 2, additional)] * 3)
+        await goes_on(session)
+        await peer.say(ChannelGrantCredit(0, 2, additional))
+        await ended_by(session, Futile.CREDIT)
+
+
+async def test_credit_for_each_item_does_not_count() -> None:
+    async def give(upto: int, output: Tx[int]) -> None:
+        for number in range(upto):
+            await output.send(number)
+        await trio.sleep_forever()
+
+    async with WithPeer(streams(give=give), limits=FEW) as (session, peer):
+        await peer.say(call_of("give", 2, 100, channels=(2,)))
+        await peer.say(ChannelGrantCredit(0, 2, 8))  # a larger window, once
+        for _ in range(5):
+            for _ in range(20):
+                await peer.hear(ChannelItem)
+            await peer.say(*[ChannelGrantCredit(0, 2, 1)] * 20)
+        await goes_on(session)
+        await peer.say(*[ChannelGrantCredit(0, 2, 1)] * 2)
+        await goes_on(session)
+        await peer.say(ChannelGrantCredit(0, 2, 1))
+        await ended_by(session, Futile.CREDIT)
 
 
 # ------------------------------------------------------------ opens
