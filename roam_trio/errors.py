@@ -348,15 +348,26 @@ class LocalProtocolError(SessionProtocolError):
 
 
 class LimitExceeded(RemoteProtocolError):
-    """The peer exceeded a limit of this side.
+    """The peer exceeded a limit of this side, or a server has no room for all of its
+    sessions.
 
     Attributes:
-        limit: the name of the field of `Limits` or `ConnectionSettings`.
+        limit: the name of the field of `Limits` or `ConnectionSettings`, or of the
+            argument of `serve`.
+        of_server: True if it is a limit of all sessions of a server together. The peer
+            has kept the protocol, but its session holds more than others.
     """
 
-    def __init__(self, limit: str, description: str) -> None:
-        super().__init__(f"{description} (limit: {limit})")
+    def __init__(
+        self, limit: str, description: str, *, of_server: bool = False
+    ) -> None:
+        who = ""
+        if of_server:
+            self._WHO = "the server is out of its budget"
+            who = "; whoever runs the server can raise it in serve()"
+        super().__init__(f"{description} (limit: {limit}{who})")
         self.limit = limit
+        self.of_server = of_server
 
 
 class ConnectionClosed(SessionError, Disconnected):

@@ -307,7 +307,16 @@ async def test_session_with_the_most_tasks_ends_where_another_needs_them() -> No
         await wait_all_tasks_blocked()
         await asleep(nursery, modest, 25)
         assert len(lost) == 60
-        assert "limit: tasks" in str(lost[0])
+        assert isinstance(lost[0].__cause__, Overloaded)
+        assert lost[0].__cause__.by_peer
+        assert str(lost[0]).startswith(
+            "the connection has ended: the peer has ended the session (overloaded): "
+            "the sessions of this server hold together as much as they may, and this "
+            "one "
+        )
+        assert str(lost[0]).endswith(
+            " tasks (limit: tasks; whoever runs the server can raise it in serve())"
+        )
         assert await modest.ping() == 1
         assert len(server.sessions) == 1
         impl.morning.set()

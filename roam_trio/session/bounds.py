@@ -30,10 +30,12 @@ class Excess:
     Attributes:
         limit: the name of the limit.
         description: what is held.
+        of_server: whether all sessions of a server hold too much together.
     """
 
     limit: str
     description: str
+    of_server: bool = False
 
     def as_refusal(self, *, was_begun: bool = False) -> Overloaded:
         """Return the error for the caller of a call that is not taken up, or whose
@@ -43,7 +45,7 @@ class Excess:
 
     def as_end(self) -> LimitExceeded:
         """Return the error that ends the session."""
-        return LimitExceeded(self.limit, self.description)
+        return LimitExceeded(self.limit, self.description, of_server=self.of_server)
 
 
 @attrs.frozen
@@ -98,6 +100,7 @@ class Bound:
             self.limit,
             "the sessions of this server hold together as much as they may, and this "
             f"one {held} {self.unit}",
+            of_server=True,
         )
 
 

@@ -9,6 +9,7 @@ from ..errors import LocalProtocolError, RemoteProtocolError
 from ..wire.messages import Message, Ping, Pong, ProtocolError
 from .futile import Futile
 from .pings import Pings
+from .refusal import refusal_in
 from .terms import SessionTerms
 
 __all__ = ["Control"]
@@ -100,9 +101,12 @@ class Control:
 
         Raises:
             LocalProtocolError: with what the peer says.
+            Refused, Unavailable: it can keep the session no longer, and says no
+                violation.
         """
         self._check_connection_0(message)
-        raise LocalProtocolError(message.description)
+        refusal = refusal_in(message, "the peer has ended the session")
+        raise refusal or LocalProtocolError(message.description)
 
     async def ping(self) -> bool:
         """Ping the peer and wait for its answer; return False if the session ends

@@ -1,8 +1,8 @@
 """Refusals of sessions, as the text of a ProtocolError.
 
 The protocol has no message for a refusal. A roam_trio server sends the description
-``refused: CODE: TEXT`` before its handshake is done. For other peers, this is a
-ProtocolError like any other.
+``refused: CODE: TEXT`` before its handshake is done, and to end a session for which it
+has no room left. For other peers, this is a ProtocolError like any other.
 """
 
 from __future__ import annotations
@@ -37,11 +37,17 @@ def message_of_refusal(refusal: Refusal) -> ProtocolError:
     return ProtocolError(ConnectionId.ROOT, f"{_REFUSED}{code}{_SEPARATOR}{text}")
 
 
-def refusal_in(message: ProtocolError) -> Refusal | None:
+def refusal_in(
+    message: ProtocolError, what: str = "the server has refused the session"
+) -> Refusal | None:
     """Return the refusal that a message contains; None if it is something else.
 
     A peer can send any text. A text that is too long is cut, and a text without a code
     is not a refusal.
+
+    Args:
+        message: the message.
+        what: what it says, for the text of the error.
     """
     if not message.description.startswith(_REFUSED):
         return None
@@ -51,8 +57,6 @@ def refusal_in(message: ProtocolError) -> Refusal | None:
         return None
     kind = _KINDS.get(code, Refused)
     said = f": {text}" if text else ""
-    refusal = kind(
-        code, text, message=f"the server has refused the session ({code}){said}"
-    )
+    refusal = kind(code, text, message=f"{what} ({code}){said}")
     refusal.by_peer = True
     return refusal

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import ssl
+from typing import Final
 
 from ..errors import (
     AnnouncedTooLarge,
@@ -15,6 +16,7 @@ from ..errors import (
     DecodeError,
     ForeignProtocol,
     LimitExceeded,
+    Overloaded,
     PayloadTooSlow,
     RemoteProtocolError,
     RoamTrioError,
@@ -39,6 +41,10 @@ __all__ = [
     "name_peer",
     "reason_to_stop",
 ]
+
+
+_WORTH_TELLING: Final = (SessionProtocolError, SessionIoError, SessionLost, *REFUSALS)
+"""Classes of the reasons that are logged: this side has not wanted the end."""
 
 
 class LoggedAs(enum.Enum):
@@ -109,6 +115,8 @@ def message_at_end(reason: RoamTrioError) -> ProtocolError | None:
     (`session.protocol-error`)."""
     if isinstance(reason, REFUSALS) and not reason.by_peer:
         return message_of_refusal(reason)
+    if isinstance(reason, LimitExceeded) and reason.of_server:
+        return message_of_refusal(Overloaded(text=reason.description))
     if isinstance(reason, RemoteProtocolError):
         return ProtocolError(ConnectionId.ROOT, reason.description)
     return None
@@ -126,7 +134,7 @@ def logged_as(reason: RoamTrioError, *, peer_has_left: bool) -> LoggedAs:
     """
     if peer_has_left and isinstance(reason, SessionIoError):
         return LoggedAs.NOTHING
-    if not isinstance(reason, SessionProtocolError | SessionIoError | SessionLost):
+    if not isinstance(reason, _WORTH_TELLING):
         return LoggedAs.NOTHING
     if isinstance(reason, LimitExceeded) and reason.limit == "idle_seconds":
         return LoggedAs.IDLE

@@ -172,8 +172,13 @@ def test_response_of_the_largest_cannot_wait_where_the_server_has_no_room() -> N
 def test_largest_ends_for_what_it_cannot_be_refused() -> None:
     whole = server(memory=800)
     large, small = Ending(whole, 700), Ending(whole, 90)
-    with pytest.raises(LimitExceeded, match=r"this one 711 bytes.*limit: memory"):
+    with pytest.raises(
+        LimitExceeded,
+        match=r"^the server is out of its budget: .* this one 711 bytes "
+        r"\(limit: memory; whoever runs the server can raise it in serve\(\)\)",
+    ) as caught:
         large.budget.hold(11)
+    assert caught.value.of_server
     assert not small.ends
 
 

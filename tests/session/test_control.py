@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from roam_trio import Limits, Peer
-from roam_trio.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
+from roam_trio.errors import (
+    LimitExceeded,
+    LocalProtocolError,
+    Overloaded,
+    RemoteProtocolError,
+)
 from roam_trio.session.control import Control
 from roam_trio.session.terms import SessionTerms
 from roam_trio.wire.ids import Parity
@@ -132,6 +137,15 @@ def test_a_protocol_error_says_that_this_side_broke_it(connection_id: int) -> No
         made.act_on(ProtocolError(connection_id, "that was wrong"))
     assert caught.value.description == "that was wrong"
     assert sent == []
+
+
+def test_a_protocol_error_that_is_a_refusal_says_that_the_peer_has_no_room() -> None:
+    made, _, _ = control()
+    with pytest.raises(
+        Overloaded, match=r"the peer has ended the session \(overloaded\): no memory"
+    ) as caught:
+        made.act_on(ProtocolError(0, "refused: overloaded: no memory"))
+    assert caught.value.by_peer
 
 
 @pytest.mark.rule("session.message.connection-id")

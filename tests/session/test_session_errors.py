@@ -20,6 +20,7 @@ from roam_trio.errors import (
     LinkDead,
     LinkError,
     LocalProtocolError,
+    Overloaded,
     RemoteProtocolError,
     RoamTrioError,
     SessionError,
@@ -138,6 +139,11 @@ def test_the_limit_of_a_payload_that_is_too_large_is_named() -> None:
     [
         (RemoteProtocolError("it said Hello again"), "it said Hello again"),
         (LimitExceeded("channels", "too many"), "too many (limit: channels)"),
+        (
+            LimitExceeded("memory", "too much", of_server=True),
+            "refused: overloaded: too much (limit: memory; whoever runs the server can "
+            "raise it in serve())",
+        ),
     ],
 )
 def test_a_peer_that_broke_the_protocol_is_told_so(
@@ -170,6 +176,7 @@ LOGGED = [
     (RemoteProtocolError("it said Hello again"), LoggedAs.FAILURE),
     (LocalProtocolError("we said Hello again"), LoggedAs.FAILURE),
     (SessionLost("the server was restarted"), LoggedAs.FAILURE),
+    (Overloaded(text="there is no room"), LoggedAs.FAILURE),
     (caused(SessionIoError("reset"), ConnectionResetError()), LoggedAs.LOSS),
     (
         caused(SessionIoError("reset"), caused(LinkError("x"), BrokenPipeError())),
