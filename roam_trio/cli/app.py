@@ -1,165 +1,100 @@
-"""The commands, for typer."""
+"""The verbs, for typer. The module of a verb is imported when that verb is used."""
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from ..demo.display import Output, display_on, show
-from ..demo.errors import DemoError, InputError
-from ..demo.process import SERVE_COMMAND
-from ..demo.report import report
-from ..demo.run import Plan, run_demo
-from ..demo.server import serve_until_stdin_ends
-from ..demo.texts import check_text, shipped_texts
-from .generate import GenerateError, deliver, python_of, rust_of
-from .until_signal import run_until_signal
+__all__ = ["VERBS", "app"]
 
-__all__ = ["app"]
+VERBS = {
+    "list": ("list", "List the services of a server."),
+    "describe": ("describe", "Describe services, a service or a method."),
+    "template": ("template", "Print an empty request for a method."),
+    "call": ("call", "Call a method with JSON."),
+    "rust": ("rust", "Print services as traits and types of Rust."),
+    "import": ("import_", "Print the services of a Rust source in Python."),
+    "demo": ("demo", "Show the library at work between two processes."),
+}
+"""The module of each verb, and its line in the help of the program."""
 
-SHIPPED_ROUNDS = 200
-"""Number of times to stream the shipped texts, which are short."""
+HIDDEN = {"demo-server": "demo_server"}
+"""Verbs that this program runs itself."""
+
+
+class _Commands(MutableMapping[str, Any]):
+    """The commands by their names; each is made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _command(name)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+def _command(name: str) -> Any:
+    module = VERBS[name][0] if name in VERBS else HIDDEN[name]
+    # Each verb alone, since only one of them is used in a process.
+    verb = import_module(f".verbs.{module}", __package__)
+    alone = typer.Typer(
+        add_completion=False,
+        # Markup would remove text in brackets, as in #[roam::service].
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    alone.command(name, no_args_is_help=name in _NEED_ARGUMENTS)(verb.command)
+    return get_command(alone)
+
+
+_NEED_ARGUMENTS = VERBS.keys() - {"demo"}
+
+
+class _Verbs(TyperGroup):
+    """The group of the verbs."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "commands": None})
+        self.commands = _Commands()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the verbs that the help shows."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the verbs into the help, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
 
 app = typer.Typer(
-    name="python -m roam_trio",
-    help="RPC with typed calls and channels for trio.",
+    name="roam-trio",
+    cls=_Verbs,
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # it would remove text in brackets, as in #[roam::service]
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@app.command()
-def demo(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="Texts in UTF-8 to stream, of any size. By default, texts that "
-            "come with the package.",
-            show_default=False,
-        ),
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="How many times to stream the texts. Default: 1, and "
-            f"{SHIPPED_ROUNDS} for those that come with the package.",
-            show_default=False,
-        ),
-    ] = None,
-    calls: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Number of calls to make one at a time, and concurrently."
-        ),
-    ] = 6000,
-) -> None:
-    """Show the library at work between two processes, and measure it.
-
-    Starts a server process, streams texts to it, and takes the count of words of
-    each line that comes back; makes calls that succeed, fail and are cancelled;
-    checks every answer.
-    """
-    try:
-        texts = [check_text(path) for path in files or shipped_texts()]
-    except InputError as error:
-        raise typer.Exit(_fail(error)) from None
-    if rounds is None:
-        rounds = 1 if files else SHIPPED_ROUNDS
-    plan = Plan(texts=texts, rounds=rounds, calls=calls)
-    raise typer.Exit(run_until_signal(partial(_perform, plan)))
-
-
-async def _perform(plan: Plan) -> int:
-    """Run the demo, show it, and return the exit code."""
-    output = Output()
-    try:
-        with display_on(output) as display:
-            results = await run_demo(plan, display)
-        show(output, report(results))
-    except DemoError as error:
-        return _fail(error)
-    return 0
-
-
-@app.command(SERVE_COMMAND, hidden=True)
-def demo_server() -> None:
-    """Serve the demo until standard input ends."""
-    raise typer.Exit(run_until_signal(serve_until_stdin_ends))
-
-
-def _fail(error: DemoError) -> int:
-    """Print an error in one line, and return its exit code."""
-    typer.echo(f"roam_trio demo: {error}", err=True)
-    return error.exit_code
-
-
-_OutputFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="File to write to. Default: standard output.",
-        show_default=False,
-    ),
-]
-
-
-@app.command()
-def rust(
-    services: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODULE:SERVICE",
-            help="A class decorated with @service, such as examples.adder:Adder. Its "
-            "module is imported.",
-        ),
-    ],
-    output: _OutputFile = None,
-) -> None:
-    """Print services as traits and types of Rust, for the crate roam.
-
-    Peers that are built from them have the same method ids, and the same bytes on the
-    wire.
-    """
-    try:
-        deliver(rust_of(services), output)
-    except GenerateError as error:
-        typer.echo(f"roam_trio rust: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-@app.command("import")
-def import_(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE.rs",
-            help="A Rust source with traits under #[roam::service]. It is only read.",
-        ),
-    ],
-    output: _OutputFile = None,
-) -> None:
-    """Print the services of a Rust source as classes of Python.
-
-    Clients and handlers of these classes have the same method ids as the Rust program,
-    and the same bytes on the wire.
-    """
-    try:
-        text, left_out, notes = python_of(file)
-        deliver(text, output)
-    except GenerateError as error:
-        for line in str(error).splitlines():
-            typer.echo(f"roam_trio import: {line}", err=True)
-        raise typer.Exit(1) from None
-    for line in left_out:
-        typer.echo(f"roam_trio import: left out: {line}", err=True)
-    for line in notes:
-        typer.echo(f"roam_trio import: note: {line}", err=True)
+@app.callback()
+def _program() -> None:
+    """RPC with typed calls and channels for trio."""

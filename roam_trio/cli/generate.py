@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from importlib.util import find_spec
-from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
 
 import typer
 
 from ..codegen.rust import RustError, interface_of, write_python, write_rust
 from ..errors import SchemaError
-from ..service import ServiceDescriptor, describe
+from .exits import UsageError
+from .local_services import service_at
 
 __all__ = ["GenerateError", "deliver", "python_of", "rust_of"]
 
@@ -29,10 +27,9 @@ def rust_of(specifications: list[str]) -> str:
     Raises:
         GenerateError: a service cannot be found, or has no counterpart in Rust.
     """
-    services = list(map(_service, specifications))
     try:
-        return write_rust(interface_of(services))
-    except SchemaError as error:
+        return write_rust(interface_of(list(map(service_at, specifications))))
+    except (SchemaError, UsageError) as error:
         raise GenerateError(str(error)) from error
 
 
@@ -60,33 +57,6 @@ def python_of(path: Path) -> tuple[str, list[str], list[str]]:
     left_out = [f"{path}:{each}" for each in reading.left_out]
     notes = [f"{path}:{each}" for each in reading.notes]
     return write_python(reading.interface), left_out, notes
-
-
-def _service(specification: str) -> ServiceDescriptor:
-    module_name, colon, path = specification.partition(":")
-    if not (module_name and colon and path):
-        raise GenerateError(
-            f"{specification}: expected a module and a service in it, as in "
-            "examples.adder:Adder"
-        )
-    try:
-        return describe(attrgetter(path)(_module(module_name)))
-    except (AttributeError, TypeError) as error:
-        raise GenerateError(f"{specification}: {error}") from error
-    except SchemaError as error:
-        raise GenerateError(str(error)) from error
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        # A missing module that the module itself imports is a fault of the module.
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        raise GenerateError(
-            f"{name}: there is no such module; the current directory is searched first"
-        ) from error
 
 
 def deliver(text: str, output: Path | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
-__all__ = ["run_until_signal"]
+__all__ = ["STOP_SIGNALS", "die_of_the_next_signal", "run_until_signal"]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -16,7 +16,7 @@ def run_until_signal(main: Callable[[], Awaitable[int]]) -> int:
     """Run `main`, and cancel it on Control-C or SIGTERM.
 
     Unlike `KeyboardInterrupt`, cancellation occurs only where `main` waits, so that
-    cleanup is orderly.
+    cleanup is orderly. A second signal ends the process at once.
 
     Returns:
         The result of `main`; if a signal has stopped it, 128 plus the number of the
@@ -26,6 +26,12 @@ def run_until_signal(main: Callable[[], Awaitable[int]]) -> int:
         return trio.run(_Stoppable().run, main)
     except KeyboardInterrupt:  # before or after trio listened for signals
         return 128 + signal.SIGINT
+
+
+def die_of_the_next_signal() -> None:
+    """Let the next signal end the process, for a user who has asked twice."""
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
 
 
 class _Stoppable:
@@ -51,3 +57,4 @@ class _Stoppable:
     async def _stop(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
         async for self._signal in signals:
             scope.cancel()
+            die_of_the_next_signal()

@@ -69,15 +69,30 @@ class DynamicClient(BaseClient):
             UserError: the method has failed; `error` is the plain value of its error.
             RoamError: another outcome of the call, as for any client.
         """
-        bound = self.method(method)
-        parameters = inspect.signature(bound).parameters
-        return await bound(**_by_name(self._schema(method), parameters, args))
+        return await self.method(method)(**self.arguments(method, args))
+
+    def arguments(
+        self, method: str, args: Mapping[str, Any] | Sequence[Any]
+    ) -> dict[str, Any]:
+        """Return arguments as `method` takes them, by the names that Python allows.
+
+        Args:
+            method: the name of the method.
+            args: see `call`.
+
+        Raises:
+            LookupError: there is no such method.
+            SchemaError: the description of the method is wrong.
+            TypeError: there is no such argument.
+        """
+        parameters = inspect.signature(self.method(method)).parameters
+        return _by_name(self._schema(method), parameters, args)
 
     def method(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Return a method that takes plain arguments by name.
 
         For `open_call` and `with_metadata`. Names that Python does not allow for
-        arguments are changed, so `call` suits any description better.
+        arguments are changed: `arguments` returns them.
 
         Raises:
             LookupError: there is no such method.

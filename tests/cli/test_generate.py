@@ -35,7 +35,7 @@ def test_rust_is_written_to_a_file(tmp_path: Path) -> None:
     [
         (
             "examples.adder",
-            "examples.adder: expected a module and a service in it, as in "
+            "examples.adder: expected a module and a name in it, as in "
             "examples.adder:Adder",
         ),
         (

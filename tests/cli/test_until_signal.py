@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 
 import pytest
 import trio
@@ -39,15 +41,27 @@ def test_signal_cancels_the_program(signum: signal.Signals, code: int) -> None:
     assert ended == ["in order"]
 
 
-def test_second_signal_while_ending_does_no_harm() -> None:
-    async def main() -> int:
-        try:
-            signal.raise_signal(signal.SIGINT)
-            return await sleep()
-        finally:
-            signal.raise_signal(signal.SIGINT)
+TWICE = """
+import signal, trio
+from roam_trio.cli.until_signal import run_until_signal
 
-    assert run_until_signal(main) == 130
+async def main():
+    try:
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+    finally:
+        signal.raise_signal(signal.SIGINT)
+        print("never")
+
+run_until_signal(main)
+"""
+
+
+def test_second_signal_while_ending_leaves_at_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_error_of_the_program_is_raised() -> None:

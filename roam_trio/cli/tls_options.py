@@ -1,0 +1,100 @@
+"""Contexts for TLS, made of the options of a command line."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from .exits import UsageError
+from .peer_options import PeerOptions
+
+__all__ = ["client_tls", "server_tls"]
+
+
+def client_tls(options: PeerOptions) -> ssl.SSLContext | None:
+    """Return the context to connect with; None if no option of TLS is given.
+
+    Raises:
+        UsageError: a file cannot be read, or is none of certificates or of keys.
+    """
+    given = (options.ca, options.cert, options.key, options.server_name)
+    if not any(given) and not options.insecure:
+        return None
+    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.server_name = options.server_name
+    if options.ca is not None:
+        _trust(context, options.ca, "--ca")
+    else:
+        context.load_default_certs()
+    _identify(context, options.cert, options.key)
+    if options.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def server_tls(
+    cert: Path | None, key: Path | None, client_ca: Path | None
+) -> ssl.SSLContext | None:
+    """Return the context to listen with; None without a certificate.
+
+    Args:
+        cert: file of the certificate of the server.
+        key: file of its key; None if it is in the file of the certificate.
+        client_ca: file of the certificates that those of clients are verified with;
+            then clients must have one.
+
+    Raises:
+        UsageError: a file cannot be read, or is none of certificates or of keys.
+    """
+    if cert is None:
+        if key is not None or client_ca is not None:
+            raise UsageError("--key and --client-ca go with --cert, which is not given")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _identify(context, cert, key)
+    if client_ca is not None:
+        _trust(context, client_ca, "--client-ca")
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class _NamedContext(ssl.SSLContext):
+    """A context that expects one name of all servers."""
+
+    server_name: str | None = None
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        name = self.server_name or server_hostname
+        return super().wrap_bio(incoming, outgoing, server_side, name, session)
+
+
+def _identify(context: ssl.SSLContext, cert: Path | None, key: Path | None) -> None:
+    if cert is None:
+        if key is not None:
+            raise UsageError("--key goes with --cert, which is not given")
+        return
+    try:
+        context.load_cert_chain(cert, key)
+    except OSError as error:  # an SSLError is one
+        raise UsageError(f"--cert {cert}: {_why(error)}") from error
+
+
+def _trust(context: ssl.SSLContext, file: Path, option: str) -> None:
+    try:
+        context.load_verify_locations(file)
+    except OSError as error:
+        raise UsageError(f"{option} {file}: {_why(error)}") from error
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"expected certificates or a key in PEM: {error.reason or error}"
+    return error.strerror or str(error)
