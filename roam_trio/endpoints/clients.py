@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 import trio
 
-from ..conduits.attaching import let_go
 from ..conduits.base import Conduit, ConduitAcceptor
 from ..conduits.into import check_conduit
 from ..errors import SessionIoError
@@ -52,14 +51,6 @@ class Clients(ABC, Generic[T]):
     def peer_of(self, client: T) -> Peer | None:
         """Describe a client, if it is known before its conduit is made."""
 
-    @abstractmethod
-    async def drop(self, client: T) -> None:
-        """Let a client go, without a word.
-
-        Raises:
-            LinkError, OSError: it has failed meanwhile.
-        """
-
     def close(self) -> None:
         """Accept no more clients. Never waits."""
         return
@@ -93,14 +84,6 @@ class ListenedClients(Clients[LinkFactory]):
 
     def peer_of(self, client: LinkFactory) -> Peer | None:
         return client.peer() if isinstance(client, SocketClient) else None
-
-    async def drop(self, client: LinkFactory) -> None:
-        if isinstance(client, SocketClient):
-            client.drop()  # before any handshake
-            return
-        tx, rx = (await client()).split()
-        await tx.abort()
-        await rx.close()
 
     async def _link_in_time(self, make_link: LinkFactory) -> Link:
         with trio.move_on_after(self._seconds):
@@ -137,6 +120,3 @@ class AcceptedClients(Clients[Conduit[Message]]):
 
     def peer_of(self, client: Conduit[Message]) -> Peer:
         return client.peer()
-
-    async def drop(self, client: Conduit[Message]) -> None:
-        await let_go(client)

@@ -1,8 +1,7 @@
 """The places of a server for its clients: how many, and how many of them for one peer.
 
-`Places` decides; only `room` waits. A client with a place has a session, or sets one
-up. A client without a place is refused, which takes some work too (a handshake of TLS,
-for example), so only a few clients are refused at a time.
+A client with a place has a session, or sets one up. A client without a place is
+refused; see `Refusals`. Nothing here waits.
 """
 
 from __future__ import annotations
@@ -10,19 +9,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final
 
-import trio
-
 from ..errors import Overloaded
 from ..peer_identity import host_of, identity_of
 from ..peers import Peer
 
-__all__ = ["REFUSING_SECONDS", "Place", "Places"]
-
-_REFUSALS_AT_ONCE: Final = 64
-
-REFUSING_SECONDS: Final = 1.0
-"""Number of seconds from one refusal to the next in the same place, at least. So a
-server refuses at most 64 clients a second, whatever they cost."""
+__all__ = ["Place", "Places"]
 
 
 class Place:
@@ -57,8 +48,6 @@ class Places:
         self._counts: dict[Hashable, int] = {}
         self.of_sessions: dict[Peer, Place] = {}
         """The places of the clients that have a session, if places are counted."""
-        self._refusing = 0
-        self._changed = trio.lowlevel.ParkingLot()
 
     # ------------------------------------------------------------ places
 
@@ -89,7 +78,6 @@ class Places:
         """Give a place back."""
         self._uncount(place)
         self._free += 1
-        self._changed.unpark_all()
 
     # ------------------------------------------------------------ of one peer
 
@@ -137,28 +125,5 @@ class Places:
         else:
             self._counts[key] -= 1
 
-    # ------------------------------------------------------------ refusals
-
-    def begin_refusal(self) -> bool:
-        """Return True if another client may be refused now; the caller then calls
-        `end_refusal` when that is done."""
-        if self._refusing >= _REFUSALS_AT_ONCE:
-            return False
-        self._refusing += 1
-        return True
-
-    def end_refusal(self) -> None:
-        """Note that a client was refused."""
-        self._refusing -= 1
-        self._changed.unpark_all()
-
-    async def room(self) -> None:
-        """Wait until another client can have a place, or can be refused.
-
-        A checkpoint only if it waits.
-        """
-        while not self._free and self._refusing >= _REFUSALS_AT_ONCE:
-            await self._changed.park()
-
     def __repr__(self) -> str:
-        return f"<Places: {self._free} of {self._most} free, {self._refusing} refusing>"
+        return f"<Places: {self._free} of {self._most} free>"

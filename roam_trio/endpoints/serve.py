@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,7 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import log_budget_of_server
 from ..logs import Log
 from ..metadata import MetadataLike
+from ..peer_identity import holder_of
 from ..quantities import check_count, check_seconds
 from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler
@@ -45,7 +46,7 @@ from ..session.refusal import REFUSALS
 from ..session.server_budget import ServerBudget
 from ..session.terms import CANCEL_GRACE
 from ..session.timers import Timers
-from ..session.turning_away import limits_to_turn_away, turning_away
+from ..session.turning_away import turn_away
 from ..transports import (
     LinkListener,
     LinkOptions,
@@ -59,7 +60,8 @@ from .clients import AcceptedClients, Clients, ListenedClients
 from .lingering import Lingering
 from .machine import default_memory
 from .options import SessionOptions
-from .places import REFUSING_SECONDS, Place, Places
+from .places import Place, Places
+from .refusals import Refusal, Refusals
 from .wrapping import (
     counting_with,
     deciding_with,
@@ -370,6 +372,10 @@ blame.
 """
 
 
+_REFUSING_SECONDS: Final = 2.0
+"""Bound on the time of one refusal, the handshake of the link included."""
+
+
 class _Sessions(trio.TaskStatus[Session]):
     """The sessions of a server."""
 
@@ -464,6 +470,7 @@ class _Serving:
         self._session_with_room_on: Callable[[Conduit[Message]], Session]
         self._listening = trio.CancelScope()
         self._accepting: dict[trio.CancelScope, None] = {}
+        self._refusals = Refusals(_REFUSING_SECONDS)
         self._sessions = _Sessions()
         self._lingering = Lingering(options.limits, budget, self._sessions)
 
@@ -506,7 +513,6 @@ class _Serving:
     async def _accept_all(self, clients: Clients[T], sessions: trio.Nursery) -> None:
         places = self._places
         while True:
-            await places.room()
             try:
                 client = await clients.next()
             except trio.EndOfChannel:
@@ -516,43 +522,33 @@ class _Serving:
             if isinstance(place, Place):
                 sessions.start_soon(self._serve_client, clients, client, place)
             else:
-                may_tell = places.begin_refusal()
+                peer = clients.peer_of(client)
+                refusal = self._refusals.begin(peer and holder_of(peer))
                 sessions.start_soon(
-                    self._refuse_client, clients, client, place, may_tell
+                    self._refuse_client, clients, client, place, refusal
                 )
 
     async def _refuse_client(
-        self, clients: Clients[T], client: T, why: Overloaded, may_tell: bool
+        self, clients: Clients[T], client: T, why: Overloaded, refusal: Refusal
     ) -> None:
-        """Tell a client why there is no place for it, or drop it without a word."""
+        """Tell a client why there is no place for it."""
         logger.warning("%s: a client was refused: %s", clients.name, why.text)
-        until = trio.current_time() + REFUSING_SECONDS
         try:
-            with self._accepting_in() as scope:
-                scope.deadline = until + REFUSING_SECONDS
-                if may_tell:
-                    await self._tell(clients, client, why)
-                    await trio.sleep_until(until)
-                else:
-                    await clients.drop(client)
+            with self._accepting_in(refusal.scope):
+                conduit = await clients.conduit_of(client)
+                if conduit is not None:
+                    await self._turn_away(conduit, why)
         except _ENDS_OF_CLIENTS:
             pass  # there is no client left to tell
         except BaseException as error:
             logger.failure(error, "refusing a client has failed; the others go on")
         finally:
-            if may_tell:
-                self._places.end_refusal()
+            self._refusals.end(refusal)
 
-    async def _tell(self, clients: Clients[T], client: T, why: Overloaded) -> None:
-        conduit = await clients.conduit_of(client)
-        if conduit is not None:
-            with suppress(Overloaded):
-                await self._turning_away(conduit, why).run()
-
-    def _turning_away(self, conduit: Conduit[Message], why: Overloaded) -> Session:
+    async def _turn_away(self, conduit: Conduit[Message], why: Overloaded) -> None:
         options = self._options
-        limits = limits_to_turn_away(options.limits)
-        return turning_away(conduit, why, limits, options.observer)
+        seconds = options.limits.close_seconds
+        await turn_away(conduit, why, seconds, options.observer)
 
     async def _serve_client(self, clients: Clients[T], client: T, place: Place) -> None:
         # Run the session in this task, with as few scopes and coroutines around it as
@@ -580,9 +576,11 @@ class _Serving:
             self._places.leave(place)
 
     @contextmanager
-    def _accepting_in(self) -> Generator[trio.CancelScope, None, None]:
-        """A cancel scope that `Server.shutdown` cancels."""
-        with trio.CancelScope() as scope:
+    def _accepting_in(
+        self, scope: trio.CancelScope
+    ) -> Generator[trio.CancelScope, None, None]:
+        """Enter a cancel scope that `Server.shutdown` cancels, too."""
+        with scope:
             self._accepting[scope] = None
             if self._listening.cancel_called:
                 scope.cancel()
@@ -596,17 +594,24 @@ class _Serving:
     ) -> Session | None:
         """Return the session to set up, or None if there is none."""
         conduit: Conduit[Message] | None = None
-        with self._accepting_in() as scope:
+        with self._accepting_in(trio.CancelScope()) as scope:
             conduit = await clients.conduit_of(client)
         if conduit is None:
             return None
-        if not scope.cancel_called:
-            return self._session_of(conduit, place)
-        # The client connected just when the server began to shut down.
-        await let_go(conduit)
-        return None
+        if scope.cancel_called:
+            # The client connected just when the server began to shut down.
+            await let_go(conduit)
+            return None
+        session = self._session_of(conduit, place)
+        if isinstance(session, Session):
+            return session
+        with self._accepting_in(trio.CancelScope()):
+            await self._turn_away(conduit, session)
+        raise session
 
-    def _session_of(self, conduit: Conduit[Message], place: Place) -> Session:
+    def _session_of(
+        self, conduit: Conduit[Message], place: Place
+    ) -> Session | Overloaded:
         places, session_on = self._places, self._session_on
         if self._lingering.may_be_many:
             session_on = self._session_with_room_on
@@ -614,7 +619,7 @@ class _Serving:
             return session_on(conduit)
         too_many = places.count_host(place, conduit.peer())
         if too_many is not None:
-            return self._turning_away(conduit, too_many)
+            return too_many
         session = session_on(conduit)
         places.of_sessions[session.peer] = place
         return session

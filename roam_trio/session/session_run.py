@@ -65,6 +65,7 @@ from .session_end import (
 from .statistics import SessionStatistics
 from .terms import SessionTerms, in_session
 from .timers import Timers
+from .to_the_end import read_to_the_end
 from .turns import is_long, next_turn
 from .welcoming import OnSession, Welcoming
 
@@ -543,7 +544,7 @@ class SessionRun:
             scope.deadline = trio.current_time() + self.terms.limits.close_seconds
             async with trio.open_nursery() as nursery:
                 # Both at once: a peer that waits for us to read does not read itself.
-                nursery.start_soon(self._read_to_the_end)
+                nursery.start_soon(read_to_the_end, self.rx)
                 try:
                     await self.outbox.drain()
                     await self.tx.close()
@@ -556,18 +557,6 @@ class SessionRun:
                 "(limit: close_seconds)",
                 self.terms.limits.close_seconds,
             )
-
-    async def _read_to_the_end(self) -> None:
-        """Wait for the peer to close too, since a socket that is closed with data
-        unread may take back what was sent on it last. Nothing is decoded."""
-        is_at_end = False
-        try:
-            while not is_at_end:
-                is_at_end = True
-                for _ in await self.rx.source.recv_batch():
-                    is_at_end = False
-        except (LinkError, ConduitError) as error:
-            strip_tracebacks(error)
 
 
 def _take_run(connections: Connections, items: ItemRun) -> None:

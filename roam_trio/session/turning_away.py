@@ -1,67 +1,66 @@
-"""A session that turns its client away before its handshake."""
+"""Turning a client away before its handshake."""
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import suppress
+from typing import Final
 
-import attrs
+import trio
 
-from ..conduits.base import Conduit, ConduitRx, ConduitTx
-from ..errors import Overloaded
-from ..limits import Limits
-from ..rpc.observer import Observer
+from ..conduits.base import Conduit, ConduitTx
+from ..errors import ConduitError, LinkError, Overloaded
+from ..logs import about
+from ..rpc.observer import Observer, tell
 from ..wire.messages import Message
-from .handshake import HandshakeResult
-from .session import Session
-from .session_run import SessionOptions, SessionRun
-from .terms import SessionTerms
-from .welcoming import Welcoming
+from .refusal import message_of_refusal
+from .to_the_end import read_to_the_end
 
-__all__ = ["limits_to_turn_away", "turning_away"]
+__all__ = ["turn_away"]
 
-_CLOSE_SECONDS = 1.0
+_SECONDS: Final = 1.0
 
 
-def limits_to_turn_away(limits: Limits) -> Limits:
-    """Return the limits of sessions that turn clients away: they close soon."""
-    seconds = min(limits.close_seconds, _CLOSE_SECONDS)
-    return attrs.evolve(limits, close_seconds=seconds)
-
-
-def turning_away(
+async def turn_away(
     conduit: Conduit[Message],
     why: Overloaded,
-    limits: Limits,
+    close_seconds: float,
     observer: Observer | None,
-) -> Session:
-    """Return a session that says why it turns its client away.
+) -> None:
+    """Say why a client is turned away, and wait until it has closed its side.
 
-    Running it takes `Limits.close_seconds` at most, and raises that reason. The Hello
-    of the client is not waited for.
+    The Hello of the client is not waited for. If cancelled, let go of the conduit at
+    once.
 
     Args:
-        conduit: carries the session, which takes it over.
+        conduit: leads to the client; it is closed in the end.
         why: the reason.
-        limits: bounds of the session; see `limits_to_turn_away`.
+        close_seconds: bound on the time for all that, which is at most one second.
         observer: is told.
     """
-    options = SessionOptions(
-        handshake=partial(_refuse, why),
-        handler=None,
-        acceptor=None,
-        keepalive=None,
-        terms=SessionTerms(limits=limits, peer=conduit.peer(), observer=observer),
-        is_acceptor=True,
-    )
-    return Session(SessionRun(conduit, options))
+    tx, rx = conduit.split()
+    peer = conduit.peer()
+    try:
+        with about(peer), trio.move_on_after(min(close_seconds, _SECONDS)):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_pump, tx)
+                nursery.start_soon(_say, tx, why)
+                await read_to_the_end(rx)
+                nursery.cancel_scope.cancel()
+    finally:
+        if observer is not None:
+            tell(observer, Observer.client_turned_away, peer, why)
+        with trio.CancelScope(shield=True):
+            await tx.abort()
+            await rx.close()
 
 
-async def _refuse(
-    why: Overloaded,
-    tx: ConduitTx[Message],
-    rx: ConduitRx[Message],
-    /,
-    *,
-    welcoming: Welcoming | None,
-) -> HandshakeResult:
-    raise why
+async def _pump(tx: ConduitTx[Message]) -> None:
+    with suppress(LinkError, ConduitError):
+        await tx.pump()
+
+
+async def _say(tx: ConduitTx[Message], why: Overloaded) -> None:
+    with suppress(LinkError, ConduitError):
+        permit = await tx.reserve()
+        permit.send(message_of_refusal(why))
+        await tx.close()

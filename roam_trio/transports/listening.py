@@ -110,10 +110,6 @@ class SocketClient:
         """Describe the client, as far as its connection tells."""
         return peer_of(self._stream.socket)
 
-    def drop(self) -> None:
-        """Close the connection instead, without a word and without waiting."""
-        self._stream.socket.close()
-
 
 async def accept_when_possible(accept: Callable[[], Awaitable[T]], url: str) -> T:
     """Accept a connection; after a failure try again, as long as the listener works.
