@@ -495,9 +495,23 @@ class PayloadTooLarge(RoamTrioError):
 
 
 class AnnouncedTooLarge(PayloadTooLarge, LinkError):
-    """The peer announced a payload larger than the link's limit. The link is dead."""
+    """The peer announced a payload larger than the link's limit. The link is dead.
+
+    Attributes:
+        named: the name of the limit: ``"max_payload"``, or ``"metadata_bytes"`` as long
+            as the handshake is not done.
+    """
 
     _WHAT = "the peer announced a payload"
+
+    def __init__(self, size: int, limit: int, named: str = "max_payload") -> None:
+        super().__init__(size, limit)
+        self.named = named
+        if named != "max_payload":
+            self.args = (
+                f"{self._WHAT} of {size} bytes before the handshake was done, and at "
+                f"most {limit} are allowed until then (limit: {named})",
+            )
 
 
 class PayloadTooSlow(LinkError):

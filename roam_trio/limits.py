@@ -80,7 +80,8 @@ class Limits:
             has opened or accepted the present virtual connections, undecided ones
             included. Beyond it connections are rejected, or closed.
         metadata_bytes: encoded size of the metadata of one message, in bytes. Beyond it
-            the session ends.
+            the session ends. Until the handshake is done, no payload may have more than
+            4 KiB beyond that.
         call_metadata_bytes: memory, in bytes, of the metadata of the peer's unanswered
             calls on all connections of the session together. Beyond it new calls are
             refused.

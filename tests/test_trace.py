@@ -6,7 +6,7 @@ import pytest
 
 from .trace import Move, moves
 
-MOST = {"argument": 40, "item": 36, "URL": 62}
+MOST = {"argument": 40, "item": 36, "URL": 63}
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from typing import (
 import trio
 
 from ..errors import ConduitError, DecodeError, RoamTrioError
-from ..links.base import ByteBudget, RxStatistics, TxStatistics
+from ..links.base import ByteBudget, RxBudget, RxStatistics, TxStatistics
 from ..peers import Peer
 from ..wire.messages import Message
 
@@ -64,6 +64,7 @@ class Source(Protocol):
 
     async def recv(self) -> Any: ...
     def recv_batch(self) -> Awaitable[Iterable[Any]]: ...
+    def count_in(self, budget: RxBudget) -> None: ...
 
 
 class _Itself:
@@ -275,8 +276,8 @@ class ConduitRx(ABC, Generic[M]):
         first = await self.recv()
         return () if first is None else self._with_the_others(first)
 
-    def count_in(self, budget: ByteBudget) -> None:
-        """Count the bytes of a message that is not complete in `budget`.
+    def count_in(self, budget: RxBudget) -> None:
+        """Count the bytes of a message that is not complete; see `LinkRx.count_in`.
 
         The default does nothing.
         """

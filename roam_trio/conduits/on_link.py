@@ -13,7 +13,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import DecodeError
-from ..links.base import ByteBudget, LinkTx, LinkTxPermit, RxStatistics, TxStatistics
+from ..links.base import (
+    LinkTx,
+    LinkTxPermit,
+    RxBudget,
+    RxStatistics,
+    TxStatistics,
+)
 from ..wire.backing import Backing
 from ..wire.family import MsgFamily
 from .base import ConduitRx, ConduitTx, ConduitTxPermit
@@ -30,7 +36,7 @@ class PayloadRx(Protocol):
     def recv_nowait(self) -> Backing | None: ...
     def recv_batch(self) -> Awaitable[Iterable[Backing]]: ...
     def statistics(self) -> RxStatistics: ...
-    def count_in(self, budget: ByteBudget) -> None: ...
+    def count_in(self, budget: RxBudget) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -139,9 +145,6 @@ class LinkConduitRx(ConduitRx[M]):
 
     def gather(self, received: Sequence[Any]) -> Sequence[Any]:
         return self._family.gather(received)
-
-    def count_in(self, budget: ByteBudget) -> None:
-        self._rx.count_in(budget)
 
     async def recv(self) -> M | None:
         payload = await self._rx.recv()

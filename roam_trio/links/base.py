@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, cast
 
 import attrs
 import trio
@@ -41,6 +41,8 @@ __all__ = [
     "LinkRx",
     "LinkTx",
     "LinkTxPermit",
+    "PayloadBound",
+    "RxBudget",
     "RxStatistics",
     "SplitLink",
     "TxStatistics",
@@ -91,6 +93,14 @@ class RxStatistics:
     begun: int = 0
 
 
+class PayloadBound(NamedTuple):
+    """A bound on one payload: its length in bytes, and the name of the limit, for the
+    error."""
+
+    length: int
+    limit: str
+
+
 class ByteBudget(Protocol):
     """Counts the bytes that a link keeps because of its peer."""
 
@@ -101,6 +111,15 @@ class ByteBudget(Protocol):
 
     def give(self, size: int) -> None:
         """Stop counting bytes."""
+        ...
+
+
+class RxBudget(ByteBudget, Protocol):
+    """Counts the bytes of a payload that is not complete, and bounds the first one."""
+
+    @property
+    def first(self) -> PayloadBound | None:
+        """The bound of the next payload, as long as the peer may be anybody."""
         ...
 
 
@@ -377,8 +396,9 @@ class LinkRx(ABC):
     def statistics(self) -> RxStatistics:
         """Return the totals received."""
 
-    def count_in(self, budget: ByteBudget) -> None:
-        """Count the bytes of a payload that is not complete in `budget`.
+    def count_in(self, budget: RxBudget) -> None:
+        """Count the bytes of a payload that is not complete in `budget`, and refuse the
+        next payload if it is longer than ``budget.first``.
 
         The default does nothing: most links receive whole payloads.
         """

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ..errors import AnnouncedTooLarge, ForeignProtocol, TruncatedPayload
-from .base import Buffer
+from .base import Buffer, PayloadBound
 from .fillable_bytes import FillableBytes
 from .foreign import NAMED_UP_TO, named, unmistakable
 
@@ -62,8 +62,14 @@ class PayloadDecoder(Protocol):
     def large_buffer(self) -> memoryview | None: ...
     def filled(self, count: int) -> None: ...
     def feed(self, chunk: bytes) -> None: ...
+    def accept_up_to(self, bound: PayloadBound | None) -> None: ...
     def ended(self) -> None: ...
     def named(self) -> str | None: ...
+
+
+class _BoundedPayload(NamedTuple):
+    bound: PayloadBound
+    number: int
 
 
 class FrameDecoder:
@@ -84,8 +90,10 @@ class FrameDecoder:
     """
 
     __slots__ = (
+        "_bounded",
         "_large",
         "_max_payload",
+        "_most",
         "_start",
         "begun",
         "count",
@@ -102,8 +110,19 @@ class FrameDecoder:
         self.begun = 0
         """Number of bytes received of a frame that is not complete; 0 for none."""
         self._max_payload = max_payload
+        self._most = max_payload  # perhaps less for the first payload
+        self._bounded: _BoundedPayload | None = None
         self._start: bytes = b""  # of an incomplete frame
         self._large: _LargePayload | None = None
+
+    def accept_up_to(self, bound: PayloadBound | None) -> None:
+        """Refuse a longer next payload, even if it has begun; see `LinkRx.count_in`."""
+        self._most, self._bounded = self._max_payload, None
+        if bound is not None and bound.length < self._max_payload:
+            self._most = bound.length
+            self._bounded = _BoundedPayload(bound, self.count)
+            if self._large is not None and self._large.length > bound.length:
+                self._start, self._large = self._large.start(RECEIVE_AT_ONCE), None
 
     @property
     def number(self) -> int:
@@ -140,22 +159,27 @@ class FrameDecoder:
         """Divide a received chunk into payloads.
 
         Raises:
-            PayloadTooLarge: a length above `max_payload` was announced.
+            PayloadTooLarge: a length above `max_payload` was announced, or above the
+                bound of `accept_up_to`.
             ForeignProtocol: the first bytes are of another protocol.
         """
         if self._start:
             chunk = self._start + chunk
-        payloads, most = self.payloads, self._max_payload
+        payloads, most = self.payloads, self._most
         before = len(payloads)
         start, end = 0, len(chunk)
         while (body := start + HEADER_LENGTH) <= end:
             length = _read_length(chunk, start)[0]
+            stop = body + length
             if length > most:
                 if not start and not self.count:
                     _refuse_foreign(chunk)
-                self._add_to_totals(len(payloads) - before, start)
-                raise AnnouncedTooLarge(length, most)
-            stop = body + length
+                taken = len(payloads) - before
+                error = self._too_large(length, self.count + taken)
+                if error is not None:
+                    self._add_to_totals(taken, start)
+                    raise error
+                most = self._most
             if stop > end:
                 if not start and not self.count and unmistakable(chunk):
                     _refuse_foreign(chunk)
@@ -167,6 +191,17 @@ class FrameDecoder:
         self._add_to_totals(len(payloads) - before, start)
         self.begun = end - start
         self._start = b"" if self._large is not None else chunk[start:]
+
+    def _too_large(self, length: int, number: int) -> AnnouncedTooLarge | None:
+        """Return the error for a length above the present limit; None if that was the
+        limit of a payload before this one."""
+        if length > self._max_payload:
+            return AnnouncedTooLarge(length, self._max_payload)
+        bounded = self._bounded
+        if bounded is not None and bounded.number == number:
+            return AnnouncedTooLarge(length, self._most, bounded.bound.limit)
+        self._most, self._bounded = self._max_payload, None
+        return None
 
     def _add_to_totals(self, payloads: int, size: int) -> None:
         """Count payloads whose frames have `size` bytes in all."""
@@ -204,7 +239,7 @@ class FrameDecoder:
         """Return the first bytes, as long as no payload is complete."""
         if self._large is None:
             return self._start
-        return self._large.start()
+        return self._large.start(NAMED_UP_TO)
 
 
 def _refuse_foreign(first: bytes) -> None:
@@ -227,9 +262,10 @@ class _LargePayload:
         self._storage.view[: len(start)] = start
         self.filled = len(start)
 
-    def start(self) -> bytes:
+    def start(self, most: int) -> bytes:
+        """Return the start of the frame, with `most` bytes of the payload at most."""
         header = self.length.to_bytes(HEADER_LENGTH, "little")
-        return header + self._storage.view[: min(self.filled, NAMED_UP_TO)]
+        return header + self._storage.view[: min(self.filled, most)]
 
     def receive_buffer(self) -> memoryview:
         return self._storage.view[self.filled :]

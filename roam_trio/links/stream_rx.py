@@ -15,7 +15,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooSlow
 from ..failures import text_of
 from ..kept_errors import strip_tracebacks
-from .base import ByteBudget, LinkRx, RxStatistics
+from .base import LinkRx, RxBudget, RxStatistics
 from .byte_streams import ByteTransport
 from .framing import RECEIVE_AT_ONCE, PayloadDecoder
 from .payload_time import PayloadTime
@@ -58,11 +58,12 @@ class StreamLinkRx(LinkRx):
         self._at_end = False
         self._is_closed = False
         self._failure: LinkError | None = None
-        self._budget: ByteBudget | None = None
+        self._budget: RxBudget | None = None
         self._counted = 0
 
-    def count_in(self, budget: ByteBudget) -> None:
+    def count_in(self, budget: RxBudget) -> None:
         self._budget = budget
+        self._decoder.accept_up_to(budget.first)
 
     async def recv(self) -> bytes | None:
         await checkpoint_if_cancelled()

@@ -14,7 +14,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from ..errors import AnnouncedTooLarge, LinkError, TruncatedPayload
 from ..legible import legible
-from .base import Buffer
+from .base import Buffer, PayloadBound
 from .framing import FrameEncoder
 
 __all__ = ["NORMAL", "WebSocketDecoder", "WebSocketEncoder"]
@@ -109,6 +109,7 @@ class WebSocketDecoder:
         self.close_code = NORMAL
         """The close code that this side must send when it closes."""
         self._max_payload = max_payload
+        self._first: PayloadBound | None = None
         self._masked = masked
         self._on_ping = on_ping
         self._unread = bytearray()
@@ -144,6 +145,10 @@ class WebSocketDecoder:
             if self._inside_frame or self._fragments is not None:
                 # The head of a frame was taken out, so there may be nothing unread.
                 self.begun += 1 + len(self._fragments or b"")
+
+    def accept_up_to(self, bound: PayloadBound | None) -> None:
+        """Refuse a longer next payload, even if it has begun; see `LinkRx.count_in`."""
+        self._first = bound
 
     def stop(self) -> None:
         """Ignore all further bytes, and drop the reference to the ping handler."""
@@ -188,12 +193,23 @@ class WebSocketDecoder:
         yield
 
     def _read_exact(self, count: int) -> Generator[None, None, bytes]:
+        if self._first is not None:
+            self._check_first(self._first, count)
         while len(self._unread) < count:
             yield
+            if self._first is not None:
+                self._check_first(self._first, count)
         self._inside_frame = True
         read = bytes(memoryview(self._unread)[:count])
         del self._unread[:count]
         return read
+
+    def _check_first(self, bound: PayloadBound, count: int) -> None:
+        """Refuse data of so many bytes if it makes the first payload too long."""
+        size = count + len(self._fragments or b"")
+        if size > max(bound.length, _LARGEST_CONTROL):
+            self.close_code = _TOO_BIG
+            raise AnnouncedTooLarge(size, bound.length, bound.limit)
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PING:
@@ -225,6 +241,7 @@ class WebSocketDecoder:
             self._add(payload)
 
     def _add(self, payload: bytes) -> None:
+        self._first = None
         self.payloads.append(payload)
         self.count += 1
         self.payload_bytes += len(payload)

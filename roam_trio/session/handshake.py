@@ -6,6 +6,8 @@ what was agreed or raise what is wrong with it.
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from ..conduits.base import ConduitRx, ConduitTx
@@ -16,6 +18,8 @@ from ..errors import (
     SessionIoError,
     SessionProtocolError,
 )
+from ..limits import Limits
+from ..links.base import PayloadBound
 from ..metadata import Metadata
 from ..wire.ids import ConnectionId
 from ..wire.messages import (
@@ -34,10 +38,15 @@ from .welcoming import Welcoming
 __all__ = [
     "HandshakeResult",
     "accept",
+    "bound_of_first",
     "check_hello",
     "check_hello_yourself",
     "initiate",
 ]
+
+
+_BESIDE_METADATA: Final = 4096
+"""Number of bytes of a first message without its metadata, with room to spare."""
 
 
 @attrs.frozen
@@ -55,6 +64,12 @@ class HandshakeResult:
     theirs: ConnectionSettings
     metadata: Metadata
     peer_knows: bool = False
+
+
+def bound_of_first(limits: Limits) -> PayloadBound:
+    """Return the bound of payloads until the handshake is done: the first message, with
+    as much metadata as it may have, is within it."""
+    return PayloadBound(limits.metadata_bytes + _BESIDE_METADATA, "metadata_bytes")
 
 
 async def initiate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from ..errors import LimitExceeded
+from ..links.base import PayloadBound
 from .budgets import Budget
 
 __all__ = ["LinkBytes"]
@@ -16,12 +17,14 @@ class LinkBytes:
 
     Args:
         budget: the budget of the session.
+        first: the bound of the next payload; None once the handshake is done.
     """
 
-    __slots__ = ("_budget",)
+    __slots__ = ("_budget", "first")
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, first: PayloadBound | None = None) -> None:
         self._budget = budget
+        self.first = first
 
     def hold(self, size: int) -> bool:
         """See `ByteBudget`."""

@@ -66,7 +66,7 @@ def as_session_error(error: RoamTrioError) -> RoamTrioError:
         return error
     reason: SessionError
     if isinstance(error, AnnouncedTooLarge):
-        reason = LimitExceeded("max_payload", f"a payload of {error.size} bytes came")
+        reason = LimitExceeded(error.named, f"a payload of {error.size} bytes came")
     elif isinstance(error, PayloadTooSlow):
         reason = LimitExceeded(
             "payload_seconds",

@@ -48,7 +48,7 @@ from .acceptance import ConnectionAcceptor
 from .connection_run import ON_MESSAGE
 from .connections import ON_CONNECTION_MESSAGE, Connections, end_connections
 from .control import Control
-from .handshake import HandshakeResult
+from .handshake import HandshakeResult, bound_of_first
 from .held_messages import check_metadata
 from .keepalive import Keepalive, SessionKeepaliveConfig, Watching
 from .link_bytes import LinkBytes
@@ -305,6 +305,10 @@ class SessionRun:
     ) -> None:
         options, self._options = self._options, None
         assert options is not None, "a session runs once"
+        budget = self.terms.budget
+        budget.begin(self.end)
+        link_bytes = LinkBytes(budget, bound_of_first(self.terms.limits))
+        self.rx.source.count_in(link_bytes)
         try:
             options, agreed = await self._shake_hands(options)
         except RoamTrioError as error:
@@ -313,8 +317,10 @@ class SessionRun:
             return
         async with trio.open_nursery() as nursery:
             self._working = nursery.cancel_scope
+            link_bytes.first = None
+            self.tx.count_in(link_bytes)
             self._set_up(options, agreed, nursery)
-            del options, agreed
+            del options, agreed, budget, link_bytes
             self.terms.session = weakref.ref(handle)
             if self.terms.observer is not None:
                 tell(self.terms.observer, Observer.session_opened, handle)
@@ -364,10 +370,6 @@ class SessionRun:
     ) -> None:
         self._state = _State.AGREED
         self.terms.agree(peer_knows=agreed.peer_knows)
-        self.terms.budget.begin(self.end)
-        link_bytes = LinkBytes(self.terms.budget)
-        self.tx.count_in(link_bytes)
-        self.rx.count_in(link_bytes)
         watching = options.watching or Watching(
             options.keepalive, self.terms.limits.idle_seconds, Timers(nursery)
         )

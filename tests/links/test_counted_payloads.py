@@ -24,6 +24,8 @@ MIB = 1024 * 1024
 class Counting:
     """Counts what may be held."""
 
+    first = None
+
     def __init__(self, most: int = 100 * MIB) -> None:
         self.most = most
         self.held = 0

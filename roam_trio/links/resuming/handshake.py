@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import trio
 
-from ...errors import DecodeError, ForeignProtocol, LinkError, StableHandshakeError
-from ..base import Link, LinkRx, LinkTx
+from ...errors import (
+    AnnouncedTooLarge,
+    DecodeError,
+    ForeignProtocol,
+    LinkError,
+    StableHandshakeError,
+)
+from ...wire.backing import Backing
+from ..base import Link, LinkRx, LinkTx, PayloadBound
 from ..foreign import named_payload
-from .hello import ClientHello, ServerHello
+from .hello import HELLO_LENGTH, ClientHello, ServerHello
 from .limits import DEFAULT_STABLE_LIMITS
 from .source import Attachment
 
 __all__ = ["greet", "prepare_acceptor_attachment", "refuse"]
+
+
+class _HelloAlone:
+    """Counts nothing: a hello is short."""
+
+    first = PayloadBound(HELLO_LENGTH, "the length of a hello")
+
+    def hold(self, size: int) -> bool:
+        return True
+
+    def give(self, size: int) -> None:
+        pass
+
+
+_OF_HELLO = _HelloAlone()
 
 
 async def prepare_acceptor_attachment(
@@ -46,17 +68,18 @@ async def prepare_acceptor_attachment(
 
 async def _read_client_hello(rx: LinkRx, seconds: float) -> ClientHello:
     with trio.move_on_after(seconds):
-        payload = await rx.recv()
-        if payload is None:
-            raise LinkError("the client has closed the link; expected its ClientHello")
+        payload: Backing | None = b""
         try:
-            return ClientHello.decode(payload)
-        except DecodeError as error:
+            payload = await _first_of(rx)
+            if payload is not None:
+                return ClientHello.decode(payload)
+        except (DecodeError, AnnouncedTooLarge) as error:
             raise StableHandshakeError(
-                named_payload(payload)
+                named_payload(payload or b"")
                 or "the client connects without resume=True, and this server serves "
                 f"with it; give both sides resume=True, or neither ({error})"
             ) from error
+        raise LinkError("the client has closed the link; expected its ClientHello")
     raise StableHandshakeError(
         f"no ClientHello arrived within {seconds} s (limit: handshake_seconds)"
     )
@@ -71,22 +94,28 @@ async def greet(tx: LinkTx, rx: LinkRx, hello: ClientHello) -> ServerHello:
         LinkError: the link failed, or the server has closed it.
     """
     (await tx.reserve()).send((hello.encode(),))
+    payload: Backing | None = b""
     try:
-        payload = await rx.recv()
+        payload = await _first_of(rx)
+        if payload is not None:
+            return ServerHello.decode(payload)
     except ForeignProtocol as error:
         if hello.resume_key is not None:
             raise  # for example by a load balancer while the server restarts
         raise StableHandshakeError(str(error)) from error
-    if payload is None:
-        raise LinkError("the server has closed the link; expected its ServerHello")
-    try:
-        return ServerHello.decode(payload)
-    except DecodeError as error:
+    except (DecodeError, AnnouncedTooLarge) as error:
         raise StableHandshakeError(
-            named_payload(payload)
+            named_payload(payload or b"")
             or "the server serves without resume=True, and this client connects with "
             f"it; give both sides resume=True, or neither ({error})"
         ) from error
+    raise LinkError("the server has closed the link; expected its ServerHello")
+
+
+async def _first_of(rx: LinkRx) -> Backing | None:
+    """Receive a hello, and nothing longer; further payloads may be of any length."""
+    rx.count_in(_OF_HELLO)
+    return await rx.recv()
 
 
 async def refuse(attachment: Attachment, *, seconds: float) -> None:

@@ -10,7 +10,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 
 from ...errors import LinkClosed, LinkError
 from ...wire.backing import Backing
-from ..base import ByteBudget, RxStatistics
+from ..base import RxBudget, RxStatistics
 from .conversation import Phase
 from .link_run import LinkRun
 from .port import RxPort
@@ -26,9 +26,9 @@ class ResumingRx:
         self._is_reading = False
         self._payloads = 0
         self._payload_bytes = 0
-        self._budget: ByteBudget | None = None
+        self._budget: RxBudget | None = None
 
-    def count_in(self, budget: ByteBudget) -> None:
+    def count_in(self, budget: RxBudget) -> None:
         """See `LinkRx.count_in`."""
         self._budget = budget
 
