@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +39,7 @@ from roam_trio.wire.messages import ProtocolError
 from tests.peer import Peer as RawPeer
 
 from .test_resume import SOON, cut_link
+from .test_resume_strangers import context_of, server_context
 
 
 @service
@@ -109,7 +110,7 @@ OTHER_HOSTS = {
 
 @pytest.mark.parametrize("peers", SAME_HOSTS.values(), ids=SAME_HOSTS)
 def test_clients_of_one_host_count_together(peers: tuple[Peer, Peer]) -> None:
-    places = Places(10, 1)
+    places = Places(10, 1, may_identify=False)
     first = taken(places.enter(peers[0]))
     assert "limit: max_sessions_per_peer" in why_not(places.enter(peers[1]))
     places.leave(first)
@@ -118,7 +119,7 @@ def test_clients_of_one_host_count_together(peers: tuple[Peer, Peer]) -> None:
 
 @pytest.mark.parametrize("peers", OTHER_HOSTS.values(), ids=OTHER_HOSTS)
 def test_clients_of_other_hosts_count_by_themselves(peers: tuple[Peer, Peer]) -> None:
-    places = Places(10, 2)
+    places = Places(10, 2, may_identify=False)
     for peer in (*peers, *peers):
         taken(places.enter(peer))
     for peer in peers:
@@ -134,35 +135,71 @@ def test_a_client_that_is_refused_takes_no_place() -> None:
     taken(places.enter(tcp("10.0.0.3")))
 
 
+def with_identity(name: str | None) -> Peer:
+    peer = tcp("10.0.0.1")
+    peer.identity = name
+    return peer
+
+
 def test_an_identity_counts_instead_of_the_host() -> None:
     places = Places(10, 1)
     for name in ("ada", "bob"):
         place = taken(places.enter(tcp("10.0.0.1")))
-        peer = tcp("10.0.0.1")
-        peer.identity = name
-        assert places.count_identity(place, peer) is None
+        assert places.count_session(place, with_identity(name)) is None
     place = taken(places.enter(tcp("10.0.0.1")))
-    refusal = places.count_identity(place, peer)
+    refusal = places.count_session(place, with_identity("bob"))
     assert refusal is not None
     assert "1 sessions of this identity (limit: max_sessions_per_peer)" in refusal.text
     places.leave(place)
-    taken(places.enter(tcp("10.0.0.1")))
+    place = taken(places.enter(tcp("10.0.0.1")))
+    assert places.count_session(place, with_identity(None)) is None
 
 
 def test_a_certificate_is_an_identity() -> None:
     places = Places(10, 1)
     subject = ((("commonName", "ada"),),)
     peer = Peer("tls", "10.0.0.1:1", Certificate({"subject": subject}, b"der"))
-    assert places.count_identity(taken(places.enter(peer)), peer) is None
-    assert places.count_identity(taken(places.enter(peer)), peer) is not None
+    assert places.count_session(taken(places.enter(peer)), peer) is None
+    assert places.count_session(taken(places.enter(peer)), peer) is not None
 
 
-def test_a_client_without_an_identity_stays_counted_by_its_host() -> None:
+def test_clients_without_an_identity_count_by_their_host_in_the_end() -> None:
     places = Places(10, 1)
     place = taken(places.enter(tcp("10.0.0.1")))
-    assert places.count_identity(place, tcp("10.0.0.1")) is None
-    assert places.count_host(place, tcp("10.0.0.1")) is None
-    why_not(places.enter(tcp("10.0.0.1")))
+    assert places.count_session(place, tcp("10.0.0.1")) is None
+    assert places.count_handshake(place, tcp("10.0.0.1")) is None
+    other = taken(places.enter(tcp("10.0.0.1")))
+    refusal = places.count_session(other, tcp("10.0.0.1"))
+    assert refusal is not None
+    assert "1 sessions of this address" in refusal.text
+
+
+@pytest.mark.parametrize(
+    ("most", "per_peer", "handshakes"), [(1024, 5, 64), (80, 5, 10), (1024, 100, 100)]
+)
+def test_handshakes_of_one_host_have_a_bound_of_their_own(
+    most: int, per_peer: int, handshakes: int
+) -> None:
+    places = Places(most, per_peer)
+    made = [taken(places.enter(tcp("10.0.0.1", port))) for port in range(handshakes)]
+    assert why_not(places.enter(tcp("10.0.0.1"))) == (
+        f"there are {handshakes} handshakes of this address "
+        "(limit: max_sessions_per_peer)"
+    )
+    taken(places.enter(tcp("10.0.0.2")))
+    assert places.count_session(made[0], with_identity("ada")) is None
+    taken(places.enter(tcp("10.0.0.1")))
+
+
+def test_host_has_no_handshakes_beyond_its_sessions_where_no_identity_can_come() -> (
+    None
+):
+    places = Places(1024, 2, may_identify=False)
+    for _ in range(2):
+        taken(places.enter(tcp("10.0.0.1")))
+    assert "there are 2 sessions of this address" in (
+        why_not(places.enter(tcp("10.0.0.1")))
+    )
 
 
 # ------------------------------------------------------------ servers
@@ -226,13 +263,55 @@ async def test_identities_of_the_application_count_by_themselves(
             assert "1 sessions of this identity" in why
         async with connect(server.url):  # without one, it counts by its address
             assert "sessions of this address" in await refused(server.url)
-            assert "of this address" in await refused(server.url, metadata=ada)
+            why = await refused(server.url, metadata=ada)
+            assert "1 sessions of this identity" in why
         await until_left(server, 2)
     await until_left(server)
     async with connect(server.url, metadata=ada, handler=NoService()):
         assert len(server.sessions) == 1
     await server.shutdown()
     assert not server._sessions.all
+
+
+async def test_clients_of_one_address_get_their_identities_side_by_side(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def slowly(peer: Peer) -> None:
+        await trio.sleep(1)
+        await by_token(peer)
+
+    url = "memory://nat"
+    await started(nursery, url, max_sessions_per_peer=2, on_session=slowly)
+    greeted: list[str] = []
+
+    async def greet(number: int) -> None:
+        metadata = {"token": f"client {number}"}
+        async with connect(url, Greeter, metadata=metadata) as greeter:
+            greeted.append(await greeter.greet("ada"))
+
+    async with trio.open_nursery() as clients:
+        for number in range(30):
+            clients.start_soon(greet, number)
+    assert trio.current_time() == 1
+    assert greeted == ["hello ada"] * 30
+
+
+async def test_certificates_need_no_on_session(nursery: trio.Nursery) -> None:
+    server = await started(
+        nursery,
+        "tls://127.0.0.1:0",
+        max_sessions_per_peer=1,
+        ssl_context=server_context(),
+    )
+
+    def greeting(name: str | None) -> AbstractAsyncContextManager[Greeter]:
+        return connect(server.url, Greeter, ssl_context=context_of(name))
+
+    async with greeting("ada"), greeting("bob"), greeting(None) as greeter:
+        assert await greeter.greet("ada") == "hello ada"
+        for name, what in (("ada", "identity"), (None, "address")):
+            why = await refused(server.url, ssl_context=context_of(name))
+            assert f"there are 1 sessions of this {what}" in why
 
 
 async def test_users_of_unix_sockets_need_no_on_session(

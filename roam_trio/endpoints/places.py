@@ -10,10 +10,14 @@ from collections.abc import Hashable
 from typing import Final
 
 from ..errors import Overloaded
-from ..peer_identity import host_of, identity_of
+from ..peer_identity import holder_of, identity_of
 from ..peers import Peer
 
 __all__ = ["Place", "Places"]
+
+
+_HANDSHAKES: Final = 64
+_PART_FOR_HANDSHAKES: Final = 8
 
 
 class Place:
@@ -39,15 +43,26 @@ class Places:
     Args:
         most: number of places (`max_sessions`).
         per_peer: number of places for one peer (`max_sessions_per_peer`); None for any.
+        may_identify: whether clients may get identities in their handshake. Until then
+            they count apart from the sessions of their host, as many may have one
+            address: 64 of them, or an eighth of the places, or `per_peer` of them if
+            that is more.
     """
 
-    def __init__(self, most: int, per_peer: int | None) -> None:
+    def __init__(
+        self, most: int, per_peer: int | None, *, may_identify: bool = True
+    ) -> None:
         self._most = most
         self._free = most
         self._per_peer = per_peer
+        self._handshakes = max(
+            min(_HANDSHAKES, most // _PART_FOR_HANDSHAKES), per_peer or 0
+        )
+        self._may_identify = may_identify
         self._counts: dict[Hashable, int] = {}
         self.of_sessions: dict[Peer, Place] = {}
-        """The places of the clients that have a session, if places are counted."""
+        """The places of the clients on which ``on_session`` decides, if places are
+        counted."""
 
     # ------------------------------------------------------------ places
 
@@ -68,7 +83,8 @@ class Places:
             )
         place = _UNCOUNTED if self._per_peer is None else Place()
         if peer is not None and place is not _UNCOUNTED:
-            refusal = self.count_host(place, peer)
+            count = self.count_handshake if self._may_identify else self.count_session
+            refusal = count(place, peer)
             if refusal is not None:
                 return refusal
         self._free -= 1
@@ -81,34 +97,33 @@ class Places:
 
     # ------------------------------------------------------------ of one peer
 
-    def count_host(self, place: Place, peer: Peer) -> Overloaded | None:
-        """Count a client by its host, if it is not counted yet.
+    def count_handshake(self, place: Place, peer: Peer) -> Overloaded | None:
+        """Count a client that is in its handshake, if it is not counted yet.
 
         Return why it is one too many, if it is.
         """
         if place.counted_as is not None:
             return None
-        if peer.credentials is not None:
-            return self._count(place, ("user", peer.credentials.uid), "user")
-        return self._count(place, ("host", host_of(peer)), "address")
+        key, what = ("handshake", holder_of(peer)), "handshakes"
+        return self._count(place, key, self._handshakes, what, peer)
 
-    def count_identity(self, place: Place, peer: Peer) -> Overloaded | None:
-        """Count a client by its identity, if it has one, and no longer by its host.
+    def count_session(self, place: Place, peer: Peer) -> Overloaded | None:
+        """Count a client by its identity, or by its host if it has none, and no longer
+        as one in its handshake.
 
         Return why it is one too many, if it is.
         """
-        identity = identity_of(peer)
-        if identity is None:
-            return None
-        self._uncount(place)
-        return self._count(place, identity, "identity")
-
-    def _count(self, place: Place, key: Hashable, what: str) -> Overloaded | None:
         assert self._per_peer is not None, "or else peers are not counted"
+        self._uncount(place)
+        return self._count(place, holder_of(peer), self._per_peer, "sessions", peer)
+
+    def _count(
+        self, place: Place, key: Hashable, most: int, what: str, peer: Peer
+    ) -> Overloaded | None:
         count = self._counts.get(key, 0)
-        if count >= self._per_peer:
+        if count >= most:
             return Overloaded(
-                text=f"there are {count} sessions of this {what} "
+                text=f"there are {count} {what} of this {_kind_of(peer)} "
                 "(limit: max_sessions_per_peer)"
             )
         self._counts[key] = count + 1
@@ -127,3 +142,10 @@ class Places:
 
     def __repr__(self) -> str:
         return f"<Places: {self._free} of {self._most} free>"
+
+
+def _kind_of(peer: Peer) -> str:
+    if identity_of(peer) is None:
+        return "address"
+    is_user = peer.identity is None and peer.credentials is not None
+    return "user" if is_user else "identity"

@@ -233,6 +233,13 @@ async def serve(
             Further clients are refused at once. With `resume`, a client that returns is
             not, and a new client takes the place of a lost client that has never done
             any work, if there is one.
+        max_sessions_per_peer: number of sessions of one identity, or of one address
+            without an identity; None for any number. Identities are those that
+            `on_session` sets, certificates and users of Unix sockets. As long as a
+            client may get an identity, because `on_session` has not decided or a
+            certificate may come, it counts apart from the sessions of its address:
+            there may be 64 of them for each address, or an eighth of `max_sessions` if
+            that is less, or this number if it is more.
         memory: number of bytes that clients together can make this server hold, as
             `Limits.session_bytes` counts them; None for a quarter of the memory of the
             machine, or of the container. From 7/8 of it, new calls of the client that
@@ -296,6 +303,9 @@ async def serve(
         _Offering(options, around),
         on_session,
         _budget_of(memory, tasks),
+        asks_for_certificates=(
+            ssl_context is not None and ssl_context.verify_mode is not ssl.CERT_NONE
+        ),
     )
     if isinstance(url, ConduitAcceptor):
         _check_is_unset(ssl_context=ssl_context, origins=origins, resume=resume)
@@ -440,6 +450,8 @@ class _Serving:
         offering: _Offering,
         on_session: OnSession | None,
         budget: ServerBudget,
+        *,
+        asks_for_certificates: bool,
     ) -> None:
         self._offering = offering
         self._options = options
@@ -456,7 +468,9 @@ class _Serving:
         # is reached.
         self._knows_early = max_sessions_per_peer is not None and not resume
         self._places = Places(
-            2 * max_sessions if resume else max_sessions, max_sessions_per_peer
+            2 * max_sessions if resume else max_sessions,
+            max_sessions_per_peer,
+            may_identify=on_session is not None or asks_for_certificates,
         )
         for_builder = options.for_builder
         for_builder["on_connection"] = offering.services
@@ -617,9 +631,13 @@ class _Serving:
             session_on = self._session_with_room_on
         if not places.are_counted:
             return session_on(conduit)
-        too_many = places.count_host(place, conduit.peer())
+        # Without `on_session`, no client gets an identity after this.
+        is_undecided = self._on_session is not None
+        count = places.count_handshake if is_undecided else places.count_session
+        too_many = count(place, conduit.peer())
         if too_many is not None:
             return too_many
         session = session_on(conduit)
-        places.of_sessions[session.peer] = place
+        if is_undecided:
+            places.of_sessions[session.peer] = place
         return session

@@ -64,13 +64,13 @@ def with_middleware(handler: Handler, middleware: tuple[Middleware, ...]) -> Han
 def counting_with(on_session: OnSession | None, places: Places) -> OnSession | None:
     """Return an ``on_session`` that also counts clients by their identities, if
     `places` are counted."""
-    if not places.are_counted:
+    if on_session is None or not places.are_counted:
         return on_session
     decide = on_session
 
     async def on_session_with(peer: Peer) -> Offer | None:
-        given = None if decide is None else await decide(peer)
-        too_many = places.count_identity(places.of_sessions[peer], peer)
+        given = await decide(peer)
+        too_many = places.count_session(places.of_sessions.pop(peer), peer)
         if too_many is not None:
             raise too_many
         return given
