@@ -20,7 +20,7 @@ from .honest import Counted
 from .kinds import NEEDS_RESUME
 from .outcome import Outcome
 
-__all__ = ["Stuck", "flood"]
+__all__ = ["Stuck", "flood", "reason_in"]
 
 _PATIENCE: Final = 60.0
 """Seconds after which a process that says nothing is taken to be stuck."""
@@ -151,18 +151,18 @@ def flood(
             stack.enter_context(_process("flooder", url, name)).line(patience)
         honest.tell()
         time.sleep(seconds)
-        ends = Counter([_reason(server.line(patience))] if until_ended else [])
+        ends = Counter([reason_in(server.line(patience))] if until_ended else [])
         honest.tell()
         counted = msgspec.json.decode(honest.line(patience), type=Counted)
         memory = _peak(server) - idle
-        ends.update(_reason(line) for line in server.lines())
+        ends.update(reason_in(line) for line in server.lines())
     del ends[_LEFT]
     return Outcome(name or "none", memory, counted, ends)
 
 
-def _reason(line: str) -> str:
+def reason_in(line: str) -> str:
     """Return the limit because of which a session has ended, or the reason in words."""
     if _LEFT in line:
         return _LEFT
-    limit = re.search(r"\(limit: (\w+)\)", line)
+    limit = re.search(r"\(limit: (\w+)[;)]", line)
     return limit[1] if limit else line.partition(" (peer: ")[0]

@@ -11,7 +11,8 @@ from benchmarks.floods import command
 from benchmarks.floods.honest import Counted, Figures
 from benchmarks.floods.kinds import FLOODS
 from benchmarks.floods.outcome import MIB, Outcome
-from benchmarks.floods.run import Stuck, flood
+from benchmarks.floods.run import Stuck, flood, reason_in
+from roam_trio import LimitExceeded, SessionError, SessionIoError
 
 CALM = Counted(200, Figures(0.001, 0.004), Figures(0.0005, 0.002), {})
 
@@ -81,6 +82,21 @@ def test_what_ended_the_flooder_is_shown_most_often_first() -> None:
     ended = outcome(ends={"early_items": 1, "futile_messages": 7})
     assert ended.ended_by == "futile_messages (7 times), early_items"
     assert "| futile_messages (7 times), early_items |" in command.show([ended])
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (LimitExceeded("memory", "too much", of_server=True), "memory"),
+        (LimitExceeded("early_items", "too many"), "early_items"),
+        (SessionIoError("reset"), "reset"),
+    ],
+)
+def test_what_ended_a_session_is_the_limit_or_the_reason_in_words(
+    error: SessionError, expected: str
+) -> None:
+    error.address = "tcp://203.0.113.7:1"
+    assert reason_in(str(error)) == expected
 
 
 def test_figures_of_times() -> None:
