@@ -16,6 +16,7 @@ from roam_trio.wire.messages import (
     PROTOCOL_VERSION,
     ConnectionAccept,
     ConnectionOpen,
+    ConnectionReject,
     ConnectionSettings,
     Hello,
     HelloYourself,
@@ -89,12 +90,14 @@ class HostileLink:
 
     Attributes:
         answered: number of responses that have come.
+        accepted: number of connections that the server has accepted.
+        rejected: number of those that it has rejected.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._came = trio.Event()
-        self.answered = 0
+        self.answered = self.accepted = self.rejected = 0
         self._heard: set[type[Message]] = set()
 
     async def send(self, data: bytes) -> None:
@@ -108,6 +111,11 @@ class HostileLink:
     async def until_answered(self, number: int) -> None:
         """Wait until so many responses have come, in all."""
         while self.answered < number:
+            await self._came.wait()
+
+    async def until_decided(self, number: int) -> None:
+        """Wait until so many connections were accepted or rejected, in all."""
+        while self.accepted + self.rejected < number:
             await self._came.wait()
 
     async def hear(self, kind: type[Message]) -> None:
@@ -144,6 +152,8 @@ class HostileLink:
             return  # of a handshake of the stable conduit
         self._heard.add(kind)
         self.answered += kind is RequestResponse
+        self.accepted += kind is ConnectionAccept
+        self.rejected += kind is ConnectionReject
 
 
 @asynccontextmanager

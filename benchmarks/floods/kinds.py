@@ -29,6 +29,7 @@ from roam_trio.wire.messages import (
     ConnectionOpen,
     Message,
     Ping,
+    Pong,
     RequestCancel,
     RequestResponse,
 )
@@ -65,6 +66,9 @@ _SILENT: Final = 900
 
 _HALF: Final = 16 * 1024 * 1024
 """Length of payloads of which only half is sent."""
+
+_SOON: Final = 0.001
+"""Number of seconds from calls to their cancellation: the calls have begun."""
 
 _STRAY_ITEM: Final = 1000
 """Length of items that come for nobody, in bytes."""
@@ -132,6 +136,10 @@ def _ping(number: int) -> tuple[Message, ...]:
     return (Ping(_ROOT, number),)
 
 
+def _pong(number: int) -> tuple[Message, ...]:
+    return (Pong(_ROOT, number),)
+
+
 def _call_and_cancel(number: int) -> tuple[Message, ...]:
     return call(number, "sleep", b"\0"), RequestCancel(_ONE, RequestId(number))
 
@@ -174,10 +182,28 @@ def _close_of_no_connection(number: int) -> tuple[Message, ...]:
     return (ConnectionClose(ConnectionId(number + 2), _LARGE),)
 
 
-async def _credit(link: HostileLink) -> None:
+def _open_with_metadata(number: int) -> tuple[Message, ...]:
+    metadata = Metadata((*NAMED, *_MANY_ENTRIES))
+    return (ConnectionOpen(ConnectionId(number + 2), SETTINGS, metadata),)
+
+
+async def _cancel_soon(link: HostileLink) -> None:
+    """Make calls, and cancel them when they have just begun."""
+    asked = 0
+    while True:
+        numbers = [2 * (asked + place) + 1 for place in range(IN_FLIGHT)]
+        asked += IN_FLIGHT
+        await link.say(*(call(number, "sleep", b"\0") for number in numbers))
+        await trio.sleep(_SOON)
+        await link.say(*(RequestCancel(_ONE, RequestId(number)) for number in numbers))
+        await link.until_answered(asked)
+
+
+async def _credit(additional: int, link: HostileLink) -> None:
     """Credit for a sender that nobody reads: it gets none of the room in the link."""
     await link.say(call(1, "give", channels=(1,)))
-    await _for_ever(link, lambda number: (ChannelGrantCredit(_ONE, ChannelId(1), 1),))
+    grant = ChannelGrantCredit(_ONE, ChannelId(1), additional)
+    await _for_ever(link, lambda number: (grant,))
 
 
 async def _late_items(link: HostileLink) -> None:
@@ -206,10 +232,16 @@ async def _on_all_connections(
         id = ConnectionId(number)
         if number > 1:
             await link.say(ConnectionOpen(id, SETTINGS, NAMED))
+            await link.until_decided((number + 1) // 2)
+        if link.rejected:
+            break
         await link.send(
             b"".join(frame(part(number, 2 * place + 1)) for place in range(each))
         )
-    await _stay(link)
+    for number in count(2 * each + 1, 2):  # those that are refused
+        answered = link.answered
+        await link.say(part(1, number))
+        await link.until_answered(answered + 1)
 
 
 def _sleeping(connection: int, number: int) -> Message:
@@ -290,7 +322,9 @@ async def _again_and_again(flood: Flood, number: int, url: str) -> None:
 
 FLOODS: Final[dict[str, Flood]] = {
     "pings": _flowing(_ping),
+    "pongs": _flowing(_pong),
     "call and cancel": _calling(_call_and_cancel),
+    "call, and cancel soon": partial(_on_connection, _cancel_soon),
     "calls that fail": _calling(_failing),
     "calls of unknown methods": _calling(_of_an_unknown_method),
     "undecodable arguments": _calling(_undecodable),
@@ -299,13 +333,15 @@ FLOODS: Final[dict[str, Flood]] = {
     "resets": _calling(_reset),
     "closes of unknown channels, large metadata": _flowing(_close_of_nothing),
     "closes of unknown connections, large metadata": _flowing(_close_of_no_connection),
-    "credit grants": partial(_on_connection, _credit),
+    "credit grants": partial(_on_connection, partial(_credit, 1)),
+    "credit grants of nothing": partial(_on_connection, partial(_credit, 0)),
     "items early": _flowing(_early_item),
     "items late": partial(_on_connection, _late_items),
     "items beyond credit": partial(_on_connection, _beyond_credit),
     "large metadata of calls in flight": partial(
         _on_connection, partial(_on_all_connections, _sleeping_with_metadata, IN_FLIGHT)
     ),
+    "large metadata of connections": _flowing(_open_with_metadata),
     "sleeping calls on every connection": partial(
         _on_connection, partial(_on_all_connections, _sleeping, IN_FLIGHT)
     ),
