@@ -65,20 +65,21 @@ class Limits:
         channels: number of open channels from the peer's calls on one connection.
         early_items: number of early messages on one connection: those for channels that
             no handler has bound yet.
-        early_bytes: encoded size of the early messages, in bytes.
+        early_bytes: size of the early messages, in bytes: as encoded, or the memory of
+            their metadata if that is more.
         unread_bytes: memory, in bytes, of the items on one connection that are not
             received yet: each counts its length and 64 bytes. Credit bounds the number
             of items.
         proxied_items: number of channel messages that a proxy holds for one connection
             while the peer there does not read them. Beyond it the proxy closes the two
             connections that it joins.
-        proxied_bytes: encoded size of those messages, in bytes.
+        proxied_bytes: size of those messages, in bytes, as that of early messages.
         connections: number of virtual connections that are open or being opened.
         pending_opens: number of the peer's opens that wait for the `ConnectionAcceptor`
             at a time. Further opens are rejected.
-        connection_bytes: number of bytes, in all, of the messages with which the peer
-            has opened or accepted the present virtual connections, undecided ones
-            included. Beyond it connections are rejected, or closed.
+        connection_bytes: memory, in bytes, of the metadata with which the peer has
+            opened or accepted the present virtual connections, undecided ones included.
+            Beyond it connections are rejected, or closed.
         metadata_bytes: encoded size of the metadata of one message, in bytes. Beyond it
             the session ends. Until the handshake is done, no payload may have more than
             4 KiB beyond that.

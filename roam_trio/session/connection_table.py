@@ -42,7 +42,7 @@ from ..wire.messages import (
     ConnectionReject,
     Message,
 )
-from .held_messages import encoded_size
+from .held_messages import weight_of
 
 __all__ = [
     "NO_CONNECTIONS",
@@ -443,7 +443,7 @@ class ConnectionTable:
                 raise RemoteProtocolError(wrong)
             return _reject(wrong)
         self._last_asked_for = max(self._last_asked_for, connection_id)
-        size = _size_of_metadata(message)
+        size = weight_of(message.metadata)
         why_not = self.refusing or self._limit_reached(size)
         if why_not is not None:
             return _reject(why_not)
@@ -485,7 +485,7 @@ class ConnectionTable:
         if self.phase(connection_id) is not Phase.OPENING:
             self._check_late_answer(message)
             return Act.IGNORE
-        size = _size_of_metadata(message)
+        size = weight_of(message.metadata)
         if self._entries.bytes + size > self._limits.connection_bytes:
             self._entries.move(connection_id, Event.GIVE_UP)
             return Fail(ConnectionLost(_TOO_MUCH_METADATA), close=True)
@@ -595,8 +595,3 @@ def session_lost(because: BaseException) -> ConnectionLost:
 
 def _reject(why: str) -> Reject:
     return Reject(Metadata.of({"error": why}))
-
-
-def _size_of_metadata(message: ConnectionOpen | ConnectionAccept) -> int:
-    """Return the size of a message that makes this side hold metadata; else 0."""
-    return encoded_size(message) if message.metadata else 0

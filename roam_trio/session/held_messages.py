@@ -1,6 +1,7 @@
 """Counts of the peer's messages that this side holds.
 
-The unit is the encoded size of a message of any kind. A `HeldMessages` counts the
+The unit is the encoded size of a message of any kind, or the memory of its metadata,
+which may take twenty times as much. A `HeldMessages` counts the
 messages held for one purpose against the two limits of that purpose.
 """
 
@@ -88,10 +89,10 @@ def check_metadata(message: Message, most: int) -> None:
         )
 
 
-def _memory_of(message: ChannelMessage, size: int) -> int:
-    size += MESSAGE_BYTES
+def _size_of(message: ChannelMessage) -> int:
+    size = encoded_size(message)
     if isinstance(message, ChannelClose | ChannelReset):
-        size += weight_of(message.metadata)
+        size = max(size, weight_of(message.metadata))
     return size
 
 
@@ -104,7 +105,7 @@ class HeldMessages:
     Args:
         limits: what the peer can make this side hold.
         most: the name of the limit on the number of messages, a field of `Limits`.
-        most_bytes: the name of the limit on their encoded size in bytes.
+        most_bytes: the name of the limit on their size in bytes.
         why: why they are held, for the error: "… wait for …".
         budget: the budget of the session; None for none.
     """
@@ -137,7 +138,7 @@ class HeldMessages:
         self.count = 0
         """Number of messages."""
         self.bytes = 0
-        """Their encoded size, in bytes."""
+        """Their size, in bytes: as encoded, or the memory of their metadata."""
 
     def add(self, message: ChannelMessage) -> None:
         """Count a message to hold.
@@ -146,8 +147,8 @@ class HeldMessages:
             LimitExceeded: it is one too many, or too large together with the others.
                 It is not counted then.
         """
-        encoded = encoded_size(message)
-        count, size = self.count + 1, self.bytes + encoded
+        own = _size_of(message)
+        count, size = self.count + 1, self.bytes + own
         for name, number, what in (
             (self._most, count, "messages"),
             (self._most_bytes, size, "bytes"),
@@ -159,18 +160,18 @@ class HeldMessages:
                     name, f"{where}: {number} {what} {self._why}, at most {most} may"
                 )
         if self._budget is not None:
-            memory = _memory_of(message, encoded)
+            memory = MESSAGE_BYTES + own
             self._budget.hold(memory)
             self._memory += memory
         self.count, self.bytes = count, size
 
     def remove(self, message: ChannelMessage) -> None:
         """Remove a counted message."""
-        encoded = encoded_size(message)
+        own = _size_of(message)
         self.count -= 1
-        self.bytes -= encoded
+        self.bytes -= own
         if self._budget is not None:
-            memory = _memory_of(message, encoded)
+            memory = MESSAGE_BYTES + own
             self._budget.give(memory)
             self._memory -= memory
 

@@ -515,7 +515,7 @@ def test_early_messages_are_bounded_over_all_channels(
 def test_early_messages_count_by_their_size_whatever_their_kind(
     message: ChannelMessage,
 ) -> None:
-    table = Table(early_bytes=2100)
+    table = Table(early_bytes=2500)
     table.table.on_message(message)
     table.table.on_message(message)
     with pytest.raises(LimitExceeded, match="limit: early_bytes"):

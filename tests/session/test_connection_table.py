@@ -31,7 +31,7 @@ from roam_trio.session.connection_table import (
     Reject,
     _Entries,
 )
-from roam_trio.wire.envelope import encode_message
+from roam_trio.session.held_messages import weight_of
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelItem,
@@ -641,8 +641,7 @@ def test_without_an_acceptor_openings_are_rejected_with_advice() -> None:
 
 
 LARGE = Metadata.of({"blob": bytes(1000)})
-OPEN_WITH_METADATA = ConnectionOpen(2, EVEN, LARGE)
-SIZE = sum(map(len, encode_message(OPEN_WITH_METADATA)))
+SIZE = weight_of(LARGE)
 TOO_MUCH = (
     "too much metadata has come with virtual connections (limit: connection_bytes)"
 )
@@ -652,7 +651,7 @@ def open_large(table: ConnectionTable, number: int) -> Action:
     return table.on_open(ConnectionOpen(number, EVEN, LARGE))
 
 
-def test_metadata_is_counted_by_the_size_of_its_message() -> None:
+def test_metadata_is_counted_by_the_memory_that_it_takes() -> None:
     table = new_table(connection_bytes=SIZE)
     assert open_large(table, 2) is Act.DECIDE
     assert table._entries.bytes == SIZE
@@ -710,7 +709,7 @@ def test_metadata_of_an_acceptance_counts_as_long_as_the_connection() -> None:
     number = ask(table)
     accept = ConnectionAccept(number, EVEN, LARGE)
     assert table.on_accept(accept) is Act.START
-    assert table._entries.bytes == sum(map(len, encode_message(accept)))
+    assert table._entries.bytes == SIZE
     table.close(number)
     assert table._entries.bytes == 0
 

@@ -1,4 +1,4 @@
-"""Held messages are counted by their encoded size, against named limits."""
+"""Held messages are counted by their size, against named limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import pytest
 from roam_trio import Limits
 from roam_trio.errors import LimitExceeded
 from roam_trio.metadata import Metadata
-from roam_trio.session.held_messages import HeldMessages, encoded_size, payload_behind
+from roam_trio.session.held_messages import (
+    HeldMessages,
+    encoded_size,
+    payload_behind,
+    weight_of,
+)
 from roam_trio.wire.envelope import decode_message, encode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
@@ -141,13 +146,23 @@ def test_bytes_up_to_the_limit_are_held() -> None:
 def test_message_that_is_let_go_of_makes_room_for_another(
     message: ChannelItem | ChannelClose | ChannelReset | ChannelGrantCredit,
 ) -> None:
-    one = held(early_items=1, early_bytes=encoded_size(message))
+    metadata = getattr(message, "metadata", ())
+    size = max(encoded_size(message), weight_of(metadata))
+    one = held(early_items=1, early_bytes=size)
     for _ in range(3):
         one.add(message)
         with pytest.raises(LimitExceeded):
             one.add(message)
         one.remove(message)
         assert (one.count, one.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", [ChannelClose, ChannelReset])
+def test_metadata_counts_with_the_memory_that_it_takes(kind: Any) -> None:
+    many = Metadata.of({f"k{number}": number for number in range(1000)})
+    one = held()
+    one.add(kind(0, 2, many))
+    assert one.bytes > 15 * encoded_size(kind(0, 2, many))
 
 
 def test_clear_makes_room_for_all() -> None:

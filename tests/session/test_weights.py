@@ -55,7 +55,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 @every_kind
 async def test_proxied_messages_are_weighed_whatever_their_kind(kind: Kind) -> None:
-    limits = {"limits": Limits(proxied_bytes=3500)}
+    limits = {"limits": Limits(proxied_bytes=4000)}
     async with Joined(far=1, far_options=limits) as joined:
         near, far = joined.near, joined.far
         channels = tuple(range(2, 20, 2))
@@ -74,7 +74,7 @@ async def test_proxied_messages_are_weighed_whatever_their_kind(kind: Kind) -> N
 
 
 async def test_messages_that_wait_with_their_request_are_weighed_too() -> None:
-    limits = {"limits": Limits(proxied_bytes=3500)}
+    limits = {"limits": Limits(proxied_bytes=4000)}
     async with Joined(far_most=1, near_accepts=64, far_options=limits) as joined:
         near, far = joined.near, joined.far
         await near.say(near.call(2))
