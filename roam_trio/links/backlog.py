@@ -24,6 +24,8 @@ class Backlog:
     Attributes:
         payloads: number of committed payloads.
         size: their size.
+        room_up_to_payloads: number of committed payloads from which there is no room.
+        room_up_to_size: their size from which there is no room.
         written_payloads: number of written payloads.
         written_size: their size.
     """
@@ -32,9 +34,9 @@ class Backlog:
         "_last_length",
         "_most_bytes",
         "_most_payloads",
-        "_room_up_to_payloads",
-        "_room_up_to_size",
         "payloads",
+        "room_up_to_payloads",
+        "room_up_to_size",
         "size",
         "written_payloads",
         "written_size",
@@ -43,8 +45,8 @@ class Backlog:
     def __init__(self, most_payloads: int, most_bytes: int) -> None:
         self._most_payloads = most_payloads
         self._most_bytes = most_bytes
-        self._room_up_to_payloads = most_payloads
-        self._room_up_to_size = most_bytes
+        self.room_up_to_payloads = most_payloads
+        self.room_up_to_size = most_bytes
         self._last_length = 0
         self.payloads = 0
         self.size = 0
@@ -73,8 +75,8 @@ class Backlog:
         # What is asked of the last payload is asked of those before it as well.
         before = self.size + size - HEADER_LENGTH - last + permits * max(lengths)
         if (
-            self.payloads + permits + count > self._room_up_to_payloads
-            or before >= self._room_up_to_size
+            self.payloads + permits + count > self.room_up_to_payloads
+            or before >= self.room_up_to_size
         ):
             return False
         self.payloads += count
@@ -88,14 +90,14 @@ class Backlog:
         if permits:
             payloads += permits
             size += permits * self._last_length
-        return payloads < self._room_up_to_payloads and size < self._room_up_to_size
+        return payloads < self.room_up_to_payloads and size < self.room_up_to_size
 
     def written(self, payloads: int, size: int) -> None:
         """Note that everything up to these totals is written."""
         self.written_payloads = payloads
         self.written_size = size
-        self._room_up_to_payloads = payloads + self._most_payloads
-        self._room_up_to_size = size + self._most_bytes
+        self.room_up_to_payloads = payloads + self._most_payloads
+        self.room_up_to_size = size + self._most_bytes
 
     def count_beside(self, payloads: int, size: int) -> None:
         """Count something else that is to be written, for which there is always room.

@@ -176,7 +176,14 @@ class StreamLinkTx(PermitTx):
     # ------------------------------------------------ committing
 
     def _has_room(self) -> bool:
-        return self._backlog.has_room(self._permits)
+        backlog = self._backlog
+        if self._permits:
+            return backlog.has_room(self._permits)
+        # As `has_room` does, and a call less for each payload.
+        return (
+            backlog.payloads < backlog.room_up_to_payloads
+            and backlog.size < backlog.room_up_to_size
+        )
 
     def _new_permit(self) -> QueuedPermit:
         return QueuedPermit(self)

@@ -106,9 +106,7 @@ class Dispatcher:
         if method is None:
             reply.count_refused()
             return send_reply(reply, UNKNOWN_METHOD)
-        plan = method.descriptor.args_plan
-        decode: Callable[[bytes | memoryview], Any] = plan.decode
-        encode_ok: Callable[[Any], Encoded] = method.descriptor.result_plan.encode_ok
+        plan, decode, encode_ok = method.plan, method.decode, method.encode_ok
         received = method.columns.receive(call, reply) if call.metadata else None
         if received is not None:
             call, reply, decode, encode_ok = received
@@ -144,8 +142,11 @@ class _Method:
         "_middleware",
         "can_wait",
         "columns",
+        "decode",
         "descriptor",
+        "encode_ok",
         "light",
+        "plan",
     )
 
     def __init__(
@@ -158,6 +159,9 @@ class _Method:
         self.columns = descriptor.columns or MethodColumns(
             descriptor.args_plan, descriptor.result_plan, None, None
         )
+        self.plan = descriptor.args_plan
+        self.decode: Callable[[bytes | memoryview], Any] = self.plan.decode
+        self.encode_ok: Callable[[Any], Encoded] = descriptor.result_plan.encode_ok
         self._failing = Failing(descriptor)
         self._function = _by_name(descriptor, function)
         # The caller of this function still holds the arguments, so channels that the
@@ -212,7 +216,7 @@ class _Method:
                 raise
             ret = self._failing.answer_to(error, call)
         else:
-            ret = self._encode_value(value, call)
+            ret = CANCELLED if call.is_replied else self._encode_value(value, call)
             del value  # may be large, and sending may have to wait
         if not reply.is_sent:
             await reply.send(ret, call.response_metadata)
@@ -255,8 +259,6 @@ class _Method:
         raise AssertionError("a method that does not wait is not cancelled")
 
     def _encode_value(self, value: Any, call: Call[Any, Any]) -> Encoded:
-        if call.is_replied:
-            return CANCELLED
         try:
             return encode_value(call, value)
         except EncodeError as error:

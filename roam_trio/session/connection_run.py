@@ -242,10 +242,11 @@ class ConnectionRun:
 
     def on_answered(self, call: RequestCall) -> None:
         """Note that a request of the peer has its response."""
-        self.answering.answered(call)
+        answering = self.answering
+        answering.answered(call)
         if call.channels:
             self.channels.answered(call.channels)
-        if self.answering.refusing is not None:
+        if answering.refusing is not None:
             self._check_quiet()
 
     def _on_ended(self) -> None:

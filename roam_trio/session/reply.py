@@ -289,7 +289,7 @@ class DriverReplySink(ReplySink):
         Args:
             failure: why; None if the handler has dropped its reply, or its time is up.
         """
-        if self.is_sent:
+        if self.state is _SENT or self.state is _LOST:  # as `is_sent`, and a call less
             return
         self._port.end_dropped()
         if not self.is_sent:  # as for a connection that is unused

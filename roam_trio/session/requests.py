@@ -188,12 +188,14 @@ class Requests:
             port.waits.end(wait)
 
     def _give_slot(self) -> None:
-        slots = self._slots
+        slots, table = self._slots, self.table
         # The lot knows at once that somebody was cancelled, before that task runs.
-        if self.table.give(slots):
-            assert slots is not None, "somebody waits there"
+        if slots is None:
+            table.free += 1  # as `give` does, and a call less
+        elif table.give(slots):
             slots.unpark()
-        elif self.table.refusing is not None:
+            return
+        if table.refusing is not None:
             self._on_given()
 
     def _refuse_if_ended(self) -> None:

@@ -66,7 +66,7 @@ from .statistics import SessionStatistics
 from .terms import SessionTerms, in_session
 from .timers import Timers
 from .to_the_end import read_to_the_end
-from .turns import is_long, next_turn
+from .turns import in_looks, is_long, next_turn
 from .welcoming import OnSession, Welcoming
 
 __all__ = ["SessionOptions", "SessionRun"]
@@ -431,7 +431,7 @@ class SessionRun:
     ) -> None:
         """As `_dispatch_all`, and let other tasks run in between: without that, a peer
         that sends many small messages would hold up all other sessions."""
-        rest = iter(payloads)
+        rest = iter(in_looks(payloads))
         while self.ended_because is None:
             self._dispatch_all(next_turn(rest), decode)
             if not length_hint(rest):

@@ -8,12 +8,13 @@ messages cost more than a hundred times as much as others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
 from ..wire.runs import ItemRun
 
-__all__ = ["MOST_AT_ONCE", "TURN_SECONDS", "is_long", "next_turn"]
+__all__ = ["MOST_AT_ONCE", "TURN_SECONDS", "in_looks", "is_long", "next_turn"]
 
 T = TypeVar("T")
 
@@ -43,24 +44,50 @@ def _is_large(received: object) -> bool:
     return type(received) is ItemRun
 
 
+def in_looks(received: Sequence[T]) -> list[Sequence[T]]:
+    """Divide what a read has returned into parts, each of what is dispatched without a
+    look at the clock."""
+    if _are_small(received):  # most often
+        starts = range(0, len(received), MOST_AT_ONCE)
+        return [received[start : start + MOST_AT_ONCE] for start in starts]
+    parts: list[Sequence[T]] = []
+    start = 0
+    for end, each in enumerate(received, 1):
+        if end - start == MOST_AT_ONCE or _is_large(each):
+            parts.append(received[start:end])
+            start = end
+    if start < len(received):
+        parts.append(received[start:])
+    return parts
+
+
+def _are_small(received: Sequence[Any]) -> bool:
+    """Return True if all are small payloads. Takes no step of Python for each."""
+    kinds = set(map(type, received))
+    return kinds == _PAYLOADS_ALONE and max(map(len, received)) < _LARGE
+
+
+_PAYLOADS_ALONE: Final = {bytes}
+
+
 def next_turn(
-    rest: Iterator[T],
+    rest: Iterator[Sequence[T]],
     seconds: float = TURN_SECONDS,
     now: Callable[[], float] = perf_counter,
 ) -> Iterator[T]:
-    """Take messages from `rest` until the turn is over, and one at least.
+    """Take parts from `rest` until the turn is over, and one at least. Return what is
+    in them.
 
     Args:
-        rest: the payloads and runs of a read that are left, an iterator over a list.
+        rest: the parts of a read that are left, an iterator over a list of `in_looks`.
         seconds: duration of a turn.
         now: returns the time, in seconds.
     """
-    end = now() + seconds
-    since_look = 0
-    for payload in rest:
-        yield payload
-        since_look += 1
-        if since_look == MOST_AT_ONCE or _is_large(payload):
-            if now() >= end:
-                return
-            since_look = 0
+    return chain.from_iterable(_until(rest, now() + seconds, now))
+
+
+def _until(parts: Iterator[T], end: float, now: Callable[[], float]) -> Iterator[T]:
+    for part in parts:
+        yield part
+        if now() >= end:
+            return

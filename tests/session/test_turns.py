@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +12,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import LimitExceeded, Limits
 from roam_trio.session import session_run
-from roam_trio.session.turns import MOST_AT_ONCE, is_long, next_turn
+from roam_trio.session.turns import MOST_AT_ONCE, in_looks, is_long, next_turn
+from roam_trio.wire.ids import ChannelId, ConnectionId
 from roam_trio.wire.messages import Ping, Pong, ProtocolError, RequestResponse
+from roam_trio.wire.runs import ItemRun
 from tests.session.running import WithPeer, call_of, streams
 
 
@@ -30,7 +32,7 @@ class Clock:
 
 def turns_of(count: int, seconds: float) -> list[int]:
     """How many messages are in each turn."""
-    rest, clock = iter(list(range(count))), Clock()
+    rest, clock = iter(in_looks([Ping(0, 1)] * count)), Clock()
     found: list[int] = []
     while sum(found) < count:
         found.append(len(list(next_turn(rest, seconds, clock))))
@@ -55,9 +57,27 @@ def test_turn_takes_all_messages_if_there_is_time() -> None:
 
 def test_turn_looks_at_the_clock_after_each_large_payload() -> None:
     large = bytes(10_000)
-    rest, clock = iter([large, large, b"", b"", large]), Clock()
+    rest, clock = iter(in_looks([large, large, b"", b"", large])), Clock()
     turns = [len(list(next_turn(rest, 0.0, clock))) for _ in range(3)]
     assert turns == [1, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("received", "expected"),
+    [
+        ([b"1", b"2", b"3", b"4", b"5"], [4, 1]),
+        ([b""] * (2 * MOST_AT_ONCE), [4, 4]),
+        ([b"", bytes(10_000), b"", b"", b"", b"", b""], [2, 4, 1]),
+        ([ItemRun(ConnectionId(0), ChannelId(1), [b""]), b"", b""], [1, 2]),
+        ([Ping(0, 1)] * 5, [4, 1]),
+    ],
+)
+def test_there_is_a_look_after_some_messages_and_after_each_that_is_large(
+    received: list[Any], expected: list[int]
+) -> None:
+    parts = in_looks(received)
+    assert [len(part) for part in parts] == expected
+    assert [each for part in parts for each in part] == received
 
 
 @pytest.mark.parametrize(
@@ -79,7 +99,7 @@ def test_long_reads_are_of_many_payloads_or_of_large_ones(
 # ------------------------------------------------------------ in a session
 
 
-def no_time(rest: Iterator[Any]) -> Iterator[Any]:
+def no_time(rest: Iterator[Sequence[Any]]) -> Iterator[Any]:
     return next_turn(rest, seconds=0.0)
 
 
