@@ -21,6 +21,8 @@ channels.
     ├── ConduitError     messages could not be put on, or taken from, a link
     ├── PayloadTooLarge  a value is too large for a payload; the link continues
     ├── CodecError       a value, or its encoding, does not match its type
+    ├── IncompatibleService
+    │                    the peer offers another version of a service
     └── SchemaError      a type has no wire form
 
 The errors of a channel are also those of trio channels: `trio.ClosedResourceError` if
@@ -53,6 +55,7 @@ __all__ = [
     "EncodeError",
     "ForeignProtocol",
     "HandlerFailed",
+    "IncompatibleService",
     "InvalidPayload",
     "LimitExceeded",
     "LinkClosed",
@@ -607,6 +610,23 @@ class DecodeError(CodecError):
 
     Every decoder raises this error, whatever is wrong with the bytes.
     """
+
+
+class IncompatibleService(RoamTrioError):
+    """The peer offers another version of a service, and calls cannot be translated.
+
+    Raised when a connection is opened, before any call.
+
+    Attributes:
+        where: the method, argument or field: ``Shop.order(item).count``; the service if
+            no version of it was told.
+        problem: the fault and its remedy.
+    """
+
+    def __init__(self, problem: str, where: str) -> None:
+        super().__init__(f"{where}: {problem}")
+        self.problem = problem
+        self.where = where
 
 
 class SchemaError(RoamTrioError):

@@ -28,6 +28,7 @@ from roam_trio import (
     channel,
     client,
     connect,
+    describe,
     dispatcher,
     i32,
     initiator,
@@ -287,8 +288,9 @@ async def test_the_options_of_a_client_go_to_its_server() -> None:
                 url, Echo, max_concurrent_requests=5, metadata=entries()
             ):
                 pass
+    expects = b"\x0fschema-expected\x01\x10" + describe(Echo).fingerprint + b"\x02"
     knows = b"\x09roam-trio\x02\x01\x02"
-    assert heard == [b"\x00\x00\x07\x00\x05\x03" + AB[1:] + knows]
+    assert heard == [b"\x00\x00\x07\x00\x05\x04" + AB[1:] + expects + knows]
 
 
 @service(name="Testbed")

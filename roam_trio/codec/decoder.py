@@ -37,6 +37,7 @@ from ..schema.shape import (
     TupleShape,
     UnionShape,
     UnitShape,
+    has_no_parts,
     is_flat,
     levels,
 )
@@ -76,7 +77,7 @@ class DecoderSource:
         if not isinstance(shape, TupleShape | StructShape | UnionShape):
             function = self._module.function("decode", *_PARAMETERS)
             value = function.local("value")
-            self._emit(function, shape, value)
+            self.emit(function, shape, value)
             function.line(f"return {value}, pos")
             return function.name
         name = self._functions.get(shape.name)
@@ -107,7 +108,7 @@ class DecoderSource:
 
     # ------------------------------------------------------------ by shape
 
-    def _emit(self, to: Function, shape: Shape, target: str) -> None:
+    def emit(self, to: Function, shape: Shape, target: str) -> None:
         """Write the lines that decode into a variable."""
         if to.depth > MAX_BLOCKS:
             to.line(f"{target}, pos = {self.function(shape)}(buf, pos, size)")
@@ -128,7 +129,9 @@ class DecoderSource:
                     to.line(f"if len({target}) != 1: {self._names.refuse('char')}")
             case BytesShape(view):
                 self._bytes(to, self._length(to), view, target)
-            case UnitShape():
+            case UnitShape(skipped=skipped):
+                if skipped is not None:
+                    self._skip(to, skipped, target)
                 to.line(f"{target} = None")
             case OptionShape(inner):
                 self._option(to, inner, target)
@@ -136,6 +139,14 @@ class DecoderSource:
                 self._collection(to, shape, target)
             case _:
                 self._composite(to, shape, target)
+
+    def _skip(self, to: Function, skipped: Shape, target: str) -> None:
+        """Write the lines that read a part that only the peer has."""
+        own = DecoderSource(self._module, skipped, from_bytes=self._from_bytes)
+        if has_no_parts(skipped):
+            own.emit(to, skipped, target)
+        else:
+            to.line(f"{target}, pos = {own.function(skipped)}(buf, pos, size)")
 
     def _composite(
         self,
@@ -160,7 +171,7 @@ class DecoderSource:
             case TransparentShape(record):
                 to.line(f"{target} = {self._record(to, record)}")
             case ConvertedShape(cls, inner, _, structure):
-                self._emit(to, inner, target)
+                self.emit(to, inner, target)
                 hook = self._module.bind(f"structure_{cls.__name__}", structure)
                 name = self._module.bind(cls.__name__, cls)
                 to.line(f"{target} = {hook}({target}, {name})")
@@ -216,7 +227,7 @@ class DecoderSource:
         to.line(f"{tag} = buf[pos]")
         to.line("pos += 1")
         with to.block(f"if {tag} == 1:"):
-            self._emit(to, inner, target)
+            self.emit(to, inner, target)
         with to.block("else:"):
             to.line(f"if {tag}: {self._names.refuse('option')}")
             to.line(f"{target} = None")
@@ -335,7 +346,7 @@ class DecoderSource:
                 each = self._record(to, item.record)
             else:
                 each = to.local("item")
-                self._emit(to, item, each)
+                self.emit(to, item, each)
             to.line(f"{target}.append({each})")
 
     def _set(self, to: Function, item: Shape, python: str, target: str) -> None:
@@ -357,8 +368,8 @@ class DecoderSource:
         if is_seeded(key):
             to.line(f"{target} = {{}}")
             with to.block(f"for _ in range({count}):"):
-                self._emit(to, key, each_key)
-                self._emit(to, item, each)
+                self.emit(to, key, each_key)
+                self.emit(to, item, each)
                 to.line(f"{target}[{each_key}] = {each}")
             return
         few, started = self._watch(to, key, count)
@@ -366,9 +377,9 @@ class DecoderSource:
         to.line(f"{keys} = []")
         to.line(f"{target} = []")
         with to.block(f"for _ in range({count}):"):
-            self._emit(to, key, each_key)
+            self.emit(to, key, each_key)
             to.line(f"{keys}.append({each_key})")
-            self._emit(to, item, each)
+            self.emit(to, item, each)
             to.line(f"{target}.append({each})")
         fill = self._names.filling("fill_dict")
         to.line(
@@ -392,13 +403,14 @@ class DecoderSource:
         """Write the lines that decode the fields; return the expression of the
         instance.
         """
-        hints = [field.attribute for field in record.fields]
+        hints = [field.attribute or "skipped" for field in record.fields]
         names = self._sequence(to, [field.shape for field in record.fields], hints)
         cls = self._module.bind(record.cls.__name__, record.cls)
-        if record.positional:
-            return f"{cls}({', '.join(names)})"
         keywords = [field.keyword for field in record.fields]
-        given = [f"{key}={name}" for key, name in zip(keywords, names, strict=True)]
+        found = [pair for pair in zip(keywords, names, strict=True) if pair[0]]
+        if record.positional:
+            return f"{cls}({', '.join(name for _, name in found)})"
+        given = [f"{key}={name}" for key, name in found]
         return f"{cls}({', '.join(given)})"
 
     def _sequence(
@@ -412,7 +424,7 @@ class DecoderSource:
                 to.line(f"{targets} = {self._names.unpacker(form)}(buf, pos)")
                 to.line(f"pos += {struct.calcsize(f'<{form}')}")
             else:
-                self._emit(to, shapes[run[0]], names[run[0]])
+                self.emit(to, shapes[run[0]], names[run[0]])
         return names
 
 

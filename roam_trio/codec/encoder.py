@@ -102,10 +102,15 @@ class EncoderSource:
                 self._text(to, value)
             case BytesShape():
                 self._bytes(to, value)
-            case UnitShape():
+            case UnitShape(written):
                 to.line(f"if {value} is not None: {self._names.refuse('unit')}")
+                if written:
+                    to.line(f"append({self._module.bind('default', written)})")
             case ChannelShape(handle=handle):
                 self._check_class(to, handle, value)
+            case OptionShape(inner, present=True):
+                to.line(f"append({_ONE!r})")
+                self._emit(to, inner, value)
             case OptionShape(inner):
                 self._option(to, inner, value)
             case ListShape() | SetShape() | MapShape() | ArrayShape():
@@ -215,11 +220,12 @@ class EncoderSource:
     ) -> None:
         match shape:
             case ArrayShape(item, length, "bytes" | "memoryview"):
-                self._byte_array(to, length, value)
+                self._byte_array(to, shape, value)
             case ArrayShape(item, length, python):
                 self._as_kind(to, python, "as_sequence", value)
                 wrong = self._names.refuse("length")
                 to.line(f"if len({value}) != {length!r}: {wrong}")
+                self._length_of_array(to, shape)
                 self._items(to, item, value)
             case ListShape(item, python):
                 self._as_kind(to, python, "as_sequence", value)
@@ -241,13 +247,18 @@ class EncoderSource:
             case _:
                 assert_never(shape)
 
-    def _byte_array(self, to: Function, length: int, value: str) -> None:
+    def _length_of_array(self, to: Function, shape: ArrayShape) -> None:
+        if shape.counted:
+            to.line(f"append({primitives.WRITERS['usize'](shape.length)!r})")
+
+    def _byte_array(self, to: Function, shape: ArrayShape, value: str) -> None:
         data = to.local("data")
         as_bytes = self._names.primitive("as_bytes")
         to.line(
             f"{data} = {value} if {value}.__class__ is bytes else {as_bytes}({value})"
         )
-        to.line(f"if len({data}) != {length!r}: {self._names.refuse('length')}")
+        to.line(f"if len({data}) != {shape.length!r}: {self._names.refuse('length')}")
+        self._length_of_array(to, shape)
         to.line(f"append({data})")
 
     def _counted(self, to: Function, value: str, size: float) -> None:
@@ -312,7 +323,10 @@ class EncoderSource:
 
     def _record(self, to: Function, record: Record, value: str) -> None:
         shapes = [field.shape for field in record.fields]
-        values = [f"{value}.{field.attribute}" for field in record.fields]
+        values = [
+            f"{value}.{field.attribute}" if field.attribute else "None"
+            for field in record.fields
+        ]
         self._sequence(to, shapes, values)
 
     def _sequence(

@@ -93,7 +93,9 @@ class InterpretedDecoder(Walk):
             case BytesShape(view):
                 length = self.integer(_USIZE)
                 return self.data(length, "memoryview" if view else "bytes")
-            case UnitShape():
+            case UnitShape(skipped=skipped):
+                if skipped is not None:
+                    self.skip(skipped)
                 return None
             case OptionShape(inner):
                 return self.decode(inner) if self.flag("option") else None
@@ -105,6 +107,12 @@ class InterpretedDecoder(Walk):
                 return self.collection(shape)
             case _:
                 return self.composite(shape)
+
+    def skip(self, shape: Shape) -> None:
+        """Read a part that only the peer has, which has levels of its own."""
+        rest = InterpretedDecoder(shape, self.buffer, self.pos, self.visits_left)
+        rest.decode(shape)
+        self.pos, self.visits_left = rest.pos, rest.visits_left
 
     def composite(
         self,
@@ -311,10 +319,12 @@ class InterpretedDecoder(Walk):
     # ------------------------------------------------------------ classes
 
     def record(self, record: Record) -> Any:
-        values = {
-            field.keyword: self.within(f".{field.attribute}", self.decode, field.shape)
-            for field in record.fields
-        }
+        values: dict[str, Any] = {}
+        for field in record.fields:
+            step = f".{field.attribute or field.name}"
+            value = self.within(step, self.decode, field.shape)
+            if field.keyword:
+                values[field.keyword] = value
         what = f"{record.cls.__qualname__} refused its fields"
         if record.positional:
             return theirs(what, record.cls, *values.values())

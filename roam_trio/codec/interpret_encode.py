@@ -17,6 +17,7 @@ from ..schema.shape import (
     CharShape,
     ConvertedShape,
     EnumShape,
+    Field,
     FloatShape,
     IntShape,
     ListShape,
@@ -71,9 +72,13 @@ class InterpretedEncoder(Walk):
                 data = self.data(value)
                 self.varint(_data_length(data))
                 self.pieces.append(data)
-            case UnitShape():
+            case UnitShape(written):
                 if value is not None:
                     raise expected("None", value)
+                self.pieces.append(written)
+            case OptionShape(inner, present=True):
+                self.pieces.append(b"\x01")
+                self.encode(inner, value)
             case OptionShape(inner):
                 self.pieces.append(b"\x00" if value is None else b"\x01")
                 if value is not None:
@@ -185,10 +190,14 @@ class InterpretedEncoder(Walk):
             case ArrayShape(item, length, "bytes" | "memoryview"):
                 data = self.data(value)
                 self.length("bytes", length, _data_length(data))
+                if shape.counted:
+                    self.varint(length)
                 self.pieces.append(data)
             case ArrayShape(item, length, python):
                 values = self.kind(python, as_sequence, value)
                 self.length("items", length, len(values))
+                if shape.counted:
+                    self.varint(length)
                 self.items(item, values)
             case SetShape(item):
                 self.counted(item, self.kind("set", as_items, value))
@@ -255,7 +264,10 @@ class InterpretedEncoder(Walk):
         for field in record.fields:
             self.within(f".{field.attribute}", self.field, field, value)
 
-    def field(self, field: Any, value: Any) -> None:
+    def field(self, field: Field, value: Any) -> None:
+        if not field.attribute:
+            self.encode(field.shape, None)
+            return
         what = f"the field {field.attribute!r} could not be read"
         self.encode(field.shape, theirs(what, getattr, value, field.attribute))
 

@@ -23,11 +23,12 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import Link
 from ..links.resuming.source import Backoff, RedialingSource
 from ..metadata import MetadataLike
+from ..rpc.expected_service import Expected, OfferedSchema
 from ..rpc.handler import Handler
 from ..rpc.observer import Observer
-from ..rpc.service_class import ClientDefaults
+from ..rpc.service_class import ClientDefaults, ServiceClass, service_class
 from ..running import check_trio_runs
-from ..service import Middleware, client, describe
+from ..service import Middleware
 from ..session import (
     ConnectionAcceptor,
     OpenSession,
@@ -169,6 +170,8 @@ def connect(
         Refused: (on entering) the server has turned this client away.
         Unavailable: (on entering) the server is shutting down, or says that it cannot
             serve clients now.
+        IncompatibleService: (on entering) the server offers another version of
+            `service`, and calls cannot be translated.
     """
     defaults = client_defaults(middleware, metadata_for_calls)
     options = SessionOptions(
@@ -190,7 +193,7 @@ def connect(
     backoff = resume if isinstance(resume, Backoff) else None
     resuming = _resuming(dial, backoff, options) if resume else None
 
-    async def open_session() -> OpenSession:
+    async def open_session(expected: Expected | None) -> OpenSession:
         try:
             link = await dial()
         except ForeignProtocol as error:
@@ -198,7 +201,8 @@ def connect(
         except LinkError as error:
             raise SessionIoError(str(error)) from error
         carrier = link if resuming is None else resuming(link)
-        return initiator(carrier, **options.for_builder).open(options.root_handler)
+        builder = initiator(carrier, expected=expected, **options.for_builder)
+        return builder.open(options.root_handler)
 
     return Connecting.to(open_session, service, defaults)
 
@@ -218,28 +222,40 @@ def _resuming(
     return conduit
 
 
-def _the_session(defaults: ClientDefaults, session: Session) -> Session:
+def _the_session(
+    defaults: ClientDefaults, session: Session, offered: OfferedSchema | None
+) -> Session:
     session.for_clients = defaults
     return session
 
 
 def _client_of(
-    service: Callable[..., T], defaults: ClientDefaults, session: Session
+    service: ServiceClass[T],
+    defaults: ClientDefaults,
+    session: Session,
+    offered: OfferedSchema | None,
 ) -> T:
-    return client(
-        service,
+    return service.client(
         session.caller,
         middleware=defaults.middleware,
         metadata_for_calls=defaults.metadata,
+        offered=offered,
     )
 
 
 _HOW_TO_CONNECT = "write `async with connect(...) as client:` to have a client"
 
 
-_OpenSession: TypeAlias = Callable[[], Awaitable[AbstractAsyncContextManager[Session]]]
+_OpenSession: TypeAlias = Callable[
+    [Expected | None], Awaitable[AbstractAsyncContextManager[Session]]
+]
 """Begins a new session; entering the returned manager sets it up, leaving it ends it.
+It is told which service is called on the root connection.
 """
+
+
+def _nothing_expected() -> None:
+    return None
 
 
 class Connecting(Generic[T]):
@@ -249,10 +265,14 @@ class Connecting(Generic[T]):
     """
 
     def __init__(
-        self, open_session: _OpenSession, face: Callable[[Session], T]
+        self,
+        open_session: _OpenSession,
+        face: Callable[[Session, OfferedSchema | None], T],
+        expected: Callable[[], Expected | None] = _nothing_expected,
     ) -> None:
         self._open_session = open_session
         self._face = face
+        self._expected = expected
         self._session: AbstractAsyncContextManager[Session] | None = None
         self._is_open = False
 
@@ -269,8 +289,9 @@ class Connecting(Generic[T]):
         """
         if service is None:
             return Connecting(open_session, partial(_the_session, defaults))
-        describe(service)
-        return Connecting(open_session, partial(_client_of, service, defaults))
+        known = service_class(service)
+        face = partial(_client_of, known, defaults)
+        return Connecting(open_session, face, known.expected)
 
     if not TYPE_CHECKING:  # type checkers refuse both by themselves
 
@@ -293,13 +314,14 @@ class Connecting(Generic[T]):
             check_trio_runs("a connection")  # which says what to do about it
         self._is_open = True
         try:
-            self._session = await self._open_session()
+            expected = self._expected()
+            self._session = await self._open_session(expected)
             session = await self._session.__aenter__()
         except BaseException:
             self._is_open = False
             raise
         try:
-            return self._face(session)
+            return self._face(session, None if expected is None else expected.take())
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise

@@ -100,6 +100,7 @@ class BuilderOptions(TypedDict):
     max_waiting: int | None
     tell_failures: TellFailures
     observer: Observer | None
+    schemas: bool
 
 
 @attrs.frozen(eq=False)
@@ -132,6 +133,7 @@ class SessionOptions:
     observer: Observer | None = attrs.field(
         default=None, validator=attrs.validators.optional(check_observer)
     )
+    schemas: bool = True
 
     @property
     def root_handler(self) -> Handler | None:
@@ -156,6 +158,7 @@ class SessionOptions:
             "max_waiting": self.max_waiting,
             "tell_failures": self.tell_failures,
             "observer": self.observer,
+            "schemas": self.schemas,
         }
 
     def offered(self, handlers: Mapping[str, Handler]) -> OfferedServices:

@@ -192,6 +192,7 @@ async def serve(
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     observer: Observer | None = None,
+    schemas: bool = True,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen and serve clients until cancelled; for ``nursery.start``.
@@ -266,6 +267,10 @@ async def serve(
             outermost; see `Middleware`. The handlers of `on_connection` are not
             wrapped.
         observer: is told of events of clients and sessions; see `Observer`.
+        schemas: send the schema of a service to a client that expects another version
+            of it, so that the client can translate its calls. Without it, such a client
+            is refused by itself: its `connect` or `Session.open` raises
+            `IncompatibleService`.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range; or `ssl_context`,
@@ -290,6 +295,7 @@ async def serve(
         max_waiting=max_waiting,
         on_connection=on_connection,
         observer=observer,
+        schemas=schemas,
     )
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")

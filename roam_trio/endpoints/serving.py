@@ -60,6 +60,7 @@ def serving(
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     observer: Observer | None = None,
+    schemas: bool = True,
     grace: float = 0.0,
 ) -> Serving:
     """Serve clients for the length of an ``async with`` block, which gets the `Server`.
@@ -91,6 +92,7 @@ def serving(
         on_connection: see `serve`.
         middleware: see `serve`.
         observer: see `serve`.
+        schemas: see `serve`.
         grace: number of seconds that calls in flight have to finish after the block;
             see `Server.shutdown`.
 
@@ -122,6 +124,7 @@ def serving(
         on_connection=on_connection,
         middleware=middleware,
         observer=observer,
+        schemas=schemas,
     )
     return Serving(run, grace)
 

@@ -16,6 +16,7 @@ from typing import TypeVar, overload
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.child import DEFAULT_GRACE, SpawnedLink, spawn_link
 from ..metadata import MetadataLike
+from ..rpc.expected_service import Expected
 from ..rpc.handler import Handler
 from ..rpc.observer import Observer
 from ..service import Middleware
@@ -139,6 +140,8 @@ def spawn(
             not a `Handler`.
         OSError: (on entering) the program cannot be started.
         SessionError: (on entering) the handshake failed. A note has the exit code.
+        IncompatibleService: (on entering) the program serves another version of
+            `service`, and calls cannot be translated.
     """
     options = SessionOptions(
         handler,
@@ -167,8 +170,8 @@ def spawn(
 
     program()  # raises errors of the arguments
 
-    async def open_session() -> _SessionWithProgram:
-        return _SessionWithProgram(program(), options)
+    async def open_session(expected: Expected | None) -> _SessionWithProgram:
+        return _SessionWithProgram(program(), options, expected)
 
     return Connecting.to(open_session, service, defaults)
 
@@ -176,16 +179,23 @@ def spawn(
 class _SessionWithProgram:
     """A session with a program that runs as long as the session."""
 
-    def __init__(self, program: SpawnedLink, options: SessionOptions) -> None:
+    def __init__(
+        self,
+        program: SpawnedLink,
+        options: SessionOptions,
+        expected: Expected | None,
+    ) -> None:
         self._program = program
         self._options = options
+        self._expected = expected
         self._session: OpenSession | None = None
 
     async def __aenter__(self) -> Session:
         link = await self._program.__aenter__()
         options = self._options
         try:
-            builder = initiator(link, **options.for_builder)
+            expected = self._expected
+            builder = initiator(link, expected=expected, **options.for_builder)
             self._session = builder.open(options.root_handler)
             return await self._session.__aenter__()
         except BaseException as error:

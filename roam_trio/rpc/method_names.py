@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from ..wire.ids import MethodId
 
-__all__ = ["method_name", "remember_method_name"]
+__all__ = ["method_name", "remember_method_name", "remember_method_of_peer"]
 
 _names: dict[MethodId, str] = {}
+_names_at_peers: dict[MethodId, str] = {}
+
+_MOST = 4096
+"""Maximum number of methods of peers whose names are kept."""
 
 
 def remember_method_name(method_id: MethodId, name: str) -> None:
@@ -18,6 +22,16 @@ def remember_method_name(method_id: MethodId, name: str) -> None:
     _names[method_id] = name
 
 
+def remember_method_of_peer(method_id: MethodId, name: str) -> None:
+    """Register the name of a method that has another id at a peer; the last ones
+    count."""
+    _names_at_peers.pop(method_id, None)
+    _names_at_peers[method_id] = name
+    if len(_names_at_peers) > _MOST:
+        del _names_at_peers[next(iter(_names_at_peers))]
+
+
 def method_name(method_id: MethodId) -> str:
     """Return the name of a method, or its id in hexadecimal if it is unknown."""
-    return _names.get(method_id) or f"0x{method_id:016x}"
+    name = _names.get(method_id) or _names_at_peers.get(method_id)
+    return name or f"0x{method_id:016x}"

@@ -9,6 +9,7 @@ import attrs
 
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from .caller import Caller
+from .expected_service import Expected, OfferedSchema
 
 __all__ = [
     "AnyMiddleware",
@@ -59,7 +60,11 @@ class ClientDefaults:
 
 
 class MakesClient(Protocol[T_co]):
-    """Makes a client of a service, as `client` does."""
+    """Makes a client of a service, as `client` does.
+
+    If the peer offers another version of the service, the client translates. Raises
+    `IncompatibleService` if it cannot.
+    """
 
     def __call__(
         self,
@@ -68,6 +73,7 @@ class MakesClient(Protocol[T_co]):
         *,
         middleware: Iterable[AnyMiddleware] = (),
         metadata_for_calls: MetadataLike = (),
+        offered: OfferedSchema | None = None,
     ) -> T_co: ...
 
 
@@ -78,10 +84,18 @@ class ServiceClass(Generic[T_co]):
     Attributes:
         name: the name of the service.
         client: makes a client of it.
+        fingerprint: returns the fingerprint of it; None if it is known from the peer.
     """
 
     name: str
     client: MakesClient[T_co]
+    fingerprint: Callable[[], bytes] | None = None
+
+    def expected(self) -> Expected | None:
+        """Return what a peer is told that is asked for the service."""
+        if self.fingerprint is None:
+            return None
+        return Expected(self.fingerprint())
 
 
 _SERVICE_CLASS = "__roam_service_class__"

@@ -46,6 +46,7 @@ __all__ = [
     "circles",
     "count_channels",
     "has_channels",
+    "has_no_parts",
     "is_flat",
     "levels",
     "next_levels",
@@ -106,14 +107,30 @@ class BytesShape:
 
 @frozen
 class UnitShape:
-    """None: no bytes."""
+    """None: no bytes.
+
+    In the shape of a translated service, also a part that only the peer has.
+
+    Attributes:
+        written: the bytes that are written for it: the default of the peer.
+        skipped: the shape of what is read, and dropped. Its levels are its own.
+    """
+
+    written: bytes = b""
+    skipped: Shape | None = None
 
 
 @frozen
 class OptionShape:
-    """``T | None``."""
+    """``T | None``.
+
+    Attributes:
+        present: there always is a value on this side, and None may be one. Only for
+            writing, as only the peer has the option.
+    """
 
     inner: Shape
+    present: bool = False
 
 
 @frozen
@@ -127,11 +144,17 @@ class ListShape:
 
 @frozen
 class ArrayShape:
-    """A sequence of fixed length; of u8, the Python value may be a byte string."""
+    """A sequence of fixed length; of u8, the Python value may be a byte string.
+
+    Attributes:
+        counted: the length is written before the items. Only for writing, as the peer
+            has a list.
+    """
 
     item: Shape
     length: int
     python: Literal["list", "tuple", "bytes", "memoryview"] = "list"
+    counted: bool = False
 
 
 @frozen
@@ -165,8 +188,8 @@ class Field:
 
     Attributes:
         name: its name in the signature.
-        attribute: the attribute that holds it.
-        keyword: the parameter of the constructor that takes it.
+        attribute: the attribute that holds it; empty if only the peer has the field.
+        keyword: the parameter of the constructor that takes it; empty likewise.
     """
 
     name: str
@@ -352,12 +375,13 @@ def levels(root: Shape) -> dict[str, Level]:
 
 def is_flat(record: Record) -> bool:
     """Return True if all fields have types without parts, or options of such types."""
-    return all(_has_no_parts(field.shape) for field in record.fields)
+    return all(has_no_parts(field.shape) for field in record.fields)
 
 
-def _has_no_parts(shape: Shape) -> bool:
+def has_no_parts(shape: Shape) -> bool:
+    """Return True for a type without parts, or an option of one."""
     if isinstance(shape, OptionShape):
-        return _has_no_parts(shape.inner)
+        return has_no_parts(shape.inner)
     return isinstance(
         shape,
         BoolShape
@@ -366,6 +390,7 @@ def _has_no_parts(shape: Shape) -> bool:
         | CharShape
         | StrShape
         | BytesShape
+        | UnitShape
         | EnumShape,
     )
 

@@ -57,7 +57,10 @@ class Sizes:
 
     def _compute(self, shape: Shape) -> float:
         match shape:
-            case UnitShape() | ChannelShape():
+            case UnitShape(written, skipped):
+                own = 0 if skipped is None else Sizes(skipped).of(skipped)
+                return len(written) + own
+            case ChannelShape():
                 return 0
             case FloatShape(bits):
                 return bits // 8

@@ -16,6 +16,7 @@ from ..errors import CallCancelled
 from ..metadata import Metadata, MetadataLike
 from ..rpc.binding import Payload
 from ..rpc.caller import Caller
+from ..rpc.expected_service import OfferedSchema
 from ..wire.ids import MethodId
 from ..wire.messages import RequestResponse
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
@@ -23,7 +24,14 @@ from .middleware import ClientCall, Middleware, checked_middleware, go_through
 from .outcome import result_of
 from .signatures import show_signature
 
-__all__ = ["BaseClient", "ResponseParts", "client", "client_method", "with_metadata"]
+__all__ = [
+    "BaseClient",
+    "ResponseParts",
+    "client",
+    "client_method",
+    "client_of_peer",
+    "with_metadata",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,6 +67,46 @@ def client(
             replaces those with equal keys.
     """
     made = _client_class(describe(service))(
+        caller, checked_middleware(middleware), Metadata.of(metadata_for_calls)
+    )
+    return cast(T, made)
+
+
+def client_of_peer(
+    service: Callable[..., T],
+    caller: Caller,
+    *,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    offered: OfferedSchema | None = None,
+) -> T:
+    """Return a client of a service for a peer that may offer another version of it.
+
+    As `client`. If the peer has another version, the client translates: its methods
+    send and receive what the peer knows.
+
+    Args:
+        service: the class of the service.
+        caller: makes the calls, on its connection.
+        middleware: see `client`.
+        metadata_for_calls: see `client`.
+        offered: what the peer has told about its version; None if nothing.
+
+    Raises:
+        IncompatibleService: calls of this version cannot be translated.
+    """
+    described = describe(service)
+    if offered is None or offered.fingerprint == described.fingerprint:
+        return client(
+            service,
+            caller,
+            middleware=middleware,
+            metadata_for_calls=metadata_for_calls,
+        )
+    # Only now, because it is seldom needed.
+    from .translation import translated
+
+    made = translated(described, offered, _new_client_class)(
         caller, checked_middleware(middleware), Metadata.of(metadata_for_calls)
     )
     return cast(T, made)
@@ -172,6 +220,10 @@ def _merged(default: Metadata, given: Metadata) -> Metadata:
 
 @cache
 def _client_class(service: ServiceDescriptor) -> Callable[..., Any]:
+    return _new_client_class(service)
+
+
+def _new_client_class(service: ServiceDescriptor) -> Callable[..., Any]:
     members: dict[str, Any] = {"__slots__": (), "__doc__": service.doc}
     for method in service.methods:
         members[method.name] = client_method(method)

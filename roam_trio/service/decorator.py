@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from ..rpc.service_class import ServiceClass, set_service_class
-from .client import client
+from .client import client_of_peer
 from .descriptor import attach_descriptor
 
 __all__ = ["service"]
@@ -41,7 +41,12 @@ def service(
 
     def decorate(cls: C) -> C:
         descriptor = attach_descriptor(cls, name or cls.__name__, columns=columns)
-        set_service_class(cls, ServiceClass(descriptor.name, partial(client, cls)))
+        known = ServiceClass(
+            descriptor.name,
+            partial(client_of_peer, cls),
+            lambda: descriptor.fingerprint,
+        )
+        set_service_class(cls, known)
         return cls
 
     return decorate if cls is None else decorate(cls)

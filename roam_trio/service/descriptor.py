@@ -142,6 +142,24 @@ class ServiceDescriptor:
             )
         return maker.made()
 
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """16 bytes that are the same for services that work alike; made when it is
+        first read."""
+        from .description.fingerprints import fingerprint
+
+        return fingerprint(self.schema)
+
+    @cached_property
+    def deflated_schema(self) -> bytes | None:
+        """The schema as it stands in metadata; None if it is too long for that."""
+        from .description.encoding import schema_to_wire
+
+        try:
+            return schema_to_wire(self.schema)
+        except SchemaError:
+            return None
+
     def by_id(self, id: MethodId) -> MethodDescriptor | None:
         """Return the method with this id, or None."""
         return next((method for method in self.methods if method.id == id), None)

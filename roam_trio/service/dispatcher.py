@@ -22,6 +22,7 @@ from ..errors import CallCancelled, DecodeError, EncodeError, SchemaError
 from ..failures import is_failure
 from ..logs import Log
 from ..rpc.binding import bind_channels_callee_args
+from ..rpc.expected_service import DescribedHandler
 from ..rpc.handler import LIGHT_BYTES, ReplySink, send_reply
 from ..wire.messages import Encoded, RequestCall, joined
 from .call import Call, encode_value, set_current_call
@@ -62,7 +63,7 @@ def dispatcher(
     return Dispatcher(describe(service), service, handler, around)
 
 
-class Dispatcher:
+class Dispatcher(DescribedHandler):
     """A `Handler` that answers with the methods of an object."""
 
     def __init__(
@@ -95,6 +96,16 @@ class Dispatcher:
     def descriptor(self) -> ServiceDescriptor:
         """The service that it answers for."""
         return self._descriptor
+
+    @property
+    def fingerprint(self) -> bytes:
+        """See `DescribedHandler.fingerprint`."""
+        return self._descriptor.fingerprint
+
+    @property
+    def deflated_schema(self) -> bytes | None:
+        """See `DescribedHandler.deflated_schema`."""
+        return self._descriptor.deflated_schema
 
     def handle(
         self, call: RequestCall, reply: ReplySink

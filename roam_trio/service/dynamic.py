@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from types import MethodType
 from typing import Any, TypeAlias, cast
 
@@ -154,8 +153,26 @@ def dynamic(
     class Dynamic:
         """A service by its description."""
 
-    made = partial(dynamic_client, described, for_json=for_json)
-    set_service_class(Dynamic, ServiceClass(_schema_of(described).name, made))
+    schema = _schema_of(described)
+
+    def made(
+        caller: Caller,
+        /,
+        *,
+        middleware: Iterable[Middleware] = (),
+        metadata_for_calls: MetadataLike = (),
+        offered: object = None,
+    ) -> DynamicClient:
+        assert offered is None, "nothing is expected of a described service"
+        return dynamic_client(
+            schema,
+            caller,
+            for_json=for_json,
+            middleware=middleware,
+            metadata_for_calls=metadata_for_calls,
+        )
+
+    set_service_class(Dynamic, ServiceClass(schema.name, made))
     return session.open(
         cast("Callable[..., DynamicClient]", Dynamic),
         name,

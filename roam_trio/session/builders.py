@@ -30,6 +30,7 @@ from ..links.base import Link
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..peers import Peer
+from ..rpc.expected_service import Expected
 from ..rpc.failure_metadata import FailurePolicy, TellFailures
 from ..rpc.handler import Handler, check_handler
 from ..rpc.observer import Observer, check_observer
@@ -100,6 +101,8 @@ class _Builder(ABC):
         observer: is told what becomes of the session.
         spawn: starts the task of a session that `establish` sets up; `run` and `open`
             need none.
+        schemas: send the schema of a service that this side offers to a peer that
+            expects another version of it, so that the peer can translate.
         kept_failures: where exceptions of handlers are kept for callers in this very
             process, by the ids that those are told; both sides have the same. Tests
             see what has gone wrong. None for nowhere.
@@ -128,6 +131,7 @@ class _Builder(ABC):
         default=None, validator=attrs.validators.optional(check_observer)
     )
     spawn: SpawnSession | None = attrs.field(default=None, validator=check_spawn)
+    schemas: bool = True
     kept_failures: dict[str, BaseException] | None = None
 
     @abstractmethod
@@ -137,6 +141,7 @@ class _Builder(ABC):
         rx: ConduitRx[Message],
         /,
         *,
+        handler: Handler | None,
         welcoming: Welcoming | None,
     ) -> HandshakeResult: ...
 
@@ -192,6 +197,7 @@ class _Builder(ABC):
             max_waiting=self.max_waiting,
             failure_policy=FailurePolicy(self.tell_failures, self.kept_failures),
             kept_failures=self.kept_failures,
+            schemas=self.schemas,
         )
 
     async def establish(
@@ -243,9 +249,11 @@ class SessionInitiatorBuilder(_Builder):
     Attributes:
         parity: the half of the ids this side allocates from; the acceptor takes
             the other.
+        expected: the service that this side is going to call on the root connection.
     """
 
     parity: Parity = Parity.ODD
+    expected: Expected | None = None
 
     async def _shake_hands(
         self,
@@ -253,6 +261,7 @@ class SessionInitiatorBuilder(_Builder):
         rx: ConduitRx[Message],
         /,
         *,
+        handler: Handler | None,
         welcoming: Welcoming | None,
     ) -> HandshakeResult:
         ours = ConnectionSettings(self.parity, self.max_concurrent_requests)
@@ -264,6 +273,7 @@ class SessionInitiatorBuilder(_Builder):
             strict=self.strict,
             extends=self.deadlines,
             most_metadata=self.limits.metadata_bytes,
+            expected=self.expected,
         )
 
 
@@ -283,6 +293,7 @@ class SessionAcceptorBuilder(_Builder):
         rx: ConduitRx[Message],
         /,
         *,
+        handler: Handler | None,
         welcoming: Welcoming | None,
     ) -> HandshakeResult:
         return await handshake.accept(
@@ -293,6 +304,8 @@ class SessionAcceptorBuilder(_Builder):
             strict=self.strict,
             extends=self.deadlines,
             most_metadata=self.limits.metadata_bytes,
+            schemas=self.schemas,
+            handler=handler,
             welcoming=welcoming,
         )
 
@@ -320,6 +333,8 @@ def initiator(
     tell_failures: TellFailures = "code",
     observer: Observer | None = None,
     spawn: SpawnSession | None = None,
+    schemas: bool = True,
+    expected: Expected | None = None,
 ) -> SessionInitiatorBuilder:
     """Return the side that speaks first, on a conduit or a link.
 
@@ -347,6 +362,8 @@ def initiator(
         tell_failures=tell_failures,
         observer=observer,
         spawn=spawn,
+        schemas=schemas,
+        expected=expected,
     )
 
 
@@ -366,6 +383,7 @@ def acceptor(
     observer: Observer | None = None,
     on_session: OnSession | None = None,
     spawn: SpawnSession | None = None,
+    schemas: bool = True,
 ) -> SessionAcceptorBuilder:
     """Return the side that is spoken to, on a conduit or a link.
 
@@ -392,6 +410,7 @@ def acceptor(
         observer=observer,
         on_session=on_session,
         spawn=spawn,
+        schemas=schemas,
     )
 
 
@@ -410,6 +429,7 @@ def sessions_of_server(
     tell_failures: TellFailures,
     observer: Observer | None,
     on_session: OnSession | None,
+    schemas: bool,
     budget: ServerBudget,
     timers: Timers,
 ) -> Callable[[Conduit[Message]], Session]:
@@ -427,6 +447,7 @@ def sessions_of_server(
         strict=strict,
         extends=deadlines,
         most_metadata=limits.metadata_bytes,
+        schemas=schemas,
     )
     failure_policy = FailurePolicy(tell_failures)
     bounds = bounds_of(limits)
@@ -448,6 +469,7 @@ def sessions_of_server(
                 cancel_grace=cancel_grace,
                 max_waiting=max_waiting,
                 failure_policy=failure_policy,
+                schemas=schemas,
                 budget=Budget(bounds, budget, peer),
             ),
             on_session=on_session,

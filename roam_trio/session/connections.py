@@ -26,6 +26,13 @@ from ..errors import (
 from ..kept_errors import strip_tracebacks
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
+from ..rpc.expected_service import (
+    Expected,
+    expected_in,
+    offering,
+    with_expected,
+    without_schemas,
+)
 from ..rpc.handler import Handler
 from ..rpc.observer import Observer, tell
 from ..running import check_run
@@ -70,11 +77,17 @@ T = TypeVar("T")
 class _Opening:
     """A task that waits for the answer to its ConnectionOpen."""
 
-    __slots__ = ("answered", "error", "handle", "handler", "ours")
+    __slots__ = ("answered", "error", "expected", "handle", "handler", "ours")
 
-    def __init__(self, ours: ConnectionSettings, handler: Handler | None) -> None:
+    def __init__(
+        self,
+        ours: ConnectionSettings,
+        handler: Handler | None,
+        expected: Expected | None,
+    ) -> None:
         self.ours = ours
         self.handler = handler
+        self.expected = expected
         self.answered = trio.Event()
         self.handle: ConnectionHandle | None = None
         self.error: RoamTrioError | None = None
@@ -162,11 +175,28 @@ class Connections:
     # ------------------------------------------------------------ made here
 
     async def open(
-        self, ours: ConnectionSettings, metadata: Metadata, handler: Handler | None
+        self,
+        ours: ConnectionSettings,
+        metadata: Metadata,
+        handler: Handler | None,
+        expected: Expected | None = None,
     ) -> ConnectionHandle:
-        """Open a virtual connection; see `Session.open_connection`."""
+        """Open a virtual connection; see `Session.open_connection`.
+
+        Args:
+            ours: the settings of this side.
+            metadata: sent along.
+            handler: answers the peer's requests on it.
+            expected: the service that is called on it, if that is known; gets what the
+                peer tells about its own.
+        """
         check_run(self._token, "this session")
         await trio.lowlevel.checkpoint_if_cancelled()
+        if expected is not None:
+            if self._session.terms.peer_knows:
+                metadata = with_expected(metadata, expected)
+            else:
+                expected = None
         self._table.plan()
         try:
             connection_id = await self._ask(ours, metadata)
@@ -174,7 +204,7 @@ class Connections:
             self._table.drop_plan()
             self._check_needed()
             raise
-        opening = self._openings[connection_id] = _Opening(ours, handler)
+        opening = self._openings[connection_id] = _Opening(ours, handler, expected)
         try:
             await opening.answered.wait()
         except trio.Cancelled:
@@ -296,15 +326,18 @@ class Connections:
 
     def on_open(self, message: ConnectionOpen) -> None:
         """Handle an open of the peer."""
-        connection_id = message.connection_id
-        action, budget = self._table.on_open(message), self._session.terms.budget
+        connection_id, terms = message.connection_id, self._session.terms
+        expected = expected_in(message.metadata) if terms.peer_knows else None
+        if expected is not None:
+            message.metadata = without_schemas(message.metadata)
+        action, budget = self._table.on_open(message), terms.budget
         if action is Act.DECIDE:
             action = _take_room(budget, self._table, message)
         if action is Act.DECIDE:
             assert self._acceptor is not None
             scope = self._deciding[connection_id] = trio.CancelScope()
             self.workers.start_soon(
-                self._decide, self._acceptor, message, scope, budget
+                self._decide, self._acceptor, message, scope, budget, expected
             )
         elif isinstance(action, Reject):
             self._outbox.push(ConnectionReject(connection_id, action.metadata))
@@ -316,6 +349,7 @@ class Connections:
         message: ConnectionOpen,
         scope: trio.CancelScope,
         budget: Budget,
+        expected: bytes | None,
     ) -> None:
         connection_id = message.connection_id
         size = memory_of_connection(connection_id, message.metadata)
@@ -336,14 +370,19 @@ class Connections:
             action = self._table.deny(connection_id, verdict)
         if action is Act.START:
             assert isinstance(verdict, AcceptedConnection)
-            self._accept(message, verdict)
+            self._accept(message, verdict, expected)
             return
         if isinstance(action, Reject):
             self._outbox.push(ConnectionReject(connection_id, action.metadata))
             _count_futile(self._port, Futile.OPEN)
         self._check_needed()
 
-    def _accept(self, message: ConnectionOpen, accepted: AcceptedConnection) -> None:
+    def _accept(
+        self,
+        message: ConnectionOpen,
+        accepted: AcceptedConnection,
+        expected: bytes | None,
+    ) -> None:
         connection_id, theirs = message.connection_id, message.settings
         ours = ConnectionSettings(
             theirs.parity.other(), accepted.max_concurrent_requests
@@ -352,7 +391,13 @@ class Connections:
             connection_id, ours, theirs, accepted.handler, message.metadata
         )
         # It is there to be ended if the link, as this shows, has ended.
-        self._outbox.push(ConnectionAccept(connection_id, ours, accepted.metadata))
+        metadata = offering(
+            accepted.metadata,
+            expected,
+            accepted.handler,
+            schemas=self._session.terms.schemas,
+        )
+        self._outbox.push(ConnectionAccept(connection_id, ours, metadata))
         _tell_of_opened(run)
         if accepted.setup is not None:
             handle = ConnectionHandle(run)
@@ -366,6 +411,10 @@ class Connections:
     def on_accept(self, message: ConnectionAccept) -> None:
         """Handle an accept for an open of this side."""
         connection_id = message.connection_id
+        waiting = self._openings.get(connection_id)
+        if waiting is not None and waiting.expected is not None:
+            waiting.expected.note_answer(message.metadata)
+            message.metadata = without_schemas(message.metadata)
         action = self._table.on_accept(message)
         if action is Act.START:
             opening = self._openings.pop(connection_id)

@@ -21,6 +21,14 @@ from ..errors import (
 from ..limits import Limits
 from ..links.base import PayloadBound
 from ..metadata import Metadata
+from ..rpc.expected_service import (
+    Expected,
+    expected_in,
+    offering,
+    with_expected,
+    without_schemas,
+)
+from ..rpc.handler import Handler
 from ..wire.ids import ConnectionId
 from ..wire.messages import (
     PROTOCOL_VERSION,
@@ -81,6 +89,7 @@ async def initiate(
     strict: bool,
     extends: bool,
     most_metadata: int,
+    expected: Expected | None = None,
 ) -> HandshakeResult:
     """Say Hello, and wait for the answer.
 
@@ -92,6 +101,8 @@ async def initiate(
         strict: see `initiator`.
         extends: also say that this side knows what roam_trio adds to the protocol.
         most_metadata: number of bytes of metadata that may come with the answer.
+        expected: the service that is called on the root connection, if that is known;
+            gets what the peer tells about its own.
 
     Raises:
         Refused, Unavailable: the peer has turned this side away.
@@ -100,13 +111,18 @@ async def initiate(
         LinkError, ConduitError: the conduit failed.
     """
     if extends:
+        if expected is not None:
+            metadata = with_expected(metadata, expected)
         metadata = said_in_handshake(metadata)
     (await tx.reserve()).send(
         Hello(ConnectionId.ROOT, PROTOCOL_VERSION, ours, metadata)
     )
-    return check_hello_yourself(
-        await _first_message(rx, most_metadata), ours, strict=strict
-    )
+    answer = await _first_message(rx, most_metadata)
+    agreed = check_hello_yourself(answer, ours, strict=strict)
+    if expected is None or not agreed.peer_knows:
+        return agreed
+    expected.note_answer(agreed.metadata)
+    return attrs.evolve(agreed, metadata=without_schemas(agreed.metadata))
 
 
 async def accept(
@@ -118,6 +134,8 @@ async def accept(
     strict: bool,
     extends: bool,
     most_metadata: int,
+    schemas: bool = True,
+    handler: Handler | None = None,
     welcoming: Welcoming | None = None,
 ) -> HandshakeResult:
     """Wait for Hello, and answer it, taking the parity that the initiator left.
@@ -130,6 +148,8 @@ async def accept(
         strict: refuse what peers of other implementations are known to do.
         extends: say that this side knows what roam_trio adds to the protocol.
         most_metadata: number of bytes of metadata that may come with the Hello.
+        schemas: send the schema of what is offered to a peer that expects another.
+        handler: answers calls on the root connection.
         welcoming: asks the application before the answer.
 
     Raises:
@@ -138,10 +158,16 @@ async def accept(
     """
     hello = check_hello(await _first_message(rx, most_metadata), strict=strict)
     said, peer_knows = taken_from_handshake(hello.metadata)
+    expected = None
+    if peer_knows and extends:
+        expected = expected_in(said)
+        said = said if expected is None else without_schemas(said)
+        metadata = said_in_handshake(metadata)
     if welcoming is not None:
         await welcoming.ask(said)
-    if peer_knows and extends:
-        metadata = said_in_handshake(metadata)
+        if expected is not None:
+            handler = welcoming.handler_instead_of(handler)
+    metadata = offering(metadata, expected, handler, schemas=schemas)
     ours = ConnectionSettings(hello.settings.parity.other(), max_concurrent_requests)
     (await tx.reserve()).send(HelloYourself(ConnectionId.ROOT, ours, metadata))
     return HandshakeResult(ours, hello.settings, said, peer_knows)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from ..metadata import Metadata, MetadataEntry, MetadataLike
+from ..rpc.expected_service import Expected
 from ..rpc.service_class import AnyMiddleware, ServiceClass, service_class
 from ..schema import kebab
 from .connection import ConnectionHandle
@@ -23,7 +24,9 @@ class OpenConnection(Generic[T]):
 
     def __init__(
         self,
-        open_connection: Callable[[Metadata], Awaitable[ConnectionHandle]],
+        open_connection: Callable[
+            [Metadata, Expected | None], Awaitable[ConnectionHandle]
+        ],
         service: Callable[..., T],
         name: str | None,
         metadata: MetadataLike,
@@ -39,12 +42,18 @@ class OpenConnection(Generic[T]):
         self._connection: ConnectionHandle | None = None
 
     async def __aenter__(self) -> T:
-        self._connection = await self._open_connection(self._metadata)
-        return self._service.client(
-            self._connection.caller,
-            middleware=self._middleware,
-            metadata_for_calls=self._metadata_for_calls,
-        )
+        expected = self._service.expected()
+        self._connection = await self._open_connection(self._metadata, expected)
+        try:
+            return self._service.client(
+                self._connection.caller,
+                middleware=self._middleware,
+                metadata_for_calls=self._metadata_for_calls,
+                offered=None if expected is None else expected.take(),
+            )
+        except BaseException:
+            self._connection.close()
+            raise
 
     async def __aexit__(self, *args: object) -> None:
         assert self._connection is not None

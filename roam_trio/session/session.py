@@ -14,6 +14,7 @@ from ..peers import Peer
 from ..quantities import check_seconds
 from ..rpc.caller import Caller
 from ..rpc.connection import AnySession
+from ..rpc.expected_service import Expected
 from ..rpc.handler import Handler
 from ..rpc.service_class import AnyMiddleware, ClientDefaults
 from ..wire.ids import ConnectionId, Parity
@@ -192,10 +193,15 @@ class Session(AnySession):
 
         Raises:
             TypeError: `service` is not a service, or `middleware` is not a list.
+            IncompatibleService: (on entering) the peer offers another version of it,
+                and calls cannot be translated.
         """
 
-        def open_connection(metadata: Metadata) -> Awaitable[ConnectionHandle]:
-            return self.open_connection(handler, metadata=metadata)
+        def open_connection(
+            metadata: Metadata, expected: Expected | None
+        ) -> Awaitable[ConnectionHandle]:
+            ours = ConnectionSettings(self.root.settings.parity, 64)
+            return self.connections.open(ours, metadata, handler, expected)
 
         defaults = self.for_clients
         return OpenConnection(

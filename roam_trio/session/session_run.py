@@ -92,6 +92,7 @@ class Handshake(Protocol):
         rx: ConduitRx[Message],
         /,
         *,
+        handler: Handler | None,
         welcoming: Welcoming | None,
     ) -> Awaitable[HandshakeResult]: ...
 
@@ -336,7 +337,9 @@ class SessionRun:
         if options.on_session is not None:
             welcoming = Welcoming(options.on_session, peer, self._note_greeting)
         with trio.move_on_after(seconds) as self._working:
-            agreed = await options.handshake(self.tx, self.rx, welcoming=welcoming)
+            agreed = await options.handshake(
+                self.tx, self.rx, handler=options.handler, welcoming=welcoming
+            )
             peer.metadata = agreed.metadata
             if welcoming is None:
                 return options, agreed

@@ -90,6 +90,7 @@ class SessionTerms:
             caller; None if the peer has not said that it knows what roam_trio adds.
         kept_failures: exceptions of handlers in this process; see
             `Caller.kept_failures`.
+        schemas: whether the schema of a service is sent to a peer that expects another.
         budget: counts what the peer makes this side hold.
         now: returns the time, in seconds.
     """
@@ -105,6 +106,7 @@ class SessionTerms:
     max_waiting: int | None = None
     failure_policy: FailurePolicy | None = None
     kept_failures: Mapping[str, BaseException] | None = None
+    schemas: bool = True
     budget: Budget = attrs.field(
         default=attrs.Factory(_budget_of_limits, takes_self=True)
     )
@@ -133,6 +135,11 @@ class SessionTerms:
         if self._futile is None:  # most sessions need none
             self._futile = FutileMessages(self.limits, self.now)
         return self._futile
+
+    @property
+    def peer_knows(self) -> bool:
+        """True if the peer has said that it knows what roam_trio adds."""
+        return self.failure_policy is not None
 
     def agree(self, *, peer_knows: bool) -> None:
         """Apply the result of the handshake.

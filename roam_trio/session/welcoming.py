@@ -76,6 +76,17 @@ class Welcoming:
         self._given = given
         self.is_asking = False
 
+    def handler_instead_of(self, handler: Handler | None) -> Handler | None:
+        """Return the handler of the root connection.
+
+        Args:
+            handler: the handler of the server, returned if the application gave none.
+        """
+        given = self._given
+        if given is None:
+            return handler
+        return None if isinstance(given, Mapping) else given
+
     def offered_instead_of(
         self,
         handler: Handler | None,
@@ -94,11 +105,12 @@ class Welcoming:
             return handler, acceptor
         if isinstance(acceptor, OfferedServices):
             acceptor = acceptor.otherwise
+        root = self.handler_instead_of(handler)
         if not isinstance(given, Mapping):
-            return given, acceptor
+            return root, acceptor
         services = OfferedServices(
             given,
             max_concurrent_requests=max_concurrent_requests,
             otherwise=acceptor,
         )
-        return None, services
+        return root, services

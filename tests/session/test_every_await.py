@@ -40,6 +40,7 @@ from roam_trio.session import (
 )
 from roam_trio.session.connection_run import ConnectionRun
 from roam_trio.session.connection_tasks import ConnectionTasks
+from roam_trio.session.connections import Connections
 from roam_trio.session.opening import SERVICE_KEY
 from roam_trio.session.port import Port
 from roam_trio.session.proxy import proxy_connections
@@ -392,7 +393,7 @@ CASES = [
     ),
     Case(
         a_client_on_a_connection,
-        (roam_trio.OpenConnection.__aenter__, roam_trio.Session.open_connection),
+        (roam_trio.OpenConnection.__aenter__, Connections.open),
     ),
     Case(
         waiting_for_the_end_of_a_connection,

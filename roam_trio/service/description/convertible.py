@@ -36,11 +36,13 @@ from .model import (
     VariantSchema,
     parts,
 )
+from .type_text import type_text
 
 __all__ = [
     "MOST_PAIRS",
     "Conversion",
     "Definitions",
+    "Fault",
     "Member",
     "Translation",
     "members",
@@ -57,6 +59,23 @@ Definitions: TypeAlias = Mapping[str, TypeSchema]
 """The types of a schema by their names."""
 
 Member: TypeAlias = FieldSchema | ArgSchema
+
+
+@frozen
+class Fault:
+    """The reason why values of one type cannot become values of another.
+
+    Attributes:
+        where: the place, as steps from the outer type: ``.age``, ``[item].name``.
+        problem: a sentence for people.
+    """
+
+    where: str
+    problem: str
+
+    def at(self, step: str) -> Fault:
+        """Return the same for a type around this one."""
+        return Fault(step + self.where, self.problem)
 
 
 class Conversion:
@@ -84,11 +103,15 @@ class Conversion:
         self._told_only = told_only
         self._back = back
         self._assumed: set[tuple[str, str, bool]] = set()
-        self._refused: set[tuple[str, str, bool]] = set()
+        self._refused: dict[tuple[str, str, bool], Fault] = {}
         self._pairs = 0
 
     def is_possible(self, written: Type, read: Type, *, exact: bool = False) -> bool:
-        """Return True if each value of one type has a value of the other.
+        """Return True if `fault` finds none."""
+        return self.fault(written, read, exact=exact) is None
+
+    def fault(self, written: Type, read: Type, *, exact: bool = False) -> Fault | None:
+        """Return None if each value of one type has a value of the other.
 
         Args:
             written: a type of the writer.
@@ -99,99 +122,120 @@ class Conversion:
         Raises:
             SchemaError: there are too many pairs of types to look at.
         """
-        written, read = plainly(written), plainly(read)
-        match written, read:
+        match plainly(written), plainly(read):
             case NamedType(one), NamedType(other):
                 return self._named(one, other, exact)
             case OptionType(one), OptionType(other):
-                return self.is_possible(one, other, exact=exact)
+                return self.fault(one, other, exact=exact)
             case one, OptionType(other):
-                return self.is_possible(one, other, exact=exact)
+                return self.fault(one, other, exact=exact)
             case ListType(one) | ArrayType(one), ListType(other):
-                return self.is_possible(one, other, exact=exact)
+                return _at("[0]", self.fault(one, other, exact=exact))
             case SetType(one), ListType(other):
-                return self.is_possible(one, other, exact=exact)
-            case ArrayType(one, length), ArrayType(other, same):
-                return length == same and self.is_possible(one, other, exact=exact)
+                return _at("[0]", self.fault(one, other, exact=exact))
+            case ArrayType(one, length), ArrayType(other, same) if length == same:
+                return _at("[0]", self.fault(one, other, exact=exact))
             case SetType(one), SetType(other):
-                return self.is_possible(one, other, exact=True)
+                return _at("[0]", self.fault(one, other, exact=True))
             case MapType(key, value), MapType(other_key, other_value):
-                return self.is_possible(key, other_key, exact=True) and (
-                    self.is_possible(value, other_value, exact=exact)
+                return _at(".keys()[0]", self.fault(key, other_key, exact=True)) or _at(
+                    ".values()[0]", self.fault(value, other_value, exact=exact)
                 )
-            case TupleType(items), TupleType(others):
-                return len(items) == len(others) and all(
-                    self.is_possible(one, other, exact=exact)
-                    for one, other in zip(items, others, strict=True)
+            case TupleType(items), TupleType(others) if len(items) == len(others):
+                pairs = enumerate(zip(items, others, strict=True))
+                faults = (
+                    _at(f"[{index}]", self.fault(one, other, exact=exact))
+                    for index, (one, other) in pairs
                 )
-            case ChannelType(direction, one), ChannelType(same_direction, other):
-                return direction == same_direction and (
-                    self.is_possible(one, other)
-                    if direction == "rx"
-                    else self._back is not None and self._back.is_possible(other, one)
-                )
-            case _:
-                return _is_primitive_possible(written, read)
+                return next(filter(None, faults), None)
+            case ChannelType("rx", one), ChannelType("rx", other):
+                return _at("[item]", self.fault(one, other))
+            case ChannelType("tx", one), ChannelType("tx", other) if self._back:
+                return _at("[item]", self._back.fault(other, one))
+            case ChannelType(), _:
+                return _no_values(written, read)
+            case one, other:
+                if _is_primitive_possible(one, other):
+                    return None
+                return _no_values(written, read)
 
     def has_default(self, member: Member) -> bool:
         """Return True if a reader gets a value for a member that was not written."""
         return member.default is not UNSET or (member.computed and not self._told_only)
 
-    def _named(self, one: str, other: str, exact: bool) -> bool:
+    def _named(self, one: str, other: str, exact: bool) -> Fault | None:
         key = one, other, exact
         if key in self._refused:
-            return False
+            return self._refused[key]
         if key in self._assumed:
-            return True  # a type within itself, or one found possible before
+            return None  # a type within itself, or one found possible before
         self._assumed.add(key)
         self._pairs += 1
         if self._pairs > MOST_PAIRS:
             raise too_many_pairs(one, other)
-        possible = self._definitions(self._writer[one], self._reader[other], exact)
-        if not possible:
+        fault = self._definitions(self._writer[one], self._reader[other], exact)
+        if fault is not None:
             # What was found possible on the way may have relied on this.
             self._assumed.clear()
-            self._refused.add(key)
-        return possible
+            self._refused[key] = fault
+        return fault
 
-    def _definitions(self, one: TypeSchema, other: TypeSchema, exact: bool) -> bool:
-        if isinstance(one, StructSchema):
-            return isinstance(other, StructSchema) and self._records(one, other, exact)
-        if isinstance(other, StructSchema):
-            return False
+    def _definitions(
+        self, one: TypeSchema, other: TypeSchema, exact: bool
+    ) -> Fault | None:
+        if isinstance(one, StructSchema) and isinstance(other, StructSchema):
+            return self._records(one, other, exact)
+        if isinstance(one, StructSchema) or isinstance(other, StructSchema):
+            return _no_values(NamedType(one.name), NamedType(other.name))
         known = {variant.name: variant for variant in other.variants}
-        return all(
-            variant.name in known and self._records(variant, known[variant.name], exact)
-            for variant in one.variants
-        )
+        for variant in one.variants:
+            step = f".{variant.name}"
+            if variant.name not in known:
+                return Fault(step, "the side that reads it does not have the variant")
+            fault = self._records(variant, known[variant.name], exact)
+            if fault is not None:
+                return fault.at(step)
+        return None
 
     def _records(
         self,
         one: StructSchema | VariantSchema,
         other: StructSchema | VariantSchema,
         exact: bool,
-    ) -> bool:
+    ) -> Fault | None:
         written, read = members(one), members(other)
         if one.tuple_like != other.tuple_like and written and read:
-            return False
-        return self.are_members_possible(written, read, exact=exact)
+            return Fault("", "its fields have names on one side only")
+        return self.fault_of_members(written, read, ".{}", exact=exact)
 
-    def are_members_possible(
+    def fault_of_members(
         self,
         written: Mapping[str, Member],
         read: Mapping[str, Member],
+        step: str,
         *,
         exact: bool = False,
-    ) -> bool:
-        """Return True if the fields or arguments of one give those of the other."""
+    ) -> Fault | None:
+        """Return None if the fields or arguments of one give those of the other.
+
+        Args:
+            written: those of the writer, by what they are matched by.
+            read: those of the reader.
+            step: the step to a member, with ``{}`` in place of its name.
+            exact: see `fault`.
+        """
         for name, member in read.items():
-            if name not in written:
-                if not self.has_default(member):
-                    return False
-            elif not self.is_possible(written[name].type, member.type, exact=exact):
-                return False
-        left_out = [member for name, member in written.items() if name not in read]
-        return all(self.may_be_left_out(each, exact=exact) for each in left_out)
+            if name in written:
+                fault = self.fault(written[name].type, member.type, exact=exact)
+                if fault is not None:
+                    return fault.at(step.format(name))
+            elif not self.has_default(member):
+                text = "only the side that reads it has it, and tells no default for it"
+                return Fault(step.format(name), text)
+        for name, member in written.items():
+            if name not in read and not self.may_be_left_out(member, exact=exact):
+                return Fault(step.format(name), _not_left_out(exact=exact))
+        return None
 
     def may_be_left_out(self, member: Member, *, exact: bool = False) -> bool:
         """Return True if a member of the writer need not reach the reader.
@@ -199,6 +243,27 @@ class Conversion:
         A channel must, because its other end would wait for ever.
         """
         return not exact and not has_channels(member.type, self._writer)
+
+
+def _at(step: str, fault: Fault | None) -> Fault | None:
+    return None if fault is None else fault.at(step)
+
+
+def _no_values(written: Type, read: Type) -> Fault:
+    return Fault(
+        "",
+        f"it is written as {type_text(written)} and read as {type_text(read)}, which "
+        "does not have a value for each",
+    )
+
+
+def _not_left_out(*, exact: bool) -> str:
+    if exact:
+        return (
+            "only the side that writes it has it, and it cannot be left out of a key "
+            "or of an item of a set"
+        )
+    return "only the side that writes it has it, and it has a channel in it"
 
 
 def too_many_pairs(one: str, other: str) -> SchemaError:

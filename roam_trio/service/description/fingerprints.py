@@ -27,7 +27,7 @@ from .model import (
     TypeSchema,
 )
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "layouts"]
 
 
 def fingerprint(schema: ServiceSchema) -> bytes:
@@ -43,17 +43,36 @@ def fingerprint(schema: ServiceSchema) -> bytes:
     return blake3(canonical.encode()).digest(length=16)
 
 
+def layouts(schema: ServiceSchema) -> dict[int, str]:
+    """Return for each id of a method a text that is the same for methods of which all
+    values have the same bytes, names and credit. It does not depend on defaults.
+    """
+    return {
+        method.id: json.dumps(
+            _Canonical(schema, with_defaults=False).one_method(method),
+            separators=(",", ":"),
+        )
+        for method in schema.methods
+    }
+
+
 class _Canonical:
     """Replaces the names of types by numbers, in the order in which they are met."""
 
-    def __init__(self, schema: ServiceSchema) -> None:
+    def __init__(self, schema: ServiceSchema, *, with_defaults: bool = True) -> None:
+        self._with_defaults = with_defaults
         self._types = {each.name: each for each in schema.types}
         self._numbers: dict[str, int] = {}
         self._met: list[TypeSchema] = []
 
     def service(self, schema: ServiceSchema) -> list[Any]:
         methods = sorted(schema.methods, key=lambda each: each.id)
-        found: list[Any] = [self._method(each) for each in methods]
+        return self._with_types([self._method(each) for each in methods])
+
+    def one_method(self, method: MethodSchema) -> list[Any]:
+        return self._with_types([self._method(method)])
+
+    def _with_types(self, found: list[Any]) -> list[Any]:
         # The list grows while definitions refer to further types.
         found += (self._definition(type) for type in self._met)
         return found
@@ -68,6 +87,8 @@ class _Canonical:
         ]
 
     def _field(self, field: FieldSchema | ArgSchema, name: str) -> list[Any]:
+        if not self._with_defaults:
+            return [name, self._type(field.type)]
         default = [] if field.default is UNSET else [field.default]
         return [name, self._type(field.type), default, field.computed]
 

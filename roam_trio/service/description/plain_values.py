@@ -59,7 +59,7 @@ from ...schema.shape import (
 )
 from .safe_names import distinct_names
 
-__all__ = ["DefaultOf", "plain_arguments", "plain_shape"]
+__all__ = ["Anything", "DefaultOf", "plain_arguments", "plain_shape"]
 
 DefaultOf: TypeAlias = Callable[[Record, Field], Any]
 """Returns the plain default of a field; UNSET if the field has none."""
@@ -278,7 +278,7 @@ _U8 = IntShape("u8", 8, signed=False)
 _NO_DATA = object()
 
 
-class _Anything(type):
+class Anything(type):
     """The class of classes that every value is an instance of."""
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -303,7 +303,7 @@ class _Hooks:
         holders: Mapping[str, type[Any]] | None = None,
     ) -> None:
         # The codec checks the class of a value, and its errors have the name of it.
-        self._cls = _Anything(name, (), {})
+        self._cls = Anything(name, (), {})
         self._take = take
         self._give: Callable[[Any, Any], Any] = lambda value, _: give(value)
         self.holders = holders or {}

@@ -85,14 +85,7 @@ class MethodMaker:
         Raises:
             SchemaError: see `descriptor_of`.
         """
-        path = f"{legible(self._service)}.{legible(method.name)}"
-        typed = self._typed(method, path)
-        if typed.id != method.id:
-            raise SchemaError(
-                f"its types give the id {typed.id:#018x}, and the schema has "
-                f"{method.id:#018x}, so one of the two is wrong",
-                path,
-            )
+        typed = self.checked(method)
         arguments = typed.args_plan.shape
         assert isinstance(arguments, TupleShape)
         plain = plain_arguments(
@@ -111,6 +104,22 @@ class MethodMaker:
                 self._plain(result.ok), result.error and self._plain(result.error)
             ),
         )
+
+    def checked(self, method: MethodSchema) -> MethodDescriptor:
+        """Return the descriptor of a method, for values of no use to a program.
+
+        Raises:
+            SchemaError: see `descriptor_of`.
+        """
+        path = f"{legible(self._service)}.{legible(method.name)}"
+        typed = self._typed(method, path)
+        if typed.id != method.id:
+            raise SchemaError(
+                f"its types give the id {typed.id:#018x}, and the schema has "
+                f"{method.id:#018x}, so one of the two is wrong",
+                path,
+            )
+        return typed
 
     def _typed(self, method: MethodSchema, path: str) -> MethodDescriptor:
         of = self._annotations.of

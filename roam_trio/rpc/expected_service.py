@@ -1,0 +1,164 @@
+"""Entries of metadata for peers with different versions of a service.
+
+The side that opens a connection sends the fingerprint of the service that it is going
+to call. The side that accepts sends the fingerprint of the service that it offers and,
+if the two differ, its schema. The caller decides what follows (`Expected`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final
+
+import attrs
+
+from ..metadata import Metadata, MetadataEntry, MetadataFlags
+from ..wire.entries import encode_metadata
+
+__all__ = [
+    "MOST_METADATA",
+    "DescribedHandler",
+    "Expected",
+    "OfferedSchema",
+    "expected_in",
+    "offering",
+    "with_expected",
+    "without_schemas",
+]
+
+_EXPECTED: Final = "schema-expected"
+_DIGEST: Final = "schema-digest"
+_SCHEMA: Final = "schema"
+_KEYS: Final = frozenset((_EXPECTED, _DIGEST, _SCHEMA))
+
+_FLAGS: Final = MetadataFlags.NO_PROPAGATE.value
+_LENGTH: Final = 16
+
+MOST_METADATA: Final = 64 * 1024
+"""Encoded size, in bytes, of the metadata of one message up to which a schema is in it:
+what a peer accepts by default (`Limits.metadata_bytes`).
+"""
+
+
+class DescribedHandler(ABC):
+    """A handler that can tell which service it answers for.
+
+    The `Dispatcher` of a service is one. Other handlers tell nothing, and a caller
+    finds out by its calls.
+    """
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> bytes:
+        """The fingerprint of the service, of 16 bytes."""
+
+    @property
+    @abstractmethod
+    def deflated_schema(self) -> bytes | None:
+        """The schema as it stands in metadata; None if it is too long for that."""
+
+
+@attrs.frozen
+class OfferedSchema:
+    """The answer of a peer that tells which service it offers.
+
+    Attributes:
+        fingerprint: the fingerprint of the service, unchecked.
+        deflated: its schema, unchecked, if the peer has sent one.
+    """
+
+    fingerprint: bytes
+    deflated: bytes | None = attrs.field(default=None, repr=False)
+
+
+class Expected:
+    """The service that a connection is opened for, and the answer of the peer.
+
+    Args:
+        fingerprint: the fingerprint of the service, as this side knows it.
+
+    Attributes:
+        fingerprint: the argument.
+        offered: what the peer has told; None if it has told nothing.
+    """
+
+    __slots__ = ("fingerprint", "offered")
+
+    def __init__(self, fingerprint: bytes) -> None:
+        self.fingerprint = fingerprint
+        self.offered: OfferedSchema | None = None
+
+    def take(self) -> OfferedSchema | None:
+        """Return what the peer has told, and forget it: it can be long."""
+        offered, self.offered = self.offered, None
+        return offered
+
+    def note_answer(self, metadata: Metadata) -> None:
+        """Take what the metadata of the answer tells."""
+        found = _found_in(metadata)
+        digest = found.get(_DIGEST)
+        if digest is not None and len(digest) == _LENGTH:
+            self.offered = OfferedSchema(digest, found.get(_SCHEMA))
+
+
+def with_expected(metadata: Metadata, expected: Expected) -> Metadata:
+    """Return the metadata of an open that says which service is expected."""
+    return Metadata((*metadata, _entry(_EXPECTED, expected.fingerprint)))
+
+
+def expected_in(metadata: Metadata) -> bytes | None:
+    """Return the fingerprint in the metadata of an open, if there is one."""
+    found = _found_in(metadata).get(_EXPECTED)
+    return found if found is not None and len(found) == _LENGTH else None
+
+
+def without_schemas(metadata: Metadata) -> Metadata:
+    """Return metadata without the entries of this module, which programs do not see."""
+    if any(map(_is_of_these, metadata)):
+        return Metadata(entry for entry in metadata if not _is_of_these(entry))
+    return metadata
+
+
+def offering(
+    metadata: Metadata, expected: bytes | None, handler: object, *, schemas: bool
+) -> Metadata:
+    """Return the metadata of an answer, which also tells what is offered.
+
+    Args:
+        metadata: the metadata of the answer without that.
+        expected: the fingerprint that the peer has sent; None if it has sent none.
+        handler: what is offered.
+        schemas: whether the schema is sent, if the peer expects another.
+    """
+    if expected is None or not isinstance(handler, DescribedHandler):
+        return metadata
+    told = Metadata((*metadata, _entry(_DIGEST, handler.fingerprint)))
+    if not schemas or handler.fingerprint == expected:
+        return told
+    deflated = handler.deflated_schema
+    if deflated is None:
+        return told
+    with_schema = Metadata((*told, _entry(_SCHEMA, deflated)))
+    # A peer ends a session in which it gets more.
+    fits = len(encode_metadata(with_schema)) <= MOST_METADATA
+    return with_schema if fits else told
+
+
+def _found_in(metadata: Metadata) -> dict[str, bytes]:
+    # The last of each: those of a program stand before them.
+    return {
+        entry.key: entry.value
+        for entry in metadata
+        if _is_of_these(entry) and isinstance(entry.value, bytes)
+    }
+
+
+def _is_of_these(entry: MetadataEntry) -> bool:
+    """Return False for entries of a program that happen to have the same key."""
+    return bool(
+        entry.key in _KEYS and entry.flags & _FLAGS and isinstance(entry.value, bytes)
+    )
+
+
+def _entry(key: str, value: bytes) -> MetadataEntry:
+    return MetadataEntry(key, value, _FLAGS)

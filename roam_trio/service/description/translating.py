@@ -1,0 +1,398 @@
+"""Shapes of this side's types with the bytes of the peer's.
+
+The codec compiles them as any others: what it writes is what the peer reads, and what
+it reads are values of this side's classes. `convertible` has found before that the
+types of a method can be converted.
+"""
+
+from __future__ import annotations
+
+import enum
+import operator
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from attrs import evolve
+
+from ...codec.interpret import interpret_encode
+from ...codec.primitives import as_bytes
+from ...errors import CodecError, SchemaError
+from ...legible import legible
+from ...schema.derive import shape_of
+from ...schema.scalars import MARKED, U8
+from ...schema.shape import (
+    ArrayShape,
+    BytesShape,
+    ChannelShape,
+    CharShape,
+    ConvertedShape,
+    EnumShape,
+    Field,
+    FloatShape,
+    IntShape,
+    Level,
+    ListShape,
+    MapShape,
+    OptionShape,
+    Record,
+    RefShape,
+    SetShape,
+    Shape,
+    StructShape,
+    TransparentShape,
+    TupleShape,
+    UnionShape,
+    UnitShape,
+    Variant,
+    levels,
+)
+from .annotations import Annotations
+from .convertible import Member, members, plainly
+from .model import (
+    ArgSchema,
+    ArrayType,
+    ChannelType,
+    EnumSchema,
+    ListType,
+    MapType,
+    NamedType,
+    OptionType,
+    ServiceSchema,
+    StructSchema,
+    TupleType,
+    Type,
+    VariantSchema,
+    parts,
+)
+from .plain_values import Anything, plain_shape
+
+__all__ = ["MOST_LEVELS", "Translator"]
+
+MOST_LEVELS: Final = 4096
+"""Maximum number of pairs of types that one method is translated for."""
+
+_Way: TypeAlias = Literal["write", "read"]
+
+
+class Translator:
+    """Translates shapes of this side for one peer.
+
+    Args:
+        theirs: the schema of the peer, which `schema_from_wire` has checked.
+    """
+
+    def __init__(self, theirs: ServiceSchema) -> None:
+        self.definitions = {each.name: each for each in theirs.types}
+        self._annotations = Annotations(theirs)
+
+    def written(self, mine: Shape, theirs: Type) -> Shape:
+        """Return the shape by which this side writes its values for the peer.
+
+        Raises:
+            SchemaError: a type of the peer has no wire form, or a default has another
+                type; or there are too many types.
+        """
+        return _Root(self, mine, "write").shape(mine, theirs)
+
+    def read(self, mine: Shape, theirs: Type) -> Shape:
+        """Return the shape by which this side reads values of the peer.
+
+        Raises:
+            SchemaError: as `written`.
+        """
+        return _Root(self, mine, "read").shape(mine, theirs)
+
+    def arguments(
+        self, mine: TupleShape, theirs: Sequence[ArgSchema]
+    ) -> tuple[TupleShape, list[int | None]]:
+        """Return the shape of the arguments of the peer, in its order.
+
+        Also return the place of each among the arguments of this side: None for one
+        that only the peer has, for which its default is written.
+
+        Raises:
+            SchemaError: as `written`.
+        """
+        root = _Root(self, mine, "write")
+        assert mine.labels is not None
+        places = [
+            mine.labels.index(each.name) if each.name in mine.labels else None
+            for each in theirs
+        ]
+        items = tuple(
+            root.absent(arg)
+            if place is None
+            else root.shape(mine.items[place], arg.type)
+            for place, arg in zip(places, theirs, strict=True)
+        )
+        labels = tuple(arg.name for arg in theirs)
+        return TupleShape(root.new_name("arguments"), items, labels), places
+
+    # ------------------------------------------------------------ what only they have
+
+    def skipped(self, member: Member) -> Shape:
+        """Return the shape of a part that this side does not have."""
+        path = legible(member.name)
+        annotation = self._annotations.of(member.type)
+        return shape_of(annotation, path, no_channels="in a field that is left out")
+
+    def default(self, member: Member) -> bytes:
+        """Return the encoding of the default of a part that this side does not have."""
+        path = legible(member.name)
+        shape = shape_of(self._annotations.of(member.type), path)
+        try:
+            return interpret_encode(plain_shape(shape, for_json=True), member.default)
+        except CodecError as cause:
+            raise SchemaError(f"its default has another type: {cause}", path) from cause
+
+
+class _Root:
+    """Translates one shape, whose levels have names of their own.
+
+    Args:
+        owner: knows the types of the peer.
+        mine: the shape of this side.
+        way: whether this side writes or reads values of it.
+    """
+
+    def __init__(self, owner: Translator, mine: Shape, way: _Way) -> None:
+        self._owner = owner
+        self._levels = levels(mine)
+        self._way = way
+        self._names: dict[tuple[str, Type], str] = {}
+        self._made: dict[tuple[str, Type], Shape] = {}
+        self._count = 0
+
+    # ------------------------------------------------------------ types
+
+    def shape(self, mine: Shape, theirs: Type) -> Shape:
+        match mine:
+            case RefShape(name):
+                return self.shape(self._levels[name], theirs)
+            case TransparentShape(record):
+                (field,) = record.fields
+                inner = evolve(field, shape=self.shape(field.shape, theirs))
+                return TransparentShape(evolve(record, fields=(inner,)))
+            case ConvertedShape(inner=inner):
+                return evolve(mine, inner=self.shape(inner, theirs))
+            case OptionShape(inner) if isinstance(theirs, OptionType):
+                return OptionShape(self.shape(inner, theirs.item))
+            case OptionShape(inner) if self._way == "read":
+                return self.shape(inner, theirs)  # the peer always has a value
+            case _ if isinstance(theirs, OptionType):
+                return OptionShape(self.shape(mine, theirs.item), present=True)
+            case IntShape() | FloatShape() | CharShape() | BytesShape():
+                return self._scalar(mine, plainly(theirs))
+            case ListShape() | ArrayShape() | SetShape() | MapShape():
+                return self._collection(mine, plainly(theirs))
+            case ChannelShape():
+                return self._channel(mine, theirs)
+            case TupleShape() | StructShape() | EnumShape() | UnionShape():
+                return self._level(mine, theirs)
+            case _:
+                return mine
+
+    def _channel(self, mine: ChannelShape, theirs: Type) -> Shape:
+        assert isinstance(theirs, ChannelType)
+        way: _Way = "write" if mine.direction == "rx" else "read"
+        items = _Root(self._owner, mine.item, way).shape(mine.item, theirs.item)
+        # Both sides have to begin with the same credit.
+        return evolve(mine, item=items, credit=theirs.credit)
+
+    def _scalar(
+        self, mine: IntShape | FloatShape | CharShape | BytesShape, theirs: Type
+    ) -> Shape:
+        if isinstance(mine, BytesShape):
+            return self._bytes(mine, theirs)
+        if self._way == "read":
+            return _SCALARS.get(theirs, mine)
+        match mine:
+            case IntShape():
+                return _written_integer(mine, _SCALARS[theirs])
+            case FloatShape(32) if theirs == "f64":
+                return _hooked("f32", _as_f32, FloatShape(64))
+            case _:
+                return mine  # a char has the bytes of a text
+
+    def _bytes(self, mine: BytesShape, theirs: Type) -> Shape:
+        match theirs:
+            case ArrayType(_, length):
+                return ArrayShape(U8, length, "memoryview" if mine.view else "bytes")
+            case ListType(item) if plainly(item) != "u8":
+                return _hooked("bytes", _numbers, ListShape(self.shape(U8, item)))
+            case _:
+                return mine
+
+    def _collection(
+        self, mine: ListShape | ArrayShape | SetShape | MapShape, theirs: Type
+    ) -> Shape:
+        if isinstance(mine, MapShape):
+            assert isinstance(theirs, MapType)
+            key = self.shape(mine.key, theirs.key)
+            return MapShape(key, self.shape(mine.value, theirs.value))
+        (item,) = parts(theirs)
+        inner = self.shape(mine.item, item)
+        match mine:
+            case ListShape(_, python) if isinstance(theirs, ArrayType):
+                return ArrayShape(inner, theirs.length, python)
+            case ArrayShape(python="bytes" | "memoryview") if inner != U8:
+                array = self._collection(evolve(mine, python="list"), theirs)
+                return _hooked("bytes", _numbers, array)
+            case ArrayShape():
+                counted = isinstance(theirs, ListType)
+                return evolve(mine, item=inner, counted=counted)
+            case _:
+                return evolve(mine, item=inner)
+
+    # ------------------------------------------------------------ levels
+
+    def new_name(self, label: str) -> str:
+        """Return a name that no other level of the shape has."""
+        self._count += 1
+        if self._count > MOST_LEVELS:
+            raise SchemaError(
+                f"it has more than {MOST_LEVELS} pairs of types to translate: too many "
+                "types refer to one another",
+                label,
+            )
+        return f"{label.split(' #')[0]} #{self._count}"
+
+    def _level(self, mine: Level, theirs: Type) -> Shape:
+        key = mine.name, theirs
+        if key in self._made:
+            return self._made[key]
+        if key in self._names:
+            return RefShape(self._names[key])
+        name = self._names[key] = self.new_name(mine.name)
+        shape = self._made[key] = self._new_level(name, mine, theirs)
+        return shape
+
+    def _new_level(self, name: str, mine: Level, theirs: Type) -> Shape:
+        if isinstance(mine, TupleShape):
+            assert isinstance(theirs, TupleType)
+            pairs = zip(mine.items, theirs.items, strict=True)
+            return TupleShape(name, tuple(self.shape(*pair) for pair in pairs))
+        assert isinstance(theirs, NamedType)
+        definition = self._owner.definitions[theirs.name]
+        if isinstance(mine, StructShape):
+            assert isinstance(definition, StructSchema)
+            return StructShape(name, self._record(mine.record, definition))
+        assert isinstance(definition, EnumSchema)
+        if isinstance(mine, UnionShape):
+            records = {each.name: each.record for each in mine.variants}
+            return self._union(name, records, definition)
+        if any(each.fields for each in definition.variants):
+            return self._enum_with_fields(name, mine, definition)
+        by_name = dict(zip(mine.variants, mine.members, strict=True))
+        return EnumShape(
+            name,
+            mine.cls,
+            tuple(
+                by_name.get(each.name, cast("enum.Enum", object()))
+                for each in definition.variants
+            ),
+            tuple(each.name for each in definition.variants),
+        )
+
+    def _union(
+        self, name: str, mine: dict[str, Record], theirs: EnumSchema
+    ) -> UnionShape:
+        return UnionShape(
+            name,
+            tuple(
+                Variant(each.name, self._record(mine[each.name], each))
+                if each.name in mine
+                else Variant(each.name, _no_record())
+                for each in theirs.variants
+            ),
+        )
+
+    def _enum_with_fields(
+        self, name: str, mine: EnumShape, theirs: EnumSchema
+    ) -> ConvertedShape:
+        """Return the shape of an enum of which the peer has fields in some variants."""
+        records = {variant: _no_record() for variant in mine.variants}
+        values = [record.cls() for record in records.values()]
+        value_of = dict(zip(mine.members, values, strict=True))
+        member_of = {type(value): member for member, value in value_of.items()}
+        return ConvertedShape(
+            mine.cls,
+            self._union(name, records, theirs),
+            value_of.__getitem__,
+            lambda value, _: member_of[type(value)],
+        )
+
+    def _record(self, mine: Record, theirs: StructSchema | VariantSchema) -> Record:
+        by_key = {
+            str(index) if mine.tuple_like else field.name: field
+            for index, field in enumerate(mine.fields)
+        }
+        fields: list[Field] = []
+        kept: list[Field] = []
+        for key, member in members(theirs).items():
+            field = by_key.get(key)
+            if field is None:
+                fields.append(Field(member.name, "", "", self.absent(member)))
+            else:
+                kept.append(field)
+                fields.append(evolve(field, shape=self.shape(field.shape, member.type)))
+        in_order = tuple(kept) == mine.fields[: len(kept)]
+        return Record(
+            mine.cls,
+            tuple(fields),
+            mine.positional and in_order,
+            theirs.tuple_like,
+            mine.args,
+        )
+
+    def absent(self, member: Member) -> UnitShape:
+        """Return the shape of a part that only the peer has."""
+        if self._way == "read":
+            return UnitShape(skipped=self._owner.skipped(member))
+        return UnitShape(written=self._owner.default(member))
+
+
+def _no_record() -> Record:
+    """Return the record of a variant that no value of this side has."""
+    return Record(type("Absent", (), {"__slots__": ()}), (), True, False)
+
+
+# ---------------------------------------------------------------- scalars
+
+_SCALARS: Final[dict[Any, Shape]] = {
+    **{name: shape for name, (_, shape) in MARKED.items()},
+}
+
+
+def _written_integer(mine: IntShape, theirs: Shape) -> Shape:
+    assert isinstance(theirs, IntShape)
+    if mine.signed == theirs.signed and (mine.bits == theirs.bits or mine.bits > 8):
+        return mine  # a short varint is a long one as well
+
+    def checked(value: Any) -> int:
+        number = operator.index(value)
+        if not mine.minimum <= number <= mine.maximum:
+            raise ValueError(f"expected {mine.minimum} to {mine.maximum}")
+        return number
+
+    return _hooked(mine.name, checked, theirs)
+
+
+def _as_f32(value: Any) -> float:
+    rounded: float
+    (rounded,) = struct.unpack("<f", struct.pack("<f", value))
+    return rounded
+
+
+def _numbers(value: Any) -> list[int]:
+    return list(as_bytes(value))
+
+
+def _hooked(name: str, written: Callable[[Any], Any], inner: Shape) -> ConvertedShape:
+    """Return the shape of values that a function changes before they are written."""
+    return ConvertedShape(Anything(name, (), {}), inner, written, _never_read)
+
+
+def _never_read(value: Any, cls: Any) -> Any:
+    raise AssertionError("this shape is for writing")
