@@ -32,6 +32,7 @@ from roam_trio import (
 )
 from roam_trio.rpc.failure_metadata import failure_from
 from roam_trio.session import ConnectionHandle, Session
+from roam_trio.session.requests_out import RequestsOut
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
@@ -231,6 +232,26 @@ class TestLimits:
             assert isinstance(error, Refused)
             assert error.was_begun is False
             assert error.text.startswith("on the far side of a proxy, ")
+
+    @pytest.mark.parametrize("channels", [(), (2,)], ids=["plain", "with a channel"])
+    async def test_call_that_meets_a_bug_of_a_proxy_ends_with_its_channels(
+        self,
+        channels: tuple[int, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise LookupError("a bug")
+
+        monkeypatch.setattr(RequestsOut, "take", fail)
+        async with Joined(far_most=0, near_accepts=64) as joined:
+            near, far = joined.near, joined.far
+            await near.say(near.call(2, channels=channels))
+            answer = await near.peer.hear(RequestResponse)
+            assert (answer.request_id, answer.ret) == (2, CANCELLED)
+            await far.hears_nothing_more()
+            assert joined.relayed == (0, 0)
+        assert "LookupError: a bug" in caplog.text
 
     async def test_items_of_running_calls_pass_while_others_wait(self) -> None:
         async with Joined(far_most=1, near_accepts=64) as joined:
