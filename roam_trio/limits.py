@@ -107,8 +107,9 @@ class Limits:
         resume_seconds: with ``resume``, number of seconds that a server waits for a
             client that has lost its link. Then the session ends.
         lost_clients: number of such clients that a server waits for at a time. If there
-            is one more, a session ends: first one that has never done any work, then
-            one of the address or identity that has the most lost clients.
+            is one more, a session ends: first one without any work, then one of the
+            address or identity that has the most lost clients, and of these the one
+            that has worked for the shortest time.
         handshake_seconds: number of seconds that the handshake may take.
         payload_seconds: number of seconds that a payload may take for each MiB of it
             that has begun, once its first bytes have arrived, on the links that

@@ -148,8 +148,8 @@ class StableConduitAcceptor(AttachingAcceptor[M]):
         family: the type of the messages and its codec.
         limits: bounds of each conduit, and on the number of lost clients.
         max_sessions: number of conduits at a time, including those of lost clients.
-            Beyond it, a new client takes the place of a lost client that has never done
-            any work. If there is none, it is refused.
+            Beyond it, a new client takes the place of a lost client, unless each of
+            them has worked for long enough to keep its place; then it is refused.
     """
 
     def __init__(

@@ -232,8 +232,8 @@ async def serve(
             other than browsers send no origin, and are accepted.
         max_sessions: number of sessions at a time, including those being set up.
             Further clients are refused at once. With `resume`, a client that returns is
-            not, and a new client takes the place of a lost client that has never done
-            any work, if there is one.
+            not, and a new client takes the place of a lost client, unless each of them
+            has worked for long enough to keep its place.
         max_sessions_per_peer: number of sessions of one identity, or of one address
             without an identity; None for any number. Identities are those that
             `on_session` sets, certificates and users of Unix sockets. As long as a

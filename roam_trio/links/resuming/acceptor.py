@@ -11,6 +11,7 @@ from trio.lowlevel import ParkingLot
 from ...errors import LinkDead
 from ...logs import Log, about
 from ...peer_identity import host_of, identity_of, proof_of
+from ...peers import Peer
 from ..base import Link
 from .handshake import prepare_acceptor_attachment, refuse
 from .keys import KeyRing
@@ -40,8 +41,8 @@ class ResumingAcceptor:
             none.
         limits: bounds of each link, and on the number of lost clients.
         max_sessions: number of resuming links at a time, including those of lost
-            clients. Beyond it, a new client takes the place of a lost client that has
-            never done any work. If there is none, it is refused.
+            clients. Beyond it, a new client takes the place of a lost client, unless
+            each of them keeps its place; see `LostClients`. Then it is refused.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class ResumingAcceptor:
         if hello.resume_key is not None:
             returns = self._index.get(hello.resume_key)
             why = "its key is of no session"
-        elif self._has_room():
+        elif self._has_room(peer):
             returns = self._new()
             new = returns.resuming
         else:
@@ -96,18 +97,18 @@ class ResumingAcceptor:
         await refuse(attachment, seconds=seconds)
         return None
 
-    def _has_room(self) -> bool:
-        """Return True if another session may begin; make room for it if necessary."""
+    def _has_room(self, peer: Peer) -> bool:
+        """Return True if the session of a new client may begin; make room for it if
+        necessary."""
         if len(self._all) < self._max_sessions:
             return True
-        idle = self._lost.take_idle()
-        if idle is None:
+        lost = self._lost.make_room(host_of(peer), trio.current_time())
+        if lost is None:
             return False
-        idle.give_up(
-            "its session, in which it has done no work, has made room for another "
-            "client (limit: max_sessions)"
+        lost.give_up(
+            "its session has made room for another client (limit: max_sessions)"
         )
-        self._all.discard(idle)
+        self._all.discard(lost)
         return True
 
     def _new(self) -> _Returns:
@@ -205,8 +206,9 @@ class _Returns(LinkSource):
         peer = self.resuming.peer
         received = self.resuming.rx.statistics().payloads
         return Record(
-            has_worked=received > _HANDSHAKE,
+            messages=max(received - _HANDSHAKE, 0),
             seconds=self._seconds,
+            lost_at=trio.current_time(),
             host=host_of(peer),
             identity=identity_of(peer),
         )

@@ -11,13 +11,18 @@ from roam_trio.links.resuming.lost import LostClients, Record
 
 
 def stranger(host: Hashable = "elsewhere", seconds: float = 0.0) -> Record:
-    return Record(has_worked=False, seconds=seconds, host=host)
+    return Record(messages=0, seconds=seconds, lost_at=0.0, host=host)
 
 
 def worker(
-    host: Hashable = "here", seconds: float = 100.0, identity: Hashable = None
+    host: Hashable = "here",
+    seconds: float = 100.0,
+    identity: Hashable = None,
+    *,
+    messages: int = 1000,
+    lost_at: float = 0.0,
 ) -> Record:
-    return Record(has_worked=True, seconds=seconds, host=host, identity=identity)
+    return Record(messages, seconds, lost_at, host, identity)
 
 
 def given_up(lost: LostClients[str], records: dict[str, Record]) -> list[str]:
@@ -98,15 +103,59 @@ def test_many_identities_of_one_host_have_the_share_of_the_host() -> None:
     assert given_up(lost, given) == ["bot 0", "bot 1", "bot 2"]
 
 
-def test_only_a_client_that_never_worked_makes_room_for_a_new_one() -> None:
+def test_messages_bound_the_time_for_which_a_client_counts_as_working() -> None:
+    lost = LostClients[str](2)
+    given = {
+        "idle": worker(seconds=1000, messages=1),
+        "short": worker(seconds=11),
+        "busy": worker(seconds=100, messages=10),
+        "long": worker(seconds=99, messages=10),
+    }
+    assert given_up(lost, given) == ["idle", "short"]
+    assert given["busy"].worked == 100
+
+
+def made_room(lost: LostClients[str], host: Hashable, *times: float) -> list[str]:
+    """Return the clients that give their places to new ones of a host, at times."""
+    gone = [lost.make_room(host, now) for now in times]
+    return [client for client in gone if client is not None]
+
+
+def test_client_keeps_its_place_for_as_long_as_it_has_worked_less_ten_seconds() -> None:
     lost = LostClients[str](9)
-    assert lost.take_idle() is None
-    lost.add("honest", worker())
-    assert lost.take_idle() is None
-    lost.add("idle", stranger(seconds=5))
-    lost.add("newer", stranger(seconds=1))
-    assert [lost.take_idle() for _ in range(3)] == ["newer", "idle", None]
-    assert len(lost) == 1
+    assert made_room(lost, "new", 0) == []
+    lost.add("honest", worker("here", seconds=70, lost_at=1000))
+    lost.add("brief", worker("there", seconds=15, lost_at=1000))
+    assert made_room(lost, "new", 1000, 1004.9) == []
+    assert made_room(lost, "new", 1005, 1005, 1059.9) == ["brief"]
+    assert made_room(lost, "new", 1060) == ["honest"]
+
+
+def test_clients_without_ten_seconds_of_work_give_their_places_at_once() -> None:
+    lost = LostClients[str](9)
+    lost.add("honest", worker("here", seconds=70))
+    lost.add("one call", worker("x", seconds=1000, messages=1))
+    lost.add("no call", stranger("y"))
+    lost.add("shorter", worker("z", seconds=9))
+    assert made_room(lost, "here", 0, 0, 0, 0) == ["no call", "shorter", "one call"]
+
+
+def test_host_keeps_no_more_places_than_those_of_new_clients_from_elsewhere() -> None:
+    lost = LostClients[str](9)
+    for name in "abcd":
+        lost.add(name, worker("there", seconds=1000 + ord(name)))
+    lost.add("honest", worker("here", seconds=11))
+    assert made_room(lost, "there", 0) == []
+    assert made_room(lost, "here", 0, 0, 0) == ["a", "b"]
+    assert made_room(lost, "new", 0, 0) == ["c"]
+
+
+def test_identity_keeps_no_more_places_from_many_hosts() -> None:
+    lost = LostClients[str](9)
+    for name in "abc":
+        lost.add(name, worker(f"host of {name}", identity="bot"))
+    lost.add("honest", worker("here", identity="ada"))
+    assert made_room(lost, "new", 0, 0, 0) == ["a", "b"]
 
 
 def test_client_is_removed_once() -> None:
@@ -119,8 +168,9 @@ def test_client_is_removed_once() -> None:
 
 RECORDS = st.builds(
     Record,
-    has_worked=st.booleans(),
+    messages=st.sampled_from([0, 1, 9]),
     seconds=st.sampled_from([0.0, 1.0, 10.0]),
+    lost_at=st.just(0.0),
     host=st.integers(0, 5),
     identity=st.none() | st.integers(0, 5),
 )
@@ -139,8 +189,8 @@ def test_the_worst_goes_and_an_equal_share_stays(
             assert gone is None
             continue
         assert gone is not None
-        idle = [each for each in kept.values() if not each.has_worked]
-        assert not kept[gone].has_worked or not idle
+        idle = [each for each in kept.values() if not each.messages]
+        assert not kept[gone].messages or not idle
         if not idle:
             hosts = [each.host for each in kept.values()]
             identities = [each.identity for each in kept.values()]

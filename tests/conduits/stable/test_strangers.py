@@ -49,12 +49,13 @@ async def lose(line: Line) -> None:
 
 
 async def honest_client(
-    hall: Hall, seconds: float = 0.0, peer: Peer | None = None
+    hall: Hall, seconds: float = 0.0, peer: Peer | None = None, *, messages: int = 1
 ) -> tuple[bytes, Served]:
     """Let a client work for some seconds and lose its link; return its key."""
     line, key, served = await hall.new_client(peer or Peer("tcp", HONEST))
     await line.say_frame(0, "handshake")
-    await line.say_frame(1, "work")
+    for seq in range(messages):
+        await line.say_frame(seq + 1, "work")
     await wait_all_tasks_blocked()
     await trio.sleep(seconds)
     await lose(line)
@@ -171,16 +172,16 @@ async def test_time_with_a_link_is_counted_over_all_links(
 ) -> None:
     hall = Hall(nursery, StableLimits(lost_clients=1, resume_seconds=1000))
     peer = Peer("tcp", HONEST)
-    key, served = await honest_client(hall, seconds=6)
+    key, served = await honest_client(hall, seconds=6, messages=2)
     await trio.sleep(500)  # without a link
     line = hall.come(peer)
     assert await line.greet(key) is not None
     await trio.sleep(6)
     await lose(line)
-    _, other = await honest_client(hall, 11, Peer("tcp", many_hosts(1)))
+    _, other = await honest_client(hall, 11, Peer("tcp", many_hosts(1)), messages=2)
     assert error_of(served) is None
     assert isinstance(other.error, LinkDead)
-    _, longer = await honest_client(hall, 13, Peer("tcp", many_hosts(2)))
+    _, longer = await honest_client(hall, 13, Peer("tcp", many_hosts(2)), messages=2)
     assert isinstance(served.error, LinkDead)
     assert longer.error is None
 
@@ -267,19 +268,73 @@ async def test_new_client_takes_the_place_of_one_without_work(
         [False, *[True] * 21, *[False] * 9]
     )
     assert str(hall.served[1].error) == (
-        "the client is gone, and its session, in which it has done no work, has made "
-        "room for another client (limit: max_sessions)"
+        "the client is gone, and its session has made room for another client "
+        "(limit: max_sessions)"
     )
     await hall.new_client(Peer("tcp", many_hosts(1)))
     assert "10 conduits, 9 of them without a client" in repr(hall.acceptor)
     assert await returns(hall, key, served)
 
 
-async def test_new_client_is_refused_if_all_others_have_a_link_or_have_worked(
+@from_anywhere
+@pytest.mark.parametrize("seconds", [0.0, 9.0])
+async def test_lost_strangers_that_have_worked_keep_no_new_client_out(
+    address: Callable[[int], str],
+    seconds: float,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+) -> None:
+    hall = Hall(nursery, StableLimits(), max_sessions=10)
+    lines = [await stay(hall, address(number)) for number in range(10)]
+    await trio.sleep(seconds)
+    for line in lines:
+        await lose(line)
+    for number in range(10):
+        await hall.new_client(Peer("tcp", f"203.0.113.{number}:1"))
+    assert "10 conduits, 0 of them without a client" in repr(hall.acceptor)
+
+
+async def stay(hall: Hall, address: str, messages: int = 10) -> Line:
+    """Let a client come, send some messages, and keep its link."""
+    line, _, _ = await hall.new_client(Peer("tcp", address))
+    for seq in range(messages + 1):
+        await line.say_frame(seq, "work")
+    return line
+
+
+async def test_honest_client_has_its_full_time_although_new_ones_come_and_go(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    hall = Hall(nursery, StableLimits(), max_sessions=10)
+    key, served = await honest_client(hall, seconds=70, messages=7)
+    for number in range(59):
+        line = await stay(hall, many_hosts(number))
+        await trio.sleep(1)
+        await lose(line)
+    assert "10 conduits, 10 of them without a client" in repr(hall.acceptor)
+    assert await returns(hall, key, served)
+
+
+async def test_host_with_many_lost_clients_makes_room_for_those_of_others(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    hall = Hall(nursery, StableLimits(), max_sessions=10)
+    lines = [await stay(hall, one_host(number)) for number in range(9)]
+    await trio.sleep(100)
+    key, served = await honest_client(hall, seconds=20, messages=10)
+    for line in lines:
+        await lose(line)
+    for number in range(8):
+        await hall.new_client(Peer("tcp", many_hosts(number)))
+    assert await hall.is_refused(None, None, Peer("tcp", many_hosts(100)))
+    assert await returns(hall, key, served)
+
+
+async def test_new_client_is_refused_if_all_others_have_a_link_or_keep_their_places(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     hall = Hall(nursery, StableLimits(), max_sessions=2)
-    key, served = await honest_client(hall)
+    key, served = await honest_client(hall, seconds=20, messages=2)
     await hall.new_client()
     assert await hall.is_refused(None, None)
     assert await returns(hall, key, served)
