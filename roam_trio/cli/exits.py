@@ -60,8 +60,9 @@ def failure_of(error: BaseException) -> Failure | None:
     match error:
         case Failure():
             return error
-        case BaseExceptionGroup(exceptions=[inner]):
-            return failure_of(inner)
+        case BaseExceptionGroup():
+            found = [failure_of(each) for each in error.exceptions]
+            return found[0] if all(found) else None
         case trio.TooSlowError():
             return Failure(Exit.UNREACHED, "the time is over (--timeout)")
         case UserError():

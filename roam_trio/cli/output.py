@@ -114,10 +114,15 @@ def table_of(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableT
 
 
 def rendered(what: RenderableType) -> str:
-    """Return the text of something for this terminal; rich respects `NO_COLOR`."""
+    """Return the text of something for this terminal; plain, if `NO_COLOR` is set."""
     from rich.console import Console
 
     file = io.StringIO()
-    width = shutil.get_terminal_size().columns
-    Console(file=file, force_terminal=True, width=width).print(what)
+    console = Console(
+        file=file,
+        force_terminal=True,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        width=shutil.get_terminal_size().columns,
+    )
+    console.print(what)
     return file.getvalue()

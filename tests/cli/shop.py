@@ -12,6 +12,7 @@ import trio
 from roam_trio import (
     Credit,
     Fallible,
+    Handler,
     Refused,
     Rx,
     Tx,
@@ -85,6 +86,7 @@ class Shop(Protocol):
         odd_numbers: Tx[u32],
     ) -> list[str]: ...
     async def hostile(self) -> str: ...
+    async def leave(self) -> None: ...
 
 
 class ShopImpl:
@@ -163,15 +165,20 @@ class ShopImpl:
             await (odd_numbers if number % 2 else even_numbers).send(number)
         return [name async for name in names]
 
+    async def leave(self) -> None:
+        await current_call().connection.session.shutdown()
+
     async def hostile(self) -> str:
         return "\x1b[31mred\u202e\x9b\U000e0100é\ud7ff"
 
 
+def handlers() -> dict[str, Handler]:
+    return {"shop": dispatcher(Shop, ShopImpl())}
+
+
 async def main() -> None:
-    async with serving(
-        "tcp://127.0.0.1:0", {"shop": dispatcher(Shop, ShopImpl())}
-    ) as s:
-        print(s.url, flush=True)
+    async with serving("tcp://127.0.0.1:0", handlers()) as server:
+        print(server.url, flush=True)
         await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from roam_trio import describe, dispatcher
+from roam_trio import describe
 from roam_trio.cli.exits import UsageError
-from roam_trio.cli.output import Output
 from roam_trio.cli.schema_text import method_text, service_text
 from roam_trio.cli.templates import Templates
 from roam_trio.service.description.model import (
@@ -28,25 +27,13 @@ from roam_trio.service.description.model import (
     VariantSchema,
 )
 from tests.cli.live import SHOP, invoke, live
-from tests.cli.shop import Shop, ShopImpl
+from tests.cli.shop import Shop, handlers
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with live({"shop": dispatcher(Shop, ShopImpl())}) as at:
+    with live(handlers()) as at:
         yield at
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output as for people, without a terminal."""
-    made = Output.__init__
-
-    def pretty(self: Output, *, as_json: bool = False) -> None:
-        made(self, as_json=as_json)
-        self.is_pretty = not as_json
-
-    monkeypatch.setattr(Output, "__init__", pretty)
 
 
 def test_list_prints_services_in_json(url: str) -> None:
@@ -61,7 +48,7 @@ def test_list_prints_services_in_json(url: str) -> None:
 @pytest.mark.usefixtures("terminal")
 def test_list_prints_a_table_for_people(url: str) -> None:
     lines = invoke("list", url, *SHOP, NO_COLOR="1").stdout.splitlines()
-    assert [line.split() for line in lines[-1:]] == [["shop", "15", "Sells", "things."]]
+    assert [line.split() for line in lines[-1:]] == [["shop", "16", "Sells", "things."]]
 
 
 @pytest.mark.usefixtures("terminal")

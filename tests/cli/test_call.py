@@ -12,12 +12,12 @@ import pytest
 from roam_trio import Peer, Refused, dispatcher
 from roam_trio.cli.input import Input
 from tests.cli.live import SHOP, invoke, live
-from tests.cli.shop import Shop, ShopImpl
+from tests.cli.shop import Shop, ShopImpl, handlers
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with live({"shop": dispatcher(Shop, ShopImpl())}) as at:
+    with live(handlers()) as at:
         yield at
 
 
@@ -60,8 +60,7 @@ def test_headers_go_with_the_handshake() -> None:
         if peer.metadata.get("token") != "secret":
             raise Refused("denied", "unknown token")
 
-    handler = {"shop": dispatcher(Shop, ShopImpl())}
-    with live(handler, on_session=welcome) as at:
+    with live(handlers(), on_session=welcome) as at:
         refused = invoke("call", at, "shop.slept", *SHOP)
         assert refused.exit_code == 3
         assert "unknown token" in refused.stderr

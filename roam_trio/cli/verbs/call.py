@@ -19,11 +19,11 @@ from ..connecting import client_for, session_with
 from ..described import Target, described_by
 from ..exits import Exit, UsageError
 from ..input import Input
-from ..json_text import BadJson, value_of
 from ..output import Output
 from ..peer_options import AsJson, PeerOptions, Url, with_peer
 from ..performing import perform
 from ..progress import Progress
+from ..requests import arguments_of
 from ..streaming import receive_items, send_items
 
 __all__ = ["command", "make_call"]
@@ -98,7 +98,7 @@ async def make_call(
 ) -> Exit:
     """Call a method, print what comes, and return the exit code."""
     target, output, lines = Target(method), Output(as_json=as_json), Input()
-    given = None if arguments == "-" else _arguments(arguments, "the arguments")
+    given = None if arguments == "-" else arguments_of(arguments, "the arguments")
     async with session_with(url, peer) as session:
         described = await described_by(session, peer)
         schema = target.method_of(target.schema(described))
@@ -116,19 +116,7 @@ async def _arguments_from(lines: Input, schema: MethodSchema) -> Any:
     """Return the arguments from standard input, whose rest may be items."""
     sends = any(_direction(arg.type) == "rx" for arg in schema.args)
     text = await lines.first() if sends else await lines.all()
-    return _arguments(text, "standard input")
-
-
-def _arguments(text: str | bytes, where: str) -> Any:
-    try:
-        value = value_of(text)
-    except BadJson as error:
-        raise UsageError(f"{where}: expected JSON: {error}") from error
-    if not isinstance(value, dict | list):
-        raise UsageError(
-            f"{where}: expected an object with the arguments by name, or an array"
-        )
-    return value
+    return arguments_of(text, "standard input")
 
 
 def _direction(type: Any) -> str:
