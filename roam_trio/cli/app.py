@@ -76,7 +76,7 @@ class _Verbs(TyperGroup):
     """The group of the verbs."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "commands": None})
+        super().__init__(**options)
         self.commands = _Commands()
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 import trio
@@ -21,7 +21,7 @@ __all__ = ["client_for", "session_with"]
 
 
 @asynccontextmanager
-async def session_with(url: str, options: PeerOptions) -> AsyncIterator[Session]:
+async def session_with(url: str, options: PeerOptions) -> AsyncGenerator[Session]:
     """Connect to a server for the length of a block, within ``--timeout``.
 
     Raises:
@@ -46,7 +46,7 @@ async def session_with(url: str, options: PeerOptions) -> AsyncIterator[Session]
 
 
 def _headers_of(options: PeerOptions) -> dict[str, str]:
-    headers = {}
+    headers: dict[str, str] = {}
     for given in options.headers:
         key, equals, value = given.partition("=")
         if not (key and equals):
@@ -58,7 +58,7 @@ def _headers_of(options: PeerOptions) -> dict[str, str]:
 @asynccontextmanager
 async def client_for(
     session: Session, target: Target, described: Mapping[str, ServiceSchema]
-) -> AsyncIterator[DynamicClient]:
+) -> AsyncGenerator[DynamicClient]:
     """Return a client of the service of a target for the length of a block.
 
     Raises:

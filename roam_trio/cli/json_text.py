@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from ..legible import legible
 
-__all__ = ["BadJson", "json_line", "json_text", "value_of"]
+__all__ = ["BadJson", "as_array", "as_object", "json_line", "json_text", "value_of"]
 
 _SUSPECT = re.compile("[^ -~\n]")
 
@@ -62,6 +62,16 @@ def value_of(text: str | bytes) -> Any:
         raise BadJson(f"it is no text in UTF-8, at byte {error.start + 1}") from error
     except ValueError as error:
         raise BadJson(str(error)) from error
+
+
+def as_object(value: Any) -> dict[str, Any] | None:
+    """Return a value of JSON if it is an object, else None."""
+    return value if isinstance(value, dict) else None
+
+
+def as_array(value: Any) -> list[Any] | None:
+    """Return a value of JSON if it is an array, else None."""
+    return value if isinstance(value, list) else None
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,8 +44,8 @@ class PeerOptions:
         insecure: whether any certificate is accepted.
     """
 
-    services: list[str] = attrs.field(factory=list)
-    headers: list[str] = attrs.field(factory=list)
+    services: Sequence[str] = ()
+    headers: Sequence[str] = ()
     timeout: float | None = None
     ca: Path | None = None
     cert: Path | None = None
@@ -130,8 +130,8 @@ def _options(
 ) -> PeerOptions:
     """Return the options as the command line has them."""
     return PeerOptions(
-        service or [],
-        header or [],
+        service or (),
+        header or (),
         timeout,
         ca,
         cert,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -40,8 +40,9 @@ async def _guarded(verb: str, main: Callable[[], Awaitable[int]]) -> int:
 
 
 def _is_closed_output(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_closed_output, error.exceptions))
+    exceptions: Sequence[BaseException] = getattr(error, "exceptions", ())
+    if exceptions:
+        return all(map(_is_closed_output, exceptions))
     return isinstance(error, OutputClosed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .exits import UsageError
-from .json_text import BadJson, value_of
+from .json_text import BadJson, as_array, as_object, value_of
 
 __all__ = ["arguments_of"]
 
@@ -21,11 +21,14 @@ def arguments_of(text: str | bytes, where: str) -> dict[str, Any] | list[Any]:
         UsageError: it is no JSON, or neither an object nor an array.
     """
     try:
-        value = value_of(text)
+        value: Any = value_of(text)
     except BadJson as error:
         raise UsageError(f"{where}: expected JSON: {error}") from error
-    if isinstance(value, dict | list):
-        return value
+    by_name, in_order = as_object(value), as_array(value)
+    if by_name is not None:
+        return by_name
+    if in_order is not None:
+        return in_order
     raise UsageError(
         f"{where}: expected an object with the arguments by name, or an array"
     )

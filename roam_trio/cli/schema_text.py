@@ -48,7 +48,7 @@ def types_of(schema: ServiceSchema, method: MethodSchema) -> list[TypeSchema]:
     """Return the types that a method uses, in the order of the service."""
     known = {each.name: each for each in schema.types}
     found: set[str] = set()
-    todo = [*(arg.type for arg in method.args), method.returns]
+    todo: list[Type] = [*(arg.type for arg in method.args), method.returns]
     if method.fails is not None:
         todo.append(method.fails)
     while todo:
@@ -56,7 +56,8 @@ def types_of(schema: ServiceSchema, method: MethodSchema) -> list[TypeSchema]:
         todo += parts(type)
         if isinstance(type, NamedType) and type.name not in found:
             found.add(type.name)
-            todo += (field.type for field in _fields(known[type.name]))
+            within: list[Type] = [each.type for each in _fields(known[type.name])]
+            todo += within
     return [each for each in schema.types if each.name in found]
 
 

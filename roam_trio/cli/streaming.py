@@ -12,7 +12,7 @@ from ..errors import ChannelError, CodecError
 from ..rpc.channel import Rx, Tx
 from .exits import UsageError, wrong_value
 from .input import Input
-from .json_text import BadJson, value_of
+from .json_text import BadJson, as_object, value_of
 from .output import Output
 from .progress import Progress
 
@@ -85,12 +85,13 @@ async def _send_to_each(
 ) -> None:
     while some := await lines.some():
         for value in _values(some, lines):
-            if not isinstance(value, dict) or not value.keys() <= channels.keys():
+            items = as_object(value)
+            if items is None or not items.keys() <= channels.keys():
                 names = ", ".join(channels)
                 raise _wrong(lines, f"expected an object with items for {names}")
-            for name, item in value.items():
+            for name, item in items.items():
                 await channels[name].send(item)
-            progress.update(sent=len(value))
+            progress.update(sent=len(items))
 
 
 def _values(some: list[bytes], lines: Input) -> Iterator[Any]:

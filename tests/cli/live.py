@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import trio
+from trio.testing import wait_all_tasks_blocked
 from typer.testing import CliRunner, Result
 
 from roam_trio import Handler, serving
@@ -20,7 +21,15 @@ SHOP = ("--service", "tests.cli.shop:Shop")
 
 def invoke(*args: object, stdin: str | bytes | None = None, **env: str) -> Result:
     """Run a verb in this process, with standard input and output that are no files."""
-    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, env=env)
+    result = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, env=env)
+    for token in _servers:
+        # Until they have noticed that the client is gone, and let go of its sockets.
+        trio.from_thread.run(wait_all_tasks_blocked, 0.001, trio_token=token)
+    return result
+
+
+_servers: list[trio.lowlevel.TrioToken] = []
+"""The live servers."""
 
 
 @contextmanager
@@ -50,7 +59,9 @@ def live(
     is_up.wait(30)
     try:
         token, at = told
+        _servers.append(token)
         yield at
+        _servers.remove(token)
         token.run_sync_soon(is_over.set)
     finally:
         thread.join(30)

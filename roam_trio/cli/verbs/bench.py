@@ -101,7 +101,7 @@ class _Outcome:
     """
 
     times: Latencies = attrs.field(factory=Latencies)
-    errors: Counter[str] = attrs.field(factory=Counter)
+    errors: Counter[str] = attrs.field(factory=Counter[str])
     is_refused: bool = False
 
     def add(self, error: RoamError) -> None:

@@ -182,7 +182,7 @@ async def _show(urls: Sequence[str], output: Output) -> None:
 
 
 def _handlers_at(specification: str) -> Handler | Mapping[str, Handler]:
-    found = object_at(specification, "shop:handlers")
+    found: Any = object_at(specification, "shop:handlers")
     is_made = hasattr(found, "handle") or isinstance(found, type)
     if callable(found) and not is_made:
         found = found()
