@@ -32,6 +32,7 @@ from .errors import (
     IncompatibleService,
     InvalidPayload,
     LimitExceeded,
+    NoReflection,
     Overloaded,
     PayloadTooLarge,
     Refused,
@@ -125,6 +126,8 @@ if TYPE_CHECKING:
     from .lowlevel import *
     from .service.comparison import Change, compare
     from .service.dynamic import DynamicClient, dynamic
+    from .service.reserved.asking import describe_remote
+    from .service.reserved.classes import Health, HealthState
     from .session import (
         AcceptedConnection,
         ConnectionAcceptor,
@@ -159,6 +162,8 @@ __all__ = [
     "Fallible",
     "Handler",
     "HandlerFailed",
+    "Health",
+    "HealthState",
     "IncompatibleService",
     "InvalidPayload",
     "Length",
@@ -167,6 +172,7 @@ __all__ = [
     "Metadata",
     "MetadataFlags",
     "Middleware",
+    "NoReflection",
     "Observer",
     "OpenCall",
     "Overloaded",
@@ -205,6 +211,7 @@ __all__ = [
     "connect",
     "current_call",
     "describe",
+    "describe_remote",
     "dispatcher",
     "dynamic",
     "errors",
@@ -246,6 +253,8 @@ if not TYPE_CHECKING:
         "ConnectionAcceptor": "session",
         "ConnectionHandle": "session",
         "DynamicClient": "service.dynamic",
+        "Health": "service.reserved.classes",
+        "HealthState": "service.reserved.classes",
         "ProxyAcceptor": "endpoints.proxying",
         "Server": "endpoints.serve",
         "Session": "session",
@@ -253,6 +262,7 @@ if not TYPE_CHECKING:
         "StableLimits": "links.resuming.limits",
         "compare": "service.comparison",
         "connect": "endpoints.connect",
+        "describe_remote": "service.reserved.asking",
         "dynamic": "service.dynamic",
         "proxy_connections": "session.proxy",
         "serve": "endpoints.serve",

@@ -23,6 +23,7 @@ channels.
     ├── CodecError       a value, or its encoding, does not match its type
     ├── IncompatibleService
     │                    the peer offers another version of a service
+    ├── NoReflection     the peer does not say what it serves
     └── SchemaError      a type has no wire form
 
 The errors of a channel are also those of trio channels: `trio.ClosedResourceError` if
@@ -63,6 +64,7 @@ __all__ = [
     "LinkError",
     "LocalProtocolError",
     "MemoryLinkRxError",
+    "NoReflection",
     "Overloaded",
     "PayloadTooLarge",
     "PayloadTooSlow",
@@ -371,6 +373,10 @@ class LimitExceeded(RemoteProtocolError):
         super().__init__(f"{description} (limit: {limit}{who})")
         self.limit = limit
         self.of_server = of_server
+
+
+class NoReflection(RoamTrioError):
+    """The peer does not say what it serves; ``__cause__`` is what it has answered."""
 
 
 class ConnectionClosed(SessionError, Disconnected):

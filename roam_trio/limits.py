@@ -80,6 +80,9 @@ class Limits:
         connection_bytes: memory, in bytes, of the metadata with which the peer has
             opened or accepted the present virtual connections, undecided ones included.
             Beyond it connections are rejected, or closed.
+        reserved_streams: number of descriptions and watches of the reserved services
+            (``serve(reflection=True)``) that the peer may have under way at a time.
+            Further ones are refused.
         metadata_bytes: encoded size of the metadata of one message, in bytes. Beyond it
             the session ends. Until the handshake is done, no payload may have more than
             4 KiB beyond that.
@@ -163,6 +166,7 @@ class Limits:
     connections: int = attrs.field(default=4096, validator=_count)
     pending_opens: int = attrs.field(default=1024, validator=_count)
     connection_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
+    reserved_streams: int = attrs.field(default=16, validator=_count)
     metadata_bytes: int = attrs.field(default=64 * 1024, validator=_count)
     call_metadata_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
     session_bytes: int = attrs.field(default=512 * 1024 * 1024, validator=_count)

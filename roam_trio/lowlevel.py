@@ -6,6 +6,9 @@ names of the Rust crate that `roam_trio` does not show; these can be imported fr
 `roam_trio`, too.
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING, Any
+
 from .codec import (
     RpcPlan,
     SelfRef,
@@ -158,6 +161,15 @@ from .wire.messages import (
     joined,
 )
 
+if TYPE_CHECKING:
+    from .service.remote import RemoteServices
+    from .service.reserved.classes import (
+        HealthProblem,
+        Reflection,
+        ReflectionProblem,
+    )
+    from .service.reserved.handlers import reserved_services
+
 __all__ = [
     "PROTOCOL_VERSION",
     "AnnouncedTooLarge",
@@ -197,6 +209,7 @@ __all__ = [
     "DynConduitTx",
     "ErasedCaller",
     "ForeignProtocol",
+    "HealthProblem",
     "IntoConduit",
     "Link",
     "LinkClosed",
@@ -231,7 +244,10 @@ __all__ = [
     "Payload",
     "PayloadTooSlow",
     "RedialingSource",
+    "Reflection",
+    "ReflectionProblem",
     "RemoteProtocolError",
+    "RemoteServices",
     "ReplySink",
     "RequestCall",
     "RequestId",
@@ -275,5 +291,27 @@ __all__ = [
     "joined",
     "memory_link_pair",
     "prepare_acceptor_attachment",
+    "reserved_services",
     "rpc_plan",
 ]
+
+
+if not TYPE_CHECKING:
+    # Programs that tell no peer about their services need none of these.
+    _IMPORTED_LATER = {
+        "HealthProblem": "service.reserved.classes",
+        "Reflection": "service.reserved.classes",
+        "ReflectionProblem": "service.reserved.classes",
+        "RemoteServices": "service.remote",
+        "reserved_services": "service.reserved.handlers",
+    }
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_IMPORTED_LATER})
+
+    def __getattr__(name: str) -> Any:
+        """Import a name that is imported late."""
+        if name in _IMPORTED_LATER:
+            module = _import_module(f"roam_trio.{_IMPORTED_LATER[name]}")
+            return globals().setdefault(name, getattr(module, name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

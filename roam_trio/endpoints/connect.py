@@ -40,7 +40,7 @@ from ..session.terms import CANCEL_GRACE
 from ..transports import DEFAULT_CONNECT_TIMEOUT, Dialer, LinkOptions, dialer
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
-from .options import SessionOptions, client_defaults
+from .options import SessionOptions, client_defaults, reserved_with
 
 __all__ = ["Connecting", "connect"]
 
@@ -70,6 +70,7 @@ def connect(
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     observer: Observer | None = None,
+    reflection: bool = False,
 ) -> Connecting[Session]: ...
 @overload
 def connect(
@@ -93,6 +94,7 @@ def connect(
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     observer: Observer | None = None,
+    reflection: bool = False,
 ) -> Connecting[T]: ...
 def connect(
     url: str | Sequence[str],
@@ -115,6 +117,7 @@ def connect(
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     observer: Observer | None = None,
+    reflection: bool = False,
 ) -> Connecting[T] | Connecting[Session]:
     """Connect to a server for the length of an ``async with`` block.
 
@@ -159,6 +162,8 @@ def connect(
             server makes are wrapped by the middleware of `dispatcher`.
         metadata_for_calls: metadata of each of these calls, such as a token.
         observer: is told of events of the session; see `Observer`.
+        reflection: offer ``reflection`` and ``health`` to the server, for what
+            `handler` offers; see `serve`.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range.
@@ -186,6 +191,7 @@ def connect(
         max_waiting=max_waiting,
         on_connection=on_connection,
         observer=observer,
+        reserved=reserved_with(reflection),
     )
     link_options = LinkOptions(limits=options.stream_limits, ssl_context=ssl_context)
     dial = dialer(url, link_options, connect_timeout=connect_timeout, wait_for=wait_for)

@@ -13,6 +13,7 @@ from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler, check_handlers
 from ..rpc.observer import Observer, check_observer
+from ..rpc.offered import MakeReserved, Offered
 from ..rpc.service_class import ClientDefaults
 from ..service.middleware import Middleware, checked_middleware
 from ..session import ConnectionAcceptor, OfferedServices, SessionKeepaliveConfig
@@ -26,7 +27,7 @@ from ..session.terms import (
 if TYPE_CHECKING:
     from ..links.resuming.limits import StableLimits
 
-__all__ = ["BuilderOptions", "SessionOptions", "client_defaults"]
+__all__ = ["BuilderOptions", "SessionOptions", "client_defaults", "reserved_with"]
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:
@@ -86,6 +87,26 @@ def client_defaults(
 _NO_DEFAULTS = ClientDefaults()
 
 
+def reserved_with(
+    reflection: bool, middleware: tuple[Middleware, ...] = ()
+) -> MakeReserved | None:
+    """Return a function that makes the reserved services with middleware around each
+    call; None without `reflection`."""
+    if not reflection:
+        return None
+    # Import here and not in the returned function, where it would block a running
+    # program.
+    from ..service.reserved.handlers import reserved_services
+
+    def make(offered: Offered) -> Mapping[str, Handler]:
+        return {
+            name: handler.with_middleware(middleware)
+            for name, handler in reserved_services(offered).items()
+        }
+
+    return make if middleware else reserved_services
+
+
 class BuilderOptions(TypedDict):
     """The arguments of `initiator` and `acceptor`."""
 
@@ -134,6 +155,7 @@ class SessionOptions:
         default=None, validator=attrs.validators.optional(check_observer)
     )
     schemas: bool = True
+    reserved: MakeReserved | None = None
 
     @property
     def root_handler(self) -> Handler | None:
@@ -144,8 +166,8 @@ class SessionOptions:
     def for_builder(self) -> BuilderOptions:
         """The options that `initiator` and `acceptor` take."""
         offered = self.on_connection
-        if isinstance(self.handler, Mapping):
-            offered = self.offered(self.handler)
+        if isinstance(self.handler, Mapping) or self.reserved is not None:
+            offered = self.offered()
         return {
             "max_concurrent_requests": self.max_concurrent_requests,
             "on_connection": offered,
@@ -161,12 +183,14 @@ class SessionOptions:
             "schemas": self.schemas,
         }
 
-    def offered(self, handlers: Mapping[str, Handler]) -> OfferedServices:
+    def offered(self) -> OfferedServices:
         """Return the acceptor of connections to services by name, and of others."""
         return OfferedServices(
-            handlers,
+            self.handler if isinstance(self.handler, Mapping) else {},
             max_concurrent_requests=self.max_concurrent_requests,
             otherwise=self.on_connection,
+            reserved=self.reserved,
+            root=self.root_handler,
         )
 
     @property

@@ -59,7 +59,7 @@ from ..wire.messages import Message
 from .clients import AcceptedClients, Clients, ListenedClients
 from .lingering import Lingering
 from .machine import default_memory
-from .options import SessionOptions
+from .options import SessionOptions, reserved_with
 from .places import Place, Places
 from .refusals import Refusal, Refusals
 from .wrapping import (
@@ -193,6 +193,7 @@ async def serve(
     middleware: Iterable[Middleware] = (),
     observer: Observer | None = None,
     schemas: bool = True,
+    reflection: bool = False,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen and serve clients until cancelled; for ``nursery.start``.
@@ -271,6 +272,11 @@ async def serve(
             of it, so that the client can translate its calls. Without it, such a client
             is refused by itself: its `connect` or `Session.open` raises
             `IncompatibleService`.
+        reflection: offer two more services, ``reflection`` and ``health``, to clients
+            that open a connection by these names: what is offered here, and whether it
+            takes calls; see `describe_remote` and `Health`. The middleware of the
+            server wraps them. A service of `handler` with such a name is offered in
+            place of the reserved one.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range; or `ssl_context`,
@@ -296,6 +302,7 @@ async def serve(
         on_connection=on_connection,
         observer=observer,
         schemas=schemas,
+        reserved=reserved_with(reflection, around),
     )
     if max_sessions < 1:
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
@@ -431,8 +438,7 @@ class _Offering:
     def __init__(
         self, options: SessionOptions, middleware: tuple[Middleware, ...]
     ) -> None:
-        handler = options.handler
-        self.services = options.offered(handler if isinstance(handler, Mapping) else {})
+        self.services = options.offered()
         self.middleware = middleware
 
     def offer(self, name: str, handler: Handler) -> None:

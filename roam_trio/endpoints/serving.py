@@ -61,6 +61,7 @@ def serving(
     middleware: Iterable[Middleware] = (),
     observer: Observer | None = None,
     schemas: bool = True,
+    reflection: bool = False,
     grace: float = 0.0,
 ) -> Serving:
     """Serve clients for the length of an ``async with`` block, which gets the `Server`.
@@ -93,6 +94,7 @@ def serving(
         middleware: see `serve`.
         observer: see `serve`.
         schemas: see `serve`.
+        reflection: see `serve`.
         grace: number of seconds that calls in flight have to finish after the block;
             see `Server.shutdown`.
 
@@ -125,6 +127,7 @@ def serving(
         middleware=middleware,
         observer=observer,
         schemas=schemas,
+        reflection=reflection,
     )
     return Serving(run, grace)
 

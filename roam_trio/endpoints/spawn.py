@@ -29,7 +29,7 @@ from ..session import (
 )
 from ..session.terms import CANCEL_GRACE
 from .connect import Connecting
-from .options import SessionOptions, client_defaults
+from .options import SessionOptions, client_defaults, reserved_with
 
 __all__ = ["spawn"]
 
@@ -58,6 +58,7 @@ def spawn(
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     observer: Observer | None = None,
+    reflection: bool = False,
 ) -> Connecting[Session]: ...
 @overload
 def spawn(
@@ -81,6 +82,7 @@ def spawn(
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     observer: Observer | None = None,
+    reflection: bool = False,
 ) -> Connecting[T]: ...
 def spawn(
     command: Sequence[str | os.PathLike[str]],
@@ -103,6 +105,7 @@ def spawn(
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     observer: Observer | None = None,
+    reflection: bool = False,
 ) -> Connecting[T] | Connecting[Session]:
     """Start a program that serves ``stdio:``, for the length of a block.
 
@@ -133,6 +136,8 @@ def spawn(
         middleware: wraps the calls that this side makes.
         metadata_for_calls: metadata of each of these calls.
         observer: is told what becomes of the session.
+        reflection: offer ``reflection`` and ``health`` to the program, for what
+            `handler` offers; see `serve`.
 
     Raises:
         ValueError: an option is out of range, or there is no command.
@@ -155,6 +160,7 @@ def spawn(
         max_waiting=max_waiting,
         on_connection=on_connection,
         observer=observer,
+        reserved=reserved_with(reflection),
     )
     defaults = client_defaults(middleware, metadata_for_calls)
 

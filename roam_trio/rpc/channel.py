@@ -185,6 +185,23 @@ class Tx(_End, trio.abc.SendChannel[T], Generic[T]):
             raise self._why_not()
         sink.send_nowait(value)
 
+    async def closed(self) -> None:
+        """Wait until nothing can be sent any more.
+
+        That is when the receiver wants no more items, this side has closed the channel,
+        the connection has ended, or the call has failed. For a handler that waits for
+        an event before it sends the next item. If the pair belongs to no call yet, wait
+        until a call binds it. A checkpoint; cancelled, it changes nothing.
+
+        Raises:
+            TxClosed: this end was closed before a call has bound the pair.
+            TxUnbound: the other end is gone, so no call can bind the pair.
+        """
+        sink = self._binding.sink
+        if sink is None:
+            sink = await self._wait_for_sink()
+        await sink.closed()
+
     async def _wait_for_sink(self) -> ChannelSink:
         self._binding.check_run()
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -158,6 +158,9 @@ class _ClonedSink(ChannelSink):
             raise _tx_closed()
         self._sink.send_nowait(value)
 
+    async def closed(self) -> None:
+        await self._sink.closed()
+
     @property
     def is_closed(self) -> bool:
         return self._scopes.is_closed

@@ -16,7 +16,7 @@ from ..peers import Peer
 from ..wire.ids import ConnectionId, Parity
 from ..wire.messages import ConnectionSettings
 from .caller import Caller
-from .service_class import AnyMiddleware
+from .service_class import AnyMiddleware, ClientDefaults
 
 __all__ = ["AnySession", "Connection", "ConnectionPhase", "ConnectionState"]
 
@@ -135,6 +135,12 @@ class AnySession(ABC):
 
     __slots__ = ()
 
+    for_clients: ClientDefaults
+    """The options that all clients of `open` share."""
+
+    is_draining: bool
+    """True from the beginning of a shutdown with a grace."""
+
     @property
     @abstractmethod
     def peer(self) -> Peer:
@@ -154,6 +160,14 @@ class AnySession(ABC):
     @abstractmethod
     def ended_because(self) -> RoamTrioError | None:
         """The reason why the session has ended; None while it runs."""
+
+    @abstractmethod
+    def on_draining(self, function: Callable[[], object]) -> None:
+        """Have a function called when a shutdown with a grace begins.
+
+        It must not wait. It stays registered until the session ends, and is called once
+        however often it was registered. Has no effect if the shutdown has begun.
+        """
 
     @abstractmethod
     async def closed(self) -> None:

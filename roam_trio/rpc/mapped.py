@@ -54,6 +54,9 @@ class _MappedSink(ChannelSink):
     def send_nowait(self, value: Any) -> None:
         self._sink.send_nowait(self._function("out", value))
 
+    async def closed(self) -> None:
+        await self._sink.closed()
+
     @property
     def is_closed(self) -> bool:
         return self._sink.is_closed

@@ -59,6 +59,10 @@ class ChannelSink(ABC):
         """
         raise trio.WouldBlock
 
+    async def closed(self) -> None:
+        """See `Tx.closed`. The default waits until it is cancelled."""
+        await trio.sleep_forever()
+
     @property
     def is_closed(self) -> bool:
         """True if this side has closed it. The default is False."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
@@ -22,6 +22,7 @@ from ..schema import ArrayShape, BytesShape, Shape, kebab, method_id, split_fall
 from ..schema.shape import children
 from ..wire.ids import MethodId
 from .effects import Effect, effect_of
+from .steps import run_through
 
 if TYPE_CHECKING:
     from .description.model import ServiceSchema
@@ -100,6 +101,9 @@ class MethodDescriptor:
         return f"{self.service}.{self.name}"
 
 
+_Methods: TypeAlias = tuple[MethodDescriptor, ...]
+
+
 @attrs.frozen(eq=False)
 class ServiceDescriptor:
     """A service: its name, its methods in the order of the class, its docstring.
@@ -109,7 +113,9 @@ class ServiceDescriptor:
     """
 
     name: str
-    methods: tuple[MethodDescriptor, ...]
+    _methods: _Methods | Callable[[], _Methods] = attrs.field(
+        alias="methods", repr=False
+    )
     doc: str
     _told: ServiceSchema | None = attrs.field(default=None, alias="schema", repr=False)
 
@@ -117,11 +123,21 @@ class ServiceDescriptor:
     """A service without methods."""
 
     @cached_property
+    def methods(self) -> _Methods:
+        """The methods. Those of a service that a peer has described are made when this
+        is first read, which takes some milliseconds for each."""
+        return self._methods() if callable(self._methods) else self._methods
+
+    @cached_property
     def schema(self) -> ServiceSchema:
         """The service as plain data: types, fields, errors, credit, defaults, docs.
 
         It is made when it is first read, unless the descriptor is made of one.
         """
+        return run_through(self.schema_in_steps())
+
+    def schema_in_steps(self) -> Generator[None, None, ServiceSchema]:
+        """Make the schema, and yield after each method."""
         if self._told is not None:
             return self._told
         # Only now, because most programs describe nothing.
@@ -140,6 +156,7 @@ class ServiceDescriptor:
                 method.doc,
                 method.effect,
             )
+            yield
         return maker.made()
 
     @cached_property

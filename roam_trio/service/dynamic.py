@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import MethodType
 from typing import Any, TypeAlias, cast
 
@@ -18,6 +18,7 @@ from .description.model import MethodSchema, ServiceSchema
 from .description.rebuilding import MethodMaker
 from .descriptor import ServiceDescriptor
 from .middleware import Middleware, checked_middleware
+from .remote import RemoteServices
 
 __all__ = ["Described", "DynamicClient", "dynamic", "dynamic_client"]
 
@@ -128,6 +129,8 @@ def dynamic(
     ``async with dynamic(session, "shop", described) as shop:`` opens a virtual
     connection for the length of the block. `DynamicClient.call` makes a call.
 
+    A service that `describe_remote` has found on the root connection is called there.
+
     Args:
         session: the session with the peer.
         name: the name under which the peer offers the service.
@@ -147,6 +150,14 @@ def dynamic(
             known = ", ".join(described)
             raise LookupError(
                 legible(f"expected one of the described services ({known}): {name!r}")
+            )
+        if isinstance(described, RemoteServices) and described.is_on_root(name):
+            return _on_root(
+                session,
+                described[name],
+                middleware,
+                metadata_for_calls,
+                for_json=for_json,
             )
         described = described[name]
 
@@ -180,6 +191,25 @@ def dynamic(
         middleware=middleware,
         metadata_for_calls=metadata_for_calls,
     )
+
+
+def _on_root(
+    session: AnySession,
+    described: Described,
+    middleware: Iterable[Middleware],
+    metadata_for_calls: MetadataLike,
+    *,
+    for_json: bool,
+) -> AbstractAsyncContextManager[DynamicClient]:
+    shared = session.for_clients
+    client = dynamic_client(
+        described,
+        session.caller,
+        middleware=shared.middleware_with(middleware),
+        metadata_for_calls=shared.metadata_with(metadata_for_calls),
+        for_json=for_json,
+    )
+    return nullcontext(client)
 
 
 def dynamic_client(

@@ -15,7 +15,12 @@ from itertools import islice
 from typing import Any, Final
 
 import trio
-from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, current_trio_token
+from trio.lowlevel import (
+    ParkingLot,
+    checkpoint,
+    checkpoint_if_cancelled,
+    current_trio_token,
+)
 
 from ..codec import ChannelPlan, RpcPlan, SelfRef
 from ..conduits.base import ConduitTxPermit
@@ -106,6 +111,7 @@ class OutgoingChannel(ChannelSink):
     """
 
     __slots__ = (
+        "_closing",
         "_connection_id",
         "_ended",
         "_id",
@@ -131,6 +137,7 @@ class OutgoingChannel(ChannelSink):
         self._id = channel_id
         self._plan = plan.items
         self._waiting = ParkingLot()
+        self._closing: ParkingLot | None = None  # few wait for the end
         self._lost_because: BaseException | None = None
         self.credit = self._window = plan.shape.credit
         self.state = ChannelState.OPEN
@@ -327,7 +334,18 @@ class OutgoingChannel(ChannelSink):
             return False
         self.state = state
         self._waiting.unpark_all()
+        if self._closing is not None:
+            self._closing.unpark_all()
         return True
+
+    async def closed(self) -> None:
+        check_run(self._port.token, "this Tx")
+        if self.state is not ChannelState.OPEN:
+            await checkpoint()
+            return
+        if self._closing is None:
+            self._closing = ParkingLot()
+        await self._closing.park()
 
     @property
     def is_closed(self) -> bool:

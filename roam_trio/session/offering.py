@@ -6,11 +6,12 @@ If the name is not offered, the connection is rejected with the list of names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ..legible import legible
 from ..metadata import Metadata, MetadataFlags
 from ..rpc.handler import Handler, check_handler
+from ..rpc.offered import RESERVED_NAMES, MakeReserved
 from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionSettings
 from .acceptance import AcceptedConnection, ConnectionAcceptor
@@ -28,9 +29,16 @@ class OfferedServices:
         max_concurrent_requests: number of requests in flight that each connection
             accepts.
         otherwise: decides on connections that name none of these services.
+        reserved: makes the handlers of the reserved services, such as
+            `reserved_services`; None if they are not offered. A handler of
+            `handlers` with such a name is offered in place of the reserved service.
+        root: the handler of the root connection, which the reserved services are to
+            tell about.
 
     Attributes:
         otherwise: the argument.
+        reserved: the argument.
+        on_change: called when `offer` or `withdraw` has changed what is offered.
     """
 
     def __init__(
@@ -39,10 +47,23 @@ class OfferedServices:
         *,
         max_concurrent_requests: int = 64,
         otherwise: ConnectionAcceptor | None = None,
+        reserved: MakeReserved | None = None,
+        root: Handler | None = None,
     ) -> None:
         self._handlers = dict(handlers)
         self._max_concurrent_requests = max_concurrent_requests
+        self._root = root
+        self._made: Mapping[str, Handler] | None = None
         self.otherwise = otherwise
+        self.reserved = reserved
+        self.on_change: Callable[[], object] = _nobody_listens
+
+    @property
+    def services(self) -> Mapping[str, Handler]:
+        """The handlers by name, without those of the reserved services; that of the
+        root connection has the empty name."""
+        root = {} if self._root is None else {"": self._root}
+        return root | self._handlers
 
     def offer(self, name: str, handler: Handler) -> None:
         """Offer a service, or another handler for it, from now on.
@@ -59,6 +80,7 @@ class OfferedServices:
             )
         check_handler(handler)
         self._handlers[name] = handler
+        self.on_change()
 
     def withdraw(self, name: str) -> None:
         """Stop offering a service. Connections that are open stay open.
@@ -73,6 +95,7 @@ class OfferedServices:
                 f"got {legible(repr(name))}"
             )
         del self._handlers[name]
+        self.on_change()
 
     async def accept(
         self,
@@ -81,18 +104,18 @@ class OfferedServices:
         metadata: Metadata,
     ) -> AcceptedConnection | Metadata:
         """See `ConnectionAcceptor.accept`."""
-        if self.otherwise is None or metadata.get(SERVICE_KEY) in self._handlers:
+        if self.otherwise is None or metadata.get(SERVICE_KEY) in self._names:
             return self.choose(metadata)
         return await self.otherwise.accept(connection_id, settings, metadata)
 
     def choose(self, metadata: Metadata) -> AcceptedConnection | Metadata:
         """Return what the named service accepts, or the reason why there is none."""
         name = metadata.get(SERVICE_KEY)
-        handler = self._handlers.get(name) if isinstance(name, str) else None
-        if not self._handlers:
+        handler = self._handler_of(name) if isinstance(name, str) else None
+        if not self._names:
             return Metadata.of({"error": NO_CONNECTIONS})
         if handler is None:
-            names = ", ".join(sorted(self._handlers))
+            names = ", ".join(sorted(self._names))
             return Metadata.of(
                 {"error": f"{_wanted(metadata)} of the services: {names}"}
             )
@@ -100,8 +123,26 @@ class OfferedServices:
             handler=handler, max_concurrent_requests=self._max_concurrent_requests
         )
 
+    @property
+    def _names(self) -> Collection[str]:
+        """The names of all services, with the reserved ones if they are offered."""
+        names = self._handlers.keys()
+        return names if self.reserved is None else names | RESERVED_NAMES
+
+    def _handler_of(self, name: str) -> Handler | None:
+        found = self._handlers.get(name)
+        if found is not None or self.reserved is None or name not in RESERVED_NAMES:
+            return found
+        if self._made is None:
+            self._made = self.reserved(self)
+        return self._made[name]
+
     def __repr__(self) -> str:
-        return f"<OfferedServices {', '.join(sorted(self._handlers))}>"
+        return f"<OfferedServices {', '.join(sorted(self._names))}>"
+
+
+def _nobody_listens() -> None:
+    return None
 
 
 def _wanted(metadata: Metadata) -> str:

@@ -103,14 +103,17 @@ class Welcoming:
         given = self._given
         if given is None:
             return handler, acceptor
+        otherwise, reserved = acceptor, None
         if isinstance(acceptor, OfferedServices):
-            acceptor = acceptor.otherwise
+            otherwise, reserved = acceptor.otherwise, acceptor.reserved
         root = self.handler_instead_of(handler)
-        if not isinstance(given, Mapping):
-            return root, acceptor
+        if root is not None and reserved is None:
+            return root, otherwise
         services = OfferedServices(
-            given,
+            given if isinstance(given, Mapping) else {},
             max_concurrent_requests=max_concurrent_requests,
-            otherwise=acceptor,
+            otherwise=otherwise,
+            reserved=reserved,
+            root=root,
         )
         return root, services

@@ -26,8 +26,10 @@ from roam_trio.errors import (
     TxClosed,
     TxConnectionLost,
     TxReset,
+    TxUnbound,
 )
 from roam_trio.links.stream import StreamLimits, StreamLink
+from roam_trio.rpc.mapped import map_items
 from roam_trio.schema import i32
 from roam_trio.wire.messages import (
     ChannelClose,
@@ -347,6 +349,58 @@ async def test_nothing_is_sent_after_the_receiver_has_reset(
         tx.close()
         assert await peer.heard_nothing_more()
         assert "reset" in repr(tx)
+
+
+@pytest.mark.rule("rpc.channel.reset")
+@pytest.mark.parametrize("ends", ["close", "reset", "link"])
+async def test_who_waits_for_the_end_of_a_channel_learns_of_it(
+    nursery: trio.Nursery, ends: str
+) -> None:
+    tx, rx = channel[int]()
+    async with WithPeer() as (session, peer):
+        early = Task(nursery, tx.closed)
+        Task(nursery, caller_of(session).take_1, rx)
+        await peer.hear(RequestCall)
+        later = Task(nursery, tx.closed)
+        await tx.send(1)
+        await wait_all_tasks_blocked()
+        assert not early.is_done
+        assert not later.is_done
+        if ends == "close":
+            tx.close()
+        elif ends == "reset":
+            await peer.say(ChannelReset(0, 1))
+        else:
+            await session.shutdown()
+        await early.result()
+        await later.result()
+        await tx.closed()
+
+
+async def test_clones_and_middleware_learn_of_the_end_of_a_channel(
+    nursery: trio.Nursery,
+) -> None:
+    tx, rx = channel[int]()
+    clone = tx.clone()
+    map_items(rx, lambda direction, value: value)
+    async with WithPeer() as (session, peer):
+        Task(nursery, caller_of(session).take_1, rx)
+        await peer.hear(RequestCall)
+        waiting = Task(nursery, clone.closed)
+        await wait_all_tasks_blocked()
+        assert not waiting.is_done
+        await peer.say(ChannelReset(0, 1))
+        await waiting.result()
+
+
+async def test_end_of_a_channel_that_no_call_can_bind_is_not_waited_for() -> None:
+    tx, rx = channel[int]()
+    rx.reset()
+    with pytest.raises(TxUnbound):
+        await tx.closed()
+    tx.close()
+    with pytest.raises(TxClosed):
+        await tx.closed()
 
 
 @pytest.mark.rule("rpc.channel.reset")

@@ -19,7 +19,17 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 import roam_trio
-from roam_trio import Fallible, Rx, Tx, channel, client, dispatcher, u32
+from roam_trio import (
+    Fallible,
+    OfferedServices,
+    Rx,
+    Tx,
+    channel,
+    client,
+    dispatcher,
+    reserved_services,
+    u32,
+)
 from roam_trio import with_metadata as with_metadata_of
 from roam_trio.endpoints.proxying import ProxyAcceptor
 from roam_trio.errors import CallCancelled, SessionError, UserError
@@ -160,6 +170,9 @@ class Accepting:
     ) -> AcceptedConnection | Metadata:
         await trio.lowlevel.checkpoint()
 
+        if metadata.get(SERVICE_KEY) == "reflection":
+            checks = {"checks": dispatcher(Checks, Refusing())}
+            return OfferedServices(checks, reserved=reserved_services).choose(metadata)
         if metadata.get(SERVICE_KEY) == "checks":
             return AcceptedConnection(handler=dispatcher(Checks, Refusing()))
 
@@ -301,6 +314,20 @@ async def a_ping(world: World) -> None:
     assert await world.left.ping() >= 0
 
 
+async def waiting_for_the_end_of_a_channel(world: World) -> None:
+    async with roam_trio.open_call(caller_of(world.left).both) as call:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.tx.closed)
+            await call.tx.send(1)
+            assert await call.rx.recv() == 1
+            call.tx.close()
+        await call.result()
+
+
+async def descriptions_of_the_peer(world: World) -> None:
+    assert list(await roam_trio.describe_remote(world.left)) == ["checks"]
+
+
 async def a_connection(world: World) -> None:
     async with await world.left.open_connection(answering()) as connection:
         assert await client(Streams, connection.caller).echo("x") == "x"
@@ -376,6 +403,8 @@ CASES = [
             Port.reserve,
         ),
     ),
+    Case(waiting_for_the_end_of_a_channel, (roam_trio.Tx.closed,)),
+    Case(descriptions_of_the_peer, (roam_trio.describe_remote,)),
     Case(an_open_call, (roam_trio.OpenCall.__aenter__, roam_trio.OpenCall.result)),
     Case(a_call_that_ends_with_its_block, (roam_trio.OpenCall.__aexit__,)),
     Case(

@@ -11,13 +11,14 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any, Final
 
 import msgspec
 
 from ...errors import SchemaError
 from ...legible import legible
+from ..steps import run_through
 from .json_text import json_text
 from .model import (
     ArgSchema,
@@ -36,9 +37,15 @@ from .model import (
 __all__ = [
     "MOST_BYTES",
     "MOST_DEFLATED",
+    "MOST_METHODS",
+    "MOST_TYPES",
+    "check_count",
+    "check_name",
+    "checked_schema",
     "schema_from_json",
     "schema_from_wire",
     "schema_to_wire",
+    "unchecked_schema",
 ]
 
 MOST_DEFLATED: Final = 64 * 1024
@@ -119,14 +126,23 @@ def schema_from_json(
     """
     if len(text) > most_bytes:
         raise _refused(f"it is longer than most_bytes ({most_bytes})")
+    return run_through(checked_schema(unchecked_schema(text)))
+
+
+def unchecked_schema(text: str | bytes) -> ServiceSchema:
+    """Return a schema in JSON, or a part of one, which is of the right types.
+
+    Raises:
+        SchemaError: it is not.
+    """
     try:
         found = json.loads(text, parse_constant=_no_constant)
-        schema = msgspec.convert(found, ServiceSchema)
+        schema: ServiceSchema = msgspec.convert(found, ServiceSchema)
     except RecursionError as cause:
         raise _refused("it is nested too deeply") from cause
     except (ValueError, msgspec.ValidationError) as cause:
         raise _refused(f"expected a schema in JSON: {cause}") from cause
-    return _checked(schema)
+    return schema
 
 
 def _no_constant(name: str) -> Any:
@@ -140,33 +156,41 @@ def _refused(problem: str, path: str = "schema") -> SchemaError:
 # ---------------------------------------------------------------- checks
 
 
-def _checked(schema: ServiceSchema) -> ServiceSchema:
-    """Return a schema with harmless docstrings.
+def checked_schema(
+    schema: ServiceSchema,
+) -> Generator[None, None, ServiceSchema]:
+    """Return a schema with harmless docstrings; yield after each method and type.
 
     Raises:
         SchemaError: a name, a count or a reference in it is wrong.
     """
-    _check_name(schema.name, "schema")
-    _check_count("methods", len(schema.methods), MOST_METHODS, schema.name)
-    _check_count("types", len(schema.types), MOST_TYPES, schema.name)
+    check_name(schema.name, "schema")
+    check_count("methods", len(schema.methods), MOST_METHODS, schema.name)
+    check_count("types", len(schema.types), MOST_TYPES, schema.name)
     _check_distinct((each.name for each in schema.methods), "methods", schema.name)
     _check_distinct((each.id for each in schema.methods), "ids", schema.name)
     _check_distinct((each.name for each in schema.types), "types", schema.name)
     types = {each.name for each in schema.types}
+    methods: list[MethodSchema] = []
     for method in schema.methods:
         _check_method(method, f"{schema.name}.{legible(method.name)}", types)
+        methods.append(_with_legible_doc(method))
+        yield
+    definitions: list[TypeSchema] = []
     for type in schema.types:
         _check_type_schema(type, f"{schema.name}: {legible(type.name)}", types)
+        definitions.append(_with_legible_type_docs(type))
+        yield
     return msgspec.structs.replace(
         schema,
-        methods=tuple(map(_with_legible_doc, schema.methods)),
-        types=tuple(map(_with_legible_type_docs, schema.types)),
+        methods=tuple(methods),
+        types=tuple(definitions),
         doc=_legible_doc(schema.doc),
     )
 
 
 def _check_method(method: MethodSchema, path: str, types: set[str]) -> None:
-    _check_name(method.name, path)
+    check_name(method.name, path)
     if not 0 <= method.id < 1 << 64:
         raise _refused(f"an id has 64 bits, got {method.id}", path)
     _check_fields(method.args, "arguments", path, types)
@@ -176,17 +200,17 @@ def _check_method(method: MethodSchema, path: str, types: set[str]) -> None:
 
 
 def _check_type_schema(type: TypeSchema, path: str, types: set[str]) -> None:
-    _check_name(type.name, path)
+    check_name(type.name, path)
     if isinstance(type, StructSchema):
         _check_fields(type.fields, "fields", path, types)
         return
     if not type.variants:
         raise _refused("an enum has at least one variant", path)
-    _check_count("variants", len(type.variants), MOST_PARTS, path)
+    check_count("variants", len(type.variants), MOST_PARTS, path)
     _check_distinct((each.name for each in type.variants), "variants", path)
     for variant in type.variants:
         where = f"{path}.{legible(variant.name)}"
-        _check_name(variant.name, where, least=0)
+        check_name(variant.name, where, least=0)
         _check_fields(variant.fields, "fields", where, types)
 
 
@@ -196,11 +220,11 @@ def _check_fields(
     path: str,
     types: set[str],
 ) -> None:
-    _check_count(what, len(fields), MOST_PARTS, path)
+    check_count(what, len(fields), MOST_PARTS, path)
     _check_distinct((each.name for each in fields), what, path)
     for field in fields:
         where = f"{path}.{legible(field.name)}"
-        _check_name(field.name, where)
+        check_name(field.name, where)
         if _UNSUITABLE.search(field.name):
             raise _refused("a field has no quotes or backslashes in its name", where)
         _check_type(field.type, where, types)
@@ -229,7 +253,12 @@ def _check_type(
         left.extend((each, depth + 1) for each in inner)
 
 
-def _check_count(what: str, count: int, most: int, path: str) -> None:
+def check_count(what: str, count: int, most: int, path: str) -> None:
+    """Check the number of something in a schema.
+
+    Raises:
+        SchemaError: there are too many.
+    """
     if count > most:
         raise _refused(f"expected at most {most} {what}, got {count}", path)
 
@@ -244,7 +273,12 @@ _UNSUITABLE: Final = re.compile(r"[\"\\]")
 """Characters that msgspec does not allow in names of fields."""
 
 
-def _check_name(name: str, path: str, *, least: int = 1) -> None:
+def check_name(name: str, path: str, *, least: int = 1) -> None:
+    """Check a name that a peer has chosen.
+
+    Raises:
+        SchemaError: it is too long, shorter than `least`, or has control characters.
+    """
     if not least <= len(name) <= MOST_NAME:
         raise _refused(
             f"a name has {least} to {MOST_NAME} characters, got {len(name)}", path
