@@ -1,8 +1,8 @@
 """Counts of the peer's messages that this side holds.
 
 The unit is the encoded size of a message of any kind, or the memory of its metadata,
-which may take twenty times as much. A `HeldMessages` counts the
-messages held for one purpose against the two limits of that purpose.
+which may take twenty times as much. A `HeldMessages` counts the messages held for one
+purpose against the two limits of that purpose.
 """
 
 from __future__ import annotations
