@@ -206,6 +206,13 @@ async def _credit(additional: int, link: HostileLink) -> None:
     await _for_ever(link, lambda number: (grant,))
 
 
+async def _endless_credit(link: HostileLink) -> None:
+    """Credit once, for as many items as the handler can send."""
+    await link.say(call(1, "give", channels=(1,)))
+    await link.say(ChannelGrantCredit(_ONE, ChannelId(1), 2**32 - 1))
+    await _stay(link)
+
+
 async def _late_items(link: HostileLink) -> None:
     await link.say(
         call(1, "take_one", channels=(1,)), ChannelItem(_ONE, ChannelId(1), b"\1")
@@ -335,6 +342,7 @@ FLOODS: Final[dict[str, Flood]] = {
     "closes of unknown connections, large metadata": _flowing(_close_of_no_connection),
     "credit grants": partial(_on_connection, partial(_credit, 1)),
     "credit grants of nothing": partial(_on_connection, partial(_credit, 0)),
+    "credit without end": partial(_on_connection, _endless_credit),
     "items early": _flowing(_early_item),
     "items late": partial(_on_connection, _late_items),
     "items beyond credit": partial(_on_connection, _beyond_credit),
