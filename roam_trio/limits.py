@@ -65,8 +65,9 @@ class Limits:
         channels: number of open channels from the peer's calls on one connection.
         early_items: number of early messages on one connection: those for channels that
             no handler has bound yet.
-        early_bytes: size of the early messages, in bytes: as encoded, or the memory of
-            their metadata if that is more.
+        early_bytes: size of the early messages on all connections of the session
+            together, in bytes: as encoded, or the memory of their metadata if that is
+            more.
         unread_bytes: memory, in bytes, of the items on one connection that are not
             received yet: each counts its length and 64 bytes. Credit bounds the number
             of items.

@@ -50,7 +50,7 @@ FIGURES = [
     "| {lingering_tasks} such handlers of an identity,",
     "| {session_bytes}, as budgets count it;",
     "| {unread_bytes} on a connection, within the budget",
-    "| {early_items} messages and {early_bytes} on a connection |",
+    "| {early_items} messages on a connection, and {early_bytes} in a session |",
     "| the server holds {max_unsent_bytes} of calls, responses and items,",
     "| {connections} in a session; further ones are rejected",
     "| {pending_opens} undecided ones;",

@@ -259,6 +259,10 @@ def _sleeping_with_metadata(connection: int, number: int) -> Message:
     return call(number, "sleep", b"\0", connection=connection, metadata=_MANY_ENTRIES)
 
 
+def _close_with_metadata(connection: int, number: int) -> Message:
+    return ChannelClose(ConnectionId(connection), ChannelId(number), _MANY_ENTRIES)
+
+
 async def _shielded(url: str) -> None:
     """Make calls whose handlers go on, and leave."""
     async with connected(url) as link:
@@ -339,6 +343,9 @@ FLOODS: Final[dict[str, Flood]] = {
     "open and close": _flowing(_open_and_close),
     "resets": _calling(_reset),
     "closes of unknown channels, large metadata": _flowing(_close_of_nothing),
+    "closes of unknown channels on every connection": partial(
+        _on_connection, partial(_on_all_connections, _close_with_metadata, 1)
+    ),
     "closes of unknown connections, large metadata": _flowing(_close_of_no_connection),
     "credit grants": partial(_on_connection, partial(_credit, 1)),
     "credit grants of nothing": partial(_on_connection, partial(_credit, 0)),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
 import attrs
 
 from ..errors import LimitExceeded, Overloaded
 from ..limits import Limits
 
-__all__ = ["Bound", "Bounds", "Demand", "Excess"]
+__all__ = ["MESSAGE_BYTES", "Bound", "Bounds", "Demand", "Excess"]
+
+MESSAGE_BYTES: Final = 256
+"""Memory of a message beyond its encoded size, in bytes."""
 
 
 class Demand(Enum):
@@ -112,23 +116,27 @@ class Bounds:
         bytes: of the memory that is held.
         tasks: of the tasks.
         metadata: of the part of the memory that is metadata of calls.
+        early: of the part of the memory that is messages for channels that are not
+            bound yet.
     """
 
     bytes: Bound
     tasks: Bound
     metadata: Bound
+    early: Bound
 
     @classmethod
     def of_session(cls, limits: Limits) -> Bounds:
-        """Return the bounds of a session: `Limits.session_bytes`,
-        `Limits.session_tasks` and `Limits.call_metadata_bytes`."""
+        """Return the bounds of a session, which are fields of `Limits`."""
         size, tasks = limits.session_bytes, limits.session_tasks
         metadata = limits.call_metadata_bytes
+        early = limits.early_bytes + limits.early_items * MESSAGE_BYTES
         return cls(
             # Items for which the peer has credit cannot be refused.
             Bound("session_bytes", "bytes", size, _most_of(size)),
             Bound("session_tasks", "tasks", tasks, tasks),
             Bound("call_metadata_bytes", "bytes of metadata", metadata, metadata),
+            Bound("early_bytes", "bytes of early messages", early, early),
         )
 
     @classmethod
@@ -136,7 +144,7 @@ class Bounds:
         """Return the bounds of all sessions of a server together."""
         of_memory = Bound("memory", "bytes", memory, _most_of(memory))
         of_tasks = Bound("tasks", "tasks", tasks, _most_of(tasks))
-        return cls(of_memory, of_tasks, of_memory)
+        return cls(of_memory, of_tasks, of_memory, of_memory)
 
 
 def _most_of(number: int) -> int:

@@ -22,10 +22,10 @@ from .server_budget import ServerBudget
 __all__ = [
     "CHANNEL_BYTES",
     "CONNECTION_BYTES",
-    "MESSAGE_BYTES",
     "TASK_BYTES",
     "Budget",
     "CountedMemory",
+    "EarlyMemory",
 ]
 
 TASK_BYTES: Final = 8 * 1024 + LIGHT_BYTES
@@ -38,9 +38,6 @@ CONNECTION_BYTES: Final = 2560
 CHANNEL_BYTES: Final = 4096
 """Memory of a channel that a call has brought, in bytes, both of its ends and their
 handles included."""
-
-MESSAGE_BYTES: Final = 256
-"""Memory of a message beyond its encoded size, in bytes."""
 
 _FOR_A_MOMENT: Final = 2
 """Number of times the bytes of a session that may be used for a moment."""
@@ -60,6 +57,7 @@ class Budget:
         "_server",
         "_waiting",
         "bytes",
+        "early",
         "metadata",
         "peer",
         "tasks",
@@ -84,6 +82,8 @@ class Budget:
         """Number of tasks that are held."""
         self.metadata = 0
         """Number of bytes of the metadata of calls; a part of `bytes`."""
+        self.early = 0
+        """Number of bytes of early messages; a part of `bytes`."""
 
     # ------------------------------------------------------------ its session
 
@@ -174,6 +174,22 @@ class Budget:
             raise excess.as_end()
         self._add(size, 0)
 
+    def hold_early(self, size: int) -> None:
+        """Count a message for a channel that is not bound yet; as `hold`.
+
+        Most channels are bound in the moment after their call has come.
+        """
+        bound, held = self._bounds.early, self.early + size
+        if held > bound.most:
+            raise bound.excess(held, bound.most).as_end()
+        self.hold(size)
+        self.early = held
+
+    def give_early(self, size: int) -> None:
+        """Stop counting early messages."""
+        self.early -= size
+        self.give(size)
+
     def excess_of(self, size: int) -> Excess | None:
         """Return the reason why `hold` would raise an error; None if it would not."""
         bound, held = self._bounds.bytes, self.bytes - self._waiting + size
@@ -235,6 +251,16 @@ class Budget:
 
     def __repr__(self) -> str:
         return f"<Budget: {self.bytes} bytes, {self.tasks} tasks>"
+
+
+class EarlyMemory:
+    """Counts the memory of early messages against the budget of their session."""
+
+    __slots__ = ("give", "hold")
+
+    def __init__(self, budget: Budget) -> None:
+        self.hold = budget.hold_early
+        self.give = budget.give_early
 
 
 class CountedMemory(RequestMemory):

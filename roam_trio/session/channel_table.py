@@ -29,7 +29,7 @@ from ..wire.messages import (
     ChannelReset,
     joined,
 )
-from .budgets import CHANNEL_BYTES, Budget
+from .budgets import CHANNEL_BYTES, Budget, EarlyMemory
 from .held_messages import HeldMessages
 from .statistics import ChannelStatistics
 
@@ -339,9 +339,10 @@ class ChannelTable:
 
     def _keep(self, message: ChannelMessage) -> None:
         if self.held is None:
+            memory = EarlyMemory(self._budget) if self._budget is not None else None
             why = "wait for channels that are not bound"
             self.held = HeldMessages(
-                self._limits, "early_items", "early_bytes", why, self._budget
+                self._limits, "early_items", "early_bytes", why, memory
             )
         self.held.add(message)
         entry = self._change(message.channel_id, Event.KEEP)

@@ -8,7 +8,7 @@ purpose against the two limits of that purpose.
 from __future__ import annotations
 
 from sys import getsizeof
-from typing import Final
+from typing import Final, Protocol
 
 from ..errors import LimitExceeded
 from ..limits import Limits
@@ -24,7 +24,7 @@ from ..wire.messages import (
     Encoded,
     Message,
 )
-from .budgets import MESSAGE_BYTES, Budget
+from .bounds import MESSAGE_BYTES
 
 __all__ = [
     "HeldMessages",
@@ -96,6 +96,18 @@ def _size_of(message: ChannelMessage) -> int:
     return size
 
 
+class Memory(Protocol):
+    """The interface of a budget for messages that are held."""
+
+    def hold(self, size: int) -> None:
+        """Count bytes, or raise `LimitExceeded`."""
+        ...
+
+    def give(self, size: int) -> None:
+        """Stop counting bytes."""
+        ...
+
+
 class HeldMessages:
     """Counts messages of channels that are held, and their bytes, against two limits.
 
@@ -107,7 +119,7 @@ class HeldMessages:
         most: the name of the limit on the number of messages, a field of `Limits`.
         most_bytes: the name of the limit on their size in bytes.
         why: why they are held, for the error: "… wait for …".
-        budget: the budget of the session; None for none.
+        budget: counts their memory for the session; None for no count.
     """
 
     __slots__ = (
@@ -127,7 +139,7 @@ class HeldMessages:
         most: str,
         most_bytes: str,
         why: str,
-        budget: Budget | None = None,
+        budget: Memory | None = None,
     ) -> None:
         self._limits = limits
         self._budget = budget

@@ -33,7 +33,8 @@ from ..logs import Log, about
 from ..metadata import Metadata
 from ..peers import Peer
 from ..wire.messages import Message
-from .budgets import MESSAGE_BYTES, Budget
+from .bounds import MESSAGE_BYTES
+from .budgets import Budget
 from .held_messages import encoded_size
 
 __all__ = ["Outbox"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from roam_trio import Limits
 from roam_trio.errors import LimitExceeded, Overloaded
 from roam_trio.peers import Credentials, Peer
-from roam_trio.session.bounds import Bounds
+from roam_trio.session.bounds import MESSAGE_BYTES, Bounds
 from roam_trio.session.budgets import Budget
 from roam_trio.session.server_budget import ServerBudget
 
@@ -113,6 +113,19 @@ def test_metadata_of_calls_is_bounded_as_a_part_of_the_bytes() -> None:
     with pytest.raises(Overloaded, match=r"101 bytes of metadata.*call_metadata_bytes"):
         budget.take_metadata(1)
     assert (budget.bytes, budget.metadata) == (100, 100)
+
+
+def test_early_messages_are_bounded_as_a_part_of_the_bytes() -> None:
+    budget = session(session_bytes=800, early_bytes=100, early_items=1)
+    budget.hold_early(100 + MESSAGE_BYTES)
+    with pytest.raises(LimitExceeded, match=r"357 bytes of early.*limit: early_bytes"):
+        budget.hold_early(1)
+    assert (budget.bytes, budget.early) == (356, 356)
+    budget.give_early(356)
+    budget.take(700)
+    with pytest.raises(LimitExceeded, match="limit: session_bytes"):
+        budget.hold_early(101)
+    assert (budget.bytes, budget.early) == (700, 0)
 
 
 def test_metadata_that_the_session_has_no_room_for_is_not_counted() -> None:

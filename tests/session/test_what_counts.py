@@ -119,7 +119,7 @@ async def test_early_messages_count_until_the_channel_is_bound() -> None:
         before = TASK_BYTES + CHANNEL_BYTES
         await peer.say(ChannelItem(0, 2, b"\x07"), ChannelClose(0, 2, NOTE))
         await wait_all_tasks_blocked()
-        assert 20_000 < budget_of(session).bytes - before < 22_000
+        assert 10_000 < budget_of(session).bytes - before < 11_000
         source = receiving(session, u8)
         await wait_all_tasks_blocked()
         assert budget_of(session).bytes <= TASK_BYTES + 1 + ITEM_BYTES
@@ -134,6 +134,29 @@ async def test_early_messages_beyond_the_budget_end_the_session() -> None:
         await peer.hear(ProtocolError)
     assert ended_by(session) == "session_bytes"
     assert budget_of(session).bytes == 0
+
+
+async def test_early_messages_of_all_connections_have_one_share() -> None:
+    limits = Limits(early_items=1, early_bytes=25_000)
+    accepting = Accepting()
+    accepting.go_on.set()
+    async with WithPeer(on_connection=accepting, limits=limits) as (session, peer):
+        for number in (2, 4, 6):
+            await peer.say(ConnectionOpen(number, EVEN))
+            await peer.hear(ConnectionAccept)
+        for number in (2, 4):
+            await peer.say(ChannelClose(number, 2, NOTE))
+            await wait_all_tasks_blocked()
+        assert 20_000 < budget_of(session).early < 22_000
+        await peer.say(ConnectionClose(2))
+        await peer.say(ChannelClose(6, 2, NOTE))
+        await wait_all_tasks_blocked()
+        assert 20_000 < budget_of(session).early < 22_000
+        await peer.say(ChannelClose(0, 2, NOTE))
+        await peer.hear(ProtocolError)
+    assert ended_by(session) == "early_bytes"
+    assert "bytes of early messages" in str(session.ended_because)
+    assert budget_of(session).early == 0
 
 
 async def test_items_count_until_they_are_received() -> None:
