@@ -14,17 +14,28 @@ from decimal import Decimal
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 from uuid import UUID
 
 from .types import Length, i64
 
 if TYPE_CHECKING:
-    from cattrs import Converter
+    from cattrs import BaseConverter, Converter
 
 __all__ = ["converter", "register_wire_type", "wire_type_of"]
 
 T = TypeVar("T")
+
+_Unstructure: TypeAlias = Callable[[Any], Any]
+_Structure: TypeAlias = Callable[[Any, Any], Any]
 
 _Hooks: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
@@ -44,29 +55,49 @@ def converter() -> Converter:
 
     made = cattrs.Converter()
     for cls, hooks in _hooks_of_the_library.items():
-        _register_hooks(made, cls, *hooks)
+        unstructure, structure = hooks
+        _register_hooks(made, cls, unstructure, _ignoring_cls(structure))
     return made
 
 
+_converter_of_all: Final = converter
+
+
 def _register_hooks(
-    made: Converter,
-    cls: type[Any],
-    unstructure: Callable[[Any], Any],
-    structure: Callable[[Any], Any],
+    made: Converter, cls: type[Any], unstructure: _Unstructure, structure: _Structure
 ) -> None:
     made.register_unstructure_hook(cls, unstructure)
-    made.register_structure_hook(cls, lambda value, _: structure(value))
+    made.register_structure_hook(cls, structure)
 
 
+def _ignoring_cls(structure: Callable[[Any], Any]) -> _Structure:
+    """Return a hook of cattrs, which gets the class too."""
+    return lambda value, _: structure(value)
+
+
+@overload
 def register_wire_type(
     cls: type[T],
     wire_type: Any,
     *,
     unstructure: Callable[[T], Any],
     structure: Callable[[Any], T],
+) -> None: ...
+@overload
+def register_wire_type(
+    cls: type[Any], wire_type: Any, *, converter: BaseConverter
+) -> None: ...
+def register_wire_type(
+    cls: type[T],
+    wire_type: Any,
+    *,
+    unstructure: Callable[[T], Any] | None = None,
+    structure: Callable[[Any], T] | None = None,
+    converter: BaseConverter | None = None,
 ) -> None:
     """Give a class a wire form: that of `wire_type`.
 
+    Give `unstructure` and `structure`, or a `converter` that has hooks for the class.
     Register a class before the first service that uses it is defined: plans made
     earlier do not change. Subclasses are not registered.
 
@@ -78,9 +109,32 @@ def register_wire_type(
             exception, which becomes the cause of an `EncodeError`.
         structure: makes an instance. Any exception that it raises becomes the cause of
             a `DecodeError`.
+        converter: a converter of cattrs, whose methods of these names are used. Hooks
+            can be registered with it until a value is first converted.
+
+    Raises:
+        TypeError: neither both functions nor a converter are given, or all of them.
     """
-    _register_hooks(converter(), cls, unstructure, structure)
+    if converter is not None and unstructure is None and structure is None:
+        _register_hooks(_converter_of_all(), cls, *_methods_of(converter))
+    elif converter is None and unstructure is not None and structure is not None:
+        _register_hooks(_converter_of_all(), cls, unstructure, _ignoring_cls(structure))
+    else:
+        raise TypeError(
+            "register_wire_type: expected unstructure= and structure=, or converter= "
+            "alone"
+        )
     _wire_types[cls] = wire_type
+
+
+def _methods_of(converter: Any) -> tuple[_Unstructure, _Structure]:
+    hooks = [getattr(converter, name, None) for name in ("unstructure", "structure")]
+    if isinstance(converter, type) or not all(map(callable, hooks)):
+        raise TypeError(
+            "register_wire_type: expected a converter of cattrs, such as "
+            f"cattrs.Converter(), got {converter!r}"
+        )
+    return converter.unstructure, converter.structure
 
 
 def wire_type_of(cls: object) -> Any | None:

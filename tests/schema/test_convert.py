@@ -12,6 +12,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import attrs
+import cattrs
 import pytest
 
 from roam_trio import DecodeError, EncodeError, SchemaError
@@ -37,6 +39,26 @@ class Celsius:
 
 
 register_wire_type(Celsius, float, unstructure=lambda c: c.degrees, structure=Celsius)
+
+
+@attrs.frozen
+class Money:
+    """Has hooks in a converter of its own."""
+
+    cents: int
+
+
+@attrs.frozen
+class Price:
+    """Goes as a dict, in which there is money."""
+
+    name: str
+    money: Money
+
+
+@attrs.frozen
+class Label:
+    text: str = ""
 
 
 class NoOffset(datetime.tzinfo):
@@ -118,6 +140,57 @@ def test_the_hooks_are_those_of_the_converter() -> None:
     assert converter().unstructure(Celsius(2.0)) == 2.0
     assert converter().structure(2.0, Celsius) == Celsius(2.0)
     assert converter().unstructure(Decimal("1.5")) == "1.5"
+
+
+def test_a_converter_of_the_program_does_the_structuring() -> None:
+    own = cattrs.Converter()
+    register_wire_type(Money, str, converter=own)
+    register_wire_type(Price, dict[str, str], converter=own)
+    # Also hooks that are registered before the first value.
+    own.register_unstructure_hook(Money, lambda money: f"{money.cents / 100:.2f}")
+    own.register_structure_hook(Money, lambda text, _: Money(round(float(text) * 100)))
+
+    money, price = rpc_plan(Money), rpc_plan(list[Price])
+    assert b"".join(money.encode(Money(1250))) == b"\x0512.50"
+    assert money.decode(b"\x0512.50") == Money(1250)
+    prices = [Price("pen", Money(99)), Price("ink", Money(0))]
+    assert price.decode(b"".join(price.encode(prices))) == prices
+    wire = {"name": "pen", "money": "0.99"}
+    assert b"".join(rpc_plan(dict[str, str]).encode(wire)) == b"".join(
+        rpc_plan(Price).encode(prices[0])
+    )
+
+
+def test_a_converter_that_refuses_is_an_error_with_a_path_and_a_cause() -> None:
+    own = cattrs.Converter(forbid_extra_keys=True)
+    register_wire_type(Label, dict[str, str], converter=own)
+    plan = rpc_plan(list[Label])
+    encoded = b"".join(rpc_plan(list[dict[str, str]]).encode([{"size": "1"}]))
+    with pytest.raises(DecodeError, match=r"Label was not structured.*at \$\[0\]") as e:
+        plan.decode(encoded)
+    assert isinstance(e.value.__cause__, cattrs.ClassValidationError)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"unstructure": str},
+        {"structure": str},
+        {"unstructure": str, "structure": str, "converter": cattrs.Converter()},
+        {"structure": str, "converter": cattrs.Converter()},
+        {"converter": cattrs.Converter},
+        {"converter": "converter"},
+    ],
+)
+def test_hooks_or_a_converter_are_expected(given: dict[str, Any]) -> None:
+    class Other:
+        pass
+
+    with pytest.raises(TypeError, match="register_wire_type: expected"):
+        register_wire_type(Other, str, **given)
+    with pytest.raises(SchemaError, match="Other has no wire form"):
+        shape_of(Other)
 
 
 def test_a_hook_that_refuses_is_an_error_with_a_path_and_a_cause() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, assert_type
 
 import attrs
+import cattrs
 import msgspec
 import trio
 
@@ -31,8 +32,11 @@ from roam_trio import (
     Credit,
     Dispatcher,
     Driver,
+    DynamicClient,
     Fallible,
     Handler,
+    Health,
+    HealthState,
     IntoConduit,
     Length,
     Limits,
@@ -48,6 +52,7 @@ from roam_trio import (
     Observer,
     Peer,
     Proceed,
+    RemoteServices,
     ReplySink,
     RequestCall,
     RequestId,
@@ -69,7 +74,9 @@ from roam_trio import (
     connect,
     current_call,
     describe,
+    describe_remote,
     dispatcher,
+    dynamic,
     f32,
     facet,
     facet_postcard,
@@ -516,6 +523,21 @@ def warmth(value: Celsius) -> float:
 
 
 register_wire_type(Celsius, f32, unstructure=warmth, structure=Celsius)
+register_wire_type(Celsius, f32, converter=cattrs.Converter())
+
+
+async def look_around(session: Session) -> None:
+    remote = await describe_remote(session, most_bytes=1024)
+    assert_type(remote, RemoteServices)
+    assert_type(remote["shop"], ServiceDescriptor)
+    async with dynamic(session, "shop", remote) as shop:
+        assert_type(shop, DynamicClient)
+    async with session.open(Health) as health:
+        assert_type(await health.state(""), HealthState)
+        async with open_call(health.watch, "shop") as call:
+            assert_type(await call.rx.recv(), HealthState)
+
+
 encoded: Sequence[bytes | memoryview] = rpc_plan(Point).encode(Point(1, 2))
 assert_type(rpc_plan(Point).decode(b""), Point)
 assert_type(facet_postcard.from_bytes(Point, b""), Point)
