@@ -1,0 +1,1 @@
+"""Clients that outlive their sessions and servers."""

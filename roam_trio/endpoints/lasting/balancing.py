@@ -1,0 +1,259 @@
+"""The endpoints of a lasting client, and which of them gets a call: without I/O."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from ...links.resuming.source import Backoff
+
+__all__ = ["Address", "Balance", "Endpoint", "EndpointTable", "Phase"]
+
+C = TypeVar("C")
+
+Balance: TypeAlias = Literal["first", "round robin", "least busy"]
+"""The rule that chooses an endpoint for a call.
+
+``first`` is the first in their order that is ready. ``round robin`` is each after the
+other, by weight. ``least busy`` is the one whose calls in flight would take the least
+time, by the times that its last calls took.
+"""
+
+LATENCY_DECAY: Final = 10.0
+"""Seconds after which the last times of calls count for a third.
+
+An endpoint that was slow gets calls again after some of these, and shows whether it
+still is.
+"""
+
+_UNKNOWN: Final = 1e9
+
+
+@attrs.frozen(order=True)
+class Address:
+    """A place of a server.
+
+    Attributes:
+        url: its URL.
+        priority: those with a lower number are used first; the others only while none
+            of these is ready.
+        weight: its share of the calls, among those of one priority.
+    """
+
+    url: str
+    priority: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+    weight: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+
+
+class Phase(enum.Enum):
+    """The phases of an endpoint."""
+
+    CONNECTING = "connecting"
+    READY = "ready"
+    DRAINING = "draining"
+    """It gets no more calls; those in flight go on."""
+    RESTING = "resting"
+    """It has failed, and is left alone for a while."""
+
+
+@attrs.define(eq=False)
+class Endpoint(Generic[C]):
+    """A place of a server, with the client of its session while there is one.
+
+    Attributes:
+        address: the place.
+        number: its number among the sessions with this place.
+        phase: what it does.
+        client: makes the calls; None unless a session is there.
+        calls: number of calls in flight.
+        failures: number of failures in a row.
+        rests_until: when it is tried again, in trio's time.
+        turn: how far it is ahead of its share of the calls.
+        latency: seconds that its calls take: the longest of late.
+        measured: when `latency` was measured.
+    """
+
+    address: Address
+    number: int
+    phase: Phase = Phase.CONNECTING
+    client: C | None = None
+    calls: int = 0
+    failures: int = 0
+    rests_until: float = -math.inf
+    turn: float = 0.0
+    latency: float = 0.0
+    measured: float = 0.0
+
+    def note_time(self, seconds: float, now: float) -> None:
+        """Take note of how long a call took.
+
+        A longer time than before counts at once, and a shorter one by and by.
+        """
+        if seconds >= self.latency:
+            self.latency = seconds
+        else:
+            old = math.exp((self.measured - now) / LATENCY_DECAY)
+            self.latency = self.latency * old + seconds * (1 - old)
+        self.measured = now
+
+    def cost(self, now: float) -> float:
+        """Return how long a further call would take, for comparison."""
+        if not self.latency:
+            # One call shows how fast it is; the others wait for that.
+            return self.calls * _UNKNOWN
+        decay = math.exp((self.measured - now) / LATENCY_DECAY)
+        return self.latency * decay * (self.calls + 1) / self.address.weight
+
+
+class EndpointTable(Generic[C]):
+    """All endpoints of a lasting client.
+
+    Args:
+        balance: the rule that chooses.
+        backoff: the pauses after failures.
+    """
+
+    def __init__(self, balance: Balance, backoff: Backoff) -> None:
+        self._choose = _RULES[balance]
+        self._backoff = backoff
+        self._endpoints: list[Endpoint[C]] = []
+        self._ready: list[Endpoint[C]] = []
+
+    @property
+    def endpoints(self) -> tuple[Endpoint[C], ...]:
+        """The endpoints in their order; those that drain are last."""
+        return tuple(self._endpoints)
+
+    # ------------------------------------------------------------ where they are
+
+    def update(
+        self, addresses: Iterable[Address], sessions: int
+    ) -> tuple[list[Endpoint[C]], list[Endpoint[C]]]:
+        """Take over the addresses that a target has now.
+
+        Args:
+            addresses: the addresses in their order.
+            sessions: number of sessions with each.
+
+        Returns:
+            The endpoints that are new, and those that are gone and now drain.
+        """
+        wanted = dict.fromkeys(
+            (address, number) for address in addresses for number in range(sessions)
+        )
+        known = {(each.address, each.number): each for each in self._endpoints}
+        gone = [
+            each
+            for key, each in known.items()
+            if key not in wanted and each.phase is not Phase.DRAINING
+        ]
+        new = []
+        ordered = []
+        for address, number in wanted:
+            endpoint = known.get((address, number))
+            if endpoint is None:
+                endpoint = Endpoint(address, number)
+                new.append(endpoint)
+            ordered.append(endpoint)
+        for endpoint in gone:
+            endpoint.phase = Phase.DRAINING
+        left = [each for key, each in known.items() if key not in wanted]
+        self._endpoints = ordered + left
+        self._sort_ready()
+        return new, gone
+
+    def remove(self, endpoint: Endpoint[C]) -> None:
+        """Forget an endpoint that has drained."""
+        self._endpoints.remove(endpoint)
+        self._sort_ready()
+
+    # ------------------------------------------------------------ phases
+
+    def connected(self, endpoint: Endpoint[C], client: C) -> None:
+        """Take note of the session with an endpoint."""
+        endpoint.client = client
+        if endpoint.phase is not Phase.DRAINING:
+            endpoint.phase = Phase.READY
+        # It must neither catch up with the others nor wait for them.
+        endpoint.turn = min((each.turn for each in self._ready), default=0.0)
+        self._sort_ready()
+
+    def drain(self, endpoint: Endpoint[C]) -> None:
+        """Give an endpoint no more calls, since its server is shutting down."""
+        endpoint.phase = Phase.DRAINING
+        self._sort_ready()
+
+    def lost(self, endpoint: Endpoint[C], now: float, *, has_worked: bool) -> None:
+        """Take note that the session with an endpoint has ended, or did not begin.
+
+        Args:
+            endpoint: the endpoint.
+            now: trio's time.
+            has_worked: whether the session has lasted, so that this is the first
+                failure.
+        """
+        endpoint.client = None
+        endpoint.failures = 0 if has_worked else endpoint.failures + 1
+        pause = self._backoff.pause(endpoint.failures)
+        endpoint.phase = Phase.RESTING
+        endpoint.rests_until = now + pause
+        endpoint.latency = 0.0
+        self._sort_ready()
+
+    def connecting(self, endpoint: Endpoint[C]) -> None:
+        """Take note that a pause is over."""
+        endpoint.phase = Phase.CONNECTING
+
+    # ------------------------------------------------------------ choice
+
+    def pick(
+        self, now: float, avoid: frozenset[Endpoint[C]] = frozenset()
+    ) -> Endpoint[C] | None:
+        """Return the endpoint for a call; None if none is ready.
+
+        Args:
+            now: trio's time.
+            avoid: endpoints that are only used if no other is ready.
+        """
+        ready = self._ready
+        if avoid and len(ready) > 1:
+            ready = [each for each in ready if each not in avoid] or ready
+        if not ready:
+            return None
+        return ready[0] if len(ready) == 1 else self._choose(ready, now)
+
+    def _sort_ready(self) -> None:
+        ready = [each for each in self._endpoints if each.phase is Phase.READY]
+        best = min((each.address.priority for each in ready), default=0)
+        self._ready = [each for each in ready if each.address.priority == best]
+
+
+def _first(ready: list[Endpoint[C]], now: float) -> Endpoint[C]:
+    return ready[0]
+
+
+def _round_robin(ready: list[Endpoint[C]], now: float) -> Endpoint[C]:
+    chosen = min(ready, key=_turn)
+    chosen.turn += 1 / chosen.address.weight
+    return chosen
+
+
+def _least_busy(ready: list[Endpoint[C]], now: float) -> Endpoint[C]:
+    chosen = min(ready, key=lambda each: (each.cost(now), each.turn))
+    chosen.turn += 1 / chosen.address.weight
+    return chosen
+
+
+def _turn(endpoint: Endpoint[C]) -> float:
+    return endpoint.turn
+
+
+_RULES: Final[dict[Balance, Callable[[list[Endpoint[C]], float], Endpoint[C]]]] = {
+    "first": _first,
+    "round robin": _round_robin,
+    "least busy": _least_busy,
+}
