@@ -280,6 +280,7 @@ class Connecting(Generic[T]):
         self._face = face
         self._expected = expected
         self._session: AbstractAsyncContextManager[Session] | None = None
+        self._running: Session | None = None
         self._is_open = False
 
     @staticmethod
@@ -298,6 +299,17 @@ class Connecting(Generic[T]):
         known = service_class(service)
         face = partial(_client_of, known, defaults)
         return Connecting(open_session, face, known.expected)
+
+    @property
+    def session(self) -> Session:
+        """The session of the block.
+
+        Raises:
+            RuntimeError: the block is not entered, or has ended.
+        """
+        if self._running is None:
+            raise RuntimeError("there is a session only within the block")
+        return self._running
 
     if not TYPE_CHECKING:  # type checkers refuse both by themselves
 
@@ -322,7 +334,7 @@ class Connecting(Generic[T]):
         try:
             expected = self._expected()
             self._session = await self._open_session(expected)
-            session = await self._session.__aenter__()
+            session = self._running = await self._session.__aenter__()
         except BaseException:
             self._is_open = False
             raise
@@ -343,3 +355,4 @@ class Connecting(Generic[T]):
             await self._session.__aexit__(exc_type, exc, traceback)
         finally:
             self._is_open = False
+            self._running = None

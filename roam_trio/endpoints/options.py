@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypedDict
 
 import attrs
 
 from ..limits import DEFAULT_LIMITS, Limits
+from ..links.resuming.source import Backoff
 from ..links.stream import StreamLimits
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..rpc.failure_metadata import TellFailures
@@ -27,7 +29,32 @@ from ..session.terms import (
 if TYPE_CHECKING:
     from ..links.resuming.limits import StableLimits
 
-__all__ = ["BuilderOptions", "SessionOptions", "client_defaults", "reserved_with"]
+__all__ = [
+    "BuilderOptions",
+    "ConnectOptions",
+    "SessionOptions",
+    "client_defaults",
+    "reserved_with",
+]
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The options of `connect` that concern each session by itself."""
+
+    handler: Handler | Mapping[str, Handler] | None
+    max_concurrent_requests: int
+    metadata: MetadataLike
+    keepalive: SessionKeepaliveConfig | None
+    limits: Limits
+    strict: bool
+    deadlines: bool
+    cancel_grace: float
+    max_waiting: int | None
+    ssl_context: ssl.SSLContext | None
+    connect_timeout: float
+    resume: bool | Backoff
+    on_connection: ConnectionAcceptor | None
+    observer: Observer | None
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:

@@ -6,6 +6,7 @@ The client class of a service is made once.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import cache
 from typing import Any, Generic, ParamSpec, TypeVar, cast
@@ -25,8 +26,10 @@ from .outcome import result_of
 from .signatures import show_signature
 
 __all__ = [
+    "AnyClient",
     "BaseClient",
     "ResponseParts",
+    "bound_arguments",
     "client",
     "client_method",
     "client_of_peer",
@@ -126,9 +129,7 @@ def with_metadata(
     """
     owner = getattr(method, "__self__", None)
     descriptor = getattr(method, "__roam_method__", None)
-    if not isinstance(owner, BaseClient) or not isinstance(
-        descriptor, MethodDescriptor
-    ):
+    if not isinstance(owner, AnyClient) or not isinstance(descriptor, MethodDescriptor):
         raise TypeError(f"expected a method of a client, got {method!r}")
     client, found, sent = owner, descriptor, Metadata.of(metadata)
     count = found.positional_count
@@ -136,46 +137,60 @@ def with_metadata(
     async def call(*args: P.args, **kwargs: P.kwargs) -> ResponseParts[T]:
         given: tuple[Any, ...] = args
         if kwargs or len(given) != count:
-            given = _arguments(found, args, kwargs)
+            given = bound_arguments(found, args, kwargs)
         together = _merged(client.__roam_metadata__, sent)
-        if client.__roam_middleware__:
-            around = _around(client, found, given, together)
-            try:
-                value = await _go_through(client, around)
-            except CallCancelled as refusal:
-                around.note_refusal(refusal)
-                raise
-            return ResponseParts(value, around.response_metadata)
-        response = await _call(client, found, given, together)
-        return ResponseParts(
-            result_of(found, response, client.__roam_caller__), response.metadata
-        )
+        return await client.__roam_call__(found, given, together)
 
     call.__roam_method__ = found  # type: ignore[attr-defined]
     return call
 
 
-class BaseClient:
-    """The base class of the clients of all services.
+class AnyClient(ABC):
+    """The base class of all clients.
 
     Its names begin with an underscore, and those of methods of a service do not.
     """
 
-    __slots__ = (
-        "__roam_caller__",
-        "__roam_metadata__",
-        "__roam_middleware__",
-        "__roam_readers__",
-        "__weakref__",
-    )
+    __slots__ = ("__roam_metadata__", "__roam_middleware__", "__weakref__")
+
+    def __init__(self, middleware: tuple[Middleware, ...], metadata: Metadata) -> None:
+        self.__roam_middleware__ = middleware
+        self.__roam_metadata__ = metadata
+
+    @abstractmethod
+    async def __roam_call__(
+        self, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
+    ) -> ResponseParts[Any]:
+        """Make a call through the middleware, and return the result with metadata."""
+
+
+class BaseClient(AnyClient):
+    """The base class of the clients on one connection."""
+
+    __slots__ = ("__roam_caller__", "__roam_readers__")
 
     def __init__(
         self, caller: Caller, middleware: tuple[Middleware, ...], metadata: Metadata
     ) -> None:
+        super().__init__(middleware, metadata)
         self.__roam_caller__ = caller
-        self.__roam_middleware__ = middleware
-        self.__roam_metadata__ = metadata
         self.__roam_readers__: set[MethodId] = set()
+
+    async def __roam_call__(
+        self, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
+    ) -> ResponseParts[Any]:
+        if self.__roam_middleware__:
+            around = _around(self, method, args, sent)
+            try:
+                value = await _go_through(self, around)
+            except CallCancelled as refusal:
+                around.note_refusal(refusal)
+                raise
+            return ResponseParts(value, around.response_metadata)
+        response = await _call(self, method, args, sent)
+        return ResponseParts(
+            result_of(method, response, self.__roam_caller__), response.metadata
+        )
 
     def __repr__(self) -> str:
         state = "connected" if self.__roam_caller__.is_connected else "disconnected"
@@ -236,7 +251,7 @@ def client_method(method: MethodDescriptor) -> Any:
 
     async def call(self: BaseClient, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != count:
-            args = _arguments(method, args, kwargs)
+            args = bound_arguments(method, args, kwargs)
         sent = self.__roam_metadata__
         if self.__roam_middleware__:
             around = _around(self, method, args, sent)
@@ -248,15 +263,20 @@ def client_method(method: MethodDescriptor) -> Any:
         response = await _call(self, method, args, sent)
         return result_of(method, response, self.__roam_caller__)
 
-    call.__name__ = method.name
-    call.__qualname__ = f"{method.service}Client.{method.name}"
-    call.__doc__ = method.doc
-    call.__signature__ = _with_self(method.signature)  # type: ignore[attr-defined]
-    call.__roam_method__ = method  # type: ignore[attr-defined]
-    return call
+    return set_method(call, method)
 
 
-def _arguments(
+def set_method(function: Any, method: MethodDescriptor) -> Any:
+    """Give a function of a client the name, the texts and the mark of a method."""
+    function.__name__ = method.name
+    function.__qualname__ = f"{method.service}Client.{method.name}"
+    function.__doc__ = method.doc
+    function.__signature__ = _with_self(method.signature)
+    function.__roam_method__ = method
+    return function
+
+
+def bound_arguments(
     method: MethodDescriptor, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, ...]:
     """Return all arguments by position, with defaults filled in.

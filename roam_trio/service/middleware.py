@@ -16,7 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, ClassVar, Literal, SupportsIndex, TypeAlias, overload
+from typing import Any, ClassVar, Literal, Protocol, SupportsIndex, TypeAlias, overload
 
 from ..effective_deadline import effective_deadline
 from ..errors import CallCancelled
@@ -28,7 +28,6 @@ from ..metadata import (
     MetadataValue,
 )
 from ..peers import Peer
-from ..rpc.caller import Caller
 from ..rpc.mapped import EachItem, map_items
 from .call import Call
 from .descriptor import MethodDescriptor
@@ -163,6 +162,15 @@ class AnyCall(ABC):
         return f"<{type(self).__name__} of {self.method}>"
 
 
+class HasPeer(Protocol):
+    """The side of a call that knows who answers it."""
+
+    @property
+    def peer(self) -> Peer:
+        """The peer that answers the call."""
+        ...
+
+
 class ClientCall(AnyCall):
     """A call that this side makes."""
 
@@ -175,7 +183,7 @@ class ClientCall(AnyCall):
         method: MethodDescriptor,
         args: tuple[Any, ...],
         sent: Metadata,
-        caller: Caller,
+        caller: HasPeer,
     ) -> None:
         super().__init__(method, args)
         self._sent = sent

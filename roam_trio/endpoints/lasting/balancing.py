@@ -68,6 +68,7 @@ class Endpoint(Generic[C]):
         address: the place.
         number: its number among the sessions with this place.
         phase: what it does.
+        is_gone: whether the target no longer has the address.
         client: makes the calls; None unless a session is there.
         calls: number of calls in flight.
         failures: number of failures in a row.
@@ -80,6 +81,7 @@ class Endpoint(Generic[C]):
     address: Address
     number: int
     phase: Phase = Phase.CONNECTING
+    is_gone: bool = False
     client: C | None = None
     calls: int = 0
     failures: int = 0
@@ -145,24 +147,19 @@ class EndpointTable(Generic[C]):
         wanted = dict.fromkeys(
             (address, number) for address in addresses for number in range(sessions)
         )
-        known = {(each.address, each.number): each for each in self._endpoints}
-        gone = [
-            each
-            for key, each in known.items()
-            if key not in wanted and each.phase is not Phase.DRAINING
-        ]
-        new = []
-        ordered = []
-        for address, number in wanted:
-            endpoint = known.get((address, number))
-            if endpoint is None:
-                endpoint = Endpoint(address, number)
-                new.append(endpoint)
-            ordered.append(endpoint)
+        known = {
+            (each.address, each.number): each
+            for each in self._endpoints
+            if not each.is_gone
+        }
+        gone = [each for key, each in known.items() if key not in wanted]
         for endpoint in gone:
+            endpoint.is_gone = True
             endpoint.phase = Phase.DRAINING
-        left = [each for key, each in known.items() if key not in wanted]
-        self._endpoints = ordered + left
+        left = [each for each in self._endpoints if each.is_gone]
+        new = [Endpoint[C](*key) for key in wanted if key not in known]
+        known |= {(each.address, each.number): each for each in new}
+        self._endpoints = [known[key] for key in wanted] + left
         self._sort_ready()
         return new, gone
 
@@ -176,8 +173,7 @@ class EndpointTable(Generic[C]):
     def connected(self, endpoint: Endpoint[C], client: C) -> None:
         """Take note of the session with an endpoint."""
         endpoint.client = client
-        if endpoint.phase is not Phase.DRAINING:
-            endpoint.phase = Phase.READY
+        endpoint.phase = Phase.DRAINING if endpoint.is_gone else Phase.READY
         # It must neither catch up with the others nor wait for them.
         endpoint.turn = min((each.turn for each in self._ready), default=0.0)
         self._sort_ready()

@@ -1,0 +1,336 @@
+"""The sessions of a lasting client, and its calls: the tasks around the tables."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, TypeAlias, TypeVar
+
+import trio
+
+from ...errors import (
+    ConnectionLost,
+    Overloaded,
+    Refused,
+    RemoteProtocolError,
+    RoamError,
+    RoamTrioError,
+    Unavailable,
+)
+from ...kept_errors import copy_of
+from ...logs import Log
+from ...peers import Peer
+from ...service.client import BaseClient
+from ...service.descriptor import MethodDescriptor
+from ..connect import Connecting
+from .balancing import Endpoint, EndpointTable, Phase
+from .resolving import Resolver
+from .retry import Again, Retry, RetryBudget, again_after, pause_asked_for
+
+__all__ = ["Attempts", "Pool", "PoolPhase"]
+
+R = TypeVar("R")
+
+logger = Log("roam_trio.lasting")
+
+PoolPhase: TypeAlias = Literal["connecting", "ready", "down"]
+"""``ready`` while a session is there; otherwise ``connecting`` until one has failed to
+begin, and then ``down``.
+"""
+
+LASTED: Final = 5.0
+"""Seconds after which the end of a session is no failure to connect."""
+
+_PERMANENT = (Refused, RemoteProtocolError, ssl.SSLCertVerificationError)
+"""Errors of connecting that trying again does not mend."""
+
+
+class Pool:
+    """Keeps sessions with the endpoints of a target, and makes calls on them.
+
+    Args:
+        connecting: returns what connects to a URL.
+        resolver: finds the endpoints.
+        table: the endpoints.
+        retry: which calls are made again.
+        sessions: number of sessions with each address.
+    """
+
+    def __init__(
+        self,
+        connecting: Callable[[str], Connecting[BaseClient]],
+        resolver: Resolver,
+        table: EndpointTable[BaseClient],
+        retry: Retry,
+        sessions: int,
+    ) -> None:
+        self.table = table
+        self._connecting = connecting
+        self._resolver = resolver
+        self.retry = retry
+        self.budget = RetryBudget(retry)
+        self._sessions = sessions
+        self._drained: dict[Endpoint[BaseClient], trio.Event] = {}
+        self._errors: dict[Endpoint[BaseClient], Exception] = {}
+        self._changed = trio.lowlevel.ParkingLot()
+        self._doubt = trio.Event()
+        self._is_closed = False
+
+    @property
+    def phase(self) -> PoolPhase:
+        """The phase of all sessions together."""
+        endpoints = self.table.endpoints
+        if any(each.phase is Phase.READY for each in endpoints):
+            return "ready"
+        if self._is_closed or any(each in self._errors for each in endpoints):
+            return "down"
+        return "connecting"
+
+    def error_of(self, endpoint: Endpoint[BaseClient]) -> Exception | None:
+        """Return why there is no session, if one has failed to begin."""
+        return self._errors.get(endpoint)
+
+    # ------------------------------------------------------------ sessions
+
+    async def run(self) -> None:
+        """Keep the sessions until it is cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                failures = 0
+                while True:
+                    self._doubt = trio.Event()
+                    is_found = await self._resolve(nursery)
+                    failures = 0 if is_found else failures + 1
+                    await self._wait_for_doubt(failures)
+        finally:
+            self._is_closed = True
+            self._changed.unpark_all()
+
+    async def _resolve(self, nursery: trio.Nursery) -> bool:
+        """Take over the addresses of now; return False if there are none."""
+        try:
+            addresses = await self._resolver.resolve()
+        except (OSError, RoamTrioError) as error:
+            logger.warning("the servers cannot be found: %s", error)
+            return False
+        if not addresses:
+            logger.warning("the target has no servers at present")
+            return False
+        new, gone = self.table.update(addresses, self._sessions)
+        for endpoint in gone:
+            self._end_if_drained(endpoint)
+        for endpoint in new:
+            nursery.start_soon(self._keep, endpoint)
+        return True
+
+    async def _wait_for_doubt(self, failures: int) -> None:
+        """Wait for a pause, and then until the addresses may have changed."""
+        await trio.sleep(self.retry.backoff.pause(failures + 1))
+        if failures:
+            return
+        await _first(self._resolver.changed, self._doubt.wait)
+
+    async def _keep(self, endpoint: Endpoint[BaseClient]) -> None:
+        """Keep a session with an endpoint until its address is gone."""
+        while not endpoint.is_gone:
+            began = trio.current_time()
+            error = await self._session_with(endpoint)
+            now = trio.current_time()
+            has_worked = error is None or now - began > LASTED
+            self.table.lost(endpoint, now, has_worked=has_worked)
+            self._note_error(endpoint, error)
+            self._doubt.set()
+            await trio.sleep_until(endpoint.rests_until)
+            self.table.connecting(endpoint)
+        self.table.remove(endpoint)
+
+    async def _session_with(self, endpoint: Endpoint[BaseClient]) -> Exception | None:
+        """Hold a session until it ends or the endpoint has drained.
+
+        Returns:
+            the error with which it failed; None if it has just ended.
+        """
+        connecting = self._connecting(endpoint.address.url)
+        drained = self._drained[endpoint] = trio.Event()
+        try:
+            async with connecting as client:
+                self._errors.pop(endpoint, None)
+                self.table.connected(endpoint, client)
+                self._changed.unpark_all()
+                self._end_if_drained(endpoint)
+                await _first(connecting.session.closed, drained.wait)
+        except (OSError, RoamTrioError) as error:
+            return error
+        finally:
+            del self._drained[endpoint]
+        return None
+
+    def _note_error(
+        self, endpoint: Endpoint[BaseClient], error: Exception | None
+    ) -> None:
+        if error is None:
+            return
+        if endpoint not in self._errors:
+            logger.warning(
+                "no session with %s: %s; it is tried again", endpoint.address.url, error
+            )
+        self._errors[endpoint] = error
+        # Those that wait for an endpoint may have to give up.
+        self._changed.unpark_all()
+
+    def _drain(self, endpoint: Endpoint[BaseClient]) -> None:
+        """Give an endpoint no more calls, and leave it when the last has ended."""
+        if endpoint.phase is Phase.READY:
+            self.table.drain(endpoint)
+            self._end_if_drained(endpoint)
+
+    def _end_if_drained(self, endpoint: Endpoint[BaseClient]) -> None:
+        if endpoint.phase is Phase.DRAINING and endpoint.calls == 0:
+            drained = self._drained.get(endpoint)
+            if drained is not None:
+                drained.set()
+
+    # ------------------------------------------------------------ calls
+
+    def attempts(self, method: MethodDescriptor) -> Attempts:
+        """Return what makes one call of a method, and makes it again if allowed."""
+        return Attempts(self, method)
+
+    def note_failure(self, endpoint: Endpoint[BaseClient], error: RoamError) -> None:
+        """Take note that an attempt has failed."""
+        if isinstance(error, ConnectionLost | Unavailable):
+            self._drain(endpoint)
+
+    def note_end(self, endpoint: Endpoint[BaseClient]) -> None:
+        """Take note that a call on an endpoint has ended."""
+        endpoint.calls -= 1
+        if endpoint.phase is Phase.DRAINING:
+            self._end_if_drained(endpoint)
+
+    async def ready(
+        self, avoid: frozenset[Endpoint[BaseClient]]
+    ) -> Endpoint[BaseClient]:
+        """Return the endpoint for an attempt; wait while none is ready.
+
+        Args:
+            avoid: endpoints that are only used if no other is ready.
+
+        Raises:
+            RoamTrioError, OSError: no session begins, for a reason that does not pass
+                by itself.
+        """
+        while True:
+            if self._is_closed:
+                raise _never_sent("the block of stay_connected has ended")
+            endpoint = self.table.pick(trio.current_time(), avoid)
+            if endpoint is not None:
+                return endpoint
+            errors = [self._errors.get(each) for each in self.table.endpoints]
+            if errors and all(map(_is_permanent, errors)):
+                assert errors[0] is not None
+                raise copy_of(errors[0])
+            await self._changed.park()
+
+
+class Attempts:
+    """The attempts of one call.
+
+    Args:
+        pool: has the sessions.
+        method: the method.
+    """
+
+    __slots__ = ("_client", "_count", "_failed_at", "_method", "_pool", "_rounds")
+
+    def __init__(self, pool: Pool, method: MethodDescriptor) -> None:
+        self._pool = pool
+        self._method = method
+        self._client: BaseClient | None = None
+        self._count = 0
+        self._rounds = 0
+        self._failed_at: frozenset[Endpoint[BaseClient]] = frozenset()
+
+    @property
+    def peer(self) -> Peer:
+        """The peer of the last attempt."""
+        if self._client is None:
+            return Peer("other", "no server yet")
+        return self._client.__roam_caller__.peer
+
+    async def call(self, invoke: Callable[[BaseClient], Awaitable[R]]) -> R:
+        """Make the call.
+
+        A checkpoint. Waits while no session is there. Cancelling it cancels the call.
+
+        Args:
+            invoke: makes an attempt with a client.
+
+        Raises:
+            RoamTrioError: what the last attempt raises, or what keeps every session
+                from beginning and does not pass by itself.
+        """
+        pool = self._pool
+        pool.budget.add_call()
+        while True:
+            endpoint = await pool.ready(self._failed_at)
+            self._client = endpoint.client
+            assert self._client is not None, "an endpoint that is ready has one"
+            endpoint.calls += 1
+            began = trio.current_time()
+            try:
+                result = await invoke(self._client)
+            except RoamError as error:
+                pool.note_failure(endpoint, error)
+                pause = self._pause_after(error, endpoint)
+                if pause is None:
+                    raise
+            else:
+                now = trio.current_time()
+                endpoint.note_time(now - began, now)
+                return result
+            finally:
+                pool.note_end(endpoint)
+            await trio.sleep(pause)
+
+    def _pause_after(
+        self, error: RoamError, endpoint: Endpoint[BaseClient]
+    ) -> float | None:
+        """Return the seconds to wait before the next attempt; None if there is none."""
+        if self._method.args_plan.has_channels:
+            return None  # its channels have ended with the attempt
+        again = again_after(error, is_idempotent=self._method.effect != "any")
+        retry = self._pool.retry
+        if again is Again.WITHIN_BUDGET:
+            self._count += 1
+            if self._count >= retry.attempts or not self._pool.budget.take():
+                return None
+        elif again is Again.NO:
+            return None
+        pause = pause_asked_for(error)
+        if endpoint in self._failed_at:
+            self._rounds += 1
+            pause = max(pause, retry.backoff.pause(self._rounds))
+        self._failed_at |= {endpoint}
+        return pause
+
+
+async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait until the first of several waits is over."""
+    async with trio.open_nursery() as nursery:
+
+        async def until(wait: Callable[[], Awaitable[object]]) -> None:
+            await wait()
+            nursery.cancel_scope.cancel()
+
+        for wait in waits:
+            nursery.start_soon(until, wait)
+
+
+def _is_permanent(error: Exception | None) -> bool:
+    return isinstance(error, _PERMANENT) and not isinstance(error, Overloaded)
+
+
+def _never_sent(text: str) -> ConnectionLost:
+    error = ConnectionLost(text)
+    error.was_begun = False
+    return error

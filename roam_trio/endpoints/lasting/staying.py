@@ -1,0 +1,201 @@
+"""`stay_connected`, and what it tells of its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, TypeVar, Unpack, cast
+
+import attrs
+import trio
+
+from ...metadata import Metadata, MetadataLike
+from ...running import check_trio_runs
+from ...service import Middleware, describe
+from ...service.middleware import checked_middleware
+from ..connect import connect
+from ..options import ConnectOptions
+from .balancing import Balance, EndpointTable, Phase
+from .client import LastingClient, lasting_client_class
+from .pool import Pool, PoolPhase
+from .resolving import Resolver, StaticResolver
+from .retry import Retry
+
+__all__ = [
+    "EndpointState",
+    "LastingState",
+    "StayingConnected",
+    "state",
+    "stay_connected",
+]
+
+T = TypeVar("T")
+
+
+def stay_connected(
+    target: str | Sequence[str] | Resolver,
+    service: Callable[..., T],
+    *,
+    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+    balance: Balance = "first",
+    sessions: int = 1,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    **options: Unpack[ConnectOptions],
+) -> StayingConnected[T]:
+    """Return a client for the length of a block that outlives servers.
+
+    ``async with stay_connected(urls, Bank) as bank:`` keeps a session with each server,
+    and connects again when one ends. The block begins at once, whether a server is
+    there or not. A call waits while no server is there, within the deadline of its
+    caller. A call that fails with its session is made again if that cannot do it twice:
+    see `Retry`. Its channels end with the session, and the call with them.
+
+    Args:
+        target: the URL of the server; or several, of servers that offer the same; or a
+            `Resolver`, which finds them.
+        service: the class of the service.
+        retry: which calls are made again.
+        balance: which server gets a call; see `Balance`.
+        sessions: number of sessions with each server.
+        middleware: wraps each call, with all of its attempts.
+        metadata_for_calls: metadata of each call.
+        options: the other options of `connect`, for each session.
+
+    Raises:
+        ValueError: a URL is wrong, there is none, or an option is out of range.
+        TypeError: `service` is not a service.
+    """
+    if sessions < 1:
+        raise ValueError(f"sessions: expected at least 1, got {sessions}")
+    described = describe(service)
+    connecting = partial(_connecting, service, options)
+    resolver = _resolver_of(target, connecting)
+    pool = Pool(
+        connecting, resolver, EndpointTable(balance, retry.backoff), retry, sessions
+    )
+    made = lasting_client_class(described)(
+        pool, checked_middleware(middleware), Metadata.of(metadata_for_calls)
+    )
+    return StayingConnected(pool, cast("T", made))
+
+
+def _connecting(service: Callable[..., Any], options: ConnectOptions, url: str) -> Any:
+    return connect(url, service, **options)
+
+
+def _resolver_of(
+    target: str | Sequence[str] | Resolver, connecting: Callable[[str], Any]
+) -> Resolver:
+    """Return what finds the servers of a target.
+
+    Raises:
+        ValueError: a URL is wrong, or there is none.
+    """
+    if isinstance(target, Resolver):
+        return target
+    urls = [target] if isinstance(target, str) else [*target]
+    if not urls:
+        raise ValueError("expected at least one URL to connect to, got none")
+    for url in urls:
+        connecting(url)  # checks the URL and the options
+    return StaticResolver(urls)
+
+
+class StayingConnected(Generic[T]):
+    """The result of `stay_connected`; enter it once, with ``async with``."""
+
+    def __init__(self, pool: Pool, client: T) -> None:
+        self._pool = pool
+        self._client = client
+        self._manager: Any = None
+        self._scope = trio.CancelScope()
+        self._error: BaseException | None = None
+
+    async def __aenter__(self) -> T:
+        if self._manager is not None:
+            raise RuntimeError("this client is in use already, or was; make another")
+        check_trio_runs("a client")
+        self._manager = trio.open_nursery()
+        nursery = await self._manager.__aenter__()
+        self._scope = nursery.cancel_scope
+        nursery.start_soon(self._run)
+        return self._client
+
+    async def _run(self) -> None:
+        try:
+            await self._pool.run()
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            # Kept, as the nursery would put it into a group.
+            self._error = error
+            self._scope.cancel()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if self._error is None:
+            self._scope.cancel()
+            await self._manager.__aexit__(None, None, None)
+            return None
+        # The scope has cancelled the block, and takes its Cancelled.
+        suppressed: bool | None = await self._manager.__aexit__(
+            exc_type, exc, traceback
+        )
+        if exc is None or suppressed:
+            raise self._error
+        return None
+
+
+@attrs.frozen
+class EndpointState:
+    """A server of a lasting client.
+
+    Attributes:
+        url: its URL.
+        phase: what its session does.
+        calls: number of calls in flight.
+        error: why there is no session, if one has failed to begin.
+    """
+
+    url: str
+    phase: Phase
+    calls: int
+    error: Exception | None
+
+
+@attrs.frozen
+class LastingState:
+    """What a lasting client has at present.
+
+    Attributes:
+        phase: ``"ready"`` while a session is there; otherwise ``"connecting"``, and
+            ``"down"`` once a session has failed to begin.
+        endpoints: its servers, in their order.
+    """
+
+    phase: PoolPhase
+    endpoints: tuple[EndpointState, ...]
+
+
+def state(client: object) -> LastingState:
+    """Return the state of a client that `stay_connected` has made.
+
+    Raises:
+        TypeError: it is no such client.
+    """
+    if not isinstance(client, LastingClient):
+        raise TypeError(f"expected a client of stay_connected, got {client!r}")
+    pool = client.__roam_pool__
+    return LastingState(
+        pool.phase,
+        tuple(
+            EndpointState(each.address.url, each.phase, each.calls, pool.error_of(each))
+            for each in pool.table.endpoints
+        ),
+    )
