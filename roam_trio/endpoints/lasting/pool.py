@@ -93,18 +93,34 @@ class Pool:
     # ------------------------------------------------------------ sessions
 
     async def run(self) -> None:
-        """Keep the sessions until it is cancelled."""
-        try:
-            async with trio.open_nursery() as nursery:
-                failures = 0
-                while True:
-                    self._doubt = trio.Event()
-                    is_found = await self._resolve(nursery)
-                    failures = 0 if is_found else failures + 1
-                    await self._wait_for_doubt(failures)
-        finally:
-            self._is_closed = True
-            self._changed.unpark_all()
+        """Keep the sessions until it is cancelled.
+
+        Raises:
+            Exception: a resolver has raised it and may not.
+        """
+        bug: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            try:
+                await self._follow(nursery)
+            except Exception as error:
+                bug = error
+                nursery.cancel_scope.cancel()
+        if bug is not None:
+            raise bug
+
+    async def _follow(self, nursery: trio.Nursery) -> None:
+        """Follow the addresses of the target, and keep a session with each."""
+        failures = 0
+        while True:
+            self._doubt = trio.Event()
+            is_found = await self._resolve(nursery)
+            failures = 0 if is_found else failures + 1
+            await self._wait_for_doubt(failures)
+
+    def close(self) -> None:
+        """Let calls that wait for a session fail, and all later ones."""
+        self._is_closed = True
+        self._changed.unpark_all()
 
     async def _resolve(self, nursery: trio.Nursery) -> bool:
         """Take over the addresses of now; return False if there are none."""

@@ -139,17 +139,20 @@ class StayingConnected(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        if self._error is None:
-            self._scope.cancel()
-            await self._manager.__aexit__(None, None, None)
+        try:
+            if self._error is None:
+                self._scope.cancel()
+                await self._manager.__aexit__(None, None, None)
+                return None
+            # The scope has cancelled the block, and takes its Cancelled.
+            suppressed: bool | None = await self._manager.__aexit__(
+                exc_type, exc, traceback
+            )
+            if exc is None or suppressed:
+                raise self._error
             return None
-        # The scope has cancelled the block, and takes its Cancelled.
-        suppressed: bool | None = await self._manager.__aexit__(
-            exc_type, exc, traceback
-        )
-        if exc is None or suppressed:
-            raise self._error
-        return None
+        finally:
+            self._pool.close()
 
 
 @attrs.frozen
