@@ -117,6 +117,13 @@ if TYPE_CHECKING:
     from . import facet_postcard as facet_postcard
     from . import hash as hash
     from .endpoints.connect import connect
+    from .endpoints.lasting.balancing import Address
+    from .endpoints.lasting.resolving import Resolver
+    from .endpoints.lasting.retry import Retry
+    from .endpoints.lasting.staying import (
+        state,
+        stay_connected,
+    )
     from .endpoints.proxying import ProxyAcceptor
     from .endpoints.serve import Server, serve
     from .endpoints.serving import serving
@@ -139,6 +146,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcceptedConnection",
+    "Address",
     "AnyCall",
     "AnySession",
     "Array",
@@ -181,6 +189,8 @@ __all__ = [
     "Proceed",
     "ProxyAcceptor",
     "Refused",
+    "Resolver",
+    "Retry",
     "RoamError",
     "RoamTrioError",
     "Rx",
@@ -232,6 +242,8 @@ __all__ = [
     "service",
     "serving",
     "spawn",
+    "state",
+    "stay_connected",
     "transparent",
     "u8",
     "u16",
@@ -248,6 +260,7 @@ if not TYPE_CHECKING:
     # sessions and links: they are imported when the first one is asked for.
     _IMPORTED_LATER = {
         "AcceptedConnection": "session",
+        "Address": "endpoints.lasting.balancing",
         "Backoff": "links.resuming.source",
         "Change": "service.comparison",
         "ConnectionAcceptor": "session",
@@ -256,6 +269,8 @@ if not TYPE_CHECKING:
         "Health": "service.reserved.classes",
         "HealthState": "service.reserved.classes",
         "ProxyAcceptor": "endpoints.proxying",
+        "Resolver": "endpoints.lasting.resolving",
+        "Retry": "endpoints.lasting.retry",
         "Server": "endpoints.serve",
         "Session": "session",
         "SessionKeepaliveConfig": "session",
@@ -268,6 +283,8 @@ if not TYPE_CHECKING:
         "serve": "endpoints.serve",
         "serving": "endpoints.serving",
         "spawn": "endpoints.spawn",
+        "state": "endpoints.lasting.staying",
+        "stay_connected": "endpoints.lasting.staying",
     }
 
     def __dir__() -> list[str]:

@@ -33,6 +33,7 @@ __all__ = [
     "client",
     "client_method",
     "client_of_peer",
+    "set_method",
     "with_metadata",
 ]
 

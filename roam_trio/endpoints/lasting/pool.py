@@ -10,6 +10,7 @@ import trio
 
 from ...errors import (
     ConnectionLost,
+    IncompatibleService,
     Overloaded,
     Refused,
     RemoteProtocolError,
@@ -27,7 +28,7 @@ from .balancing import Endpoint, EndpointTable, Phase
 from .resolving import Resolver
 from .retry import Again, Retry, RetryBudget, again_after, pause_asked_for
 
-__all__ = ["Attempts", "Pool", "PoolPhase"]
+__all__ = ["MOST_ADDRESSES", "Attempts", "Pool", "PoolPhase"]
 
 R = TypeVar("R")
 
@@ -38,10 +39,18 @@ PoolPhase: TypeAlias = Literal["connecting", "ready", "down"]
 begin, and then ``down``.
 """
 
+MOST_ADDRESSES: Final = 256
+"""Number of servers that are used of those that a target has."""
+
 LASTED: Final = 5.0
 """Seconds after which the end of a session is no failure to connect."""
 
-_PERMANENT = (Refused, RemoteProtocolError, ssl.SSLCertVerificationError)
+_PERMANENT = (
+    IncompatibleService,
+    Refused,
+    RemoteProtocolError,
+    ssl.SSLCertVerificationError,
+)
 """Errors of connecting that trying again does not mend."""
 
 
@@ -132,6 +141,13 @@ class Pool:
         if not addresses:
             logger.warning("the target has no servers at present")
             return False
+        if len(addresses) > MOST_ADDRESSES:
+            logger.warning(
+                "the target has %d servers; only the first %d are used",
+                len(addresses),
+                MOST_ADDRESSES,
+            )
+            addresses = addresses[:MOST_ADDRESSES]
         new, gone = self.table.update(addresses, self._sessions)
         for endpoint in gone:
             self._end_if_drained(endpoint)

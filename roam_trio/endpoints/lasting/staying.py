@@ -174,7 +174,7 @@ class EndpointState:
 
 @attrs.frozen
 class LastingState:
-    """What a lasting client has at present.
+    """The sessions of a lasting client at present.
 
     Attributes:
         phase: ``"ready"`` while a session is there; otherwise ``"connecting"``, and

@@ -29,6 +29,7 @@ from roam_trio import (
     with_metadata,
 )
 from roam_trio.endpoints.lasting.balancing import Address, Phase
+from roam_trio.endpoints.lasting.pool import MOST_ADDRESSES
 from roam_trio.endpoints.lasting.resolving import Resolver
 from roam_trio.endpoints.lasting.retry import Retry
 from roam_trio.endpoints.lasting.staying import state, stay_connected
@@ -340,6 +341,16 @@ async def test_addresses_that_come_and_go_are_followed(
         await trio.sleep(1)
         assert len(running[0].sessions) == 0
         assert [each.url for each in state(client).endpoints] == ["memory://b"]
+
+
+async def test_no_more_than_a_bounded_number_of_servers_are_used(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Changing(*(Address(f"memory://{index}") for index in range(300)))
+    async with stay_connected(target, Bank) as client:
+        await trio.sleep(0.01)
+        assert len(state(client).endpoints) == MOST_ADDRESSES
+    assert "the target has 300 servers; only the first 256 are used" in caplog.text
 
 
 @pytest.mark.parametrize("unknown", [OSError("no such name"), ()])
