@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -248,7 +248,7 @@ def _turn(endpoint: Endpoint[C]) -> float:
     return endpoint.turn
 
 
-_RULES: Final[dict[Balance, Callable[[list[Endpoint[C]], float], Endpoint[C]]]] = {
+_RULES: Final[dict[Balance, Callable[[list[Endpoint[Any]], float], Endpoint[Any]]]] = {
     "first": _first,
     "round robin": _round_robin,
     "least busy": _least_busy,
