@@ -20,6 +20,7 @@ VERBS = {
     "ping": ("ping", "Ping a server, and print how long its answers take."),
     "bench": ("bench", "Measure the rate and the times of calls."),
     "serve": ("serve", "Serve the handlers of a module."),
+    "mcp": ("mcp", "Offer services as tools of the Model Context Protocol."),
     "diff": ("diff", "Compare two descriptions of a service."),
     "rust": ("rust", "Print services as traits and types of Rust."),
     "import": ("import_", "Print the services of a Rust source in Python."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, TypeAlias, cast
 
@@ -32,23 +32,28 @@ _Context: TypeAlias = ServerRequestContext[dict[str, Any], Any]
 
 async def serve_tools(
     session: AnySession,
-    services: Mapping[str, Described],
+    described: Mapping[str, Described],
     *,
+    allow: Iterable[str],
     limits: ToolLimits | None = None,
 ) -> None:
     """Offer the methods of services as tools, over standard input and output.
 
-    Opens a virtual connection for each service. Returns when standard input ends.
-    Cancelling it cancels the calls of tools that are running.
+    Opens a virtual connection for each service that is not on the root connection.
+    Returns when standard input ends. Cancelling it cancels the calls of tools that are
+    running.
 
     Args:
         session: the session with the peer.
-        services: the descriptions of the services to offer, by the names under which
-            the peer offers them. The program at the other end of standard input can
-            call each of their methods.
+        described: descriptions of services by the names under which the peer offers
+            them, such as those of `describe_remote`.
+        allow: the names of the services to offer. The program at the other end of
+            standard input can call each of their methods.
         limits: bounds of one call; by default those of `ToolLimits`.
 
     Raises:
+        LookupError: a service is not described.
+        SchemaError: there are too many tools, or a schema would be too long.
         SessionRejected: the peer does not offer a service.
         ConnectionLost: see `Session.open_connection`.
     """
@@ -57,8 +62,9 @@ async def serve_tools(
             name: await stack.enter_async_context(
                 dynamic(session, name, described, for_json=True)
             )
-            for name, described in services.items()
+            for name in allow
         }
+        services = {name: described[name] for name in clients}
         server = tool_server(clients, services, limits or ToolLimits())
         stdin = await stack.enter_async_context(standard_stream(0))
         stdout = await stack.enter_async_context(standard_stream(1))

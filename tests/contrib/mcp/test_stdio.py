@@ -28,7 +28,8 @@ from roam_trio.contrib.mcp import serve_tools
 
 async def main():
     async with connect(sys.argv[1]) as session:
-        await serve_tools(session, {"library": describe(Library)})
+        described = {"library": describe(Library)}
+        await serve_tools(session, described, allow=described)
 
 trio.run(main)
 """

@@ -1,0 +1,78 @@
+"""`mcp`: services as tools of the Model Context Protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from ..connecting import session_with
+from ..described import described_by, near
+from ..exits import Exit, UsageError
+from ..peer_options import PeerOptions, Url, with_peer
+from ..performing import perform
+
+__all__ = ["command", "offer_tools"]
+
+
+@with_peer
+def command(
+    url: Url,
+    peer: PeerOptions,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            metavar="SERVICE",
+            help="A service to offer. May be given several times. Without it, nothing "
+            "is offered.",
+            show_default=False,
+        ),
+    ] = None,
+    items: Annotated[
+        int, typer.Option(min=1, help="Number of items of a stream to return.")
+    ] = 1000,
+) -> None:
+    """Offer services as tools of the Model Context Protocol, over stdin and stdout.
+
+    The program at the other end can call every method of the services that --allow
+    names. --timeout bounds each call; the default is 60 seconds.
+    """
+    perform("mcp", partial(offer_tools, url, peer, allow or (), items))
+
+
+async def offer_tools(
+    url: str, peer: PeerOptions, allow: Sequence[str], items: int = 1000
+) -> Exit:
+    """Offer the tools until standard input ends."""
+    if not allow:
+        raise UsageError("expected the services to offer: --allow SERVICE")
+    tools = _package()
+    seconds = {} if peer.timeout is None else {"seconds": peer.timeout}
+    limits = tools.ToolLimits(items=items, **seconds)
+    async with session_with(url, attrs.evolve(peer, timeout=None)) as session:
+        described = await described_by(session, peer)
+        for name in allow:
+            if name not in described:
+                raise UsageError(near("service", name, described))
+        await tools.serve_tools(session, described, allow=allow, limits=limits)
+    return Exit.DONE
+
+
+def _package() -> Any:
+    """Return `roam_trio.contrib.mcp`, which needs an extra.
+
+    Raises:
+        UsageError: the extra is not installed.
+    """
+    try:
+        from ...contrib import mcp
+    except ImportError as error:
+        raise UsageError(
+            f"the package for this verb is missing ({error}); install roam_trio with "
+            "its extra: pip install 'roam-trio[mcp]'"
+        ) from error
+    return mcp
