@@ -57,6 +57,7 @@ class Carrier(Protocol):
     def uncork(self, *, prompt: bool = False) -> None: ...
     async def pump(self) -> None: ...
     def defer_pump(self, start: Callable[[], None]) -> bool: ...
+    def forget(self) -> None: ...
 
 
 class Source(Protocol):
@@ -223,9 +224,10 @@ class ConduitTx(ABC, Generic[M]):
         return False
 
     def count_in(self, budget: ByteBudget) -> None:
-        """Count the messages that are kept for the peer in `budget`, until `forget`.
+        """Count the messages that are kept for the peer in `budget`, until `forget`:
+        those that it does not read, or has not acknowledged.
 
-        The default does nothing: most conduits keep no messages that they have sent.
+        The default does nothing.
         """
         return
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import DecodeError
 from ..links.base import (
+    ByteBudget,
     LinkTx,
     LinkTxPermit,
     RxBudget,
@@ -117,6 +118,9 @@ class LinkConduitTx(ConduitTx[M]):
 
     def defer_pump(self, start: Callable[[], None]) -> bool:
         return self._tx.defer_pump(start)
+
+    def count_in(self, budget: ByteBudget) -> None:
+        self._tx.count_in(budget)
 
     async def close(self) -> None:
         await self._tx.close()

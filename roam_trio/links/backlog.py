@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
+from typing import Final
 
+from .base import ByteBudget
 from .framing import HEADER_LENGTH
 
 __all__ = ["Backlog"]
+
+_STEP: Final = 64 * 1024
+"""Number of unwritten bytes that do not count in the budget, and by which they grow
+before they are counted again."""
 
 
 class Backlog:
@@ -28,12 +35,17 @@ class Backlog:
         room_up_to_size: their size from which there is no room.
         written_payloads: number of written payloads.
         written_size: their size.
+        counted: number of unwritten bytes that are counted in the budget.
+        count_from: the size from which `count` must be called, while the pump writes.
     """
 
     __slots__ = (
+        "_budget",
         "_last_length",
         "_most_bytes",
         "_most_payloads",
+        "count_from",
+        "counted",
         "payloads",
         "room_up_to_payloads",
         "room_up_to_size",
@@ -52,6 +64,38 @@ class Backlog:
         self.size = 0
         self.written_payloads = 0
         self.written_size = 0
+        self._budget: ByteBudget | None = None
+        self.counted = 0
+        self.count_from: float = inf
+
+    def count_in(self, budget: ByteBudget) -> None:
+        """Count unwritten bytes in a budget from now on."""
+        self._budget = budget
+        self.count_from = 0
+
+    @property
+    def is_long(self) -> bool:
+        """True if so much is unwritten that it counts in the budget."""
+        return self.size - self.written_size > _STEP
+
+    def count(self) -> bool:
+        """Count the bytes that are unwritten now, if they are many.
+
+        Returns:
+            False if there is no room for them: the session is about to end.
+        """
+        budget, size = self._budget, self.size - self.written_size
+        if budget is None:
+            return True
+        if size <= _STEP:
+            size = 0
+        if size < self.counted:
+            budget.go_on(self.counted - size)
+        elif not budget.wait(size - self.counted):
+            return False
+        self.counted = size
+        self.count_from = self.written_size + size + _STEP
+        return True
 
     def add(self, length: int) -> None:
         """Count a committed payload of so many bytes."""

@@ -113,6 +113,15 @@ class ByteBudget(Protocol):
         """Stop counting bytes."""
         ...
 
+    def wait(self, size: int) -> bool:
+        """As `hold`, for bytes that wait until the peer reads: they end no session
+        unless its server has no room for them."""
+        ...
+
+    def go_on(self, size: int) -> None:
+        """Stop counting bytes that `wait` has counted."""
+        ...
+
 
 class RxBudget(ByteBudget, Protocol):
     """Counts the bytes of a payload that is not complete, and bounds the first one."""
@@ -327,6 +336,21 @@ class LinkTx(ABC):
             must be started at once.
         """
         return False
+
+    def count_in(self, budget: ByteBudget) -> None:
+        """Count the bytes of committed payloads that the transport does not take.
+
+        The default does nothing.
+        """
+        return
+
+    def forget(self) -> None:
+        """Drop what counts in the budget, because the session has to end.
+
+        If there is any, the link fails, as the peer may have received a part of it.
+        Never waits. The default does nothing.
+        """
+        return
 
     @abstractmethod
     async def close(self) -> None:

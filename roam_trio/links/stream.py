@@ -28,7 +28,7 @@ from ..limits import DEFAULT_LIMITS
 from ..peers import Peer
 from ..quantities import check_seconds
 from .backlog import Backlog
-from .base import Buffer, Link, TxStatistics
+from .base import Buffer, ByteBudget, Link, TxStatistics
 from .byte_streams import ByteTransport, StreamTransport
 from .framing import LARGEST_LENGTH, FrameDecoder, FrameEncoder
 from .permits import PermitTx, QueuedPermit
@@ -157,6 +157,7 @@ class StreamLinkTx(PermitTx):
     """The sending half of a stream link.
 
     `reserve` is always a cancellation point, and a schedule point only if it waits.
+    There are more than 25 methods, as it does all that a `LinkTx` can do.
     """
 
     def __init__(
@@ -202,6 +203,8 @@ class StreamLinkTx(PermitTx):
         # A pump that is writing will find this payload itself.
         if self._wake is not None:
             self._do(write)
+        elif self._backlog.size > self._backlog.count_from:
+            self._count()
 
     def send_many_nowait(self, payloads: Sequence[Sequence[Buffer]]) -> int:
         if self._ending is not None:
@@ -221,6 +224,8 @@ class StreamLinkTx(PermitTx):
         self._mode, write = self._mode.on_commit
         if self._wake is not None:
             self._do(write)
+        elif self._backlog.size > self._backlog.count_from:
+            self._count()
         self.is_full = not self._has_room() and self._ending is None
         return len(payloads)
 
@@ -254,6 +259,8 @@ class StreamLinkTx(PermitTx):
             left = buffers  # the pump tries again and reports it
         if left:
             self._frames.give_back(left)
+            if self._backlog.size > self._backlog.count_from:
+                self._count()
             self._wake_pump()
         else:
             self._written(self._backlog.payloads, self._backlog.size)
@@ -263,6 +270,20 @@ class StreamLinkTx(PermitTx):
         self._backlog.written(payloads, size)
         if self.is_full:
             self._grant_permits()
+
+    def count_in(self, budget: ByteBudget) -> None:
+        self._backlog.count_in(budget)
+
+    def _count(self) -> None:
+        """Count what is not written; drop it if there is no room for it."""
+        if not self._backlog.count():
+            self.forget()
+
+    def forget(self) -> None:
+        if not self._backlog.is_long or self._state is _State.FAILED:
+            return
+        self._failed(LinkError(_NO_ROOM), None)
+        self._drop_unwritten()
 
     # ------------------------------------------------ carrying
 
@@ -330,7 +351,12 @@ class StreamLinkTx(PermitTx):
             wake()
 
     async def _write_pending(self) -> None:
-        payloads, size = self._backlog.payloads, self._backlog.size
+        backlog = self._backlog
+        payloads, size = backlog.payloads, backlog.size
+        if size > backlog.count_from:
+            self._count()
+            if self._state is _State.FAILED:
+                await trio.sleep_forever()  # it is cancelled
         try:
             await self._transport.send_all(self._frames.take())
         except STREAM_ERRORS as exc:
@@ -343,9 +369,11 @@ class StreamLinkTx(PermitTx):
             raise
         else:
             self._written(payloads, size)
+            if backlog.counted:
+                backlog.count()
 
-    def _failed(self, error: LinkError, cause: BaseException) -> LinkError:
-        if self._state is not _State.CLOSED:
+    def _failed(self, error: LinkError, cause: BaseException | None) -> LinkError:
+        if self._state in (_State.OPEN, _State.CLOSING):
             self._state = _State.FAILED
             self._end(type(error), str(error), cause)
         return error
@@ -384,13 +412,17 @@ class StreamLinkTx(PermitTx):
             return
         self._state = _State.CLOSED
         self._end(LinkClosed, _CLOSED_HERE)
+        self._drop_unwritten()
+        await self._transport.abort_sending()
+
+    def _drop_unwritten(self) -> None:
         self._frames.take()
         if self._carrying is None:
             self._wake = None  # drop the reference to what starts it
         self._written(self._backlog.payloads, self._backlog.size)
+        self._backlog.count()
         if self._carrying is not None:
             self._carrying.cancel()
-        await self._transport.abort_sending()
 
     # ------------------------------------------------ looking
 
@@ -415,6 +447,10 @@ class StreamLinkTx(PermitTx):
         )
 
 
+_NO_ROOM = (
+    "the peer does not read, and there is no room for what waits for it "
+    "(limits: session_bytes, memory)"
+)
 _CLOSED_HERE = "this side has closed the sending half of the link"
 
 

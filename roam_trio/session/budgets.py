@@ -212,15 +212,30 @@ class Budget:
         Raises:
             Overloaded: the server has no room, and nothing is counted.
         """
+        excess = self._wait(size, Demand.RESPONSE)
+        if excess is not None:
+            raise excess.as_refusal(was_begun=True)
+
+    def wait_committed(self, size: int) -> Excess | None:
+        """Count what is committed and waits until the peer reads; as `wait`, but it can
+        no longer be refused.
+
+        Returns:
+            The reason why the session has to end, and nothing is counted; or None.
+        """
+        return self._wait(size, Demand.REST)
+
+    def _wait(self, size: int, demand: Demand) -> Excess | None:
         if self._server is not None:
-            excess = self._server.excess_of(self, size, 0, Demand.RESPONSE)
+            excess = self._server.excess_of(self, size, 0, demand)
             if excess is not None:
-                raise excess.as_refusal(was_begun=True)
+                return excess
         self._waiting += size
         self._add(size, 0)
+        return None
 
     def go_on(self, size: int) -> None:
-        """Stop counting a response that `wait` has counted."""
+        """Stop counting what `wait` or `wait_committed` has counted."""
         self._waiting -= size
         self.give(size)
 

@@ -31,11 +31,25 @@ class LinkBytes:
         try:
             self._budget.hold(size)
         except LimitExceeded as error:
-            # Not now: this is called while the session sends, or its link reads.
-            token = trio.lowlevel.current_trio_token()
-            token.run_sync_soon(self._budget.end, error)
+            self._end_soon(error)
             return False
         return True
+
+    def wait(self, size: int) -> bool:
+        """See `ByteBudget`."""
+        excess = self._budget.wait_committed(size)
+        if excess is not None:
+            self._end_soon(excess.as_end())
+        return excess is None
+
+    def go_on(self, size: int) -> None:
+        """See `ByteBudget`."""
+        self._budget.go_on(size)
+
+    def _end_soon(self, because: LimitExceeded) -> None:
+        # Not now: the session sends, or its link reads.
+        token = trio.lowlevel.current_trio_token()
+        token.run_sync_soon(self._budget.end, because)
 
     def give(self, size: int) -> None:
         """See `ByteBudget`."""

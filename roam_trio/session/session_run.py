@@ -77,6 +77,9 @@ T = TypeVar("T", bound=AnySession)
 
 _ANSWERED_BY_ONE: Final = frozenset({RequestCall, RequestResponse})
 """Messages that set off one message: a response, or the next call of who got this."""
+_OF_MEMORY: Final = frozenset({"memory", "session_bytes"})
+"""Limits at which a peer is not waited for that does not read."""
+
 _GATHERED_FROM: Final = 4
 """Number of payloads, received together, from which runs of items pay."""
 
@@ -510,6 +513,8 @@ class SessionRun:
         self.control.stop()
         if isinstance(reason, LimitExceeded):
             self.tx.forget()  # there may be no room even for the last message
+            if reason.limit in _OF_MEMORY:
+                self.outbox.carrier.forget()
         message = message_at_end(reason)
         if message is not None:
             self.outbox.push(message, last=True)

@@ -41,6 +41,8 @@ class Counting:
     def give(self, size: int) -> None:
         self.held -= size
 
+    wait, go_on = hold, give
+
 
 def begun(length: int, come: int) -> bytes:
     return length.to_bytes(4, "little") + bytes(come)

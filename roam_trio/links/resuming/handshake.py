@@ -32,6 +32,8 @@ class _HelloAlone:
     def give(self, size: int) -> None:
         pass
 
+    wait, go_on = hold, give
+
 
 _OF_HELLO = _HelloAlone()
 

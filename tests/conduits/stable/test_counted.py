@@ -27,6 +27,8 @@ class Counting:
         self.calls += 1
         self.held -= size
 
+    wait, go_on = hold, give
+
 
 def memory_of(replay: ReplayBuffer) -> int:
     return sum(len(body) + MESSAGE_BYTES for body in replay.bodies)

@@ -1,0 +1,54 @@
+"""Responses that clients do not read count for a server, however many sessions have
+them."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
+
+from roam_trio import (
+    BareConduitAcceptor,
+    Session,
+    StreamLink,
+    describe,
+    dispatcher,
+    serving,
+)
+from roam_trio.errors import LimitExceeded
+from roam_trio.metadata import NO_METADATA
+from roam_trio.wire.envelope import MessageFamily
+from roam_trio.wire.messages import RequestCall
+
+from .peer import Peer
+from .test_server_budgets import Room, RoomImpl, budget_of
+
+MIB = 1024 * 1024
+LOAD = next(each for each in describe(Room).methods if each.name == "load")
+
+
+async def test_one_session_ends_where_a_server_has_no_room_for_another_response(
+    nursery: trio.Nursery,
+) -> None:
+    room = RoomImpl()
+    room.morning.set()
+    clients = BareConduitAcceptor(MessageFamily())
+    memory = 5 * MIB // 2
+    async with serving(clients, dispatcher(Room, room), memory=memory) as server:
+        sessions: list[Session] = []
+        for _ in range(3):
+            ours, theirs = lockstep_stream_pair()
+            nursery.start_soon(clients.attach, StreamLink(ours))
+            deaf = Peer(StreamLink(theirs))
+            nursery.start_soon(deaf.tx.pump)
+            await deaf.initiate()
+            sessions.append(server.sessions[-1])
+            await deaf.say(RequestCall(0, 1, LOAD.id, (), NO_METADATA, b"\x80\x80\x40"))
+            await wait_all_tasks_blocked()
+        ended = [each.ended_because for each in sessions if each.ended_because]
+        (because,) = ended
+        assert isinstance(because, LimitExceeded)
+        assert because.limit == "memory"
+        whole = budget_of(sessions[0])._server
+        assert whole is not None
+        assert 2 * MIB < whole.bytes <= memory
+        nursery.cancel_scope.cancel()
