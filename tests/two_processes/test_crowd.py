@@ -126,7 +126,7 @@ async def test_one_peer_makes_a_server_count_no_more_than_it_may(
         ) as server,
         connect(server.url, Crowd) as beside,
     ):
-        budget = server.sessions[0]._run.terms.budget._parent
+        budget = server.sessions[0]._run.terms.budget._server
         assert budget is not None
         is_filled = trio.Event()
 
