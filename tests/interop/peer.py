@@ -55,7 +55,7 @@ class RustPeer:
         if "listen" in self._command or "proxy" in self._command:
             try:
                 with trio.fail_after(PATIENCE):
-                    self.url = (await self._read_line()).removeprefix("listening ")
+                    self.url = (await self.read_line()).removeprefix("listening ")
             except BaseException as error:
                 await self.__aexit__(type(error), error, error.__traceback__)
                 raise
@@ -67,12 +67,13 @@ class RustPeer:
         assert self._process is not None
         return self._process
 
-    async def _read_line(self) -> str:
+    async def read_line(self) -> str:
+        """Wait for the next line that it writes."""
         assert self.process.stdout is not None
         line = b""
         while not line.endswith(b"\n"):
             some = await self.process.stdout.receive_some(1)
-            assert some, "the peer ended before it listened"
+            assert some, "the peer ended before it wrote a line"
             line += some
         return line.decode().strip()
 

@@ -7,6 +7,8 @@ from typing import Annotated, Protocol
 from roam_trio import (
     Credit,
     Fallible,
+    Health,
+    Reflection,
     Rx,
     Slice,
     Tx,
@@ -44,7 +46,15 @@ from .wire_types import (
     Tree,
 )
 
-__all__ = ["Absent", "Faults", "Streams", "Values", "Waiting"]
+__all__ = [
+    "Absent",
+    "Faults",
+    "Health",
+    "Reflection",
+    "Streams",
+    "Values",
+    "Waiting",
+]
 
 
 @service

@@ -14,9 +14,11 @@ from roam_trio import (
     SessionProtocolError,
     SessionRejected,
     client,
+    describe,
 )
+from roam_trio.service.description.encoding import schema_from_json
 
-from ..two_processes.processes import within
+from ..two_processes.processes import NO_LIMIT, within
 from .handlers import Everything
 from .peer import Place, meet
 from .services import Absent, Streams, Values, Waiting
@@ -124,6 +126,24 @@ async def test_rust_opens_uses_and_closes_connections(
     theirs = "2 4" if place.role == "initiator" else "1 3"
     assert opened == f"opened {theirs}"
     assert later == ["rejected", "closed", "done connections"]
+
+
+@within(60)
+async def test_rust_asks_what_is_offered_and_watches_it_until_the_end(
+    place: Place, everything: Everything
+) -> None:
+    async with meet(
+        place, "call", "reserved", handler=everything.by_name, reflection=True
+    ) as meeting:
+        session = await meeting.session()
+        services = await meeting.peer.read_line()
+        assert services == "services faults streams values waiting"
+        described = await meeting.peer.read_line()
+        schema = schema_from_json(described.removeprefix("described "))
+        assert schema == describe(Waiting).schema
+        assert await meeting.peer.read_line() == "state Serving"
+        await session.shutdown(grace=NO_LIMIT)
+        assert await meeting.peer.wait() == ["state Draining", "done reserved"]
 
 
 @within(60)

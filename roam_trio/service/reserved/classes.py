@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Protocol
+from typing import Protocol
 
 from ...rpc.channel import Tx
-from ...schema import Credit, Fallible, u32
+from ...schema import Fallible, u32
 from ..decorator import service
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
 ]
 
 # The names of variants are on the wire, and are those that Rust programs would write.
+# Channels have the default credit, because the Rust crate makes no others.
 
 
 class ReflectionProblem(enum.Enum):
@@ -86,11 +87,12 @@ class Health(Protocol):
         ...
 
     async def watch(
-        self, name: str, states: Annotated[Tx[HealthState], Credit(1)]
+        self, name: str, states: Tx[HealthState]
     ) -> Fallible[None, HealthProblem]:
         """Send the state of a service at once, and then each change.
 
-        A receiver that is slow gets the last state and not those before it. Returns
-        after `HealthState.DRAINING`, and fails when the service is no longer offered.
+        Changes that come while there is no credit are sent as one: a receiver that is
+        slow gets the last state. Returns after `HealthState.DRAINING`, and fails when
+        the service is no longer offered, so there are never more than two items.
         """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -45,7 +45,7 @@ class _Streams:
         self._of_sessions: dict[AnySession, int] = {}
 
     @contextmanager
-    def one(self) -> Iterator[AnySession]:
+    def one(self) -> Generator[AnySession]:
         """Count one for the length of a block, which gets the session of the call.
 
         Raises:

@@ -48,6 +48,7 @@ pub async fn run(
         "abandon" => abandon(&WaitingClient::new(caller)).await,
         "forever" => forever(&WaitingClient::new(caller)).await,
         "hollow" => hollow(caller).await,
+        "reserved" => reserved(session).await,
         "connections" => virtual_connections(session).await,
         "many_connections" => many_connections(session, number).await,
         _ => Err(format!("there is no scenario {scenario}")),
@@ -468,6 +469,46 @@ async fn virtual_connections(session: &SessionHandle) -> Outcome {
         Ok(answer) => return Err(format!("a closed connection: {answer:?}")),
     }
     values(&values_client).await
+}
+
+/// Asks what is offered, and watches it until the peer shuts down.
+async fn reserved(session: &SessionHandle) -> Outcome {
+    let (_, caller) =
+        connections::open(session, "reflection").await.map_err(failed("reflection"))?;
+    let reflection = ReflectionClient::new(caller);
+    let names = reflection.services().await.map_err(failed("services"))?;
+    println!("services {}", names.join(" "));
+    let (tx, rx) = channel::<Vec<u8>>();
+    let (number, parts) =
+        tokio::join!(reflection.describe("waiting".into(), tx), received(rx));
+    let parts = parts?;
+    equal("parts", number.map_err(failed("describe"))?, parts.len() as u32)?;
+    let text = String::from_utf8(parts.concat()).map_err(failed("a part"))?;
+    println!("described {text}");
+    match reflection.describe("nobody".into(), channel().0).await {
+        Err(RoamError::User(ReflectionProblem::Unknown)) => {}
+        other => return Err(format!("describe nobody: {other:?}")),
+    }
+
+    let (_, caller) =
+        connections::open(session, "health").await.map_err(failed("health"))?;
+    let health = HealthClient::new(caller);
+    let state = health.state("waiting".into()).await.map_err(failed("state"))?;
+    equal("state", state, HealthState::Serving)?;
+    match health.state("nobody".into()).await {
+        Err(RoamError::User(HealthProblem::Unknown)) => {}
+        other => return Err(format!("the state of nobody: {other:?}")),
+    }
+    let (tx, mut rx) = channel::<HealthState>();
+    let watching = async {
+        while let Some(state) = rx.recv().await.map_err(failed("a state"))? {
+            println!("state {:?}", *state);
+        }
+        Ok::<_, String>(())
+    };
+    let (ended, watched) = tokio::join!(health.watch("waiting".into(), tx), watching);
+    watched?;
+    ended.map_err(failed("watch"))
 }
 
 async fn many_connections(session: &SessionHandle, number: u32) -> Outcome {

@@ -113,6 +113,28 @@ pub trait Absent {
     async fn refused(&self, value: u32) -> Result<u32, String>;
 }
 
+/// Which services a roam_trio peer offers; docs/descriptions.md has it.
+#[roam::service]
+pub trait Reflection {
+    async fn services(&self) -> Vec<String>;
+    async fn describe(
+        &self,
+        name: String,
+        parts: Tx<Vec<u8>>,
+    ) -> Result<u32, ReflectionProblem>;
+}
+
+/// Whether they take calls.
+#[roam::service]
+pub trait Health {
+    async fn state(&self, name: String) -> Result<HealthState, HealthProblem>;
+    async fn watch(
+        &self,
+        name: String,
+        states: Tx<HealthState>,
+    ) -> Result<(), HealthProblem>;
+}
+
 /// Without methods.
 #[roam::service]
 pub trait Hollow {}

@@ -81,6 +81,26 @@ pub enum Colour {
     Blue,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Facet)]
+#[repr(u8)]
+pub enum ReflectionProblem {
+    Unknown,
+    Undescribed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Facet)]
+#[repr(u8)]
+pub enum HealthState {
+    Serving,
+    Draining,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Facet)]
+#[repr(u8)]
+pub enum HealthProblem {
+    Unknown,
+}
+
 /// The discriminants are not what goes over the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Facet)]
 #[repr(u8)]

@@ -161,6 +161,8 @@ fn descriptors() -> Vec<&'static ServiceDescriptor> {
         streams_service_descriptor(),
         waiting_service_descriptor(),
         absent_service_descriptor(),
+        reflection_service_descriptor(),
+        health_service_descriptor(),
         hollow_service_descriptor(),
     ];
     descriptors.extend(generated::descriptors());
