@@ -30,7 +30,6 @@ class Input:
 
     def __init__(self) -> None:
         self.line = 0
-        self._read = _reader()
         self._lines: list[bytes] = []
         self._begun = bytearray()
         self._is_over = False
@@ -76,7 +75,7 @@ class Input:
         while not self._lines and not self._is_over:
             # Left to itself if cancelled: only the other end could end it.
             chunk = await trio.to_thread.run_sync(
-                partial(self._read, _AT_ONCE), abandon_on_cancel=True
+                _reader(), _AT_ONCE, abandon_on_cancel=True
             )
             self._take(chunk)
         return bool(self._lines)

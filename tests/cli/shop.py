@@ -87,6 +87,7 @@ class Shop(Protocol):
     ) -> list[str]: ...
     async def hostile(self) -> str: ...
     async def leave(self) -> None: ...
+    async def stubborn(self, begun: Tx[bool]) -> None: ...
 
 
 class ShopImpl:
@@ -164,6 +165,11 @@ class ShopImpl:
         async for number in numbers:
             await (odd_numbers if number % 2 else even_numbers).send(number)
         return [name async for name in names]
+
+    async def stubborn(self, begun: Tx[bool]) -> None:
+        await begun.send(True)
+        with trio.move_on_after(3, shield=True):
+            await trio.sleep_forever()
 
     async def leave(self) -> None:
         await current_call().connection.session.shutdown()

@@ -48,7 +48,7 @@ def test_list_prints_services_in_json(url: str) -> None:
 @pytest.mark.usefixtures("terminal")
 def test_list_prints_a_table_for_people(url: str) -> None:
     lines = invoke("list", url, *SHOP, NO_COLOR="1").stdout.splitlines()
-    assert [line.split() for line in lines[-1:]] == [["shop", "16", "Sells", "things."]]
+    assert [line.split() for line in lines[-1:]] == [["shop", "17", "Sells", "things."]]
 
 
 @pytest.mark.usefixtures("terminal")

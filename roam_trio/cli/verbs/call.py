@@ -145,9 +145,8 @@ def _opened(
             raise UsageError(f"{name}: it is a channel, whose items are no argument")
     try:
         bound = client.method(schema.name)
-        call: OpenCall[Any, Any, Any] = open_call(
-            bound, **client.arguments(schema.name, given)
-        )
+        arguments = client.arguments(schema.name, given)
+        call: OpenCall[Any, Any, Any] = open_call(bound, **arguments)
     except TypeError as error:
         raise UsageError(str(error).removeprefix("open_call: ")) from error
     in_python = inspect.signature(bound).parameters

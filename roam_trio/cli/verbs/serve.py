@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import attrs
 import trio
@@ -182,13 +182,16 @@ async def _show(urls: Sequence[str], output: Output) -> None:
 
 
 def _handlers_at(specification: str) -> Handler | Mapping[str, Handler]:
-    found: Any = object_at(specification, "shop:handlers")
-    is_made = hasattr(found, "handle") or isinstance(found, type)
-    if callable(found) and not is_made:
-        found = found()
+    found = object_at(specification, "shop:handlers")
+    handlers = found() if _makes_handlers(found) else found
     try:
-        check_handlers(found)
+        check_handlers(handlers)
     except TypeError as error:
         raise UsageError(f"{specification}: {error}") from error
-    handlers: Handler | Mapping[str, Handler] = found
-    return handlers
+    return cast("Handler | Mapping[str, Handler]", handlers)
+
+
+def _makes_handlers(found: Any) -> bool:
+    """Return True for a function, and False for a handler or a class."""
+    is_other = hasattr(found, "handle") or isinstance(found, type)
+    return callable(found) and not is_other
