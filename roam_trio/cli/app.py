@@ -17,6 +17,7 @@ VERBS = {
     "describe": ("describe", "Describe services, a service or a method."),
     "template": ("template", "Print an empty request for a method."),
     "call": ("call", "Call a method with JSON."),
+    "health": ("health", "Ask a server whether it takes calls."),
     "ping": ("ping", "Ping a server, and print how long its answers take."),
     "bench": ("bench", "Measure the rate and the times of calls."),
     "serve": ("serve", "Serve the handlers of a module."),

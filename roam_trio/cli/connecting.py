@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import trio
 
 from ..endpoints.connect import connect
-from ..service.description.model import ServiceSchema
 from ..service.dynamic import DynamicClient, dynamic, dynamic_client
 from ..session import Session
-from .described import Target
+from .described import Described, Target
 from .exits import UsageError
 from .peer_options import PeerOptions
 from .tls_options import client_tls
@@ -57,7 +56,7 @@ def _headers_of(options: PeerOptions) -> dict[str, str]:
 
 @asynccontextmanager
 async def client_for(
-    session: Session, target: Target, described: Mapping[str, ServiceSchema]
+    session: Session, target: Target, described: Described
 ) -> AsyncGenerator[DynamicClient]:
     """Return a client of the service of a target for the length of a block.
 
@@ -66,7 +65,7 @@ async def client_for(
         RoamTrioError: the server does not offer it.
     """
     schema = target.schema(described)
-    if target.service:
+    if target.service not in ("", described.root):
         async with dynamic(session, target.service, schema, for_json=True) as client:
             yield client
     else:

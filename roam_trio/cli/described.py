@@ -3,35 +3,70 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
+from ..errors import NoReflection
 from ..schema import kebab
 from ..service.description.model import MethodSchema, ServiceSchema
+from ..service.reserved.asking import describe_remote
 from ..session import Session
 from .exits import UsageError
 from .local_services import service_at
 from .peer_options import PeerOptions
 
-__all__ = ["Target", "described_by", "near"]
+__all__ = ["Described", "Target", "described_by", "near"]
 
 
-async def described_by(
-    session: Session, options: PeerOptions
-) -> Mapping[str, ServiceSchema]:
-    """Return the services that a server offers, by the names under which it does.
+class Described(Mapping[str, ServiceSchema]):
+    """The services of a server, by the names under which they are offered.
+
+    Attributes:
+        root: the name of the one on the root connection, if there is one.
+        undescribed: the names of those that have no description.
+    """
+
+    def __init__(
+        self,
+        schemas: Mapping[str, ServiceSchema],
+        root: str | None = None,
+        undescribed: Sequence[str] = (),
+    ) -> None:
+        self._schemas = schemas
+        self.root = root
+        self.undescribed = undescribed
+
+    def __getitem__(self, name: str) -> ServiceSchema:
+        return self._schemas[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._schemas)
+
+    def __len__(self) -> int:
+        return len(self._schemas)
+
+
+async def described_by(session: Session, options: PeerOptions) -> Described:
+    """Return the services that a server offers.
 
     Those of ``--service`` if there are any; else what the server says.
 
     Raises:
         UsageError: the server does not describe its services, and none is given.
+        SchemaError: a description of the server is wrong.
     """
-    if not options.services:
+    if options.services:
+        return Described(dict(map(_local, options.services)))
+    try:
+        remote = await describe_remote(session)
+    except NoReflection as error:
         raise UsageError(
-            "the server does not describe its services; name the class of the one "
-            "that is meant: --service MODULE:CLASS"
-        )
-    return dict(map(_local, options.services))
+            "the server does not describe its services; start it with reflection, or "
+            "name the class of the service that is meant: --service MODULE:CLASS"
+        ) from error
+    root = next(filter(remote.is_on_root, remote), None)
+    schemas = {name: each.schema for name, each in remote.items()}
+    return Described(schemas, root, remote.undescribed)
 
 
 def _local(given: str) -> tuple[str, ServiceSchema]:
@@ -58,7 +93,7 @@ class Target:
                 "calculator.divide"
             )
 
-    def schema(self, described: Mapping[str, ServiceSchema]) -> ServiceSchema:
+    def schema(self, described: Described) -> ServiceSchema:
         """Return the service.
 
         Raises:
@@ -68,6 +103,8 @@ class Target:
             if self.service not in described:
                 raise UsageError(near("service", self.service, described))
             return described[self.service]
+        if described.root is not None:
+            return described[described.root]
         if len(described) != 1:
             raise UsageError(
                 f"{self.method}: expected the name of a service before it, as in "

@@ -71,7 +71,7 @@ def as_object(value: Any) -> dict[str, Any] | None:
 
 def as_array(value: Any) -> list[Any] | None:
     """Return a value of JSON if it is an array, else None."""
-    return cast("list[Any]", value) if isinstance(value, list) else None
+    return value if isinstance(value, list) else None
 
 
 def _no_constant(name: str) -> NoReturn:

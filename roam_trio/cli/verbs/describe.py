@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from ...service.description.json_text import plain
-from ...service.description.model import ServiceSchema
 from ..connecting import session_with
-from ..described import Target, described_by, near
+from ..described import Described, Target, described_by, near
 from ..exits import Exit, UsageError
 from ..output import Output
 from ..peer_options import AsJson, PeerOptions, Url, with_peer
@@ -57,7 +55,7 @@ async def show_description(
     return Exit.DONE
 
 
-def _told(described: Mapping[str, ServiceSchema], what: str | None) -> tuple[str, Any]:
+def _told(described: Described, what: str | None) -> tuple[str, Any]:
     """Return a description as text, and as plain data."""
     if what is None:
         texts = [service_text(*each) for each in described.items()]

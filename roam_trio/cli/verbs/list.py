@@ -18,7 +18,8 @@ __all__ = ["command", "show_list"]
 def command(url: Url, peer: PeerOptions, as_json: AsJson = False) -> None:
     """List the services of a server.
 
-    Prints a JSON array of objects with name, methods and doc.
+    Prints a JSON array of objects with name, methods and doc. The methods of a service
+    that the server does not describe are null.
     """
     perform("list", partial(show_list, url, peer, as_json=as_json))
 
@@ -33,6 +34,7 @@ async def show_list(url: str, peer: PeerOptions, *, as_json: bool = False) -> Ex
             (name, str(len(schema.methods)), schema.doc.partition("\n")[0])
             for name, schema in described.items()
         ]
+        rows += [(name or "(root)", "?", "") for name in described.undescribed]
         await output.table(("service", "methods", "doc"), rows)
     else:
         await output.value(
@@ -43,6 +45,10 @@ async def show_list(url: str, peer: PeerOptions, *, as_json: bool = False) -> Ex
                     "doc": schema.doc,
                 }
                 for name, schema in described.items()
+            ]
+            + [
+                {"name": name, "methods": None, "doc": None}
+                for name in described.undescribed
             ]
         )
     return Exit.DONE

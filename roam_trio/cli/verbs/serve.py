@@ -86,6 +86,13 @@ def command(
             "--resume", help="Keep sessions of clients whose connections are lost."
         ),
     ] = False,
+    reflection: Annotated[
+        bool,
+        typer.Option(
+            "--reflection/--no-reflection",
+            help="Tell clients which services there are, and their health.",
+        ),
+    ] = False,
     log_format: Annotated[
         LogFormat, typer.Option(help="The form of log lines on standard error.")
     ] = LogFormat.TEXT,
@@ -99,7 +106,7 @@ def command(
     Prints the URLs at which the server listens. On SIGTERM or Control-C it listens no
     longer, lets calls go on for the grace, and ends; a second signal ends it at once.
     """
-    given = Serving(listen, grace, resume, (cert, key, client_ca))
+    given = Serving(listen, grace, resume, (cert, key, client_ca), reflection)
     log = (log_format, log_level)
     perform("serve", partial(run_server, handlers, given, log, as_json=as_json))
 
@@ -114,12 +121,14 @@ class Serving:
         resume: whether it keeps the sessions of clients that are lost.
         tls_files: files of its certificate, of the key, and of those who sign the
             certificates of clients.
+        reflection: whether it describes its services.
     """
 
     urls: list[str]
     grace: float = 10.0
     resume: bool = False
     tls_files: tuple[Path | None, Path | None, Path | None] = (None, None, None)
+    reflection: bool = False
 
     def serve(self, handler: Handler | Mapping[str, Handler]) -> Any:
         """Return a function for ``nursery.start``.
@@ -134,6 +143,7 @@ class Serving:
             handler,
             ssl_context=context,
             resume=self.resume,
+            reflection=self.reflection,
         )
 
 
