@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Final, Literal, TypeAlias, TypeVar
 
 import trio
@@ -21,8 +23,12 @@ from ...errors import (
 from ...kept_errors import copy_of
 from ...logs import Log
 from ...peers import Peer
+from ...rpc.offered import HEALTH
+from ...service import open_call
 from ...service.client import BaseClient
 from ...service.descriptor import MethodDescriptor
+from ...service.reserved.classes import Health, HealthState
+from ...session import Session
 from ..connect import Connecting
 from .balancing import Endpoint, EndpointTable, Phase
 from .resolving import Resolver
@@ -190,12 +196,33 @@ class Pool:
                 self.table.connected(endpoint, client)
                 self._changed.unpark_all()
                 self._end_if_drained(endpoint)
-                await _first(connecting.session.closed, drained.wait)
+                await _first(
+                    connecting.session.closed,
+                    drained.wait,
+                    partial(self._follow_health, endpoint, connecting.session),
+                )
         except (OSError, RoamTrioError) as error:
             return error
         finally:
             del self._drained[endpoint]
         return None
+
+    async def _follow_health(
+        self, endpoint: Endpoint[BaseClient], session: Session
+    ) -> None:
+        """Drain an endpoint when its server says that it is shutting down.
+
+        Never returns, since a server need not offer its health.
+        """
+        with suppress(RoamTrioError):
+            async with (
+                session.open(Health, HEALTH) as health,
+                open_call(health.watch, "") as watch,
+            ):
+                async for state in watch.rx:
+                    if state is HealthState.DRAINING:
+                        self._drain(endpoint)
+        await trio.sleep_forever()
 
     def _note_error(
         self, endpoint: Endpoint[BaseClient], error: Exception | None

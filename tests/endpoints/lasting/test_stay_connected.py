@@ -411,3 +411,32 @@ def test_options_are_checked_at_once() -> None:
         stay_connected("memory://a", BankImpl)
     with pytest.raises(TypeError, match="client of stay_connected"):
         state(1)
+
+
+async def test_a_server_that_drains_gets_no_more_calls_and_is_left_in_time(
+    autojump_clock: MockClock,
+) -> None:
+    a, b = BankImpl("a"), BankImpl("b")
+    release = trio.Event()
+    a.before = release.wait
+    async with (
+        bank("memory://a", a, reflection=True) as server,
+        servers(b),
+        stay_connected(urls(a, b), Bank) as client,
+        trio.open_nursery() as nursery,
+    ):
+        await wait_all_tasks_blocked()
+        nursery.start_soon(client.pay, 1)
+        await wait_all_tasks_blocked()
+        (session,) = server.sessions
+        nursery.start_soon(session.shutdown, 60.0)
+        await wait_all_tasks_blocked()
+        assert state(client).endpoints[0].phase is Phase.DRAINING
+        assert await client.pay(2) == "b2 None"
+        began = trio.current_time()
+        a.before = None
+        release.set()
+        await session.closed()
+        assert trio.current_time() - began < 1
+        await trio.sleep(1)
+        assert await client.pay(3) == "a3 None"
