@@ -53,8 +53,10 @@ def stay_connected(
     see `Retry`. Its channels end with the session, and the call with them.
 
     Args:
-        target: the URL of the server; or several, of servers that offer the same; or a
-            `Resolver`, which finds them.
+        target: the URL of the server; or several, of servers that offer the same; or
+            ``dns+tcp://host:port`` for all addresses of a host; or
+            ``srv+tcp://_bank._tcp.host`` or ``srv+tls://`` for those of SRV records; or
+            a `Resolver`, which finds them.
         service: the class of the service.
         retry: which calls are made again.
         balance: which server gets a call; see `Balance`.
@@ -95,12 +97,30 @@ def _resolver_of(
     """
     if isinstance(target, Resolver):
         return target
+    if isinstance(target, str) and target.startswith(("dns+", "srv+")):
+        return _by_name(target)
     urls = [target] if isinstance(target, str) else [*target]
     if not urls:
         raise ValueError("expected at least one URL to connect to, got none")
     for url in urls:
         connecting(url)  # checks the URL and the options
     return StaticResolver(urls)
+
+
+def _by_name(url: str) -> Resolver:
+    """Return what asks the Domain Name System.
+
+    Raises:
+        ValueError: the URL is wrong, or the package for it is not installed.
+    """
+    try:
+        from .dns import DnsResolver
+    except ImportError as error:
+        raise ValueError(
+            f"the package for {url.partition(':')[0]} is missing ({error}); install "
+            "roam_trio with its extra: pip install 'roam-trio[dns]'"
+        ) from error
+    return DnsResolver(url)
 
 
 class StayingConnected(Generic[T]):
