@@ -300,6 +300,16 @@ SPEEDS = (
         most_beside=1.15,
     ),
     Work(
+        "call-translated",
+        "calls",
+        "as call, by a client with another version of the service: the arguments have "
+        "another order, one of them is left out, and the result is wider",
+        functools.partial(_calls_with, what=CallsWith.VERSION),
+        peers=False,
+        beside=("call",),
+        most_beside=1.3,
+    ),
+    Work(
         "in-flight",
         "calls",
         f"as call, with {IN_FLIGHT} in flight; the floor answers and asks again in "

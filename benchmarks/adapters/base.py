@@ -130,6 +130,7 @@ class CallsWith(enum.Enum):
     SCOPE = "a scope with a deadline around it, on a session that sends none"
     DEADLINE = "a deadline"
     MIDDLEWARE = "middleware that does nothing, on both sides"
+    VERSION = "another version of the service on this side, which translates"
 
 
 class Client(ABC):

@@ -10,7 +10,7 @@ from contextlib import (
     suppress,
 )
 from functools import partial
-from typing import Annotated, Any, ClassVar, Final, Protocol
+from typing import Annotated, Any, ClassVar, Final, Protocol, cast
 
 import msgspec
 import trio
@@ -52,6 +52,8 @@ from .base import (
 from .loops import run_trio
 
 __all__ = [
+    "LaterClient",
+    "LaterWorkplace",
     "RoamAdapter",
     "RoamClient",
     "RoamPostcardAdapter",
@@ -118,6 +120,13 @@ class Workplace(Protocol):
 @service(columns=False)
 class PostcardWorkplace(Workplace, Protocol):
     """The same in postcard alone, as a peer in another language has it."""
+
+
+@service(name="Workplace")
+class LaterWorkplace(Protocol):
+    """Another version, which a client has."""
+
+    async def add(self, right: u32, left: u32, unit: str) -> u64: ...
 
 
 class WorkplaceHandler:
@@ -300,6 +309,23 @@ class RoamClient(Client):
             yield partial(_open_connection, session, self._service)
 
 
+class LaterClient(RoamClient):
+    """A client with another version of the service.
+
+    Args:
+        later: the client of it.
+    """
+
+    def __init__(self, later: LaterWorkplace) -> None:
+        super().__init__(cast("Workplace", later))
+        self._later = later
+
+    async def calls(self, count: int, *, can_wait: bool) -> None:
+        add = self._later.add
+        for number in range(count):
+            check_sum(await add(ADDEND, number, "none"), number)
+
+
 class _WithDeadline(RoamClient):
     async def calls(self, count: int, *, can_wait: bool) -> None:
         add = self._workplace.add
@@ -403,6 +429,7 @@ class RoamAdapter(Adapter):
                 others={
                     CallsWith.MIDDLEWARE: partial(self._connect_around, *around),
                     CallsWith.SCOPE: partial(self._connect_without_deadlines, at_root),
+                    CallsWith.VERSION: partial(self._connect_later, at_root),
                 },
             )
 
@@ -412,6 +439,13 @@ class RoamAdapter(Adapter):
             url, self.workplace, limits=_LIMITS, resume=self.resume, deadlines=False
         ) as workplace:
             yield _WithDeadline(workplace)
+
+    @asynccontextmanager
+    async def _connect_later(self, url: str) -> AsyncIterator[Client]:
+        async with connect(
+            url, LaterWorkplace, limits=_LIMITS, resume=self.resume
+        ) as workplace:
+            yield LaterClient(workplace)
 
     @asynccontextmanager
     async def _connect_around(self, url: str) -> AsyncIterator[Client]:

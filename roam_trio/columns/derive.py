@@ -32,6 +32,7 @@ from ..schema.shape import (
     StructShape,
     TransparentShape,
     TupleShape,
+    UnitShape,
 )
 from .leaves import (
     TEXTS,
@@ -46,6 +47,7 @@ from .leaves import (
 )
 from .parts import (
     Converted,
+    Foreign,
     Lists,
     OptionalTexts,
     Options,
@@ -73,12 +75,17 @@ def column_of(shape: Shape) -> Column | None:
             return Texts()
         case BytesShape(view=False, slice=False):
             return ByteStrings()
-        case ArrayShape(_, length, "bytes") if length:
+        case ArrayShape(_, length, "bytes", counted=False) if length:
             return ByteArrays(length)
         case EnumShape(members=members) if len(members) <= _MOST_MEMBERS:
             return Members(members)
+        case OptionShape(present=True):
+            return None  # a column would take a wrong None for one
         case OptionShape() | ListShape() | TransparentShape() | ConvertedShape():
             return _around(shape)
+        case UnitShape(written, skipped) if skipped is not None:
+            inner = column_of(skipped)
+            return None if inner is None else Foreign(inner, skipped, written)
         case TupleShape(_, items):
             columns = _columns_of(items)
             return None if columns is None else Tuples(columns)

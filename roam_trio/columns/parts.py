@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, compress, islice, repeat
 from typing import Any, Final
 
+from ..codec.interpret import interpret_decode
 from ..codec.primitives import refuse
 from ..codec.source import Module
-from ..schema.shape import ConvertedShape, Record
+from ..schema.shape import ConvertedShape, Record, Shape
 from .leaves import (
     Column,
     Texts,
@@ -26,6 +27,7 @@ from .leaves import (
 
 __all__ = [
     "Converted",
+    "Foreign",
     "Lists",
     "OptionalTexts",
     "Options",
@@ -154,6 +156,28 @@ class Converted(Column):
         return list(map(self._structure, built, repeat(self._cls)))
 
 
+class Foreign(Column):
+    """A column that only the peer has; here it is None for each value.
+
+    Args:
+        inner: the column of the peer.
+        shape: the shape of its values.
+        written: the encoding of the default of the peer, for a column that is written.
+    """
+
+    def __init__(self, inner: Column, shape: Shape, written: bytes) -> None:
+        self._inner = inner
+        self._default = interpret_decode(shape, written) if written else None
+        self.wire = inner.wire
+
+    def take(self, values: Values) -> Any:
+        return self._inner.take([self._default] * len(values))
+
+    def build(self, column: Any, count: int) -> Values:
+        self._inner.build(column, count)
+        return [None] * count
+
+
 class Tuples(Column):
     """A column for each item of the tuples."""
 
@@ -181,6 +205,7 @@ class Records(Column):
         self._record = record
         self._columns = columns
         self._split, self._make = _functions(record)
+        self._is_kept = [bool(field.keyword) for field in record.fields]
         self.wire = _tuple_of(*(column.wire for column in columns))
 
     def take(self, values: Values) -> Any:
@@ -192,7 +217,12 @@ class Records(Column):
         )
 
     def build(self, column: Any, count: int) -> Values:
-        return list(map(self._make, *_build_all(self._columns, column, count)))
+        built = _build_all(self._columns, column, count)
+        if not all(self._is_kept):
+            built = list(compress(built, self._is_kept))
+            if not built:
+                return [self._record.cls() for _ in range(count)]
+        return list(map(self._make, *built))
 
 
 def _tuple_of(*types: Any) -> Any:
@@ -214,11 +244,17 @@ def _functions(
     """
     module = Module(f"columns of {record.cls.__name__}")
     split = module.function("split", "records")
-    lists = [f"[each.{field.attribute} for each in records]" for field in record.fields]
+    lists = [
+        f"[each.{field.attribute} for each in records]"
+        if field.attribute
+        else "[None] * len(records)"
+        for field in record.fields
+    ]
     split.line(f"return {', '.join(lists)},")
     make: Callable[..., Any] = record.cls
     if not record.positional:
-        make = partial(_make, record.cls, [field.keyword for field in record.fields])
+        keywords = [field.keyword for field in record.fields if field.keyword]
+        make = partial(_make, record.cls, keywords)
     return module.compile(split.name), make
 
 

@@ -114,9 +114,8 @@ def expected_in(metadata: Metadata) -> bytes | None:
 
 def without_schemas(metadata: Metadata) -> Metadata:
     """Return metadata without the entries of this module, which programs do not see."""
-    if any(map(_is_of_these, metadata)):
-        return Metadata(entry for entry in metadata if not _is_of_these(entry))
-    return metadata
+    rest = [each for each in metadata if not _is_of_these(each)]
+    return metadata if len(rest) == len(metadata) else Metadata(rest)
 
 
 def offering(
@@ -146,18 +145,20 @@ def offering(
 
 def _found_in(metadata: Metadata) -> dict[str, bytes]:
     # The last of each: those of a program stand before them.
-    return {
-        entry.key: entry.value
-        for entry in metadata
-        if _is_of_these(entry) and isinstance(entry.value, bytes)
-    }
+    found: dict[str, bytes] = {}
+    for entry in metadata:
+        if entry.key in _KEYS and entry.flags & _FLAGS:
+            value = entry.value
+            if isinstance(value, bytes):
+                found[entry.key] = value
+    return found
 
 
 def _is_of_these(entry: MetadataEntry) -> bool:
     """Return False for entries of a program that happen to have the same key."""
-    return bool(
-        entry.key in _KEYS and entry.flags & _FLAGS and isinstance(entry.value, bytes)
-    )
+    if entry.key not in _KEYS or not entry.flags & _FLAGS:
+        return False
+    return isinstance(entry.value, bytes)
 
 
 def _entry(key: str, value: bytes) -> MetadataEntry:

@@ -122,7 +122,8 @@ async def initiate(
     if expected is None or not agreed.peer_knows:
         return agreed
     expected.note_answer(agreed.metadata)
-    return attrs.evolve(agreed, metadata=without_schemas(agreed.metadata))
+    said = without_schemas(agreed.metadata)
+    return HandshakeResult(ours, agreed.theirs, said, peer_knows=True)
 
 
 async def accept(

@@ -31,6 +31,8 @@ from benchmarks.adapters.loops import (
 )
 from benchmarks.adapters.msgspec_alone import MsgspecClient
 from benchmarks.adapters.roam import (
+    LaterClient,
+    LaterWorkplace,
     RoamClient,
     RoamRecord,
     Workplace,
@@ -45,9 +47,11 @@ from roam_trio import (
     Tx,
     acceptor,
     client,
+    connect,
     dispatcher,
     initiator,
     memory_link_pair,
+    serving,
 )
 
 FLOOR_WORKS = [work for work in SPEEDS if not work.beside]
@@ -213,12 +217,22 @@ async def roam(
     others = {
         CallsWith.MIDDLEWARE: partial(roam, handler, [do_nothing_around]),
         CallsWith.SCOPE: partial(roam, handler, deadlines=False),
+        CallsWith.VERSION: partial(later, handler),
     }
     async with trio.open_nursery() as nursery:
         nursery.start_soon(acceptor(theirs).run, answering)
         async with initiator(ours, deadlines=deadlines).open() as session:
             workplace = client(Workplace, session.caller, middleware=middleware)
             yield RoamClient(workplace, others=others)
+
+
+@asynccontextmanager
+async def later(handler: Workplace) -> AsyncIterator[Client]:
+    async with (
+        serving("memory://workplace", dispatcher(Workplace, handler)),
+        connect("memory://workplace", LaterWorkplace) as workplace,
+    ):
+        yield LaterClient(workplace)
 
 
 @each_work

@@ -86,20 +86,11 @@ class Translator:
         self.definitions = {each.name: each for each in theirs.types}
         self._annotations = Annotations(theirs)
 
-    def written(self, mine: Shape, theirs: Type) -> Shape:
-        """Return the shape by which this side writes its values for the peer.
-
-        Raises:
-            SchemaError: a type of the peer has no wire form, or a default has another
-                type; or there are too many types.
-        """
-        return _Root(self, mine, "write").shape(mine, theirs)
-
     def read(self, mine: Shape, theirs: Type) -> Shape:
         """Return the shape by which this side reads values of the peer.
 
         Raises:
-            SchemaError: as `written`.
+            SchemaError: a type of the peer has no wire form, or there are too many.
         """
         return _Root(self, mine, "read").shape(mine, theirs)
 
@@ -112,7 +103,7 @@ class Translator:
         that only the peer has, for which its default is written.
 
         Raises:
-            SchemaError: as `written`.
+            SchemaError: as `read`, or a default has another type.
         """
         root = _Root(self, mine, "write")
         assert mine.labels is not None
@@ -131,20 +122,18 @@ class Translator:
 
     # ------------------------------------------------------------ what only they have
 
-    def skipped(self, member: Member) -> Shape:
+    def shape_of(self, member: Member) -> Shape:
         """Return the shape of a part that this side does not have."""
-        path = legible(member.name)
-        annotation = self._annotations.of(member.type)
-        return shape_of(annotation, path, no_channels="in a field that is left out")
+        return shape_of(self._annotations.of(member.type), legible(member.name))
 
-    def default(self, member: Member) -> bytes:
+    def default(self, member: Member, shape: Shape) -> bytes:
         """Return the encoding of the default of a part that this side does not have."""
-        path = legible(member.name)
-        shape = shape_of(self._annotations.of(member.type), path)
         try:
             return interpret_encode(plain_shape(shape, for_json=True), member.default)
         except CodecError as cause:
-            raise SchemaError(f"its default has another type: {cause}", path) from cause
+            raise SchemaError(
+                f"its default has another type: {cause}", legible(member.name)
+            ) from cause
 
 
 class _Root:
@@ -348,9 +337,10 @@ class _Root:
 
     def absent(self, member: Member) -> UnitShape:
         """Return the shape of a part that only the peer has."""
+        theirs = self._owner.shape_of(member)
         if self._way == "read":
-            return UnitShape(skipped=self._owner.skipped(member))
-        return UnitShape(written=self._owner.default(member))
+            return UnitShape(skipped=theirs)
+        return UnitShape(self._owner.default(member, theirs), theirs)
 
 
 def _no_record() -> Record:
@@ -391,8 +381,5 @@ def _numbers(value: Any) -> list[int]:
 
 def _hooked(name: str, written: Callable[[Any], Any], inner: Shape) -> ConvertedShape:
     """Return the shape of values that a function changes before they are written."""
-    return ConvertedShape(Anything(name, (), {}), inner, written, _never_read)
-
-
-def _never_read(value: Any, cls: Any) -> Any:
-    raise AssertionError("this shape is for writing")
+    # Nothing is read by it.
+    return ConvertedShape(Anything(name, (), {}), inner, written, lambda read, _: read)
