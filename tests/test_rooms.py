@@ -137,6 +137,7 @@ def test_columns_are_reached_through_their_door_by_those_that_encode_and_decode(
     assert reached == {
         (f"{PACKAGE}.service.descriptor", door),
         (f"{PACKAGE}.service.dispatcher", door),
+        (f"{PACKAGE}.service.translation", door),
         (f"{PACKAGE}.session.proxy", door),
     }
 

@@ -1,7 +1,8 @@
 """Column encoding of lists of records, between two roam_trio peers that both know it.
 
 The rest of the package imports only this module of the room. A method has a second
-encoding of its arguments and its result if `method_columns` returns one. Its users are:
+encoding of its arguments and its result if `method_columns` returns one, for the types
+of a service, or for those of a peer with another version of it. Its users are:
 
     client       `MethodColumns.call` makes a call, `decode` reads the response
     dispatcher   `MethodColumns.receive` takes a request that knows of columns
