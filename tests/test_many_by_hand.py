@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import Rx, Tx
 from roam_trio.errors import RxDecodeError
 from roam_trio.rpc.mapped import map_items
 from roam_trio.rpc.pairs import Binding
 from roam_trio.rpc.sinks import ChannelSink, ChannelSource
+
+from .session.running import Task
 
 
 class Sink(ChannelSink):
@@ -68,6 +71,15 @@ def rx_of(source: ChannelSource) -> Rx[Any]:
     binding = Binding()
     binding.bind(source=source)
     return Rx[Any].on(binding)
+
+
+async def test_sink_that_does_not_tell_of_its_end_is_waited_for(
+    nursery: trio.Nursery,
+) -> None:
+    waiting = Task(nursery, tx_of(Sink()).closed)
+    await wait_all_tasks_blocked()
+    assert not waiting.is_done
+    waiting.cancel()
 
 
 async def test_sink_that_sends_single_items_sends_many_one_by_one() -> None:

@@ -120,6 +120,8 @@ def test_what_is_below_can_be_imported_from_the_top_too(name: str) -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'roam_trio' has no attribute 'x'"):
         find("x")
+    with pytest.raises(AttributeError, match=r"'roam_trio\.lowlevel' has no .* 'x'"):
+        find("lowlevel.x")
 
 
 def test_import_of_everything_shadows_no_name_of_python() -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import trio
 
 from roam_trio import (
     ConnectionLost,
+    OfferedServices,
     Session,
     SessionError,
     SessionIoError,
+    current_call,
+    describe_remote,
     dispatcher,
+    reserved_services,
     serve,
+    service,
     spawn,
 )
 
@@ -26,9 +31,24 @@ ROOT = Path(__file__).parent.parent
 SERVER = [sys.executable, "-W", "error", "-m", "tests.test_spawn"]
 
 
+@service
+class Asking(Protocol):
+    async def offered(self) -> list[str]:
+        """Return the names of the services that the caller offers."""
+        ...
+
+
+class AskingImpl:
+    async def offered(self) -> list[str]:
+        return list(await describe_remote(current_call().connection.session))
+
+
 async def serve_echo() -> None:
     """What the program does."""
-    await serve("stdio:", dispatcher(Echo, EchoImpl()))
+    offered = {"asking": dispatcher(Asking, AskingImpl())}
+    root = dispatcher(Echo, EchoImpl())
+    acceptor = OfferedServices(offered, reserved=reserved_services, root=root)
+    await serve("stdio:", root, on_connection=acceptor)
     print("served")
 
 
@@ -47,6 +67,14 @@ async def test_without_a_service_there_is_a_session() -> None:
     async with spawn(SERVER, cwd=ROOT) as session:
         assert isinstance(session, Session)
         assert session.caller.is_connected
+
+
+async def test_both_sides_describe_what_they_offer() -> None:
+    offered = {"echo": dispatcher(Echo, EchoImpl())}
+    async with spawn(SERVER, None, offered, cwd=ROOT, reflection=True) as session:
+        assert list(await describe_remote(session)) == ["asking", "echo"]
+        async with session.open(Asking) as asking:
+            assert await asking.offered() == ["echo"]
 
 
 async def test_end_of_the_program_ends_the_session() -> None:
