@@ -19,6 +19,7 @@ from .base import LinkRx, RxBudget, RxStatistics
 from .byte_streams import ByteTransport
 from .framing import RECEIVE_AT_ONCE, PayloadDecoder
 from .payload_time import PayloadTime
+from .payload_watch import payload_watch
 
 __all__ = ["STREAM_ERRORS", "StreamLinkRx", "broken"]
 
@@ -131,37 +132,49 @@ class StreamLinkRx(LinkRx):
         return [] if self._is_closed else payloads
 
     async def _read_on(self, decoder: PayloadDecoder) -> int:
-        """Read while a payload has begun and none is complete, for as long as it has
-        time. Return 0 at the end of the stream.
-
-        Raises:
-            PayloadTooSlow: its time is up.
-        """
+        """Read while a payload has begun and none is complete. Return 0 at the end of
+        the stream. `give_up_if_late` ends it."""
         if self._time is None:
             self._time = PayloadTime(self._payload_seconds)
         time, transport = self._time, self._transport
         time.note(decoder.number, decoder.begun, trio.current_time())
-        while True:
-            # One scope for all reads, as it costs as much as a short read.
-            with trio.CancelScope(deadline=time.deadline) as scope:
-                while True:
-                    if decoder.large_buffer is None:
-                        chunk = await transport.receive_some(RECEIVE_AT_ONCE)
-                        decoder.feed(chunk)
-                        count = len(chunk)
-                    else:
-                        # Not kept in a variable: the payload would be copied out of it.
-                        count = await transport.receive_into(decoder.large_buffer)
-                        decoder.filled(count)
-                    if decoder.payloads or not (count and decoder.begun):
-                        return count
-                    if decoder.begun >= time.more_from or decoder.large_buffer is None:
-                        time.note(decoder.number, decoder.begun, trio.current_time())
-                        scope.deadline = time.deadline
-                        if decoder.begun > _NOT_COUNTED:
-                            self._count(decoder.begun)
-            if time.is_up(trio.current_time()):
-                raise PayloadTooSlow(decoder.begun, time.seconds)
+        watch = payload_watch()
+        watch.begin(self)
+        try:
+            while True:
+                if decoder.large_buffer is None:
+                    chunk = await transport.receive_some(RECEIVE_AT_ONCE)
+                    decoder.feed(chunk)
+                    count = len(chunk)
+                else:
+                    # Not kept in a variable: the payload would be copied out of it.
+                    count = await transport.receive_into(decoder.large_buffer)
+                    decoder.filled(count)
+                if decoder.payloads or not (count and decoder.begun):
+                    return count
+                if decoder.begun >= time.more_from or decoder.large_buffer is None:
+                    time.note(decoder.number, decoder.begun, trio.current_time())
+                    watch.begin(self)
+                    if decoder.begun > _NOT_COUNTED:
+                        self._count(decoder.begun)
+        finally:
+            watch.end(self)
+
+    @property
+    def deadline(self) -> float:
+        """See `Arrival`."""
+        assert self._time is not None, "it is asked while a payload has begun"
+        return self._time.deadline
+
+    async def give_up_if_late(self, now: float) -> bool:
+        """See `Arrival`."""
+        time = self._time
+        assert time is not None, "it is asked while a payload has begun"
+        if not time.is_up(now):
+            return False
+        self._end(PayloadTooSlow(self._decoder.begun, time.seconds))
+        await self._transport.end_receiving()  # which wakes the reader
+        return True
 
     def _count(self, begun: int) -> None:
         """Count the memory of a payload that is not complete, in steps of 2 MiB."""
@@ -192,13 +205,15 @@ class StreamLinkRx(LinkRx):
         """Stop receiving, and drop unread payloads; see `LinkRx.close`."""
         if self._is_closed:
             return
+        has_ended = isinstance(self._failure, PayloadTooSlow)  # the transport, for that
         self._is_closed = self._at_end = True
         self._count(0)
         self._failure = LinkClosed(
             "this side has closed the receiving half of the link"
         )
         self._ready.clear()
-        await self._transport.end_receiving()
+        if not has_ended:
+            await self._transport.end_receiving()
 
     def __repr__(self) -> str:
         state = "open"
