@@ -88,7 +88,13 @@ def main(memory: str) -> int:
         on_connection=Accepting(),
         memory=int(memory) * MIB,
         tasks=10**6,
-        limits=Limits(session_bytes=huge, session_tasks=10**6),
+        limits=Limits(
+            session_bytes=huge,
+            session_tasks=10**6,
+            call_metadata_bytes=huge,
+            connection_bytes=huge,
+            early_bytes=huge,
+        ),
         keepalive=None,
     )
     trio.run(serve_until_input_ends, run, "tcp://127.0.0.1:0")
