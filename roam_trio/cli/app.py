@@ -19,6 +19,7 @@ VERBS = {
     "call": ("call", "Call a method with JSON."),
     "health": ("health", "Ask a server whether it takes calls."),
     "ping": ("ping", "Ping a server, and print how long its answers take."),
+    "top": ("top", "Watch the sessions, calls and channels of a server."),
     "bench": ("bench", "Measure the rate and the times of calls."),
     "serve": ("serve", "Serve the handlers of a module."),
     "mcp": ("mcp", "Offer services as tools of the Model Context Protocol."),

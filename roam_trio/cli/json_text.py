@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeGuard
 
 from ..legible import legible
 
@@ -66,12 +66,20 @@ def value_of(text: str | bytes) -> Any:
 
 def as_object(value: Any) -> dict[str, Any] | None:
     """Return a value of JSON if it is an object, else None."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+    return value if _is_object(value) else None
 
 
 def as_array(value: Any) -> list[Any] | None:
     """Return a value of JSON if it is an array, else None."""
-    return value if isinstance(value, list) else None
+    return value if _is_array(value) else None
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _no_constant(name: str) -> NoReturn:

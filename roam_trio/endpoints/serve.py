@@ -194,6 +194,7 @@ async def serve(
     observer: Observer | None = None,
     schemas: bool = True,
     reflection: bool = False,
+    statistics: bool = False,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen and serve clients until cancelled; for ``nursery.start``.
@@ -277,6 +278,10 @@ async def serve(
             takes calls; see `describe_remote` and `Health`. The middleware of the
             server wraps them. A service of `handler` with such a name is offered in
             place of the reserved one.
+        statistics: offer one more service, ``statistics``, which tells the sessions of
+            this server with the addresses of clients, their calls and channels. The
+            middleware of the server wraps it. It is not offered to sessions for which
+            `on_session` returns handlers.
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range; or `ssl_context`,
@@ -320,6 +325,8 @@ async def serve(
             ssl_context is not None and ssl_context.verify_mode is not ssl.CERT_NONE
         ),
     )
+    if statistics:
+        serving.offer_statistics()
     if isinstance(url, ConduitAcceptor):
         _check_is_unset(ssl_context=ssl_context, origins=origins, resume=resume)
         with log_budget_of_server(limits):
@@ -499,6 +506,14 @@ class _Serving:
         self._refusals = Refusals(_REFUSING_SECONDS)
         self._sessions = _Sessions()
         self._lingering = Lingering(options.limits, budget, self._sessions)
+
+    def offer_statistics(self) -> None:
+        """Offer ``statistics``, unless the program offers a service of this name."""
+        # Only now, because most servers do not offer it.
+        from .statistics import STATISTICS, statistics_of
+
+        if STATISTICS not in self._offering.services.services:
+            self._offering.offer(STATISTICS, statistics_of(self._sessions))
 
     def listened(self, listener: LinkListener) -> ListenedClients:
         """Return the clients that connect to a listener."""

@@ -62,6 +62,7 @@ def serving(
     observer: Observer | None = None,
     schemas: bool = True,
     reflection: bool = False,
+    statistics: bool = False,
     grace: float = 0.0,
 ) -> Serving:
     """Serve clients for the length of an ``async with`` block, which gets the `Server`.
@@ -95,6 +96,7 @@ def serving(
         observer: see `serve`.
         schemas: see `serve`.
         reflection: see `serve`.
+        statistics: see `serve`.
         grace: number of seconds that calls in flight have to finish after the block;
             see `Server.shutdown`.
 
@@ -128,6 +130,7 @@ def serving(
         observer=observer,
         schemas=schemas,
         reflection=reflection,
+        statistics=statistics,
     )
     return Serving(run, grace)
 

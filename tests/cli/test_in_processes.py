@@ -21,11 +21,13 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with served() as at:
+    with served("--reflection", "--statistics") as at:
         yield at
 
 
 VERBS = {
+    "top": (("-n", 1), '{"sessions": ', " sessions"),
+    "health": ((), '"state": "serving"', "serving\n"),
     "list": ((), '"name": "shop"', "shop     17       Sells things."),
     "describe": (("shop.find",), '"name": "find"', "find(name: str) -> Fallible[User"),
     "template": (("shop.find",), '{"name": ""}', '{\n  "name": ""\n}'),

@@ -93,6 +93,13 @@ def command(
             help="Tell clients which services there are, and their health.",
         ),
     ] = False,
+    statistics: Annotated[
+        bool,
+        typer.Option(
+            "--statistics",
+            help="Let clients see the sessions of the server, with addresses: `top`.",
+        ),
+    ] = False,
     log_format: Annotated[
         LogFormat, typer.Option(help="The form of log lines on standard error.")
     ] = LogFormat.TEXT,
@@ -106,7 +113,9 @@ def command(
     Prints the URLs at which the server listens. On SIGTERM or Control-C it listens no
     longer, lets calls go on for the grace, and ends; a second signal ends it at once.
     """
-    given = Serving(listen, grace, resume, (cert, key, client_ca), reflection)
+    given = Serving(
+        listen, grace, resume, (cert, key, client_ca), reflection, statistics
+    )
     log = (log_format, log_level)
     perform("serve", partial(run_server, handlers, given, log, as_json=as_json))
 
@@ -122,6 +131,7 @@ class Serving:
         tls_files: files of its certificate, of the key, and of those who sign the
             certificates of clients.
         reflection: whether it describes its services.
+        statistics: whether it tells its sessions.
     """
 
     urls: list[str]
@@ -129,6 +139,7 @@ class Serving:
     resume: bool = False
     tls_files: tuple[Path | None, Path | None, Path | None] = (None, None, None)
     reflection: bool = False
+    statistics: bool = False
 
     def serve(self, handler: Handler | Mapping[str, Handler]) -> Any:
         """Return a function for ``nursery.start``.
@@ -144,6 +155,7 @@ class Serving:
             ssl_context=context,
             resume=self.resume,
             reflection=self.reflection,
+            statistics=self.statistics,
         )
 
 
