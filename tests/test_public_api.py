@@ -312,6 +312,14 @@ async def test_chapters_of_the_guide_on_callers_and_middleware_do_what_they_say(
     await guide.around_one_service("memory://around-one-service")
     assert capsys.readouterr().out == "3\ndenied\n"
     await guide.serve_counters("memory://serve-counters")
+    url = "memory://look-around"
+    async with (
+        trio.open_nursery() as nursery,
+        roam_trio.serving(url, guide.offered, reflection=True, grace=5),
+    ):
+        nursery.start_soon(guide.look_around, url)
+        await trio.testing.wait_all_tasks_blocked()
+    assert capsys.readouterr().out == "3\nSERVING\nDRAINING\n"
 
 
 async def test_recipe_of_the_guide_connects_again_whatever_tells_of_the_loss(

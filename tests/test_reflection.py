@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -50,9 +50,10 @@ from roam_trio.service.description.model import (
     ServiceSchema,
     VariantSchema,
 )
+from roam_trio.service.reserved import parts as making
 from roam_trio.service.reserved.parts import PART_LENGTH, _told
 from roam_trio.session import AcceptedConnection, OfferedServices
-from tests.session.running import Custom, join
+from tests.session.running import Custom, Task, join
 
 URL = "memory://reflection"
 
@@ -449,6 +450,33 @@ async def test_a_description_is_encoded_once(nursery: trio.Nursery) -> None:
         first = _told[told.descriptor]
         await describe_remote(session)
         assert _told[told.descriptor] is first
+
+
+async def test_a_crowd_waits_for_one_description_and_goes_on_if_that_is_cancelled(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    encoded = making._encoded
+
+    def counting(
+        descriptor: ServiceDescriptor,
+    ) -> Generator[None, None, tuple[bytes, ...]]:
+        begun.append(descriptor.name)
+        return encoded(descriptor)
+
+    monkeypatch.setattr(making, "_encoded", counting)
+    large_one = Told(large(100)).descriptor
+    first = Task(nursery, making.parts_of, large_one)
+    await trio.lowlevel.checkpoint()
+    others = [Task(nursery, making.parts_of, large_one) for _ in range(50)]
+    await trio.lowlevel.checkpoint()
+    assert begun == ["Large"]
+    first.cancel()
+    found = [await other.result() for other in others]
+    assert first.was_cancelled
+    assert begun == ["Large", "Large"]
+    assert all(each is found[0] for each in found)
+    assert making._making_here() == {}
 
 
 # ------------------------------------------------------------ bounds

@@ -11,6 +11,8 @@ from itertools import chain
 from typing import Final
 from weakref import WeakKeyDictionary
 
+import trio
+
 from ..description.json_text import json_text
 from ..description.model import ServiceSchema
 from ..descriptor import ServiceDescriptor
@@ -21,18 +23,47 @@ __all__ = ["PART_LENGTH", "parts_of"]
 PART_LENGTH: Final = 16 * 1024
 """Length, in characters, from which a part is full."""
 
+_making: Final = trio.lowlevel.RunVar[dict[ServiceDescriptor, trio.Event]](
+    "roam_trio_descriptions"
+)
+
 _told: Final = WeakKeyDictionary[ServiceDescriptor, tuple[bytes, ...]]()
 
 
 async def parts_of(descriptor: ServiceDescriptor) -> tuple[bytes, ...]:
     """Return the description of a service in parts, as `Reflection` sends it.
 
-    They are made when they are first asked for, and kept as long as the service.
+    They are made when they are first asked for, and kept as long as the service. Calls
+    that come meanwhile wait: a crowd would otherwise make the same parts over and over.
     """
-    found = _told.get(descriptor)
-    if found is None:
-        found = _told[descriptor] = await in_turns(_encoded(descriptor))
+    while (found := _told.get(descriptor)) is None:
+        making = _making_here()
+        if descriptor in making:
+            await making[descriptor].wait()
+        else:
+            await _make(descriptor, making)
     return found
+
+
+def _making_here() -> dict[ServiceDescriptor, trio.Event]:
+    """Return the descriptions that are being made in this run of trio."""
+    try:
+        return _making.get()
+    except LookupError:
+        _making.set({})
+        return _making.get()
+
+
+async def _make(
+    descriptor: ServiceDescriptor, making: dict[ServiceDescriptor, trio.Event]
+) -> None:
+    done = making[descriptor] = trio.Event()
+    try:
+        _told[descriptor] = await in_turns(_encoded(descriptor))
+    finally:
+        # If it was cancelled, one of those that wait goes on.
+        del making[descriptor]
+        done.set()
 
 
 def _encoded(
