@@ -42,6 +42,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 _BUILT_IN: Final = {
+    "fd": "inherited:InheritedTransport",
+    "fd+tls": "inherited:InheritedTlsTransport",
     "memory": "memory:MemoryTransport",
     "stdio": "stdio:StdioTransport",
     "tcp": "tcp:TcpTransport",

@@ -31,12 +31,16 @@ from roam_trio import (
     u32,
 )
 from roam_trio import with_metadata as with_metadata_of
+from roam_trio.endpoints.lasting.client import LastingClient
+from roam_trio.endpoints.lasting.pool import Attempts, Pool
+from roam_trio.endpoints.lasting.staying import StayingConnected
 from roam_trio.endpoints.proxying import ProxyAcceptor
 from roam_trio.errors import CallCancelled, SessionError, UserError
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.metadata import Metadata
 from roam_trio.rpc.caller import ErasedCaller, NoopCaller
 from roam_trio.service import current_call, service
+from roam_trio.service.client import BaseClient
 from roam_trio.service.dynamic import dynamic_client
 from roam_trio.service.waiting import can_wait
 from roam_trio.session import (
@@ -387,7 +391,7 @@ CASES = [
             roam_trio.ReplySink.send_error,
         ),
     ),
-    Case(a_call_with_metadata, ()),
+    Case(a_call_with_metadata, (BaseClient.__roam_call__,)),
     Case(a_ping, (roam_trio.Session.ping,)),
     Case(
         a_call_with_channels,
@@ -522,6 +526,20 @@ async def a_server_and_its_end(nursery: trio.Nursery) -> None:
             await server.shutdown(grace=1000)
 
 
+async def a_lasting_client(nursery: trio.Nursery) -> None:
+    async with trio.open_nursery() as serving:
+        server = await serving.start(roam_trio.serve, "memory://lasting", answering())
+        soon = roam_trio.Retry(backoff=roam_trio.Backoff(initial=1e-6))
+        staying = roam_trio.stay_connected(server.url, Streams, retry=soon)
+        async with staying as caller:
+            assert await caller.echo("x") == "x"
+            call = with_metadata_of(caller.echo, {"trace-id": "abc"})
+            assert (await call("y")).value == "y"
+            # Until the client waits for a change of its target.
+            await wait_all_tasks_blocked()
+        serving.cancel_scope.cancel()
+
+
 async def a_proxy(nursery: trio.Nursery) -> None:
     """Three sessions in a chain; the operation is the middle and its user."""
     near_left, near_right = memory_link_pair(1)
@@ -592,6 +610,16 @@ ENDS: list[tuple[Callable[[trio.Nursery], Awaitable[None]], tuple[Any, ...]]] = 
             roam_trio.Server.shutdown,
             roam_trio.Connecting.__aenter__,
             roam_trio.Connecting.__aexit__,
+        ),
+    ),
+    (
+        a_lasting_client,
+        (
+            StayingConnected.__aexit__,
+            LastingClient.__roam_call__,
+            Attempts.call,
+            Pool.run,
+            roam_trio.Resolver.changed,
         ),
     ),
     (a_proxy, (proxy_connections, roam_trio.ProxyAcceptor.accept)),

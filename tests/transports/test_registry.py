@@ -124,7 +124,7 @@ def test_an_unknown_scheme_is_refused_with_those_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     entry_points_with(monkeypatch, f"{__name__}:Pigeons")
-    with pytest.raises(ValueError, match=r"the schemes are: memory, pigeons, .*unix"):
+    with pytest.raises(ValueError, match=r"are: fd, .*memory, pigeons, .*unix"):
         transport_for("http://host")
     with pytest.raises(ValueError, match=r"; did you mean pigeons:\?"):
         transport_for("pigeon://loft")
