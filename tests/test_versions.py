@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -31,11 +32,13 @@ from roam_trio import (
     u16,
     with_metadata,
 )
+from roam_trio.endpoints.fetching import fetch_schema
 from roam_trio.metadata import MetadataFlags
 from roam_trio.rpc import method_names
 from roam_trio.rpc.expected_service import (
     DescribedHandler,
     Expected,
+    OfferedSchema,
     expected_in,
     offering,
     without_schemas,
@@ -288,6 +291,67 @@ async def test_a_wrong_schema_of_a_peer_is_one_error_of_the_caller(what: str) ->
     assert str(caught.value).isprintable()
 
 
+# ---------------------------------------------------------------- too long
+
+
+class _More(NewShop, Protocol):
+    async def more(self) -> None: ...
+
+
+_More.more.__doc__ = random.Random(1).randbytes(80_000).hex()
+LongShop = service(name="Shop")(_More)
+
+
+def long_shop() -> Any:
+    """Return a handler of the new version, whose schema is too long for metadata."""
+    shop = new_shop()[1]
+
+    async def more() -> None: ...
+
+    shop.more = more  # type: ignore[attr-defined]
+    return dispatcher(LongShop, shop)
+
+
+@pytest.mark.parametrize("opened", [by_root, by_name])
+async def test_a_schema_that_is_too_long_is_asked_for(opened: Open) -> None:
+    assert describe(LongShop).deflated_schema is None
+    with pytest.raises(IncompatibleService, match="has not sent its schema"):
+        async with opened(OldShop, long_shop()):
+            raise AssertionError("it was opened")
+    async with opened(OldShop, long_shop(), reflection=True) as client:
+        assert await client.put(OldUser("ada"), "") == OldUser("ADA", 3)
+
+
+async def test_a_peer_that_describes_no_service_is_refused() -> None:
+    handler = Telling(b"\1" * 16, None)
+    async with (
+        serving(HERE, {"shop": handler}, reflection=True),
+        connect(HERE) as session,
+    ):
+        with pytest.raises(IncompatibleService, match="has not sent its schema"):
+            async with session.open(OldShop):
+                raise AssertionError("it was opened")
+
+
+async def test_a_peer_that_goes_away_while_it_is_asked_is_lost() -> None:
+    async def go(call: AnyCall, proceed: Proceed) -> Any:
+        await server.shutdown()
+        return await proceed()
+
+    async with (
+        serving(HERE, {"shop": long_shop()}, reflection=True) as server,
+        connect(HERE, middleware=[go]) as session,
+    ):
+        with pytest.raises(ConnectionLost):
+            async with session.open(OldShop):
+                raise AssertionError("it was opened")
+
+
+async def test_the_reserved_services_are_not_asked_for_themselves() -> None:
+    told = OfferedSchema(b"\1" * 16)
+    assert await fetch_schema(None, "reflection", told) is told  # type: ignore[arg-type]
+
+
 # ---------------------------------------------------------------- not told
 
 
@@ -420,7 +484,7 @@ def test_a_fingerprint_of_another_kind_is_none(value: Any) -> None:
     ]
     expected = Expected(b"\0" * 16)
     expected.note_answer(Metadata(entries))
-    assert expected.take() is None
+    assert expected.offered is None
     assert expected_in(Metadata(entries)) is None
 
 

@@ -40,6 +40,7 @@ from ..session.terms import CANCEL_GRACE
 from ..transports import DEFAULT_CONNECT_TIMEOUT, Dialer, LinkOptions, dialer
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
+from .fetching import fetch_schema
 from .options import SessionOptions, client_defaults, reserved_with
 
 __all__ = ["Connecting", "connect"]
@@ -339,7 +340,10 @@ class Connecting(Generic[T]):
             self._is_open = False
             raise
         try:
-            return self._face(session, None if expected is None else expected.take())
+            offered = None
+            if expected is not None:
+                offered = await expected.answer(fetch_schema, session, "")
+            return self._face(session, offered)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise

@@ -25,6 +25,7 @@ from ..session.terms import (
     check_max_waiting,
     check_tell_failures,
 )
+from .fetching import fetch_schema
 
 if TYPE_CHECKING:
     from ..links.resuming.limits import StableLimits
@@ -107,11 +108,11 @@ def client_defaults(
     if middleware == () and metadata_for_calls == ():
         return _NO_DEFAULTS  # most often
     return ClientDefaults(
-        checked_middleware(middleware), Metadata.of(metadata_for_calls)
+        checked_middleware(middleware), Metadata.of(metadata_for_calls), fetch_schema
     )
 
 
-_NO_DEFAULTS = ClientDefaults()
+_NO_DEFAULTS = ClientDefaults(fetch=fetch_schema)
 
 
 def reserved_with(

@@ -8,7 +8,8 @@ if the two differ, its schema. The caller decides what follows (`Expected`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -19,6 +20,7 @@ __all__ = [
     "MOST_METADATA",
     "DescribedHandler",
     "Expected",
+    "FetchSchema",
     "OfferedSchema",
     "expected_in",
     "offering",
@@ -65,10 +67,17 @@ class OfferedSchema:
     Attributes:
         fingerprint: the fingerprint of the service, unchecked.
         deflated: its schema, unchecked, if the peer has sent one.
+        fetched: its schema, if the peer was asked for one that is too long to be sent.
     """
 
     fingerprint: bytes
     deflated: bytes | None = attrs.field(default=None, repr=False)
+    fetched: object = attrs.field(default=None, repr=False)
+
+
+FetchSchema: TypeAlias = Callable[[Any, str, OfferedSchema], Awaitable[OfferedSchema]]
+"""Asks for the schema of the service with a name on a session, and returns it with what
+the peer has told."""
 
 
 class Expected:
@@ -88,10 +97,26 @@ class Expected:
         self.fingerprint = fingerprint
         self.offered: OfferedSchema | None = None
 
-    def take(self) -> OfferedSchema | None:
-        """Return what the peer has told, and forget it: it can be long."""
-        offered, self.offered = self.offered, None
-        return offered
+    async def answer(
+        self, fetch: FetchSchema | None, session: Any, name: str
+    ) -> OfferedSchema | None:
+        """Return the answer of a peer with another version; None if it has none.
+
+        Ask for its schema if it has not sent that, which is a checkpoint. Forget the
+        answer, because it can be long.
+
+        Args:
+            fetch: asks for a schema that the peer has not sent, if it is given.
+            session: the session with the peer.
+            name: the name under which the peer offers the service; empty for the root
+                connection.
+        """
+        told, self.offered = self.offered, None
+        if told is None or told.fingerprint == self.fingerprint:
+            return None
+        if told.deflated is None and fetch is not None:
+            return await fetch(session, name, told)
+        return told
 
     def note_answer(self, metadata: Metadata) -> None:
         """Take what the metadata of the answer tells."""

@@ -9,7 +9,7 @@ import attrs
 
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from .caller import Caller
-from .expected_service import Expected, OfferedSchema
+from .expected_service import Expected, FetchSchema, OfferedSchema
 
 __all__ = [
     "AnyMiddleware",
@@ -35,10 +35,12 @@ class ClientDefaults:
     Attributes:
         middleware: wraps each call, outside of what a client has itself.
         metadata: metadata of each call, unless the client has an entry of that key.
+        fetch: asks the peer for a schema that it has not sent.
     """
 
     middleware: tuple[AnyMiddleware, ...] = ()
     metadata: Metadata = NO_METADATA
+    fetch: FetchSchema | None = None
 
     def middleware_with(
         self, more: Iterable[AnyMiddleware]

@@ -56,17 +56,18 @@ def translated(
         IncompatibleService: calls cannot be translated, or the peer has sent no schema,
             or none that is right.
     """
-    if offered.deflated is None:
+    if offered.deflated is None and offered.fetched is None:
         raise IncompatibleService(
             "the peer offers another version of the service, and has not sent its "
             "schema, without which calls cannot be translated: it is too long, or the "
-            "peer has schemas=False; use the same version on both sides",
+            "peer has schemas=False; let it offer reflection, or use the same version "
+            "on both sides",
             mine.name,
         )
     key = mine, offered.fingerprint
     made = _kept.get(key)
     if made is None:
-        theirs = _schema_of(mine, offered.fingerprint, offered.deflated)
+        theirs = _schema_of(mine, offered)
         made = class_of(translated_service(mine, theirs))
         _kept[key] = made
         if len(_kept) > MOST_TRANSLATIONS:
@@ -75,16 +76,18 @@ def translated(
     return made
 
 
-def _schema_of(
-    mine: ServiceDescriptor, claimed: bytes, deflated: bytes
-) -> ServiceSchema:
+def _schema_of(mine: ServiceDescriptor, offered: OfferedSchema) -> ServiceSchema:
     """Return the schema that a peer has sent, checked."""
     try:
-        theirs = schema_from_wire(deflated)
+        if isinstance(offered.fetched, ServiceSchema):
+            theirs = offered.fetched
+        else:
+            assert offered.deflated is not None
+            theirs = schema_from_wire(offered.deflated)
         told = fingerprint(theirs)
     except (SchemaError, RecursionError, ValueError) as cause:
         raise _wrong(mine, cause) from cause
-    if told != claimed:
+    if told != offered.fingerprint:
         raise IncompatibleService(
             "the schema of the peer is not that of its fingerprint", mine.name
         )

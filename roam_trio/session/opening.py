@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from ..metadata import Metadata, MetadataEntry, MetadataLike
-from ..rpc.expected_service import Expected
+from ..rpc.expected_service import Expected, FetchSchema
 from ..rpc.service_class import AnyMiddleware, ServiceClass, service_class
 from ..schema import kebab
 from .connection import ConnectionHandle
@@ -32,24 +32,33 @@ class OpenConnection(Generic[T]):
         metadata: MetadataLike,
         middleware: Iterable[AnyMiddleware] = (),
         metadata_for_calls: MetadataLike = (),
+        fetch: FetchSchema | None = None,
     ) -> None:
         self._open_connection = open_connection
         self._middleware = tuple(middleware)
         self._metadata_for_calls = Metadata.of(metadata_for_calls)
         self._service: ServiceClass[T] = service_class(service)
-        entry = MetadataEntry(SERVICE_KEY, name or kebab(self._service.name))
+        self._fetch = fetch
+        self._name = name or kebab(self._service.name)
+        entry = MetadataEntry(SERVICE_KEY, self._name)
         self._metadata = Metadata((entry, *Metadata.of(metadata)))
         self._connection: ConnectionHandle | None = None
 
     async def __aenter__(self) -> T:
         expected = self._service.expected()
         self._connection = await self._open_connection(self._metadata, expected)
+        # It keeps the connection open while the schema is fetched.
+        caller = self._connection.caller
         try:
+            offered = None
+            if expected is not None:
+                session = self._connection.session
+                offered = await expected.answer(self._fetch, session, self._name)
             return self._service.client(
-                self._connection.caller,
+                caller,
                 middleware=self._middleware,
                 metadata_for_calls=self._metadata_for_calls,
-                offered=None if expected is None else expected.take(),
+                offered=offered,
             )
         except BaseException:
             self._connection.close()

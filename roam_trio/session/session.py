@@ -225,6 +225,7 @@ class Session(AnySession):
             metadata,
             defaults.middleware_with(middleware),
             defaults.metadata_with(metadata_for_calls),
+            defaults.fetch,
         )
 
     def close_connection(

@@ -81,6 +81,34 @@ async def describe_remote(
         ) from cause
 
 
+async def describe_one(session: AnySession, name: str) -> ServiceSchema:
+    """Ask a peer for the description of one service, as `describe_remote` does for all.
+
+    Args:
+        session: the session with the peer.
+        name: the name of the service; empty for that of the root connection.
+
+    Raises:
+        NoReflection: the peer does not offer ``reflection``, or does not describe the
+            service.
+        SchemaError: the description is wrong, or exceeds a bound.
+        ConnectionLost: the session has ended.
+        RoamError: another outcome of a call.
+    """
+    try:
+        async with session.open(Reflection, REFLECTION) as reflection:
+            return await _Asking(MOST_DESCRIBED).one(reflection, name)
+    except (
+        IncompatibleService,
+        SessionRejected,
+        UnknownMethod,
+        UserError,
+    ) as cause:
+        raise NoReflection(
+            f"expected the peer to describe the service {legible(name)!r}, got: {cause}"
+        ) from cause
+
+
 class _Asking:
     """Asks for all descriptions of a peer, within a bound."""
 
@@ -96,7 +124,7 @@ class _Asking:
         for name in names:
             check_name(name, f"peer.{legible(name)}", least=0)
             try:
-                schema = await self._one(reflection, name)
+                schema = await self.one(reflection, name)
             except UserError as error:
                 if error.error is ReflectionProblem.UNDESCRIBED:
                     undescribed.append(name)
@@ -106,7 +134,7 @@ class _Asking:
         root = found.pop("", None)
         return RemoteServices(found, root, undescribed)
 
-    async def _one(self, reflection: Reflection, name: str) -> ServiceSchema:
+    async def one(self, reflection: Reflection, name: str) -> ServiceSchema:
         async with open_call(reflection.describe, name) as call:
             parts = await self._received(call.rx, name)
             number = await call.result()
