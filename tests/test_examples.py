@@ -47,6 +47,7 @@ SHOWN = {
         "abacus: 'abacus' is not one of the services: counter, text, votes\n"
     ),
     "callback": "  [Ada] Tea at five.\n  [Bea] Tea at five.\nread by 2\n",
+    "weather": ("Rome: sun, 23.0\nRome: sun, 23.0\nOslo: [11.5, 16.0, 19.5, 14.0]\n"),
     "proxy": "HELLO!\nTO! BE! OR! NOT!\n",
 }
 
@@ -83,6 +84,9 @@ def served(name: str) -> Handler | dict[str, Handler]:
     if name == "features":
         offered: dict[str, Handler] = module.offered()
         return offered
+    if name == "weather":
+        by_name: dict[str, Handler] = module.handlers()
+        return by_name
     if name == "proxy":
         return {"text": dispatcher(module.Text, module.TextImpl())}
     service, implementation = {
