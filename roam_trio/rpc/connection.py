@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import attrs
+import trio
 
 from ..errors import RoamTrioError
 from ..metadata import Metadata, MetadataLike
@@ -160,6 +161,11 @@ class AnySession(ABC):
     @abstractmethod
     def ended_because(self) -> RoamTrioError | None:
         """The reason why the session has ended; None while it runs."""
+
+    @property
+    @abstractmethod
+    def draining(self) -> trio.Event:
+        """An event that is set when a shutdown with a grace begins."""
 
     @abstractmethod
     def on_draining(self, function: Callable[[], object]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
+import trio
+
 from ..errors import CallCancelled, InvalidPayload, UnknownMethod, UserError
 from ..metadata import NO_METADATA, Metadata, MetadataLike
 from ..peers import Peer
@@ -184,6 +186,16 @@ class Call(SinkCall[T, E]):
     def deadline(self) -> float:
         """Time at which the caller gives up, by trio's clock; `math.inf` for never."""
         return self._reply.deadline
+
+    @property
+    def draining(self) -> trio.Event:
+        """An event that is set when this side begins to shut the session down with a
+        grace: a handler that never ends by itself should end then.
+
+        Raises:
+            LookupError: the call has come in another way, without a session.
+        """
+        return self.connection.session.draining
 
     @property
     def connection_id(self) -> ConnectionId:

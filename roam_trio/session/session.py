@@ -42,7 +42,14 @@ class Session(AnySession):
         run: runs it.
     """
 
-    __slots__ = ("__weakref__", "_on_draining", "_run", "for_clients", "is_draining")
+    __slots__ = (
+        "__weakref__",
+        "_draining",
+        "_on_draining",
+        "_run",
+        "for_clients",
+        "is_draining",
+    )
 
     def __init__(self, run: SessionRun) -> None:
         self._run = run
@@ -52,6 +59,7 @@ class Session(AnySession):
         """True from the beginning of a shutdown with a grace."""
         # Most sessions need none.
         self._on_draining: dict[Callable[[], object], None] | None = None
+        self._draining: trio.Event | None = None
         run.terms.handle_of = _handle_of
 
     def run(
@@ -101,6 +109,17 @@ class Session(AnySession):
         while it runs."""
         run = self._run
         return 0 if run.ended_because is None else run.terms.budget.tasks
+
+    @property
+    def draining(self) -> trio.Event:
+        """An event that is set when a shutdown with a grace begins."""
+        if self._draining is None:
+            self._draining = trio.Event()
+            if self.is_draining:
+                self._draining.set()
+            else:
+                self.on_draining(self._draining.set)
+        return self._draining
 
     def on_draining(self, function: Callable[[], object]) -> None:
         """Have a function called when a shutdown with a grace begins.

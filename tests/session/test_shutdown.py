@@ -26,8 +26,10 @@ from roam_trio import (
     channel,
     client,
     connect,
+    current_call,
     dispatcher,
     serve,
+    serving,
 )
 from roam_trio.conduits.bare import BareConduitAcceptor
 from roam_trio.session import AcceptedConnection
@@ -567,3 +569,50 @@ async def test_connection_accepted_after_the_shutdown_began_makes_no_calls(
         assert await running.result() == "begun"
         stopping.cancel()
     assert repr(session) == f"<Session ended: {ENDED}>"
+
+
+async def test_a_handler_learns_of_a_shutdown_with_a_grace(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def until_draining(text: str) -> str:
+        draining = current_call().draining
+        assert not draining.is_set()
+        await draining.wait()
+        again = current_call().draining
+        assert again is draining
+        return text
+
+    handler = streams(echo=until_draining)
+    async with (
+        serving("memory://draining", handler) as server,
+        connect(server.url, Streams) as caller,
+        trio.open_nursery() as some,
+    ):
+        for _ in range(2):
+            some.start_soon(caller.echo, "x")
+        await wait_all_tasks_blocked()
+        (session,) = server.sessions
+        began = trio.current_time()
+        await session.shutdown(grace=60)
+        assert trio.current_time() - began < 1
+    assert session.draining.is_set()
+
+
+async def test_who_asks_first_after_the_shutdown_has_begun_learns_of_it_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def late(text: str) -> str:
+        await trio.sleep(3)
+        await current_call().draining.wait()
+        return text
+
+    async with (
+        serving("memory://late", streams(echo=late)) as server,
+        connect(server.url, Streams) as caller,
+        trio.open_nursery() as some,
+    ):
+        some.start_soon(caller.echo, "x")
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await server.sessions[0].shutdown(grace=60)
+        assert 3 <= trio.current_time() - began < 4
