@@ -72,21 +72,6 @@ def _check_handlers(
         check_handlers(value)
 
 
-def _check_tell_failures(
-    instance: object, attribute: attrs.Attribute[TellFailures], value: TellFailures
-) -> None:
-    if value != "code":  # as it mostly is
-        check_tell_failures(instance, attribute, value)
-
-
-def _check_cancel_grace(
-    instance: object, attribute: attrs.Attribute[float], value: float
-) -> None:
-    # Most often it is not given.
-    if value is not CANCEL_GRACE:
-        check_cancel_grace(instance, attribute, value)
-
-
 def _check_acceptor(
     instance: object, attribute: object, value: ConnectionAcceptor | None
 ) -> None:
@@ -168,13 +153,13 @@ class SessionOptions:
     strict: bool
     deadlines: bool = True
     cancel_grace: float = attrs.field(
-        default=CANCEL_GRACE, validator=_check_cancel_grace
+        default=CANCEL_GRACE, validator=check_cancel_grace
     )
     max_waiting: int | None = attrs.field(
         default=None, validator=attrs.validators.optional(check_max_waiting)
     )
     tell_failures: TellFailures = attrs.field(
-        default="code", validator=_check_tell_failures
+        default="code", validator=check_tell_failures
     )
     on_connection: ConnectionAcceptor | None = attrs.field(
         default=None, validator=_check_acceptor

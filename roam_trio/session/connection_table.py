@@ -61,6 +61,8 @@ __all__ = [
 class Phase(enum.Enum):
     """Phases of a connection."""
 
+    __hash__ = object.__hash__  # in Python 3.11, that of an enum is a call
+
     OPENING = "opening"
     """This side has asked for it, and the peer has not answered."""
     DECIDING = "deciding"
@@ -76,6 +78,8 @@ class Phase(enum.Enum):
 
 class Event(enum.Enum):
     """Events that move a connection from one phase to another."""
+
+    __hash__ = object.__hash__
 
     SET_UP = "the handshake has opened the root"
     ASK = "this side asks for it"

@@ -160,7 +160,8 @@ def check_cancel_grace(
         ValueError: it is negative or infinite.
         TypeError: it is not a number.
     """
-    check_seconds("cancel_grace", value, may_be_zero=True)
+    if value is not CANCEL_GRACE:  # as it mostly is
+        check_seconds("cancel_grace", value, may_be_zero=True)
 
 
 def check_max_waiting(
@@ -184,6 +185,8 @@ def check_tell_failures(
     Raises:
         ValueError: it is none of its words.
     """
+    if value == "code":  # as it mostly is
+        return
     words = get_args(TellFailures)
     if value not in words:
         expected = ", ".join(map(repr, words))

@@ -91,6 +91,9 @@ def _usual(entry: MetadataEntry) -> bytes | None:
     if type(value) is str and len(value) < 128 and value.isascii():
         head = _head(key, 0)
         return head and head + BYTE[len(value)] + value.encode() + BYTE[flags]
+    if type(value) is bytes and len(value) < 128:
+        head = _head(key, 1)
+        return head and head + BYTE[len(value)] + value + BYTE[flags]
     return None
 
 
@@ -184,17 +187,18 @@ def _read_usual(payload: Payload, pos: int) -> tuple[MetadataEntry, int] | None:
         return None
     key = _known_key(bytes(payload[pos + 1 : tag_at]))
     tag, size = payload[tag_at], payload[tag_at + 1]
-    value: str | int = size
+    value: str | bytes | int = size
     end = tag_at + 2
     try:
         if tag == 2:
             if size > 127:
                 value, end = read_u64(payload, tag_at + 1, "")
-        elif tag or size > 127:
+        elif tag > 1 or size > 127:
             return None
         else:
             end += size
-            value = str(payload[tag_at + 2 : end], "utf-8")
+            data = payload[tag_at + 2 : end]
+            value = bytes(data) if tag else str(data, "utf-8")
     except (UnicodeDecodeError, DecodeError):
         return None
     if key is None or end >= length or payload[end] > 127:

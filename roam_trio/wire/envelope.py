@@ -13,7 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from ..errors import DecodeError
 from ..metadata import NO_METADATA
@@ -151,6 +151,9 @@ def _write_settings(out: _Pieces, settings: ConnectionSettings) -> None:
     out.append(number(operator.index(settings.max_concurrent_requests), U32_MAX))
 
 
+_PARITIES: Final = tuple(Parity)  # by number
+
+
 def _read_settings(payload: Payload, pos: int) -> tuple[ConnectionSettings, int]:
     parity = payload[pos]
     if parity > 1:
@@ -158,7 +161,7 @@ def _read_settings(payload: Payload, pos: int) -> tuple[ConnectionSettings, int]
     most, pos = read_varint(
         payload, pos + 1, U32_MAX, "$.settings.max_concurrent_requests"
     )
-    return ConnectionSettings(Parity(parity), most), pos
+    return ConnectionSettings(_PARITIES[parity], most), pos
 
 
 def _channels(channels: tuple[ChannelId, ...]) -> bytes:
