@@ -528,14 +528,22 @@ class PayloadTooSlow(LinkError):
 
     Attributes:
         begun: number of bytes of it that had arrived.
+        named: the name of the limit: ``"payload_seconds"``, or ``"server_begun_bytes"``
+            if payloads of other clients had to wait for it.
     """
 
-    def __init__(self, begun: int, seconds: float) -> None:
+    def __init__(
+        self, begun: int, seconds: float, named: str = "payload_seconds"
+    ) -> None:
+        others = ""
+        if named != "payload_seconds":
+            others = " while payloads of others wait"
         super().__init__(
             f"a payload has begun, and only {begun} bytes of it have come: each MiB "
-            f"may take {seconds} s (limit: payload_seconds)"
+            f"may take {seconds} s{others} (limit: {named})"
         )
         self.begun = begun
+        self.named = named
 
 
 class TruncatedPayload(LinkError):

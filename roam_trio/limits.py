@@ -119,6 +119,12 @@ class Limits:
             that has begun, once its first bytes have arrived, on the links that
             `connect` and `serve` make; may be infinite. Then the session ends, or with
             `resume` only the link, and the client may return.
+        server_begun_bytes: number of bytes of payloads of more than 256 KiB that have
+            begun and are not complete, at their announced lengths, for all sessions of
+            a server together; one payload may have more. Beyond it, links of other
+            payloads are not read: shorter ones go on first. While they wait, a payload
+            must go on by 1 MiB in 5 seconds, or it is given up as with
+            `payload_seconds`.
         close_seconds: number of seconds that a session may take at its end to write
             what was committed, and a proxy to deliver what arrived before one side
             ended.
@@ -178,6 +184,7 @@ class Limits:
     resume_seconds: float = attrs.field(default=60.0, validator=_seconds)
     lost_clients: int = attrs.field(default=256, validator=_count)
     handshake_seconds: float = attrs.field(default=10.0, validator=_seconds)
+    server_begun_bytes: int = attrs.field(default=24 * 1024 * 1024, validator=_count)
     payload_seconds: float = attrs.field(default=60.0, validator=_seconds_or_ever)
     close_seconds: float = attrs.field(default=5.0, validator=_seconds)
     futile_messages: int = attrs.field(default=10_000, validator=_count)

@@ -30,6 +30,7 @@ import trio
 from ..errors import LinkError, RoamTrioError
 from ..peers import Peer
 from ..wire.backing import Backing
+from .arrivals import Arrivals
 
 if TYPE_CHECKING:
     from typing import Self
@@ -125,6 +126,11 @@ class ByteBudget(Protocol):
 
 class RxBudget(ByteBudget, Protocol):
     """Counts the bytes of a payload that is not complete, and bounds the first one."""
+
+    @property
+    def arrivals(self) -> Arrivals | None:
+        """The large payloads on their way to this server; None for no server."""
+        ...
 
     @property
     def first(self) -> PayloadBound | None:

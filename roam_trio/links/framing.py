@@ -17,6 +17,7 @@ from .fillable_bytes import FillableBytes
 from .foreign import NAMED_UP_TO, named, unmistakable
 
 __all__ = [
+    "ALLOCATED_AHEAD",
     "HEADER_LENGTH",
     "LARGEST_LENGTH",
     "RECEIVE_AT_ONCE",
@@ -36,8 +37,8 @@ RECEIVE_AT_ONCE: Final = 64 * 1024
 """
 
 # A payload with 1 MiB of data and its envelope is received without a copy.
-_ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
-"""Number of bytes that are allocated for an announced length alone."""
+ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
+"""Number of bytes that are allocated for an announced length alone, at most."""
 
 _SHORT_HEADERS: Final = tuple(
     length.to_bytes(HEADER_LENGTH, "little") for length in range(128)
@@ -55,9 +56,14 @@ class PayloadDecoder(Protocol):
     count: int
     payload_bytes: int
     begun: int
+    ahead: int
 
     @property
     def number(self) -> int: ...
+    @property
+    def announced(self) -> int: ...
+    @property
+    def memory(self) -> int: ...
     @property
     def large_buffer(self) -> memoryview | None: ...
     def filled(self, count: int) -> None: ...
@@ -95,6 +101,7 @@ class FrameDecoder:
         "_max_payload",
         "_most",
         "_start",
+        "ahead",
         "begun",
         "count",
         "payload_bytes",
@@ -109,6 +116,8 @@ class FrameDecoder:
         """Their total length."""
         self.begun = 0
         """Number of bytes received of a frame that is not complete; 0 for none."""
+        self.ahead = ALLOCATED_AHEAD
+        """Number of bytes to allocate at most for an announced length alone."""
         self._max_payload = max_payload
         self._most = max_payload  # perhaps less for the first payload
         self._bounded: _BoundedPayload | None = None
@@ -134,7 +143,18 @@ class FrameDecoder:
         """The buffer for the next bytes of a large payload; None if there is none,
         never empty.
         """
-        return None if self._large is None else self._large.receive_buffer()
+        return None if self._large is None else self._large.receive_buffer(self.ahead)
+
+    @property
+    def announced(self) -> int:
+        """Length of the large payload that is not complete; 0 if there is none."""
+        return 0 if self._large is None else self._large.length
+
+    @property
+    def memory(self) -> int:
+        """Number of bytes of memory for what is not complete, with the next
+        `large_buffer`."""
+        return self.begun if self._large is None else self._large.memory(self.ahead)
 
     def filled(self, count: int) -> None:
         """Accept `count` bytes at the start of `large_buffer`.
@@ -251,41 +271,54 @@ class _LargePayload:
     """A payload that is too long for one chunk, while it arrives.
 
     Its buffer grows with the received bytes: it is never much larger than 1 MiB, or
-    than twice the number of received bytes.
+    than twice the number of received bytes. There is none before the second read.
     """
 
-    __slots__ = ("_storage", "filled", "length")
+    __slots__ = ("_start", "_storage", "filled", "length")
 
     def __init__(self, length: int, start: memoryview) -> None:
         self.length = length
-        self._storage = FillableBytes(min(length, _ALLOCATED_AHEAD))
-        self._storage.view[: len(start)] = start
+        self._start = start
+        self._storage: FillableBytes | None = None
         self.filled = len(start)
 
     def start(self, most: int) -> bytes:
         """Return the start of the frame, with `most` bytes of the payload at most."""
         header = self.length.to_bytes(HEADER_LENGTH, "little")
-        return header + self._storage.view[: min(self.filled, most)]
+        come = self._start if self._storage is None else self._storage.view
+        return header + come[: min(self.filled, most)]
 
-    def receive_buffer(self) -> memoryview:
-        return self._storage.view[self.filled :]
+    def memory(self, ahead: int) -> int:
+        """Return the size of the buffer for the next bytes."""
+        size = 0 if self._storage is None else len(self._storage.view)
+        if size > self.filled:
+            return size
+        return min(self.length, max(2 * self.filled, ahead))
+
+    def receive_buffer(self, ahead: int) -> memoryview:
+        storage = self._storage
+        if storage is None or len(storage.view) == self.filled:
+            storage = self._grown(self.memory(ahead))
+        return storage.view[self.filled :]
 
     def received(self, count: int) -> bool:
         """Accept received bytes. Return True if the payload is complete."""
         self.filled += count
-        if self.filled == self.length:
-            return True
-        if self.filled == len(self._storage.view):
-            self._grow()
-        return False
+        return self.filled == self.length
 
-    def _grow(self) -> None:
-        larger = FillableBytes(min(self.length, 2 * self.filled))
-        larger.view[: self.filled] = self._storage.view
-        self._storage = larger
+    def _grown(self, size: int) -> FillableBytes:
+        come = self._start if self._storage is None else self._storage.view
+        larger = FillableBytes(size)
+        larger.view[: self.filled] = come
+        self._start, self._storage = _NOTHING, larger
+        return larger
 
     def finish(self) -> bytes:
+        assert self._storage is not None, "it has been filled"
         return self._storage.finish()
+
+
+_NOTHING: Final = memoryview(b"")
 
 
 def _truncated_body(come: int, length: int) -> TruncatedPayload:

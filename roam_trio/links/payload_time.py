@@ -55,6 +55,10 @@ class PayloadTime:
             self._counted = counted
             self.more_from = counted * _MIB
 
+    def pause(self, seconds: float) -> None:
+        """Note that this side has not read for so many seconds."""
+        self.deadline += seconds
+
     def is_up(self, now: float) -> bool:
         """Return True if the deadline has passed.
 

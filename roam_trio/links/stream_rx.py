@@ -15,9 +15,10 @@ from trio.lowlevel import checkpoint_if_cancelled
 from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooSlow
 from ..failures import text_of
 from ..kept_errors import strip_tracebacks
+from .arrivals import LARGE, PATIENCE, Passage
 from .base import LinkRx, RxBudget, RxStatistics
 from .byte_streams import ByteTransport
-from .framing import RECEIVE_AT_ONCE, PayloadDecoder
+from .framing import ALLOCATED_AHEAD, RECEIVE_AT_ONCE, PayloadDecoder
 from .payload_time import PayloadTime
 from .payload_watch import payload_watch
 
@@ -26,7 +27,7 @@ __all__ = ["STREAM_ERRORS", "StreamLinkRx", "broken"]
 STREAM_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 """Errors of a byte stream that is of no use any more."""
 
-_NOT_COUNTED: Final = 1024 * 1024
+_NOT_COUNTED: Final = 16 * 1024
 """Length of a payload that is not complete, in bytes, up to which it is not counted."""
 
 
@@ -61,6 +62,7 @@ class StreamLinkRx(LinkRx):
         self._failure: LinkError | None = None
         self._budget: RxBudget | None = None
         self._counted = 0
+        self._passage: Passage | None = None  # once a large payload has come
 
     def count_in(self, budget: RxBudget) -> None:
         self._budget = budget
@@ -110,8 +112,8 @@ class StreamLinkRx(LinkRx):
         try:
             if decoder.begun:
                 count = await self._read_on(decoder)
-                if self._counted or decoder.begun > _NOT_COUNTED:
-                    self._count(decoder.begun)
+                if self._counted or self._passage is not None:
+                    self._give_back()
             else:
                 chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
                 count = len(chunk)
@@ -133,30 +135,37 @@ class StreamLinkRx(LinkRx):
 
     async def _read_on(self, decoder: PayloadDecoder) -> int:
         """Read while a payload has begun and none is complete. Return 0 at the end of
-        the stream. `give_up_if_late` ends it."""
+        the stream. `give_up_if_late` ends it, and so does `make_room`."""
         if self._time is None:
             self._time = PayloadTime(self._payload_seconds)
         time, transport = self._time, self._transport
         time.note(decoder.number, decoder.begun, trio.current_time())
         watch = payload_watch()
-        watch.begin(self)
         try:
             while True:
-                if decoder.large_buffer is None:
-                    chunk = await transport.receive_some(RECEIVE_AT_ONCE)
-                    decoder.feed(chunk)
-                    count = len(chunk)
-                else:
-                    # Not kept in a variable: the payload would be copied out of it.
-                    count = await transport.receive_into(decoder.large_buffer)
-                    decoder.filled(count)
-                if decoder.payloads or not (count and decoder.begun):
-                    return count
-                if decoder.begun >= time.more_from or decoder.large_buffer is None:
-                    time.note(decoder.number, decoder.begun, trio.current_time())
-                    watch.begin(self)
-                    if decoder.begun > _NOT_COUNTED:
-                        self._count(decoder.begun)
+                passage = await self._has_room(decoder, time)
+                watch.begin(self)
+                while passage is None or passage.may_go_on(decoder.begun):
+                    if decoder.begun > _NOT_COUNTED and decoder.begun > self._counted:
+                        self._count(decoder.memory)
+                    if decoder.large_buffer is None:
+                        chunk = await transport.receive_some(RECEIVE_AT_ONCE)
+                        decoder.feed(chunk)
+                        count = len(chunk)
+                    else:
+                        # Not kept in a variable: the payload would be copied out of it.
+                        count = await transport.receive_into(
+                            decoder.large_buffer
+                            if passage is None or passage.has_all
+                            else decoder.large_buffer[: LARGE - decoder.begun]
+                        )
+                        decoder.filled(count)
+                    if decoder.payloads or not (count and decoder.begun):
+                        return count
+                    if decoder.begun >= time.more_from or decoder.large_buffer is None:
+                        time.note(decoder.number, decoder.begun, trio.current_time())
+                        watch.begin(self)
+                watch.end(self)
         finally:
             watch.end(self)
 
@@ -172,27 +181,55 @@ class StreamLinkRx(LinkRx):
         assert time is not None, "it is asked while a payload has begun"
         if not time.is_up(now):
             return False
-        self._end(PayloadTooSlow(self._decoder.begun, time.seconds))
-        await self._transport.end_receiving()  # which wakes the reader
+        await self._give_up(PayloadTooSlow(self._decoder.begun, time.seconds))
         return True
 
-    def _count(self, begun: int) -> None:
-        """Count the memory of a payload that is not complete, in steps of 2 MiB."""
-        budget, size = self._budget, 0
-        if begun > _NOT_COUNTED:  # the buffer has up to twice as many bytes
-            size = 2 * _NOT_COUNTED * (begun // _NOT_COUNTED + 1)
-        if budget is None or size == self._counted:
+    async def make_room(self) -> None:
+        """See `Traveller`."""
+        begun = self._decoder.begun
+        await self._give_up(PayloadTooSlow(begun, PATIENCE, "server_begun_bytes"))
+
+    async def _give_up(self, error: PayloadTooSlow) -> None:
+        self._end(error)
+        await self._transport.end_receiving()  # which wakes the reader
+
+    async def _has_room(
+        self, decoder: PayloadDecoder, time: PayloadTime
+    ) -> Passage | None:
+        """Wait until the payload that has begun may go on; None if it always may."""
+        if self._budget is None or self._budget.arrivals is None:
+            return None
+        if self._passage is None:
+            self._passage = Passage(self._budget.arrivals)
+        passage = self._passage
+        passage.announce(decoder.announced, decoder.begun, self)
+        if not passage.may_go_on(decoder.begun):
+            since = trio.current_time()
+            await passage.wait()
+            time.pause(trio.current_time() - since)
+        decoder.ahead = ALLOCATED_AHEAD if passage.has_all else LARGE
+        return passage
+
+    def _count(self, size: int) -> None:
+        """Count the memory of a payload that is not complete."""
+        budget = self._budget
+        if budget is None or size <= self._counted:
             return
-        if size < self._counted:
-            budget.give(self._counted - size)
-        elif not budget.hold(size - self._counted):
-            return  # the session ends
-        self._counted = size
+        if budget.hold(size - self._counted):  # or else the session ends
+            self._counted = size
+
+    def _give_back(self) -> None:
+        """Stop counting the payload, which is complete or never will be."""
+        if self._counted and self._budget is not None:
+            self._budget.give(self._counted)
+            self._counted = 0
+        if self._passage is not None:
+            self._passage.end()
 
     def _end(self, failure: LinkError | None) -> None:
         if not self._at_end:
             self._at_end = True
-            self._count(0)
+            self._give_back()
             if failure is not None:
                 strip_tracebacks(failure)  # its frames refer to the link
             self._failure = failure
@@ -207,7 +244,7 @@ class StreamLinkRx(LinkRx):
             return
         has_ended = isinstance(self._failure, PayloadTooSlow)  # the transport, for that
         self._is_closed = self._at_end = True
-        self._count(0)
+        self._give_back()
         self._failure = LinkClosed(
             "this side has closed the receiving half of the link"
         )

@@ -14,6 +14,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from ..errors import AnnouncedTooLarge, LinkError, TruncatedPayload
 from ..legible import legible
+from .arrivals import LARGE
 from .base import Buffer, PayloadBound
 from .framing import FrameEncoder
 
@@ -117,6 +118,20 @@ class WebSocketDecoder:
         self._fragments: bytearray | None = None
         self._parser = self._parse()
         next(self._parser)
+
+    ahead = 0
+
+    @property
+    def announced(self) -> int:
+        """Length of the longest payload, as fragments do not announce what they are
+        together; 0 if little has come."""
+        return self._max_payload if self.begun >= LARGE else 0
+
+    @property
+    def memory(self) -> int:
+        """Number of bytes of memory for what is not complete, with the copy that
+        completes it."""
+        return 2 * self.begun
 
     @property
     def large_buffer(self) -> None:

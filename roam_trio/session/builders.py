@@ -26,6 +26,7 @@ import trio
 from ..conduits.base import Conduit, ConduitRx, ConduitTx
 from ..conduits.into import IntoConduit, as_conduit
 from ..limits import DEFAULT_LIMITS, Limits
+from ..links.arrivals import Arrivals
 from ..links.base import Link
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata, MetadataLike
@@ -452,6 +453,7 @@ def sessions_of_server(
     failure_policy = FailurePolicy(tell_failures)
     bounds = bounds_of(limits)
     watching = Watching(keepalive, limits.idle_seconds, timers)
+    arrivals = Arrivals(limits.server_begun_bytes)
 
     def session_on(conduit: Conduit[Message]) -> Session:
         peer = conduit.peer()
@@ -475,6 +477,7 @@ def sessions_of_server(
             on_session=on_session,
             watching=watching,
             is_acceptor=True,
+            arrivals=arrivals,
         )
         return Session(SessionRun(conduit, options))
 

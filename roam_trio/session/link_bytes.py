@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from ..errors import LimitExceeded
+from ..links.arrivals import Arrivals
 from ..links.base import PayloadBound
 from .budgets import Budget
 
@@ -18,12 +19,19 @@ class LinkBytes:
     Args:
         budget: the budget of the session.
         first: the bound of the next payload; None once the handshake is done.
+        arrivals: the large payloads on their way to this server; None for no server.
     """
 
-    __slots__ = ("_budget", "first")
+    __slots__ = ("_budget", "arrivals", "first")
 
-    def __init__(self, budget: Budget, first: PayloadBound | None = None) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        first: PayloadBound | None = None,
+        arrivals: Arrivals | None = None,
+    ) -> None:
         self._budget = budget
+        self.arrivals = arrivals
         self.first = first
 
     def hold(self, size: int) -> bool:

@@ -69,7 +69,7 @@ def as_session_error(error: RoamTrioError) -> RoamTrioError:
         reason = LimitExceeded(error.named, f"a payload of {error.size} bytes came")
     elif isinstance(error, PayloadTooSlow):
         reason = LimitExceeded(
-            "payload_seconds",
+            error.named,
             f"a payload has begun, and only {error.begun} bytes of it came in time",
         )
     elif isinstance(error, StableHandshakeError | ForeignProtocol):

@@ -37,6 +37,7 @@ from ..errors import (
     SessionIoError,
 )
 from ..kept_errors import copy_of, strip_tracebacks
+from ..links.arrivals import Arrivals
 from ..logs import Log
 from ..rpc.connection import AnySession
 from ..rpc.handler import Handler
@@ -114,6 +115,8 @@ class SessionOptions:
         terms: what holds for the whole session.
         on_session: decides on the session, once the peer has said who it is.
         is_acceptor: True if the peer is a client, which this side can turn away.
+        arrivals: the large payloads on their way to the server; None for a session by
+            itself.
     """
 
     handshake: Handshake
@@ -124,6 +127,7 @@ class SessionOptions:
     watching: Watching | None = None
     on_session: OnSession | None = None
     is_acceptor: bool = False
+    arrivals: Arrivals | None = None
 
 
 class _State(enum.Enum):
@@ -311,7 +315,9 @@ class SessionRun:
         assert options is not None, "a session runs once"
         budget = self.terms.budget
         budget.begin(self.end)
-        link_bytes = LinkBytes(budget, bound_of_first(self.terms.limits))
+        link_bytes = LinkBytes(
+            budget, bound_of_first(self.terms.limits), options.arrivals
+        )
         self.rx.source.count_in(link_bytes)
         try:
             options, agreed = await self._shake_hands(options)

@@ -174,6 +174,7 @@ def test_memory_follows_what_has_come_not_what_was_announced() -> None:
 def test_large_payload_is_received_where_it_stays() -> None:
     decoder = FrameDecoder(MIB)
     feed(decoder, MIB.to_bytes(4, "little"))
+    assert decoder.large_buffer is not None  # and now it is there
     tracemalloc.start()
     try:
         while not decoder.payloads:

@@ -24,6 +24,7 @@ __all__ = ["greet", "prepare_acceptor_attachment", "refuse"]
 class _HelloAlone:
     """Counts nothing: a hello is short."""
 
+    arrivals = None
     first = PayloadBound(HELLO_LENGTH, "the length of a hello")
 
     def hold(self, size: int) -> bool:
