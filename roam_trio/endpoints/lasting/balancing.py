@@ -121,6 +121,7 @@ class EndpointTable(Generic[C]):
 
     def __init__(self, balance: Balance, backoff: Backoff) -> None:
         self._choose = _RULES[balance]
+        self._measures = balance == "least busy"
         self._backoff = backoff
         self._endpoints: list[Endpoint[C]] = []
         self._ready: list[Endpoint[C]] = []
@@ -221,6 +222,16 @@ class EndpointTable(Generic[C]):
         if not ready:
             return None
         return ready[0] if len(ready) == 1 else self._choose(ready, now)
+
+    def pick_at_once(self) -> Endpoint[C] | None:
+        """Return the endpoint for a call, if the choice needs no times of calls.
+
+        None if none is ready, or if times are needed: see `pick`.
+        """
+        ready = self._ready
+        if len(ready) == 1:
+            return ready[0]
+        return None if not ready or self._measures else self._choose(ready, 0.0)
 
     def _sort_ready(self) -> None:
         ready = [each for each in self._endpoints if each.phase is Phase.READY]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from typing import Any
 
-from ...errors import CallCancelled
+from ...errors import CallCancelled, RoamError
 from ...metadata import Metadata
 from ...peers import Peer
 from ...service import ResponseParts, with_metadata
@@ -99,14 +99,31 @@ def _lasting_method(method: MethodDescriptor) -> Any:
     name, count = method.name, method.positional_count
 
     async def call(self: LastingClient, /, *args: Any, **kwargs: Any) -> Any:
+        pool = self.__roam_pool__
         if self.__roam_middleware__ or self.__roam_metadata__:
             given = args
             if kwargs or len(args) != count:
                 given = bound_arguments(method, args, kwargs)
             parts = await self.__roam_call__(method, given, self.__roam_metadata__)
             return parts.value
-        attempts = self.__roam_pool__.attempts(method)
-        return await attempts.call(partial(_invoke, name, args, kwargs))
+        # Most calls are made once, and need no more than this.
+        failed = None
+        endpoint = pool.table.pick_at_once()
+        if endpoint is not None:
+            pool.budget.add_call()
+            endpoint.calls += 1
+            try:
+                return await getattr(endpoint.client, name)(*args, **kwargs)
+            except RoamError as error:
+                failed = endpoint, error
+            finally:
+                pool.note_end(endpoint)
+        try:
+            invoke = partial(_invoke, name, args, kwargs)
+            return await pool.attempts(method).call(invoke, failed)
+        finally:
+            # Or else the error would hold this frame, and this frame the error.
+            del failed
 
     return set_method(call, method)
 

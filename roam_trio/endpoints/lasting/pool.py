@@ -95,9 +95,11 @@ class Pool:
     def phase(self) -> PoolPhase:
         """The phase of all sessions together."""
         endpoints = self.table.endpoints
+        if self._is_closed:
+            return "down"
         if any(each.phase is Phase.READY for each in endpoints):
             return "ready"
-        if self._is_closed or any(each in self._errors for each in endpoints):
+        if any(each in self._errors for each in endpoints):
             return "down"
         return "connecting"
 
@@ -316,20 +318,33 @@ class Attempts:
             return Peer("other", "no server yet")
         return self._client.__roam_caller__.peer
 
-    async def call(self, invoke: Callable[[BaseClient], Awaitable[R]]) -> R:
+    async def call(
+        self,
+        invoke: Callable[[BaseClient], Awaitable[R]],
+        failed: tuple[Endpoint[BaseClient], RoamError] | None = None,
+    ) -> R:
         """Make the call.
 
         A checkpoint. Waits while no session is there. Cancelling it cancels the call.
 
         Args:
             invoke: makes an attempt with a client.
+            failed: a first attempt that has failed: its endpoint and its error.
 
         Raises:
             RoamTrioError: what the last attempt raises, or what keeps every session
                 from beginning and does not pass by itself.
         """
         pool = self._pool
-        pool.budget.add_call()
+        if failed is None:
+            pool.budget.add_call()
+        else:
+            endpoint, error = failed
+            pool.note_failure(endpoint, error)
+            pause = self._pause_after(error, endpoint)
+            if pause is None:
+                raise error
+            await trio.sleep(pause)
         while True:
             endpoint = await pool.ready(self._failed_at)
             self._client = endpoint.client

@@ -280,6 +280,20 @@ async def test_calls_fail_when_the_block_has_ended(autojump_clock: MockClock) ->
     assert state(client).phase == "down"
 
 
+async def test_a_client_that_was_ready_is_down_when_its_block_has_ended(
+    autojump_clock: MockClock,
+) -> None:
+    impl = BankImpl("short")
+    async with servers(impl):
+        async with stay_connected(urls(impl), Bank) as client:
+            assert await client.balance(1) == 2
+        assert state(client).phase == "down"
+        with pytest.raises(ConnectionLost) as caught:
+            await client.balance(1)
+        assert caught.value.was_begun is False
+        assert impl.calls == ["balance"]
+
+
 async def test_a_call_that_waits_fails_when_the_block_ends(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
