@@ -77,10 +77,10 @@ async def test_a_lone_session_tells_its_health(nursery: trio.Nursery) -> None:
     left, right = await join(nursery, accepting={"on_connection": offering})
     async with left.open(Health) as health, open_call(health.watch, "clock") as call:
         assert await call.rx.recv() is SERVING
-        assert not right.is_draining
+        assert not right.draining.is_set()
         nursery.start_soon(right.shutdown, 5)
         assert [state async for state in call.rx] == [DRAINING]
-        assert right.is_draining
+        assert right.draining.is_set()
 
 
 # ------------------------------------------------------------ watches

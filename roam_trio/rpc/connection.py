@@ -139,9 +139,6 @@ class AnySession(ABC):
     for_clients: ClientDefaults
     """The options that all clients of `open` share."""
 
-    is_draining: bool
-    """True from the beginning of a shutdown with a grace."""
-
     @property
     @abstractmethod
     def peer(self) -> Peer:
@@ -166,14 +163,6 @@ class AnySession(ABC):
     @abstractmethod
     def draining(self) -> trio.Event:
         """An event that is set when a shutdown with a grace begins."""
-
-    @abstractmethod
-    def on_draining(self, function: Callable[[], object]) -> None:
-        """Have a function called when a shutdown with a grace begins.
-
-        It must not wait. It stays registered until the session ends, and is called once
-        however often it was registered. Has no effect if the shutdown has begun.
-        """
 
     @abstractmethod
     async def closed(self) -> None:

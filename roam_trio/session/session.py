@@ -45,20 +45,14 @@ class Session(AnySession):
     __slots__ = (
         "__weakref__",
         "_draining",
-        "_on_draining",
         "_run",
         "for_clients",
-        "is_draining",
     )
 
     def __init__(self, run: SessionRun) -> None:
         self._run = run
         self.for_clients = _NO_DEFAULTS
         """The options that all clients of `open` share."""
-        self.is_draining = False
-        """True from the beginning of a shutdown with a grace."""
-        # Most sessions need none.
-        self._on_draining: dict[Callable[[], object], None] | None = None
         self._draining: trio.Event | None = None
         run.terms.handle_of = _handle_of
 
@@ -115,21 +109,7 @@ class Session(AnySession):
         """An event that is set when a shutdown with a grace begins."""
         if self._draining is None:
             self._draining = trio.Event()
-            if self.is_draining:
-                self._draining.set()
-            else:
-                self.on_draining(self._draining.set)
         return self._draining
-
-    def on_draining(self, function: Callable[[], object]) -> None:
-        """Have a function called when a shutdown with a grace begins.
-
-        It must not wait. It stays registered until the session ends, and is called once
-        however often it was registered. Has no effect if the shutdown has begun.
-        """
-        if self._on_draining is None:
-            self._on_draining = {}
-        self._on_draining[function] = None
 
     async def closed(self) -> None:
         """Wait until the session has ended and let go of its conduit."""
@@ -284,10 +264,8 @@ class Session(AnySession):
         """
         check_seconds("grace", grace, may_be_zero=True)
         self._run.check_run()
-        if grace > 0 and not self.is_draining:
-            self.is_draining = True
-            for tell_of_it in self._on_draining or ():
-                tell_of_it()
+        if grace > 0:
+            self.draining.set()
         await self._run.shut_down(grace)
 
     def statistics(self) -> SessionStatistics:

@@ -256,39 +256,24 @@ async def test_an_idle_session_ends_at_once_whatever_the_grace(
     assert trio.current_time() == 0
 
 
-async def test_a_session_tells_once_that_its_shutdown_has_begun(
+async def test_only_the_side_that_shuts_down_with_a_grace_drains(
     nursery: trio.Nursery,
 ) -> None:
-    told: list[str] = []
-
-    def tell() -> None:
-        told.append("first")
-
     ours, theirs, caller = await two(nursery)
     call = Task(nursery, caller.echo, "x")
     await wait_all_tasks_blocked()
-    for _ in range(2):
-        ours.on_draining(tell)
-    ours.on_draining(lambda: told.append("second"))
-    theirs.on_draining(lambda: told.append("theirs"))
-    assert not ours.is_draining
     nursery.start_soon(ours.shutdown, 100)
     await wait_all_tasks_blocked()
-    assert ours.is_draining
-    assert not theirs.is_draining
-    nursery.start_soon(ours.shutdown, 50)
-    await wait_all_tasks_blocked()
-    assert told == ["first", "second"]
+    assert ours.draining.is_set()
+    assert not theirs.draining.is_set()
     call.cancel()
     await ours.closed()
 
 
-async def test_a_shutdown_without_a_grace_is_not_told(nursery: trio.Nursery) -> None:
-    told: list[str] = []
+async def test_a_shutdown_without_a_grace_drains_nothing(nursery: trio.Nursery) -> None:
     ours, _, _ = await two(nursery)
-    ours.on_draining(lambda: told.append("draining"))
     await ours.shutdown()
-    assert (told, ours.is_draining) == ([], False)
+    assert not ours.draining.is_set()
 
 
 async def test_a_second_shutdown_with_less_grace_counts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -112,9 +112,9 @@ class _Watched:
 
     async def watch(self, name: str, states: Tx[HealthState]) -> None:
         with self._streams.one() as session:
-            session.on_draining(self._wake)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until_closed, states, nursery.cancel_scope)
+                nursery.start_soon(_after, states.closed, nursery.cancel_scope.cancel)
+                nursery.start_soon(_after, session.draining.wait, self._wake)
                 await self._tell(name, states, session)
                 nursery.cancel_scope.cancel()
 
@@ -133,7 +133,7 @@ class _Watched:
     def _state(self, name: str, session: AnySession) -> HealthState:
         if name != _WHOLE and name not in self._offered.services:
             raise UserError(HealthProblem.UNKNOWN)
-        if session.is_draining:
+        if session.draining.is_set():
             return HealthState.DRAINING
         return HealthState.SERVING
 
@@ -141,7 +141,8 @@ class _Watched:
         self._waiting.unpark_all()
 
 
-async def _until_closed(states: Tx[HealthState], scope: trio.CancelScope) -> None:
-    """End a watch whose receiver wants no more."""
-    await states.closed()
-    scope.cancel()
+async def _after(
+    wait: Callable[[], Awaitable[object]], function: Callable[[], object]
+) -> None:
+    await wait()
+    function()
