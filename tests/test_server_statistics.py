@@ -17,6 +17,7 @@ from roam_trio import (
     SessionRejected,
     Tx,
     channel,
+    client,
     connect,
     dispatcher,
     service,
@@ -75,6 +76,27 @@ async def test_calls_and_channels_of_each_session_are_told() -> None:
         assert first.peer == "this process"
         assert [call.method for call in asking.oldest_calls] == ["Statistics.snapshot"]
         assert asking.some_channels == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_calls_of_the_server_are_told_as_its_own() -> None:
+    async with (
+        serving("memory://calling", ECHO, statistics=True) as server,
+        connect(server.url, None, dispatcher(Echo, EchoImpl())),
+        trio.open_nursery() as nursery,
+    ):
+        (session,) = server.sessions
+        nursery.start_soon(client(Echo, session.caller).wait)
+        await wait_all_tasks_blocked()
+        calls = [
+            call
+            for each in (await snapshot(server.url)).busiest
+            for call in each.oldest_calls
+        ]
+        assert {(call.method, call.direction) for call in calls} == {
+            ("Echo.wait", "out"),
+            ("Statistics.snapshot", "in"),
+        }
         nursery.cancel_scope.cancel()
 
 

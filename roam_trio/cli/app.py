@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -34,7 +34,7 @@ HIDDEN = {"demo-server": "demo_server"}
 """Verbs that this program runs itself."""
 
 
-class _Commands(MutableMapping[str, Any]):
+class _Commands(Mapping[str, Any]):
     """The commands by their names; each is made when it is first asked for."""
 
     def __init__(self) -> None:
@@ -44,12 +44,6 @@ class _Commands(MutableMapping[str, Any]):
         if name not in self._made:
             self._made[name] = _command(name)
         return self._made[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._made[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._made[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(VERBS)
@@ -80,7 +74,7 @@ class _Verbs(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands = _Commands()
+        self.commands = cast("MutableMapping[str, Any]", _Commands())
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the verbs that the help shows."""

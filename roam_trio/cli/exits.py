@@ -67,7 +67,7 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(Exit.UNREACHED, "the time is over (--timeout)")
         case UserError():
             return Failure(
-                Exit.FAILED, f"the method has failed: {_in_json(error.error)}"
+                Exit.FAILED, f"the method has failed: {json_text(error.error)}"
             )
         case HandlerFailed():
             return Failure(Exit.FAILED, f"the handler has failed: {error}")
@@ -87,10 +87,3 @@ def wrong_value(error: CodecError) -> str:
 def without_classes(problem: str) -> str:
     """Return the text of an error without the names of classes in Python."""
     return problem.rpartition("was not unstructured: ValueError: ")[2]
-
-
-def _in_json(value: object) -> str:
-    try:
-        return json_text(value)
-    except TypeError:  # out of a client that has classes
-        return repr(value)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-__all__ = ["AsJson", "PeerOptions", "Url", "with_peer"]
+__all__ = ["AsJson", "KeyFile", "PeerOptions", "Url", "with_peer"]
 
 Url = Annotated[
     str,
@@ -18,6 +18,16 @@ Url = Annotated[
         metavar="URL",
         help="The server: tcp://host:port, tls://host:port, unix:///path, "
         "ws://host:port/path, wss://host:port/path.",
+    ),
+]
+
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="TLS: the key of the certificate, in PEM. Default: in the same file.",
+        show_default=False,
     ),
 ]
 
@@ -102,15 +112,7 @@ def _options(
             show_default=False,
         ),
     ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(
-            "--key",
-            metavar="FILE",
-            help="TLS: its key, in PEM. Default: in the file of the certificate.",
-            show_default=False,
-        ),
-    ] = None,
+    key: KeyFile = None,
     server_name: Annotated[
         str | None,
         typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import UNSET
@@ -33,6 +34,10 @@ MOST_PARTS = 10_000
 that it would have no end."""
 
 
+def _is_channel(type: Type) -> bool:
+    return isinstance(type, ChannelType)
+
+
 class _Endless(Exception):
     """The value would hold itself."""
 
@@ -51,14 +56,9 @@ class Templates:
         Raises:
             UsageError: a template would have more than `MOST_PARTS` values, or no end.
         """
-        try:
-            return {
-                arg.name: self._of_field(arg)
-                for arg in method.args
-                if not isinstance(arg.type, ChannelType)
-            }
-        except _Endless as error:
-            raise UsageError("a value would hold itself, without end") from error
+        return self._made(
+            {arg.name: arg for arg in method.args if not _is_channel(arg.type)}
+        )
 
     def items(self, method: MethodSchema) -> dict[str, Any]:
         """Return an item for each channel on which the caller sends.
@@ -66,11 +66,19 @@ class Templates:
         Raises:
             UsageError: see `arguments`.
         """
-        return {
-            arg.name: self._of(arg.type.item)
-            for arg in method.args
-            if isinstance(arg.type, ChannelType) and arg.type.direction == "rx"
-        }
+        return self._made(
+            {
+                arg.name: FieldSchema(arg.name, arg.type.item)
+                for arg in method.args
+                if isinstance(arg.type, ChannelType) and arg.type.direction == "rx"
+            }
+        )
+
+    def _made(self, fields: Mapping[str, FieldSchema | ArgSchema]) -> dict[str, Any]:
+        try:
+            return {name: self._of_field(field) for name, field in fields.items()}
+        except (_Endless, RecursionError) as error:
+            raise UsageError("a template would have no end, or is too deep") from error
 
     def _of_field(self, field: FieldSchema | ArgSchema) -> Any:
         return self._of(field.type) if field.default is UNSET else field.default
@@ -91,7 +99,6 @@ class Templates:
             case MapType():
                 return []
             case ArrayType("u8", length):
-                self._parts += length // 1024
                 return self._zeros(length)
             case ArrayType(item, length):
                 return [self._of(item) for _ in range(length)]

@@ -88,6 +88,7 @@ class Shop(Protocol):
     async def hostile(self) -> str: ...
     async def leave(self) -> None: ...
     async def stubborn(self, begun: Tx[bool]) -> None: ...
+    async def abandon(self, out: Tx[u32]) -> None: ...
 
 
 class ShopImpl:
@@ -165,6 +166,10 @@ class ShopImpl:
         async for number in numbers:
             await (odd_numbers if number % 2 else even_numbers).send(number)
         return [name async for name in names]
+
+    async def abandon(self, out: Tx[int]) -> None:
+        await out.send_many([1, 2])
+        await current_call().connection.session.shutdown()
 
     async def stubborn(self, begun: Tx[bool]) -> None:
         await begun.send(True)

@@ -48,7 +48,7 @@ def test_list_prints_services_in_json(url: str) -> None:
 @pytest.mark.usefixtures("terminal")
 def test_list_prints_a_table_for_people(url: str) -> None:
     lines = invoke("list", url, *SHOP, NO_COLOR="1").stdout.splitlines()
-    assert [line.split() for line in lines[-1:]] == [["shop", "17", "Sells", "things."]]
+    assert [line.split() for line in lines[-1:]] == [["shop", "18", "Sells", "things."]]
 
 
 @pytest.mark.usefixtures("terminal")
@@ -161,6 +161,11 @@ def test_template_tells_the_items_for_standard_input(url: str) -> None:
     )
 
 
+def test_templates_of_all_methods_are_made(url: str) -> None:
+    for method in describe(Shop).schema.methods:
+        assert invoke("template", url, f"shop.{method.name}", *SHOP).exit_code == 0
+
+
 # ---------------------------------------------------------------- descriptions of peers
 
 
@@ -208,12 +213,22 @@ def test_templates_have_empty_values(arg: object, value: object) -> None:
         ArrayType("u8", 2**32),
         ArrayType(ArrayType(ArrayType("u8", 9000), 1000), 1000),
         NamedType("R"),
+        NamedType("E"),
+        NamedType("deep 0"),
         TupleType((ChannelType("tx", "u8", 1),)),
     ],
 )
 def test_template_without_end_is_refused(arg: object) -> None:
+    deep = [
+        StructSchema(f"deep {each}", (FieldSchema("x", NamedType(f"deep {each + 1}")),))
+        for each in range(1000)
+    ]
+    within = FieldSchema("x", NamedType("E"))
     schema, method = a_service(
-        StructSchema("R", (FieldSchema("x", NamedType("R")),)), arg=arg
+        StructSchema("R", (FieldSchema("x", NamedType("R")),)),
+        EnumSchema("E", (VariantSchema("a", (within,)), VariantSchema("b", (within,)))),
+        *deep,
+        arg=arg,
     )
     with pytest.raises(UsageError):
         Templates(schema).arguments(method)

@@ -123,6 +123,19 @@ def test_items_before_an_error_are_printed(url: str) -> None:
     assert result.stderr == 'roam-trio call: the method has failed: "sold out"\n'
 
 
+def test_items_before_a_lost_connection_are_printed() -> None:
+    with live(handlers()) as at:
+        result = invoke("call", at, "shop.abandon", *SHOP)
+    assert (result.exit_code, result.stdout) == (3, "1\n2\n")
+    assert result.stderr.count("\n") == 1
+
+
+def test_arguments_are_missing_from_an_empty_standard_input(url: str) -> None:
+    result = invoke("call", url, "shop.total", "-", *SHOP, stdin="\n\n")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "standard input: expected JSON: Expecting value" in result.stderr
+
+
 def test_call_ends_though_standard_input_has_more(url: str) -> None:
     lines = "".join(f"{number}\n" for number in range(30_000))
     result = invoke("call", url, "shop.first", *SHOP, stdin=lines)

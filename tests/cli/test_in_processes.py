@@ -29,7 +29,7 @@ def url() -> Iterator[str]:
 VERBS = {
     "top": (("-n", 1), '{"sessions": ', " sessions"),
     "health": ((), '"state": "serving"', "serving\n"),
-    "list": ((), '"name": "shop"', "shop     17       Sells things."),
+    "list": ((), '"name": "shop"', "shop     18       Sells things."),
     "describe": (("shop.find",), '"name": "find"', "find(name: str) -> Fallible[User"),
     "template": (("shop.find",), '{"name": ""}', '{\n  "name": ""\n}'),
     "call": (("shop.find", '["Ada"]'), '{"name": "Ada"', '{\n  "name": "Ada"'),

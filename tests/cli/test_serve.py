@@ -174,6 +174,13 @@ def test_log_lines_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
     begin_log(LogFormat.JSON, "warning")
     log = logging.getLogger("of.a.test")
     log.info("not shown")
+    log.warning("shown")
+    assert json.loads(capsys.readouterr().err).keys() == {
+        "time",
+        "level",
+        "logger",
+        "message",
+    }
     try:
         raise ValueError("a reason\x1b")
     except ValueError:

@@ -31,9 +31,10 @@ def test_each_update_is_a_line_of_json() -> None:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_update_is_shown_as_tables_for_people() -> None:
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_update_is_shown_as_tables_for_people(no_color: str) -> None:
     with live(handlers(), statistics=True) as url:
-        result = invoke("top", url, "-n", 1, NO_COLOR="1", TERM="xterm")
+        result = invoke("top", url, "-n", 1, NO_COLOR=no_color, TERM="xterm")
     assert result.exit_code == 0
     assert f"{url}: 1 sessions" in result.stdout
     assert "Statistics.snapshot" in result.stdout

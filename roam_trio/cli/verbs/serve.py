@@ -19,7 +19,7 @@ from ..exits import Exit, UsageError
 from ..local_services import object_at
 from ..log_format import LogFormat, begin_log
 from ..output import Output
-from ..peer_options import AsJson
+from ..peer_options import AsJson, KeyFile
 from ..performing import perform, say
 from ..tls_options import server_tls
 from ..until_signal import STOP_SIGNALS, die_of_the_next_signal
@@ -62,15 +62,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(
-            "--key",
-            metavar="FILE",
-            help="TLS: its key, in PEM. Default: in the file of the certificate.",
-            show_default=False,
-        ),
-    ] = None,
+    key: KeyFile = None,
     client_ca: Annotated[
         Path | None,
         typer.Option(
