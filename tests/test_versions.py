@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -185,6 +186,32 @@ async def test_middleware_and_metadata_go_with_translated_calls() -> None:
         parts = await with_metadata(client.put, {"a": 1})(OldUser("ada"), "hi")
     assert parts.value == OldUser("ADA", 3)
     assert seen == [("Shop.put", (OldUser("ada", 3), "hi"))]
+
+
+async def test_a_translated_call_takes_about_the_steps_of_any_other() -> None:
+    async def calls_of(client: Any, *args: Any) -> int:
+        calls = 0
+
+        def note(frame: object, event: str, arg: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        await client.put(*args)
+        sys.setprofile(note)
+        try:
+            await client.put(*args)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    async with (
+        serving(HERE, {"shop": new_shop()[0]}),
+        connect(HERE) as session,
+        session.open(OldShop) as translated,
+        session.open(NewShop) as plain,
+    ):
+        as_before = await calls_of(plain, "", NewUser("here", "ada"), 7)
+        assert await calls_of(translated, OldUser("ada"), "") < 1.2 * as_before
 
 
 # ---------------------------------------------------------------- refused

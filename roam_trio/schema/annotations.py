@@ -142,7 +142,7 @@ class _Normaliser:
         self.count(variable)
         names = _module_names(variable.__module__)
         path = self.path or str(variable)
-        return self.reduce(_resolve(variable.__default__, names, path), scope)
+        return self.reduce(_resolve(variable.__default__, dict(names), path), scope)
 
     def with_defaults(
         self, parameters: Sequence[Any], args: tuple[Any, ...]
@@ -196,7 +196,7 @@ class _Normaliser:
             value = alias.__value__
         except NameError as error:
             raise unresolved(str(error), path) from error
-        return _resolve(value, _module_names(alias.__module__), path)
+        return _resolve(value, dict(_module_names(alias.__module__)), path)
 
     def count(self, alias: Any) -> None:
         """Bound the number of aliases and defaults that one annotation expands."""
@@ -341,14 +341,18 @@ def field_types(
     found: dict[str, Any] = {}
     scopes = _scopes(cls, args)
     this: Any = Applied(cls, tuple(args)) if args else cls
+    wanted = frozenset(names)
     for base in reversed(cls.__mro__):
-        for name, annotation in _own_annotations(base, path).items():
-            if name not in names:
-                continue
-            where = f"{path}.{name}"
-            scope: dict[Any, Any] = {**scopes.get(base, {}), _SELF: this}
-            closed = _evaluate(annotation, base, cls, where)
-            found[name] = normalise(closed, scope, path=where)
+        annotations = _own_annotations(base, path)
+        if wanted.isdisjoint(annotations):
+            continue
+        known = _names_in(base, cls)  # once, because a class can have many fields
+        scope: dict[Any, Any] = {**scopes.get(base, {}), _SELF: this}
+        for name, annotation in annotations.items():
+            if name in wanted:
+                where = f"{path}.{name}"
+                closed = _resolve(annotation, known, where)
+                found[name] = normalise(closed, scope, path=where)
     return found
 
 
@@ -376,16 +380,16 @@ def _scopes(cls: type[Any], args: Sequence[Any]) -> dict[type[Any], dict[Any, An
     return scopes
 
 
-def _evaluate(annotation: Any, base: type[Any], cls: type[Any], path: str) -> Any:
+def _names_in(base: type[Any], cls: type[Any]) -> dict[str, Any]:
+    """Return the names that annotations of a class can contain, in a new dict."""
     nested = {key: value for key, value in vars(base).items() if inspect.isclass(value)}
-    names = {
+    return {
         **nested,
         **_module_names(base.__module__),
         **{each.__name__: each for each in getattr(base, "__type_params__", ())},
         cls.__name__: cls,
         base.__name__: base,
     }
-    return _resolve(annotation, names, path)
 
 
 def _module_names(module: str | None) -> Mapping[str, Any]:
@@ -393,11 +397,16 @@ def _module_names(module: str | None) -> Mapping[str, Any]:
     return {} if found is None else vars(found)
 
 
-def _resolve(annotation: Any, names: Mapping[str, Any], path: str) -> Any:
-    """Resolve the names in an annotation that is text."""
+def _resolve(annotation: Any, names: dict[str, Any], path: str) -> Any:
+    """Resolve the names in an annotation that is text.
+
+    Args:
+        annotation: the annotation.
+        names: what the names in it mean; evaluation adds the built-in names.
+        path: the place of the annotation.
+    """
     for part in _named_in(annotation, names):
         _check_size(part, path)
-    names = dict(names)
     # Resolve it as a class attribute, where Final is allowed.
     holder = type("holder", (), {"__annotations__": {"field": annotation}})
     try:

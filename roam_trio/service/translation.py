@@ -23,7 +23,7 @@ from ..rpc.method_names import remember_method_of_peer
 from ..schema.shape import TupleShape
 from ..wire.ids import MethodId
 from .description.encoding import schema_from_wire
-from .description.fingerprints import fingerprint, layouts
+from .description.fingerprints import fingerprint, layout
 from .description.matching import matched_methods
 from .description.model import MethodSchema, ServiceSchema
 from .description.rebuilding import MethodMaker
@@ -125,13 +125,15 @@ def _wrong(mine: ServiceDescriptor, cause: Exception) -> IncompatibleService:
 def _translated_methods(
     mine: ServiceDescriptor, theirs: ServiceSchema, matched: Mapping[str, MethodSchema]
 ) -> tuple[MethodDescriptor, ...]:
-    ours, others = layouts(mine.schema), layouts(theirs)
+    ours = {each.name: each for each in mine.schema.methods}
     translator, maker = Translator(theirs), MethodMaker(theirs)
 
     def translated_method(method: MethodDescriptor) -> MethodDescriptor:
         other = matched[method.name]
-        if ours.get(other.id) == others[other.id] and other.id == method.id:
-            return method  # with its columns
+        if other.id == method.id and (
+            layout(theirs, other) == layout(mine.schema, ours[method.name])
+        ):
+            return method
         # The same checks as for a type of a program: its values are finite, and few
         # bytes cannot become many objects.
         maker.checked(other)

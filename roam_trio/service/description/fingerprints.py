@@ -27,7 +27,7 @@ from .model import (
     TypeSchema,
 )
 
-__all__ = ["fingerprint", "layouts"]
+__all__ = ["fingerprint", "layout"]
 
 
 def fingerprint(schema: ServiceSchema) -> bytes:
@@ -43,17 +43,12 @@ def fingerprint(schema: ServiceSchema) -> bytes:
     return blake3(canonical.encode()).digest(length=16)
 
 
-def layouts(schema: ServiceSchema) -> dict[int, str]:
-    """Return for each id of a method a text that is the same for methods of which all
-    values have the same bytes, names and credit. It does not depend on defaults.
+def layout(schema: ServiceSchema, method: MethodSchema) -> str:
+    """Return a text that is the same for methods of which all values have the same
+    bytes, names and credit. It does not depend on defaults.
     """
-    return {
-        method.id: json.dumps(
-            _Canonical(schema, with_defaults=False).one_method(method),
-            separators=(",", ":"),
-        )
-        for method in schema.methods
-    }
+    canonical = _Canonical(schema, with_defaults=False)
+    return json.dumps(canonical.one_method(method), separators=(",", ":"))
 
 
 class _Canonical:

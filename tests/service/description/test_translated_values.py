@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 import uuid
 from typing import Annotated, Any
 
@@ -385,6 +386,42 @@ def test_types_that_make_too_many_pairs_are_refused(
 def test_types_nested_too_deeply_are_refused() -> None:
     with pytest.raises(IncompatibleService, match="the schema of the peer cannot be"):
         translated_service(gives(Chain), unrolled(4000))
+
+
+def wide(count: int) -> ServiceSchema:
+    """Return a schema with many methods of a type with many fields."""
+    fields = tuple(FieldSchema(f"f{index}", "u8") for index in range(count))
+    next = FieldSchema("next", OptionType(NamedType("Chain")))
+    methods = tuple(
+        MethodSchema(f"m{index}", index + 2, (), NamedType("Chain"))
+        for index in range(count)
+    )
+    return ServiceSchema(
+        "Shop",
+        (MethodSchema("do", 1, (), NamedType("Chain")), *methods),
+        (StructSchema("Chain", (next, *fields)),),
+    )
+
+
+def test_the_work_for_a_schema_grows_with_its_length_alone() -> None:
+    def calls_for(count: int) -> int:
+        calls = 0
+
+        def note(frame: object, event: str, arg: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        theirs = wide(count)
+        sys.setprofile(note)
+        try:
+            with pytest.raises(IncompatibleService, match="one of the two is wrong"):
+                translated_service(gives(Chain), theirs)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    calls_for(10)
+    assert calls_for(200) < 2.5 * calls_for(100)
 
 
 def test_a_struct_is_no_enum() -> None:
