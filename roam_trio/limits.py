@@ -119,7 +119,7 @@ class Limits:
             that has begun, once its first bytes have arrived, on the links that
             `connect` and `serve` make; may be infinite. Then the session ends, or with
             `resume` only the link, and the client may return.
-        server_begun_bytes: number of bytes of payloads of more than 256 KiB that have
+        server_begun_bytes: number of bytes of payloads of more than 128 KiB that have
             begun and are not complete, at their announced lengths, for all sessions of
             a server together; one payload may have more. Beyond it, links of other
             payloads are not read: shorter ones go on first. While they wait, a payload

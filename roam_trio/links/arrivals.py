@@ -16,7 +16,7 @@ import trio
 
 __all__ = ["LARGE", "PATIENCE", "Arrivals", "Passage", "Traveller"]
 
-LARGE: Final = 256 * 1024
+LARGE: Final = 128 * 1024
 """Number of bytes of a payload that need no room."""
 
 PATIENCE: Final = 5.0

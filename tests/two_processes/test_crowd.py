@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +15,14 @@ import trio
 from roam_trio import Limits, Message, Parity, connect, serving
 from roam_trio.metadata import NO_METADATA
 from roam_trio.wire.envelope import encode_message
-from roam_trio.wire.messages import PROTOCOL_VERSION, ConnectionSettings, Hello
+from roam_trio.wire.messages import (
+    PROTOCOL_VERSION,
+    ConnectionSettings,
+    Hello,
+    RequestCall,
+)
 
-from .crowd import CROWD, Accepting, Crowd
+from .crowd import CROWD, METHODS, Accepting, Crowd
 from .fillings import FILLINGS, Filling, opening
 from .memory import MIB
 from .processes import ListeningProcess, within
@@ -101,6 +107,68 @@ async def test_one_peer_cannot_bring_a_server_over_its_memory(name: str) -> None
             assert await beside.ping() == 1
         peak = resident(server.process.pid)
         print(f"{name}: idle {idle // MIB}, peak {peak // MIB} MiB, cut off: {is_cut}")
+        assert peak < 300 * MIB
+        await others_go_on(server.url)
+
+
+HELLO = framed(
+    [Hello(0, PROTOCOL_VERSION, ConnectionSettings(Parity.ODD, 64), NO_METADATA)]
+)
+HALF = bytes(8 * MIB)
+HALF_OF_A_HANDSHAKE = (68_000).to_bytes(4, "little") + bytes(67_000)
+HALF_A_PAYLOAD = (16 * MIB).to_bytes(4, "little") + HALF
+CALLS = framed(
+    [
+        RequestCall(0, number, METHODS["large"].id, (), NO_METADATA, b"")
+        for number in range(1, 17, 2)
+    ]
+)
+
+CROWDS = {
+    "half payloads before the handshake": (900, b"", HALF_A_PAYLOAD),
+    "half handshakes": (900, b"", HALF_OF_A_HANDSHAKE),
+    "half payloads on many sessions": (900, HELLO, HALF_A_PAYLOAD),
+    "responses not read": (100, HELLO, CALLS),
+}
+"""The number of links, what each says first, and what it says when it was answered."""
+
+
+async def crowd_in(url: str, number: int, first: bytes, then: bytes) -> None:
+    """Say something on many links, and read nothing but the answer to the first."""
+    where = urlsplit(url)
+    assert where.port is not None
+    port = where.port
+
+    async def one() -> None:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(first)
+                if first:
+                    await stream.receive_some(1)
+                await stream.send_all(then)
+                await trio.sleep_forever()
+
+    with trio.move_on_after(12):
+        async with trio.open_nursery() as nursery:
+            for _ in range(number):
+                nursery.start_soon(one)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="reads the memory in /proc"
+)
+@pytest.mark.parametrize("name", CROWDS)
+@within(120)
+async def test_many_links_cannot_bring_a_server_over_its_memory(name: str) -> None:
+    async with ListeningProcess("tests.two_processes.crowd", "256") as server:
+        await others_go_on(server.url)
+        idle = resident(server.process.pid)
+        async with connect(server.url, Crowd) as beside:
+            await crowd_in(server.url, *CROWDS[name])
+            assert await beside.ping() == 1
+        peak = resident(server.process.pid)
+        print(f"{name}: idle {idle // MIB}, peak {peak // MIB} MiB")
         assert peak < 300 * MIB
         await others_go_on(server.url)
 
