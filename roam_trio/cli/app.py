@@ -35,15 +35,10 @@ HIDDEN = {"demo-server": "demo_server"}
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by their names; each is made when it is first asked for."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
+    """The commands by their names; each is made when it is asked for."""
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._made:
-            self._made[name] = _command(name)
-        return self._made[name]
+        return _command(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(VERBS)

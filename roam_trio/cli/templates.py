@@ -106,7 +106,7 @@ class Templates:
                 return [self._of(each) for each in items]
             case NamedType(name):
                 return self._named(name)
-            case ChannelType():
+            case _:
                 raise UsageError("a channel stands within a value")
 
     def _zeros(self, length: int) -> str:

@@ -21,6 +21,7 @@ from roam_trio.service.description.model import (
     MapType,
     MethodSchema,
     NamedType,
+    OptionType,
     ServiceSchema,
     StructSchema,
     TupleType,
@@ -182,6 +183,8 @@ def a_service(*types: object, arg: object) -> tuple[ServiceSchema, MethodSchema]
         ("f64", 0.0),
         ("unit", None),
         (ListType("str"), []),
+        (OptionType("str"), None),
+        (NamedType("P"), "first"),
         (MapType("str", "u8"), {}),
         (MapType("u8", "u8"), []),
         (TupleType(("str", "char")), ["", "?"]),
@@ -197,6 +200,7 @@ def test_templates_have_empty_values(arg: object, value: object) -> None:
     endless = VariantSchema("zero", (FieldSchema("x", NamedType("E")),))
     schema, method = a_service(
         record,
+        EnumSchema("P", (VariantSchema("first"), VariantSchema("second"))),
         EnumSchema("E", (endless, VariantSchema("two", (text, number), True))),
         EnumSchema(
             "N", (VariantSchema("one", (FieldSchema("0", NamedType("R")),), True),)

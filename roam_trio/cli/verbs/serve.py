@@ -165,11 +165,9 @@ async def run_server(
         server = await _started(nursery, serve)
         with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
             await _show(server.urls, output)
-            async for number in signals:
-                name = signal.Signals(number).name
-                say(f"{name}: shutting down within {given.grace:g} s")
-                die_of_the_next_signal()
-                break
+            name = signal.Signals(await anext(signals)).name
+            say(f"{name}: shutting down within {given.grace:g} s")
+            die_of_the_next_signal()
             await server.shutdown(given.grace)
     return Exit.DONE
 
