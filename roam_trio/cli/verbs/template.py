@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...legible import legible
 from ..connecting import session_with
 from ..described import Target, described_by
 from ..exits import Exit
@@ -47,5 +48,6 @@ async def show_template(
     templates, described_method = Templates(schema), target.method_of(schema)
     await output.value(templates.arguments(described_method))
     for name, item in templates.items(described_method).items():
-        say(f"standard input has the items of {name}, a line each: {json_text(item)}")
+        line = f"{legible(name)}, a line each: {json_text(item)}"
+        say(f"standard input has the items of {line}")
     return Exit.DONE
