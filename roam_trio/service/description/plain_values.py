@@ -21,6 +21,7 @@ A class with a wire type registered has the plain value of its wire type.
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard, assert_never
@@ -66,7 +67,11 @@ DefaultOf: TypeAlias = Callable[[Record, Field], Any]
 
 
 def plain_shape(
-    shape: Shape, *, for_json: bool = False, default_of: DefaultOf | None = None
+    shape: Shape,
+    *,
+    for_json: bool = False,
+    default_of: DefaultOf | None = None,
+    sorted_sets: bool = False,
 ) -> Shape:
     """Return a shape with the same bytes whose values are plain.
 
@@ -74,8 +79,10 @@ def plain_shape(
         shape: the shape of any type.
         for_json: whether values are those of JSON.
         default_of: returns the defaults of fields that a dict may leave out.
+        sorted_sets: whether the items of sets are read in an order that depends on
+            nothing but them. Only for JSON.
     """
-    return _Plain(levels(shape), for_json, default_of).shape(shape)
+    return _Plain(levels(shape), for_json, default_of, sorted_sets).shape(shape)
 
 
 def plain_arguments(
@@ -88,11 +95,16 @@ def plain_arguments(
 
 class _Plain:
     def __init__(
-        self, levels: dict[str, Level], for_json: bool, default_of: DefaultOf | None
+        self,
+        levels: dict[str, Level],
+        for_json: bool,
+        default_of: DefaultOf | None,
+        sorted_sets: bool = False,
     ) -> None:
         self._levels = levels
         self._for_json = for_json
         self._default_of = default_of
+        self._sorted_sets = sorted_sets
         # Shapes share their parts, and there can be many ways to one part.
         self._made: dict[int, tuple[Shape, Shape]] = {}
         self._wrappers: dict[str, _Hooks] = {}
@@ -110,6 +122,8 @@ class _Plain:
                 return self.shape(shape.inner)
             case OptionShape(inner):
                 return OptionShape(self._in_option(inner))
+            case SetShape(item) if self._sorted_sets:
+                return _SORTED.around(ListShape(self.shape(item)))
             case ListShape(item) | SetShape(item):
                 return ListShape(self.shape(item))
             case MapShape(key, value):
@@ -435,6 +449,11 @@ def _to_within(value: Any) -> Any:
     raise ValueError(f"expected a list of no item or of one, got {_said(value)}")
 
 
+def _sorted_by_text(items: list[Any]) -> list[Any]:
+    return sorted(items, key=json.dumps)
+
+
+_SORTED = _Hooks("set", list, _sorted_by_text)
 _FLOAT = _Hooks("float", _to_float, _of_float)
 _BASE64 = _Hooks("bytes", _to_bytes, _of_bytes)
 _WITHIN = _Hooks("option", _to_within, _of_within)

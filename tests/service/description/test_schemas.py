@@ -369,6 +369,21 @@ def test_a_default_that_cannot_be_told_is_computed() -> None:
     ]
 
 
+@pytest.mark.parametrize("items", [(0, 8, 16), (16, 8, 0)])
+def test_the_default_of_a_set_is_told_in_the_same_order_in_each_process(
+    items: tuple[int, ...],
+) -> None:
+    # Equal sets whose items come in another order, as texts do in each process.
+    class Tagged(msgspec.Struct):
+        tags: frozenset[u8] = frozenset(items)
+
+    assert [*frozenset(items)] == [*items]
+    method = method_descriptor("Any", "do", {"a": Tagged}, None)
+    (tagged,) = ServiceDescriptor("Any", (method,), "").schema.types
+    assert isinstance(tagged, StructSchema)
+    assert tagged.fields[0].default == [0, 16, 8]
+
+
 # ---------------------------------------------------------------- fingerprints
 
 
