@@ -104,7 +104,7 @@ class Walk:
         self.sizes = Sizes(root)
         # Formatted only for an error, because formatting takes longer than most visits.
         self.steps: list[Step] = []
-        self.visits_left = visits
+        self.visits_left: float = visits
         self.is_hurried = visits < math.inf
 
     def visit(self) -> None:

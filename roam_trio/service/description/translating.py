@@ -304,7 +304,9 @@ class _Root:
         records = {variant: _no_record() for variant in mine.variants}
         values = [record.cls() for record in records.values()]
         value_of = dict(zip(mine.members, values, strict=True))
-        member_of = {type(value): member for member, value in value_of.items()}
+        member_of: dict[type[Any], enum.Enum] = {
+            type(value): member for member, value in value_of.items()
+        }
         return ConvertedShape(
             mine.cls,
             self._union(name, records, theirs),
