@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ...errors import SchemaError
 from ...legible import legible
-from ...service.description.convertible import has_channels
+from ...service.description.convertible import has_channels, types_with_channels
 from ...service.description.json_schema import JsonSchema, JsonSchemas
 from ...service.description.model import (
     ChannelType,
@@ -86,10 +86,10 @@ def tools_of(services: Mapping[str, ServiceSchema]) -> dict[str, Tool]:
     found: dict[str, Tool] = {}
     for service, schema in services.items():
         maker = JsonSchemas(schema)
-        types = {each.name: each for each in schema.types}
+        with_channels = types_with_channels({each.name: each for each in schema.types})
         for method in schema.methods:
             if not any(
-                has_channels(part, types)
+                has_channels(part, with_channels)
                 for arg in method.args
                 for part in _within(arg.type)
             ):

@@ -9,7 +9,8 @@ inconvertible, although most values might have another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import chain
 from typing import Final, TypeAlias
 
 from attrs import frozen
@@ -105,6 +106,7 @@ class Conversion:
         self._assumed: set[tuple[str, str, bool]] = set()
         self._refused: dict[tuple[str, str, bool], Fault] = {}
         self._pairs = 0
+        self._with_channels: Set[str] | None = None
 
     def is_possible(self, written: Type, read: Type, *, exact: bool = False) -> bool:
         """Return True if `fault` finds none."""
@@ -242,7 +244,11 @@ class Conversion:
 
         A channel must, because its other end would wait for ever.
         """
-        return not exact and not has_channels(member.type, self._writer)
+        if exact:
+            return False
+        if self._with_channels is None:
+            self._with_channels = types_with_channels(self._writer)
+        return not has_channels(member.type, self._with_channels)
 
 
 def _at(step: str, fault: Fault | None) -> Fault | None:
@@ -301,20 +307,51 @@ def members(record: StructSchema | VariantSchema) -> dict[str, FieldSchema]:
     return {field.name: field for field in record.fields}
 
 
-def has_channels(type: Type, definitions: Definitions) -> bool:
-    """Return True if a value of a type can have channels."""
+def has_channels(type: Type, with_channels: Set[str]) -> bool:
+    """Return True if a value of a type can have channels.
+
+    Args:
+        type: the type.
+        with_channels: what `types_with_channels` has found.
+    """
+    return any(
+        isinstance(part, ChannelType)
+        or (isinstance(part, NamedType) and part.name in with_channels)
+        for part in _within(type)
+    )
+
+
+def types_with_channels(definitions: Definitions) -> Set[str]:
+    """Return the names of the types of which a value can have channels.
+
+    The time grows with the length of the schema only, however its types refer to one
+    another.
+    """
+    left: list[str] = []
+    users: dict[str, list[str]] = {}
+    for name, definition in definitions.items():
+        for part in chain.from_iterable(map(_within, _types_in(definition))):
+            if isinstance(part, ChannelType):
+                left.append(name)
+            elif isinstance(part, NamedType):
+                users.setdefault(part.name, []).append(name)
+    found: set[str] = set()
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left.extend(users.get(name, ()))
+    return found
+
+
+def _within(type: Type) -> Iterator[Type]:
+    """Yield a type and those that stand in it."""
     left: list[Type] = [type]
-    seen: set[str] = set()
     while left:
         part = left.pop()
-        if isinstance(part, ChannelType):
-            return True
-        if isinstance(part, NamedType) and part.name not in seen:
-            seen.add(part.name)
-            left.extend(_types_in(definitions[part.name]))
+        yield part
         inner: tuple[Type, ...] = parts(part)
         left.extend(inner)
-    return False
 
 
 def _types_in(definition: TypeSchema) -> list[Type]:
