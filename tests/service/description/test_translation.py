@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roam_trio import IncompatibleService, ServiceDescriptor, connect, serving
@@ -126,8 +126,9 @@ class Call:
         assert interpret_decode(shape, data) == found.value or is_ok is False
         mine, theirs = self.caller.columns, self.callee.columns
         if mine is not None and mine.result is not None and is_ok:
-            assert theirs is not None
-            encoded = theirs.result and theirs.result.encode(value)
+            # A callee that has none for its types sends none: a str of this side can
+            # be a char there.
+            encoded = theirs and theirs.result and theirs.result.encode(value)
             if encoded is not None:
                 found = mine.decode(b"\x02" + encoded)
                 assert expected == Values(own.shape).common(found.value)
@@ -241,6 +242,7 @@ def test_what_works_by_comparison_gives_the_values_of_the_model(
 
 
 @pytest.mark.parametrize("in_columns", [False, True])
+@example(seed=1006828)  # a char of the callee, which has no columns, is read as a str
 @given(seed=st.integers(0, 2**32))
 def test_a_call_of_a_related_service_gives_what_the_model_gives_or_is_refused(
     seed: int, in_columns: bool
