@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 from typing import NoReturn
@@ -16,6 +17,7 @@ def main() -> NoReturn:
             "python -m roam_trio needs what the extra 'cli' brings: "
             "python -m pip install 'roam-trio[cli]'"
         )
+    _replace_closed_streams()
     try:
         from .cli.app import app
 
@@ -23,6 +25,16 @@ def main() -> NoReturn:
     except KeyboardInterrupt:  # raised while importing; commands handle it themselves
         sys.exit(130)
     sys.exit()
+
+
+def _replace_closed_streams() -> None:
+    """Open the null device in place of each standard stream that is closed.
+
+    Python has None for it, and the next socket would get its number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, until the end
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ async def session_with(url: str, options: PeerOptions) -> AsyncGenerator[Session
         OSError, RoamTrioError: as `connect`.
     """
     headers = _headers_of(options)
-    context = client_tls(options)
+    context = client_tls(options, url)
     with trio.fail_after(math.inf if options.timeout is None else options.timeout):
         try:
             connecting = connect(
@@ -38,7 +38,7 @@ async def session_with(url: str, options: PeerOptions) -> AsyncGenerator[Session
                 metadata_for_calls=headers,
                 ssl_context=context,
             )
-        except ValueError as error:
+        except (ValueError, ImportError) as error:  # a package that the URL needs
             raise UsageError(str(error)) from error
         async with connecting as session:
             yield session

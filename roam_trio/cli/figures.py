@@ -24,7 +24,7 @@ _MOST_ROWS = 12
 
 class Screen:
     """A part of the terminal that is written anew with each update; use it with
-    ``with``.
+    ``with``. On a terminal that cannot move its cursor, updates follow one another.
 
     Args:
         url: the server, for the title.
@@ -36,10 +36,14 @@ class Screen:
             colours = None
         console = Console(file=sys.stdout, color_system=colours)
         self._url = url
-        self._live = Live(console=console, auto_refresh=False)
+        self._console = console
+        # On a dumb terminal, Live would write nothing until the end.
+        is_dumb = console.is_dumb_terminal
+        self._live = None if is_dumb else Live(console=console, auto_refresh=False)
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
+        if self._live is not None:
+            self._live.__enter__()
         return self
 
     def __exit__(
@@ -48,11 +52,16 @@ class Screen:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._live.__exit__(exc_type, exc, traceback)
+        if self._live is not None:
+            self._live.__exit__(exc_type, exc, traceback)
 
     def show(self, figures: ServerFigures) -> None:
         """Show figures in place of those before."""
-        self._live.update(screen_of(self._url, figures), refresh=True)
+        screen = screen_of(self._url, figures)
+        if self._live is None:
+            self._console.print(screen)
+        else:
+            self._live.update(screen, refresh=True)
 
 
 def screen_of(url: str, figures: ServerFigures) -> RenderableType:

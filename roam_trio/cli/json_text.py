@@ -47,7 +47,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def value_of(text: str | bytes) -> Any:
-    """Return the value of a JSON text, with integers of any size.
+    """Return the value of a JSON text; its integers are exact.
 
     Raises:
         BadJson: it is no JSON.
@@ -61,7 +61,8 @@ def value_of(text: str | bytes) -> Any:
     except UnicodeDecodeError as error:
         raise BadJson(f"it is no text in UTF-8, at byte {error.start + 1}") from error
     except ValueError as error:
-        raise BadJson(str(error)) from error
+        # Python also advises to raise its bound for the digits of an integer.
+        raise BadJson(str(error).partition("; use sys.")[0]) from error
 
 
 def as_object(value: Any) -> dict[str, Any] | None:

@@ -89,6 +89,7 @@ def _options(
     timeout: Annotated[
         float | None,
         typer.Option(
+            min=0.0,
             metavar="SECONDS",
             help="Deadline for everything; the server is told how much is left.",
             show_default=False,

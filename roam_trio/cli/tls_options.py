@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..transports.registry import transport_for
 from .exits import UsageError
 from .peer_options import PeerOptions
 
-__all__ = ["client_tls", "server_tls"]
+__all__ = ["check_server_tls", "client_tls", "server_tls"]
 
 
-def client_tls(options: PeerOptions) -> ssl.SSLContext | None:
+def client_tls(options: PeerOptions, url: str) -> ssl.SSLContext | None:
     """Return the context to connect with; None if no option of TLS is given.
 
+    Args:
+        options: the options of the verb.
+        url: the server.
+
     Raises:
-        UsageError: a file cannot be read, or is none of certificates or of keys.
+        UsageError: a file cannot be read, or is none of certificates or of keys; or
+            the server is called without TLS.
     """
     given = (options.ca, options.cert, options.key, options.server_name)
     if not any(given) and not options.insecure:
@@ -30,6 +37,8 @@ def client_tls(options: PeerOptions) -> ssl.SSLContext | None:
     if options.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if not _uses_tls(url):
+        raise UsageError(f"the options of TLS are for tls:// and wss://, not for {url}")
     return context
 
 
@@ -57,6 +66,31 @@ def server_tls(
         _trust(context, client_ca, "--client-ca")
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def check_server_tls(urls: Sequence[str], context: ssl.SSLContext | None) -> None:
+    """Check that a server has a certificate if it needs one, and only then.
+
+    Raises:
+        UsageError: it has not; or one is no URL.
+    """
+    with_tls = next(filter(_uses_tls, urls), None)
+    if with_tls is not None and context is None:
+        raise UsageError(f"{with_tls}: expected --cert, the certificate of the server")
+    if context is not None and with_tls is None:
+        raise UsageError("--cert is for tls:// and wss://, and no --listen is one")
+
+
+def _uses_tls(url: str) -> bool:
+    """Return True for a URL of TLS.
+
+    Raises:
+        UsageError: it is no URL.
+    """
+    try:
+        return transport_for(url).uses_tls
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 class _NamedContext(ssl.SSLContext):

@@ -124,6 +124,24 @@ def test_program_is_the_command_line(
     assert "Usage:" in capsys.readouterr().out
 
 
+def test_closed_standard_streams_are_the_null_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read_and_write() -> None:
+        assert sys.stdin.read() == ""
+        for stream in (sys.stdout, sys.stderr):
+            print("nobody sees it", file=stream)
+
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    monkeypatch.setattr("roam_trio.cli.app.app", read_and_write)
+    with pytest.raises(SystemExit) as caught:
+        program.main()
+    assert caught.value.code is None
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+
+
 def test_control_c_before_the_command_ends_the_program_quietly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -162,6 +162,14 @@ def test_template_tells_the_items_for_standard_input(url: str) -> None:
     )
 
 
+def test_template_tells_the_object_that_has_items_of_several_channels(url: str) -> None:
+    result = invoke("template", url, "shop.sort", *SHOP)
+    assert result.stderr == (
+        "standard input has the items of numbers, names, a line each: "
+        '{"numbers": 0, "names": ""}\n'
+    )
+
+
 def test_templates_of_all_methods_are_made(url: str) -> None:
     for method in describe(Shop).schema.methods:
         assert invoke("template", url, f"shop.{method.name}", *SHOP).exit_code == 0

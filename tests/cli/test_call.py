@@ -205,6 +205,17 @@ USER = '{"user": {"name": "x", "age": %s}}'
     ("method", "given", "problem"),
     [
         ("put", "{", "the arguments: expected JSON: Expecting property name"),
+        (
+            "put",
+            f"[{'9' * 5000}]",
+            "the arguments: expected JSON: Exceeds the limit (4300 digits) for integer "
+            "string conversion: value has 5000 digits\n",
+        ),
+        (
+            "put",
+            '{"user": {"name": "x", "age": 1, "photo": "a#="}}',
+            "$.user.photo: expected text in base64, got 'a#='",
+        ),
         ("put", "3", "the arguments: expected an object with the arguments by name"),
         (
             "put",
@@ -240,14 +251,36 @@ def test_mistake_of_the_user_is_code_2(
             ("--ca", __file__),
             f"--ca {__file__}: expected certificates or a key in",
         ),
+        (("--insecure",), "the options of TLS are for tls:// and wss://, not for tcp"),
+        (("--timeout", "-1"), None),
+        (("--timeout", "nan"), None),
     ],
 )
 def test_wrong_option_is_code_2(
-    url: str, options: tuple[str, ...], problem: str
+    url: str, options: tuple[str, ...], problem: str | None
 ) -> None:
     result = invoke("call", url, "shop.slept", *SHOP, *options)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"roam-trio call: {problem}")
+    if problem is None:
+        assert f"Invalid value for '{options[0]}'" in result.stderr
+    else:
+        assert result.stderr.startswith(f"roam-trio call: {problem}")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("call", "ws://127.0.0.1:1", "shop.slept", *SHOP),
+        ("serve", "tests.cli.shop:handlers", "--listen", "ws://127.0.0.1:0"),
+    ],
+)
+def test_package_that_a_url_needs_is_told(
+    args: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = invoke(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "pip install 'roam-trio[websocket]'" in result.stderr
 
 
 @pytest.mark.parametrize(

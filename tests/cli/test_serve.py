@@ -148,11 +148,22 @@ def test_server_over_tls_is_called_with_the_options_of_tls(tmp_path: Path) -> No
     assert (result.exit_code, results) == (0, [0, 0])
 
 
+def test_certificate_without_tls_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "pem"
+    trustme.CA().issue_cert(
+        "shop.example"
+    ).private_key_and_cert_chain_pem.write_to_path(str(file))
+    result = invoke("serve", SERVED, "--listen", "tcp://127.0.0.1:0", "--cert", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--cert is for tls:// and wss://" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "code", "problem"),
     [
         ((SERVED, "--listen", "x"), 2, "expected a URL"),
-        ((SERVED, "--listen", "tls://:0"), 2, "ssl_context is needed"),
+        ((SERVED, "--listen", "tls://:0"), 2, "tls://:0: expected --cert"),
+        ((SERVED, "--listen", "tcp://:0", "--grace", "nan"), 2, "'--grace'"),
         ((SERVED, "--listen", "tcp://:0", "--key", "x"), 2, "--key and --client-ca go"),
         ((SERVED, "--listen", "tcp://192.0.2.1:1"), 3, "Cannot assign"),
         (("tests.cli.shop:Shop", "--listen", "tcp://:0"), 2, "tests.cli.shop:Shop: "),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 
-from roam_trio.cli.figures import screen_of
+from roam_trio.cli.figures import Screen, screen_of
 from roam_trio.cli.output import rendered
 from roam_trio.endpoints.statistics import (
     CallFigures,
@@ -38,6 +39,25 @@ def test_update_is_shown_as_tables_for_people(no_color: str) -> None:
     assert result.exit_code == 0
     assert f"{url}: 1 sessions" in result.stdout
     assert "Statistics.snapshot" in result.stdout
+
+
+class ATerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_updates_follow_one_another_on_a_terminal_without_a_cursor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = ATerminal()
+    monkeypatch.setattr("sys.stdout", seen)
+    monkeypatch.setenv("TERM", "dumb")
+    with Screen("tcp://x:1") as screen:
+        for sessions in (1, 2):
+            screen.show(ServerFigures(sessions, []))
+            assert f"tcp://x:1: {sessions} sessions\n" in seen.getvalue()
+    assert seen.getvalue().count("sessions\n") == 2
+    assert "\x1b[?25l" not in seen.getvalue()  # no cursor to hide
 
 
 def test_server_that_does_not_tell_is_code_3() -> None:

@@ -36,8 +36,7 @@ def command(
         str,
         typer.Argument(
             metavar="SERVICE.METHOD",
-            help="The method; METHOD alone is one of the root connection, and needs "
-            "--service.",
+            help="The method; METHOD alone is one of the root connection.",
         ),
     ],
     peer: PeerOptions,

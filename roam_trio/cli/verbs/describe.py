@@ -63,7 +63,8 @@ def _told(described: Described, what: str | None) -> tuple[str, Any]:
         return "\n\n".join(texts), data
     if what in described:
         return service_text(what, described[what]), plain(described[what])
-    if "." not in what:
+    root = described[described.root].methods if described.root is not None else ()
+    if "." not in what and what not in {each.name for each in root}:
         raise UsageError(near("service", what, described))
     target = Target(what)
     schema = target.schema(described)

@@ -21,7 +21,7 @@ from ..log_format import LogFormat, begin_log
 from ..output import Output
 from ..peer_options import AsJson, KeyFile
 from ..performing import perform, say
-from ..tls_options import server_tls
+from ..tls_options import check_server_tls, server_tls
 from ..until_signal import STOP_SIGNALS, die_of_the_next_signal
 
 __all__ = ["Serving", "command", "run_server"]
@@ -140,6 +140,7 @@ class Serving:
             UsageError: a file cannot be read.
         """
         context = server_tls(*self.tls_files)
+        check_server_tls(self.urls, context)
         return partial(
             serve_clients,
             self.urls,
@@ -180,7 +181,7 @@ async def _started(nursery: trio.Nursery, serve: Any) -> Server:
     """
     try:
         server: Server = await nursery.start(serve)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:  # a package that a URL needs
         raise UsageError(str(error)) from error
     return server
 

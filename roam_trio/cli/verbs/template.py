@@ -47,7 +47,10 @@ async def show_template(
     schema = target.schema(described)
     templates, described_method = Templates(schema), target.method_of(schema)
     await output.value(templates.arguments(described_method))
-    for name, item in templates.items(described_method).items():
-        line = f"{legible(name)}, a line each: {json_text(item)}"
-        say(f"standard input has the items of {line}")
+    items = templates.items(described_method)
+    if items:
+        (example, *more) = items.values()
+        line = json_text(items if more else example)
+        names = legible(", ".join(items))
+        say(f"standard input has the items of {names}, a line each: {line}")
     return Exit.DONE

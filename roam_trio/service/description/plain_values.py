@@ -432,7 +432,10 @@ def _to_float(value: Any) -> float:
 def _to_bytes(value: Any) -> bytes:
     if not isinstance(value, str):
         raise ValueError(f"expected text in base64, got {_said(value)}")
-    return base64.b64decode(value, validate=True)
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise ValueError(f"expected text in base64, got {_said(value)}") from None
 
 
 def _of_bytes(value: bytes) -> str:
