@@ -41,8 +41,9 @@ def legible(text: str, most: int = MOST_SHOWN) -> str:
     function is idempotent.
 
     Args:
-        text: any text. most: the maximum length of the result, in characters. A longer
-        text is cut, and its length is appended.
+        text: any text.
+        most: the maximum length of the result, in characters. A longer text is cut, and
+            its length is appended.
     """
     if len(text) <= most:
         whole = _escaped(text)

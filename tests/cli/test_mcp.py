@@ -26,6 +26,12 @@ def test_nothing_is_offered_unless_it_is_allowed() -> None:
     assert "--allow SERVICE" in result.stderr
 
 
+def test_calls_need_more_time_than_none() -> None:
+    result = invoke("mcp", "tcp://127.0.0.1:1", "--allow", "shop", "--timeout", "0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--timeout" in result.stderr
+
+
 def test_a_service_that_is_not_there_is_told() -> None:
     with live(handlers()) as url:
         result = invoke("mcp", url, *SHOP, "--allow", "shob")

@@ -39,8 +39,10 @@ def command(
     """Offer services as tools of the Model Context Protocol, over stdin and stdout.
 
     The program at the other end can call every method of the services that --allow
-    names. --timeout bounds each call; the default is 60 seconds.
+    names. --timeout bounds each call, and not the whole; the default is 60 seconds.
     """
+    if peer.timeout == 0:
+        raise typer.BadParameter("expected more than 0", param_hint="--timeout")
     perform("mcp", partial(offer_tools, url, peer, allow or (), items))
 
 

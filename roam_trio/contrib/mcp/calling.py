@@ -83,7 +83,7 @@ async def call_tool(
     except trio.TooSlowError:
         return Outcome(error=f"no result within {limits.seconds:g} s")
     except UserError as error:
-        return Outcome(error=_text({"error": error.error}))
+        return _failed(error, limits)
     except (RoamTrioError, TypeError) as error:
         return Outcome(error=legible_str(error, MOST_TOLD))
 
@@ -218,5 +218,15 @@ def _bounded(value: dict[str, Any], limits: ToolLimits) -> Outcome:
     )
 
 
-def _text(value: Any) -> str:
-    return legible(json.dumps(value, ensure_ascii=False), MOST_TOLD)
+def _failed(error: UserError, limits: ToolLimits) -> Outcome:
+    """Return the error of a method as JSON, whole, so that programs can read it."""
+    value = {"error": error.error}
+    text = json.dumps(value, ensure_ascii=False)
+    size = len(text.encode())
+    if size > limits.bytes:
+        return Outcome(
+            error=f"the method has failed, with an error of {size} bytes of JSON, "
+            f"which is more than ToolLimits.bytes ({limits.bytes})"
+        )
+    # Escapes of JSON, for those of `legible` would be none.
+    return Outcome(error=text if legible(text, size) == text else json.dumps(value))

@@ -79,7 +79,7 @@ class MachineImpl:
         pass
 
     async def run(self, times: int, part: str = "wheel") -> int:
-        if part == "axle":
+        if part != "wheel":
             raise Broken(part)
         return times * 2
 
@@ -254,6 +254,23 @@ async def test_items_go_both_ways(tools: Client) -> None:
 
 async def test_a_bug_in_a_handler_is_an_error_of_the_tool(tools: Client) -> None:
     assert "Machine.bug" in await failure(tools, "machine_bug")
+
+
+@pytest.mark.parametrize("part", ["é", "\x1b[31m\u202e\x9b", "x" * 900])
+async def test_a_declared_error_is_json_that_programs_read_whole(
+    tools: Client, part: str
+) -> None:
+    text = await failure(tools, "machine_run", times=1, part=part)
+    assert json.loads(text) == {"error": {"part": part}}
+    assert text.isprintable()
+
+
+async def test_a_large_error_is_told_by_its_size(tools: Client) -> None:
+    text = await failure(tools, "machine_run", times=1, part="x" * 1000)
+    assert text == (
+        "the method has failed, with an error of 1023 bytes of JSON, which is more "
+        "than ToolLimits.bytes (1000)"
+    )
 
 
 async def test_a_large_result_is_refused(tools: Client) -> None:
