@@ -24,6 +24,7 @@ from roam_trio import (
     serve,
     serving,
 )
+from roam_trio.service.reserved.handlers import LEAVING_SECONDS
 from roam_trio.session import OfferedServices
 from tests.session.running import join
 from tests.test_reflection import clock, shop
@@ -105,7 +106,7 @@ async def test_a_watch_begins_with_the_state_and_ends_after_draining(
         await call.result()
 
 
-async def test_watches_do_not_use_up_the_grace_of_a_shutdown(
+async def test_watches_take_a_second_of_the_grace_of_a_shutdown(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     watched = []
@@ -128,6 +129,29 @@ async def test_watches_do_not_use_up_the_grace_of_a_shutdown(
             clients.start_soon(watch)
         await wait_all_tasks_blocked()
     assert watched == [SERVING] * 3 + [DRAINING] * 3
+    assert trio.current_time() == began + LEAVING_SECONDS
+
+
+async def test_a_client_that_leaves_when_it_learns_of_a_shutdown_shortens_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def leave() -> None:
+        async with (
+            connect(URL) as session,
+            session.open(Health) as health,
+            open_call(health.watch, "") as call,
+        ):
+            async for state in call.rx:
+                if state is DRAINING:
+                    break
+
+    began = trio.current_time()
+    async with (
+        trio.open_nursery() as clients,
+        serving(URL, shop(), reflection=True, grace=5),
+    ):
+        clients.start_soon(leave)
+        await wait_all_tasks_blocked()
     assert trio.current_time() == began
 
 

@@ -92,7 +92,9 @@ class Health(Protocol):
         """Send the state of a service at once, and then each change.
 
         Changes that come while there is no credit are sent as one: a receiver that is
-        slow gets the last state. Returns after `HealthState.DRAINING`, and fails when
-        the service is no longer offered, so there are never more than two items.
+        slow gets the last state. One second after `HealthState.DRAINING` it returns, or
+        earlier if the caller closes the channel or ends the session: until then the
+        session stays open, so that the caller can leave first. Fails when the service
+        is no longer offered, so there are never more than two items.
         """
         ...

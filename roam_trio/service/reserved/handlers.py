@@ -19,7 +19,7 @@ from ..dispatcher import Dispatcher, dispatcher
 from .classes import Health, HealthProblem, HealthState, Reflection, ReflectionProblem
 from .parts import parts_of
 
-__all__ = ["reserved_services"]
+__all__ = ["LEAVING_SECONDS", "reserved_services"]
 
 
 def reserved_services(offered: Offered) -> Mapping[str, Dispatcher]:
@@ -94,6 +94,11 @@ class _Reflecting:
         return descriptor
 
 
+LEAVING_SECONDS: Final = 1.0
+"""Seconds for which a session stays open for a peer that is told of its shutdown, so
+that it can leave first.
+"""
+
 _WHOLE: Final = ""
 """The name of this side as a whole."""
 
@@ -116,6 +121,9 @@ class _Watched:
                 nursery.start_soon(_after, states.closed, nursery.cancel_scope.cancel)
                 nursery.start_soon(_after, session.draining.wait, self._wake)
                 await self._tell(name, states, session)
+                # A call that is on its way would be lost, and its caller would not know
+                # whether it was done. This call holds the session, which refuses more.
+                await trio.sleep(LEAVING_SECONDS)
                 nursery.cancel_scope.cancel()
 
     async def _tell(
