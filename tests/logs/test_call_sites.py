@@ -12,7 +12,9 @@ import roam_trio
 
 PACKAGE = Path(roam_trio.__file__).parent
 LOGS = PACKAGE / "logs.py"
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != LOGS)
+SETS_UP = PACKAGE / "cli" / "log_format.py"
+"""Sets up logging for a program that is a server, and logs nothing."""
+MODULES = sorted(set(PACKAGE.rglob("*.py")) - {LOGS, SETS_UP})
 METHODS = {"debug", "info", "warning", "error", "exception", "failure"}
 
 IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]
