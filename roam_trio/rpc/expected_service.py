@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from ..metadata import Metadata, MetadataEntry, MetadataFlags
+from ..metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFlags
 from ..wire.entries import encode_metadata
 
 __all__ = [
@@ -140,7 +140,9 @@ def expected_in(metadata: Metadata) -> bytes | None:
 def without_schemas(metadata: Metadata) -> Metadata:
     """Return metadata without the entries of this module, which programs do not see."""
     rest = [each for each in metadata if not _is_of_these(each)]
-    return metadata if len(rest) == len(metadata) else Metadata(rest)
+    if len(rest) == len(metadata):
+        return metadata
+    return Metadata(rest) if rest else NO_METADATA
 
 
 def offering(

@@ -12,7 +12,7 @@ from ..legible import legible
 from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import begin_log_budget_of_session
 from ..logs import forget_peer, note_peer
-from ..metadata import Metadata, MetadataEntry, MetadataFlags
+from ..metadata import NO_METADATA, Metadata, MetadataEntry, MetadataFlags
 from ..peers import Peer
 from ..quantities import check_count, check_seconds
 from ..rpc.connection import AnySession, Connection
@@ -239,5 +239,6 @@ def taken_from_handshake(metadata: Metadata) -> tuple[Metadata, bool]:
     version = metadata.get(_EXTENSIONS)
     if version is None:
         return metadata, False
-    rest = Metadata(entry for entry in metadata if entry.key != _EXTENSIONS)
+    # One object for all sessions without other metadata, as most are.
+    rest = Metadata(e for e in metadata if e.key != _EXTENSIONS) or NO_METADATA
     return rest, isinstance(version, int) and version >= _VERSION
