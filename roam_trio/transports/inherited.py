@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import trio
@@ -131,7 +132,7 @@ async def _listen(
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise OSError(errno.EINVAL, "it does not listen")
         sock.setblocking(False)
-        name = sock.getsockname()
+        name: tuple[Any, ...] | str | bytes = sock.getsockname()
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         if isinstance(name, tuple):
             return [on_internet(listener, str(HostAndPort(name[0], name[1])))]
