@@ -16,7 +16,6 @@ from roam_trio.contrib import mcp as tools
 from tests.cli.live import SHOP, invoke, live
 from tests.cli.shop import handlers
 
-KNOWN = ("--service", "examples.library:Library")
 ROOT = Path(__file__).parents[2]
 
 
@@ -72,7 +71,7 @@ async def test_the_official_client_uses_the_tools_of_the_example() -> None:
     async with serving("tcp://127.0.0.1:0", library, reflection=True) as server:
         parameters = StdioServerParameters(
             command=sys.executable,
-            args=["-m", "roam_trio", "mcp", server.url, "--allow", "library", *KNOWN],
+            args=["-m", "roam_trio", "mcp", server.url, "--allow", "library"],
             cwd=ROOT,
         )
         async with Client(stdio_client(parameters)) as client:
