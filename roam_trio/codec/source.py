@@ -6,6 +6,7 @@ import itertools
 import keyword
 import linecache
 import re
+import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import CodeType
@@ -82,7 +83,13 @@ class Module:
         )
         exec(code, self._globals)
         compiled: Callable[..., Any] = self._globals[name]
+        # Peers can describe any number of types. A traceback keeps the function.
+        weakref.finalize(compiled, _forget, self._filename).atexit = False
         return compiled
+
+
+def _forget(filename: str) -> None:
+    linecache.cache.pop(filename, None)
 
 
 def is_generated(code: CodeType, title: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import array
 import enum
+import gc
+import linecache
 import mmap
 import re
 import traceback
@@ -495,3 +497,16 @@ def test_an_encoder_can_be_compiled_apart() -> None:
     pieces: list[Any] = []
     compile_encoder(rpc_plan(Drawing).shape, "test")(Square(1, "a"), pieces.append)
     assert hexed(pieces) == "04 01 01 61"
+
+
+def test_source_goes_with_what_was_compiled_of_it() -> None:
+    module = Module("test")
+    function = module.function("double", "value")
+    function.line("return value * 2")
+    double = module.compile(function.name)
+    filename = double.__code__.co_filename
+    assert double(2) == 4
+    assert linecache.getline(filename, 2) == "    return value * 2\n"
+    del module, function, double
+    gc.collect()
+    assert filename not in linecache.cache
