@@ -117,9 +117,15 @@ class EndpointTable(Generic[C]):
     Args:
         balance: the rule that chooses.
         backoff: the pauses after failures.
+
+    Raises:
+        ValueError: there is no such rule.
     """
 
     def __init__(self, balance: Balance, backoff: Backoff) -> None:
+        if balance not in _RULES:
+            known = ", ".join(map(repr, _RULES))
+            raise ValueError(f"balance: expected one of {known}, got {balance!r}")
         self._choose = _RULES[balance]
         self._measures = balance == "least busy"
         self._backoff = backoff

@@ -130,7 +130,7 @@ class Pool:
         failures = 0
         while True:
             self._doubt = trio.Event()
-            is_found = await self._resolve(nursery)
+            is_found = await self._resolve(nursery, failures)
             failures = 0 if is_found else failures + 1
             await self._wait_for_doubt(failures)
 
@@ -139,15 +139,22 @@ class Pool:
         self._is_closed = True
         self._changed.unpark_all()
 
-    async def _resolve(self, nursery: trio.Nursery) -> bool:
-        """Take over the addresses of now; return False if there are none."""
+    async def _resolve(self, nursery: trio.Nursery, failures: int) -> bool:
+        """Take over the addresses of now; return False if there are none.
+
+        Args:
+            nursery: keeps the sessions.
+            failures: number of times in a row that there were none until now. Only the
+                first is worth a warning.
+        """
+        log = logger.debug if failures else logger.warning
         try:
             addresses = await self._resolver.resolve()
         except (OSError, RoamTrioError) as error:
-            logger.warning("the servers cannot be found: %s", error)
+            log("the servers cannot be found: %s; it is tried again", error)
             return False
         if not addresses:
-            logger.warning("the target has no servers at present")
+            log("the target has no servers at present")
             return False
         if len(addresses) > MOST_ADDRESSES:
             logger.warning(

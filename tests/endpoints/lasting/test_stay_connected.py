@@ -367,7 +367,7 @@ async def test_no_more_than_a_bounded_number_of_servers_are_used(
     assert "the target has 300 servers; only the first 256 are used" in caplog.text
 
 
-@pytest.mark.parametrize("unknown", [OSError("no such name"), ()])
+@pytest.mark.parametrize("unknown", [OSError("no such \x1b[31mname"), ()])
 async def test_a_target_that_is_not_found_is_asked_again(
     autojump_clock: MockClock, unknown: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -377,6 +377,9 @@ async def test_a_target_that_is_not_found_is_asked_again(
     async with servers(impl), stay_connected(target, Bank) as client:
         await trio.sleep(20)
         assert 5 <= target.asked <= 15
+        (warning,) = caplog.records  # the first failure alone
+        assert "\x1b" not in warning.getMessage()
+        caplog.clear()
         target.addresses = [Address("memory://found")]
         assert await client.pay(1) == "found1 None"
         target.addresses = unknown
@@ -421,6 +424,9 @@ def test_options_are_checked_at_once() -> None:
         stay_connected("nope", Bank)
     with pytest.raises(ValueError, match="sessions"):
         stay_connected("memory://a", Bank, sessions=0)
+    wrong: Any = "random"
+    with pytest.raises(ValueError, match="'least busy', got 'random'"):
+        stay_connected("memory://a", Bank, balance=wrong)
     with pytest.raises(TypeError):
         stay_connected("memory://a", BankImpl)
     with pytest.raises(TypeError, match="client of stay_connected"):
