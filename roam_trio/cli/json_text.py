@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn, TypeGuard
 
@@ -53,7 +54,7 @@ def value_of(text: str | bytes) -> Any:
         BadJson: it is no JSON.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_float=_float, parse_constant=_no_constant)
     except RecursionError as error:
         raise BadJson("it is nested too deeply") from error
     except json.JSONDecodeError as error:
@@ -81,6 +82,13 @@ def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
 
 def _is_array(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f'{text} is too large for f64; "Infinity" is in quotes')
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -151,6 +151,7 @@ OBJECT = "line 1: expected an object with items for numbers, names"
         ("total", "1\n\nx\n", "line 3: expected JSON: Expecting value, at character 1"),
         ("total", "1\n-1\n2\n", "line 2: $: expected u32 (0 to 4294967295), got -1"),
         ("total", b"\xff\n", "line 1: expected JSON: it is no text in UTF-8"),
+        ("total", "1\n-1e400\n", "line 2: expected JSON: -1e400 is too large for f64"),
         ("total", "NaN\n", "line 1: expected JSON: JSON has no number NaN"),
         ("total", "[" * 100_000, "line 1: expected JSON: it is nested too deeply"),
         ("sort", "1\n", OBJECT),

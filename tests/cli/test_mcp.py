@@ -11,7 +11,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from examples.library import Library, LibraryImpl
-from roam_trio import dispatcher, serving
+from roam_trio import Session, dispatcher, serving
 from roam_trio.contrib import mcp as tools
 from tests.cli.live import SHOP, invoke, live
 from tests.cli.shop import handlers
@@ -63,6 +63,19 @@ def test_options_become_the_limits_of_calls(monkeypatch: pytest.MonkeyPatch) -> 
         {"allow": ["shop"], "limits": tools.ToolLimits()},
         {"allow": ["shop"], "limits": tools.ToolLimits(seconds=5, items=7)},
     ]
+
+
+def test_tools_end_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve_tools(session: Session, described: object, **_: object) -> None:
+        await session.shutdown()
+        with trio.fail_after(10):
+            await trio.sleep_forever()
+
+    monkeypatch.setattr(tools, "serve_tools", serve_tools)
+    with live(handlers()) as url:
+        result = invoke("mcp", url, *SHOP, "--allow", "shop")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("roam-trio mcp: the session has ended: ")
 
 
 @pytest.mark.slow

@@ -7,11 +7,13 @@ from functools import partial
 from typing import Annotated, Any
 
 import attrs
+import trio
 import typer
 
+from ...session import Session
 from ..connecting import session_with
 from ..described import described_by, near
-from ..exits import Exit, UsageError
+from ..exits import Exit, Failure, UsageError
 from ..peer_options import PeerOptions, Url, with_peer
 from ..performing import perform
 
@@ -49,7 +51,7 @@ def command(
 async def offer_tools(
     url: str, peer: PeerOptions, allow: Sequence[str], items: int = 1000
 ) -> Exit:
-    """Offer the tools until standard input ends."""
+    """Offer the tools until standard input or the session ends."""
     if not allow:
         raise UsageError("expected the services to offer: --allow SERVICE")
     tools = _package()
@@ -60,8 +62,18 @@ async def offer_tools(
         for name in allow:
             if name not in described:
                 raise UsageError(near("service", name, described))
-        await tools.serve_tools(session, described, allow=allow, limits=limits)
+        serving = partial(tools.serve_tools, session, described)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, session)
+            await serving(allow=allow, limits=limits)
+            nursery.cancel_scope.cancel()
     return Exit.DONE
+
+
+async def _watch(session: Session) -> None:
+    """Fail once the session has ended, for then no tool works any more."""
+    await session.closed()
+    raise Failure(Exit.UNREACHED, f"the session has ended: {session.ended_because}")
 
 
 def _package() -> Any:
