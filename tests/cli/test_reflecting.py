@@ -74,6 +74,8 @@ def test_service_on_the_root_connection_is_called_with_and_without_its_name() ->
             assert (result.exit_code, result.stdout) == (0, '"v"\n')
             described = json.loads(invoke("describe", at, method).stdout)
             assert described["name"] == "header"
+        health = invoke("health", at, "shop")
+        assert json.loads(health.stdout) == {"service": "shop", "state": "serving"}
         unknown = invoke("describe", at, "heater")
         assert unknown.exit_code == 2
         assert "there is no such service; there are: shop" in unknown.stderr

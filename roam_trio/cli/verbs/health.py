@@ -17,6 +17,7 @@ from ...rpc.offered import HEALTH
 from ...service.open_call import open_call
 from ...service.reserved.classes import Health, HealthState
 from ..connecting import session_with
+from ..described import described_by
 from ..exits import Exit, Failure, UsageError
 from ..output import Output
 from ..peer_options import AsJson, PeerOptions, Url, with_peer
@@ -65,9 +66,14 @@ async def show_health(
     async with session_with(url, peer) as session:
         try:
             async with session.open(Health, HEALTH) as health:
-                if watch:
-                    return await _watch(health, service, output)
-                return await _show(service, await health.state(service), output)
+                follow = _watch if watch else _ask
+                try:
+                    return await follow(health, service, service, output)
+                except UserError:
+                    # The one on the root connection has no name at the server.
+                    if service != (await described_by(session, peer)).root:
+                        raise
+                    return await follow(health, "", service, output)
         except (IncompatibleService, SessionRejected, UnknownMethod) as error:
             raise Failure(
                 Exit.UNREACHED,
@@ -78,11 +84,15 @@ async def show_health(
             raise UsageError(f"{service}: there is no such service") from error
 
 
-async def _watch(health: Health, service: str, output: Output) -> Exit:
+async def _ask(health: Health, name: str, shown: str, output: Output) -> Exit:
+    return await _show(shown, await health.state(name), output)
+
+
+async def _watch(health: Health, name: str, shown: str, output: Output) -> Exit:
     code = Exit.DONE
-    async with open_call(health.watch, service) as call:
+    async with open_call(health.watch, name) as call:
         async for state in call.rx:
-            code = await _show(service, state, output)
+            code = await _show(shown, state, output)
         await call.result()
     return code
 
