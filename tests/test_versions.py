@@ -6,6 +6,7 @@ import inspect
 import random
 import sys
 import zlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any, Protocol, TypeAlias
@@ -561,6 +562,22 @@ async def test_only_so_many_translations_are_kept(
         async with by_root(_one("u8", "i8"), made):
             pass
     assert len(translation._kept) == 2
+
+
+class _Forgetful(OrderedDict[Any, Any]):
+    """Translations of which other threads drop each as soon as it is kept."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self.clear()
+
+
+async def test_a_translation_that_another_thread_drops_is_used_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(translation, "_kept", _Forgetful())
+    async with by_root(OldShop, new_shop()[0]) as client:
+        assert await client.put(OldUser("ada"), "") == OldUser("ADA", 3)
 
 
 def _one(*types: str) -> Any:

@@ -65,14 +65,14 @@ def translated(
             mine.name,
         )
     key = mine, offered.fingerprint
-    made = _kept.get(key)
+    # Each step works whatever threads with a loop of their own do in between.
+    made = _kept.pop(key, None)
     if made is None:
         theirs = _schema_of(mine, offered)
         made = class_of(translated_service(mine, theirs))
-        _kept[key] = made
-        if len(_kept) > MOST_TRANSLATIONS:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
+    _kept[key] = made
+    if len(_kept) > MOST_TRANSLATIONS:
+        _kept.popitem(last=False)
     return made
 
 
