@@ -128,7 +128,7 @@ class Target:
 
 
 def near(what: str, name: str, known: Iterable[str]) -> str:
-    """Return that there is no such name, with names that are near to it."""
+    """Return the text of an error for an unknown name, with similar names."""
     names = list(known)
     folded = {_folded(each): each for each in names}
     close = [folded[each] for each in get_close_matches(_folded(name), folded)]

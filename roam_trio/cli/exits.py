@@ -80,7 +80,7 @@ def failure_of(error: BaseException) -> Failure | None:
 
 
 def wrong_value(error: CodecError) -> str:
-    """Return where a value of the user's is wrong, what was expected, and what came."""
+    """Return the text of an error for a wrong value: where, expected, and found."""
     return f"{error.path}: {without_classes(error.problem)}"
 
 

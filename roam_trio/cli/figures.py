@@ -23,8 +23,9 @@ _MOST_ROWS = 12
 
 
 class Screen:
-    """A part of the terminal that is written anew with each update; use it with
-    ``with``. On a terminal that cannot move its cursor, updates follow one another.
+    """A part of the terminal that each update replaces, for the length of a ``with``.
+
+    On a terminal that cannot move its cursor, updates follow one another.
 
     Args:
         url: the server, for the title.

@@ -22,7 +22,7 @@ MOST_TOLD = 2000
 """Length, in characters, to which the text of an error or of an item is cut."""
 
 Progress: TypeAlias = Callable[[int, str], Awaitable[None]]
-"""Told of each item that has come: how many have come, and its text."""
+"""Called for each item, with the number of items so far and the text of the item."""
 
 
 @frozen(kw_only=True)
@@ -71,7 +71,7 @@ async def call_tool(
         tool: the tool.
         arguments: the arguments by name, with lists of items for channels.
         limits: bounds of the call.
-        progress: told of each item.
+        progress: called for each item.
     """
     try:
         with trio.fail_after(limits.seconds):

@@ -1,4 +1,4 @@
-"""The tools that a described service gives: names, texts and JSON schemas."""
+"""Tools made from a described service: names, descriptions and JSON schemas."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _description(service: str, method: MethodSchema) -> str:
 
 
 def _free_name(text: str, taken: Mapping[str, object]) -> str:
-    """Return a name for a tool that is like a text, and that no other tool has."""
+    """Return a valid name for a tool that resembles a text and is not taken."""
     base = re.sub(r"[^A-Za-z0-9_-]", "_", text)[:MOST_NAME]
     name = base
     number = 2

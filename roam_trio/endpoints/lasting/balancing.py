@@ -35,7 +35,7 @@ _UNKNOWN: Final = 1e9
 
 @attrs.frozen(order=True)
 class Address:
-    """A place of a server.
+    """The address of a server.
 
     Attributes:
         url: its URL.
@@ -62,7 +62,7 @@ class Phase(enum.Enum):
 
 @attrs.define(eq=False)
 class Endpoint(Generic[C]):
-    """A place of a server, with the client of its session while there is one.
+    """The address of a server, with the client of its session while there is one.
 
     Attributes:
         address: the place.
@@ -103,7 +103,7 @@ class Endpoint(Generic[C]):
         self.measured = now
 
     def cost(self, now: float) -> float:
-        """Return how long a further call would take, for comparison."""
+        """Return an estimate of the time of a further call, to compare endpoints."""
         if not self.latency:
             # One call shows how fast it is; the others wait for that.
             return self.calls * _UNKNOWN
@@ -142,7 +142,7 @@ class EndpointTable(Generic[C]):
     def update(
         self, addresses: Iterable[Address], sessions: int
     ) -> tuple[list[Endpoint[C]], list[Endpoint[C]]]:
-        """Take over the addresses that a target has now.
+        """Adopt the addresses that a target has now.
 
         Args:
             addresses: the addresses in their order.
@@ -186,7 +186,7 @@ class EndpointTable(Generic[C]):
         self._sort_ready()
 
     def drain(self, endpoint: Endpoint[C]) -> None:
-        """Give an endpoint no more calls, since its server is shutting down."""
+        """Send an endpoint no more calls, since its server is shutting down."""
         endpoint.phase = Phase.DRAINING
         self._sort_ready()
 

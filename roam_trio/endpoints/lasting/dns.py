@@ -123,7 +123,7 @@ def _in_url(address: str) -> str:
 
 
 def _parts(url: str) -> tuple[str, str, str, int]:
-    """Return how to ask, the scheme of the servers, the name, and the port.
+    """Return the kind of query, the scheme of the servers, the name, and the port.
 
     Raises:
         ValueError: the URL is wrong.

@@ -49,7 +49,7 @@ MOST_ADDRESSES: Final = 256
 """Number of servers that are used of those that a target has."""
 
 LASTED: Final = 5.0
-"""Seconds after which the end of a session is no failure to connect."""
+"""Seconds after which the end of a session does not count as a failure to connect."""
 
 _PERMANENT = (
     IncompatibleService,
@@ -104,7 +104,7 @@ class Pool:
         return "connecting"
 
     def error_of(self, endpoint: Endpoint[BaseClient]) -> Exception | None:
-        """Return why there is no session, if one has failed to begin."""
+        """Return the error with which the last session failed to begin, or None."""
         return self._errors.get(endpoint)
 
     # ------------------------------------------------------------ sessions
@@ -140,7 +140,7 @@ class Pool:
         self._changed.unpark_all()
 
     async def _resolve(self, nursery: trio.Nursery, failures: int) -> bool:
-        """Take over the addresses of now; return False if there are none.
+        """Adopt the present addresses; return False if there are none.
 
         Args:
             nursery: keeps the sessions.
@@ -247,7 +247,7 @@ class Pool:
         self._changed.unpark_all()
 
     def _drain(self, endpoint: Endpoint[BaseClient]) -> None:
-        """Give an endpoint no more calls, and leave it when the last has ended."""
+        """Send an endpoint no more calls, and leave it when the last has ended."""
         if endpoint.phase is Phase.READY:
             self.table.drain(endpoint)
             self._end_if_drained(endpoint)
@@ -261,7 +261,7 @@ class Pool:
     # ------------------------------------------------------------ calls
 
     def attempts(self, method: MethodDescriptor) -> Attempts:
-        """Return what makes one call of a method, and makes it again if allowed."""
+        """Return an object that makes a call of a method, and retries it if allowed."""
         return Attempts(self, method)
 
     def note_failure(self, endpoint: Endpoint[BaseClient], error: RoamError) -> None:

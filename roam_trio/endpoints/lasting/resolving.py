@@ -1,4 +1,4 @@
-"""Targets of lasting clients: where their servers are, asked again when it matters."""
+"""Resolvers, which find the servers of lasting clients."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _connecting(service: Callable[..., Any], options: ConnectOptions, url: str) 
 def _resolver_of(
     target: str | Sequence[str] | Resolver, connecting: Callable[[str], Any]
 ) -> Resolver:
-    """Return what finds the servers of a target.
+    """Return the resolver of a target.
 
     Raises:
         ValueError: a URL is wrong, or there is none.
@@ -108,7 +108,7 @@ def _resolver_of(
 
 
 def _by_name(url: str) -> Resolver:
-    """Return what asks the Domain Name System.
+    """Return a resolver that asks the Domain Name System.
 
     Raises:
         ValueError: the URL is wrong, or the package for it is not installed.
@@ -181,9 +181,10 @@ class EndpointState:
 
     Attributes:
         url: its URL.
-        phase: what its session does.
+        phase: the phase of its session.
         calls: number of calls in flight.
-        error: why there is no session, if one has failed to begin.
+        error: the error with which its last session failed to begin; None while there
+            is a session.
     """
 
     url: str
