@@ -7,12 +7,14 @@ import random
 import sys
 import zlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any, Protocol, TypeAlias
 
 import msgspec
 import pytest
+import trio
+import trio.testing
 
 from roam_trio import (
     AnyCall,
@@ -23,7 +25,9 @@ from roam_trio import (
     Peer,
     Proceed,
     ProxyAcceptor,
+    Refused,
     Session,
+    Tx,
     connect,
     describe,
     dispatcher,
@@ -52,6 +56,7 @@ from roam_trio.service import translation
 from roam_trio.service.description.encoding import schema_to_wire
 from roam_trio.service.description.fingerprints import fingerprint
 from roam_trio.service.description.model import MethodSchema, ServiceSchema
+from roam_trio.service.reserved.classes import Reflection
 from roam_trio.session import AcceptedConnection
 from roam_trio.wire.ids import ConnectionId, MethodId, Parity
 from roam_trio.wire.messages import (
@@ -357,6 +362,44 @@ async def test_a_peer_that_describes_no_service_is_refused() -> None:
         connect(HERE) as session,
     ):
         with pytest.raises(IncompatibleService, match="has not sent its schema"):
+            async with session.open(OldShop):
+                raise AssertionError("it was opened")
+
+
+class Reflects:
+    """A `Reflection` that does something else with each call."""
+
+    def __init__(self, describe: Callable[[], Awaitable[None]]) -> None:
+        self._describe = describe
+
+    async def services(self) -> list[str]:
+        return []
+
+    async def describe(self, name: str, parts: Tx[bytes]) -> int:
+        await self._describe()
+        return 0
+
+
+async def fails() -> None:
+    raise Refused("denied")
+
+
+@pytest.mark.parametrize(
+    ("describing", "reason"),
+    [
+        (trio.sleep_forever, r"within 10 s \(limit: handshake_seconds\)"),
+        (fails, r"nor can it be asked: .* refused the call \(denied\)"),
+    ],
+)
+async def test_a_peer_that_does_not_answer_is_asked_for_a_time(
+    autojump_clock: trio.testing.MockClock,
+    describing: Callable[[], Awaitable[None]],
+    reason: str,
+) -> None:
+    reflection = dispatcher(Reflection, Reflects(describing))
+    offered = {"shop": long_shop(), "reflection": reflection}
+    async with serving(HERE, offered), connect(HERE) as session:
+        with trio.fail_after(11), pytest.raises(IncompatibleService, match=reason):
             async with session.open(OldShop):
                 raise AssertionError("it was opened")
 

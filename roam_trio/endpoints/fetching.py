@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import trio
 from attrs import evolve
 
 from ..errors import ConnectionLost, NoReflection, RoamError, SchemaError
+from ..legible import legible_str
 from ..rpc.connection import AnySession
 from ..rpc.expected_service import OfferedSchema
 from ..rpc.offered import RESERVED_NAMES
@@ -17,7 +19,8 @@ async def fetch_schema(
 ) -> OfferedSchema:
     """Ask a peer for the schema of a service, and return it with what it has told.
 
-    A peer that offers no ``reflection`` has sent all that it will tell.
+    A peer that offers no ``reflection`` has sent all that it will tell. One that does
+    not answer within `Limits.handshake_seconds` tells no more either.
 
     Args:
         session: the session with the peer.
@@ -33,9 +36,16 @@ async def fetch_schema(
     # Only now, because it is seldom needed.
     from ..service.reserved.asking import describe_one
 
+    seconds = session.limits.handshake_seconds
     try:
-        return evolve(offered, fetched=await describe_one(session, name))
+        with trio.fail_after(seconds):
+            return evolve(offered, fetched=await describe_one(session, name))
     except ConnectionLost:
         raise
-    except (NoReflection, RoamError, SchemaError):
+    except NoReflection:
         return offered
+    except trio.TooSlowError:
+        missing = f"nor has it answered within {seconds:g} s (limit: handshake_seconds)"
+    except (RoamError, SchemaError) as error:
+        missing = f"nor can it be asked: {legible_str(error)}"
+    return evolve(offered, missing=missing)

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from ..errors import RoamTrioError
+from ..limits import Limits
 from ..metadata import Metadata, MetadataLike
 from ..peers import Peer
 from ..wire.ids import ConnectionId, Parity
@@ -143,6 +144,11 @@ class AnySession(ABC):
     @abstractmethod
     def peer(self) -> Peer:
         """The peer, with the metadata of its handshake."""
+
+    @property
+    @abstractmethod
+    def limits(self) -> Limits:
+        """The bounds on what the peer can make this side hold."""
 
     @property
     @abstractmethod

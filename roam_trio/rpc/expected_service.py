@@ -68,11 +68,13 @@ class OfferedSchema:
         fingerprint: the fingerprint of the service, unchecked.
         deflated: its schema, unchecked, if the peer has sent one.
         fetched: its schema, if the peer was asked for one that is too long to be sent.
+        missing: the reason why there is no schema, if the peer was asked for it.
     """
 
     fingerprint: bytes
     deflated: bytes | None = attrs.field(default=None, repr=False)
     fetched: object = attrs.field(default=None, repr=False)
+    missing: str = ""
 
 
 FetchSchema: TypeAlias = Callable[[Any, str, OfferedSchema], Awaitable[OfferedSchema]]

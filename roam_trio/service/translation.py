@@ -60,8 +60,8 @@ def translated(
         raise IncompatibleService(
             "the peer offers another version of the service, and has not sent its "
             "schema, without which calls cannot be translated: it is too long, or the "
-            "peer has schemas=False; let it offer reflection, or use the same version "
-            "on both sides",
+            f"peer has schemas=False{offered.missing and f'; {offered.missing}'}; let "
+            "it offer reflection, or use the same version on both sides",
             mine.name,
         )
     key = mine, offered.fingerprint

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import trio
 
 from ..errors import ConnectionLost, RoamTrioError
+from ..limits import Limits
 from ..metadata import Metadata, MetadataLike
 from ..peers import Peer
 from ..quantities import check_seconds
@@ -71,6 +72,11 @@ class Session(AnySession):
         # Not a coroutine around the other one: each would take a frame for as long as
         # the session lasts, and a step through it for whatever the reader reads.
         return self._run.run(self, task_status)
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds on what the peer can make this side hold."""
+        return self._run.terms.limits
 
     @property
     def root(self) -> ConnectionHandle:
