@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from ...errors import (
     RemoteProtocolError,
     RoamError,
     RoamTrioError,
+    SessionRejected,
     Unavailable,
 )
 from ...kept_errors import copy_of
@@ -29,12 +30,11 @@ from ...service.client import BaseClient
 from ...service.descriptor import MethodDescriptor
 from ...service.reserved.classes import Health, HealthState
 from ...session import Session
-from ..connect import Connecting
 from .balancing import Endpoint, EndpointTable, Phase
 from .resolving import Resolver
 from .retry import Again, Retry, RetryBudget, again_after, pause_asked_for
 
-__all__ = ["MOST_ADDRESSES", "Attempts", "Pool", "PoolPhase"]
+__all__ = ["MOST_ADDRESSES", "Attempts", "Begin", "Pool", "PoolPhase"]
 
 R = TypeVar("R")
 
@@ -51,10 +51,20 @@ MOST_ADDRESSES: Final = 256
 LASTED: Final = 5.0
 """Seconds after which the end of a session does not count as a failure to connect."""
 
+Begin: TypeAlias = Callable[
+    [str, AsyncExitStack], Awaitable[tuple[Session, BaseClient]]
+]
+"""Begins a session with a URL, which ends when the stack is left.
+
+Raises:
+    OSError, RoamTrioError: it could not begin.
+"""
+
 _PERMANENT = (
     IncompatibleService,
     Refused,
     RemoteProtocolError,
+    SessionRejected,
     ssl.SSLCertVerificationError,
 )
 """Errors of connecting that trying again does not mend."""
@@ -64,7 +74,7 @@ class Pool:
     """Keeps sessions with the endpoints of a target, and makes calls on them.
 
     Args:
-        connecting: returns what connects to a URL.
+        begin: begins a session with a URL, until the stack is left, and a client on it.
         resolver: finds the endpoints.
         table: the endpoints.
         retry: which calls are made again.
@@ -73,14 +83,15 @@ class Pool:
 
     def __init__(
         self,
-        connecting: Callable[[str], Connecting[BaseClient]],
+        begin: Begin,
         resolver: Resolver,
         table: EndpointTable[BaseClient],
         retry: Retry,
         sessions: int,
     ) -> None:
         self.table = table
-        self._connecting = connecting
+        self._begin = begin
+        self._was_not_found = False
         self._resolver = resolver
         self.retry = retry
         self.budget = RetryBudget(retry)
@@ -99,7 +110,7 @@ class Pool:
             return "down"
         if any(each.phase is Phase.READY for each in endpoints):
             return "ready"
-        if any(each in self._errors for each in endpoints):
+        if self._was_not_found or any(each in self._errors for each in endpoints):
             return "down"
         return "connecting"
 
@@ -132,6 +143,7 @@ class Pool:
             self._doubt = trio.Event()
             is_found = await self._resolve(nursery, failures)
             failures = 0 if is_found else failures + 1
+            self._was_not_found = not is_found
             await self._wait_for_doubt(failures)
 
     def close(self) -> None:
@@ -197,18 +209,18 @@ class Pool:
         Returns:
             the error with which it failed; None if it has just ended.
         """
-        connecting = self._connecting(endpoint.address.url)
         drained = self._drained[endpoint] = trio.Event()
         try:
-            async with connecting as client:
+            async with AsyncExitStack() as stack:
+                session, client = await self._begin(endpoint.address.url, stack)
                 self._errors.pop(endpoint, None)
                 self.table.connected(endpoint, client)
                 self._changed.unpark_all()
                 self._end_if_drained(endpoint)
                 await _first(
-                    connecting.session.closed,
+                    session.closed,
                     drained.wait,
-                    partial(self._follow_health, endpoint, connecting.session),
+                    partial(self._follow_health, endpoint, session),
                 )
         except (OSError, RoamTrioError) as error:
             return error

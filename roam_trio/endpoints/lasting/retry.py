@@ -33,7 +33,10 @@ class Retry:
         reserve: number of such attempts that are allowed at once.
     """
 
-    attempts: int = attrs.field(default=3, validator=attrs.validators.ge(1))
+    attempts: int = attrs.field(
+        default=3,
+        validator=[attrs.validators.instance_of(int), attrs.validators.ge(1)],
+    )
     backoff: Backoff = attrs.field(
         default=DEFAULT_BACKOFF, validator=attrs.validators.instance_of(Backoff)
     )

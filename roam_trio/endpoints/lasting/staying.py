@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack, cast
@@ -13,7 +14,9 @@ import trio
 from ...metadata import Metadata, MetadataLike
 from ...running import check_trio_runs
 from ...service import Middleware, describe
+from ...service.client import BaseClient
 from ...service.middleware import checked_middleware
+from ...session import Session
 from ..connect import connect
 from ..options import ConnectOptions
 from .balancing import Balance, EndpointTable, Phase
@@ -37,6 +40,7 @@ def stay_connected(
     target: str | Sequence[str] | Resolver,
     service: Callable[..., T],
     *,
+    name: str | None = None,
     retry: Retry = Retry(),  # noqa: B008 - it is frozen
     balance: Balance = "first",
     sessions: int = 1,
@@ -58,6 +62,8 @@ def stay_connected(
             ``srv+tcp://_bank._tcp.host`` or ``srv+tls://`` for those of SRV records; or
             a `Resolver`, which finds them.
         service: the class of the service.
+        name: the name by which the servers offer the service; None if it is the one on
+            the root connection.
         retry: which calls are made again.
         balance: which server gets a call; see `Balance`.
         sessions: number of sessions with each server.
@@ -72,23 +78,33 @@ def stay_connected(
     if sessions < 1:
         raise ValueError(f"sessions: expected at least 1, got {sessions}")
     described = describe(service)
-    connecting = partial(_connecting, service, options)
-    resolver = _resolver_of(target, connecting)
-    pool = Pool(
-        connecting, resolver, EndpointTable(balance, retry.backoff), retry, sessions
-    )
+    resolver = _resolver_of(target, options)
+    begin = partial(_begin, service, name, options)
+    pool = Pool(begin, resolver, EndpointTable(balance, retry.backoff), retry, sessions)
     made = lasting_client_class(described)(
         pool, checked_middleware(middleware), Metadata.of(metadata_for_calls)
     )
     return StayingConnected(pool, cast("T", made))
 
 
-def _connecting(service: Callable[..., Any], options: ConnectOptions, url: str) -> Any:
-    return connect(url, service, **options)
+async def _begin(
+    service: Callable[..., Any],
+    name: str | None,
+    options: ConnectOptions,
+    url: str,
+    stack: AsyncExitStack,
+) -> tuple[Session, BaseClient]:
+    """Begin a session; see `Begin`."""
+    if name is None:
+        connecting = connect(url, service, **options)
+        client = await stack.enter_async_context(connecting)
+        return connecting.session, client
+    session = await stack.enter_async_context(connect(url, **options))
+    return session, await stack.enter_async_context(session.open(service, name))
 
 
 def _resolver_of(
-    target: str | Sequence[str] | Resolver, connecting: Callable[[str], Any]
+    target: str | Sequence[str] | Resolver, options: ConnectOptions
 ) -> Resolver:
     """Return the resolver of a target.
 
@@ -103,7 +119,7 @@ def _resolver_of(
     if not urls:
         raise ValueError("expected at least one URL to connect to, got none")
     for url in urls:
-        connecting(url)  # checks the URL and the options
+        connect(url, **options)  # checks the URL and the options
     return StaticResolver(urls)
 
 

@@ -74,7 +74,14 @@ def test_the_pause_that_a_server_asks_for_is_read_from_its_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"attempts": 0}, {"budget": -1}, {"reserve": -1}, {"backoff": 1}]
+    "wrong",
+    [
+        {"attempts": 0},
+        {"attempts": 1.5},
+        {"budget": -1},
+        {"reserve": -1},
+        {"backoff": 1},
+    ],
 )
 def test_options_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):

@@ -18,6 +18,7 @@ from roam_trio import (
     Refused,
     Rx,
     Server,
+    SessionRejected,
     Tx,
     current_call,
     dispatcher,
@@ -292,6 +293,30 @@ async def test_a_client_that_was_ready_is_down_when_its_block_has_ended(
             await client.balance(1)
         assert caught.value.was_begun is False
         assert impl.calls == ["balance"]
+
+
+async def test_a_service_can_be_one_that_servers_offer_by_name(
+    autojump_clock: MockClock,
+) -> None:
+    url = "memory://named"
+    async with stay_connected(url, Bank, name="bank") as client:
+        for name in ("a", "b"):
+            offered = {"bank": dispatcher(Bank, BankImpl(name))}
+            async with serving(url, offered, reflection=True, grace=5):
+                assert await client.pay(1) == f"{name}1 None"
+
+
+async def test_a_service_that_no_server_offers_is_told_at_each_call(
+    autojump_clock: MockClock,
+) -> None:
+    impl = BankImpl("other")
+    async with (
+        serving("memory://other", {"other": dispatcher(Bank, impl)}),
+        stay_connected(urls(impl), Bank, name="bank") as client,
+    ):
+        for _ in range(2):
+            with pytest.raises(SessionRejected):
+                await client.pay(1)
 
 
 async def test_a_call_that_waits_fails_when_the_block_ends(
