@@ -402,6 +402,7 @@ async def test_a_target_that_is_not_found_is_asked_again(
     async with servers(impl), stay_connected(target, Bank) as client:
         await trio.sleep(20)
         assert 5 <= target.asked <= 15
+        assert state(client).phase == "down"
         (warning,) = caplog.records  # the first failure alone
         assert "\x1b" not in warning.getMessage()
         caplog.clear()
