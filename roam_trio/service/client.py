@@ -181,7 +181,7 @@ class BaseClient(AnyClient):
         self, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
     ) -> ResponseParts[Any]:
         if self.__roam_middleware__:
-            around = _around(self, method, args, sent)
+            around = ClientCall(method, args, sent, self.__roam_caller__)
             try:
                 value = await _go_through(self, around)
             except CallCancelled as refusal:
@@ -205,12 +205,6 @@ def _call(
     if columns is None:
         return caller.call(method.id, Payload(method.args_plan, args), metadata=sent)
     return columns.call(caller, method.id, args, sent, client.__roam_readers__)
-
-
-def _around(
-    client: BaseClient, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
-) -> ClientCall:
-    return ClientCall(method, args, sent, client.__roam_caller__)
 
 
 def _go_through(client: BaseClient, around: ClientCall) -> Awaitable[Any]:
@@ -253,16 +247,21 @@ def client_method(method: MethodDescriptor) -> Any:
     async def call(self: BaseClient, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != count:
             args = bound_arguments(method, args, kwargs)
-        sent = self.__roam_metadata__
+        caller, sent = self.__roam_caller__, self.__roam_metadata__
         if self.__roam_middleware__:
-            around = _around(self, method, args, sent)
+            around = ClientCall(method, args, sent, caller)
             try:
                 return await _go_through(self, around)
             except CallCancelled as refusal:
                 around.note_refusal(refusal)
                 raise
-        response = await _call(self, method, args, sent)
-        return result_of(method, response, self.__roam_caller__)
+        if method.columns is None:  # as `_call` does, and a call less
+            response = await caller.call(
+                method.id, Payload(method.args_plan, args), metadata=sent
+            )
+        else:
+            response = await _call(self, method, args, sent)
+        return result_of(method, response, caller)
 
     return set_method(call, method)
 

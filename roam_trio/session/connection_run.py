@@ -44,7 +44,7 @@ from .futile import Futile
 from .held_messages import payload_behind, weight_of
 from .liveness import Liveness
 from .port import Port, SessionPort
-from .reply import DriverReplySink, told
+from .reply import AnswerState, DriverReplySink, told
 from .requests import Requests
 from .requests_in import RequestsIn, Verdict
 from .requests_out import RequestsOut
@@ -167,7 +167,8 @@ class ConnectionRun:
                 told(failure),
             )
         if coroutine is None:
-            sink.give_up(failure)
+            if sink.state is not _SENT:  # as it most often is
+                sink.give_up(failure)
         elif call.metadata or type(call.args) is memoryview:
             self._start_large(sink, coroutine)
         else:
@@ -243,7 +244,10 @@ class ConnectionRun:
     def on_answered(self, call: RequestCall) -> None:
         """Note that a request of the peer has its response."""
         answering = self.answering
-        answering.answered(call)
+        if type(call.args) is memoryview:
+            answering.answered(call)
+        else:  # as `answered` does, and a call less
+            answering.in_flight.pop(call.request_id, None)
         if call.channels:
             self.channels.answered(call.channels)
         if answering.refusing is not None:
@@ -363,7 +367,7 @@ def memory_of_connection(connection_id: ConnectionId, metadata: Metadata) -> int
 
 _NO_SERVICE = NoService()
 
-_REFUSE = Verdict.REFUSE  # not looked up for every call
+_REFUSE, _SENT = Verdict.REFUSE, AnswerState.SENT  # not looked up for every call
 
 
 ON_MESSAGE: dict[type[Message], Callable[[ConnectionRun, Any], None]] = {

@@ -281,8 +281,12 @@ class Requests:
 
     def on_response(self, response: RequestResponse) -> None:
         """Wake the task that waits for `response`."""
-        request = self.table.match(response)
-        self._give_slot()
+        table = self.table
+        request = table.match(response)
+        if self._slots is None and table.refusing is None:
+            table.free += 1  # as `_give_slot` does, and a call less
+        else:
+            self._give_slot()
         if request.channels and _was_never_handled(response):
             # No handler ever saw them, and some peers end the session when a message
             # comes for a channel they do not know.

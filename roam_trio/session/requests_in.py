@@ -96,8 +96,8 @@ class RequestsIn:
             RemoteProtocolError: its id is in use, or of the wrong parity.
             LimitExceeded: too many are in flight, or too large ones.
         """
-        request_id = call.request_id
-        if request_id in self.in_flight:
+        request_id, in_flight = call.request_id, self.in_flight
+        if request_id in in_flight:
             raise RemoteProtocolError(
                 f"request {request_id} is in flight, and its id was used again"
             )
@@ -106,10 +106,10 @@ class RequestsIn:
                 f"request {request_id} has not the parity of its sender, "
                 f"{self._theirs.name.lower()}"
             )
-        if len(self.in_flight) >= self._most:
+        if len(in_flight) >= self._most:
             raise LimitExceeded(
                 "max_concurrent_requests",
-                f"request {request_id} came while {len(self.in_flight)} requests were "
+                f"request {request_id} came while {len(in_flight)} requests were "
                 "in flight",
             )
         if type(call.args) is memoryview:  # a long one

@@ -423,14 +423,16 @@ class SessionRun:
         source, decode = self.rx.source, self.rx.decode
         try:
             while self.ended_because is None:
-                payloads = await source.recv_batch()
-                if isinstance(payloads, list) and len(payloads) > 1:
-                    if len(payloads) >= _GATHERED_FROM:
+                payloads: Any = await source.recv_batch()
+                has_runs = False
+                if isinstance(payloads, list) and (count := len(payloads)) > 1:
+                    if count >= _GATHERED_FROM:
                         payloads = self.rx.gather(payloads)
+                        has_runs = len(payloads) != count
                     if is_long(payloads):
-                        await self._dispatch_in_turns(payloads, decode)
+                        await self._dispatch_in_turns(payloads, decode, has_runs)
                         continue
-                self._dispatch_all(payloads, decode)
+                self._dispatch_all(payloads, decode, has_runs)
         except RoamTrioError as error:
             self.end(error)
         finally:
@@ -439,24 +441,35 @@ class SessionRun:
             self.end(SessionError("the session was cancelled"))
 
     async def _dispatch_in_turns(
-        self, payloads: Sequence[Any], decode: Callable[[Any], Message]
+        self,
+        payloads: Sequence[Any],
+        decode: Callable[[Any], Message],
+        has_runs: bool,
     ) -> None:
         """As `_dispatch_all`, and let other tasks run in between: without that, a peer
         that sends many small messages would hold up all other sessions."""
         rest = iter(in_looks(payloads))
         while self.ended_because is None:
-            self._dispatch_all(next_turn(rest), decode)
+            self._dispatch_all(next_turn(rest), decode, has_runs)
             if not length_hint(rest):
                 return
             await trio.lowlevel.checkpoint()
 
     def _dispatch_all(
-        self, payloads: Iterable[Any], decode: Callable[[Any], Message]
+        self,
+        payloads: Iterable[Any],
+        decode: Callable[[Any], Message],
+        has_runs: bool,
     ) -> None:
         """Dispatch what one read of the link has brought, and write what that commits.
 
         A request or a response that came alone sets off one message, most likely, and
         its sender writes it too.
+
+        Args:
+            payloads: what the read has brought, or a turn of it.
+            decode: makes messages of them.
+            has_runs: whether runs of items can be among them.
         """
         connections = self.connections
         assert connections is not None
@@ -470,7 +483,7 @@ class SessionRun:
         carrier.cork()
         try:
             for number, payload in enumerate(payloads, 1):  # noqa: B007
-                if type(payload) is _RUN:
+                if has_runs and type(payload) is _RUN:
                     _take_run(connections, payload)
                 else:
                     try:

@@ -31,7 +31,6 @@ from .messages import (
     ConnectionOpen,
     ConnectionReject,
     ConnectionSettings,
-    Encoded,
     Hello,
     HelloYourself,
     Message,
@@ -181,10 +180,6 @@ def _read_channels(payload: Payload, pos: int) -> tuple[tuple[int, ...], int]:
     return tuple(ids), pos
 
 
-def _with_value(head: bytes, value: Encoded) -> _Pieces:
-    return [head, *value] if isinstance(value, list) else [head, value]
-
-
 # ------------------------------------------------------------ requests
 
 
@@ -195,23 +190,26 @@ def _write_call(message: RequestCall) -> _Pieces:
         + _call_head(message.method_id)
     )
     if message.channels or message.metadata:
-        return _write_all(head, message, message.args)
-    return _with_value(head + b"\0\0", message.args)
+        head += _channels_and_metadata(message)
+    else:
+        head += b"\0\0"
+    args = message.args
+    return [head, *args] if isinstance(args, list) else [head, args]
 
 
 def _write_response(message: RequestResponse) -> _Pieces:
     head = _request_head(message.connection_id) + number(message.request_id)
     if message.channels or message.metadata:
-        return _write_all(head + b"\1", message, message.ret)
-    return _with_value(head + b"\1\0\0", message.ret)
+        head += b"\1" + _channels_and_metadata(message)
+    else:
+        head += b"\1\0\0"
+    ret = message.ret
+    return [head, *ret] if isinstance(ret, list) else [head, ret]
 
 
-def _write_all(
-    head: bytes, message: RequestCall | RequestResponse, value: Encoded
-) -> _Pieces:
-    """Write a call or a response that has channels or metadata."""
+def _channels_and_metadata(message: RequestCall | RequestResponse) -> bytes:
     channels = _channels(message.channels) if message.channels else b"\0"
-    return _with_value(head + channels + encode_metadata(message.metadata), value)
+    return channels + encode_metadata(message.metadata)
 
 
 def _write_cancel(message: RequestCancel) -> _Pieces:
@@ -303,7 +301,8 @@ def _channel_head(
 
 def _write_item(message: ChannelItem) -> _Pieces:
     head = _channel_head(message.connection_id, message.channel_id, b"\0")
-    return _with_value(head, message.item)
+    item = message.item
+    return [head, *item] if isinstance(item, list) else [head, item]
 
 
 def _write_close(message: ChannelClose) -> _Pieces:
