@@ -538,3 +538,4 @@ def test_reply_of_another_kind_counts_no_memory() -> None:
     memory.foresee(2**60)
     memory.hold(2**60)
     assert memory is Reply().memory
+    assert Reply().hold(bytes(1))

@@ -3,6 +3,9 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 import trio
 from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
@@ -14,10 +17,12 @@ from roam_trio import (
     dispatcher,
     serving,
 )
+from roam_trio.codec import CANCELLED
 from roam_trio.errors import LimitExceeded
 from roam_trio.metadata import NO_METADATA
+from roam_trio.rpc.handler import ReplySink, send_reply
 from roam_trio.wire.envelope import MessageFamily
-from roam_trio.wire.messages import RequestCall
+from roam_trio.wire.messages import RequestCall, RequestResponse, joined
 
 from .peer import Peer
 from .test_server_budgets import Room, RoomImpl, budget_of
@@ -51,4 +56,37 @@ async def test_one_session_ends_where_a_server_has_no_room_for_another_response(
         whole = budget_of(sessions[0])._server
         assert whole is not None
         assert 2 * MIB < whole.bytes <= memory
+        nursery.cancel_scope.cancel()
+
+
+class AtOnce:
+    """Answers without a task."""
+
+    def handle(
+        self, call: RequestCall, reply: ReplySink
+    ) -> Coroutine[Any, Any, None] | None:
+        return send_reply(reply, bytes(MIB))
+
+
+async def test_response_of_a_handler_without_a_task_is_given_up_where_there_is_no_room(
+    nursery: trio.Nursery,
+) -> None:
+    clients = BareConduitAcceptor(MessageFamily())
+    memory, numbers = 16 * MIB, range(1, 41, 2)
+    async with serving(clients, AtOnce(), memory=memory) as server:
+        ours, theirs = lockstep_stream_pair()
+        nursery.start_soon(clients.attach, StreamLink(ours))
+        deaf = Peer(StreamLink(theirs))
+        nursery.start_soon(deaf.tx.pump)
+        await deaf.initiate()
+        calls = [RequestCall(0, each, 7, (), NO_METADATA, b"") for each in numbers]
+        await deaf.say(*calls)
+        await wait_all_tasks_blocked()
+        whole = budget_of(server.sessions[0])._server
+        assert whole is not None
+        assert 14 * MIB < whole.bytes <= memory
+        heard = [joined((await deaf.hear(RequestResponse)).ret) for _ in numbers]
+        assert heard.count(bytes(MIB)) == 15  # one is committed
+        assert heard.count(CANCELLED) == 5
+        assert server.sessions[0].ended_because is None
         nursery.cancel_scope.cancel()

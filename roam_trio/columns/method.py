@@ -238,6 +238,9 @@ class _Reply(ReplySink):
     def count_refused(self) -> None:
         self._reply.count_refused()
 
+    def hold(self, ret: Encoded) -> bool:
+        return self._reply.hold(ret)
+
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         metadata = self._answering(metadata)
         try:

@@ -88,6 +88,18 @@ class ReplySink(ABC):
             trio.WouldBlock: there is no room, so nothing was sent.
         """
 
+    def hold(self, ret: Encoded) -> bool:
+        """Count a response for which `send_nowait` has had no room, until it is sent.
+
+        `send` does it too. A handler calls it if `send` is to run in another task,
+        because many responses could wait for their tasks. The default does nothing.
+
+        Returns:
+            False if there is no memory for the response: the caller gets `Overloaded`
+            instead, and `send` must not be called.
+        """
+        return True
+
     def count_refused(self) -> None:
         """Count a request that is refused before any code of the program has seen it.
 
@@ -171,12 +183,17 @@ class ReplySink(ABC):
 def send_reply(
     reply: ReplySink, ret: Encoded, metadata: Metadata = NO_METADATA
 ) -> Coroutine[Any, Any, None] | None:
-    """Send a response at once, or return an awaitable that sends it."""
+    """Send a response at once, or return an awaitable that sends it.
+
+    The response counts in the memory of its session while it waits to be sent.
+    """
     try:
         reply.send_nowait(ret, metadata)
     except trio.WouldBlock:
-        return reply.send(ret, metadata)
-    return None
+        pass  # go on below, so that no error there refers to this one
+    else:
+        return None
+    return reply.send(ret, metadata) if reply.hold(ret) else None
 
 
 class Handler(Protocol):

@@ -203,18 +203,16 @@ class Budget:
         """Count bytes whether or not there is room."""
         self._add(size, 0)
 
-    def wait(self, size: int) -> None:
+    def wait(self, size: int) -> Excess | None:
         """Count a response that waits until the peer has read others.
 
         A peer that reads may have made all these calls at once. So the bytes keep new
         work out, but never end this session by its own bound.
 
-        Raises:
-            Overloaded: the server has no room, and nothing is counted.
+        Returns:
+            The reason why the server has no room, and nothing is counted; or None.
         """
-        excess = self._wait(size, Demand.RESPONSE)
-        if excess is not None:
-            raise excess.as_refusal(was_begun=True)
+        return self._wait(size, Demand.RESPONSE)
 
     def wait_committed(self, size: int) -> Excess | None:
         """Count what is committed and waits until the peer reads; as `wait`, but it can
@@ -279,14 +277,22 @@ class EarlyMemory:
 
 
 class CountedMemory(RequestMemory):
-    """Counts the memory of one request against the budget of its session."""
+    """Counts the memory of one request against the budget of its session.
 
-    __slots__ = ("_budget", "_held", "_metadata")
+    Args:
+        budget: the budget of the session.
+
+    Attributes:
+        waiting: number of bytes of the response, while it waits to be sent.
+    """
+
+    __slots__ = ("_budget", "_held", "_metadata", "waiting")
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._held = 0
         self._metadata = 0
+        self.waiting = 0
 
     def foresee(self, size: int) -> None:
         excess = self._budget.foresee(size)
@@ -307,8 +313,22 @@ class CountedMemory(RequestMemory):
         self._held += size
         self._metadata = size
 
+    def wait(self, size: int) -> Excess | None:
+        """Count the response, which waits to be sent; see `Budget.wait`."""
+        excess = self._budget.wait(size)
+        if excess is None:
+            self.waiting = size
+        return excess
+
+    def go_on(self) -> None:
+        """Stop counting the response."""
+        size, self.waiting = self.waiting, 0
+        self._budget.go_on(size)
+
     def let_go(self) -> None:
         """Stop counting."""
+        if self.waiting:
+            self.go_on()
         budget, held = self._budget, self._held
         budget.metadata -= self._metadata
         self._held = self._metadata = 0

@@ -20,6 +20,7 @@ from ..errors import (
     Unavailable,
 )
 from ..failures import split_failure
+from ..kept_errors import strip_tracebacks
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..peers import Peer
@@ -167,23 +168,32 @@ class DriverReplySink(ReplySink):
         try:
             self.send_nowait(ret, metadata)
         except trio.WouldBlock:
-            try:
-                room = await self._reserve(ret)
-            except Overloaded as refusal:  # where the server has no memory left
-                self._lack_room(refusal)
-                return
-            with room as permit:
-                if self._port.ended_because is None:  # in the moment there was room
-                    permit.send(self._response(ret, metadata))
-                    self._close()
+            pass  # go on below, so that no error there refers to this one
         else:
             if self._port.ended_because is not None:
                 await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        if self.hold(ret):
+            with await self._reserve() as permit:
+                if self._port.ended_because is None:  # in the moment there was room
+                    permit.send(self._response(ret, metadata))
+                    self._close()
 
-    async def _reserve(self, ret: Encoded) -> ConduitTxPermit[Message]:
-        port, budget = self._port, self._port.terms.budget
+    def hold(self, ret: Encoded) -> bool:
+        memory = self.memory
+        if memory.waiting:
+            return True
         size = sum(map(len, ret)) if isinstance(ret, list) else len(ret)
-        budget.wait(size)
+        excess = memory.wait(size)
+        if excess is None:
+            return True
+        # Not raised: it would be the context of every error that sets off, and its
+        # traceback would keep the response.
+        self._lack_room(excess.as_refusal(was_begun=True))
+        return False
+
+    async def _reserve(self) -> ConduitTxPermit[Message]:
+        port = self._port
         wait = port.waits.begin(WaitFor.ROOM, port.connection_id)
         try:
             while True:
@@ -194,7 +204,7 @@ class DriverReplySink(ReplySink):
                 port.end_dropped()
         finally:
             port.waits.end(wait)
-            budget.go_on(size)
+            self.memory.go_on()
 
     def send_nowait(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
         port = self._port
@@ -246,8 +256,11 @@ class DriverReplySink(ReplySink):
                 await coroutine
             else:
                 discard(coroutine)
-        except trio.Cancelled:
+        except trio.Cancelled as cancelled:
             self._leave_it_to_the_end()
+            # The nursery of the session keeps it until all handlers have ended, and its
+            # frames would keep the response that has waited.
+            strip_tracebacks(cancelled)
             raise
         except BaseException as error:
             if split_failure(error)[0] is None:

@@ -259,16 +259,20 @@ class ServerBudget:
             if first is part or for_now > bound.most_ever:
                 return excess()
             later = max(later, bound.most + 1)  # one more has to end
-        if first is part:
-            most = bound.refuse_from if demand is Demand.WORK else bound.most
-            return excess() if later > most else None
-        while later > bound.most:
+        most = bound.most
+        if demand is Demand.RESPONSE or (demand is Demand.WORK and first is part):
+            most = bound.refuse_from
+        while later > most:
             if first is part:
                 return excess()
             assert first.to_end is not None, "it goes on"
             later -= amount(first)
             first.to_end(bound.excess_of_largest(amount(first)).as_end())
             first = crowd.first_to_give_way(part, bound.unit, size)
+        if demand is Demand.RESPONSE and crowd.holder(part).all_bytes + size > (
+            bound.most // 2
+        ):
+            return excess()  # its own sessions have to give back what they hold first
         return None
 
     def _gathered(self) -> _Crowd:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -173,13 +174,31 @@ def test_new_work_of_the_largest_is_refused_first() -> None:
 def test_response_of_the_largest_cannot_wait_where_the_server_has_no_room() -> None:
     whole = server(memory=800)
     large, small = Ending(whole), Ending(whole, 50)
-    large.budget.wait(750)
-    with pytest.raises(Overloaded, match=r"751 bytes.*limit: memory") as caught:
-        large.budget.wait(1)
-    assert caught.value.was_begun is True
-    assert (large.budget.bytes, whole.bytes, large.ends) == (750, 800, [])
-    small.budget.wait(50)
+    assert large.budget.wait(650) is None
+    excess = large.budget.wait(1)
+    assert excess is not None
+    refusal = excess.as_refusal(was_begun=True)
+    assert refusal.was_begun is True
+    assert re.search(r"651 bytes.*limit: memory", str(refusal))
+    assert (large.budget.bytes, whole.bytes, large.ends) == (650, 700, [])
+    assert small.budget.wait(50) is None
     assert [error.limit for error in large.ends] == ["memory"]
+
+
+def test_peer_with_most_of_the_memory_gets_no_room_that_it_has_yet_to_give_back() -> (
+    None
+):
+    whole = server(memory=800)
+    crowd, other = tcp("192.0.2.1"), tcp("192.0.2.2")
+    large, small = Ending(whole, 400, peer=crowd), Ending(whole, 200, peer=crowd)
+    honest = Ending(whole, 50, peer=other)
+    assert small.budget.wait(51) is not None
+    assert [error.limit for error in large.ends] == ["memory"]
+    assert (whole.bytes, small.ends) == (650, [])
+    assert small.budget.wait(50) is None
+    assert small.budget.wait(1) is not None
+    assert honest.budget.wait(100) is None
+    assert (whole.bytes, small.ends, honest.ends) == (800, [], [])
 
 
 def test_largest_ends_for_what_it_cannot_be_refused() -> None:
@@ -225,9 +244,11 @@ def test_new_work_is_refused_beyond_an_eighth_that_sessions_do_not_give_back() -
     stuck.budget.stop()
     live, other = Ending(whole, 100), Ending(whole, 20)
     for one in (live, other):
-        for ask in (one.budget.take, one.budget.wait):
-            with pytest.raises(Overloaded, match="limit: memory"):
-                ask(31)
+        with pytest.raises(Overloaded, match="limit: memory"):
+            one.budget.take(31)
+        excess = one.budget.wait(31)
+        assert excess is not None
+        assert excess.limit == "memory"
     live.budget.take(30)
     assert whole.bytes == 900
     assert [one.ends for one in (stuck, live, other)] == [[], [], []]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from roam_trio.codec import CANCELLED, ChannelPlan
 from roam_trio.codec.plans import rpc_plan
 from roam_trio.errors import LimitExceeded
 from roam_trio.metadata import NO_METADATA, Metadata
-from roam_trio.rpc.handler import ReplySink
+from roam_trio.rpc.handler import ReplySink, send_reply
 from roam_trio.schema.shape import ChannelShape
 from roam_trio.session import AcceptedConnection, Session, acceptor
 from roam_trio.session.budgets import (
@@ -359,6 +360,68 @@ async def test_responses_that_wait_keep_new_calls_out_and_all_arrive() -> None:
         assert budget.bytes == budget.tasks * TASK_BYTES
         await peer.say(RequestCall(0, 16, 7, (), NO_METADATA, b""))
         assert len((await peer.hear(RequestResponse)).ret) == 40_000
+
+
+async def test_response_counts_before_there_is_a_task_that_waits_with_it() -> None:
+    counted: list[int] = []
+
+    def answering(call: RequestCall, reply: ReplySink) -> Any:
+        answer = send_reply(reply, bytes(40_000))
+        counted.append(budget.bytes - budget.tasks * TASK_BYTES)
+        return answer
+
+    async with WithPeer(Custom(answering), buffer=1) as (session, peer):
+        budget = budget_of(session)
+        for number in (2, 4, 6):
+            await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
+        await wait_all_tasks_blocked()
+        assert counted == [0, 40_000, 80_000]
+        for _ in range(3):
+            assert len((await peer.hear(RequestResponse)).ret) == 40_000
+        await wait_all_tasks_blocked()
+        assert budget.bytes == budget.tasks * TASK_BYTES
+
+
+async def test_response_that_gets_no_task_to_wait_in_counts_no_longer() -> None:
+    def answering(call: RequestCall, reply: ReplySink) -> Any:
+        if call.request_id == 2:
+            return pausing(call, reply)
+        return send_reply(reply, bytes(40_000))
+
+    limits = Limits(session_tasks=1)
+    async with WithPeer(Custom(answering), limits=limits, buffer=1) as (session, peer):
+        for number in (2, 4, 6):
+            await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
+        await wait_all_tasks_blocked()
+        budget = budget_of(session)
+        assert len((await peer.hear(RequestResponse)).ret) == 40_000
+        assert joined((await peer.hear(RequestResponse)).ret) == CANCELLED
+        await wait_all_tasks_blocked()
+        assert (budget.bytes, budget.tasks) == (TASK_BYTES, 1)
+
+
+async def test_responses_of_a_session_that_ends_are_freed_one_by_one() -> None:
+    response, is_over = bytes(range(256)) * 100, trio.Event()
+
+    async def answering(call: RequestCall, reply: ReplySink) -> None:
+        if call.request_id == 2:
+            with trio.CancelScope(shield=True):
+                await is_over.wait()
+        else:
+            await reply.send(response)
+
+    before = sys.getrefcount(response)
+    async with WithPeer(Custom(answering), buffer=1) as (session, peer):
+        for number in range(2, 22, 2):
+            await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
+        await wait_all_tasks_blocked()
+        assert sys.getrefcount(response) >= before + 8
+        await peer.leave()
+        await wait_all_tasks_blocked()
+        left = sys.getrefcount(response) - before
+        is_over.set()
+        assert session.ended_because is not None
+        assert left <= 1  # what was committed
 
 
 async def test_items_have_their_room_beside_responses_that_wait() -> None:

@@ -120,7 +120,7 @@ HALF_A_PAYLOAD = (16 * MIB).to_bytes(4, "little") + HALF
 CALLS = framed(
     [
         RequestCall(0, number, METHODS["large"].id, (), NO_METADATA, b"")
-        for number in range(1, 17, 2)
+        for number in range(1, 121, 2)
     ]
 )
 
