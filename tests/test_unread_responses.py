@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import trio
-from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
+from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
 from roam_trio import (
     BareConduitAcceptor,
@@ -32,7 +32,7 @@ LOAD = next(each for each in describe(Room).methods if each.name == "load")
 
 
 async def test_one_session_ends_where_a_server_has_no_room_for_another_response(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     room = RoomImpl()
     room.morning.set()
@@ -69,7 +69,7 @@ class AtOnce:
 
 
 async def test_response_of_a_handler_without_a_task_is_given_up_where_there_is_no_room(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     clients = BareConduitAcceptor(MessageFamily())
     memory, numbers = 16 * MIB, range(1, 41, 2)
@@ -84,9 +84,11 @@ async def test_response_of_a_handler_without_a_task_is_given_up_where_there_is_n
         await wait_all_tasks_blocked()
         whole = budget_of(server.sessions[0])._server
         assert whole is not None
-        assert 14 * MIB < whole.bytes <= memory
+        held = whole.bytes
+        assert memory // 4 * 3 < held <= memory
         heard = [joined((await deaf.hear(RequestResponse)).ret) for _ in numbers]
-        assert heard.count(bytes(MIB)) == 15  # one is committed
-        assert heard.count(CANCELLED) == 5
+        answered = heard.count(bytes(MIB))
+        assert answered == held // MIB < len(numbers)
+        assert heard.count(CANCELLED) == len(numbers) - answered
         assert server.sessions[0].ended_because is None
         nursery.cancel_scope.cancel()

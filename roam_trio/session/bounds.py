@@ -22,7 +22,7 @@ class Demand(Enum):
     WORK = auto()
     """It is refused, and early, so that there is room for other demands."""
     RESPONSE = auto()
-    """It is given up, and its caller is told."""
+    """It is given up, as early as work, and its caller is told."""
     REST = auto()
     """It cannot be refused, so its session ends."""
 
@@ -60,8 +60,9 @@ class Bound:
         limit: the name of the limit.
         unit: what is bounded, in words; for bytes and tasks the name in `Budget`.
         most: how many may be held.
-        refuse_from: how many may be held before new work is refused. The rest is for
-            work that is not the peer's choice, or other peers'.
+        refuse_from: how many may be held before new work is refused, and responses
+            that would have to wait. The rest is for work that is not the peer's choice,
+            or other peers'.
     """
 
     limit: str

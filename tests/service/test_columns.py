@@ -41,6 +41,7 @@ from roam_trio import (
     u64,
     with_metadata,
 )
+from roam_trio.columns.method import _Reply
 from roam_trio.metadata import NO_METADATA
 from roam_trio.rpc.handler import ReplySink
 from roam_trio.wire.messages import Encoded, RequestCall, RequestResponse, joined
@@ -186,6 +187,17 @@ async def tapped(
     tap = Tap(dispatcher(served, handler))
     session, _ = await sessions(nursery, tap)
     return session.caller, tap
+
+
+def test_response_in_columns_waits_by_the_memory_of_its_session() -> None:
+    class Full(_TappedReply):
+        def hold(self, ret: Encoded) -> bool:
+            return False
+
+    assert ECHO.columns is not None
+    inner: Any = None
+    reply = _Reply(ECHO.columns, 0, Full(inner, []))
+    assert not reply.hold(bytes(1))
 
 
 # ---------------------------------------------------------------- both know them
