@@ -9,7 +9,7 @@ shape without generated code, to find the error in a refused value or payload.
 from .discovery import ChannelLocation
 from .family import ShapedFamily
 from .plan import ChannelPlan, RpcPlan, SelfRef
-from .plans import args_plan, rpc_plan
+from .plans import SharedPlans, args_plan, rpc_plan
 from .result import (
     CANCELLED,
     INVALID_PAYLOAD,
@@ -35,6 +35,7 @@ __all__ = [
     "RpcPlan",
     "SelfRef",
     "ShapedFamily",
+    "SharedPlans",
     "args_plan",
     "encode_error",
     "result_plan",

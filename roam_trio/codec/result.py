@@ -18,7 +18,6 @@ from ..errors import (
     UnknownMethod,
     UserError,
 )
-from ..schema.derive import shape_of
 from ..schema.shape import (
     ConvertedShape,
     Record,
@@ -30,6 +29,7 @@ from ..schema.shape import (
 from ..schema.signature import FALLIBLE_SIGNATURE
 from ..schema.subclasses import lost_fields
 from .plan import RpcPlan
+from .plans import SharedPlans, part_plan
 from .primitives import READERS
 
 __all__ = [
@@ -270,24 +270,27 @@ def _why_it_cannot_arrive(cls: type[Any]) -> str | None:
     return None
 
 
-def result_plan(ok: Any, error: Any | None, path: str = "") -> ResultPlan:
+def result_plan(
+    ok: Any, error: Any | None, path: str = "", plans: SharedPlans | None = None
+) -> ResultPlan:
     """Return the plan of a method's responses.
 
     Args:
         ok: the success type; None for a method that returns nothing.
         error: the declared error type, or None.
         path: the method, with which the paths of errors begin: ``Adder.add``.
+        plans: has the plans of types that are in several methods.
 
     Raises:
         SchemaError: one of the types has no wire form, or contains channels
             (`rpc.channel.placement`), or the error is an exception class that can never
             reach a caller unchanged.
     """
-    ok_shape = shape_of(ok, f"{path} -> return", no_channels="in a return type")
-    ok_plan: RpcPlan[Any] = RpcPlan(ok, ok_shape)
+    part = part_plan if plans is None else plans.part
+    ok_plan = part(ok, f"{path} -> return", "in a return type")
     if error is None:
         return ResultPlan(ok_plan, None)
     error_path = f"{path} -> error"
-    error_shape = shape_of(error, error_path, no_channels="in an error type")
-    _check_errors(error_shape, error_path)
-    return ResultPlan(ok_plan, RpcPlan(error, error_shape))
+    error_plan = part(error, error_path, "in an error type")
+    _check_errors(error_plan.shape, error_path)
+    return ResultPlan(ok_plan, error_plan)

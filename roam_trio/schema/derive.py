@@ -20,7 +20,7 @@ from .convert import converter, wire_type_of
 from .finished import FinishedLevels
 from .hashing import why_unhashable
 from .places import Place, class_and_args, no_wire_form
-from .records import Layout, layout_of
+from .records import Layout
 from .scalars import MARKED, PLAIN, U8
 from .shape import (
     ArrayShape,
@@ -46,6 +46,7 @@ from .shape import (
     has_channels,
     repeated_levels,
 )
+from .shared_work import SharedWork
 from .signature import signature_of
 from .sizes import MAX_ZERO_SIZED, Sizes
 from .types import DEFAULT_CREDIT, Credit, ErrorType, Length, Slice, Wire
@@ -57,7 +58,11 @@ MAX_CHANNELS = 4096
 
 
 def shape_of(
-    annotation: Any, path: str = "", *, no_channels: str | None = None
+    annotation: Any,
+    path: str = "",
+    *,
+    no_channels: str | None = None,
+    work: SharedWork | None = None,
 ) -> Shape:
     """Return the shape of a type.
 
@@ -67,20 +72,25 @@ def shape_of(
             default the type itself.
         no_channels: if channels are forbidden in it, the reason, such as ``"in a return
             type"`` (`rpc.channel.placement`).
+        work: what it shares with other derivations.
 
     Raises:
-        SchemaError: the type, or a part of it, has no wire form.
+        SchemaError: the type, or a part of it, has no wire form, or the work has too
+            many steps.
     """
     closed = normalise(annotation, path=path)
     place = Place(path or type_name(closed), no_channels)
-    deriver = _Deriver()
+    deriver = _Deriver(work or SharedWork())
     shape = deriver.shape(closed, place)
     deriver.check(shape, place)
     return shape
 
 
 def arguments_shape(
-    annotations: Sequence[Any], names: Sequence[str], path: str
+    annotations: Sequence[Any],
+    names: Sequence[str],
+    path: str,
+    work: SharedWork | None = None,
 ) -> TupleShape:
     """Return the shape of a method's argument tuple.
 
@@ -88,16 +98,17 @@ def arguments_shape(
         annotations: the types of the arguments.
         names: their names, for errors.
         path: the method.
+        work: what it shares with other derivations.
 
     Raises:
-        SchemaError: an argument cannot go on the wire.
+        SchemaError: an argument cannot go on the wire, or the work has too many steps.
     """
     places = [Place(f"{path}({name})", None, depth=1) for name in names]
     closed = tuple(
         normalise(annotation, path=place.path)
         for annotation, place in zip(annotations, places, strict=True)
     )
-    deriver = _Deriver()
+    deriver = _Deriver(work or SharedWork())
     # The argument tuple is a tuple type, and has the key of one.
     key = Applied(tuple, closed)
     name = deriver.enter(key, "arguments")
@@ -127,7 +138,8 @@ class _Collection:
 class _Deriver:
     """Derives one shape, and keeps the levels around the present type."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: SharedWork) -> None:
+        self._work = work
         self._open: dict[Any, str] = {}
         self._names: dict[Any, str] = {}
         self._same_label: dict[str, int] = {}
@@ -135,7 +147,6 @@ class _Deriver:
         self._referenced: set[str] = set()
         self._level_places: dict[str, Place] = {}
         self._collections: list[_Collection] = []
-        self._layouts: dict[Any, Layout | None] = {}
 
     # ------------------------------------------------------------ levels
 
@@ -174,6 +185,8 @@ class _Deriver:
 
     def check(self, root: Shape, place: Place) -> None:
         """Check that values of a shape are finite, and that its signature is."""
+        # Each of the checks walks through it.
+        self._work.count_parts(root)
         try:
             signature_of(root)
         except SchemaError as error:
@@ -221,6 +234,7 @@ class _Deriver:
     # ------------------------------------------------------------ types
 
     def shape(self, closed: Any, place: Place) -> Shape:
+        self._work.count(1)
         if place.depth > MAX_DEPTH:
             raise place.refuse(
                 f"types are nested more than {MAX_DEPTH} deep; a type that refers to "
@@ -334,7 +348,7 @@ class _Deriver:
                 "a method, or in a field of one"
             )
         # An item is a separate payload, so nothing encloses it.
-        deriver = _Deriver()
+        deriver = _Deriver(self._work)
         shape = deriver.shape(item, place.at("[item]", "in the items of a channel"))
         deriver.check(shape, place)
         return ChannelShape(
@@ -364,7 +378,7 @@ class _Deriver:
         cls, args = class_and_args(member)
         layout = None
         if isinstance(cls, type) and wire_type_of(cls) is None:
-            layout = self._layout(cls, args, place)
+            layout = self._work.layout(cls, args, place.path)
         if layout is None:
             raise place.refuse(
                 "a union is one of classes with fields, each a variant, and "
@@ -385,7 +399,7 @@ class _Deriver:
             return PLAIN[cls]
         if issubclass(cls, enum.Enum) and cls is not enum.Enum:
             return self._enum(cls, place)
-        layout = self._layout(cls, args, place)
+        layout = self._work.layout(cls, args, place.path)
         key = Applied(cls, args) if args else cls
         if layout is None:
             raise no_wire_form(key, place)
@@ -397,14 +411,6 @@ class _Deriver:
         shape = StructShape(name, self._record(cls, args, layout, place))
         self.leave(key, shape, place)
         return shape
-
-    def _layout(
-        self, cls: type[Any], args: tuple[Any, ...], place: Place
-    ) -> Layout | None:
-        key = (cls, args)
-        if key not in self._layouts:
-            self._layouts[key] = layout_of(cls, args, place.path)
-        return self._layouts[key]
 
     def _converted(self, cls: type[Any], wire_type: Any, place: Place) -> Shape:
         closed = normalise(wire_type, path=place.path)

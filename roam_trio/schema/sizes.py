@@ -41,9 +41,12 @@ class Sizes:
         self._levels: dict[str, float] = dict.fromkeys(found, math.inf)
         settled = False
         while not settled:
-            sizes = {name: self._compute(level) for name, level in found.items()}
-            settled = sizes == self._levels
-            self._levels = sizes
+            settled = True
+            # The innermost levels come first, so that most sizes are found at once.
+            for name in reversed(found):
+                size = self._compute(found[name])
+                settled = settled and size == self._levels[name]
+                self._levels[name] = size
 
     def of(self, shape: Shape) -> int | float:
         """Return the minimum size of a part; infinite if its values would be."""

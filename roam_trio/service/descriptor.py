@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
-from ..codec import ResultPlan, RpcPlan, args_plan, result_plan
+from ..codec import ResultPlan, RpcPlan, SharedPlans, args_plan, result_plan
 from ..columns import MethodColumns, method_columns
 from ..errors import SchemaError
 from ..rpc.method_names import remember_method_name
@@ -326,6 +326,7 @@ def method_of_types(
     doc: str = "",
     columns: bool = False,
     effect: Effect = "any",
+    plans: SharedPlans | None = None,
 ) -> MethodDescriptor:
     """Return the descriptor of a method, from annotations or their normal forms.
 
@@ -339,14 +340,16 @@ def method_of_types(
         doc: says what it does.
         columns: whether it has an encoding in columns.
         effect: what calling it again can do.
+        plans: has the plans of types that are in several methods.
 
     Raises:
         SchemaError: as `method_descriptor` does.
     """
     path = f"{service_name}.{name}"
     args = tuple(ArgDescriptor(arg, hint) for arg, hint in hints.items())
-    arguments = args_plan([a.type for a in args], [a.name for a in args], path)
-    result = result_plan(return_type, error_type, path)
+    arguments_of = args_plan if plans is None else plans.arguments
+    arguments = arguments_of([a.type for a in args], [a.name for a in args], path)
+    result = result_plan(return_type, error_type, path, plans)
     if result.error is not None and _borrows(result.error.shape):
         raise SchemaError(
             "an error cannot borrow from the response it came in; use bytes in place "

@@ -20,14 +20,16 @@ from ..errors import IncompatibleService, SchemaError
 from ..legible import legible
 from ..rpc.expected_service import OfferedSchema
 from ..rpc.method_names import remember_method_of_peer
+from ..schema.derive import MAX_DEPTH
 from ..schema.shape import TupleShape
+from ..schema.shared_work import SharedWork
 from ..wire.ids import MethodId
 from .description.encoding import schema_from_wire
-from .description.fingerprints import fingerprint, layout
+from .description.fingerprints import Layouts, fingerprint
 from .description.matching import matched_methods
 from .description.model import MethodSchema, ServiceSchema
 from .description.rebuilding import MethodMaker
-from .description.translating import Translator
+from .description.translating import MOST_STEPS, Translator
 from .descriptor import MethodDescriptor, ServiceDescriptor
 
 __all__ = ["MOST_TRANSLATIONS", "translated", "translated_service"]
@@ -116,7 +118,12 @@ def translated_service(
 
 
 def _wrong(mine: ServiceDescriptor, cause: Exception) -> IncompatibleService:
-    reason = str(cause) or type(cause).__name__
+    reason = str(cause)
+    if isinstance(cause, RecursionError):
+        reason = (
+            f"types are nested deeper than Python can follow; at most {MAX_DEPTH} may "
+            "be within one another"
+        )
     return IncompatibleService(
         f"the schema of the peer cannot be used: {legible(reason, 1000)}", mine.name
     )
@@ -126,14 +133,17 @@ def _translated_methods(
     mine: ServiceDescriptor, theirs: ServiceSchema, matched: Mapping[str, MethodSchema]
 ) -> tuple[MethodDescriptor, ...]:
     ours = {each.name: each for each in mine.schema.methods}
-    translator, maker = Translator(theirs), MethodMaker(theirs)
+    work = SharedWork(MOST_STEPS, "MOST_STEPS")
+    translator, maker = Translator(theirs, work), MethodMaker(theirs, work=work)
+    here, there = Layouts(mine.schema), Layouts(theirs)
 
     def translated_method(method: MethodDescriptor) -> MethodDescriptor:
         other = matched[method.name]
-        if other.id == method.id and (
-            layout(theirs, other) == layout(mine.schema, ours[method.name])
-        ):
-            return method
+        if other.id == method.id:
+            layout = there.of(other)
+            work.count_text(layout)
+            if layout == here.of(ours[method.name]):
+                return method
         # The same checks as for a type of a program: its values are finite, and few
         # bytes cannot become many objects.
         maker.checked(other)

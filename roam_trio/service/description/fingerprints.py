@@ -27,7 +27,7 @@ from .model import (
     TypeSchema,
 )
 
-__all__ = ["fingerprint", "layout"]
+__all__ = ["Layouts", "fingerprint"]
 
 
 def fingerprint(schema: ServiceSchema) -> bytes:
@@ -43,12 +43,29 @@ def fingerprint(schema: ServiceSchema) -> bytes:
     return blake3(canonical.encode()).digest(length=16)
 
 
-def layout(schema: ServiceSchema, method: MethodSchema) -> str:
-    """Return a text that is the same for methods of which all values have the same
-    bytes, names and credit. It does not depend on defaults.
+class Layouts:
+    """The layouts of the methods of a schema, made once for methods of the same types.
+
+    Args:
+        schema: the schema.
     """
-    canonical = _Canonical(schema, with_defaults=False)
-    return json.dumps(canonical.one_method(method), separators=(",", ":"))
+
+    def __init__(self, schema: ServiceSchema) -> None:
+        self._schema = schema
+        self._known: dict[Any, str] = {}
+
+    def of(self, method: MethodSchema) -> str:
+        """Return a text that is the same for methods of which all values have the same
+        bytes, names and credit. It does not depend on defaults, nor on the name and the
+        id of the method.
+        """
+        args = tuple((each.name, each.type) for each in method.args)
+        key = args, method.returns, method.fails
+        if key not in self._known:
+            canonical = _Canonical(self._schema, with_defaults=False)
+            types = canonical.types_of(method)
+            self._known[key] = json.dumps(types, separators=(",", ":"))
+        return self._known[key]
 
 
 class _Canonical:
@@ -64,8 +81,8 @@ class _Canonical:
         methods = sorted(schema.methods, key=lambda each: each.id)
         return self._with_types([self._method(each) for each in methods])
 
-    def one_method(self, method: MethodSchema) -> list[Any]:
-        return self._with_types([self._method(method)])
+    def types_of(self, method: MethodSchema) -> list[Any]:
+        return self._with_types(self._method(method)[2:])
 
     def _with_types(self, found: list[Any]) -> list[Any]:
         # The list grows while definitions refer to further types.

@@ -24,7 +24,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeGuard, assert_never
+from typing import Any, Final, TypeAlias, TypeGuard, assert_never
 
 import msgspec
 from attrs import evolve
@@ -60,7 +60,18 @@ from ...schema.shape import (
 )
 from .safe_names import distinct_names
 
-__all__ = ["Anything", "DefaultOf", "plain_arguments", "plain_shape"]
+__all__ = [
+    "STEPS_TO_MAKE_PLAIN",
+    "Anything",
+    "DefaultOf",
+    "plain_arguments",
+    "plain_shape",
+]
+
+STEPS_TO_MAKE_PLAIN: Final = 8
+"""How many steps a part of a shape counts for that is made plain: a struct needs new
+classes.
+"""
 
 DefaultOf: TypeAlias = Callable[[Record, Field], Any]
 """Returns the plain default of a field; UNSET if the field has none."""

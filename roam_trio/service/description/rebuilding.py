@@ -10,12 +10,14 @@ from msgspec import UNSET
 
 from ...codec.interpret import interpret_decode, interpret_encode
 from ...codec.plan import RpcPlan
+from ...codec.plans import SharedPlans
 from ...codec.result import ResultPlan
 from ...errors import CodecError, SchemaError
 from ...legible import legible
 from ...rpc.channel import Rx, Tx
 from ...schema.derive import shape_of
-from ...schema.shape import Field, Record, TupleShape
+from ...schema.shape import Field, Record, Shape, TupleShape
+from ...schema.shared_work import SharedWork
 from ..descriptor import (
     ArgDescriptor,
     MethodDescriptor,
@@ -23,8 +25,15 @@ from ..descriptor import (
     method_of_types,
 )
 from .annotations import Annotations
-from .model import ArgSchema, ChannelType, FieldSchema, MethodSchema, ServiceSchema
-from .plain_values import plain_arguments, plain_shape
+from .model import (
+    ArgSchema,
+    ChannelType,
+    FieldSchema,
+    MethodSchema,
+    ServiceSchema,
+    Type,
+)
+from .plain_values import STEPS_TO_MAKE_PLAIN, plain_arguments, plain_shape
 from .safe_names import distinct_names
 from .type_text import result_text, type_text
 
@@ -68,15 +77,28 @@ def _direction(arg: ArgSchema) -> str:
 class MethodMaker:
     """Makes the descriptors of methods of one schema.
 
+    A type that several methods have is derived once.
+
     Args:
         schema: the schema.
         for_json: whether values are those of JSON.
+        work: counts the steps of the derivations; by default without a bound.
     """
 
-    def __init__(self, schema: ServiceSchema, *, for_json: bool = False) -> None:
+    def __init__(
+        self,
+        schema: ServiceSchema,
+        *,
+        for_json: bool = False,
+        work: SharedWork | None = None,
+    ) -> None:
         self._service = schema.name
         self._for_json = for_json
         self._annotations = Annotations(schema)
+        self._work = work or SharedWork()
+        self._plans = SharedPlans(self._work)
+        self._defaults: dict[tuple[Type, str], Any] = {}
+        self._for_defaults: dict[Type, tuple[Shape, Shape]] = {}
         self._signatures = 0
 
     def make(self, method: MethodSchema) -> MethodDescriptor:
@@ -133,6 +155,7 @@ class MethodMaker:
             self._signature(method, path),
             doc=method.doc,
             effect=method.effect,
+            plans=self._plans,
         )
         result = typed.result_plan
         plans = [typed.args_plan, result.ok, *([result.error] if result.error else [])]
@@ -179,12 +202,33 @@ class MethodMaker:
         """Return a default as a plain value; UNSET if there is none."""
         if schema.default is UNSET:
             return UNSET
-        shape = shape_of(self._annotations.of(schema.type), path)
+        key = schema.type, repr(schema.default)
+        self._work.count_text(key[1])
+        if key in self._defaults:
+            return self._defaults[key]
+        value = self._checked_default(schema, path)
+        if value is None or isinstance(value, bool | int | float | str | bytes):
+            # Methods may share what cannot change.
+            self._defaults[key] = value
+        return value
+
+    def _checked_default(self, schema: FieldSchema | ArgSchema, path: str) -> Any:
+        in_json, plain = self._shapes_for_default(schema.type, path)
+        # The interpreters look at all parts.
+        self._work.count_parts(in_json, 2)
         try:
-            in_json = plain_shape(shape, for_json=True)
             encoded = interpret_encode(in_json, schema.default)
             if self._for_json:
                 return schema.default
-            return interpret_decode(plain_shape(shape), encoded)
+            return interpret_decode(plain, encoded)
         except CodecError as cause:
             raise SchemaError(f"its default has another type: {cause}", path) from cause
+
+    def _shapes_for_default(self, type: Type, path: str) -> tuple[Shape, Shape]:
+        """Return the shape of a default in JSON, and of it as a plain value."""
+        if type not in self._for_defaults:
+            shape = shape_of(self._annotations.of(type), path, work=self._work)
+            self._work.count_parts(shape, 2 * STEPS_TO_MAKE_PLAIN)
+            in_json = plain_shape(shape, for_json=True)
+            self._for_defaults[type] = in_json, plain_shape(shape)
+        return self._for_defaults[type]

@@ -47,6 +47,7 @@ from ...schema.shape import (
     Variant,
     levels,
 )
+from ...schema.shared_work import SharedWork
 from .annotations import Annotations
 from .convertible import Member, members, plainly
 from .model import (
@@ -65,12 +66,17 @@ from .model import (
     VariantSchema,
     parts,
 )
-from .plain_values import Anything, plain_shape
+from .plain_values import STEPS_TO_MAKE_PLAIN, Anything, plain_shape
 
-__all__ = ["MOST_LEVELS", "Translator"]
+__all__ = ["MOST_LEVELS", "MOST_STEPS", "Translator"]
 
 MOST_LEVELS: Final = 4096
 """Maximum number of pairs of types that one method is translated for."""
+
+MOST_STEPS: Final = 250_000
+"""Maximum number of steps in which the types of all methods of a peer are derived and
+translated: a second or two. A step is a place of a type that is looked at.
+"""
 
 _Way: TypeAlias = Literal["write", "read"]
 
@@ -80,9 +86,14 @@ class Translator:
 
     Args:
         theirs: the schema of the peer, which `schema_from_wire` has checked.
+        work: counts the steps; by default without a bound.
     """
 
-    def __init__(self, theirs: ServiceSchema) -> None:
+    def __init__(self, theirs: ServiceSchema, work: SharedWork | None = None) -> None:
+        self.work = work or SharedWork()
+        self._absent: dict[Type, Shape] = {}
+        self._in_json: dict[Type, Shape] = {}
+        self._defaults: dict[tuple[Type, str], bytes] = {}
         self.definitions = {each.name: each for each in theirs.types}
         self._annotations = Annotations(theirs)
 
@@ -124,16 +135,37 @@ class Translator:
 
     def shape_of(self, member: Member) -> Shape:
         """Return the shape of a part that this side does not have."""
-        return shape_of(self._annotations.of(member.type), legible(member.name))
+        type = member.type
+        if type not in self._absent:
+            annotation = self._annotations.of(type)
+            self._absent[type] = shape_of(
+                annotation, legible(member.name), work=self.work
+            )
+        return self._absent[type]
 
     def default(self, member: Member, shape: Shape) -> bytes:
         """Return the encoding of the default of a part that this side does not have."""
+        key = member.type, repr(member.default)
+        self.work.count_text(key[1])
+        if key not in self._defaults:
+            self._defaults[key] = self._encoded_default(member, shape)
+        return self._defaults[key]
+
+    def _encoded_default(self, member: Member, shape: Shape) -> bytes:
+        self.work.count_parts(shape)
         try:
-            return interpret_encode(plain_shape(shape, for_json=True), member.default)
+            return interpret_encode(self._shape_in_json(member, shape), member.default)
         except CodecError as cause:
             raise SchemaError(
                 f"its default has another type: {cause}", legible(member.name)
             ) from cause
+
+    def _shape_in_json(self, member: Member, shape: Shape) -> Shape:
+        type = member.type
+        if type not in self._in_json:
+            self.work.count_parts(shape, STEPS_TO_MAKE_PLAIN)
+            self._in_json[type] = plain_shape(shape, for_json=True)
+        return self._in_json[type]
 
 
 class _Root:
@@ -156,6 +188,7 @@ class _Root:
     # ------------------------------------------------------------ types
 
     def shape(self, mine: Shape, theirs: Type) -> Shape:
+        self._owner.work.count(1)
         match mine:
             case RefShape(name):
                 return self.shape(self._levels[name], theirs)
@@ -339,6 +372,7 @@ class _Root:
 
     def absent(self, member: Member) -> UnitShape:
         """Return the shape of a part that only the peer has."""
+        self._owner.work.count(1)
         theirs = self._owner.shape_of(member)
         if self._way == "read":
             return UnitShape(skipped=theirs)

@@ -17,6 +17,7 @@ from roam_trio import (
     EncodeError,
     IncompatibleService,
     Length,
+    SchemaError,
     ServiceDescriptor,
     f32,
     f64,
@@ -28,7 +29,9 @@ from roam_trio import (
 from roam_trio.codec.interpret import interpret_decode, interpret_encode
 from roam_trio.columns import method_columns
 from roam_trio.schema.shape import Shape
+from roam_trio.service import translation
 from roam_trio.service.description import translating
+from roam_trio.service.description.fingerprints import Layouts
 from roam_trio.service.description.model import (
     ArgSchema,
     EnumSchema,
@@ -41,6 +44,7 @@ from roam_trio.service.description.model import (
     StructSchema,
     VariantSchema,
 )
+from roam_trio.service.description.rebuilding import MethodMaker
 from roam_trio.service.descriptor import MethodDescriptor
 from roam_trio.service.translation import translated_service
 
@@ -384,7 +388,7 @@ def test_types_that_make_too_many_pairs_are_refused(
 
 
 def test_types_nested_too_deeply_are_refused() -> None:
-    with pytest.raises(IncompatibleService, match="the schema of the peer cannot be"):
+    with pytest.raises(IncompatibleService, match="at most 64 may be within one"):
         translated_service(gives(Chain), unrolled(4000))
 
 
@@ -422,6 +426,88 @@ def test_the_work_for_a_schema_grows_with_its_length_alone() -> None:
 
     calls_for(10)
     assert calls_for(200) < 2.5 * calls_for(100)
+
+
+def with_parts(count: int) -> Any:
+    """Return a type with many types in it."""
+    parts = [
+        (f"part{index}", record(f"Part{index}", ("a", u8)) | None)
+        for index in range(count)
+    ]
+    return record("Wide", *parts)
+
+
+def of_error(kind: Any, count: int) -> list[Any]:
+    """Return methods whose error has a part that only the peer has."""
+    added = [] if kind is None else [("b", kind)]
+    error = record("Problem", ("a", u8), *added)
+    return [method_of(f"m{index}", fails=error) for index in range(count)]
+
+
+def of_default(kind: Any, count: int) -> list[Any]:
+    """Return methods with an argument that only the peer has."""
+    args = {} if kind is None else {"b": (kind | None, None)}
+    return [method_of(f"m{index}", a=u8, **args) for index in range(count)]
+
+
+def of_layout(kind: Any, count: int) -> list[Any]:
+    """Return methods that are the same on both sides."""
+    result = with_parts(100)
+    return [method_of(f"m{index}", returns=result) for index in range(count)]
+
+
+def pair_of(made: Any, methods: int) -> tuple[ServiceDescriptor, ServiceSchema]:
+    mine = shop(*made(None, methods))
+    return mine, shop(*made(with_parts(100), methods)).schema
+
+
+@pytest.mark.parametrize("made", [of_error, of_default])
+def test_a_type_in_many_methods_is_derived_for_few(made: Any) -> None:
+    def calls_for(methods: int) -> int:
+        calls = 0
+
+        def note(frame: object, event: str, arg: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        mine, theirs = pair_of(made, methods)
+        _ = mine.schema
+        sys.setprofile(note)
+        try:
+            translated_service(mine, theirs)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    calls_for(2)
+    assert calls_for(22) < 2 * calls_for(2)
+
+
+def test_methods_of_the_same_types_share_plans_and_layouts() -> None:
+    schema = shop(
+        *(method_of(name, returns=User, fails=Tree, a=Bush) for name in ("get", "put"))
+    ).schema
+    one, other = map(MethodMaker(schema).checked, schema.methods)
+    assert one.id != other.id
+    assert one.args_plan is other.args_plan
+    assert one.result_plan.ok is other.result_plan.ok
+    assert one.result_plan.error is other.result_plan.error
+    layouts = Layouts(schema)
+    assert layouts.of(schema.methods[0]) is layouts.of(schema.methods[1])
+
+
+@pytest.mark.parametrize("made", [of_error, of_default, of_layout])
+def test_the_steps_for_all_methods_together_are_bounded(
+    made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = pair_of(made, 2)
+    translated_service(mine, theirs)
+    monkeypatch.setattr(translation, "MOST_STEPS", 100)
+    with pytest.raises(
+        IncompatibleService, match=r"100 steps \(MOST_STEPS\)"
+    ) as caught:
+        translated_service(mine, theirs)
+    assert isinstance(caught.value.__cause__, SchemaError)
 
 
 def test_a_struct_is_no_enum() -> None:
