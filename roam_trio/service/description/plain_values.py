@@ -69,8 +69,8 @@ __all__ = [
 ]
 
 STEPS_TO_MAKE_PLAIN: Final = 8
-"""How many steps a part of a shape counts for that is made plain: a struct needs new
-classes.
+"""Number of steps that `SharedWork` counts for a part of a shape that is made plain. A
+struct needs new classes.
 """
 
 DefaultOf: TypeAlias = Callable[[Record, Field], Any]
