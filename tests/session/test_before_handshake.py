@@ -47,7 +47,7 @@ async def test_large_payload_ends_the_session_by_its_length(
 
 @pytest.mark.parametrize("side", [acceptor, initiator])
 async def test_all_the_metadata_of_a_handshake_fits(
-    side: Callable[..., Any], nursery: trio.Nursery
+    side: Callable[..., Any], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     metadata = Metadata.of({"x": bytes(Limits().metadata_bytes - 20)})
     first: Message = Hello(ConnectionId(0), 7, SETTINGS, metadata)

@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import msgspec
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from trio.testing import wait_all_tasks_blocked
 
@@ -354,7 +355,7 @@ async def test_nothing_is_sent_after_the_receiver_has_reset(
 @pytest.mark.rule("rpc.channel.reset")
 @pytest.mark.parametrize("ends", ["close", "reset", "link"])
 async def test_who_waits_for_the_end_of_a_channel_learns_of_it(
-    nursery: trio.Nursery, ends: str
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, ends: str
 ) -> None:
     tx, rx = channel[int]()
     async with WithPeer() as (session, peer):
