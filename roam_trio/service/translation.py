@@ -29,7 +29,7 @@ from .description.fingerprints import Layouts, fingerprint
 from .description.matching import matched_methods
 from .description.model import MethodSchema, ServiceSchema
 from .description.rebuilding import MethodMaker
-from .description.translating import MOST_STEPS, Translator
+from .description.translating import MOST_STEPS, MOST_STEPS_OF_A_METHOD, Translator
 from .descriptor import MethodDescriptor, ServiceDescriptor
 
 __all__ = ["MOST_TRANSLATIONS", "translated", "translated_service"]
@@ -133,7 +133,8 @@ def _translated_methods(
     mine: ServiceDescriptor, theirs: ServiceSchema, matched: Mapping[str, MethodSchema]
 ) -> tuple[MethodDescriptor, ...]:
     ours = {each.name: each for each in mine.schema.methods}
-    work = SharedWork(MOST_STEPS, "MOST_STEPS")
+    most_steps = MOST_STEPS + MOST_STEPS_OF_A_METHOD * len(ours)
+    work = SharedWork(most_steps, "MOST_STEPS, MOST_STEPS_OF_A_METHOD")
     translator, maker = Translator(theirs, work), MethodMaker(theirs, work=work)
     here, there = Layouts(mine.schema), Layouts(theirs)
 

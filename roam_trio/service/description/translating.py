@@ -68,14 +68,20 @@ from .model import (
 )
 from .plain_values import STEPS_TO_MAKE_PLAIN, Anything, plain_shape
 
-__all__ = ["MOST_LEVELS", "MOST_STEPS", "Translator"]
+__all__ = ["MOST_LEVELS", "MOST_STEPS", "MOST_STEPS_OF_A_METHOD", "Translator"]
 
 MOST_LEVELS: Final = 4096
 """Maximum number of pairs of types that one method is translated for."""
 
-MOST_STEPS: Final = 250_000
+MOST_STEPS: Final = 200_000
 """Maximum number of steps in which the types of all methods of a peer are derived and
-translated: a second or two. A step is a place of a type that is looked at.
+translated, besides those for each method: some seconds. A step is a place of a type
+that is looked at.
+"""
+
+MOST_STEPS_OF_A_METHOD: Final = 1000
+"""Number of steps that each method of this side adds to `MOST_STEPS`, so that large
+services can be translated.
 """
 
 _Way: TypeAlias = Literal["write", "read"]

@@ -502,10 +502,9 @@ def test_the_steps_for_all_methods_together_are_bounded(
 ) -> None:
     mine, theirs = pair_of(made, 2)
     translated_service(mine, theirs)
-    monkeypatch.setattr(translation, "MOST_STEPS", 100)
-    with pytest.raises(
-        IncompatibleService, match=r"100 steps \(MOST_STEPS\)"
-    ) as caught:
+    monkeypatch.setattr(translation, "MOST_STEPS", 40)
+    monkeypatch.setattr(translation, "MOST_STEPS_OF_A_METHOD", 30)
+    with pytest.raises(IncompatibleService, match=r"100 steps \(MOST_STEPS,") as caught:
         translated_service(mine, theirs)
     assert isinstance(caught.value.__cause__, SchemaError)
 
