@@ -423,7 +423,7 @@ class SessionRun:
         source, decode = self.rx.source, self.rx.decode
         try:
             while self.ended_because is None:
-                payloads: Any = await source.recv_batch()
+                payloads = await source.recv_batch()
                 has_runs = False
                 if isinstance(payloads, list) and (count := len(payloads)) > 1:
                     if count >= _GATHERED_FROM:
