@@ -311,7 +311,13 @@ class DriverReplySink(ReplySink):
             self._close()
 
     def refuse(self, refusal: Overloaded) -> None:
-        """Answer that there is no room for the request, which has not begun."""
+        """Answer that there is no room for a task for the request.
+
+        It has not begun, unless a handler that waits for nothing has made a response,
+        which can only be sent by a task.
+        """
+        if self.memory.waiting:
+            refusal.was_begun = True
         self.memory.let_go()
         self.count_refused()
         logger.info(

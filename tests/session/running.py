@@ -11,7 +11,7 @@ import trio
 from roam_trio import Rx, Tx, channel, client, dispatcher, service
 from roam_trio.links.base import Link
 from roam_trio.links.memory import memory_link_pair
-from roam_trio.metadata import NO_METADATA
+from roam_trio.metadata import NO_METADATA, Metadata
 from roam_trio.rpc.handler import Handler, ReplySink
 from roam_trio.schema import Credit, i32, i64, u8, u32
 from roam_trio.service import Dispatcher, MethodDescriptor, describe
@@ -163,15 +163,17 @@ class WithPeer:
         *,
         most: int = 64,
         buffer: int = 64,
+        told: Metadata = NO_METADATA,
         **options: Any,
     ) -> None:
         self._link, self.peer = link_to_peer(buffer)
         self._most = most
+        self._told = told
         self._opening = initiator(self._link, **options).open(handler)
 
     async def __aenter__(self) -> tuple[Session, Peer]:
         settings = ConnectionSettings(Parity.EVEN, self._most)
-        await self.peer.say(HelloYourself(0, settings))
+        await self.peer.say(HelloYourself(0, settings, self._told))
         session = await self._opening.__aenter__()
         await self.peer.hear(Hello)
         return session, self.peer

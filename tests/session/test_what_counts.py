@@ -14,7 +14,7 @@ from roam_trio import Limits, Rx, Tx, u8
 from roam_trio.codec import CANCELLED, ChannelPlan
 from roam_trio.codec.plans import rpc_plan
 from roam_trio.errors import LimitExceeded
-from roam_trio.metadata import NO_METADATA, Metadata
+from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
 from roam_trio.rpc.handler import ReplySink, send_reply
 from roam_trio.schema.shape import ChannelShape
 from roam_trio.session import AcceptedConnection, Session, acceptor
@@ -389,13 +389,18 @@ async def test_response_that_gets_no_task_to_wait_in_counts_no_longer() -> None:
         return send_reply(reply, bytes(40_000))
 
     limits = Limits(session_tasks=1)
-    async with WithPeer(Custom(answering), limits=limits, buffer=1) as (session, peer):
+    knows = Metadata([MetadataEntry("roam-trio", 1, 2)])
+    joined_by = WithPeer(Custom(answering), limits=limits, buffer=1, told=knows)
+    async with joined_by as (session, peer):
         for number in (2, 4, 6):
             await peer.say(RequestCall(0, number, 7, (), NO_METADATA, b""))
         await wait_all_tasks_blocked()
         budget = budget_of(session)
         assert len((await peer.hear(RequestResponse)).ret) == 40_000
-        assert joined((await peer.hear(RequestResponse)).ret) == CANCELLED
+        given_up = await peer.hear(RequestResponse)
+        assert joined(given_up.ret) == CANCELLED
+        assert given_up.metadata.get("error-code") == "overloaded"
+        assert given_up.metadata.get("error-begun") == 1, "its handler has run"
         await wait_all_tasks_blocked()
         assert (budget.bytes, budget.tasks) == (TASK_BYTES, 1)
 
