@@ -44,7 +44,7 @@ from roam_trio.service.description.model import (
     StructSchema,
     VariantSchema,
 )
-from roam_trio.service.description.rebuilding import MethodMaker
+from roam_trio.service.description.rebuilding import MethodMaker, descriptor_of
 from roam_trio.service.descriptor import MethodDescriptor
 from roam_trio.service.translation import translated_service
 
@@ -494,6 +494,17 @@ def test_methods_of_the_same_types_share_plans_and_layouts() -> None:
     assert one.result_plan.error is other.result_plan.error
     layouts = Layouts(schema)
     assert layouts.of(schema.methods[0]) is layouts.of(schema.methods[1])
+
+
+def test_defaults_of_one_type_are_told_apart_and_lists_are_not_shared() -> None:
+    numbers = {"b": (list[u8], [1]), "c": (list[u8], [2]), "d": (list[u8], [1])}
+    theirs = shop(method_of(a=u8, **numbers)).schema
+    (mine,) = translated_service(shop(method_of(a=u8)), theirs).methods
+    assert b"".join(mine.args_plan.encode((7,))) == bytes((7, 1, 1, 1, 2, 1, 1))
+    parameters = descriptor_of(theirs).methods[0].signature.parameters
+    first, other, same = (parameters[name].default for name in numbers)
+    assert (first, other, same) == ([1], [2], [1])
+    assert first is not same
 
 
 @pytest.mark.parametrize("made", [of_error, of_default, of_layout])
