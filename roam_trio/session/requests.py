@@ -16,6 +16,7 @@ from trio.lowlevel import (
     current_task,
     current_trio_token,
     enable_ki_protection,
+    reschedule,
     wait_task_rescheduled,
 )
 
@@ -48,7 +49,7 @@ from ..wire.messages import (
 from .channel_table import ChannelTable
 from .deadlines import with_deadline
 from .port import Port
-from .requests_out import RequestOut, RequestsOut, Slot
+from .requests_out import CallState, RequestOut, RequestsOut, Slot
 from .waits import WaitFor
 
 __all__ = ["Requests"]
@@ -56,6 +57,9 @@ __all__ = ["Requests"]
 logger = Log("roam_trio.session")
 
 _NEVER = inf
+
+# In Python 3.11, looking a member up is a call; these are used for every request.
+_WAITING, _OVER = CallState.WAITING, CallState.OVER
 
 
 class Requests:
@@ -282,7 +286,10 @@ class Requests:
     def on_response(self, response: RequestResponse) -> None:
         """Wake the task that waits for `response`."""
         table = self.table
-        request = table.match(response)
+        # As `match` and `finish` do, and two calls less.
+        request = table.in_flight.pop(response.request_id, None)
+        if request is None:
+            request = table.match(response)  # raises
         if self._slots is None and table.refusing is None:
             table.free += 1  # as `_give_slot` does, and a call less
         else:
@@ -292,15 +299,18 @@ class Requests:
             # comes for a channel they do not know.
             why = ConnectionLost("the call of the channel failed")
             self._channels.lose(request.channels, why)
-        if request.finish(response):
-            trio.lowlevel.reschedule(request.waiter)
+        if request.state is _WAITING:
+            request.state, request.answer = _OVER, response
+            reschedule(request.waiter)
+        elif request.finish(response):
+            reschedule(request.waiter)
 
     def end(self, because: BaseException) -> None:
         """Fail every call, because the connection has ended."""
         self._on_given = _do_nothing
         for request in self.table.clear():
             if request.finish(_lost(because)):
-                trio.lowlevel.reschedule(request.waiter)
+                reschedule(request.waiter)
         if self._slots is not None:
             self._slots.unpark_all()
 
