@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from io import BytesIO
+from typing import Final
+from weakref import ref
 
 __all__ = ["FillableBytes"]
 
@@ -20,6 +23,18 @@ class _Storage(BytesIO):
         """Do nothing: there is only memory to release."""
 
 
+_IS_KEPT: Final = sys.version_info[:2] == (3, 12)
+"""True where the collector must not clear a storage and its views together.
+
+That of CPython 3.12.1 crashes then, as with the frames of a link that has failed in the
+middle of a payload.
+"""
+
+_kept: Final[dict[ref[FillableBytes], memoryview]] = {}
+"""The views of all byte strings, until their owners are gone: the collector does not
+clear what is in here, and views keep their storage."""
+
+
 class FillableBytes:
     """A byte string under construction.
 
@@ -28,13 +43,15 @@ class FillableBytes:
     result can never change.
     """
 
-    __slots__ = ("_storage", "view")
+    __slots__ = ("__weakref__", "_storage", "view")
 
     def __init__(self, length: int) -> None:
         # BytesIO uses an initial value to which there is no other reference as its
         # buffer, and getbuffer() makes it writable.
         self._storage = _Storage(bytes(length))
         self.view = self._storage.getbuffer()
+        if _IS_KEPT:
+            _kept[ref(self, _kept.pop)] = self.view
 
     def finish(self) -> bytes:
         """Return the present bytes. `view` is invalid afterwards."""

@@ -256,6 +256,7 @@ class Holder:
 for _ in range(10):
     holder = Holder()
     holder.itself, holder.storage = holder, FillableBytes(3)
+    holder.part = holder.storage.view[1:]
 del holder
 assert gc.collect()
 """
