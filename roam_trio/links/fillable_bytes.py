@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from io import BytesIO
 from typing import Final
-from weakref import ref
+from weakref import ReferenceType
 
 __all__ = ["FillableBytes"]
 
@@ -30,7 +30,7 @@ That of CPython 3.12.1 crashes then, as with the frames of a link that has faile
 middle of a payload.
 """
 
-_kept: Final[dict[ref[FillableBytes], memoryview]] = {}
+_kept: Final[dict[ReferenceType[FillableBytes], memoryview]] = {}
 """The views of all byte strings, until their owners are gone: the collector does not
 clear what is in here, and views keep their storage."""
 
@@ -51,9 +51,13 @@ class FillableBytes:
         self._storage = _Storage(bytes(length))
         self.view = self._storage.getbuffer()
         if _IS_KEPT:
-            _kept[ref(self, _kept.pop)] = self.view
+            _kept[ReferenceType(self, _forget)] = self.view
 
     def finish(self) -> bytes:
         """Return the present bytes. `view` is invalid afterwards."""
         self.view.release()
         return self._storage.getvalue()
+
+
+def _forget(owner: ReferenceType[FillableBytes]) -> None:
+    del _kept[owner]
