@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 from weakref import ReferenceType
 
 __all__ = ["FillableBytes"]
@@ -30,7 +30,7 @@ That of CPython 3.12.1 crashes then, as with the frames of a link that has faile
 middle of a payload.
 """
 
-_kept: Final[dict[ReferenceType[FillableBytes], memoryview]] = {}
+_kept: Final[dict[ReferenceType[Any], memoryview]] = {}
 """The views of all byte strings, until their owners are gone: the collector does not
 clear what is in here, and views keep their storage."""
 
@@ -59,5 +59,5 @@ class FillableBytes:
         return self._storage.getvalue()
 
 
-def _forget(owner: ReferenceType[FillableBytes]) -> None:
+def _forget(owner: ReferenceType[Any]) -> None:
     del _kept[owner]
