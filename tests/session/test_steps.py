@@ -260,7 +260,8 @@ async def test_deadline_and_middleware_enter_few_functions_more() -> None:
     around = HANDLER.with_middleware([do_nothing_around])
     middleware = await functions_in_a_call(call_through_middleware, around)
     assert plain <= 110
-    assert 0 < deadline - plain <= 7
+    # A busy machine adds some: a reader looks at the clock now and then.
+    assert 0 < deadline - plain <= 7.5
     assert 0 < middleware - can_wait <= 15
 
 
