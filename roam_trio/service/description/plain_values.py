@@ -173,7 +173,7 @@ class _Plain:
             kinds = kinds | BoolShape | IntShape | BytesShape
         if isinstance(key, kinds):
             return MapShape(key, value)
-        if isinstance(key, ConvertedShape) and isinstance(key.inner, EnumShape):
+        if isinstance(key, ConvertedShape) and _has_names_alone(key.inner):
             return MapShape(key, value)
         self._pairs += 1
         pair = TupleShape(f"#pair {self._pairs}", (key, value))
@@ -295,6 +295,13 @@ class _Plain:
             return {}
         found = {field.name: self._default_of(record, field) for field in record.fields}
         return {name: value for name, value in found.items() if value is not UNSET}
+
+
+def _has_names_alone(shape: Shape) -> bool:
+    """Return True if the plain values of a shape are the names of its variants."""
+    if isinstance(shape, UnionShape):
+        return not any(each.record.fields for each in shape.variants)
+    return isinstance(shape, EnumShape)
 
 
 _Held: TypeAlias = tuple[type[Any], Callable[[Any], Any], Callable[[Any], Any]]

@@ -431,3 +431,22 @@ def test_signatures_are_bounded_for_all_methods_together(
     monkeypatch.setattr(rebuilding, "MOST_SIGNATURES", 5)
     with pytest.raises(SchemaError, match="more than 5 bytes"):
         descriptor_of(describe(Store).schema)
+
+
+class Up(msgspec.Struct, frozen=True):
+    pass
+
+
+class Down(msgspec.Struct, frozen=True):
+    pass
+
+
+@pytest.mark.parametrize("annotation", [Side, Up | Down])
+def test_a_map_by_names_of_variants_is_an_object(annotation: Any) -> None:
+    plan = rpc_plan(dict[annotation, u8])
+    name = "left" if annotation is Side else "Down"
+    shape = plain_shape(plan.shape, for_json=True)
+    encoded = interpret_encode(shape, {name: 3})
+    assert interpret_decode(shape, encoded) == {name: 3}
+    told_plan = told(of_types("Any", value=dict[annotation, u8])).methods[0].args_plan
+    assert b"".join(told_plan.encode(({name: 3},))) == encoded
