@@ -366,6 +366,17 @@ async def test_a_peer_that_describes_no_service_is_refused() -> None:
                 raise AssertionError("it was opened")
 
 
+async def test_no_service_is_opened_in_a_session_that_has_ended() -> None:
+    async with (
+        serving(HERE, {"shop": new_shop()[0]}) as server,
+        connect(HERE) as session,
+    ):
+        await server.shutdown()
+        await session.closed()
+        with pytest.raises(ConnectionLost):
+            await session.open(OldShop).__aenter__()
+
+
 class Reflects:
     """A `Reflection` that does something else with each call."""
 

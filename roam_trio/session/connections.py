@@ -193,7 +193,8 @@ class Connections:
         check_run(self._token, "this session")
         await trio.lowlevel.checkpoint_if_cancelled()
         if expected is not None:
-            if self._session.terms.peer_knows:
+            port = self._port  # None if the session has ended, as is told below
+            if port is not None and port.terms.peer_knows:
                 metadata = with_expected(metadata, expected)
             else:
                 expected = None
