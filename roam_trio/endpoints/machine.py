@@ -17,7 +17,7 @@ _LEAST: Final = 64 * 1024**2
 """Least default, in bytes: below it a server could hardly work."""
 
 _PROCESS: Final = Path("/proc/self")
-"""Where Linux tells of this process."""
+"""Directory in which Linux describes this process."""
 
 _LIMITS: Final = {
     # The controller of a hierarchy is empty for version 2, which has one for all.

@@ -30,6 +30,9 @@ An endpoint that was slow gets calls again after some of these, and shows whethe
 still is.
 """
 
+LASTED: Final = 5.0
+"""Seconds from which on the end of a session is no failure to connect."""
+
 _UNKNOWN: Final = 1e9
 
 
@@ -72,6 +75,7 @@ class Endpoint(Generic[C]):
         client: makes the calls; None unless a session is there.
         calls: number of calls in flight.
         failures: number of failures in a row.
+        connected_at: when its session began, in trio's time; infinite without one.
         rests_until: when it is tried again, in trio's time.
         turn: how far it is ahead of its share of the calls.
         latency: seconds that its calls take: the longest of late.
@@ -85,6 +89,7 @@ class Endpoint(Generic[C]):
     client: C | None = None
     calls: int = 0
     failures: int = 0
+    connected_at: float = math.inf
     rests_until: float = -math.inf
     turn: float = 0.0
     latency: float = 0.0
@@ -177,9 +182,10 @@ class EndpointTable(Generic[C]):
 
     # ------------------------------------------------------------ phases
 
-    def connected(self, endpoint: Endpoint[C], client: C) -> None:
+    def connected(self, endpoint: Endpoint[C], client: C, now: float) -> None:
         """Take note of the session with an endpoint."""
         endpoint.client = client
+        endpoint.connected_at = now
         endpoint.phase = Phase.DRAINING if endpoint.is_gone else Phase.READY
         # It must neither catch up with the others nor wait for them.
         endpoint.turn = min((each.turn for each in self._ready), default=0.0)
@@ -190,17 +196,16 @@ class EndpointTable(Generic[C]):
         endpoint.phase = Phase.DRAINING
         self._sort_ready()
 
-    def lost(self, endpoint: Endpoint[C], now: float, *, has_worked: bool) -> None:
+    def lost(self, endpoint: Endpoint[C], now: float) -> None:
         """Take note that the session with an endpoint has ended, or did not begin.
 
-        Args:
-            endpoint: the endpoint.
-            now: trio's time.
-            has_worked: whether the session has lasted, so that this is the first
-                failure.
+        A session that has lasted for less than `LASTED` is one more failure, so that a
+        server which ends each session at once is left alone as well.
         """
+        has_lasted = now - endpoint.connected_at >= LASTED
         endpoint.client = None
-        endpoint.failures = 0 if has_worked else endpoint.failures + 1
+        endpoint.connected_at = math.inf
+        endpoint.failures = 0 if has_lasted else endpoint.failures + 1
         pause = self._backoff.pause(endpoint.failures)
         endpoint.phase = Phase.RESTING
         endpoint.rests_until = now + pause
@@ -238,6 +243,10 @@ class EndpointTable(Generic[C]):
         if len(ready) == 1:
             return ready[0]
         return None if not ready or self._measures else self._choose(ready, 0.0)
+
+    def has_ready_beyond(self, endpoints: frozenset[Endpoint[C]]) -> bool:
+        """Return True if an endpoint is ready that is none of these."""
+        return any(each not in endpoints for each in self._ready)
 
     def _sort_ready(self) -> None:
         ready = [each for each in self._endpoints if each.phase is Phase.READY]

@@ -48,9 +48,6 @@ begin, and then ``down``.
 MOST_ADDRESSES: Final = 256
 """Number of servers that are used of those that a target has."""
 
-LASTED: Final = 5.0
-"""Seconds after which the end of a session does not count as a failure to connect."""
-
 Begin: TypeAlias = Callable[
     [str, AsyncExitStack], Awaitable[tuple[Session, BaseClient]]
 ]
@@ -192,11 +189,8 @@ class Pool:
     async def _keep(self, endpoint: Endpoint[BaseClient]) -> None:
         """Keep a session with an endpoint until its address is gone."""
         while not endpoint.is_gone:
-            began = trio.current_time()
             error = await self._session_with(endpoint)
-            now = trio.current_time()
-            has_worked = error is None or now - began > LASTED
-            self.table.lost(endpoint, now, has_worked=has_worked)
+            self.table.lost(endpoint, trio.current_time())
             self._note_error(endpoint, error)
             self._doubt.set()
             await trio.sleep_until(endpoint.rests_until)
@@ -214,7 +208,7 @@ class Pool:
             async with AsyncExitStack() as stack:
                 session, client = await self._begin(endpoint.address.url, stack)
                 self._errors.pop(endpoint, None)
-                self.table.connected(endpoint, client)
+                self.table.connected(endpoint, client, trio.current_time())
                 self._changed.unpark_all()
                 self._end_if_drained(endpoint)
                 await _first(
@@ -399,11 +393,14 @@ class Attempts:
                 return None
         elif again is Again.NO:
             return None
+        has_failed_before = endpoint in self._failed_at
+        self._failed_at |= {endpoint}
+        if self._pool.table.has_ready_beyond(self._failed_at):
+            return 0.0
         pause = pause_asked_for(error)
-        if endpoint in self._failed_at:
+        if has_failed_before:
             self._rounds += 1
             pause = max(pause, retry.backoff.pause(self._rounds))
-        self._failed_at |= {endpoint}
         return pause
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from roam_trio.endpoints.lasting.balancing import (
+    LASTED,
     LATENCY_DECAY,
     Address,
     Balance,
@@ -26,7 +27,7 @@ def table_of(
     table = EndpointTable[str](balance, BACKOFF)
     new, _ = table.update(addresses, sessions)
     for endpoint in new:
-        table.connected(endpoint, endpoint.address.url)
+        table.connected(endpoint, endpoint.address.url, 0.0)
     return table, new
 
 
@@ -52,9 +53,9 @@ def test_nothing_is_picked_while_nothing_is_ready() -> None:
 def test_first_picks_in_order_and_goes_on_to_the_next() -> None:
     table, (a, b) = table_of(A, B)
     assert picks(table, 3) == {"a": 3}
-    table.lost(a, 0.0, has_worked=True)
+    table.lost(a, 100.0)
     assert picks(table, 3) == {"b": 3}
-    table.connected(a, "a")
+    table.connected(a, "a", 0.0)
     assert picks(table, 3) == {"a": 3}
     assert table.pick(0.0, frozenset([a])) is b
     assert table.pick(0.0, frozenset([a, b])) is a
@@ -69,7 +70,7 @@ def test_a_newcomer_gets_its_share_and_nothing_to_catch_up() -> None:
     table, _ = table_of(A, B, balance="round robin")
     picks(table, 100)
     new, _ = table.update([A, B, C], 1)
-    table.connected(new[0], "c")
+    table.connected(new[0], "c", 0.0)
     assert picks(table, 30) == {"a": 10, "b": 10, "c": 10}
 
 
@@ -134,25 +135,29 @@ def test_times_grow_at_once_and_shrink_by_and_by() -> None:
 def test_a_lower_priority_is_used_only_while_no_other_is_ready() -> None:
     table, (a, _) = table_of(A, Address("b", priority=1), balance="round robin")
     assert picks(table, 4) == {"a": 4}
-    table.lost(a, 0.0, has_worked=True)
+    table.lost(a, 100.0)
     assert picks(table, 4) == {"b": 4}
-    table.connected(a, "a")
+    table.connected(a, "a", 0.0)
     assert picks(table, 4) == {"a": 4}
 
 
 def test_pauses_grow_until_a_session_has_lasted() -> None:
     table, (a,) = table_of(A)
+    soon = 100.0 + LASTED / 2
     waits = []
     for _ in range(5):
-        table.lost(a, 100.0, has_worked=False)
-        waits.append(a.rests_until - 100.0)
+        table.connected(a, "a", 100.0)
+        table.lost(a, soon)  # it has begun, and ended soon
+        waits.append(a.rests_until - soon)
     assert waits == [1.0, 2.0, 4.0, 8.0, 8.0]
     assert a.phase is Phase.RESTING
     table.connecting(a)
     assert a.phase is Phase.CONNECTING
-    table.connected(a, "a")
-    table.lost(a, 100.0, has_worked=True)
-    assert a.rests_until == 100.0
+    table.lost(a, 1000.0)  # it did not begin, however long that took
+    assert a.rests_until == 1008.0
+    table.connected(a, "a", 2000.0)
+    table.lost(a, 2000.0 + LASTED)
+    assert a.rests_until == 2000.0 + LASTED
 
 
 def test_one_that_drains_gets_no_more_calls() -> None:
@@ -172,7 +177,7 @@ def test_an_update_adds_what_is_new_and_drains_what_is_gone() -> None:
     assert [each.address.url for each in table.endpoints] == ["c", "a", "b"]
     assert table.pick(0.0) is a
     assert table.update([C, A], 1) == ([], [])
-    table.connected(b, "b")
+    table.connected(b, "b", 0.0)
     assert b.phase is Phase.DRAINING
 
 
@@ -191,3 +196,11 @@ def test_an_address_can_have_several_sessions() -> None:
 def test_addresses_are_checked(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Address("a", **wrong)
+
+
+def test_endpoints_beyond_some_are_known() -> None:
+    table, (a, b) = table_of(A, B)
+    assert table.has_ready_beyond(frozenset([a]))
+    assert not table.has_ready_beyond(frozenset([a, b]))
+    table.drain(b)
+    assert not table.has_ready_beyond(frozenset([a]))

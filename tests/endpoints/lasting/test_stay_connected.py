@@ -12,7 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
     AnyCall,
+    AnySession,
     ConnectionLost,
+    Observer,
     Overloaded,
     Proceed,
     Refused,
@@ -164,6 +166,44 @@ async def test_a_call_that_a_server_does_not_take_goes_elsewhere(
         await wait_all_tasks_blocked()
         assert await client.pay(1) == "b1 None"
         assert a.calls == []
+
+
+async def test_a_server_that_asks_for_a_pause_does_not_hold_up_the_others(
+    autojump_clock: MockClock,
+) -> None:
+    async def full(call: AnyCall, proceed: Proceed) -> Any:
+        raise Overloaded(text="full", retry_after=3600.0)
+
+    a, b = BankImpl("a"), BankImpl("b")
+    async with (
+        serving("memory://a", dispatcher(Bank, a, middleware=[full])),
+        servers(b),
+        stay_connected(urls(a, b), Bank) as client,
+    ):
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        assert await client.pay(1) == "b1 None"
+        assert trio.current_time() - began < 1
+
+
+async def test_a_server_that_ends_each_session_at_once_is_left_alone_for_longer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    count = 0
+
+    class Ends(Observer):
+        def session_opened(self, session: AnySession) -> None:
+            nonlocal count
+            count += 1
+            nursery.start_soon(session.shutdown)
+
+    impl = BankImpl("short")
+    async with (
+        bank("memory://short", impl, observer=Ends()),
+        stay_connected(urls(impl), Bank),
+    ):
+        await trio.sleep(60)
+    assert 10 <= count <= 40
 
 
 async def test_attempts_and_budget_bound_what_is_made_again(
