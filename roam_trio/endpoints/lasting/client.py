@@ -10,7 +10,7 @@ from ...errors import CallCancelled, RoamError
 from ...metadata import Metadata
 from ...peers import Peer
 from ...service import ResponseParts, with_metadata
-from ...service.client import AnyClient, bound_arguments, set_method
+from ...service.client import AnyClient, BaseClient, bound_arguments, set_method
 from ...service.descriptor import MethodDescriptor, ServiceDescriptor
 from ...service.middleware import ClientCall, Middleware, go_through
 from .pool import Attempts, Pool
@@ -30,7 +30,10 @@ class LastingClient(AnyClient):
     __slots__ = ("__roam_pool__",)
 
     def __init__(
-        self, pool: Pool, middleware: tuple[Middleware, ...], metadata: Metadata
+        self,
+        pool: Pool[BaseClient],
+        middleware: tuple[Middleware, ...],
+        metadata: Metadata,
     ) -> None:
         super().__init__(middleware, metadata)
         self.__roam_pool__ = pool
@@ -38,7 +41,7 @@ class LastingClient(AnyClient):
     async def __roam_call__(
         self, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
     ) -> ResponseParts[Any]:
-        attempts = self.__roam_pool__.attempts(method)
+        attempts = Attempts(self.__roam_pool__, method)
         if not self.__roam_middleware__:
             return await attempts.call(_with_parts(method, args, sent))
         around = ClientCall(method, args, sent, _Answering(attempts))
@@ -120,7 +123,7 @@ def _lasting_method(method: MethodDescriptor) -> Any:
                 pool.note_end(endpoint)
         try:
             invoke = partial(_invoke, name, args, kwargs)
-            return await pool.attempts(method).call(invoke, failed)
+            return await Attempts(pool, method).call(invoke, failed)
         finally:
             # Or else the error would hold this frame, and this frame the error.
             del failed

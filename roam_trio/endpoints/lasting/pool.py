@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 import trio
 
@@ -36,6 +36,7 @@ from .retry import Again, Retry, RetryBudget, again_after, pause_asked_for
 
 __all__ = ["MOST_ADDRESSES", "Attempts", "Begin", "Pool", "PoolPhase"]
 
+C = TypeVar("C")
 R = TypeVar("R")
 
 logger = Log("roam_trio.lasting")
@@ -48,10 +49,9 @@ begin, and then ``down``.
 MOST_ADDRESSES: Final = 256
 """Number of servers that are used of those that a target has."""
 
-Begin: TypeAlias = Callable[
-    [str, AsyncExitStack], Awaitable[tuple[Session, BaseClient]]
-]
-"""Begins a session with a URL, which ends when the stack is left.
+Begin: TypeAlias = Callable[[str, AsyncExitStack], Awaitable[tuple[Session, C]]]
+"""Begins a session with a URL, which ends when the stack is left, and makes what uses
+it.
 
 Raises:
     OSError, RoamTrioError: it could not begin.
@@ -67,11 +67,12 @@ _PERMANENT = (
 """Errors of connecting that trying again does not mend."""
 
 
-class Pool:
-    """Keeps sessions with the endpoints of a target, and makes calls on them.
+class Pool(Generic[C]):
+    """Keeps sessions with the endpoints of a target.
 
     Args:
-        begin: begins a session with a URL, until the stack is left, and a client on it.
+        begin: begins a session with a URL, until the stack is left, and makes what uses
+            it, such as a client.
         resolver: finds the endpoints.
         table: the endpoints.
         retry: which calls are made again.
@@ -80,9 +81,9 @@ class Pool:
 
     def __init__(
         self,
-        begin: Begin,
+        begin: Begin[C],
         resolver: Resolver,
-        table: EndpointTable[BaseClient],
+        table: EndpointTable[C],
         retry: Retry,
         sessions: int,
     ) -> None:
@@ -93,8 +94,8 @@ class Pool:
         self.retry = retry
         self.budget = RetryBudget(retry)
         self._sessions = sessions
-        self._drained: dict[Endpoint[BaseClient], trio.Event] = {}
-        self._errors: dict[Endpoint[BaseClient], Exception] = {}
+        self._drained: dict[Endpoint[C], trio.Event] = {}
+        self._errors: dict[Endpoint[C], Exception] = {}
         self._changed = trio.lowlevel.ParkingLot()
         self._doubt = trio.Event()
         self._is_closed = False
@@ -111,7 +112,7 @@ class Pool:
             return "down"
         return "connecting"
 
-    def error_of(self, endpoint: Endpoint[BaseClient]) -> Exception | None:
+    def error_of(self, endpoint: Endpoint[C]) -> Exception | None:
         """Return the error with which the last session failed to begin, or None."""
         return self._errors.get(endpoint)
 
@@ -186,7 +187,7 @@ class Pool:
             return
         await _first(self._resolver.changed, self._doubt.wait)
 
-    async def _keep(self, endpoint: Endpoint[BaseClient]) -> None:
+    async def _keep(self, endpoint: Endpoint[C]) -> None:
         """Keep a session with an endpoint until its address is gone."""
         while not endpoint.is_gone:
             error = await self._session_with(endpoint)
@@ -197,7 +198,7 @@ class Pool:
             self.table.connecting(endpoint)
         self.table.remove(endpoint)
 
-    async def _session_with(self, endpoint: Endpoint[BaseClient]) -> Exception | None:
+    async def _session_with(self, endpoint: Endpoint[C]) -> Exception | None:
         """Hold a session until it ends or the endpoint has drained.
 
         Returns:
@@ -222,9 +223,7 @@ class Pool:
             del self._drained[endpoint]
         return None
 
-    async def _follow_health(
-        self, endpoint: Endpoint[BaseClient], session: Session
-    ) -> None:
+    async def _follow_health(self, endpoint: Endpoint[C], session: Session) -> None:
         """Drain an endpoint when its server says that it is shutting down.
 
         Never returns, since a server need not offer its health.
@@ -239,9 +238,7 @@ class Pool:
                         self._drain(endpoint)
         await trio.sleep_forever()
 
-    def _note_error(
-        self, endpoint: Endpoint[BaseClient], error: Exception | None
-    ) -> None:
+    def _note_error(self, endpoint: Endpoint[C], error: Exception | None) -> None:
         if error is None:
             return
         if endpoint not in self._errors:
@@ -252,13 +249,13 @@ class Pool:
         # Those that wait for an endpoint may have to give up.
         self._changed.unpark_all()
 
-    def _drain(self, endpoint: Endpoint[BaseClient]) -> None:
+    def _drain(self, endpoint: Endpoint[C]) -> None:
         """Send an endpoint no more calls, and leave it when the last has ended."""
         if endpoint.phase is Phase.READY:
             self.table.drain(endpoint)
             self._end_if_drained(endpoint)
 
-    def _end_if_drained(self, endpoint: Endpoint[BaseClient]) -> None:
+    def _end_if_drained(self, endpoint: Endpoint[C]) -> None:
         if endpoint.phase is Phase.DRAINING and endpoint.calls == 0:
             drained = self._drained.get(endpoint)
             if drained is not None:
@@ -266,24 +263,18 @@ class Pool:
 
     # ------------------------------------------------------------ calls
 
-    def attempts(self, method: MethodDescriptor) -> Attempts:
-        """Return an object that makes a call of a method, and retries it if allowed."""
-        return Attempts(self, method)
-
-    def note_failure(self, endpoint: Endpoint[BaseClient], error: RoamError) -> None:
+    def note_failure(self, endpoint: Endpoint[C], error: RoamError) -> None:
         """Take note that an attempt has failed."""
         if isinstance(error, ConnectionLost | Unavailable):
             self._drain(endpoint)
 
-    def note_end(self, endpoint: Endpoint[BaseClient]) -> None:
+    def note_end(self, endpoint: Endpoint[C]) -> None:
         """Take note that a call on an endpoint has ended."""
         endpoint.calls -= 1
         if endpoint.phase is Phase.DRAINING:
             self._end_if_drained(endpoint)
 
-    async def ready(
-        self, avoid: frozenset[Endpoint[BaseClient]]
-    ) -> Endpoint[BaseClient]:
+    async def ready(self, avoid: frozenset[Endpoint[C]]) -> Endpoint[C]:
         """Return the endpoint for an attempt; wait while none is ready.
 
         Args:
@@ -316,7 +307,7 @@ class Attempts:
 
     __slots__ = ("_client", "_count", "_failed_at", "_method", "_pool", "_rounds")
 
-    def __init__(self, pool: Pool, method: MethodDescriptor) -> None:
+    def __init__(self, pool: Pool[BaseClient], method: MethodDescriptor) -> None:
         self._pool = pool
         self._method = method
         self._client: BaseClient | None = None

@@ -142,7 +142,7 @@ def _by_name(url: str) -> Resolver:
 class StayingConnected(Generic[T]):
     """The result of `stay_connected`; enter it once, with ``async with``."""
 
-    def __init__(self, pool: Pool, client: T) -> None:
+    def __init__(self, pool: Pool[BaseClient], client: T) -> None:
         self._pool = pool
         self._client = client
         self._manager: Any = None
