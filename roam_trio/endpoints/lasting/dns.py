@@ -104,7 +104,8 @@ class DnsResolver(Resolver):
         for kind in (rdatatype.AAAA, rdatatype.A):
             try:
                 found += [_in_url(each.address) for each in await self._ask(host, kind)]
-            except resolver.NoAnswer as error:
+            except (resolver.NoAnswer, resolver.NoNameservers) as error:
+                # Some name servers refuse to answer for one kind of address.
                 missing = error
         if not found and missing is not None:
             raise missing

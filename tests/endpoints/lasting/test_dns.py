@@ -21,7 +21,10 @@ Zone = dict[tuple[str, str], tuple[int, list[str]]]
 
 
 async def name_server(zone: Zone, task_status: trio.TaskStatus[int]) -> None:
-    """Answer queries from a zone: name and kind to time to live and records."""
+    """Answer queries from a zone: name and kind to time to live and records.
+
+    It refuses those for which there is an empty list of records.
+    """
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as socket:
         await socket.bind(("127.0.0.1", 0))
         task_status.started(socket.getsockname()[1])
@@ -35,9 +38,13 @@ async def name_server(zone: Zone, task_status: trio.TaskStatus[int]) -> None:
             key = question.name.to_text(omit_final_dot=True), kind
             if key in zone:
                 ttl, records = zone[key]
-                response.answer.append(
-                    rrset.from_text_list(question.name, ttl, "IN", kind, records)
-                )
+                if records:
+                    found = rrset.from_text_list(
+                        question.name, ttl, "IN", kind, records
+                    )
+                    response.answer.append(found)
+                else:
+                    response.set_rcode(rcode.REFUSED)
             elif all(name != key[0] for name, _ in zone):
                 response.set_rcode(rcode.NXDOMAIN)
             await socket.sendto(response.to_wire(), peer)
@@ -68,6 +75,18 @@ async def test_a_host_stands_for_all_of_its_addresses(
         Address("tcp://10.0.0.2:7000"),
         Address("tcp://[2001:db8::1]:7000"),
     ]
+
+
+async def test_one_kind_of_address_is_enough_if_the_other_is_refused(
+    zone: Zone, asking: asyncresolver.Resolver
+) -> None:
+    zone["bank.test", "A"] = 60, ["10.0.0.1"]
+    zone["bank.test", "AAAA"] = 0, []
+    target = DnsResolver("dns+tcp://bank.test:7000", asking)
+    assert await target.resolve() == [Address("tcp://10.0.0.1:7000")]
+    zone["bank.test", "A"] = 0, []
+    with pytest.raises(OSError, match="REFUSED"):
+        await target.resolve()
 
 
 async def test_records_have_priorities_and_weights(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from roam_trio.endpoints.lasting.dns import DnsResolver
+from tests.endpoints.lasting.engines import SERVICE, name_server
 from tests.endpoints.lasting.fleet import SIGNALS, fleet, restart_each
 
 pytestmark = pytest.mark.slow
@@ -17,3 +19,26 @@ async def test_servers_of_a_list(how: signal.Signals, tmp_path: Path) -> None:
     async with fleet(tmp_path) as servers:
         urls = [each.url for each in servers]
         await restart_each(servers, how, lambda: urls, balance="round robin")
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+async def test_servers_of_srv_records(how: signal.Signals, tmp_path: Path) -> None:
+    async with (
+        fleet(tmp_path) as servers,
+        name_server(tmp_path, [each.port for each in servers]) as names,
+    ):
+
+        def target() -> DnsResolver:
+            return DnsResolver(f"srv+tcp://{SERVICE}", names.resolver())
+
+        async def publish() -> None:
+            await names.publish([each.port for each in servers])
+
+        await restart_each(
+            servers,
+            how,
+            target,
+            has_new_ports=True,
+            moved=publish,
+            balance="round robin",
+        )

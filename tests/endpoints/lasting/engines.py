@@ -1,0 +1,132 @@
+"""Programs that tell clients where servers are, or stand between them, on loopback."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from dns import asyncresolver, exception
+
+SERVICE = "_bank._tcp.test"
+
+PATIENCE = 20.0
+"""Seconds after which a program that does not start has failed."""
+
+
+def program(name: str) -> str:
+    """Return the path of a program, or skip the test if it is not installed."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    found = shutil.which(name, path=path)
+    if found is None:
+        pytest.skip(f"{name} is not installed: apt-get install {name}")
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Engine:
+    """A program that runs with a file of settings."""
+
+    def __init__(self, *command: str) -> None:
+        self._command = command
+        self._process: trio.Process | None = None
+
+    async def start(self) -> None:
+        self._process = await trio.lowlevel.open_process(
+            self._command, stdin=subprocess.DEVNULL
+        )
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            with trio.CancelScope(shield=True), trio.move_on_after(5) as scope:
+                await self._process.wait()
+            if scope.cancelled_caught:
+                self._process.kill()
+            self._process = None
+
+    def check(self) -> None:
+        """Raise an error if it has ended."""
+        assert self._process is not None
+        code = self._process.poll()
+        assert code is None, f"{self._command[0]} has ended with {code}, see above"
+
+
+class NameServer:
+    """A dnsmasq that has the SRV records of a service.
+
+    Args:
+        directory: gets its settings.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "dnsmasq.conf"
+        self._port = free_port()
+        self._engine = Engine(program("dnsmasq"), "-k", f"--conf-file={self._file}")
+
+    def resolver(self) -> asyncresolver.Resolver:
+        """Return a resolver that asks this server."""
+        made = asyncresolver.Resolver(configure=False)
+        made.nameservers = ["127.0.0.1"]
+        made.port = self._port
+        made.timeout = 0.2
+        made.lifetime = 2.0
+        return made
+
+    async def publish(self, ports: Iterable[int]) -> None:
+        """Have a record for each of these ports, and return when they are answered."""
+        user = pwd.getpwuid(os.getuid()).pw_name
+        lines = [
+            f"port={self._port}",
+            "listen-address=127.0.0.1",
+            "bind-interfaces",
+            "no-resolv",
+            "no-hosts",
+            "pid-file=",
+            f"user={user}",
+            "local-ttl=1",
+            "host-record=bank.test,127.0.0.1",
+            *(f"srv-host={SERVICE},bank.test,{port}" for port in ports),
+        ]
+        self._file.write_text("\n".join(lines) + "\n", encoding="ascii")
+        await self._engine.stop()  # it reads such records only when it starts
+        await self._engine.start()
+        with trio.fail_after(PATIENCE):
+            while not await self._answers():
+                self._engine.check()
+
+    async def _answers(self) -> bool:
+        try:
+            await self.resolver().resolve(SERVICE, "SRV")
+        except (exception.DNSException, OSError):
+            await trio.sleep(0.02)
+            return False
+        return True
+
+    async def stop(self) -> None:
+        await self._engine.stop()
+
+
+@asynccontextmanager
+async def name_server(
+    directory: Path, ports: Sequence[int]
+) -> AsyncIterator[NameServer]:
+    """Have a dnsmasq with a record for each of some ports."""
+    server = NameServer(directory)
+    try:
+        await server.publish(ports)
+        yield server
+    finally:
+        await server.stop()
