@@ -6,8 +6,17 @@ async with serving("tcp://127.0.0.1:0", dispatcher(Adder, Impl())) as server:
 
 from __future__ import annotations
 
+import signal
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -64,6 +73,7 @@ def serving(
     reflection: bool = False,
     statistics: bool = False,
     grace: float = 0.0,
+    drain_on: Iterable[signal.Signals] = (),
 ) -> Serving:
     """Serve clients for the length of an ``async with`` block, which gets the `Server`.
 
@@ -99,11 +109,22 @@ def serving(
         statistics: see `serve`.
         grace: number of seconds that calls in flight have to finish after the block;
             see `Server.shutdown`.
+        drain_on: signals on which the server shuts down, such as
+            ``[signal.SIGTERM]``. By default, signals do what they do in the program.
+            With such a signal, clients are told at once, calls in flight have `grace`
+            seconds, and then the block is cancelled and ends without an exception. A
+            second one ends the process at once. Handlers of the program for these
+            signals are replaced for the length of the block. Of several servers, give
+            it to the one with the innermost block.
 
     Raises:
         ValueError, TypeError, OSError: (on entering) as `serve`.
+        TypeError: `drain_on` is not several signals.
+        RuntimeError: (on entering) `drain_on` is given, and this is not the main
+            thread, which alone may receive signals.
     """
     check_seconds("grace", grace, may_be_zero=True)
+    signals = _checked_signals(drain_on)
     run = partial(
         serve,
         url,
@@ -132,7 +153,20 @@ def serving(
         reflection=reflection,
         statistics=statistics,
     )
-    return Serving(run, grace)
+    return Serving(run, grace, signals)
+
+
+def _checked_signals(given: object) -> tuple[signal.Signals, ...]:
+    several: tuple[object, ...] = ()
+    if isinstance(given, Iterable):
+        several = tuple(cast("Iterable[object]", given))
+    signals = tuple(each for each in several if isinstance(each, signal.Signals))
+    if signals != several or not isinstance(given, Iterable):
+        raise TypeError(
+            "drain_on: expected several signals, such as [signal.SIGTERM], "
+            f"got {given!r}"
+        )
+    return signals
 
 
 _HOW_TO_SERVE = "write `async with serving(...) as server:` to have a server"
@@ -144,11 +178,20 @@ class Serving:
     Args:
         run: serves, as `serve` does.
         grace: see `serving`.
+        signals: see `drain_on` of `serving`.
     """
 
-    def __init__(self, run: Callable[..., Awaitable[None]], grace: float) -> None:
+    def __init__(
+        self,
+        run: Callable[..., Awaitable[None]],
+        grace: float,
+        signals: tuple[signal.Signals, ...] = (),
+    ) -> None:
         self._run = run
         self._grace = grace
+        self._signals = signals
+        self._waiting_for_signals = trio.CancelScope()
+        self._closing = ExitStack()
         self._nursery_manager: Any = None
         self._nursery: trio.Nursery | None = None
         self._server: Server | None = None
@@ -167,18 +210,47 @@ class Serving:
         if self._nursery_manager is not None:
             raise RuntimeError("this server runs already, or did; make another")
         check_trio_runs("serving()")
-        self._nursery_manager = trio.open_nursery()
-        nursery: trio.Nursery = await self._nursery_manager.__aenter__()
-        try:
-            server: Server = await nursery.start(self._run)
-        except BaseException:
-            # Its only task has failed, so the nursery raises nothing else.
-            await self._nursery_manager.__aexit__(None, None, None)
-            raise
-        self._nursery, self._server = nursery, server
+        with ExitStack() as closing:
+            signals: AsyncIterator[int] | None = None
+            if self._signals:
+                receiver = trio.open_signal_receiver(*self._signals)
+                signals = closing.enter_context(receiver)
+            self._nursery_manager = trio.open_nursery()
+            nursery: trio.Nursery = await self._nursery_manager.__aenter__()
+            try:
+                server: Server = await nursery.start(self._run)
+            except BaseException:
+                # Its only task has failed, so the nursery raises nothing else.
+                await self._nursery_manager.__aexit__(None, None, None)
+                raise
+            self._nursery, self._server = nursery, server
+            if signals is not None:
+                nursery.start_soon(self._drain_on, signals, server, nursery)
+            self._closing = closing.pop_all()
         return server
 
+    async def _drain_on(
+        self, signals: AsyncIterator[int], server: Server, nursery: trio.Nursery
+    ) -> None:
+        """Shut the server down and cancel the block, when a signal comes."""
+        with self._waiting_for_signals:
+            name = signal.Signals(await anext(signals)).name
+            logger.info("%s: shutting down within %s s", name, f"{self._grace:g}")
+            for each in self._signals:
+                signal.signal(each, signal.SIG_DFL)
+            await server.shutdown(self._grace)
+            nursery.cancel_scope.cancel()
+
     async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        with self._closing:
+            return await self._end(exc_type, exc, traceback)
+
+    async def _end(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
@@ -204,6 +276,7 @@ class Serving:
             try:
                 await self._server.shutdown(self._grace)
             finally:
+                self._waiting_for_signals.cancel()
                 await self._nursery_manager.__aexit__(None, None, None)
         except trio.Cancelled:
             if exc is None:
