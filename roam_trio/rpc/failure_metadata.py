@@ -90,7 +90,7 @@ _KINDS: Final[dict[str, type[CallCancelled]]] = {
 _SAID: Final[dict[type[CallCancelled], str]] = {
     HandlerFailed: "the handler failed",
     DeadlineExceeded: "the handler was cancelled at the deadline of the call",
-    Unavailable: "the peer is shutting down",
+    Unavailable: "the peer is shutting down, or cannot be reached",
     Overloaded: "the peer has too many calls",
 }
 

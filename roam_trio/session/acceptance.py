@@ -12,6 +12,7 @@ from ..rpc.handler import Handler
 from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionOpen, ConnectionSettings
 from .connection import ConnectionHandle
+from .refusal import REFUSALS, Refusal
 
 __all__ = ["AcceptedConnection", "ConnectionAcceptor", "verdict_of"]
 
@@ -54,9 +55,10 @@ class ConnectionAcceptor(Protocol):
         """Accept the connection, or return the metadata of a rejection.
 
         Runs in a task of the session, and may wait; `Limits.pending_opens` bounds the
-        number of these tasks. If it raises, the exception is logged and the connection
-        is rejected. If the peer closes the connection first, it is cancelled, and its
-        result is ignored.
+        number of these tasks. If it raises `Refused` or `Unavailable`, the peer's
+        `Session.open` raises that, with its code and text. If it raises another
+        exception, it is logged and the connection is rejected. If the peer closes the
+        connection first, it is cancelled, and its result is ignored.
 
         Args:
             connection_id: the number of the connection.
@@ -68,11 +70,14 @@ class ConnectionAcceptor(Protocol):
 
 async def verdict_of(
     acceptor: ConnectionAcceptor, message: ConnectionOpen
-) -> AcceptedConnection | Metadata:
+) -> AcceptedConnection | Metadata | Refusal:
     """Return the decision of the acceptor on a connection that the peer opens."""
-    verdict = await acceptor.accept(
-        message.connection_id, message.settings, message.metadata
-    )
+    try:
+        verdict = await acceptor.accept(
+            message.connection_id, message.settings, message.metadata
+        )
+    except REFUSALS as refusal:
+        return refusal
     if isinstance(verdict, AcceptedConnection):
         return verdict
     return Metadata.of(verdict)

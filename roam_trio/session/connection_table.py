@@ -30,10 +30,10 @@ from ..errors import (
     ConnectionLost,
     RemoteProtocolError,
     RoamTrioError,
-    SessionRejected,
+    Unavailable,
 )
 from ..limits import Limits
-from ..metadata import Metadata, shown
+from ..metadata import NO_METADATA, Metadata
 from ..wire.ids import ConnectionId, IdAllocator, Parity
 from ..wire.messages import (
     ConnectionAccept,
@@ -43,6 +43,8 @@ from ..wire.messages import (
     Message,
 )
 from .held_messages import weight_of
+from .refusal import REFUSALS, Refusal
+from .rejection import error_of_rejection
 
 __all__ = [
     "NO_CONNECTIONS",
@@ -138,9 +140,12 @@ class Reject:
 
     Attributes:
         metadata: sent along, to say why.
+        refusal: the reason, if programs are to tell it apart from others; it is sent
+            instead.
     """
 
-    metadata: Metadata
+    metadata: Metadata = NO_METADATA
+    refusal: Refusal | None = None
 
 
 @attrs.frozen
@@ -397,12 +402,15 @@ class ConnectionTable:
             return Act.START
         return self.deny(connection_id, None)
 
-    def deny(self, connection_id: ConnectionId, why: Metadata | None) -> Action:
+    def deny(
+        self, connection_id: ConnectionId, why: Metadata | Refusal | None
+    ) -> Action:
         """Reject a connection, as the acceptor has decided.
 
         Args:
             connection_id: the connection.
-            why: metadata for the peer; None if the acceptor failed or was cancelled.
+            why: metadata for the peer, or a refusal that the acceptor has raised; None
+                if it has failed or was cancelled.
         """
         if self.ended_because is not None:
             return Act.IGNORE
@@ -411,7 +419,9 @@ class ConnectionTable:
         if is_withdrawn:
             return Act.IGNORE
         if self.refusing is not None:
-            return _reject(self.refusing)
+            return _unavailable(self.refusing)
+        if isinstance(why, REFUSALS):
+            return Reject(refusal=why)
         return _reject("the acceptor failed") if why is None else Reject(why)
 
     def close(self, connection_id: ConnectionId) -> bool:
@@ -448,7 +458,9 @@ class ConnectionTable:
             return _reject(wrong)
         self._last_asked_for = max(self._last_asked_for, connection_id)
         size = weight_of(message.metadata)
-        why_not = self.refusing or self._limit_reached(size)
+        if self.refusing is not None:
+            return _unavailable(self.refusing)
+        why_not = self._limit_reached(size)
         if why_not is not None:
             return _reject(why_not)
         self._entries.move(connection_id, Event.ASKED, size)
@@ -509,11 +521,7 @@ class ConnectionTable:
                 self._entries.move(connection_id, Event.REJECTED)
             return Act.IGNORE
         self._entries.move(connection_id, Event.REJECTED)
-        why = shown(message.metadata) or (
-            "it does not say why; it may offer no services by name, or not this one"
-        )
-        text = f"the peer rejected the connection: {why}"
-        return Fail(SessionRejected(text, message.metadata))
+        return Fail(error_of_rejection(message.metadata))
 
     def on_close(self, message: ConnectionClose) -> Action:
         """Handle a close by the peer (`connection.close.semantics`).
@@ -595,6 +603,10 @@ def session_lost(because: BaseException) -> ConnectionLost:
     error = ConnectionLost(f"the session has ended: {because}")
     error.__cause__ = because
     return error
+
+
+def _unavailable(why: str) -> Reject:
+    return Reject(refusal=Unavailable(text=why, was_begun=False))
 
 
 def _reject(why: str) -> Reject:

@@ -62,6 +62,8 @@ from .futile import Futile
 from .handshake import HandshakeResult
 from .outbox import Outbox
 from .port import SessionPort
+from .refusal import Refusal
+from .rejection import metadata_of_rejection
 from .session_end import name_peer
 from .terms import SessionTerms
 from .waits import Waits
@@ -341,8 +343,7 @@ class Connections:
                 self._decide, self._acceptor, message, scope, budget, expected
             )
         elif isinstance(action, Reject):
-            self._outbox.push(ConnectionReject(connection_id, action.metadata))
-            _count_futile(self._port, Futile.OPEN)
+            _reject(self._session, connection_id, action)
 
     async def _decide(
         self,
@@ -354,7 +355,7 @@ class Connections:
     ) -> None:
         connection_id = message.connection_id
         size = memory_of_connection(connection_id, message.metadata)
-        verdict: AcceptedConnection | Metadata | None = None
+        verdict: AcceptedConnection | Metadata | Refusal | None = None
         try:
             with scope:
                 verdict = await _logged(
@@ -374,8 +375,7 @@ class Connections:
             self._accept(message, verdict, expected)
             return
         if isinstance(action, Reject):
-            self._outbox.push(ConnectionReject(connection_id, action.metadata))
-            _count_futile(self._port, Futile.OPEN)
+            _reject(self._session, connection_id, action)
         self._check_needed()
 
     def _accept(
@@ -530,6 +530,15 @@ ON_CONNECTION_MESSAGE: dict[type[Message], Callable[[Connections, Any], None]] =
     ConnectionClose: Connections.on_close,
 }
 """Methods for the messages that open and close connections."""
+
+
+def _reject(port: SessionPort, connection_id: ConnectionId, rejection: Reject) -> None:
+    metadata = rejection.metadata
+    if rejection.refusal is not None:
+        knows = port.terms.peer_knows
+        metadata = metadata_of_rejection(rejection.refusal, peer_knows=knows)
+    port.outbox.push(ConnectionReject(connection_id, metadata))
+    _count_futile(port, Futile.OPEN)
 
 
 def _count_futile(session: SessionPort | None, kind: Futile) -> None:

@@ -52,6 +52,7 @@ from .connections import Connections
 from .deferred_handler import DeferredHandler
 from .held_messages import payload_behind
 from .joining import JoinedCall, Side
+from .refusal import REFUSALS
 from .relay_queue import RelayQueue, send_queued, wait_until_idle, wait_until_sent
 
 __all__ = ["Upstream", "accept_from", "proxy_connections"]
@@ -136,7 +137,7 @@ async def accept_from(
             metadata.propagated(),
             DeferredHandler(),
         )
-    except SessionRejected as error:
+    except (SessionRejected, *REFUSALS) as error:
         return error.metadata.propagated()
     except ConnectionLost as error:
         return Metadata.of({"error": f"the far side cannot be reached: {error}"})

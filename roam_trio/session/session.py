@@ -163,6 +163,9 @@ class Session(AnySession):
 
         Raises:
             SessionRejected: the peer has rejected it; its metadata may say why.
+            Refused: the peer has refused it, with a code.
+            Unavailable: the peer is shutting down, or says that it cannot take the
+                connection now.
             ConnectionLost: the session has ended, is shutting down, or has
                 `Limits.connections` open; or the peer has closed it unanswered.
             PayloadTooLarge: the metadata does not fit into a payload of the link.

@@ -16,6 +16,7 @@ from roam_trio.errors import (
     RemoteProtocolError,
     SessionError,
     SessionRejected,
+    Unavailable,
 )
 from roam_trio.limits import Limits
 from roam_trio.metadata import NO_METADATA, Metadata
@@ -534,9 +535,15 @@ def test_a_verdict_while_new_connections_are_refused_is_a_rejection(
     table = new_table()
     number = deciding(table)
     table.refusing = "shutting down"
-    told = Metadata.of({"error": "shutting down"})
-    assert verdicts(table)[verdict](number) == Reject(told)
+    assert_unavailable(verdicts(table)[verdict](number))
     assert not table.has_virtual
+
+
+def assert_unavailable(action: Action) -> None:
+    assert isinstance(action, Reject)
+    refusal = action.refusal
+    assert isinstance(refusal, Unavailable)
+    assert (refusal.text, refusal.was_begun) == ("shutting down", False)
 
 
 # ------------------------------------------------------------ refusing, and the end
@@ -545,8 +552,7 @@ def test_a_verdict_while_new_connections_are_refused_is_a_rejection(
 def test_while_refusing_openings_are_rejected_with_the_reason() -> None:
     table = new_table()
     table.refusing = "shutting down"
-    told = Metadata.of({"error": "shutting down"})
-    assert table.on_open(ConnectionOpen(2, EVEN)) == Reject(told)
+    assert_unavailable(table.on_open(ConnectionOpen(2, EVEN)))
     with pytest.raises(ConnectionLost, match="shutting down"):
         table.plan()
     assert not table.has_virtual

@@ -20,7 +20,6 @@ from roam_trio import (
     Server,
     Session,
     SessionError,
-    SessionRejected,
     TxConnectionLost,
     Unavailable,
     channel,
@@ -91,8 +90,9 @@ async def test_running_calls_finish_and_new_ones_are_refused_on_both_sides(
         await caller_of(other).echo("new")
     with pytest.raises(ConnectionLost, match=REFUSED):
         await ending.open_connection()
-    with pytest.raises(SessionRejected, match=REFUSED):
+    with pytest.raises(Unavailable, match=REFUSED) as caught:
         await other.open_connection()
+    assert caught.value.was_begun is False
     assert [await task.result() for task in running] == ["begun", "begun"]
     await ending.closed()
     await other.closed()

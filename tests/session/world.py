@@ -39,6 +39,7 @@ from roam_trio import (
     TxConnectionLost,
     TxReset,
     TxUnbound,
+    Unavailable,
     acceptor,
     channel,
     client,
@@ -524,7 +525,7 @@ class World:
         match opening.task.error:
             case None:
                 assert opening.is_cancelled or not opening.task.was_cancelled
-            case SessionRejected() | ConnectionLost():
+            case SessionRejected() | ConnectionLost() | Unavailable():
                 pass
             case error:
                 raise error

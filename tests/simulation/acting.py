@@ -13,6 +13,7 @@ from roam_trio import (
     ConnectionLost,
     Session,
     SessionRejected,
+    Unavailable,
     client,
 )
 from tests.session.wire import LEFT, RIGHT
@@ -161,7 +162,7 @@ class Acting:
                     max_concurrent_requests=self._stage.setup.requests,
                 )
                 outcome = "open"
-            except (SessionRejected, ConnectionLost) as error:
+            except (SessionRejected, Unavailable, ConnectionLost) as error:
                 outcome = type(error).__name__
         self._stage.note("opened", step.connection, outcome)
         match outcome:
