@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from .adapters import FLOOR, MSGSPEC, PEERS, ROAM
+from .adapters import FLOOR, MSGSPEC, PEERS, RAW_TRIO, ROAM
 from .results import Results, Sample, Summary, cpu_ratios, ratios, summarize
 from .works import PINNED, Work, find_work
 
@@ -27,6 +27,7 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
         rounds: how many.
         rate: steps per second.
         ratio: of the rates in one round, to the floor's; None if it has no such work.
+        of_raw_trio: the same, to those of trio with sockets of the standard library.
         client_cpu: seconds of processor time of the client's process for one step.
         server_cpu: the same of the server's.
         p50: seconds that half of the steps take at most.
@@ -42,6 +43,7 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
     rounds: int
     rate: Summary
     ratio: Summary | None = None
+    of_raw_trio: Summary | None = None
     client_cpu: float = 0.0
     server_cpu: float | None = None
     p50: float | None = None
@@ -77,6 +79,7 @@ def figures_of(results: Results) -> list[Figure]:
         _figure(
             samples,
             results.of(placement, work, FLOOR),
+            results.of(placement, work, RAW_TRIO),
             {
                 other: results.of(placement, other, adapter)
                 for other in find_work(work).beside
@@ -92,6 +95,7 @@ def figures_of(results: Results) -> list[Figure]:
 def _figure(
     samples: Sequence[Sample],
     floor: Sequence[Sample],
+    raw_trio: Sequence[Sample],
     others: Mapping[str, Sequence[Sample]],
 ) -> Figure:
     held = [s.held / s.count for s in samples if s.held is not None]
@@ -103,6 +107,7 @@ def _figure(
         len(samples),
         summarize([s.rate for s in samples]),
         summarize(ratios(samples, floor)) if floor else None,
+        summarize(ratios(samples, raw_trio)) if raw_trio else None,
         statistics.median(s.client_cpu / s.count for s in samples),
         _median(samples, lambda s: s.server_cpu and s.server_cpu / s.count),
         _median(samples, lambda s: s.p50),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .adapters import FLOOR
+from .adapters import FLOOR, ROAM
 from .figures import Figure, figures_of, is_ours, verdicts_on
 from .results import Results, Summary
 from .works import HELD, NOT_PINNED, PINNED, SPEEDS, WORKS
 
-__all__ = ["details", "machine_line", "overview", "table", "targets"]
+__all__ = ["details", "limits", "machine_line", "overview", "table", "targets"]
 
 _COLUMNS = [
     ("call", PINNED, "call"),
@@ -52,12 +52,30 @@ def overview(results: Results) -> str:
     return table(["", *(title for _, _, title in columns)], rows)
 
 
+def limits(results: Results) -> str:
+    """A row for each work of roam_trio, beside the floor and beside raw trio."""
+    rows = [
+        [
+            figure.work if figure.placement == PINNED else f"{figure.work}, not pinned",
+            _short(figure.ratio),
+            _short(figure.of_raw_trio),
+        ]
+        for figure in figures_of(results)
+        if figure.adapter == ROAM and figure.held is None and figure.ratio is not None
+    ]
+    return table(["roam_trio", "of the floor", "of raw trio"], rows)
+
+
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
     if figure.held is not None:
         return f"{figure.held.median / 1000:.1f}"
-    return "-" if figure.ratio is None else _part(figure.ratio.median)
+    return _short(figure.ratio)
+
+
+def _short(ratio: Summary | None) -> str:
+    return "-" if ratio is None else _part(ratio.median)
 
 
 def _part(ratio: float) -> str:
@@ -100,14 +118,17 @@ def _sections(results: Results) -> Iterator[str]:
     yield "Throughput as a part of the floor's, with both processes on one CPU:"
     yield overview(results)
     yield "![A panel with bars for each work](ratios.svg)"
+    yield "## Limits"
+    yield limits(results)
     yield "## Targets"
     yield targets(results)
     yield "## All figures"
     yield (
         "Steps per second are medians of the rounds, ± half the way from the lowest to "
-        "the highest. The ratio is to the floor in the same round: median, lowest and "
-        "highest. CPU is processor time for one step in each process, p50 and p99 what "
-        "half and 99 of 100 steps take at most; all of these in microseconds."
+        "the highest. The ratios are to the floor and to raw trio in the same round: "
+        "median, lowest and highest. CPU is processor time for one step in each "
+        "process, p50 and p99 what half and 99 of 100 steps take at most; all of these "
+        "in microseconds."
     )
     figures = figures_of(results)
     for work in SPEEDS:
@@ -132,12 +153,14 @@ def _sections(results: Results) -> Iterator[str]:
 
 def _speeds(figures: Sequence[Figure]) -> str:
     timed = any(figure.p50 is not None for figure in figures)
-    head = ["", "per second", "ratio", "client CPU", "server CPU"]
+    head = ["", "per second", "of the floor", "of raw trio"]
+    head += ["client CPU", "server CPU"]
     rows = [
         [
             figure.adapter,
             f"{figure.rate.median:,.0f} ±{figure.rate.spread / 2:.0%}",
-            "-" if figure.ratio is None else _range(figure.ratio),
+            _range(figure.ratio),
+            _range(figure.of_raw_trio),
             _micros(figure.client_cpu),
             _micros(figure.server_cpu),
             *([_micros(figure.p50), _micros(figure.p99)] if timed else []),
@@ -182,13 +205,15 @@ def _remarks(results: Results) -> Iterator[str]:
         names = [w.name for w in WORKS if not w.peers and not w.beside]
         added = [work.name for work in WORKS if work.beside]
         yield (
-            f"- {', '.join(names)}: of the floor and roam_trio only; of the others the "
-            "works without these endings say it all."
+            f"- {', '.join(names)}: of the floor, raw trio and roam_trio only; of the "
+            "others the works without these endings say it all."
         )
         yield f"- {', '.join(added)}: of roam_trio only, beside its other calls."
 
 
-def _range(ratio: Summary) -> str:
+def _range(ratio: Summary | None) -> str:
+    if ratio is None:
+        return "-"
     return f"{_part(ratio.median)} ({_part(ratio.lowest)} to {_part(ratio.highest)})"
 
 

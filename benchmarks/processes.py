@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from .adapters import FLOOR, ROAM
+from .adapters import FLOOR, RAW_TRIO, ROAM
 from .stopwatch import Done
 from .worker import Order, Started
 from .works import Work
@@ -71,7 +71,7 @@ class Pair:
             return work.name in self.about.only
         if work.beside:
             return self.name == ROAM
-        return work.peers or self.name in (FLOOR, ROAM)
+        return work.peers or self.name in (FLOOR, RAW_TRIO, ROAM)
 
     @property
     def pids(self) -> tuple[int, int]:

@@ -11,12 +11,13 @@ from .works import find_work
 
 __all__ = ["report"]
 
-_ROW = "{:<15} {:<19} {:>14} {:>20} {:>7} {:>9} {:>9} {:>9} {:>9} {:>8}"
+_ROW = "{:<15} {:<19} {:>14} {:>20} {:>20} {:>7} {:>9} {:>9} {:>9} {:>9} {:>8}"
 _HEAD = (
     "work",
     "",
     "per second",
-    "ratio",
+    "of the floor",
+    "of raw trio",
     "target",
     "client",
     "server",
@@ -50,8 +51,9 @@ def _lines(results: Results) -> Iterator[str]:
         yield from _beside(here)
     yield ""
     yield "Steps per second: the median of the rounds, and half the way from the lowest"
-    yield "to the highest. The ratio is that of the throughputs in one round, 1 being"
-    yield "as fast as the floor: the median of the rounds, the lowest and the highest."
+    yield "to the highest. The ratios are those of the throughputs in one round, to the"
+    yield "floor and to trio with sockets of the standard library, 1 being as fast: the"
+    yield "median of the rounds, the lowest and the highest."
     yield "Microseconds: processor time for one step in the client's process and in the"
     yield "server's; what half and 99 of 100 steps take at most. Held: KB of the"
     yield "server's memory for one."
@@ -65,7 +67,8 @@ def _table(figures: Sequence[Figure]) -> Iterator[str]:
             figure.work,
             figure.adapter,
             _throughput(figure.rate),
-            "-" if figure.ratio is None else _ratio(figure.ratio),
+            _ratio(figure.ratio),
+            _ratio(figure.of_raw_trio),
             "-" if target is None or figure.adapter != ROAM else f"{target:.2f}",
             _micros(figure.client_cpu),
             _micros(figure.server_cpu),
@@ -87,7 +90,9 @@ def _throughput(rate: Summary) -> str:
     return f"{rate.median:,.0f} ±{rate.spread / 2:4.0%}"
 
 
-def _ratio(ratio: Summary) -> str:
+def _ratio(ratio: Summary | None) -> str:
+    if ratio is None:
+        return "-"
     return f"{ratio.median:.3f} ({ratio.lowest:.3f}-{ratio.highest:.3f})"
 
 

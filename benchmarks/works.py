@@ -68,8 +68,8 @@ class Work:
         target_not_pinned: the same with the processes where the system puts them.
         first: how many steps to try when nothing is known of the speed yet.
         least: do not do fewer steps, however long they take.
-        peers: whether it is for every implementation, or for the floor and roam_trio
-            only.
+        peers: whether it is for every implementation, or for the floor, raw trio and
+            roam_trio only.
         beside: works of roam_trio's with whose processor time that of this one is
             compared; then it is for roam_trio only.
         most_beside: the most processor time, as a ratio to the first of them.

@@ -9,7 +9,7 @@ import msgspec
 
 from .bars import draw_bars
 from .figures import figures_of, verdicts_on
-from .markdown import details, machine_line, overview, targets
+from .markdown import details, limits, machine_line, overview, targets
 from .results import Results
 
 __all__ = ["ROOT", "fill", "write_comparison"]
@@ -47,7 +47,13 @@ def write_comparison(results: Results, root: Path = ROOT) -> list[Path]:
     plot = "![Bars for each library and work]({}benchmarks/results/ratios.svg)"
     short = f"{plot.format('')}\n\n{overview(results)}"
     long = "\n\n".join(
-        [machine_line(results), overview(results), plot.format("../"), targets(results)]
+        [
+            machine_line(results),
+            overview(results),
+            plot.format("../"),
+            limits(results),
+            targets(results),
+        ]
     )
     for path, block in (
         (root / "README.md", short),

@@ -18,17 +18,23 @@ from .base import Adapter
 __all__ = [
     "ADAPTERS",
     "FLOOR",
+    "LIMITS",
     "MSGSPEC",
     "PEERS",
+    "RAW_TRIO",
     "RESUMING",
     "ROAM",
     "RUST",
+    "UVLOOP",
     "Adapter",
     "load",
     "why_missing",
 ]
 
 FLOOR = "floor"
+RAW_TRIO = "raw trio"
+UVLOOP = "uvloop"
+BLOCKING = "blocking sockets"
 ROAM = "roam_trio"
 POSTCARD = "roam_trio, postcard"
 RESUMING = "roam_trio, resuming"
@@ -47,6 +53,9 @@ class _Entry:
 
 _ENTRIES = {
     FLOOR: _Entry("floor:FloorAdapter"),
+    RAW_TRIO: _Entry("sockets:RawTrioAdapter"),
+    UVLOOP: _Entry("uvloop_alone:UvloopAdapter", ("uvloop",)),
+    BLOCKING: _Entry("sockets:BlockingSocketsAdapter"),
     ROAM: _Entry("roam:RoamAdapter"),
     POSTCARD: _Entry("roam:RoamPostcardAdapter"),
     RESUMING: _Entry("roam:RoamResumingAdapter"),
@@ -68,7 +77,12 @@ ADAPTERS = tuple(name for name in _ENTRIES if name != RESUMING)
 """The names of the adapters that are compared, in the order of the tables. The one
 with links that can be lost is for `resume` alone."""
 
-PEERS = tuple(name for name, entry in _ENTRIES.items() if entry.needs)
+LIMITS = (RAW_TRIO, UVLOOP, BLOCKING)
+"""Those that do the works of the floor on other streams, without a library for RPC."""
+
+PEERS = tuple(
+    name for name, entry in _ENTRIES.items() if entry.needs and name not in LIMITS
+)
 """Those of other libraries."""
 
 

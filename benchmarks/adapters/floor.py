@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from struct import Struct
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import msgspec
 import trio
@@ -27,10 +27,10 @@ from .base import (
     check_sum,
     mix,
 )
-from .loops import run_trio
+from .loops import Beside, beside_in_trio, run_trio
 from .record import Record, record_of, row_of
 
-__all__ = ["FloorAdapter", "FloorClient", "serve_stream"]
+__all__ = ["ByteStream", "FloorAdapter", "FloorClient", "serve_stream"]
 
 _LENGTH = Struct("<I")
 _TWO_U32 = Struct("<II")
@@ -44,10 +44,18 @@ _READ = 64 * 1024
 _ITEMS_PER_WRITE = 64
 
 
+class ByteStream(Protocol):
+    """What the floor needs of a stream: one of trio's, or of any other loop."""
+
+    async def send_all(self, data: bytes, /) -> None: ...
+    async def receive_some(self, max_bytes: int, /) -> bytes | bytearray: ...
+    async def aclose(self) -> None: ...
+
+
 class FrameReader:
     """Cuts a stream into frames."""
 
-    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._buffer = bytearray()
 
@@ -110,16 +118,18 @@ def _frame(body: bytes) -> bytes:
 # ------------------------------------------------------------ the server
 
 
-async def serve_stream(stream: trio.abc.Stream) -> None:
+async def serve_stream(stream: ByteStream) -> None:
     """Serve one connection, to its end."""
-    async with stream:
+    try:
         reader = FrameReader(stream)
         work = await reader.read_one()
         await stream.send_all(_frame(b""))
         await _SERVERS[work](stream, reader)
+    finally:
+        await stream.aclose()
 
 
-async def _add(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+async def _add(stream: ByteStream, reader: FrameReader) -> None:
     while frames := await reader.read():
         answers: list[bytes] = []
         for frame in frames:
@@ -128,7 +138,7 @@ async def _add(stream: trio.abc.SendStream, reader: FrameReader) -> None:
         await stream.send_all(b"".join(answers))
 
 
-async def _take_items(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+async def _take_items(stream: ByteStream, reader: FrameReader) -> None:
     """Items up to an empty frame, which is answered with the receipt; and again."""
     count = checksum = 0
     while frames := await reader.read():
@@ -142,13 +152,13 @@ async def _take_items(stream: trio.abc.SendStream, reader: FrameReader) -> None:
                 count = checksum = 0
 
 
-async def _echo(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+async def _echo(stream: ByteStream, reader: FrameReader) -> None:
     while frames := await reader.read():
         for frame in frames:
             await stream.send_all(_frame(frame))
 
 
-async def _send_items(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+async def _send_items(stream: ByteStream, reader: FrameReader) -> None:
     """As many as each frame asks for."""
     while frames := await reader.read():
         for frame in frames:
@@ -156,7 +166,7 @@ async def _send_items(stream: trio.abc.SendStream, reader: FrameReader) -> None:
             await _write_items(stream, count)
 
 
-async def _return_items(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+async def _return_items(stream: ByteStream, reader: FrameReader) -> None:
     """All that one read brought, in one write; the empty frame at the end as well."""
     while frames := await reader.read():
         answers = [
@@ -166,7 +176,7 @@ async def _return_items(stream: trio.abc.SendStream, reader: FrameReader) -> Non
         await stream.send_all(b"".join(answers))
 
 
-async def _swap(stream: trio.abc.SendStream, reader: FrameReader) -> None:
+async def _swap(stream: ByteStream, reader: FrameReader) -> None:
     while frames := await reader.read():
         for frame in frames:
             records = _decode_records(frame)
@@ -177,13 +187,13 @@ _encode_records = msgspec.msgpack.Encoder().encode
 _decode_records = msgspec.msgpack.Decoder(list[Record]).decode
 
 
-async def _write_items(stream: trio.abc.SendStream, count: int) -> None:
+async def _write_items(stream: ByteStream, count: int) -> None:
     for first in range(0, count, _ITEMS_PER_WRITE):
         numbers = range(first, min(first + _ITEMS_PER_WRITE, count))
         await stream.send_all(b"".join([_ITEM.pack(8, n) for n in numbers]))
 
 
-_SERVERS: dict[bytes, Callable[[trio.abc.SendStream, FrameReader], Awaitable[None]]] = {
+_SERVERS: dict[bytes, Callable[[ByteStream, FrameReader], Awaitable[None]]] = {
     b"add": _add,
     b"items": _take_items,
     b"items back": _send_items,
@@ -201,13 +211,19 @@ class FloorClient(Client):
 
     Args:
         open_stream: connects to the server.
+        beside: does two things at once.
     """
 
-    def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]]) -> None:
+    def __init__(
+        self,
+        open_stream: Callable[[], Awaitable[ByteStream]],
+        beside: Beside = beside_in_trio,
+    ) -> None:
         self._open_stream = open_stream
-        self._streams: dict[bytes, tuple[trio.abc.Stream, FrameReader]] = {}
+        self._beside = beside
+        self._streams: dict[bytes, tuple[ByteStream, FrameReader]] = {}
 
-    async def _stream_for(self, work: bytes) -> tuple[trio.abc.Stream, FrameReader]:
+    async def _stream_for(self, work: bytes) -> tuple[ByteStream, FrameReader]:
         if work not in self._streams:
             stream = await self._open_stream()
             await stream.send_all(_frame(work))
@@ -268,15 +284,18 @@ class FloorClient(Client):
             await _write_items(stream, count)
             await stream.send_all(_frame(b""))
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(send)
+        async def receive() -> None:
+            nonlocal received, checksum
             while True:
                 for frame in await _some_of(reader):
                     if not frame:
-                        return Receipt(received, checksum)
+                        return
                     (item,) = _U64.unpack(frame)
                     received += 1
                     checksum = mix(checksum, item)
+
+        await self._beside(send, receive)
+        return Receipt(received, checksum)
 
     async def echoes(self, blocks: Sequence[bytes], count: int) -> None:
         stream, reader = await self._stream_for(b"echo")

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import trio
 
 from .base import IN_FLIGHT
 
 __all__ = [
+    "Beside",
+    "beside_in_asyncio",
+    "beside_in_trio",
     "call_many_in_asyncio",
     "call_many_in_trio",
     "run_asyncio",
@@ -20,6 +23,11 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+Work: TypeAlias = Callable[[], Awaitable[None]]
+
+Beside: TypeAlias = Callable[[Work, Work], Awaitable[None]]
+"""Does two things at once."""
 
 
 def run_trio(use: Callable[[], Awaitable[T]]) -> T:
@@ -86,3 +94,21 @@ async def call_many_in_asyncio(
     async with asyncio.TaskGroup() as group:
         for _ in range(IN_FLIGHT):
             group.create_task(call_and_call_again())
+
+
+async def beside_in_trio(one: Work, other: Work) -> None:
+    """Do two things at once in trio."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one)
+        await other()
+
+
+async def beside_in_asyncio(one: Work, other: Work) -> None:
+    """Do two things at once in asyncio."""
+
+    async def first() -> None:
+        await one()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(first())
+        await other()

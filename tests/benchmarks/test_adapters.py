@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -39,6 +40,7 @@ from benchmarks.adapters.roam import (
     WorkplaceHandler,
     do_nothing_around,
 )
+from benchmarks.adapters.sockets import RawTrioStream
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.works import SPEEDS, Connect, Work, find_work
 from roam_trio import (
@@ -167,6 +169,25 @@ async def test_floor_notices_answers_out_of_order(
     with pytest.raises(WrongAnswer):
         await floor_client(nursery, forge).calls_in_flight(COUNT, can_wait=False)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("name", ["call", "in-flight", "items-both", "echo"])
+async def test_raw_trio_does_the_work_on_a_socket(name: str) -> None:
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Client]:
+        ours, theirs = map(RawTrioStream, socket.socketpair())
+
+        async def open_stream() -> RawTrioStream:
+            return ours
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_stream, theirs)
+            client = FloorClient(open_stream)
+            yield client
+            await client.aclose()
+
+    work = find_work(name)
+    assert await measure(work, connect, count_of(work)) > 0
 
 
 # ------------------------------------------------------------ roam_trio

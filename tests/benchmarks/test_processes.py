@@ -14,6 +14,7 @@ from benchmarks.adapters import (
     RESUMING,
     ROAM,
     RUST,
+    UVLOOP,
     why_missing,
 )
 from benchmarks.processes import Pair, WorkerFailed
@@ -37,7 +38,7 @@ def do_everything(name: str) -> None:
     "name",
     [
         pytest.param(name, marks=[] if name in (FLOOR, ROAM) else pytest.mark.slow)
-        for name in sorted({*ADAPTERS, RESUMING} - {*PEERS, RUST})
+        for name in sorted({*ADAPTERS, RESUMING} - {*PEERS, RUST, UVLOOP})
     ],
 )
 def test_each_work_is_done_across_two_processes(name: str) -> None:
@@ -45,7 +46,7 @@ def test_each_work_is_done_across_two_processes(name: str) -> None:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("name", [*PEERS, RUST])
+@pytest.mark.parametrize("name", [*PEERS, RUST, UVLOOP])
 def test_others_do_each_work_across_two_processes(name: str) -> None:
     if reason := why_missing(name):
         pytest.skip(f"{name}: {reason}")
@@ -53,7 +54,7 @@ def test_others_do_each_work_across_two_processes(name: str) -> None:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("name", [*PEERS, RUST])
+@pytest.mark.parametrize("name", [*PEERS, RUST, UVLOOP])
 def test_others_do_not_wait_for_late_acknowledgements(name: str) -> None:
     """Without TCP_NODELAY on both sides a step can take 40 ms of doing nothing."""
     if reason := why_missing(name):

@@ -162,7 +162,7 @@ def test_report_names_each_work_with_its_ratio_and_target() -> None:
         [row] = [line for line in lines if line.startswith(f"{work.name:<15} {ROAM} ")]
         assert "0.302 (0.300-0.304)" in row
         target = "-" if work.target is None else f"{work.target:.2f}"
-        assert f") {target:>7} " in row
+        assert f") {'-':>20} {target:>7} " in row
 
 
 def test_report_says_what_is_missing_and_why() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.adapters import FLOOR, MSGSPEC, ROAM
-from benchmarks.markdown import details, overview, table, targets
+from benchmarks.adapters import FLOOR, MSGSPEC, RAW_TRIO, ROAM
+from benchmarks.markdown import details, limits, overview, table, targets
 from benchmarks.results import Contestant, Results, Sample
 from benchmarks.stopwatch import Done
 from benchmarks.works import NOT_PINNED, PINNED
@@ -16,6 +16,7 @@ from benchmarks.writing import ROOT, fill, write_comparison
 
 RATES = {
     FLOOR: {"call": 100, "records": 50},
+    RAW_TRIO: {"call": 160},
     ROAM: {"call": 80, "records": 40},
     "grpcio": {"call": 20, "records": 30},
     MSGSPEC: {"records": 100},
@@ -52,6 +53,7 @@ def test_overview_has_a_row_for_each_and_a_column_for_what_was_measured() -> Non
         "|  | call | 1,000 records | KB a session |",
         "| --- | ---: | ---: | ---: |",
         "| the floor | 1.00 | 1.00 | - |",
+        "| raw trio | 1.60 | - | - |",
         "| **roam_trio** | **0.80** | **0.80** | **12.0** |",
         "| grpcio | 0.20 | 0.60 | - |",
         "| msgspec | - | 2.00 | - |",
@@ -70,11 +72,20 @@ def test_targets_say_what_is_met_and_what_falls_short() -> None:
     ]
 
 
+def test_limits_have_raw_trio_beside_the_floor() -> None:
+    assert limits(results()).splitlines() == [
+        "| roam_trio | of the floor | of raw trio |",
+        "| --- | ---: | ---: |",
+        "| call | 0.80 | 0.50 |",
+        "| records | 0.80 | - |",
+    ]
+
+
 def test_details_have_processor_time_latencies_and_remarks() -> None:
     text = details(results())
     assert (
-        "| grpcio | 20 ±0% | 0.20 (0.20 to 0.20) | 25,000.0 | 12,500.0 | 10,000.0 "
-        "| 20,000.0 |" in text
+        "| grpcio | 20 ±0% | 0.20 (0.20 to 0.20) | 0.12 (0.12 to 0.12) "
+        "| 25,000.0 | 12,500.0 | 10,000.0 | 20,000.0 |" in text
     )
     assert "- grpcio, echo: no bytes." in text
     assert "- grpcio, call: blocks." in text
