@@ -20,7 +20,7 @@ from ..conduits.attaching import AttachingAcceptor, let_go
 from ..conduits.bare import BareConduitAcceptor
 from ..conduits.base import Conduit, ConduitAcceptor
 from ..errors import ConduitError, LinkError, Overloaded, SessionError
-from ..legible import without_secrets
+from ..legible import urls_without_secrets, without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import log_budget_of_server
 from ..logs import Log
@@ -51,6 +51,7 @@ from ..transports import (
     LinkListener,
     LinkOptions,
     ListenerFactory,
+    ListeningSocket,
     transports_for,
     urls_of,
 )
@@ -169,9 +170,10 @@ class Server:
 
 
 async def serve(
-    url: str | Sequence[str] | ConduitAcceptor[Message],
+    url: str | Sequence[str] | ConduitAcceptor[Message] | None,
     handler: Handler | Mapping[str, Handler],
     *,
+    sockets: Iterable[ListeningSocket] = (),
     max_concurrent_requests: int = 64,
     metadata: MetadataLike = (),
     keepalive: SessionKeepaliveConfig | None = SERVER_KEEPALIVE,
@@ -207,10 +209,15 @@ async def serve(
             Port 0 takes a free port; see `Server.url`. An empty host means every
             address of the machine. Or a `ConduitAcceptor`, such as a
             `BareConduitAcceptor`: it is served until it has no more clients, and is not
-            closed.
+            closed. None with `sockets`.
         handler: answers the calls of every client; `dispatcher` makes one. Or handlers
             by name, ``{"counter": dispatcher(Counter, CounterImpl())}``: a client opens
             a connection for each service that it uses, with `Session.open`.
+        sockets: sockets of the standard library or of trio that listen already. The
+            server listens on copies of them, in place of the address of `url`; close
+            yours when it has started. The scheme of `url` says what is spoken on them,
+            such as ``tls:`` or ``wss:///path``. With None, it is what ``tcp:`` and
+            ``unix:`` speak.
         max_concurrent_requests: number of calls that each client may have in flight on
             each of its connections.
         metadata: metadata of every handshake.
@@ -285,7 +292,8 @@ async def serve(
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range; or `ssl_context`,
-            `origins` or `resume` is given together with a `ConduitAcceptor`.
+            `origins`, `sockets` or `resume` is given together with a
+            `ConduitAcceptor`.
         TypeError: `handler` is not a `Handler`, or is one that middleware cannot wrap;
             `url` is neither a text nor a `ConduitAcceptor`, or `origins` is a text; or
             the acceptor did not return a `Conduit`.
@@ -327,15 +335,20 @@ async def serve(
     )
     if statistics:
         serving.offer_statistics()
+    sockets = tuple(sockets)
     if isinstance(url, ConduitAcceptor):
-        _check_is_unset(ssl_context=ssl_context, origins=origins, resume=resume)
+        _check_is_unset(
+            ssl_context=ssl_context, origins=origins, resume=resume, sockets=sockets
+        )
         with log_budget_of_server(limits):
             await serving.run([AcceptedClients(url)], (), task_status)
     else:
         links = LinkOptions(
             limits=options.stream_limits, ssl_context=ssl_context, origins=origins
         )
-        await _listen_and_serve(_listening_at(url, links), serving, limits, task_status)
+        where = _urls_with(sockets, url)
+        begin = _listening_at(where, links)
+        await _listen_and_serve(begin, serving, limits, task_status)
 
 
 def _budget_of(memory: int | None, tasks: int) -> ServerBudget:
@@ -353,6 +366,24 @@ def _check_is_unset(**options: object) -> None:
                 f"{name}: expected it only with URLs, as a ConduitAcceptor makes its "
                 "own conduits; a StableConduitAcceptor makes conduits that resume"
             )
+
+
+def _urls_with(
+    sockets: tuple[ListeningSocket, ...], url: str | Sequence[str] | None
+) -> str | Sequence[str]:
+    if not sockets:
+        if url is None:
+            raise ValueError("expected a URL to listen at, or sockets=, got neither")
+        return url
+    if url is None or isinstance(url, str):
+        # Only now, since most servers have no such sockets.
+        from ..transports.inherited import urls_on
+
+        return urls_on(url, sockets)
+    raise ValueError(
+        "sockets: expected them with one URL, which says what is spoken on them, or "
+        f"with None, got {urls_without_secrets(repr(url))}"
+    )
 
 
 def _listening_at(

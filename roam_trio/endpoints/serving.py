@@ -37,6 +37,7 @@ from ..session import ConnectionAcceptor, OnSession, SessionKeepaliveConfig
 from ..session.builders import has_cancelled, tell_beside
 from ..session.keepalive import SERVER_KEEPALIVE
 from ..session.terms import CANCEL_GRACE
+from ..transports import ListeningSocket
 from ..wire.messages import Message
 from .serve import Server, serve
 
@@ -46,9 +47,10 @@ logger = Log("roam_trio.endpoints.serve")
 
 
 def serving(
-    url: str | Sequence[str] | ConduitAcceptor[Message],
+    url: str | Sequence[str] | ConduitAcceptor[Message] | None,
     handler: Handler | Mapping[str, Handler],
     *,
+    sockets: Iterable[ListeningSocket] = (),
     max_concurrent_requests: int = 64,
     metadata: MetadataLike = (),
     keepalive: SessionKeepaliveConfig | None = SERVER_KEEPALIVE,
@@ -84,6 +86,7 @@ def serving(
     Args:
         url: see `serve`.
         handler: see `serve`.
+        sockets: see `serve`.
         max_concurrent_requests: see `serve`.
         metadata: see `serve`.
         keepalive: see `serve`.
@@ -129,6 +132,7 @@ def serving(
         serve,
         url,
         handler,
+        sockets=sockets,
         max_concurrent_requests=max_concurrent_requests,
         metadata=metadata,
         keepalive=keepalive,

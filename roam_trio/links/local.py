@@ -125,8 +125,11 @@ class LocalListener:
             OSError: the system lacks the resources for another connection.
             trio.ClosedResourceError: the listener is closed.
         """
-        stream = await self._accepting.accept()
-        return LocalLink.on(take_socket(stream), limits=limits)
+        return LocalLink.on(take_socket(await self.accept_stream()), limits=limits)
+
+    async def accept_stream(self) -> trio.SocketStream:
+        """As `accept`, but return the connection, without a link."""
+        return await self._accepting.accept()
 
     def close(self) -> None:
         """Stop listening, and remove the socket's file unless another server has

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, Protocol, TypeAlias, cast, runtime_checkable
 
 import attrs
 
@@ -23,6 +23,7 @@ __all__ = [
     "LinkListener",
     "LinkOptions",
     "ListenerFactory",
+    "ListeningSocket",
     "Transport",
     "urls_of",
     "wrong_url",
@@ -73,6 +74,15 @@ class LinkOptions:
     limits: StreamLimits = attrs.field(factory=StreamLimits)
     ssl_context: ssl.SSLContext | None = None
     origins: Sequence[str] = attrs.field(default=(), validator=_check_several)
+
+
+@runtime_checkable
+class ListeningSocket(Protocol):
+    """A socket of the standard library or of trio that listens."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        ...
 
 
 class LinkListener(ABC):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -10,15 +12,22 @@ import attrs
 from ..legible import without_secrets
 from .base import wrong_url
 
-__all__ = ["HostAndPort"]
+__all__ = ["HostAndPort", "without_reuse_port"]
 
 
 @attrs.frozen
 class HostAndPort:
-    """A host and port to connect to or listen at; an empty host means every address."""
+    """A host and port to connect to or listen at; an empty host means every address.
+
+    Attributes:
+        host: the host.
+        port: the port.
+        reuse_port: whether other sockets may listen there too (SO_REUSEPORT).
+    """
 
     host: str
     port: int
+    reuse_port: bool = False
 
     @classmethod
     def of(
@@ -60,6 +69,34 @@ class HostAndPort:
             raise wrong_url(url, example, f"there is {found[0]!r} in the host")
         return cls(host, port)
 
+    @classmethod
+    def to_listen_at(
+        cls,
+        url: str,
+        example: str,
+        *,
+        default_port: int | None = None,
+        may_have_path: bool = False,
+    ) -> HostAndPort:
+        """As `of`, for a URL to listen at, which may have ``?reuse_port=1``.
+
+        Raises:
+            ValueError: the URL is wrong, or this system cannot share ports.
+        """
+        rest, reuse_port = without_reuse_port(url, example)
+        address = cls.of(
+            rest, example, default_port=default_port, may_have_path=may_have_path
+        )
+        if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+            raise wrong_url(
+                url,
+                example,
+                "reuse_port=1 needs a system with SO_REUSEPORT, such as Linux or "
+                "macOS, and this one has none; leave it out, and let the processes "
+                "share one socket: fd://, or roam-trio serve --workers",
+            )
+        return attrs.evolve(address, reuse_port=reuse_port)
+
     def check_for_connecting(self, url: str, example: str) -> None:
         """Check that the address can be connected to, and not only listened at.
 
@@ -77,11 +114,31 @@ class HostAndPort:
 
     def with_port(self, port: int) -> HostAndPort:
         """Return the same host with another port."""
-        return HostAndPort(self.host, port)
+        return attrs.evolve(self, port=port)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+def without_reuse_port(url: str, example: str) -> tuple[str, bool]:
+    """Return a URL without the option ``reuse_port``, and its value.
+
+    Raises:
+        ValueError: it is neither 0 nor 1.
+    """
+    base, mark, query = url.partition("?")
+    kept = [each for each in query.split("&") if not each.startswith(_REUSE_PORT)]
+    given = {each for each in query.split("&") if each.startswith(_REUSE_PORT)}
+    if not given:
+        return url, False
+    if given not in ({f"{_REUSE_PORT}0"}, {f"{_REUSE_PORT}1"}):
+        raise wrong_url(url, example, "reuse_port is 1 or 0, as in ?reuse_port=1")
+    rest = f"{base}{mark}{'&'.join(kept)}" if kept else base
+    return rest, f"{_REUSE_PORT}1" in given
+
+
+_REUSE_PORT: Final = "reuse_port="
 
 
 def _has_more(parts: SplitResult, may_have_path: bool) -> bool:

@@ -1,8 +1,8 @@
 """``fd://3``: a socket that listens already, which this process has inherited.
 
 systemd passes such sockets from descriptor 3 on (``LISTEN_FDS``), and a parent passes
-them to its workers. ``fd://3`` speaks as TCP and Unix sockets do, and ``fd+tls://3``
-speaks TLS.
+them to its workers. ``fd://3`` speaks as TCP and Unix sockets do, ``fd+tls://3`` speaks
+TLS, and ``fd+ws://3/path`` and ``fd+wss://3/path`` speak WebSocket.
 """
 
 from __future__ import annotations
@@ -11,47 +11,154 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
+import attrs
 import trio
 
+from ..legible import without_secrets
 from ..links.base import Link
 from ..links.local import LocalLink
 from ..links.sockets import take_socket
-from ..links.stream import StreamLimits
 from ..links.tcp import tcp_link
-from ..logs import note_peer
-from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
-from .hosts import HostAndPort
-from .listening import StreamLinkListener
+from .base import (
+    LinkFactory,
+    LinkListener,
+    LinkOptions,
+    ListenerFactory,
+    ListeningSocket,
+    Transport,
+)
+from .hosts import HostAndPort, without_reuse_port
+from .listening import LinkOn, StreamLinkListener
 
-__all__ = ["InheritedTlsTransport", "InheritedTransport"]
+__all__ = [
+    "InheritedSecureWebSocketTransport",
+    "InheritedTlsTransport",
+    "InheritedTransport",
+    "InheritedWebSocketTransport",
+    "urls_on",
+]
 
-_Listen = Callable[[trio.SocketListener, str], LinkListener]
-"""Makes the listener on a socket, with its address as it stands in URLs."""
+
+def urls_on(url: str | None, sockets: Iterable[ListeningSocket]) -> list[str]:
+    """Return URLs to listen on sockets, in place of those of a URL.
+
+    Args:
+        url: its scheme says what is spoken, and its path where WebSockets are accepted;
+            None for what TCP and Unix sockets speak.
+        sockets: listen already.
+
+    Raises:
+        ValueError: the URL stands for no sockets.
+        TypeError: one of the sockets is none.
+    """
+    scheme, path = "fd", ""
+    if url is not None:
+        name = url.partition(":")[0].lower()
+        if name not in _INHERITED:
+            raise ValueError(
+                "sockets: expected them with a URL of tcp:, unix:, tls:, ws: or wss:, "
+                f"which says what is spoken on them, got {without_secrets(url)!r}"
+            )
+        scheme = _INHERITED[name]
+        if scheme in ("fd+ws", "fd+wss"):
+            parts = urlsplit(without_reuse_port(url, f"{name}://127.0.0.1/path")[0])
+            path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return [f"{scheme}://{_number_of(each)}{path}" for each in sockets]
+
+
+def _number_of(sock: object) -> int:
+    if not isinstance(sock, ListeningSocket):
+        raise TypeError(f"sockets: expected sockets that listen, got {sock!r}")
+    return sock.fileno()
+
+
+_INHERITED: Final = {
+    "tcp": "fd",
+    "unix": "fd",
+    "tls": "fd+tls",
+    "ws": "fd+ws",
+    "wss": "fd+wss",
+}
+"""For each scheme the one that speaks the same on inherited sockets."""
+
+
+@attrs.frozen
+class _Place:
+    """The parts of a URL.
+
+    Attributes:
+        number: the descriptor.
+        path: where WebSockets are accepted.
+    """
+
+    number: int
+    path: str
 
 
 class InheritedTransport(Transport):
     """Makes links on an inherited socket."""
 
     example = "fd://3"
+    _scheme = "tcp"
+    _has_path = False
+    _speaks_on_unix_sockets = True
 
     def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
         raise self._wrong(url, "it is for servers; a client needs the address")
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
-        limits = options.limits
-        tcp, local = partial(_on_tcp, limits), partial(_LocalListener, limits)
-        return partial(_listen, self._number(url), tcp, local)
+        place = self._read(url)
+        return partial(self._listen, place, self._link_on(url, place, options))
 
-    def _number(self, url: str) -> int:
-        number = url.partition("://")[2]
-        if not re.fullmatch("[0-9]{1,9}", number):
+    def _read(self, url: str) -> _Place:
+        number, slash, path = url.partition("://")[2].partition("/")
+        if not re.fullmatch("[0-9]{1,9}", number) or (slash and not self._has_path):
             raise self._wrong(url, "it has no number of a descriptor")
-        return int(number)
+        return _Place(int(number), slash + path)
+
+    def _link_on(self, url: str, place: _Place, options: LinkOptions) -> LinkOn:
+        limits = options.limits
+
+        async def link_on(stream: trio.SocketStream) -> Link:
+            if stream.socket.family in (socket.AF_INET, socket.AF_INET6):
+                return tcp_link(stream, limits=limits)
+            return LocalLink.on(take_socket(stream), limits=limits)
+
+        return link_on
+
+    async def _listen(self, place: _Place, link_on: LinkOn) -> list[LinkListener]:
+        """Listen on a copy of a descriptor.
+
+        Raises:
+            OSError: it is not a socket that listens, or not one of a fitting family.
+        """
+        await trio.lowlevel.checkpoint()
+        sock = _copy_of(place.number)
+        try:
+            if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise OSError(errno.EINVAL, "it does not listen")
+            sock.setblocking(False)
+            url = self._url_of(sock, place.path)
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        except OSError as error:
+            sock.close()
+            raise _no_listener(place.number, error) from error
+        return [StreamLinkListener(url, listener, link_on)]
+
+    def _url_of(self, sock: socket.socket, path: str) -> str:
+        name: tuple[Any, ...] | str | bytes = sock.getsockname()
+        if isinstance(name, tuple):
+            return f"{self._scheme}://{HostAndPort(name[0], name[1])}{path}"
+        if self._speaks_on_unix_sockets:
+            return f"unix://{quote(os.fsdecode(name))}"
+        problem = "it is a Unix socket, which has no TLS and no WebSocket"
+        raise OSError(errno.EAFNOSUPPORT, problem)
 
 
 class InheritedTlsTransport(InheritedTransport):
@@ -59,8 +166,10 @@ class InheritedTlsTransport(InheritedTransport):
 
     example = "fd+tls://3"
     uses_tls = True
+    _scheme = "tls"
+    _speaks_on_unix_sockets = False
 
-    def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
+    def _link_on(self, url: str, place: _Place, options: LinkOptions) -> LinkOn:
         # Only now, since most programs need no TLS.
         from ..links.tls import accept_tls
         from .tls import certificate_of
@@ -70,78 +179,39 @@ class InheritedTlsTransport(InheritedTransport):
         async def link_on(stream: trio.SocketStream) -> Link:
             return await accept_tls(stream, context, limits=limits)
 
-        def secure(listener: trio.SocketListener, address: str) -> LinkListener:
-            return StreamLinkListener(f"tls://{address}", listener, link_on)
-
-        return partial(_listen, self._number(url), secure, None)
+        return link_on
 
 
-def _on_tcp(
-    limits: StreamLimits, listener: trio.SocketListener, address: str
-) -> LinkListener:
-    async def link_on(stream: trio.SocketStream) -> Link:
-        return tcp_link(stream, limits=limits)
+class InheritedWebSocketTransport(InheritedTransport):
+    """Makes links over WebSocket on an inherited socket."""
 
-    return StreamLinkListener(f"tcp://{address}", listener, link_on)
+    example = "fd+ws://3/path"
+    _scheme = "ws"
+    _has_path = True
+    _speaks_on_unix_sockets = False
 
+    def _link_on(self, url: str, place: _Place, options: LinkOptions) -> LinkOn:
+        from .websocket import check_for_websockets, encoded, websockets_on
 
-class _LocalListener(LinkListener):
-    """Listens on a Unix socket, whose file belongs to the process that has made it."""
+        check_for_websockets(url)
+        context = self._context(url, options)
+        return websockets_on(encoded(place.path), options, context)
 
-    def __init__(
-        self, limits: StreamLimits, listener: trio.SocketListener, address: str
-    ) -> None:
-        self._limits = limits
-        self._listener = listener
-        self._address = address
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self._address}"
-
-    async def accept(self) -> LinkFactory:
-        stream = await self._listener.accept()
-        link = LocalLink.on(take_socket(stream), limits=self._limits)
-
-        async def accepted() -> Link:
-            note_peer(link.peer())
-            return link
-
-        return accepted
-
-    def close(self) -> None:
-        self._listener.socket.close()
+    def _context(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
+        return None
 
 
-async def _listen(
-    number: int, on_internet: _Listen, on_local: _Listen | None
-) -> list[LinkListener]:
-    """Listen on a copy of a descriptor.
+class InheritedSecureWebSocketTransport(InheritedWebSocketTransport):
+    """Makes links over WebSocket and TLS on an inherited socket."""
 
-    Args:
-        number: the descriptor.
-        on_internet: makes the listener on a socket of IPv4 or IPv6.
-        on_local: makes the listener on a Unix socket; None if none can.
+    example = "fd+wss://3/path"
+    uses_tls = True
+    _scheme = "wss"
 
-    Raises:
-        OSError: it is not a socket that listens, or not one of a fitting family.
-    """
-    await trio.lowlevel.checkpoint()
-    sock = _copy_of(number)
-    try:
-        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise OSError(errno.EINVAL, "it does not listen")
-        sock.setblocking(False)
-        name: tuple[Any, ...] | str | bytes = sock.getsockname()
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        if isinstance(name, tuple):
-            return [on_internet(listener, str(HostAndPort(name[0], name[1])))]
-        if on_local is None:
-            raise OSError(errno.EAFNOSUPPORT, "it is a Unix socket, which has no TLS")
-        return [on_local(listener, quote(os.fsdecode(name)))]
-    except OSError as error:
-        sock.close()
-        raise _no_listener(number, error) from error
+    def _context(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
+        from .tls import certificate_of
+
+        return certificate_of(url, options)
 
 
 def _copy_of(number: int) -> socket.socket:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import trio
 
 from ..failures import text_of
 from ..legible import without_secrets
 from ..links.base import Link
-from ..links.sockets import UNKNOWN_ADDRESS, peer_of
-from ..logs import Log, note_address
+from ..links.sockets import UNKNOWN_ADDRESS, peer_of, take_socket
+from ..logs import Log, note_address, note_peer
 from ..peers import Peer
 from .base import LinkListener
 from .hosts import HostAndPort
@@ -21,6 +22,7 @@ from .hosts import HostAndPort
 T = TypeVar("T")
 
 __all__ = [
+    "LinkOn",
     "SocketClient",
     "StreamLinkListener",
     "accept_when_possible",
@@ -28,6 +30,9 @@ __all__ = [
 ]
 
 logger = Log("roam_trio.transports")
+
+LinkOn: TypeAlias = Callable[[trio.SocketStream], Awaitable[Link]]
+"""Makes the link of a connection, or closes the connection if that fails."""
 
 _NO_MEANS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 """Errors of accept for lack of resources, which closing other connections would free.
@@ -43,6 +48,11 @@ _FAILURES_IN_A_ROW: Final = 8
 
 _SECONDS_OF_PAUSE: Final = 0.1
 
+_BACKLOG: Final = 65_535
+"""Number of connections that may wait to be accepted, as trio has it; the system bounds
+it further.
+"""
+
 _TRIES: Final = 10
 """Number of attempts to find a port that is free on all addresses of a machine."""
 
@@ -53,14 +63,11 @@ class StreamLinkListener(LinkListener):
     Args:
         url: its URL, as reported to users.
         listener: the socket.
-        link_on: makes the link of a connection, or closes the connection if that fails.
+        link_on: makes the link of a connection.
     """
 
     def __init__(
-        self,
-        url: str,
-        listener: trio.SocketListener,
-        link_on: Callable[[trio.SocketStream], Awaitable[Link]],
+        self, url: str, listener: trio.SocketListener, link_on: LinkOn
     ) -> None:
         self._url = url
         self._listener = listener
@@ -87,11 +94,7 @@ class SocketClient:
 
     __slots__ = ("_link_on", "_stream")
 
-    def __init__(
-        self,
-        stream: trio.SocketStream,
-        link_on: Callable[[trio.SocketStream], Awaitable[Link]],
-    ) -> None:
+    def __init__(self, stream: trio.SocketStream, link_on: LinkOn) -> None:
         self._stream = stream
         self._link_on = link_on
 
@@ -99,12 +102,19 @@ class SocketClient:
         """Make the link; see `LinkListener.accept`."""
         # Do this in the task of the client, so that its log records can name the
         # client.
+        if self._stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
+            note_peer(self.peer())
+            return await self._link_on(self._stream)
         try:
             host, port, *_ = self._stream.socket.getpeername()
             note_address(str(HostAndPort(host, port)))
         except OSError:
             note_address(UNKNOWN_ADDRESS)
         return await self._link_on(self._stream)
+
+    def take_socket(self) -> socket.socket:
+        """Return the connection, in place of making the link."""
+        return take_socket(self._stream)
 
     def peer(self) -> Peer:
         """Describe the client, as far as its connection tells."""
@@ -161,7 +171,7 @@ async def listen_on_tcp(
     """Listen at all addresses of a host on one port, and return the port.
 
     Args:
-        address: the host and the port.
+        address: the host and the port, and whether other sockets may listen there too.
         url: the URL to name in errors; the address if None.
 
     Raises:
@@ -206,4 +216,36 @@ async def _listen_on_one_port(
 
 
 async def _listen_at(address: HostAndPort) -> list[trio.SocketListener]:
-    return await trio.open_tcp_listeners(address.port, host=address.host or None)
+    host = address.host or None
+    if not address.reuse_port:
+        return await trio.open_tcp_listeners(address.port, host=host)
+    found = await trio.socket.getaddrinfo(
+        host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    listeners: list[trio.SocketListener] = []
+    try:
+        for family, _, protocol, _, where in found:
+            sock = trio.socket.socket(family, socket.SOCK_STREAM, protocol)
+            listeners.append(await _sharing_listener(sock, where))
+    except BaseException:
+        for each in listeners:
+            each.socket.close()
+        raise
+    return listeners
+
+
+async def _sharing_listener(
+    sock: trio.socket.SocketType, where: object
+) -> trio.SocketListener:
+    """Listen at an address where other sockets of this user may listen too."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        await sock.bind(where)
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketListener(sock)

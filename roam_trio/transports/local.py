@@ -10,12 +10,14 @@ from functools import partial
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import attrs
+import trio
 
 from ..links.base import Link
 from ..links.local import LocalLink, LocalListener
+from ..links.sockets import take_socket
 from ..links.stream import StreamLimits
-from ..logs import note_peer
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
+from .listening import SocketClient
 
 __all__ = ["LocalTransport"]
 
@@ -75,14 +77,11 @@ class _Listener(LinkListener):
         path = quote(self._listener.address)
         return f"unix://{path}" if path.startswith("/") else f"unix:{path}"
 
-    async def accept(self) -> LinkFactory:
-        link = await self._listener.accept(limits=self._limits)
+    async def accept(self) -> SocketClient:
+        return SocketClient(await self._listener.accept_stream(), self._link_on)
 
-        async def accepted() -> Link:
-            note_peer(link.peer())
-            return link
-
-        return accepted
+    async def _link_on(self, stream: trio.SocketStream) -> Link:
+        return LocalLink.on(take_socket(stream), limits=self._limits)
 
     def close(self) -> None:
         self._listener.close()

@@ -44,6 +44,8 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _BUILT_IN: Final = {
     "fd": "inherited:InheritedTransport",
     "fd+tls": "inherited:InheritedTlsTransport",
+    "fd+ws": "inherited:InheritedWebSocketTransport",
+    "fd+wss": "inherited:InheritedSecureWebSocketTransport",
     "memory": "memory:MemoryTransport",
     "stdio": "stdio:StdioTransport",
     "tcp": "tcp:TcpTransport",

@@ -31,7 +31,8 @@ class TcpTransport(Transport):
         return partial(_connect, address, options.limits)
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
-        return partial(_listen, HostAndPort.of(url, self.example), url, options.limits)
+        address = HostAndPort.to_listen_at(url, self.example)
+        return partial(_listen, address, url, options.limits)
 
 
 async def _connect(address: HostAndPort, limits: StreamLimits) -> Link:

@@ -36,7 +36,7 @@ class TlsTransport(Transport):
         )
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
-        address = HostAndPort.of(url, self.example)
+        address = HostAndPort.to_listen_at(url, self.example)
         context = certificate_of(url, options)
         return partial(_listen, address, url, context, options.limits)
 

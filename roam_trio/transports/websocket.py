@@ -21,11 +21,17 @@ from ..links.sockets import open_tcp, send_at_once, take_socket
 from ..links.stream import StreamLimits
 from ..links.tls import tls_to_client, tls_to_server
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
-from .hosts import HostAndPort
-from .listening import StreamLinkListener, listen_on_tcp
+from .hosts import HostAndPort, without_reuse_port
+from .listening import LinkOn, StreamLinkListener, listen_on_tcp
 from .tls import certificate_of, trust_of
 
-__all__ = ["SecureWebSocketTransport", "WebSocketTransport"]
+__all__ = [
+    "SecureWebSocketTransport",
+    "WebSocketTransport",
+    "check_for_websockets",
+    "encoded",
+    "websockets_on",
+]
 
 
 class WebSocketTransport(Transport):
@@ -43,18 +49,20 @@ class WebSocketTransport(Transport):
         )
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
-        return partial(
-            _listen, self._read(url), options, self._tls_to_listen(url, options)
-        )
+        read = HostAndPort.to_listen_at
+        place = self._read(without_reuse_port(url, self.example)[0])
+        address = read(url, self.example, default_port=self._port, may_have_path=True)
+        place = attrs.evolve(place, address=address)
+        return partial(_listen, place, options, self._tls_to_listen(url, options))
 
     def _read(self, url: str) -> _Place:
-        _check_for_websockets(url)
+        check_for_websockets(url)
         address = HostAndPort.of(
             url, self.example, default_port=self._port, may_have_path=True
         )
         parts = urlsplit(url)
-        query = f"?{_encoded(parts.query)}" if parts.query else ""
-        return _Place(self._scheme, address, _encoded(parts.path) + query)
+        query = f"?{encoded(parts.query)}" if parts.query else ""
+        return _Place(self._scheme, address, encoded(parts.path) + query)
 
     def _tls_to_connect(self, url: str, options: LinkOptions) -> ssl.SSLContext | None:
         return None
@@ -78,7 +86,7 @@ class SecureWebSocketTransport(WebSocketTransport):
         return certificate_of(url, options)
 
 
-def _encoded(part: str) -> str:
+def encoded(part: str) -> str:
     """Percent-encode a part of a URL where it is not encoded yet.
 
     A space would end the target of the request, and HTTP allows only ASCII.
@@ -114,6 +122,22 @@ async def _connect(
 async def _listen(
     place: _Place, options: LinkOptions, context: ssl.SSLContext | None
 ) -> list[LinkListener]:
+    link_on = websockets_on(place.path, options, context)
+    address, listeners = await listen_on_tcp(place.address, str(place))
+    url = str(attrs.evolve(place, address=address))
+    return [StreamLinkListener(url, each, link_on) for each in listeners]
+
+
+def websockets_on(
+    path: str, options: LinkOptions, context: ssl.SSLContext | None
+) -> LinkOn:
+    """Return what makes WebSockets of accepted connections.
+
+    Args:
+        path: the only path at which they are accepted; empty for any.
+        options: the options of links.
+        context: has the certificate; None for no TLS.
+    """
     from ..links.websocket import WebSocketLink
 
     async def link_on(stream: trio.SocketStream) -> Link:
@@ -126,17 +150,20 @@ async def _listen(
             transport = await tls_to_client(stream, context)
         return await WebSocketLink.accept(
             transport,
-            path=place.path or None,
+            path=path or None,
             origins=options.origins,
             limits=options.limits,
         )
 
-    address, listeners = await listen_on_tcp(place.address, str(place))
-    url = str(attrs.evolve(place, address=address))
-    return [StreamLinkListener(url, each, link_on) for each in listeners]
+    return link_on
 
 
-def _check_for_websockets(url: str) -> None:
+def check_for_websockets(url: str) -> None:
+    """Check that the package is there that WebSockets need.
+
+    Raises:
+        ImportError: it is not.
+    """
     if importlib.util.find_spec("websockets") is None:
         raise ImportError(
             f"for {without_secrets(url)!r} the package websockets is required: "

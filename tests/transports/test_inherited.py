@@ -10,10 +10,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import trio
 import trustme
 
-from roam_trio import connect, current_call, dispatcher, service, serving
+from roam_trio import (
+    BareConduitAcceptor,
+    MessageFamily,
+    connect,
+    current_call,
+    dispatcher,
+    service,
+    serving,
+)
 from roam_trio.transports import dialer
+from tests.schemes import client_context, server_context
 
 
 @service
@@ -84,13 +94,14 @@ async def test_clients_are_served_over_tls(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as local:
         local.bind(str(tmp_path / "x"))
         local.listen()
-        url = f"fd+tls://{local.fileno()}"
-        with pytest.raises(OSError, match="a Unix socket, which has no TLS"):
-            await enter(url, ssl_context=theirs)
+        for scheme in ("fd+tls", "fd+wss"):
+            url = f"{scheme}://{local.fileno()}"
+            with pytest.raises(OSError, match="a Unix socket, which has no TLS"):
+                await enter(url, ssl_context=theirs)
     (tmp_path / "x").unlink()
 
 
-async def enter(url: str, **options: Any) -> None:
+async def enter(url: Any, **options: Any) -> None:
     async with serving(url, HANDLER, **options):
         pass  # pragma: no cover - it is not entered
 
@@ -122,3 +133,56 @@ async def test_a_url_has_the_number_of_a_descriptor(url: str) -> None:
 def test_a_client_cannot_connect_to_a_descriptor() -> None:
     with pytest.raises(ValueError, match="it is for servers"):
         dialer("fd://3")
+
+
+# ------------------------------------------------------------ serve(sockets=…)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
+async def test_sockets_stand_in_place_of_the_address_of_a_url(scheme: str) -> None:
+    url, options = f"{scheme}://192.0.2.1:1", dict[str, Any]()
+    if scheme in ("tls", "wss"):
+        options["ssl_context"] = server_context()
+    if scheme in ("ws", "wss"):
+        url += "/rpc?a=1&reuse_port=1"
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        async with serving(url, HANDLER, sockets=[sock], **options) as server:
+            path = "/rpc?a=1" if scheme in ("ws", "wss") else ""
+            assert server.url == f"{scheme}://127.0.0.1:{port}{path}"
+            ours = {"ssl_context": client_context()} if options else {}
+            async with connect(server.url, Who, **ours) as client:
+                assert await client.transport() == scheme
+
+
+async def test_sockets_of_trio_and_of_the_standard_library_are_served(
+    tmp_path: Path,
+) -> None:
+    (tcp,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    with socket.socket(socket.AF_UNIX) as local:
+        local.bind(str(tmp_path / "s"))
+        local.listen()
+        sockets = [tcp.socket, local]
+        async with serving(None, HANDLER, sockets=sockets) as server:
+            await tcp.aclose()  # the server has a copy
+            for url, transport in zip(server.urls, ["tcp", "unix"], strict=True):
+                async with connect(url, Who) as client:
+                    assert await client.transport() == transport
+    (tmp_path / "s").unlink()
+
+
+async def test_sockets_without_use_are_refused() -> None:
+    acceptor = BareConduitAcceptor(MessageFamily())
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        for url, problem in {
+            None: "expected a URL to listen at, or sockets=, got neither",
+            "memory://x": "with a URL of tcp:, unix:, .*, got 'memory://x'",
+            ("tcp://:0",): r"with one URL, .*, got \('tcp://:0',\)",
+            acceptor: "sockets: expected it only with URLs",
+        }.items():
+            sockets = [] if url is None else [sock]
+            with pytest.raises(ValueError, match=problem):
+                await enter(url, sockets=sockets)
+    wrong: Any = "3"
+    with pytest.raises(TypeError, match="expected sockets that listen, got '3'"):
+        await enter(None, sockets=wrong)
