@@ -32,6 +32,7 @@ NOT_OF_SAFETY = {
     "metadata_for_calls",
     "observer",
     "service",
+    "sockets",
     "task_status",
     "url",
     "wait_for",
