@@ -130,3 +130,93 @@ async def name_server(
         yield server
     finally:
         await server.stop()
+
+
+class Balancer:
+    """An HAProxy that sends each source to one server, for as long as that is there.
+
+    It listens at many addresses of the loopback interface, and takes the address that
+    a client has dialed for its source, as if each client had a machine of its own.
+
+    Args:
+        directory: gets its settings.
+        ports: the ports of the servers.
+        places: the number of addresses.
+        idle_milliseconds: time after which it ends a connection without traffic.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        ports: Sequence[int],
+        places: int,
+        *,
+        idle_milliseconds: int = 60_000,
+    ) -> None:
+        port = free_port()
+        self.addresses = [f"127.0.0.{number}:{port}" for number in range(1, places + 1)]
+        self._commands = free_port()
+        self._servers = len(ports)
+        file = directory / "haproxy.cfg"
+        lines = [
+            "global",
+            f"    stats socket ipv4@127.0.0.1:{self._commands} level admin",
+            "defaults",
+            "    mode tcp",
+            "    timeout connect 1s",
+            f"    timeout client {idle_milliseconds}",
+            f"    timeout server {idle_milliseconds}",
+            "    option redispatch 1",
+            "listen bank",
+            *(f"    bind {each}" for each in self.addresses),
+            "    tcp-request connection set-src dst",
+            "    balance roundrobin",
+            "    stick-table type ip size 1k expire 1m",
+            "    stick on src",
+            *(
+                f"    server s{number} 127.0.0.1:{port} check inter 100ms fall 1 rise 1"
+                for number, port in enumerate(ports)
+            ),
+        ]
+        file.write_text("\n".join(lines) + "\n", encoding="ascii")
+        self._engine = Engine(program("haproxy"), "-q", "-db", "-f", str(file))
+
+    async def start(self) -> None:
+        await self._engine.start()
+        with trio.fail_after(PATIENCE):
+            while True:
+                try:
+                    await self.tell("show info")
+                except OSError:
+                    self._engine.check()
+                    await trio.sleep(0.02)
+                else:
+                    return
+
+    async def tell(self, command: str) -> str:
+        """Give a command, and return the answer."""
+        async with await trio.open_tcp_stream("127.0.0.1", self._commands) as stream:
+            await stream.send_all(command.encode("ascii") + b"\n")
+            answer = b"".join([part async for part in stream])
+            return answer.decode("ascii")
+
+    async def cut_links(self) -> None:
+        """End all connections with servers."""
+        for number in range(self._servers):
+            await self.tell(f"shutdown sessions server bank/s{number}")
+
+    async def stop(self) -> None:
+        await self._engine.stop()
+
+
+@asynccontextmanager
+async def balancer(
+    directory: Path, ports: Sequence[int], places: int, **options: int
+) -> AsyncIterator[Balancer]:
+    """Have an HAProxy before servers; see `Balancer`."""
+    made = Balancer(directory, ports, places, **options)
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.stop()

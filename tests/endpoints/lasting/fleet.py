@@ -100,9 +100,14 @@ async def fleet(
 
 
 class Load:
-    """Clients that call all the time, and what became of the calls."""
+    """Clients that call all the time, and what became of the calls.
 
-    def __init__(self) -> None:
+    Args:
+        calls: the number of calls of all clients together.
+    """
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
         self.paid: set[int] = set()
         self.unsure: set[int] = set()
         self.failed: list[Exception] = []
@@ -112,7 +117,7 @@ class Load:
 
     async def until(self, count: int) -> None:
         """Wait until so many calls have been made, or all."""
-        count = min(count, CALLS)
+        count = min(count, self.calls)
         if self.made >= count:
             return
         event = trio.Event()
@@ -120,7 +125,7 @@ class Load:
         await event.wait()
 
     async def run(self, client: Bank) -> None:
-        while self.made < CALLS:
+        while self.made < self.calls:
             self.made += 1
             number = self.made
             for count, event in self._waiting:
@@ -138,6 +143,21 @@ class Load:
                     self.failed.append(error)
                 self.unsure.add(number)
             self.seconds.append(trio.current_time() - began)
+
+    def check(self, servers: list[ServerProcess]) -> None:
+        """Check that no call was lost, or done twice."""
+        done = Counter(number for each in servers for number in each.paid)
+        assert self.failed == []
+        assert [number for number, count in done.items() if count > 1] == []
+        assert self.paid <= done.keys()
+
+    def __str__(self) -> str:
+        seconds = sorted(self.seconds)
+        p99 = seconds[len(seconds) * 99 // 100]
+        return (
+            f"{self.calls} calls, p99 {p99 * 1000:.1f} ms, "
+            f"longest {seconds[-1] * 1000:.0f} ms, {len(self.unsure)} unsure"
+        )
 
 
 async def restart_each(
@@ -162,7 +182,7 @@ async def restart_each(
         moved: called after a server has started again.
         options: further options of `stay_connected`.
     """
-    load = Load()
+    load = Load(CALLS)
     retry = Retry(attempts=5, backoff=Backoff(initial=0.02, longest=0.5))
 
     async def client() -> None:
@@ -180,19 +200,8 @@ async def restart_each(
             await moved()
             assert load.made < CALLS, "the load was over before the restarts"
             await load.until(before + CALLS // 10)
-    check(load, how, Counter(number for each in servers for number in each.paid))
-
-
-def check(load: Load, how: signal.Signals, done: Counter[int]) -> None:
-    assert load.failed == []
-    assert [number for number, count in done.items() if count > 1] == []
-    assert load.paid <= done.keys()
+    load.check(servers)
     # Each client has one call at a time, and so loses at most one with a server.
     most = 0 if how is signal.SIGTERM else CLIENTS * SERVERS
     assert len(load.unsure) <= most
-    load.seconds.sort()
-    p99 = load.seconds[len(load.seconds) * 99 // 100]
-    print(
-        f"{how.name}: {CALLS} calls, p99 {p99 * 1000:.1f} ms, "
-        f"longest {load.seconds[-1] * 1000:.0f} ms, {len(load.unsure)} unsure"
-    )
+    print(f"{how.name}: {load}")

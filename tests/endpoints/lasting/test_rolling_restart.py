@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from roam_trio.endpoints.lasting.dns import DnsResolver
-from tests.endpoints.lasting.engines import SERVICE, name_server
-from tests.endpoints.lasting.fleet import SIGNALS, fleet, restart_each
+from tests.endpoints.lasting.engines import SERVICE, balancer, name_server
+from tests.endpoints.lasting.fleet import CLIENTS, SIGNALS, fleet, restart_each
 
 pytestmark = pytest.mark.slow
 
@@ -42,3 +42,13 @@ async def test_servers_of_srv_records(how: signal.Signals, tmp_path: Path) -> No
             moved=publish,
             balance="round robin",
         )
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+async def test_servers_behind_a_balancer(how: signal.Signals, tmp_path: Path) -> None:
+    async with (
+        fleet(tmp_path, {"resume": True}) as servers,
+        balancer(tmp_path, [each.port for each in servers], CLIENTS) as between,
+    ):
+        urls = iter([f"tcp://{each}" for each in between.addresses])
+        await restart_each(servers, how, lambda: next(urls), resume=True)
