@@ -55,6 +55,7 @@ async def test_sessions_survive_the_loss_of_their_links(tmp_path: Path) -> None:
         for number in range(1, CUTS + 1):
             await load.until(CALLS * number // (CUTS + 1))
             await between.cut_links()
+        load.goes_on = False
     load.check(servers)
     assert load.unsure == set()
     assert count.opened == CLIENTS
