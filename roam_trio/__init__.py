@@ -118,6 +118,7 @@ if TYPE_CHECKING:
     from . import hash as hash
     from .endpoints.connect import connect
     from .endpoints.lasting.balancing import Address
+    from .endpoints.lasting.opening import LastingSession
     from .endpoints.lasting.resolving import Resolver
     from .endpoints.lasting.retry import Retry
     from .endpoints.lasting.staying import (
@@ -174,6 +175,7 @@ __all__ = [
     "HealthState",
     "IncompatibleService",
     "InvalidPayload",
+    "LastingSession",
     "Length",
     "LimitExceeded",
     "Limits",
@@ -269,6 +271,7 @@ if not TYPE_CHECKING:
         "Health": "service.reserved.classes",
         "HealthState": "service.reserved.classes",
         "ProxyAcceptor": "endpoints.proxying",
+        "LastingSession": "endpoints.lasting.opening",
         "Resolver": "endpoints.lasting.resolving",
         "Retry": "endpoints.lasting.retry",
         "Server": "endpoints.serve",

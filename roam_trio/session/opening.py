@@ -65,5 +65,9 @@ class OpenConnection(Generic[T]):
             raise
 
     async def __aexit__(self, *args: object) -> None:
-        assert self._connection is not None
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection at once, and tell the peer. Never waits."""
+        assert self._connection is not None, "it is open, or was"
         self._connection.close()

@@ -31,8 +31,9 @@ from roam_trio import (
     u32,
 )
 from roam_trio import with_metadata as with_metadata_of
+from roam_trio.endpoints.lasting.attempts import Attempts
 from roam_trio.endpoints.lasting.client import LastingClient
-from roam_trio.endpoints.lasting.pool import Attempts, Pool
+from roam_trio.endpoints.lasting.pool import Pool
 from roam_trio.endpoints.lasting.staying import StayingConnected
 from roam_trio.endpoints.proxying import ProxyAcceptor
 from roam_trio.errors import CallCancelled, SessionError, UserError

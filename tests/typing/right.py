@@ -38,6 +38,7 @@ from roam_trio import (
     Health,
     HealthState,
     IntoConduit,
+    LastingSession,
     Length,
     Limits,
     Link,
@@ -56,7 +57,9 @@ from roam_trio import (
     ReplySink,
     RequestCall,
     RequestId,
+    Resolver,
     ResponseParts,
+    Retry,
     Rx,
     SelfRef,
     Server,
@@ -93,11 +96,16 @@ from roam_trio import (
     service,
     serving,
     spawn,
+    state,
+    stay_connected,
     transports,
     u8,
     u32,
     with_metadata,
 )
+from roam_trio.endpoints.lasting.balancing import Phase
+from roam_trio.endpoints.lasting.opening import LastingConnection
+from roam_trio.endpoints.lasting.staying import LastingState, StayingConnected
 
 
 class MathError(enum.Enum):
@@ -276,6 +284,24 @@ async def open_calls(adder: Adder) -> None:
     tx, _ = channel[int]()
     async with open_call(adder.generate, 3, tx) as given:
         assert_type(await given.result(), None)
+
+
+async def use_lasting(urls: list[str], resolver: Resolver) -> None:
+    assert_type(stay_connected(resolver, Adder), StayingConnected[Adder])
+    retry = Retry(attempts=2)
+    staying = stay_connected(urls, Adder, name="adder", retry=retry, resume=True)
+    async with staying as adder:
+        assert_type(await adder.add(3, 5), int)
+        assert_type(state(adder), LastingState)
+    async with stay_connected(urls, balance="least busy", sessions=2) as session:
+        assert_type(session, LastingSession)
+        assert_type(state(session).endpoints[0].phase, Phase)
+        async with session.open(Adder) as adder:
+            assert_type(adder, Adder)
+        opening = session.open(Adder, "adder", reopen=True, handler=answering)
+        assert_type(opening, LastingConnection[Adder])
+        async with opening as adder, open_call(adder.generate, 3) as call:
+            assert_type(await call.rx.recv(), int)
 
 
 async def use_channels(adder: Adder) -> None:

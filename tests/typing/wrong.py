@@ -47,6 +47,7 @@ from roam_trio import (
     rpc_plan,
     serve,
     serving,
+    stay_connected,
     with_metadata,
 )
 
@@ -182,6 +183,23 @@ async def wrong_open_calls(adder: Adder) -> None:
 
 async def shout(text: str) -> str:
     return text
+
+
+async def wrong_lasting() -> None:
+    stay_connected(3, Adder)  # type: ignore[call-overload]
+    stay_connected("tcp://:1", Adder, balance="random")  # type: ignore[call-overload]
+    stay_connected("tcp://:1", Adder, wait_for=5)  # type: ignore[call-overload]
+    stay_connected("tcp://:1", name="adder")  # type: ignore[call-overload]
+    stay_connected("tcp://:1", Adder, reopen=True)  # type: ignore[call-overload]
+    async with stay_connected("tcp://:1", Adder) as adder:
+        adder.open(Adder)  # type: ignore[attr-defined]
+    async with stay_connected("tcp://:1") as session:
+        await session.add(3, 5)  # type: ignore[attr-defined]
+        session.open("adder")  # type: ignore[arg-type]
+        session.open(Adder, reopen="always")  # type: ignore[arg-type]
+        session.open(Adder, middleware=[shout])  # type: ignore[list-item]
+        async with session.open(Adder, reopen=True) as other:
+            await other.add("3", 5)  # type: ignore[arg-type]
 
 
 def not_async(peer: Peer) -> None: ...

@@ -95,6 +95,11 @@ class Endpoint(Generic[C]):
     latency: float = 0.0
     measured: float = 0.0
 
+    @property
+    def server(self) -> Endpoint[C]:
+        """The endpoint itself, as the place of an attempt."""
+        return self
+
     def note_time(self, seconds: float, now: float) -> None:
         """Take note of how long a call took.
 

@@ -10,10 +10,11 @@ from ...errors import CallCancelled, RoamError
 from ...metadata import Metadata
 from ...peers import Peer
 from ...service import ResponseParts, with_metadata
-from ...service.client import AnyClient, BaseClient, bound_arguments, set_method
+from ...service.client import AnyClient, bound_arguments, set_method
 from ...service.descriptor import MethodDescriptor, ServiceDescriptor
 from ...service.middleware import ClientCall, Middleware, go_through
-from .pool import Attempts, Pool
+from .attempts import Attempts, Route
+from .pool import Pool
 
 __all__ = ["LastingClient", "lasting_client_class"]
 
@@ -22,26 +23,29 @@ class LastingClient(AnyClient):
     """The base class of the clients that `stay_connected` makes.
 
     Args:
-        pool: makes the calls.
+        pool: keeps the sessions.
+        route: finds the places for calls.
         middleware: wraps each call with all of its attempts.
         metadata: metadata of each call.
     """
 
-    __slots__ = ("__roam_pool__",)
+    __slots__ = ("__roam_pool__", "__roam_route__")
 
     def __init__(
         self,
-        pool: Pool[BaseClient],
+        pool: Pool[Any],
+        route: Route[Any],
         middleware: tuple[Middleware, ...],
         metadata: Metadata,
     ) -> None:
         super().__init__(middleware, metadata)
         self.__roam_pool__ = pool
+        self.__roam_route__ = route
 
     async def __roam_call__(
         self, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
     ) -> ResponseParts[Any]:
-        attempts = Attempts(self.__roam_pool__, method)
+        attempts = Attempts(self.__roam_route__, method)
         if not self.__roam_middleware__:
             return await attempts.call(_with_parts(method, args, sent))
         around = ClientCall(method, args, sent, _Answering(attempts))
@@ -68,7 +72,7 @@ class LastingClient(AnyClient):
 class _Answering:
     """The side of a call that answers its last attempt."""
 
-    def __init__(self, attempts: Attempts) -> None:
+    def __init__(self, attempts: Attempts[Any]) -> None:
         self._attempts = attempts
 
     @property
@@ -102,7 +106,7 @@ def _lasting_method(method: MethodDescriptor) -> Any:
     name, count = method.name, method.positional_count
 
     async def call(self: LastingClient, /, *args: Any, **kwargs: Any) -> Any:
-        pool = self.__roam_pool__
+        route = self.__roam_route__
         if self.__roam_middleware__ or self.__roam_metadata__:
             given = args
             if kwargs or len(args) != count:
@@ -111,19 +115,19 @@ def _lasting_method(method: MethodDescriptor) -> Any:
             return parts.value
         # Most calls are made once, and need no more than this.
         failed = None
-        endpoint = pool.table.pick_at_once()
-        if endpoint is not None:
-            pool.budget.add_call()
-            endpoint.calls += 1
+        place = route.pick_at_once()
+        if place is not None:
+            route.budget.add_call()
+            place.calls += 1
             try:
-                return await getattr(endpoint.client, name)(*args, **kwargs)
+                return await getattr(place.client, name)(*args, **kwargs)
             except RoamError as error:
-                failed = endpoint, error
+                failed = place, error
             finally:
-                pool.note_end(endpoint)
+                route.note_end(place)
         try:
             invoke = partial(_invoke, name, args, kwargs)
-            return await Attempts(pool, method).call(invoke, failed)
+            return await Attempts(route, method).call(invoke, failed)
         finally:
             # Or else the error would hold this frame, and this frame the error.
             del failed

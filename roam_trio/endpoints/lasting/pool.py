@@ -1,4 +1,4 @@
-"""The sessions of a lasting client, and its calls: the tasks around the tables."""
+"""The sessions of a lasting client: the tasks around the table of its endpoints."""
 
 from __future__ import annotations
 
@@ -23,21 +23,17 @@ from ...errors import (
 )
 from ...kept_errors import copy_of
 from ...logs import Log
-from ...peers import Peer
 from ...rpc.offered import HEALTH
 from ...service import open_call
-from ...service.client import BaseClient
-from ...service.descriptor import MethodDescriptor
 from ...service.reserved.classes import Health, HealthState
 from ...session import Session
 from .balancing import Endpoint, EndpointTable, Phase
 from .resolving import Resolver
-from .retry import Again, Retry, RetryBudget, again_after, pause_asked_for
+from .retry import Retry, RetryBudget
 
-__all__ = ["MOST_ADDRESSES", "Attempts", "Begin", "Pool", "PoolPhase"]
+__all__ = ["MOST_ADDRESSES", "Begin", "Pool", "PoolPhase", "never_sent"]
 
 C = TypeVar("C")
-R = TypeVar("R")
 
 logger = Log("roam_trio.lasting")
 
@@ -88,6 +84,10 @@ class Pool(Generic[C]):
         sessions: int,
     ) -> None:
         self.table = table
+        self.pick_at_once = table.pick_at_once
+        """Returns the endpoint for a first attempt, if that needs no times of calls."""
+        self.has_ready_beyond = table.has_ready_beyond
+        """Tells whether an endpoint is ready that is none of these."""
         self._begin = begin
         self._was_not_found = False
         self._resolver = resolver
@@ -235,7 +235,7 @@ class Pool(Generic[C]):
             ):
                 async for state in watch.rx:
                     if state is HealthState.DRAINING:
-                        self._drain(endpoint)
+                        self.leave(endpoint)
         await trio.sleep_forever()
 
     def _note_error(self, endpoint: Endpoint[C], error: Exception | None) -> None:
@@ -249,7 +249,7 @@ class Pool(Generic[C]):
         # Those that wait for an endpoint may have to give up.
         self._changed.unpark_all()
 
-    def _drain(self, endpoint: Endpoint[C]) -> None:
+    def leave(self, endpoint: Endpoint[C]) -> None:
         """Send an endpoint no more calls, and leave it when the last has ended."""
         if endpoint.phase is Phase.READY:
             self.table.drain(endpoint)
@@ -266,7 +266,7 @@ class Pool(Generic[C]):
     def note_failure(self, endpoint: Endpoint[C], error: RoamError) -> None:
         """Take note that an attempt has failed."""
         if isinstance(error, ConnectionLost | Unavailable):
-            self._drain(endpoint)
+            self.leave(endpoint)
 
     def note_end(self, endpoint: Endpoint[C]) -> None:
         """Take note that a call on an endpoint has ended."""
@@ -286,7 +286,7 @@ class Pool(Generic[C]):
         """
         while True:
             if self._is_closed:
-                raise _never_sent("the block of stay_connected has ended")
+                raise never_sent("the block of stay_connected has ended")
             endpoint = self.table.pick(trio.current_time(), avoid)
             if endpoint is not None:
                 return endpoint
@@ -295,104 +295,6 @@ class Pool(Generic[C]):
                 assert errors[0] is not None
                 raise copy_of(errors[0])
             await self._changed.park()
-
-
-class Attempts:
-    """The attempts of one call.
-
-    Args:
-        pool: has the sessions.
-        method: the method.
-    """
-
-    __slots__ = ("_client", "_count", "_failed_at", "_method", "_pool", "_rounds")
-
-    def __init__(self, pool: Pool[BaseClient], method: MethodDescriptor) -> None:
-        self._pool = pool
-        self._method = method
-        self._client: BaseClient | None = None
-        self._count = 0
-        self._rounds = 0
-        self._failed_at: frozenset[Endpoint[BaseClient]] = frozenset()
-
-    @property
-    def peer(self) -> Peer:
-        """The peer of the last attempt."""
-        if self._client is None:
-            return Peer("other", "no server yet")
-        return self._client.__roam_caller__.peer
-
-    async def call(
-        self,
-        invoke: Callable[[BaseClient], Awaitable[R]],
-        failed: tuple[Endpoint[BaseClient], RoamError] | None = None,
-    ) -> R:
-        """Make the call.
-
-        A checkpoint. Waits while no session is there. Cancelling it cancels the call.
-
-        Args:
-            invoke: makes an attempt with a client.
-            failed: a first attempt that has failed: its endpoint and its error.
-
-        Raises:
-            RoamTrioError: what the last attempt raises, or what keeps every session
-                from beginning and does not pass by itself.
-        """
-        pool = self._pool
-        if failed is None:
-            pool.budget.add_call()
-        else:
-            endpoint, error = failed
-            pool.note_failure(endpoint, error)
-            pause = self._pause_after(error, endpoint)
-            if pause is None:
-                raise error
-            await trio.sleep(pause)
-        while True:
-            endpoint = await pool.ready(self._failed_at)
-            self._client = endpoint.client
-            assert self._client is not None, "an endpoint that is ready has one"
-            endpoint.calls += 1
-            began = trio.current_time()
-            try:
-                result = await invoke(self._client)
-            except RoamError as error:
-                pool.note_failure(endpoint, error)
-                pause = self._pause_after(error, endpoint)
-                if pause is None:
-                    raise
-            else:
-                now = trio.current_time()
-                endpoint.note_time(now - began, now)
-                return result
-            finally:
-                pool.note_end(endpoint)
-            await trio.sleep(pause)
-
-    def _pause_after(
-        self, error: RoamError, endpoint: Endpoint[BaseClient]
-    ) -> float | None:
-        """Return the seconds to wait before the next attempt; None if there is none."""
-        if self._method.args_plan.has_channels:
-            return None  # its channels have ended with the attempt
-        again = again_after(error, is_idempotent=self._method.effect != "any")
-        retry = self._pool.retry
-        if again is Again.WITHIN_BUDGET:
-            self._count += 1
-            if self._count >= retry.attempts or not self._pool.budget.take():
-                return None
-        elif again is Again.NO:
-            return None
-        has_failed_before = endpoint in self._failed_at
-        self._failed_at |= {endpoint}
-        if self._pool.table.has_ready_beyond(self._failed_at):
-            return 0.0
-        pause = pause_asked_for(error)
-        if has_failed_before:
-            self._rounds += 1
-            pause = max(pause, retry.backoff.pause(self._rounds))
-        return pause
 
 
 async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
@@ -411,7 +313,8 @@ def _is_permanent(error: Exception | None) -> bool:
     return isinstance(error, _PERMANENT) and not isinstance(error, Overloaded)
 
 
-def _never_sent(text: str) -> ConnectionLost:
+def never_sent(text: str) -> ConnectionLost:
+    """Return the error of a call that no server has got."""
     error = ConnectionLost(text)
     error.was_begun = False
     return error

@@ -9,7 +9,14 @@ import attrs
 from ...errors import CallCancelled, ConnectionLost, Overloaded, RoamError, Unavailable
 from ...links.resuming.source import Backoff
 
-__all__ = ["DEFAULT_BACKOFF", "Again", "Retry", "RetryBudget", "again_after"]
+__all__ = [
+    "DEFAULT_BACKOFF",
+    "DEFAULT_RETRY",
+    "Again",
+    "Retry",
+    "RetryBudget",
+    "again_after",
+]
 
 DEFAULT_BACKOFF = Backoff(initial=0.05, longest=5.0)
 
@@ -42,6 +49,9 @@ class Retry:
     )
     budget: float = attrs.field(default=0.2, validator=attrs.validators.ge(0))
     reserve: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
+
+
+DEFAULT_RETRY = Retry()
 
 
 class Again(enum.Enum):

@@ -6,24 +6,24 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar, Unpack, cast
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 import attrs
 import trio
 
-from ...metadata import Metadata, MetadataLike
+from ...metadata import MetadataLike
 from ...running import check_trio_runs
 from ...service import Middleware, describe
 from ...service.client import BaseClient
-from ...service.middleware import checked_middleware
 from ...session import Session
 from ..connect import connect
-from ..options import ConnectOptions
+from ..options import ConnectOptions, client_defaults
 from .balancing import Balance, EndpointTable, Phase
 from .client import LastingClient, lasting_client_class
+from .opening import LastingSession
 from .pool import Pool, PoolPhase
 from .resolving import Resolver, StaticResolver
-from .retry import Retry
+from .retry import DEFAULT_RETRY, Retry
 
 __all__ = [
     "EndpointState",
@@ -36,18 +36,43 @@ __all__ = [
 T = TypeVar("T")
 
 
+@overload
 def stay_connected(
     target: str | Sequence[str] | Resolver,
-    service: Callable[..., T],
+    service: None = None,
     *,
-    name: str | None = None,
-    retry: Retry = Retry(),  # noqa: B008 - it is frozen
+    retry: Retry = DEFAULT_RETRY,
     balance: Balance = "first",
     sessions: int = 1,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     **options: Unpack[ConnectOptions],
-) -> StayingConnected[T]:
+) -> StayingConnected[LastingSession]: ...
+@overload
+def stay_connected(
+    target: str | Sequence[str] | Resolver,
+    service: Callable[..., T],
+    *,
+    name: str | None = None,
+    retry: Retry = DEFAULT_RETRY,
+    balance: Balance = "first",
+    sessions: int = 1,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    **options: Unpack[ConnectOptions],
+) -> StayingConnected[T]: ...
+def stay_connected(
+    target: str | Sequence[str] | Resolver,
+    service: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    retry: Retry = DEFAULT_RETRY,
+    balance: Balance = "first",
+    sessions: int = 1,
+    middleware: Iterable[Middleware] = (),
+    metadata_for_calls: MetadataLike = (),
+    **options: Unpack[ConnectOptions],
+) -> StayingConnected[Any]:
     """Return a client for the length of a block that outlives servers.
 
     ``async with stay_connected(urls, Bank) as bank:`` keeps a session with each server,
@@ -56,12 +81,15 @@ def stay_connected(
     caller. A call that fails with its session is made again if that cannot do it twice:
     see `Retry`. Its channels end with the session, and the call with them.
 
+    Without a service, the block gets a `LastingSession`, whose `LastingSession.open`
+    makes clients on virtual connections.
+
     Args:
         target: the URL of the server; or several, of servers that offer the same; or
             ``dns+tcp://host:port`` for all addresses of a host; or
             ``srv+tcp://_bank._tcp.host`` or ``srv+tls://`` for those of SRV records; or
             a `Resolver`, which finds them.
-        service: the class of the service.
+        service: the class of the service; None for a `LastingSession`.
         name: the name by which the servers offer the service; None if it is the one on
             the root connection.
         retry: which calls are made again.
@@ -73,18 +101,36 @@ def stay_connected(
 
     Raises:
         ValueError: a URL is wrong, there is none, or an option is out of range.
-        TypeError: `service` is not a service.
+        TypeError: `service` is not a service, or there is a `name` without one.
     """
     if sessions < 1:
         raise ValueError(f"sessions: expected at least 1, got {sessions}")
-    described = describe(service)
     resolver = _resolver_of(target, options)
+    defaults = client_defaults(middleware, metadata_for_calls)
+    if service is None:
+        if name is not None:
+            raise TypeError(
+                f"name: expected none without a service, got {name!r}: give the "
+                "service too, or use the method open() of the session"
+            )
+        session_table = EndpointTable[Session](balance, retry.backoff)
+        begin_session = partial(_begin_session, options)
+        of_sessions = Pool(begin_session, resolver, session_table, retry, sessions)
+        return StayingConnected(of_sessions, LastingSession(of_sessions, defaults))
+    client_class = lasting_client_class(describe(service))
+    table = EndpointTable[BaseClient](balance, retry.backoff)
     begin = partial(_begin, service, name, options)
-    pool = Pool(begin, resolver, EndpointTable(balance, retry.backoff), retry, sessions)
-    made = lasting_client_class(described)(
-        pool, checked_middleware(middleware), Metadata.of(metadata_for_calls)
-    )
-    return StayingConnected(pool, cast("T", made))
+    pool = Pool(begin, resolver, table, retry, sessions)
+    client = client_class(pool, pool, defaults.middleware, defaults.metadata)
+    return StayingConnected(pool, client)
+
+
+async def _begin_session(
+    options: ConnectOptions, url: str, stack: AsyncExitStack
+) -> tuple[Session, Session]:
+    """Begin a session; see `Begin`."""
+    session = await stack.enter_async_context(connect(url, **options))
+    return session, session
 
 
 async def _begin(
@@ -142,7 +188,7 @@ def _by_name(url: str) -> Resolver:
 class StayingConnected(Generic[T]):
     """The result of `stay_connected`; enter it once, with ``async with``."""
 
-    def __init__(self, pool: Pool[BaseClient], client: T) -> None:
+    def __init__(self, pool: Pool[Any], client: T) -> None:
         self._pool = pool
         self._client = client
         self._manager: Any = None
@@ -198,7 +244,7 @@ class EndpointState:
     Attributes:
         url: its URL.
         phase: the phase of its session.
-        calls: number of calls in flight.
+        calls: number of calls in flight, and of connections that stay with it.
         error: the error with which its last session failed to begin; None while there
             is a session.
     """
@@ -224,14 +270,21 @@ class LastingState:
 
 
 def state(client: object) -> LastingState:
-    """Return the state of a client that `stay_connected` has made.
+    """Return the state of what `stay_connected` has made.
+
+    Args:
+        client: a client of `stay_connected`; or a `LastingSession`, or a client that it
+            has opened with ``reopen=True``.
 
     Raises:
-        TypeError: it is no such client.
+        TypeError: it is nothing of these.
     """
-    if not isinstance(client, LastingClient):
+    if isinstance(client, LastingSession):
+        pool = client.pool
+    elif isinstance(client, LastingClient):
+        pool = client.__roam_pool__
+    else:
         raise TypeError(f"expected a client of stay_connected, got {client!r}")
-    pool = client.__roam_pool__
     return LastingState(
         pool.phase,
         tuple(
