@@ -34,10 +34,12 @@ class ServerProcess:
     Args:
         file: the file.
         options: options of `serving`, which JSON can have.
+        seconds: the time that a call takes.
     """
 
-    def __init__(self, file: Path, options: dict[str, Any]) -> None:
+    def __init__(self, file: Path, options: dict[str, Any], seconds: float) -> None:
         self._file = file
+        self._seconds = seconds
         self._options = options
         self._process: trio.Process | None = None
         self.url = "tcp://127.0.0.1:0"
@@ -53,7 +55,8 @@ class ServerProcess:
     async def start(self, url: str) -> None:
         """Start it, and return when it takes calls."""
         program = "tests.endpoints.lasting.fleet_server"
-        arguments = [url, str(self._file), json.dumps(self._options)]
+        arguments = [url, str(self._file), str(self._seconds)]
+        arguments.append(json.dumps(self._options))
         self._process = await trio.lowlevel.open_process(
             [sys.executable, "-m", program, *arguments],
             cwd=ROOT,
@@ -76,17 +79,20 @@ class ServerProcess:
 
 @asynccontextmanager
 async def fleet(
-    directory: Path, options: dict[str, Any] | None = None
+    directory: Path,
+    options: dict[str, Any] | None = None,
+    seconds: Sequence[float] = (0.0,) * SERVERS,
 ) -> AsyncIterator[list[ServerProcess]]:
     """Have some servers, each on a port that was free.
 
     Args:
         directory: gets their files.
         options: options of `serving`, which JSON can have.
+        seconds: for each server, the time that a call takes.
     """
     servers = [
-        ServerProcess(directory / f"paid-{number}", options or {})
-        for number in range(SERVERS)
+        ServerProcess(directory / f"paid-{number}", options or {}, each)
+        for number, each in enumerate(seconds)
     ]
     try:
         async with trio.open_nursery() as nursery:

@@ -1,8 +1,9 @@
 """A server of a fleet, as a program: see `fleet`.
 
-Usage: ``python -m tests.endpoints.lasting.fleet_server URL FILE [OPTIONS]``. It writes
-what has been paid to the file, and its URL to its output when it takes calls. The
-options are those of `serving`, as JSON. SIGTERM ends it gracefully.
+Usage: ``python -m tests.endpoints.lasting.fleet_server URL FILE SECONDS OPTIONS``. It
+writes what has been paid to the file, and its URL to its output when it takes calls. A
+call takes so many seconds. The options are those of `serving`, as JSON. SIGTERM ends it
+gracefully.
 """
 
 from __future__ import annotations
@@ -26,18 +27,25 @@ class Bank(Protocol):
 
 
 class BankImpl:
-    def __init__(self, paid: TextIO) -> None:
+    def __init__(self, paid: TextIO, seconds: float) -> None:
         self._paid = paid
+        self._seconds = seconds
 
     async def balance(self, account: int) -> int:
+        await self._work()
         return account
 
     async def pay(self, number: int) -> None:
+        await self._work()
         print(number, file=self._paid, flush=True)
 
+    async def _work(self) -> None:
+        if self._seconds:
+            await trio.sleep(self._seconds)
 
-async def main(url: str, paid: TextIO, options: dict[str, Any]) -> None:
-    handler = dispatcher(Bank, BankImpl(paid))
+
+async def main(url: str, impl: BankImpl, options: dict[str, Any]) -> None:
+    handler = dispatcher(Bank, impl)
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with serving(
             url, handler, reflection=True, grace=10, **options
@@ -48,4 +56,5 @@ async def main(url: str, paid: TextIO, options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     with Path(sys.argv[2]).open("a", encoding="ascii") as file:
-        trio.run(main, sys.argv[1], file, json.loads(sys.argv[3]))
+        bank = BankImpl(file, float(sys.argv[3]))
+        trio.run(main, sys.argv[1], bank, json.loads(sys.argv[4]))
