@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -14,7 +15,13 @@ from ..wire.messages import ConnectionOpen, ConnectionSettings
 from .connection import ConnectionHandle
 from .refusal import REFUSALS, Refusal
 
-__all__ = ["AcceptedConnection", "ConnectionAcceptor", "verdict_of"]
+__all__ = [
+    "AcceptedConnection",
+    "ConnectionAcceptor",
+    "RelayingAcceptor",
+    "decision_of",
+    "verdict_of",
+]
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:
@@ -68,14 +75,61 @@ class ConnectionAcceptor(Protocol):
         ...
 
 
+class RelayingAcceptor(ABC):
+    """A `ConnectionAcceptor` that can pass on which service the peer expects."""
+
+    async def accept(
+        self,
+        connection_id: ConnectionId,
+        settings: ConnectionSettings,
+        metadata: Metadata,
+    ) -> AcceptedConnection | Metadata:
+        """See `ConnectionAcceptor.accept`."""
+        return await self.relay(connection_id, settings, metadata, None)
+
+    @abstractmethod
+    async def relay(
+        self,
+        connection_id: ConnectionId,
+        settings: ConnectionSettings,
+        metadata: Metadata,
+        expected: bytes | None,
+    ) -> AcceptedConnection | Metadata:
+        """Decide as `accept` does.
+
+        Args:
+            connection_id: the number of the connection.
+            settings: what the peer tells of its side of it.
+            metadata: what the peer sent along.
+            expected: the fingerprint of the service that the peer expects, if it has
+                sent one.
+        """
+
+
+async def decision_of(
+    acceptor: ConnectionAcceptor,
+    connection_id: ConnectionId,
+    settings: ConnectionSettings,
+    metadata: Metadata,
+    expected: bytes | None,
+) -> AcceptedConnection | Metadata:
+    """Return the decision of an acceptor; see `RelayingAcceptor.relay`."""
+    if isinstance(acceptor, RelayingAcceptor):
+        return await acceptor.relay(connection_id, settings, metadata, expected)
+    return await acceptor.accept(connection_id, settings, metadata)
+
+
 async def verdict_of(
-    acceptor: ConnectionAcceptor, message: ConnectionOpen
+    acceptor: ConnectionAcceptor, message: ConnectionOpen, expected: bytes | None
 ) -> AcceptedConnection | Metadata | Refusal:
     """Return the decision of the acceptor on a connection that the peer opens."""
+    number, settings, metadata = (
+        message.connection_id,
+        message.settings,
+        message.metadata,
+    )
     try:
-        verdict = await acceptor.accept(
-            message.connection_id, message.settings, message.metadata
-        )
+        verdict = await decision_of(acceptor, number, settings, metadata, expected)
     except REFUSALS as refusal:
         return refusal
     if isinstance(verdict, AcceptedConnection):

@@ -361,7 +361,7 @@ class Connections:
                 verdict = await _logged(
                     "deciding on",
                     connection_id,
-                    partial(verdict_of, acceptor, message),
+                    partial(verdict_of, acceptor, message, expected),
                 )
         finally:
             del self._deciding[connection_id]

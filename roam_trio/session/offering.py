@@ -6,7 +6,7 @@ If the name is not offered, the connection is rejected with the list of names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ..legible import legible
 from ..metadata import Metadata, MetadataFlags
@@ -14,14 +14,19 @@ from ..rpc.handler import Handler, check_handler
 from ..rpc.offered import RESERVED_NAMES, MakeReserved
 from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionSettings
-from .acceptance import AcceptedConnection, ConnectionAcceptor
+from .acceptance import (
+    AcceptedConnection,
+    ConnectionAcceptor,
+    RelayingAcceptor,
+    decision_of,
+)
 from .connection_table import NO_CONNECTIONS
 from .opening import SERVICE_KEY
 
-__all__ = ["OfferedServices"]
+__all__ = ["OfferedServices", "no_such_service"]
 
 
-class OfferedServices:
+class OfferedServices(RelayingAcceptor):
     """A `ConnectionAcceptor` that chooses a handler by name.
 
     Args:
@@ -97,16 +102,19 @@ class OfferedServices:
         del self._handlers[name]
         self.on_change()
 
-    async def accept(
+    async def relay(
         self,
         connection_id: ConnectionId,
         settings: ConnectionSettings,
         metadata: Metadata,
+        expected: bytes | None,
     ) -> AcceptedConnection | Metadata:
-        """See `ConnectionAcceptor.accept`."""
+        """See `RelayingAcceptor.relay`."""
         if self.otherwise is None or metadata.get(SERVICE_KEY) in self._names:
             return self.choose(metadata)
-        return await self.otherwise.accept(connection_id, settings, metadata)
+        return await decision_of(
+            self.otherwise, connection_id, settings, metadata, expected
+        )
 
     def choose(self, metadata: Metadata) -> AcceptedConnection | Metadata:
         """Return what the named service accepts, or the reason why there is none."""
@@ -115,10 +123,7 @@ class OfferedServices:
         if not self._names:
             return Metadata.of({"error": NO_CONNECTIONS})
         if handler is None:
-            names = ", ".join(sorted(self._names))
-            return Metadata.of(
-                {"error": f"{_wanted(metadata)} of the services: {names}"}
-            )
+            return no_such_service(metadata, self._names)
         return AcceptedConnection(
             handler=handler, max_concurrent_requests=self._max_concurrent_requests
         )
@@ -143,6 +148,17 @@ class OfferedServices:
 
 def _nobody_listens() -> None:
     return None
+
+
+def no_such_service(metadata: Metadata, names: Iterable[str]) -> Metadata:
+    """Return the metadata of a rejection: no service of the name is offered.
+
+    Args:
+        metadata: the metadata of the open.
+        names: the names of the services that are offered.
+    """
+    listed = ", ".join(sorted(names))
+    return Metadata.of({"error": f"{_wanted(metadata)} of the services: {listed}"})
 
 
 def _wanted(metadata: Metadata) -> str:

@@ -39,6 +39,7 @@ from ..errors import (
 from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.connection import ConnectionPhase
+from ..rpc.expected_service import DescribedHandler, Expected, OfferedSchema
 from ..rpc.handler import ReplySink, send_reply
 from ..wire.messages import (
     ConnectionSettings,
@@ -55,7 +56,7 @@ from .joining import JoinedCall, Side
 from .refusal import REFUSALS
 from .relay_queue import RelayQueue, send_queued, wait_until_idle, wait_until_sent
 
-__all__ = ["Upstream", "accept_from", "proxy_connections"]
+__all__ = ["Upstream", "accept_from", "join_to", "proxy_connections"]
 
 logger = Log("roam_trio.session")
 
@@ -104,6 +105,26 @@ class _AcceptedByFarSide(AcceptedConnection):
     max_concurrent_requests: int = 0
 
 
+class _DescribedElsewhere(DeferredHandler, DescribedHandler):
+    """Holds requests, and tells of the service what the far side has told.
+
+    Args:
+        told: that.
+    """
+
+    def __init__(self, told: OfferedSchema) -> None:
+        super().__init__()
+        self._told = told
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self._told.fingerprint
+
+    @property
+    def deflated_schema(self) -> bytes | None:
+        return self._told.deflated
+
+
 class Upstream(Protocol):
     """The interface of a `Session` for what opens connections on it."""
 
@@ -119,7 +140,10 @@ class Upstream(Protocol):
 
 
 async def accept_from(
-    upstream: Upstream, settings: ConnectionSettings, metadata: Metadata
+    upstream: Upstream,
+    settings: ConnectionSettings,
+    metadata: Metadata,
+    expected: bytes | None = None,
 ) -> AcceptedConnection | Metadata:
     """Open on `upstream` what a peer asks for, and accept it to join the two.
 
@@ -129,19 +153,46 @@ async def accept_from(
         upstream: the session that the connection is opened on.
         settings: those of the peer; see `ConnectionAcceptor.accept`.
         metadata: that of the peer.
+        expected: see `RelayingAcceptor.relay`.
     """
     try:
-        parity = upstream.root.settings.parity
-        far = await upstream.connections.open(
-            ConnectionSettings(parity, settings.max_concurrent_requests),
-            metadata.propagated(),
-            DeferredHandler(),
-        )
+        return await join_to(upstream, settings, metadata, expected)
     except (SessionRejected, *REFUSALS) as error:
         return error.metadata.propagated()
     except ConnectionLost as error:
         return Metadata.of({"error": f"the far side cannot be reached: {error}"})
+
+
+async def join_to(
+    upstream: Upstream,
+    settings: ConnectionSettings,
+    metadata: Metadata,
+    expected: bytes | None = None,
+) -> AcceptedConnection:
+    """Open on `upstream` what a peer asks for, and return how to join the two.
+
+    Args:
+        upstream: see `accept_from`.
+        settings: see there.
+        metadata: see there.
+        expected: see there.
+
+    Raises:
+        SessionRejected, Refused, Unavailable: the far side has rejected it.
+        ConnectionLost: the session with the far side has ended, or takes no more
+            connections.
+    """
+    asked = None if expected is None else Expected(expected)
+    far = await upstream.connections.open(
+        ConnectionSettings(
+            upstream.root.settings.parity, settings.max_concurrent_requests
+        ),
+        metadata.propagated(),
+        DeferredHandler(),
+        asked,
+    )
     _ = far.caller  # its only one: what is never joined closes when it is dropped
+    told = None if asked is None else asked.offered
 
     async def join(near: ConnectionHandle) -> None:
         await proxy_connections(near, far)
@@ -151,7 +202,7 @@ async def accept_from(
             far.peer_settings.max_concurrent_requests, _MOST_CALLS
         ),
         metadata=far.peer_metadata.propagated(),
-        handler=DeferredHandler(),
+        handler=DeferredHandler() if told is None else _DescribedElsewhere(told),
         setup=join,
     )
 

@@ -60,6 +60,7 @@ from roam_trio.session.opening import SERVICE_KEY
 from roam_trio.session.port import Port
 from roam_trio.session.proxy import proxy_connections
 from roam_trio.session.session_run import SessionRun
+from roam_trio.wire.ids import ConnectionId
 from roam_trio.wire.messages import ConnectionSettings
 
 from .connecting import has_only_the_root
@@ -553,7 +554,7 @@ async def a_proxy(nursery: trio.Nursery) -> None:
 
     nursery.start_soon(ignoring_a_lost_handshake, serve)
     async with initiator(far_left).open() as upstream:
-        proxying = acceptor(near_right, on_connection=ProxyAcceptor(upstream))
+        proxying = acceptor(near_right, on_connection=_Passing(ProxyAcceptor(upstream)))
 
         async def pass_on() -> None:
             async with proxying.open() as session:
@@ -566,6 +567,18 @@ async def a_proxy(nursery: trio.Nursery) -> None:
                 session.open(Streams, handler=answering()) as caller,
             ):
                 assert await caller.echo("x") == "x"
+
+
+class _Passing:
+    """An acceptor of a program that leaves the decision to another one."""
+
+    def __init__(self, other: ProxyAcceptor) -> None:
+        self._other = other
+
+    async def accept(
+        self, connection_id: ConnectionId, settings: ConnectionSettings, told: Metadata
+    ) -> AcceptedConnection | Metadata:
+        return await self._other.accept(connection_id, settings, told)
 
 
 async def two_connections_joined_by_hand(nursery: trio.Nursery) -> None:
@@ -623,7 +636,14 @@ ENDS: list[tuple[Callable[[trio.Nursery], Awaitable[None]], tuple[Any, ...]]] = 
             roam_trio.Resolver.changed,
         ),
     ),
-    (a_proxy, (proxy_connections, roam_trio.ProxyAcceptor.accept)),
+    (
+        a_proxy,
+        (
+            proxy_connections,
+            roam_trio.ProxyAcceptor.accept,
+            roam_trio.ProxyAcceptor.relay,
+        ),
+    ),
     (two_connections_joined_by_hand, (proxy_connections,)),
 ]
 
