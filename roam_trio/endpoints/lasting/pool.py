@@ -142,6 +142,9 @@ class Pool(Generic[C]):
             is_found = await self._resolve(nursery, failures)
             failures = 0 if is_found else failures + 1
             self._was_not_found = not is_found
+            if not is_found:
+                # Those that wait for an endpoint may have to give up.
+                self._changed.unpark_all()
             await self._wait_for_doubt(failures)
 
     def close(self) -> None:
@@ -273,6 +276,10 @@ class Pool(Generic[C]):
         endpoint.calls -= 1
         if endpoint.phase is Phase.DRAINING:
             self._end_if_drained(endpoint)
+
+    async def changed(self) -> None:
+        """Wait until a session has begun, or could not begin."""
+        await self._changed.park()
 
     async def ready(self, avoid: frozenset[Endpoint[C]]) -> Endpoint[C]:
         """Return the endpoint for an attempt; wait while none is ready.

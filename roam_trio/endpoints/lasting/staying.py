@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar, Unpack, overload
+from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
 
 import attrs
 import trio
@@ -29,6 +29,8 @@ __all__ = [
     "EndpointState",
     "LastingState",
     "StayingConnected",
+    "begin_session",
+    "resolver_of",
     "state",
     "stay_connected",
 ]
@@ -105,7 +107,7 @@ def stay_connected(
     """
     if sessions < 1:
         raise ValueError(f"sessions: expected at least 1, got {sessions}")
-    resolver = _resolver_of(target, options)
+    resolver = resolver_of(target, options)
     defaults = client_defaults(middleware, metadata_for_calls)
     if service is None:
         if name is not None:
@@ -114,8 +116,8 @@ def stay_connected(
                 "service too, or use the method open() of the session"
             )
         session_table = EndpointTable[Session](balance, retry.backoff)
-        begin_session = partial(_begin_session, options)
-        of_sessions = Pool(begin_session, resolver, session_table, retry, sessions)
+        begin_one = partial(begin_session, options)
+        of_sessions = Pool(begin_one, resolver, session_table, retry, sessions)
         return StayingConnected(of_sessions, LastingSession(of_sessions, defaults))
     client_class = lasting_client_class(describe(service))
     table = EndpointTable[BaseClient](balance, retry.backoff)
@@ -125,7 +127,7 @@ def stay_connected(
     return StayingConnected(pool, client)
 
 
-async def _begin_session(
+async def begin_session(
     options: ConnectOptions, url: str, stack: AsyncExitStack
 ) -> tuple[Session, Session]:
     """Begin a session; see `Begin`."""
@@ -149,7 +151,7 @@ async def _begin(
     return session, await stack.enter_async_context(session.open(service, name))
 
 
-def _resolver_of(
+def resolver_of(
     target: str | Sequence[str] | Resolver, options: ConnectOptions
 ) -> Resolver:
     """Return the resolver of a target.
@@ -185,10 +187,22 @@ def _by_name(url: str) -> Resolver:
     return DnsResolver(url)
 
 
+class KeepsSessions(Protocol):
+    """Keeps sessions with servers."""
+
+    async def run(self) -> None:
+        """Keep them until it is cancelled."""
+        ...
+
+    def close(self) -> None:
+        """Let fail what waits for a session."""
+        ...
+
+
 class StayingConnected(Generic[T]):
     """The result of `stay_connected`; enter it once, with ``async with``."""
 
-    def __init__(self, pool: Pool[Any], client: T) -> None:
+    def __init__(self, pool: KeepsSessions, client: T) -> None:
         self._pool = pool
         self._client = client
         self._manager: Any = None

@@ -1,0 +1,1 @@
+"""A gateway: many clients in, pools of servers out."""
