@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeAlias
 
+from .channel import Tx
 from .handler import Handler
 
-__all__ = ["HEALTH", "REFLECTION", "RESERVED_NAMES", "MakeReserved", "Offered"]
+__all__ = [
+    "HEALTH",
+    "REFLECTION",
+    "RESERVED_NAMES",
+    "MakeReserved",
+    "Offered",
+    "PassedOn",
+]
 
 REFLECTION: Final = "reflection"
 """The name of the service that describes the others."""
@@ -32,6 +41,19 @@ class Offered(Protocol):
         """The handlers by the names of their services, without the reserved ones; the
         handler of the root connection has the empty name."""
         ...
+
+
+class PassedOn(Handler, ABC):
+    """A handler that passes calls on to another peer, which knows the service."""
+
+    @abstractmethod
+    async def describe(self, parts: Tx[bytes]) -> int:
+        """Send the description of the service, and return the number of its parts.
+
+        Raises:
+            UserError: the other peer does not describe it.
+            RoamError: the other peer cannot be asked.
+        """
 
 
 MakeReserved: TypeAlias = Callable[[Offered], Mapping[str, Handler]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import attrs
@@ -77,6 +77,11 @@ class ConnectionAcceptor(Protocol):
 
 class RelayingAcceptor(ABC):
     """A `ConnectionAcceptor` that can pass on which service the peer expects."""
+
+    @property
+    def services(self) -> Mapping[str, Handler]:
+        """The services that the current client can open here, by their names."""
+        return {}
 
     async def accept(
         self,

@@ -68,7 +68,9 @@ class OfferedServices(RelayingAcceptor):
         """The handlers by name, without those of the reserved services; that of the
         root connection has the empty name."""
         root = {} if self._root is None else {"": self._root}
-        return root | self._handlers
+        others = self.otherwise
+        passed_on = others.services if isinstance(others, RelayingAcceptor) else {}
+        return {**passed_on, **root, **self._handlers}
 
     def offer(self, name: str, handler: Handler) -> None:
         """Offer a service, or another handler for it, from now on.

@@ -15,7 +15,9 @@ from typing import Any, Unpack
 import trio
 
 from ...metadata import Metadata
-from ...rpc.handler import Handler, ReplySink
+from ...rpc.channel import Tx
+from ...rpc.handler import Handler, NoService, ReplySink
+from ...rpc.offered import PassedOn
 from ...session import AcceptedConnection, Session
 from ...session.acceptance import RelayingAcceptor
 from ...session.deferred_handler import DeferredHandler
@@ -25,7 +27,7 @@ from ...wire.ids import ConnectionId
 from ...wire.messages import ConnectionSettings, RequestCall
 from ..lasting.balancing import Balance
 from ..lasting.pool import Pool
-from ..lasting.staying import StayingConnected
+from ..lasting.staying import LastingState, StayingConnected, state_of
 from ..options import ConnectOptions
 from ..own_session import session_of_client
 from .pools import Asked, RoutePool
@@ -95,6 +97,21 @@ class Gateway(RelayingAcceptor):
         root = self._routes.root
         return {} if root is None else _RootCalls(root, self._pools[root])
 
+    @property
+    def services(self) -> Mapping[str, Handler]:
+        """The services that the current client may use, by their names."""
+        peer = session_of_client().peer
+        return {
+            route.name: _Service(route.name, self._pools[route])
+            for route in self._routes
+            if route.name and route.may_use(peer)
+        }
+
+    @property
+    def state(self) -> Mapping[str, LastingState]:
+        """The state of the servers of each route, by the names of the routes."""
+        return {route.name: state_of(each.pool) for route, each in self._pools.items()}
+
     async def run(self) -> None:
         """Keep sessions with all servers until it is cancelled.
 
@@ -151,7 +168,24 @@ class Gateway(RelayingAcceptor):
         return f"<Gateway {names}>"
 
 
-class _RootCalls:
+class _Service(NoService, PassedOn):
+    """Stands for a service whose calls never come here.
+
+    Args:
+        name: the name of the service.
+        pool: its servers.
+    """
+
+    def __init__(self, name: str, pool: RoutePool) -> None:
+        self._name = name
+        self._pool = pool
+
+    async def describe(self, parts: Tx[bytes]) -> int:
+        """See `PassedOn.describe`."""
+        return await self._pool.describe(session_of_client(), self._name, parts)
+
+
+class _RootCalls(PassedOn):
     """Answers calls on root connections. The first one joins its connection with that
     of a server.
 
@@ -172,6 +206,12 @@ class _RootCalls:
         client.root.serve(waiting)
         client.root.start_soon(self._join, client)
         return waiting.handle(call, reply)
+
+    async def describe(self, parts: Tx[bytes]) -> int:
+        """See `PassedOn.describe`."""
+        client = session_of_client()
+        check_access(self._route, client.peer)
+        return await self._pool.describe(client, self._route.name, parts)
 
     async def _join(self, client: Session) -> None:
         try:

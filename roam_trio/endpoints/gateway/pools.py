@@ -10,9 +10,21 @@ from weakref import WeakKeyDictionary
 import attrs
 import trio
 
-from ...errors import ConnectionLost, Overloaded, SessionRejected, Unavailable
+from ...errors import (
+    ConnectionLost,
+    IncompatibleService,
+    Overloaded,
+    SessionRejected,
+    Unavailable,
+    UnknownMethod,
+    UserError,
+)
 from ...kept_errors import copy_of
 from ...metadata import Metadata
+from ...rpc.channel import Tx
+from ...rpc.offered import REFLECTION
+from ...service import open_call
+from ...service.reserved.classes import Reflection, ReflectionProblem
 from ...session import AcceptedConnection, ConnectionHandle, Session
 from ...session.proxy import join_to, proxy_connections
 from ...session.refusal import REFUSALS, Refusal
@@ -189,6 +201,22 @@ class RoutePool:
         # A root connection cannot be shared: there is only one in a session.
         return await self._at_some_server(client, root_at, shares=False)
 
+    async def describe(self, client: Session, name: str, parts: Tx[bytes]) -> int:
+        """Pass on the description of a service; see `PassedOn.describe`.
+
+        Args:
+            client: the session of the client.
+            name: the name by which the servers offer the service.
+            parts: gets the parts.
+        """
+
+        async def describe_at(kept: _Kept) -> int:
+            return await _describe(await kept.session(), name, parts)
+
+        # Not within the time of an open: the client decides how fast it reads.
+        shares = self._trusts(client)
+        return await self._at_one(client, describe_at, shares=shares)
+
     async def _join(self, kept: _Kept, join: Join, near: ConnectionHandle) -> None:
         """Join two connections, of which the far one counts for its server."""
         endpoint = kept.endpoint
@@ -289,6 +317,26 @@ class RoutePool:
             if tried or self.pool.phase == "down":
                 return None
             await self.pool.changed()
+
+
+async def _describe(session: Session, name: str, parts: Tx[bytes]) -> int:
+    """Ask a server for the description of a service, and send it on.
+
+    Raises:
+        UserError: the server does not describe it.
+        Unavailable, ConnectionLost: it cannot be asked now.
+    """
+    try:
+        async with (
+            session.open(Reflection, REFLECTION) as reflection,
+            open_call(reflection.describe, name) as call,
+        ):
+            async for part in call.rx:
+                await parts.send(part)
+            number: int = await call.result()
+            return number
+    except (IncompatibleService, SessionRejected, UnknownMethod):
+        raise UserError(ReflectionProblem.UNDESCRIBED) from None
 
 
 def _options_for(client: Session, options: ConnectOptions) -> ConnectOptions:

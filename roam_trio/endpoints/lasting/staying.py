@@ -32,6 +32,7 @@ __all__ = [
     "begin_session",
     "resolver_of",
     "state",
+    "state_of",
     "stay_connected",
 ]
 
@@ -299,6 +300,11 @@ def state(client: object) -> LastingState:
         pool = client.__roam_pool__
     else:
         raise TypeError(f"expected a client of stay_connected, got {client!r}")
+    return state_of(pool)
+
+
+def state_of(pool: Pool[Any]) -> LastingState:
+    """Return the state of a pool."""
     return LastingState(
         pool.phase,
         tuple(

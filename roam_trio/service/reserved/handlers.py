@@ -11,8 +11,9 @@ import trio
 from ...errors import Overloaded, UserError
 from ...rpc.channel import Tx
 from ...rpc.connection import AnySession
+from ...rpc.handler import Handler
 from ...rpc.limits_here import limits_here
-from ...rpc.offered import HEALTH, REFLECTION, Offered
+from ...rpc.offered import HEALTH, REFLECTION, Offered, PassedOn
 from ..call import current_call
 from ..descriptor import ServiceDescriptor
 from ..dispatcher import Dispatcher, dispatcher
@@ -79,13 +80,15 @@ class _Reflecting:
 
     async def describe(self, name: str, parts: Tx[bytes]) -> int:
         with self._streams.one():
-            made = await parts_of(self._described(name))
+            handler = self._offered.services.get(name)
+            if isinstance(handler, PassedOn):
+                return await handler.describe(parts)
+            made = await parts_of(self._descriptor_of(handler))
             for part in made:
                 await parts.send(part)
         return len(made)
 
-    def _described(self, name: str) -> ServiceDescriptor:
-        handler = self._offered.services.get(name)
+    def _descriptor_of(self, handler: Handler | None) -> ServiceDescriptor:
         if handler is None:
             raise UserError(ReflectionProblem.UNKNOWN)
         descriptor = getattr(handler, "descriptor", None)

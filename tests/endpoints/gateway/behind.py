@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import (
     Metadata,
@@ -135,6 +136,7 @@ async def passing_on(
         gateway(routes, **options) as made,
         serving(HERE, made.handler, on_connection=made, **(server or {})) as here,
     ):
+        await wait_all_tasks_blocked()  # it knows now which servers are there
         yield made, here
 
 

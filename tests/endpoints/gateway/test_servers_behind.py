@@ -20,8 +20,10 @@ from roam_trio import (
     Unavailable,
     connect,
     open_call,
+    serving,
     stay_connected,
 )
+from roam_trio.endpoints.gateway.gateway import gateway
 from roam_trio.endpoints.gateway.routes import Route
 from roam_trio.wire.messages import ChannelItem
 
@@ -171,6 +173,32 @@ async def test_connections_of_a_server_that_drains_go_on_and_new_ones_go_elsewhe
         with pytest.raises(Unavailable) as caught:
             await teller.where()
         assert caught.value.was_begun is False
+
+
+async def test_open_waits_until_it_is_known_whether_a_server_is_there(
+    autojump_clock: MockClock,
+) -> None:
+    async def slow(peer: Peer) -> None:
+        await trio.sleep(3)
+
+    async with (
+        bank(BankImpl("a"), on_session=slow),
+        gateway([to_banks("a")]) as made,
+        serving(HERE, made.handler, on_connection=made),
+        connect(HERE) as session,
+    ):
+        assert await where(session) == "a"
+        assert trio.current_time() == pytest.approx(6)  # two sessions
+    async with (
+        gateway([to_banks("a")]) as made,
+        serving(HERE, made.handler, on_connection=made),
+        connect(HERE) as session,
+    ):
+        with pytest.raises(Unavailable):
+            await where(session)
+        assert {name: each.phase for name, each in made.state.items()} == {
+            "bank": "down"
+        }
 
 
 async def test_servers_that_are_not_there_make_opens_unavailable(

@@ -1,0 +1,136 @@
+"""The services behind a gateway, as it tells of them."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from roam_trio import (
+    Health,
+    HealthState,
+    NoReflection,
+    Refused,
+    Unavailable,
+    connect,
+    describe_remote,
+    dispatcher,
+    serving,
+)
+from roam_trio.endpoints.gateway.figures import (
+    ROUTES,
+    Routes,
+    ServerOfRoute,
+    routes_of,
+)
+from roam_trio.endpoints.gateway.routes import Route
+from roam_trio.service.reserved.asking import describe_one
+from tests.versions import NewShop, NewUser, OldShop, OldUser, new_shop
+
+from .behind import HERE, Bank, BankImpl, banks, passing_on, shop, to_banks
+from .test_serving_clients import identify
+
+TELLING = {"reflection": True}
+
+
+async def test_services_are_described_by_their_servers() -> None:
+    async with (
+        banks("a"),
+        shop(),
+        passing_on(to_banks("a"), Route("shop", "memory://shop"), server=TELLING),
+        connect(HERE) as session,
+    ):
+        remote = await describe_remote(session)
+        assert sorted(remote) == ["bank"]
+        assert [method.name for method in remote["bank"].schema.methods] == [
+            *("where", "wait", "left", "told", "tail", "total", "hold")
+        ]
+        assert [*remote.undescribed] == ["shop"]  # its server describes nothing
+        async with session.open(Health) as health:
+            assert await health.state("shop") is HealthState.SERVING
+
+
+async def test_service_of_the_root_connection_is_described_too() -> None:
+    root = dispatcher(Bank, BankImpl("root"))
+    async with (
+        serving("memory://root", root, reflection=True),
+        passing_on(Route("", "memory://root", ["ada"]), server=TELLING),
+    ):
+        async with connect(HERE) as session:
+            with pytest.raises(Refused, match="may not use"):
+                await describe_remote(session)
+        told = TELLING | {"on_session": identify}
+    async with (
+        serving("memory://root", root, reflection=True),
+        passing_on(Route("", "memory://root", ["ada"]), server=told),
+        connect(HERE, metadata={"user": "ada"}) as session,
+    ):
+        remote = await describe_remote(session)
+        assert remote.root is not None
+        assert remote.root.schema.name == "Bank"
+
+
+async def test_services_that_a_client_may_not_use_are_not_told_to_it() -> None:
+    told = TELLING | {"on_session": identify}
+    async with (
+        banks("a"),
+        passing_on(to_banks("a", allow=["ada"]), server=told),
+        connect(HERE, metadata={"user": "eve"}) as session,
+    ):
+        assert [*await describe_remote(session)] == []
+        with pytest.raises(NoReflection):
+            await describe_one(session, "bank")
+
+
+async def test_service_without_a_server_cannot_be_described_now(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        passing_on(to_banks("a"), server=TELLING),
+        connect(HERE) as session,
+    ):
+        await trio.sleep(1)
+        with pytest.raises(Unavailable) as caught:
+            await describe_one(session, "bank")
+        assert caught.value.was_begun is False
+
+
+@pytest.mark.parametrize("schemas", [True, False])
+async def test_clients_of_another_version_translate_through_a_gateway(
+    schemas: bool,
+) -> None:
+    behind = serving(
+        "memory://versions", {"shop": new_shop()[0]}, schemas=schemas, reflection=True
+    )
+    async with (
+        behind,
+        passing_on(Route("shop", "memory://versions"), server=TELLING),
+        connect(HERE) as session,
+        session.open(NewShop, "shop") as same,
+        session.open(OldShop, "shop") as other,
+    ):
+        assert await same.put("", NewUser(name="ada")) == NewUser("there", "ADA")
+        assert await other.put(OldUser("ada"), "") == OldUser("ADA", 3)
+
+
+# ------------------------------------------------------------ servers
+
+
+async def test_servers_are_told_by_a_service_of_their_own(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        banks("a"),
+        passing_on(to_banks("a", "b")) as (gate, here),
+        connect(HERE) as session,
+        session.open(Bank) as teller,
+    ):
+        assert await teller.where() == "a"
+        here.offer(ROUTES, routes_of(gate))
+        async with session.open(Routes, ROUTES) as routes:
+            (route,) = await routes.snapshot()
+    assert (route.name, route.phase) == ("bank", "ready")
+    up, down = route.servers
+    assert up == ServerOfRoute("memory://a", "ready", 1, "")
+    assert (down.url, down.connections) == ("memory://b", 0)
+    assert "no server listens" in down.error
