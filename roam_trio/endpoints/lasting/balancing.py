@@ -57,10 +57,16 @@ class Phase(enum.Enum):
 
     CONNECTING = "connecting"
     READY = "ready"
+    RESUMING = "resuming"
+    """Its session has lost the link, and tries to continue on another."""
     DRAINING = "draining"
     """It gets no more calls; those in flight go on."""
     RESTING = "resting"
     """It has failed, and is left alone for a while."""
+
+
+_USABLE: Final = (Phase.READY, Phase.RESUMING)
+"""The phases with a session that calls may use, now or later."""
 
 
 @attrs.define(eq=False)
@@ -196,10 +202,27 @@ class EndpointTable(Generic[C]):
         endpoint.turn = min((each.turn for each in self._ready), default=0.0)
         self._sort_ready()
 
-    def drain(self, endpoint: Endpoint[C]) -> None:
-        """Send an endpoint no more calls, since its server is shutting down."""
+    def set_link(self, endpoint: Endpoint[C], *, has_link: bool) -> None:
+        """Take note of whether the session with an endpoint has a link.
+
+        Without one, it gets no calls: they would be sent only if there is another link,
+        and else it would be unknown whether they were begun.
+        """
+        if endpoint.phase in _USABLE:
+            endpoint.phase = Phase.READY if has_link else Phase.RESUMING
+            self._sort_ready()
+
+    def drain(self, endpoint: Endpoint[C]) -> bool:
+        """Send an endpoint no more calls, since its server is shutting down.
+
+        Returns:
+            True if it got calls until now.
+        """
+        if endpoint.phase not in _USABLE:
+            return False
         endpoint.phase = Phase.DRAINING
         self._sort_ready()
+        return True
 
     def lost(self, endpoint: Endpoint[C], now: float) -> None:
         """Take note that the session with an endpoint has ended, or did not begin.

@@ -261,6 +261,10 @@ class _Reopening:
             return opened
 
     async def _open(self, avoid: frozenset[Endpoint[Any]]) -> _Opened:
+        if self._opened is not None:
+            await self._pool.resumption(self._opened.server)
+            if self._opened.is_usable:
+                return self._opened
         opened, _ = await _open(self._pool, self._opening, avoid)
         self._pool.note_end(opened.server)
         return opened

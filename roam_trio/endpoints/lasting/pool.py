@@ -28,6 +28,7 @@ from ...service import open_call
 from ...service.reserved.classes import Health, HealthState
 from ...session import Session
 from .balancing import Endpoint, EndpointTable, Phase
+from .links import Links
 from .resolving import Resolver
 from .retry import Retry, RetryBudget
 
@@ -39,15 +40,15 @@ logger = Log("roam_trio.lasting")
 
 PoolPhase: TypeAlias = Literal["connecting", "ready", "down"]
 """``ready`` while a session is there; otherwise ``connecting`` until one has failed to
-begin, and then ``down``.
+begin, or while one tries to continue on another link; and then ``down``.
 """
 
 MOST_ADDRESSES: Final = 256
 """Number of servers that are used of those that a target has."""
 
-Begin: TypeAlias = Callable[[str, AsyncExitStack], Awaitable[tuple[Session, C]]]
-"""Begins a session with a URL, which ends when the stack is left, and makes what uses
-it.
+Begin: TypeAlias = Callable[[str, Links, AsyncExitStack], Awaitable[tuple[Session, C]]]
+"""Begins a session with a URL, which ends when the stack is left, lets its links be
+followed, and makes what uses it.
 
 Raises:
     OSError, RoamTrioError: it could not begin.
@@ -106,8 +107,11 @@ class Pool(Generic[C]):
         endpoints = self.table.endpoints
         if self._is_closed:
             return "down"
-        if any(each.phase is Phase.READY for each in endpoints):
+        phases = {each.phase for each in endpoints}
+        if Phase.READY in phases:
             return "ready"
+        if Phase.RESUMING in phases:
+            return "connecting"
         if self._was_not_found or any(each in self._errors for each in endpoints):
             return "down"
         return "connecting"
@@ -178,7 +182,7 @@ class Pool(Generic[C]):
             addresses = addresses[:MOST_ADDRESSES]
         new, gone = self.table.update(addresses, self._sessions)
         for endpoint in gone:
-            self._end_if_drained(endpoint)
+            self._note_draining(endpoint)
         for endpoint in new:
             nursery.start_soon(self._keep, endpoint)
         return True
@@ -196,6 +200,7 @@ class Pool(Generic[C]):
             error = await self._session_with(endpoint)
             self.table.lost(endpoint, trio.current_time())
             self._note_error(endpoint, error)
+            self._changed.unpark_all()
             self._doubt.set()
             await trio.sleep_until(endpoint.rests_until)
             self.table.connecting(endpoint)
@@ -210,9 +215,12 @@ class Pool(Generic[C]):
         drained = self._drained[endpoint] = trio.Event()
         try:
             async with AsyncExitStack() as stack:
-                session, client = await self._begin(endpoint.address.url, stack)
+                links = Links(partial(self._note_link, endpoint))
+                url = endpoint.address.url
+                session, client = await self._begin(url, links, stack)
                 self._errors.pop(endpoint, None)
                 self.table.connected(endpoint, client, trio.current_time())
+                self.table.set_link(endpoint, has_link=links.has_link)
                 self._changed.unpark_all()
                 self._end_if_drained(endpoint)
                 await _first(
@@ -241,6 +249,13 @@ class Pool(Generic[C]):
                         self.leave(endpoint)
         await trio.sleep_forever()
 
+    def _note_link(self, endpoint: Endpoint[C], has_link: bool) -> None:
+        self.table.set_link(endpoint, has_link=has_link)
+        if has_link:
+            self._changed.unpark_all()
+        else:
+            self._doubt.set()
+
     def _note_error(self, endpoint: Endpoint[C], error: Exception | None) -> None:
         if error is None:
             return
@@ -249,14 +264,15 @@ class Pool(Generic[C]):
                 "no session with %s: %s; it is tried again", endpoint.address.url, error
             )
         self._errors[endpoint] = error
-        # Those that wait for an endpoint may have to give up.
-        self._changed.unpark_all()
 
     def leave(self, endpoint: Endpoint[C]) -> None:
         """Send an endpoint no more calls, and leave it when the last has ended."""
-        if endpoint.phase is Phase.READY:
-            self.table.drain(endpoint)
-            self._end_if_drained(endpoint)
+        if self.table.drain(endpoint):
+            self._note_draining(endpoint)
+
+    def _note_draining(self, endpoint: Endpoint[C]) -> None:
+        self._changed.unpark_all()
+        self._end_if_drained(endpoint)
 
     def _end_if_drained(self, endpoint: Endpoint[C]) -> None:
         if endpoint.phase is Phase.DRAINING and endpoint.calls == 0:
@@ -278,8 +294,13 @@ class Pool(Generic[C]):
             self._end_if_drained(endpoint)
 
     async def changed(self) -> None:
-        """Wait until a session has begun, or could not begin."""
+        """Wait until the sessions or their phases have changed."""
         await self._changed.park()
+
+    async def resumption(self, endpoint: Endpoint[C]) -> None:
+        """Wait while the session with an endpoint has no link."""
+        while endpoint.phase is Phase.RESUMING and not self._is_closed:
+            await self._changed.park()
 
     async def ready(self, avoid: frozenset[Endpoint[C]]) -> Endpoint[C]:
         """Return the endpoint for an attempt; wait while none is ready.

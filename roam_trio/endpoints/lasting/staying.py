@@ -20,6 +20,7 @@ from ..connect import connect
 from ..options import ConnectOptions, client_defaults
 from .balancing import Balance, EndpointTable, Phase
 from .client import LastingClient, lasting_client_class
+from .links import Links
 from .opening import LastingSession
 from .pool import Pool, PoolPhase
 from .resolving import Resolver, StaticResolver
@@ -129,10 +130,11 @@ def stay_connected(
 
 
 async def begin_session(
-    options: ConnectOptions, url: str, stack: AsyncExitStack
+    options: ConnectOptions, url: str, links: Links, stack: AsyncExitStack
 ) -> tuple[Session, Session]:
     """Begin a session; see `Begin`."""
-    session = await stack.enter_async_context(connect(url, **options))
+    connecting = connect(url, **links.followed_with(options))
+    session = await stack.enter_async_context(connecting)
     return session, session
 
 
@@ -141,9 +143,11 @@ async def _begin(
     name: str | None,
     options: ConnectOptions,
     url: str,
+    links: Links,
     stack: AsyncExitStack,
 ) -> tuple[Session, BaseClient]:
     """Begin a session; see `Begin`."""
+    options = links.followed_with(options)
     if name is None:
         connecting = connect(url, service, **options)
         client = await stack.enter_async_context(connecting)
@@ -275,8 +279,9 @@ class LastingState:
     """The sessions of a lasting client at present.
 
     Attributes:
-        phase: ``"ready"`` while a session is there; otherwise ``"connecting"``, and
-            ``"down"`` once a session has failed to begin.
+        phase: ``"ready"`` while a session is there; otherwise ``"connecting"``, also
+            while one has no link and tries to continue; and ``"down"`` once a session
+            has failed to begin.
         endpoints: its servers, in their order.
     """
 
