@@ -133,7 +133,7 @@ async def name_server(
 
 
 class Balancer:
-    """An HAProxy that sends each source to one server, for as long as that is there.
+    """An HAProxy that sends each source to one server, while that is there.
 
     It listens at many addresses of the loopback interface, and takes the address that
     a client has dialed for its source, as if each client had a machine of its own.
@@ -143,6 +143,7 @@ class Balancer:
         ports: the ports of the servers.
         places: the number of addresses.
         idle_milliseconds: time after which it ends a connection without traffic.
+        is_sticky: False if each link goes to the next server.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class Balancer:
         places: int,
         *,
         idle_milliseconds: int = 60_000,
+        is_sticky: bool = True,
     ) -> None:
         port = free_port()
         self.addresses = [f"127.0.0.{number}:{port}" for number in range(1, places + 1)]
@@ -172,7 +174,7 @@ class Balancer:
             "    tcp-request connection set-src dst",
             "    balance roundrobin",
             "    stick-table type ip size 1k expire 1m",
-            "    stick on src",
+            *(["    stick on src"] if is_sticky else []),
             *(
                 f"    server s{number} 127.0.0.1:{port} check inter 100ms fall 1 rise 1"
                 for number, port in enumerate(ports)

@@ -25,6 +25,8 @@ CALLS = 50_000
 
 SIGNALS = [signal.SIGTERM, signal.SIGKILL]
 
+RETRY = Retry(attempts=5, backoff=Backoff(initial=0.02, longest=0.5))
+
 Target: TypeAlias = str | Sequence[str] | Resolver
 
 
@@ -190,10 +192,9 @@ async def restart_each(
         options: further options of `stay_connected`.
     """
     load = Load(CALLS)
-    retry = Retry(attempts=5, backoff=Backoff(initial=0.02, longest=0.5))
 
     async def client() -> None:
-        async with stay_connected(target(), Bank, retry=retry, **options) as bank:
+        async with stay_connected(target(), Bank, retry=RETRY, **options) as bank:
             await load.run(bank)
 
     async with trio.open_nursery() as nursery:

@@ -9,7 +9,7 @@ import trio
 
 from roam_trio import AnySession, Observer, stay_connected
 from tests.endpoints.lasting.engines import PATIENCE, balancer
-from tests.endpoints.lasting.fleet import CLIENTS, Load, fleet
+from tests.endpoints.lasting.fleet import CLIENTS, RETRY, Load, fleet
 from tests.endpoints.lasting.fleet_server import Bank
 
 pytestmark = pytest.mark.slow
@@ -35,17 +35,22 @@ class Counting(Observer):
         self.next_resumed = trio.Event()
 
 
-async def test_sessions_survive_the_loss_of_their_links(tmp_path: Path) -> None:
+async def cut_links_under_load(
+    directory: Path, *, is_sticky: bool
+) -> tuple[Load, Counting]:
+    """Let clients call while a balancer cuts their links, and check what is done."""
     load, count = Load(CALLS), Counting()
     async with (
-        fleet(tmp_path, {"resume": True}) as servers,
-        balancer(tmp_path, [each.port for each in servers], CLIENTS) as between,
+        fleet(directory, {"resume": True}) as servers,
+        balancer(
+            directory, [each.port for each in servers], CLIENTS, is_sticky=is_sticky
+        ) as between,
         trio.open_nursery() as nursery,
     ):
 
         async def client(address: str) -> None:
             staying = stay_connected(
-                f"tcp://{address}", Bank, resume=True, observer=count
+                f"tcp://{address}", Bank, retry=RETRY, resume=True, observer=count
             )
             async with staying as bank:
                 await load.run(bank)
@@ -57,10 +62,24 @@ async def test_sessions_survive_the_loss_of_their_links(tmp_path: Path) -> None:
             await between.cut_links()
         load.goes_on = False
     load.check(servers)
+    print(f"{count.lost} links lost, {count.resumed} resumed; {load}")
+    return load, count
+
+
+async def test_sessions_survive_the_loss_of_their_links(tmp_path: Path) -> None:
+    load, count = await cut_links_under_load(tmp_path, is_sticky=True)
     assert load.unsure == set()
     assert count.opened == CLIENTS
     assert count.resumed >= CLIENTS * (CUTS - 1)
-    print(f"{count.lost} links lost, {count.resumed} resumed; {load}")
+
+
+async def test_clients_begin_anew_if_they_are_led_to_other_servers(
+    tmp_path: Path,
+) -> None:
+    load, count = await cut_links_under_load(tmp_path, is_sticky=False)
+    assert count.opened > CLIENTS
+    # Each client has one call at a time, which ends with the session.
+    assert len(load.unsure) <= count.opened - CLIENTS
 
 
 async def test_idle_sessions_survive_the_loss_of_their_links(tmp_path: Path) -> None:
