@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
+from ..errors import RoamTrioError
 from ..failures import is_failure
 from ..logs import Log
 from ..peers import Peer
@@ -21,10 +22,10 @@ logger = Log("roam_trio.session")
 class Observer:
     """Is told of events of sessions. Its methods do nothing: override some.
 
-    Give one to `serve`, `serving`, `connect`, `spawn`, `initiator` or `acceptor`. The
-    methods are synchronous, and must return soon: they run where the event occurs, and
-    the session waits. An exception in one is logged, once for each observer, and has no
-    other effect.
+    Give one to `serve`, `serving`, `connect`, `stay_connected`, `spawn`, `initiator` or
+    `acceptor`. The methods are synchronous, and must return soon: they run where the
+    event occurs, and the session waits. An exception in one is logged, once for each
+    observer, and has no other effect.
     """
 
     _has_failed = False
@@ -68,6 +69,59 @@ class Observer:
             because: a `Refused` if ``on_session`` has refused it, an `Unavailable` if
                 it has raised that or the server was shutting down, else the error of
                 its handshake.
+        """
+
+    # ------------------------------------------------------------ lasting clients
+
+    def server_connecting(self, url: str) -> None:
+        """Called when a client of `stay_connected` begins to connect to a server.
+
+        Args:
+            url: the URL of the server, without credentials, as in these other methods.
+        """
+
+    def server_ready(self, url: str, session: AnySession) -> None:
+        """Called when a client of `stay_connected` has a session with a server, which
+        now gets calls.
+
+        Called after `session_opened` of this session.
+        """
+
+    def server_draining(self, url: str) -> None:
+        """Called when a server gets no more calls of a client of `stay_connected`,
+        because it shuts down, has failed, or is no longer an address of the target.
+        """
+
+    def server_lost(self, url: str, because: Exception, pause: float) -> None:
+        """Called when the session of a client of `stay_connected` with a server has
+        ended, or could not begin.
+
+        Args:
+            url: the URL of the server.
+            because: the reason, as `Session.ended_because`, or what `connect` raises.
+            pause: seconds for which the server is left alone. If its address is still
+                one of the target, `server_connecting` is called then.
+        """
+
+    def servers_not_found(self, because: Exception | None) -> None:
+        """Called when the target of `stay_connected` has no servers, or they cannot be
+        found. The client keeps those that it knows.
+
+        Args:
+            because: what the `Resolver` has raised; None if it has found none.
+        """
+
+    def call_retried(
+        self, url: str, method: str, because: RoamTrioError, pause: float
+    ) -> None:
+        """Called when a client of `stay_connected` makes a call again.
+
+        Args:
+            url: the URL of the server where the call has failed.
+            method: the service and the method, such as ``Bank.balance``.
+            because: the error of the call.
+            pause: seconds until the next attempt, which also waits while no server is
+                there.
         """
 
 

@@ -33,6 +33,8 @@ from roam_trio import (
 from roam_trio import with_metadata as with_metadata_of
 from roam_trio.endpoints.lasting.attempts import Attempts
 from roam_trio.endpoints.lasting.client import LastingClient
+from roam_trio.endpoints.lasting.finding import Finding
+from roam_trio.endpoints.lasting.opening import LastingConnection, Reopening
 from roam_trio.endpoints.lasting.pool import Pool
 from roam_trio.endpoints.lasting.staying import StayingConnected
 from roam_trio.endpoints.proxying import ProxyAcceptor
@@ -542,6 +544,24 @@ async def a_lasting_client(nursery: trio.Nursery) -> None:
         serving.cancel_scope.cancel()
 
 
+async def clients_of_a_lasting_session(nursery: trio.Nursery) -> None:
+    async with trio.open_nursery() as serving:
+        offered = {"streams": answering()}
+        server = await serving.start(roam_trio.serve, "memory://features", offered)
+        soon = roam_trio.Retry(backoff=roam_trio.Backoff(initial=1e-6))
+        async with (
+            roam_trio.stay_connected(server.url, retry=soon) as session,
+            session.open(Streams) as staying,
+            session.open(Streams, reopen=True) as moving,
+        ):
+            assert await staying.echo("x") == "x"
+            assert await moving.echo("x") == "x"
+            await server.sessions[0].shutdown()
+            # On a connection of the next session, once the first attempt has failed.
+            assert await moving.echo("y") == "y"
+        serving.cancel_scope.cancel()
+
+
 async def a_proxy(nursery: trio.Nursery) -> None:
     """Three sessions in a chain; the operation is the middle and its user."""
     near_left, near_right = memory_link_pair(1)
@@ -633,7 +653,18 @@ ENDS: list[tuple[Callable[[trio.Nursery], Awaitable[None]], tuple[Any, ...]]] = 
             LastingClient.__roam_call__,
             Attempts.call,
             Pool.run,
+            Finding.run,
             roam_trio.Resolver.changed,
+        ),
+    ),
+    (
+        clients_of_a_lasting_session,
+        (
+            StayingConnected.__aexit__,
+            LastingConnection.__aenter__,
+            Reopening.ready,
+            Attempts.call,
+            Pool.ready,
         ),
     ),
     (

@@ -71,6 +71,11 @@ class Route(Protocol[P]):
     def note_failure(self, place: P, error: RoamError) -> None:
         """Take note that an attempt has failed."""
 
+    def note_retry(
+        self, place: P, method: MethodDescriptor, error: RoamError, pause: float
+    ) -> None:
+        """Take note that a call is made again after a pause in seconds."""
+
     def note_end(self, place: P) -> None:
         """Take note that an attempt has ended, which has counted in `Place.calls`."""
 
@@ -149,7 +154,11 @@ class Attempts(Generic[P]):
     def _pause_after(self, error: RoamError, place: P) -> float | None:
         """Return the seconds to wait before the next attempt; None if there is none."""
         self._route.note_failure(place, error)
-        return None if self._is_last(error) else self._pause(error, place.server)
+        if self._is_last(error):
+            return None
+        pause = self._pause(error, place.server)
+        self._route.note_retry(place, self._method, error, pause)
+        return pause
 
     def _is_last(self, error: RoamError) -> bool:
         """Return True if the call must not be made again."""

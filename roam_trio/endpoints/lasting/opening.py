@@ -14,13 +14,14 @@ from ...rpc.handler import Handler
 from ...rpc.service_class import ClientDefaults
 from ...service import Middleware, describe
 from ...service.client import BaseClient
+from ...service.descriptor import MethodDescriptor
 from ...service.middleware import checked_middleware
 from ...session import OpenConnection, Session
 from .balancing import Endpoint, Phase
 from .client import lasting_client_class
 from .pool import Pool, PoolPhase, never_sent
 
-__all__ = ["LastingConnection", "LastingSession"]
+__all__ = ["LastingConnection", "LastingSession", "Reopening"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -105,7 +106,7 @@ class LastingSession:
             def again(session: Session) -> OpenConnection[Any]:
                 return session.open(service, name, metadata=metadata, handler=handler)
 
-            route = _Reopening(self._pool, again)
+            route = Reopening(self._pool, again)
             client_class = lasting_client_class(described)
             client = client_class(self._pool, route, around, for_calls)
             return LastingConnection(_Lazy(route, cast("T", client)))
@@ -212,7 +213,7 @@ class _Opened:
         """Do nothing, since the times of calls do not move a connection."""
 
 
-class _Reopening:
+class Reopening:
     """A connection that calls open again when it has ended: a `Route`.
 
     The connection by itself does not count as a call: a server that shuts down is left
@@ -280,6 +281,12 @@ class _Reopening:
         if not (isinstance(error, ConnectionLost) and has_session):
             self._pool.note_failure(place.server, error)
 
+    def note_retry(
+        self, place: _Opened, method: MethodDescriptor, error: RoamError, pause: float
+    ) -> None:
+        """See `Route.note_retry`."""
+        self._pool.note_retry(place.server, method, error, pause)
+
     def note_end(self, place: _Opened) -> None:
         """See `Route.note_end`."""
         self._pool.note_end(place.server)
@@ -288,7 +295,7 @@ class _Reopening:
 class _Lazy(Generic[T]):
     """A client whose calls open the connection."""
 
-    def __init__(self, route: _Reopening, client: T) -> None:
+    def __init__(self, route: Reopening, client: T) -> None:
         self._route = route
         self._client = client
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+)
 
 import trio
 
@@ -21,20 +29,26 @@ from ...errors import (
     SessionRejected,
     Unavailable,
 )
+from ...failures import alone, is_failure
 from ...kept_errors import copy_of
+from ...legible import without_secrets
 from ...logs import Log
+from ...rpc.observer import Observer, tell
 from ...rpc.offered import HEALTH
 from ...service import open_call
+from ...service.descriptor import MethodDescriptor
 from ...service.reserved.classes import Health, HealthState
 from ...session import Session
-from .balancing import Endpoint, EndpointTable, Phase
+from .balancing import Address, Endpoint, EndpointTable, Phase
+from .finding import Finding
 from .links import Links
 from .resolving import Resolver
 from .retry import Retry, RetryBudget
 
-__all__ = ["MOST_ADDRESSES", "Begin", "Pool", "PoolPhase", "never_sent"]
+__all__ = ["Begin", "Pool", "PoolPhase", "never_sent"]
 
 C = TypeVar("C")
+P = ParamSpec("P")
 
 logger = Log("roam_trio.lasting")
 
@@ -42,9 +56,6 @@ PoolPhase: TypeAlias = Literal["connecting", "ready", "down"]
 """``ready`` while a session is there; otherwise ``connecting`` until one has failed to
 begin, or while one tries to continue on another link; and then ``down``.
 """
-
-MOST_ADDRESSES: Final = 256
-"""Number of servers that are used of those that a target has."""
 
 Begin: TypeAlias = Callable[[str, Links, AsyncExitStack], Awaitable[tuple[Session, C]]]
 """Begins a session with a URL, which ends when the stack is left, lets its links be
@@ -74,6 +85,7 @@ class Pool(Generic[C]):
         table: the endpoints.
         retry: which calls are made again.
         sessions: number of sessions with each address.
+        observer: is told what becomes of servers and calls; None for nobody.
     """
 
     def __init__(
@@ -83,22 +95,23 @@ class Pool(Generic[C]):
         table: EndpointTable[C],
         retry: Retry,
         sessions: int,
+        observer: Observer | None = None,
     ) -> None:
         self.table = table
         self.pick_at_once = table.pick_at_once
         """Returns the endpoint for a first attempt, if that needs no times of calls."""
         self.has_ready_beyond = table.has_ready_beyond
         """Tells whether an endpoint is ready that is none of these."""
-        self._begin = begin
-        self._was_not_found = False
-        self._resolver = resolver
         self.retry = retry
         self.budget = RetryBudget(retry)
+        self._begin = begin
+        self._finding = Finding(resolver, retry.backoff, observer)
         self._sessions = sessions
-        self._drained: dict[Endpoint[C], trio.Event] = {}
+        self._observer = observer
+        self._holding: dict[Endpoint[C], trio.CancelScope] = {}
         self._errors: dict[Endpoint[C], Exception] = {}
         self._changed = trio.lowlevel.ParkingLot()
-        self._doubt = trio.Event()
+        self._bug: BaseException | None = None
         self._is_closed = False
 
     @property
@@ -112,7 +125,7 @@ class Pool(Generic[C]):
             return "ready"
         if Phase.RESUMING in phases:
             return "connecting"
-        if self._was_not_found or any(each in self._errors for each in endpoints):
+        if self._finding.has_failed or any(each in self._errors for each in endpoints):
             return "down"
         return "connecting"
 
@@ -126,118 +139,93 @@ class Pool(Generic[C]):
         """Keep the sessions until it is cancelled.
 
         Raises:
-            Exception: a resolver has raised it and may not.
+            Exception: a resolver, or user code in a session, has raised it and may not.
         """
-        bug: Exception | None = None
         async with trio.open_nursery() as nursery:
-            try:
-                await self._follow(nursery)
-            except Exception as error:
-                bug = error
-                nursery.cancel_scope.cancel()
-        if bug is not None:
-            raise bug
 
-    async def _follow(self, nursery: trio.Nursery) -> None:
-        """Follow the addresses of the target, and keep a session with each."""
-        failures = 0
-        while True:
-            self._doubt = trio.Event()
-            is_found = await self._resolve(nursery, failures)
-            failures = 0 if is_found else failures + 1
-            self._was_not_found = not is_found
-            if not is_found:
-                # Those that wait for an endpoint may have to give up.
-                self._changed.unpark_all()
-            await self._wait_for_doubt(failures)
+            async def guarded(work: Callable[..., Awaitable[None]], *args: Any) -> None:
+                try:
+                    await work(*args)
+                except BaseException as error:
+                    if not is_failure(error):
+                        raise
+                    # Kept, as the nursery would put it into a group.
+                    self._bug = self._bug or alone(error)
+                    nursery.cancel_scope.cancel()
+
+            def adopt(addresses: Sequence[Address]) -> None:
+                if not addresses:
+                    # Those that wait for an endpoint may have to give up.
+                    self._changed.unpark_all()
+                    return
+                new, gone = self.table.update(addresses, self._sessions)
+                for endpoint in gone:
+                    self._note_draining(endpoint)
+                for endpoint in new:
+                    nursery.start_soon(guarded, self._keep, endpoint)
+
+            nursery.start_soon(guarded, self._finding.run, adopt)
+        if self._bug is not None:
+            raise self._bug
 
     def close(self) -> None:
         """Let calls that wait for a session fail, and all later ones."""
         self._is_closed = True
         self._changed.unpark_all()
 
-    async def _resolve(self, nursery: trio.Nursery, failures: int) -> bool:
-        """Adopt the present addresses; return False if there are none.
-
-        Args:
-            nursery: keeps the sessions.
-            failures: number of times in a row that there were none until now. Only the
-                first is worth a warning.
-        """
-        log = logger.debug if failures else logger.warning
-        try:
-            addresses = await self._resolver.resolve()
-        except (OSError, RoamTrioError) as error:
-            log("the servers cannot be found: %s; it is tried again", error)
-            return False
-        if not addresses:
-            log("the target has no servers at present")
-            return False
-        if len(addresses) > MOST_ADDRESSES:
-            logger.warning(
-                "the target has %d servers; only the first %d are used",
-                len(addresses),
-                MOST_ADDRESSES,
-            )
-            addresses = addresses[:MOST_ADDRESSES]
-        new, gone = self.table.update(addresses, self._sessions)
-        for endpoint in gone:
-            self._note_draining(endpoint)
-        for endpoint in new:
-            nursery.start_soon(self._keep, endpoint)
-        return True
-
-    async def _wait_for_doubt(self, failures: int) -> None:
-        """Wait for a pause, and then until the addresses may have changed."""
-        await trio.sleep(self.retry.backoff.pause(failures + 1))
-        if failures:
-            return
-        await _first(self._resolver.changed, self._doubt.wait)
-
     async def _keep(self, endpoint: Endpoint[C]) -> None:
         """Keep a session with an endpoint until its address is gone."""
         while not endpoint.is_gone:
-            error = await self._session_with(endpoint)
+            self._tell(Observer.server_connecting, endpoint)
+            because, has_begun = await self._session_with(endpoint)
             self.table.lost(endpoint, trio.current_time())
-            self._note_error(endpoint, error)
+            if not has_begun:
+                self._note_error(endpoint, because)
+            self._tell_of_loss(endpoint, because)
             self._changed.unpark_all()
-            self._doubt.set()
+            self._finding.doubt()
             await trio.sleep_until(endpoint.rests_until)
             self.table.connecting(endpoint)
         self.table.remove(endpoint)
 
-    async def _session_with(self, endpoint: Endpoint[C]) -> Exception | None:
+    async def _session_with(self, endpoint: Endpoint[C]) -> tuple[Exception, bool]:
         """Hold a session until it ends or the endpoint has drained.
 
         Returns:
-            the error with which it failed; None if it has just ended.
+            the reason for its end, and whether it has begun.
         """
-        drained = self._drained[endpoint] = trio.Event()
+        session: Session | None = None
+        scope = self._holding[endpoint] = trio.CancelScope()
         try:
             async with AsyncExitStack() as stack:
                 links = Links(partial(self._note_link, endpoint))
                 url = endpoint.address.url
                 session, client = await self._begin(url, links, stack)
-                self._errors.pop(endpoint, None)
-                self.table.connected(endpoint, client, trio.current_time())
+                self._note_session(endpoint, session, client)
                 self.table.set_link(endpoint, has_link=links.has_link)
-                self._changed.unpark_all()
-                self._end_if_drained(endpoint)
-                await _first(
-                    session.closed,
-                    drained.wait,
-                    partial(self._follow_health, endpoint, session),
-                )
-        except (OSError, RoamTrioError) as error:
-            return error
+                with scope:
+                    await session.closed()
+        except (OSError, RoamTrioError, ValueError) as error:
+            # A ValueError is about the URL, since the options were checked before.
+            return error, False
         finally:
-            del self._drained[endpoint]
-        return None
+            del self._holding[endpoint]
+        assert session.ended_because is not None, "its block has ended"
+        return session.ended_because, True
+
+    def _note_session(self, endpoint: Endpoint[C], session: Session, client: C) -> None:
+        self._errors.pop(endpoint, None)
+        self.table.connected(endpoint, client, trio.current_time())
+        self._tell(Observer.server_ready, endpoint, session)
+        self._changed.unpark_all()
+        self._end_if_drained(endpoint)
+        with suppress(ConnectionLost):  # it may have ended already
+            session.root.start_soon(self._follow_health, endpoint, session)
 
     async def _follow_health(self, endpoint: Endpoint[C], session: Session) -> None:
         """Drain an endpoint when its server says that it is shutting down.
 
-        Never returns, since a server need not offer its health.
+        A server need not offer its health.
         """
         with suppress(RoamTrioError):
             async with (
@@ -247,22 +235,18 @@ class Pool(Generic[C]):
                 async for state in watch.rx:
                     if state is HealthState.DRAINING:
                         self.leave(endpoint)
-        await trio.sleep_forever()
 
     def _note_link(self, endpoint: Endpoint[C], has_link: bool) -> None:
         self.table.set_link(endpoint, has_link=has_link)
         if has_link:
             self._changed.unpark_all()
         else:
-            self._doubt.set()
+            self._finding.doubt()
 
-    def _note_error(self, endpoint: Endpoint[C], error: Exception | None) -> None:
-        if error is None:
-            return
+    def _note_error(self, endpoint: Endpoint[C], error: Exception) -> None:
         if endpoint not in self._errors:
-            logger.warning(
-                "no session with %s: %s; it is tried again", endpoint.address.url, error
-            )
+            url = without_secrets(endpoint.address.url)
+            logger.warning("no session with %s: %s; it is tried again", url, error)
         self._errors[endpoint] = error
 
     def leave(self, endpoint: Endpoint[C]) -> None:
@@ -271,14 +255,42 @@ class Pool(Generic[C]):
             self._note_draining(endpoint)
 
     def _note_draining(self, endpoint: Endpoint[C]) -> None:
+        self._tell(Observer.server_draining, endpoint)
         self._changed.unpark_all()
         self._end_if_drained(endpoint)
 
     def _end_if_drained(self, endpoint: Endpoint[C]) -> None:
         if endpoint.phase is Phase.DRAINING and endpoint.calls == 0:
-            drained = self._drained.get(endpoint)
-            if drained is not None:
-                drained.set()
+            holding = self._holding.get(endpoint)
+            if holding is not None:
+                holding.cancel()
+
+    # ------------------------------------------------------------ what is told
+
+    def _tell(
+        self,
+        event: Callable[Concatenate[Observer, str, P], None],
+        endpoint: Endpoint[C],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        if self._observer is not None:
+            url = without_secrets(endpoint.address.url)
+            tell(self._observer, event, url, *args, **kwargs)
+
+    def _tell_of_loss(self, endpoint: Endpoint[C], because: Exception) -> None:
+        pause = max(0.0, endpoint.rests_until - trio.current_time())
+        self._tell(Observer.server_lost, endpoint, because, pause)
+
+    def note_retry(
+        self,
+        endpoint: Endpoint[C],
+        method: MethodDescriptor,
+        error: RoamError,
+        pause: float,
+    ) -> None:
+        """Take note that a call is made again after a pause in seconds."""
+        self._tell(Observer.call_retried, endpoint, str(method), error, pause)
 
     # ------------------------------------------------------------ calls
 
@@ -323,18 +335,6 @@ class Pool(Generic[C]):
                 assert errors[0] is not None
                 raise copy_of(errors[0])
             await self._changed.park()
-
-
-async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
-    """Wait until the first of several waits is over."""
-    async with trio.open_nursery() as nursery:
-
-        async def until(wait: Callable[[], Awaitable[object]]) -> None:
-            await wait()
-            nursery.cancel_scope.cancel()
-
-        for wait in waits:
-            nursery.start_soon(until, wait)
 
 
 def _is_permanent(error: Exception | None) -> bool:

@@ -29,7 +29,11 @@ class Resolver(ABC):
         """
 
     async def changed(self) -> None:
-        """Wait until the addresses may have changed; by default for ever."""
+        """Wait until the addresses may have changed; by default for ever.
+
+        After an exception other than `TypeError` and `ValueError`, the client resolves
+        again, with pauses that grow.
+        """
         await trio.sleep_forever()
 
 

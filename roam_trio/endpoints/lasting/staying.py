@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
+from typing import Any, Final, Generic, Protocol, TypeVar, Unpack, cast, overload
 
 import attrs
 import trio
 
+from ...failures import alone
+from ...logs import Log
 from ...metadata import MetadataLike
 from ...running import check_trio_runs
 from ...service import Middleware, describe
@@ -38,6 +40,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+logger = Log("roam_trio.lasting")
+
+_ANY_URL: Final = "memory://any"
 
 
 @overload
@@ -111,6 +117,7 @@ def stay_connected(
         raise ValueError(f"sessions: expected at least 1, got {sessions}")
     resolver = resolver_of(target, options)
     defaults = client_defaults(middleware, metadata_for_calls)
+    observer = options.get("observer")
     if service is None:
         if name is not None:
             raise TypeError(
@@ -119,12 +126,14 @@ def stay_connected(
             )
         session_table = EndpointTable[Session](balance, retry.backoff)
         begin_one = partial(begin_session, options)
-        of_sessions = Pool(begin_one, resolver, session_table, retry, sessions)
+        of_sessions = Pool(
+            begin_one, resolver, session_table, retry, sessions, observer
+        )
         return StayingConnected(of_sessions, LastingSession(of_sessions, defaults))
     client_class = lasting_client_class(describe(service))
     table = EndpointTable[BaseClient](balance, retry.backoff)
     begin = partial(_begin, service, name, options)
-    pool = Pool(begin, resolver, table, retry, sessions)
+    pool = Pool(begin, resolver, table, retry, sessions, observer)
     client = client_class(pool, pool, defaults.middleware, defaults.metadata)
     return StayingConnected(pool, client)
 
@@ -165,9 +174,12 @@ def resolver_of(
         ValueError: a URL is wrong, or there is none.
     """
     if isinstance(target, Resolver):
+        connect(_ANY_URL, **options)  # checks the options
         return target
     if isinstance(target, str) and target.startswith(("dns+", "srv+")):
-        return _by_name(target)
+        resolver = _by_name(target)
+        connect(_ANY_URL, **options)
+        return resolver
     urls = [target] if isinstance(target, str) else [*target]
     if not urls:
         raise ValueError("expected at least one URL to connect to, got none")
@@ -210,28 +222,33 @@ class StayingConnected(Generic[T]):
     def __init__(self, pool: KeepsSessions, client: T) -> None:
         self._pool = pool
         self._client = client
-        self._manager: Any = None
         self._scope = trio.CancelScope()
+        self._manager: Any = None
+        self._nursery: trio.Nursery | None = None
         self._error: BaseException | None = None
 
     async def __aenter__(self) -> T:
         if self._manager is not None:
             raise RuntimeError("this client is in use already, or was; make another")
         check_trio_runs("a client")
+        await trio.lowlevel.checkpoint()
+        # The scope is around the nursery: it cancels the block, and takes its Cancelled
+        # when the nursery is over.
+        self._scope.__enter__()
         self._manager = trio.open_nursery()
-        nursery = await self._manager.__aenter__()
-        self._scope = nursery.cancel_scope
-        nursery.start_soon(self._run)
+        self._nursery = await self._manager.__aenter__()
+        self._nursery.start_soon(self._run)
         return self._client
 
     async def _run(self) -> None:
         try:
             await self._pool.run()
-        except trio.Cancelled:
-            raise
         except BaseException as error:
+            rest = _without_cancelled(error)
+            if rest is None:
+                raise
             # Kept, as the nursery would put it into a group.
-            self._error = error
+            self._error = rest
             self._scope.cancel()
 
     async def __aexit__(
@@ -239,21 +256,58 @@ class StayingConnected(Generic[T]):
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
+        assert self._nursery is not None, "it was entered"
+        self._nursery.cancel_scope.cancel()
+        leaving: BaseException | None = None
         try:
-            if self._error is None:
-                self._scope.cancel()
-                await self._manager.__aexit__(None, None, None)
-                return None
-            # The scope has cancelled the block, and takes its Cancelled.
-            suppressed: bool | None = await self._manager.__aexit__(
-                exc_type, exc, traceback
-            )
-            if exc is None or suppressed:
-                raise self._error
-            return None
+            await self._manager.__aexit__(None, None, None)
+        except BaseException as error:
+            leaving = error
+        self._pool.close()
+        try:
+            self._leave(exc, leaving)
         finally:
-            self._pool.close()
+            # Break the reference cycle between the errors and this frame.
+            del exc, leaving, traceback
+
+    def _leave(self, exc: BaseException | None, leaving: BaseException | None) -> None:
+        """Raise what comes out of the block, unless it is `exc`.
+
+        An exception of the block comes before Cancelled, and before an error of the
+        pool, which is logged then.
+
+        Args:
+            exc: the exception of the block.
+            leaving: what the end of the nursery has raised: Cancelled, or an exception
+                that ends programs.
+        """
+        ends_more = None if leaving is None else _without_cancelled(leaving)
+        outcome = ends_more or exc or leaving
+        is_cancelled = outcome is not None and _without_cancelled(outcome) is None
+        error = self._error
+        try:
+            if outcome is None:
+                self._scope.__exit__(None, None, None)
+            else:
+                self._scope.__exit__(type(outcome), outcome, outcome.__traceback__)
+            if error is not None and (outcome is None or is_cancelled):
+                raise error
+            if error is not None:
+                logger.failure(error, "a client has failed, and its block too")
+            if outcome is not None and outcome is not exc:
+                raise outcome
+        finally:
+            del exc, leaving, ends_more, outcome, error
+
+
+def _without_cancelled(error: BaseException) -> BaseException | None:
+    """Return what an exception has beside Cancelled, without a group if it is one."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        rest = group.split(trio.Cancelled)[1]
+        return None if rest is None else alone(rest)
+    return None if isinstance(error, trio.Cancelled) else error
 
 
 @attrs.frozen

@@ -32,7 +32,7 @@ from roam_trio import (
     with_metadata,
 )
 from roam_trio.endpoints.lasting.balancing import Address, Phase
-from roam_trio.endpoints.lasting.pool import MOST_ADDRESSES
+from roam_trio.endpoints.lasting.finding import MOST_ADDRESSES
 from roam_trio.endpoints.lasting.resolving import Resolver
 from roam_trio.endpoints.lasting.retry import Retry
 from roam_trio.endpoints.lasting.staying import state, stay_connected

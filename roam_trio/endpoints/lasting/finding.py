@@ -1,0 +1,140 @@
+"""The addresses of a target, which a resolver is asked for again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from ...links.resuming.source import Backoff
+from ...logs import Log
+from ...rpc.observer import Observer, tell
+from .balancing import Address
+from .resolving import Resolver
+
+__all__ = ["MOST_ADDRESSES", "SPREAD", "Finding"]
+
+logger = Log("roam_trio.lasting")
+
+MOST_ADDRESSES: Final = 256
+"""Number of servers that are used of those that a target has."""
+
+SPREAD: Final = 1.0
+"""Seconds over which clients that have lost one server together ask for others."""
+
+
+class Finding:
+    """Asks a resolver, with pauses after failures.
+
+    Args:
+        resolver: finds the addresses.
+        backoff: the pauses.
+        observer: is told if none are found; None for nobody.
+    """
+
+    def __init__(
+        self, resolver: Resolver, backoff: Backoff, observer: Observer | None
+    ) -> None:
+        self._resolver = resolver
+        self._backoff = backoff
+        self._observer = observer
+        self._failures = 0
+        self._blind = 0
+        self._doubt = trio.Event()
+
+    @property
+    def has_failed(self) -> bool:
+        """True if the last attempt has found no addresses."""
+        return self._failures > 0
+
+    def doubt(self) -> None:
+        """Ask soon, since a session has failed."""
+        self._doubt.set()
+
+    async def run(self, adopt: Callable[[Sequence[Address]], None]) -> None:
+        """Ask until it is cancelled.
+
+        Args:
+            adopt: is told the addresses each time; none if they were not found.
+
+        Raises:
+            TypeError, ValueError: the resolver has raised it.
+        """
+        while True:
+            self._doubt = trio.Event()
+            adopt(await self._ask())
+            await self._wait()
+
+    async def _ask(self) -> Sequence[Address]:
+        """Return the present addresses; none if they are not known.
+
+        Only the first failure in a row is worth a warning.
+        """
+        log = logger.debug if self._failures else logger.warning
+        because: Exception | None = None
+        try:
+            addresses = await self._resolver.resolve()
+        except (TypeError, ValueError):
+            raise
+        except Exception as error:
+            because, addresses = error, ()
+            log("the servers cannot be found: %s; it is tried again", error)
+        else:
+            if not addresses:
+                log("the target has no servers at present")
+        if not addresses:
+            self._failures += 1
+            if self._observer is not None:
+                tell(self._observer, Observer.servers_not_found, because)
+            return ()
+        self._failures = 0
+        if len(addresses) > MOST_ADDRESSES:
+            logger.warning(
+                "the target has %d servers; only the first %d are used",
+                len(addresses),
+                MOST_ADDRESSES,
+            )
+        return addresses[:MOST_ADDRESSES]
+
+    async def _wait(self) -> None:
+        """Wait for a pause, and then until the addresses may have changed."""
+        await trio.sleep(self._backoff.pause(1 + max(self._failures, self._blind)))
+        if self._failures == 0 and await self._is_in_doubt():
+            # Other clients have lost the same server, and must not ask together.
+            await trio.sleep(SPREAD * self._backoff.chance())
+
+    async def _is_in_doubt(self) -> bool:
+        """Wait until the addresses may have changed; return True if a session has
+        failed.
+
+        Raises:
+            TypeError, ValueError: the resolver has raised it.
+        """
+        bug: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                nonlocal bug
+                try:
+                    await self._resolver.changed()
+                except (TypeError, ValueError) as error:
+                    # Kept, as the nursery would put it into a group.
+                    bug = error
+                except Exception as error:
+                    self._blind += 1
+                    logger.debug("the servers cannot be watched: %s", error)
+                else:
+                    self._blind = 0
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            await self._doubt.wait()
+            nursery.cancel_scope.cancel()
+        if bug is not None:
+            try:
+                raise bug
+            finally:
+                # Or else the error would hold this frame, and this frame the error.
+                del bug
+        return self._doubt.is_set()

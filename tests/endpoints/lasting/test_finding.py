@@ -1,0 +1,115 @@
+"""How often, and when, clients ask for the servers of their target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from roam_trio import (
+    Address,
+    Backoff,
+    Resolver,
+    Retry,
+    dispatcher,
+    service,
+    serving,
+    state,
+    stay_connected,
+)
+
+
+@service
+class Echo(Protocol):
+    async def echo(self, text: str) -> str: ...
+
+
+class EchoImpl:
+    async def echo(self, text: str) -> str:
+        return text
+
+
+ECHO = dispatcher(Echo, EchoImpl())
+
+
+class Asked(Resolver):
+    """Notes when it is asked."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.why_not_watched: Exception | None = None
+
+    async def resolve(self) -> Sequence[Address]:
+        await trio.lowlevel.checkpoint()
+        self.times.append(trio.current_time())
+        return [Address("memory://echo")]
+
+    async def changed(self) -> None:
+        if self.why_not_watched is not None:
+            raise self.why_not_watched
+        await trio.sleep_forever()
+
+
+async def test_clients_that_lose_a_server_together_do_not_ask_together(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    target, count = Asked(), 200
+
+    async def stay() -> None:
+        async with stay_connected(target, Echo):
+            await trio.sleep_forever()
+
+    async with serving("memory://echo", ECHO):
+        for _ in range(count):
+            nursery.start_soon(stay)
+        await trio.sleep(60)
+        assert len(target.times) == count  # nothing has changed
+        target.times.clear()
+    lost = trio.current_time()
+    await trio.sleep(1.1)
+    asked = Counter(int((time - lost) * 10) for time in target.times)
+    # In each tenth of the first second, about as many.
+    assert all(5 <= asked[tenth] <= 60 for tenth in range(10))
+    # A server that stays away makes them ask less and less often.
+    await trio.sleep(60)
+    target.times.clear()
+    await trio.sleep(60)
+    assert len(target.times) <= count * 60 / 2
+    asked = Counter(int(time * 10) for time in target.times)
+    assert max(asked.values()) <= count / 4
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_cannot_be_watched_is_asked_with_pauses_that_grow(
+    autojump_clock: MockClock,
+) -> None:
+    target = Asked()
+    target.why_not_watched = RuntimeError("the registry is away")
+    retry = Retry(backoff=Backoff(initial=0.1, longest=10.0, jitter=0.0))
+    async with (
+        serving("memory://echo", ECHO),
+        stay_connected(target, Echo, retry=retry) as client,
+    ):
+        await trio.sleep(60)
+        assert 8 <= len(target.times) <= 14
+        assert state(client).phase == "ready"
+        target.why_not_watched = None
+        await trio.sleep(60)
+        target.times.clear()
+        await trio.sleep(60)
+        assert target.times == []
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError])
+async def test_a_resolver_with_a_bug_in_its_watch_ends_the_block_with_its_error(
+    autojump_clock: MockClock, kind: type[Exception]
+) -> None:
+    target = Asked()
+    target.why_not_watched = kind("a bug")
+    with pytest.raises(kind, match="a bug"):
+        async with stay_connected(target, Echo):
+            await trio.sleep_forever()
