@@ -30,7 +30,7 @@ class Finding:
     Args:
         resolver: finds the addresses.
         backoff: the pauses.
-        observer: is told if none are found; None for nobody.
+        observer: is told if none are found, unless it is None.
     """
 
     def __init__(

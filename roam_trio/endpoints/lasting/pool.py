@@ -85,7 +85,7 @@ class Pool(Generic[C]):
         table: the endpoints.
         retry: which calls are made again.
         sessions: number of sessions with each address.
-        observer: is told what becomes of servers and calls; None for nobody.
+        observer: is told what becomes of servers and calls, unless it is None.
     """
 
     def __init__(

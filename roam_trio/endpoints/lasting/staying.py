@@ -236,8 +236,9 @@ class StayingConnected(Generic[T]):
         # when the nursery is over.
         self._scope.__enter__()
         self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._run)
+        nursery: trio.Nursery = await self._manager.__aenter__()
+        nursery.start_soon(self._run)
+        self._nursery = nursery
         return self._client
 
     async def _run(self) -> None:
