@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "roam_trio"
 
 ROOMS = (
+    ("native",),
     ("effective_deadline", "quantities", "running", "failures", "kept_errors"),
     ("legible",),
     ("metadata",),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
-from typing import Any, cast
+from importlib.metadata import version
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
+
+from ..native import NATIVE, WHY_PURE
 
 __all__ = ["VERBS", "app"]
 
@@ -91,6 +94,23 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        codec = "in Rust" if NATIVE else f"in Python: {WHY_PURE}"
+        typer.echo(f"roam-trio {version('roam-trio')}, codec {codec}")
+        raise typer.Exit
+
+
 @app.callback()
-def _program() -> None:
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, and whether the codec in Rust is in use.",
+        ),
+    ] = False,
+) -> None:
     """RPC with typed calls and channels for trio."""

@@ -13,16 +13,10 @@ from ..schema.annotations import type_name
 from ..schema.shape import ChannelShape, Shape, has_channels
 from ..schema.signature import signature_of
 from ..wire.backing import Backing
-from .compile import (
-    Collector,
-    Decoder,
-    Encoder,
-    compile_collector,
-    compile_decoder,
-    compile_encoder,
-)
+from .compile import Collector, Decoder, Encoder, compile_collector
 from .discovery import ChannelLocation, channel_locations
 from .interpret import explain_decode, explain_encode
+from .native import Codec, codec_of
 from .weights import Weights
 
 __all__ = ["ChannelPlan", "RpcPlan", "SelfRef"]
@@ -113,12 +107,16 @@ class RpcPlan(Generic[T]):
         return type_name(self.type)
 
     @cached_property
+    def _codec(self) -> Codec:
+        return codec_of(self.shape, self.title)
+
+    @cached_property
     def _encoder(self) -> Encoder:
-        return compile_encoder(self.shape, self.title)
+        return self._codec.encode
 
     @cached_property
     def _decoder(self) -> Decoder:
-        return compile_decoder(self.shape, self.title)
+        return self._codec.decode
 
     @cached_property
     def _collector(self) -> Collector:

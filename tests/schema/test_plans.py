@@ -28,6 +28,7 @@ from roam_trio.codec.interpret import (
 from roam_trio.codec.source import Module
 from roam_trio.schema import Array, Length, u8, u16, u32
 
+from .codecs import python_plan
 from .examples import Circle, Drawing, Point, Square, Tree, hexed
 
 LARGE = bytes(range(256)) * 64
@@ -416,7 +417,7 @@ ONCE: list[BaseException] = []
 
 
 def test_a_failure_that_cannot_be_found_again_is_still_a_codec_error() -> None:
-    plan = rpc_plan(Once)
+    plan = python_plan(Once)
     value = Once(1)
     for run, kind in (
         (lambda: plan.encode(value), EncodeError),

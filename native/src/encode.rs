@@ -1,0 +1,435 @@
+//! From a value to pieces of bytes.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
+};
+
+use crate::fail::{reserve, Done, Fail};
+use crate::plan::{address, address_of_class, At, Field, Helpers, Part, Record};
+use crate::varint::{write, write_wide, zigzag, zigzag_wide};
+use crate::MAX_DEPTH;
+
+/// Length from which a byte string becomes a piece of its own, without a copy.
+const LARGE: usize = 128;
+
+/// Length up to which the encoding of a text is cached in the text.
+const CACHED: usize = 4096;
+
+pub struct Encoder<'a, 'py> {
+    py: Python<'py>,
+    parts: &'a [Part],
+    helpers: &'a Helpers,
+    bytes: Vec<u8>,
+    pieces: Vec<Bound<'py, PyAny>>,
+    depth: usize,
+}
+
+impl<'a, 'py> Encoder<'a, 'py> {
+    pub fn new(py: Python<'py>, parts: &'a [Part], helpers: &'a Helpers) -> Self {
+        Self {
+            py,
+            parts,
+            helpers,
+            bytes: Vec::with_capacity(64),
+            pieces: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    /// Encode a value, and return the pieces.
+    pub fn run(mut self, root: At, value: &Bound<'py, PyAny>) -> Done<Vec<Bound<'py, PyAny>>> {
+        self.encode(root, value)?;
+        self.end_piece()?;
+        Ok(self.pieces)
+    }
+
+    fn end_piece(&mut self) -> Done<()> {
+        if !self.bytes.is_empty() {
+            // Not `PyBytes::new`, which cannot say that there is no memory.
+            let piece = PyBytes::new_with(self.py, self.bytes.len(), |to| {
+                to.copy_from_slice(&self.bytes);
+                Ok(())
+            })?;
+            self.pieces.push(piece.into_any());
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, data: &[u8]) -> Done<()> {
+        reserve(&mut self.bytes, data.len())?;
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Write a number. Encodings grow by small steps, and the growth of a vector doubles,
+    /// so that the length is checked here.
+    fn number(&mut self, number: u64) -> Done<()> {
+        reserve(&mut self.bytes, 10)?;
+        write(&mut self.bytes, number);
+        Ok(())
+    }
+
+    fn encode(&mut self, at: At, value: &Bound<'py, PyAny>) -> Done<()> {
+        if self.depth == MAX_DEPTH {
+            return Err(Fail::Refused);
+        }
+        self.depth += 1;
+        let done = self.part(at, value);
+        self.depth -= 1;
+        done
+    }
+
+    fn part(&mut self, at: At, value: &Bound<'py, PyAny>) -> Done<()> {
+        let parts = self.parts;
+        match parts.get(at).ok_or(Fail::Refused)? {
+            Part::Bool => self.boolean(value),
+            Part::Int { bits, signed } => self.integer(*bits, *signed, value),
+            Part::F32 => {
+                let number = float(value)?;
+                let short = number as f32;
+                // How a signalling NaN is shortened depends on the interpreter.
+                if number.is_nan() || (short.is_infinite() && number.is_finite()) {
+                    return Err(Fail::Refused);
+                }
+                self.push(&short.to_le_bytes())
+            }
+            Part::F64 => {
+                let number = float(value)?;
+                self.push(&number.to_le_bytes())
+            }
+            Part::Char => {
+                let text = value.cast::<PyString>().map_err(|_| Fail::Refused)?;
+                let text = text.to_str()?;
+                let mut chars = text.chars();
+                if chars.next().is_none() || chars.next().is_some() {
+                    return Err(Fail::Refused);
+                }
+                self.number(text.len() as u64)?;
+                self.push(text.as_bytes())
+            }
+            Part::Str => self.text(value),
+            Part::Bytes { .. } => {
+                let data = self.data(value)?;
+                self.number(data.len()? as u64)?;
+                self.octets(data)
+            }
+            Part::Unit { written, .. } => {
+                require(value.is_none())?;
+                self.push(written)
+            }
+            Part::Option { inner, present } => {
+                let is_present = *present || !value.is_none();
+                self.push(&[u8::from(is_present)])?;
+                if is_present {
+                    self.encode(*inner, value)?;
+                }
+                Ok(())
+            }
+            Part::Octets {
+                length, counted, ..
+            } => {
+                let data = self.data(value)?;
+                require(data.len()? == *length)?;
+                self.length_of_array(*length, *counted)?;
+                self.octets(data)
+            }
+            Part::List { item, size, .. } => {
+                let values = Sequence::of(value, self)?;
+                self.count(values.len(), *size)?;
+                self.items(*item, &values)
+            }
+            Part::Array {
+                item,
+                length,
+                counted,
+                ..
+            } => {
+                let values = Sequence::of(value, self)?;
+                require(values.len() == *length)?;
+                self.length_of_array(*length, *counted)?;
+                self.items(*item, &values)
+            }
+            Part::Set { item, size, .. } => self.set(*item, *size, value),
+            Part::Map {
+                key,
+                value: item,
+                size,
+                ..
+            } => self.map(*key, *item, *size, value),
+            Part::Tuple(items) => self.tuple(items, value),
+            Part::Record(record) => {
+                self.check_record(record, value)?;
+                self.fields(&record.fields, value)
+            }
+            Part::Enum { indices, .. } => {
+                let index = indices.get(&address(value)).ok_or(Fail::Refused)?;
+                self.number(u64::from(*index))
+            }
+            Part::Union {
+                variants,
+                indices,
+                table,
+            } => {
+                let index = match indices.get(&address_of_class(value)) {
+                    Some(index) => *index,
+                    None => {
+                        let find = self.helpers.index_by_class.bind(self.py);
+                        find.call1((value, table))?.extract()?
+                    }
+                };
+                let record = variants.get(index).ok_or(Fail::Refused)?;
+                self.number(index as u64)?;
+                self.fields(&record.fields, value)
+            }
+            Part::Converted {
+                cls,
+                inner,
+                unstructure,
+                ..
+            } => {
+                self.check_class(cls, value)?;
+                let wire = unstructure.bind(self.py).call1((value,))?;
+                self.encode(*inner, &wire)
+            }
+            Part::Channel { handle } => self.check_class(handle, value),
+        }
+    }
+
+    // ---------------------------------------------------------------- without parts
+
+    fn boolean(&mut self, value: &Bound<'py, PyAny>) -> Done<()> {
+        let value = value.cast_exact::<PyBool>().map_err(|_| Fail::Refused)?;
+        self.push(&[u8::from(value.is_true())])
+    }
+
+    fn integer(&mut self, bits: u32, signed: bool, value: &Bound<'py, PyAny>) -> Done<()> {
+        if bits == 128 {
+            return self.wide(signed, value);
+        }
+        if signed {
+            let number: i64 = value.extract()?;
+            let beyond = number >> (bits - 1);
+            require(beyond == 0 || beyond == -1)?;
+            match bits {
+                8 => self.push(&[number as u8]),
+                _ => self.number(zigzag(number)),
+            }
+        } else {
+            let number = unsigned(value)?;
+            require(bits == 64 || number >> bits == 0)?;
+            match bits {
+                8 => self.push(&[number as u8]),
+                _ => self.number(number),
+            }
+        }
+    }
+
+    fn wide(&mut self, signed: bool, value: &Bound<'py, PyAny>) -> Done<()> {
+        require(value.is_exact_instance_of::<PyInt>())?;
+        let number = if signed {
+            zigzag_wide(value.extract()?)
+        } else {
+            value.extract()?
+        };
+        reserve(&mut self.bytes, 19)?;
+        write_wide(&mut self.bytes, number);
+        Ok(())
+    }
+
+    fn text(&mut self, value: &Bound<'py, PyAny>) -> Done<()> {
+        let text = value.cast::<PyString>().map_err(|_| Fail::Refused)?;
+        if text.len()? > CACHED {
+            let encoded = text.encode_utf8()?;
+            self.number(encoded.as_bytes().len() as u64)?;
+            return self.octets(encoded.into_any());
+        }
+        let text = text.to_str()?;
+        self.number(text.len() as u64)?;
+        self.push(text.as_bytes())
+    }
+
+    /// Return bytes, or a view of bytes.
+    fn data(&self, value: &Bound<'py, PyAny>) -> Done<Bound<'py, PyAny>> {
+        if value.is_exact_instance_of::<PyBytes>() {
+            return Ok(value.clone());
+        }
+        Ok(self.helpers.as_bytes.bind(self.py).call1((value,))?)
+    }
+
+    fn octets(&mut self, data: Bound<'py, PyAny>) -> Done<()> {
+        if data.len()? >= LARGE {
+            self.end_piece()?;
+            self.pieces.push(data);
+            return Ok(());
+        }
+        match data.cast_exact::<PyBytes>() {
+            Ok(data) => self.push(data.as_bytes()),
+            Err(_) => {
+                let copy = data.call_method0(intern!(self.py, "tobytes"))?;
+                let copy = copy.cast_exact::<PyBytes>().map_err(|_| Fail::Refused)?;
+                self.push(copy.as_bytes())
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- collections
+
+    fn length_of_array(&mut self, length: usize, counted: bool) -> Done<()> {
+        if counted {
+            self.number(length as u64)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, count: usize, size: u64) -> Done<()> {
+        require(size > 0 || count as u64 <= self.helpers.max_zero_sized)?;
+        self.number(count as u64)
+    }
+
+    fn items(&mut self, item: At, values: &Sequence<'py>) -> Done<()> {
+        let count = values.len();
+        for index in 0..count {
+            self.encode(item, &values.get(index)?)?;
+        }
+        // A call into Python may have changed the list.
+        require(values.len() == count)
+    }
+
+    fn set(&mut self, item: At, size: u64, value: &Bound<'py, PyAny>) -> Done<()> {
+        let is_set =
+            value.is_exact_instance_of::<PySet>() || value.is_exact_instance_of::<PyFrozenSet>();
+        let values = if is_set {
+            value.clone()
+        } else {
+            self.helpers.as_items.bind(self.py).call1((value,))?
+        };
+        let count = values.len()?;
+        self.count(count, size)?;
+        let mut seen = 0;
+        for each in values.try_iter()? {
+            self.encode(item, &each?)?;
+            seen += 1;
+        }
+        require(seen == count)
+    }
+
+    fn map(&mut self, key: At, item: At, size: u64, value: &Bound<'py, PyAny>) -> Done<()> {
+        let given = match value.cast_exact::<PyDict>() {
+            Ok(dict) => dict.clone(),
+            Err(_) => {
+                let dict = self.helpers.as_dict.bind(self.py).call1((value,))?;
+                dict.cast_into::<PyDict>().map_err(|_| Fail::Refused)?
+            }
+        };
+        // Lists of their own, so that no call into Python can change them.
+        let (keys, values) = (given.keys(), given.values());
+        require(keys.len() == values.len())?;
+        self.count(keys.len(), size)?;
+        for (each_key, each) in keys.iter().zip(values.iter()) {
+            self.encode(key, &each_key)?;
+            self.encode(item, &each)?;
+        }
+        Ok(())
+    }
+
+    // ---------------------------------------------------------------- composites
+
+    fn tuple(&mut self, items: &[At], value: &Bound<'py, PyAny>) -> Done<()> {
+        let values = match value.cast_exact::<PyTuple>() {
+            Ok(tuple) => tuple.clone(),
+            Err(_) => {
+                require(value.is_instance_of::<PyTuple>())?;
+                PyTuple::new(self.py, value.try_iter()?.collect::<PyResult<Vec<_>>>()?)?
+            }
+        };
+        require(values.len() == items.len())?;
+        for (item, each) in items.iter().zip(values.iter_borrowed()) {
+            self.encode(*item, &each)?;
+        }
+        Ok(())
+    }
+
+    fn fields(&mut self, fields: &[Field], value: &Bound<'py, PyAny>) -> Done<()> {
+        for field in fields {
+            let each = match &field.attribute {
+                Some(name) => value.getattr(name.bind(self.py))?,
+                None => self.py.None().into_bound(self.py),
+            };
+            self.encode(field.at, &each)?;
+        }
+        Ok(())
+    }
+
+    fn check_record(&self, record: &Record, value: &Bound<'py, PyAny>) -> Done<()> {
+        let cls = record.cls.bind(self.py);
+        if address_of_class(value) != address(cls) {
+            self.helpers
+                .check_record
+                .bind(self.py)
+                .call1((value, cls))?;
+        }
+        Ok(())
+    }
+
+    fn check_class(&self, cls: &Py<PyAny>, value: &Bound<'py, PyAny>) -> Done<()> {
+        let cls = cls.bind(self.py);
+        require(address_of_class(value) == address(cls) || value.is_instance(cls)?)
+    }
+}
+
+fn require(is_right: bool) -> Done<()> {
+    is_right.then_some(()).ok_or(Fail::Refused)
+}
+
+fn float(value: &Bound<'_, PyAny>) -> Done<f64> {
+    match value.cast_exact::<PyFloat>() {
+        Ok(number) => Ok(number.value()),
+        Err(_) => Ok(value.extract()?),
+    }
+}
+
+/// Return an unsigned number. Small ones are the most frequent, and take the fast way.
+fn unsigned(value: &Bound<'_, PyAny>) -> Done<u64> {
+    Ok(value.extract()?)
+}
+
+/// The items of a list or a tuple.
+enum Sequence<'py> {
+    List(Bound<'py, PyList>),
+    Tuple(Bound<'py, PyTuple>),
+}
+
+impl<'py> Sequence<'py> {
+    fn of(value: &Bound<'py, PyAny>, encoder: &Encoder<'_, 'py>) -> Done<Self> {
+        if let Some(sequence) = Self::exact(value) {
+            return Ok(sequence);
+        }
+        let convert = encoder.helpers.as_sequence.bind(encoder.py);
+        Self::exact(&convert.call1((value,))?).ok_or(Fail::Refused)
+    }
+
+    fn exact(value: &Bound<'py, PyAny>) -> Option<Self> {
+        if let Ok(list) = value.cast_exact::<PyList>() {
+            return Some(Self::List(list.clone()));
+        }
+        let tuple = value.cast_exact::<PyTuple>().ok()?;
+        Some(Self::Tuple(tuple.clone()))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Tuple(tuple) => tuple.len(),
+        }
+    }
+
+    fn get(&self, index: usize) -> Done<Bound<'py, PyAny>> {
+        Ok(match self {
+            Self::List(list) => list.get_item(index)?,
+            Self::Tuple(tuple) => tuple.get_item(index)?,
+        })
+    }
+}
