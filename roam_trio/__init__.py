@@ -126,6 +126,8 @@ if TYPE_CHECKING:
         stay_connected,
     )
     from .endpoints.proxying import ProxyAcceptor
+    from .endpoints.registry.base import Registry
+    from .endpoints.registry.redis import RedisRegistry
     from .endpoints.serve import Server, serve
     from .endpoints.serving import serving
     from .endpoints.spawn import spawn
@@ -190,7 +192,9 @@ __all__ = [
     "Peer",
     "Proceed",
     "ProxyAcceptor",
+    "RedisRegistry",
     "Refused",
+    "Registry",
     "Resolver",
     "Retry",
     "RoamError",
@@ -272,6 +276,8 @@ if not TYPE_CHECKING:
         "HealthState": "service.reserved.classes",
         "ProxyAcceptor": "endpoints.proxying",
         "LastingSession": "endpoints.lasting.opening",
+        "RedisRegistry": "endpoints.registry.redis",
+        "Registry": "endpoints.registry.base",
         "Resolver": "endpoints.lasting.resolving",
         "Retry": "endpoints.lasting.retry",
         "Server": "endpoints.serve",

@@ -162,6 +162,9 @@ from .wire.messages import (
 )
 
 if TYPE_CHECKING:
+    from .endpoints.announcing import Announcement
+    from .endpoints.registry.port import RegistryEntries, RegistryEntry
+    from .endpoints.registry.service import RegisteredService
     from .service.remote import RemoteServices
     from .service.reserved.classes import (
         HealthProblem,
@@ -173,6 +176,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PROTOCOL_VERSION",
     "AnnouncedTooLarge",
+    "Announcement",
     "ArgDescriptor",
     "AttachingAcceptor",
     "Attachment",
@@ -246,6 +250,9 @@ __all__ = [
     "RedialingSource",
     "Reflection",
     "ReflectionProblem",
+    "RegisteredService",
+    "RegistryEntries",
+    "RegistryEntry",
     "RemoteProtocolError",
     "RemoteServices",
     "ReplySink",
@@ -297,11 +304,15 @@ __all__ = [
 
 
 if not TYPE_CHECKING:
-    # Programs that tell no peer about their services need none of these.
+    # Programs that tell nobody about their services need none of these.
     _IMPORTED_LATER = {
+        "Announcement": "endpoints.announcing",
         "HealthProblem": "service.reserved.classes",
         "Reflection": "service.reserved.classes",
         "ReflectionProblem": "service.reserved.classes",
+        "RegisteredService": "endpoints.registry.service",
+        "RegistryEntries": "endpoints.registry.port",
+        "RegistryEntry": "endpoints.registry.port",
         "RemoteServices": "service.remote",
         "reserved_services": "service.reserved.handlers",
     }

@@ -57,6 +57,7 @@ from ..transports import (
 )
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
+from .announcing import Announcement, Presence
 from .clients import AcceptedClients, Clients, ListenedClients
 from .lingering import Lingering
 from .machine import default_memory
@@ -88,8 +89,10 @@ class Server:
         accepting: dict[trio.CancelScope, None],
         sessions: _Sessions,
         offering: _Offering,
+        presence: Presence,
     ) -> None:
         self._offering = offering
+        self._presence = presence
         self._urls = tuple(urls)
         self._token = trio.lowlevel.current_trio_token()
         self._listening = listening
@@ -146,6 +149,9 @@ class Server:
     async def shutdown(self, grace: float = 0.0) -> None:
         """Stop listening and end every session; then `serve` returns.
 
+        What is announced is withdrawn before that, so that no client comes that has to
+        leave again; see the argument `announce` of `serve`.
+
         For `grace` seconds, calls in flight and open channels may finish, while new
         calls and connections are refused; see `Session.shutdown`. Incomplete handshakes
         are abandoned.
@@ -156,9 +162,12 @@ class Server:
         """
         check_seconds("grace", grace, may_be_zero=True)
         check_run(self._token, "this server")
-        self._listening.cancel()
-        for scope in self._accepting:
-            scope.cancel()
+        try:
+            await self._presence.end()
+        finally:
+            self._listening.cancel()
+            for scope in self._accepting:
+                scope.cancel()
         async with trio.open_nursery() as nursery:
             for session in self._sessions.all:
                 nursery.start_soon(session.shutdown, grace)
@@ -197,6 +206,7 @@ async def serve(
     schemas: bool = True,
     reflection: bool = False,
     statistics: bool = False,
+    announce: Announcement | Iterable[Announcement] = (),
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen and serve clients until cancelled; for ``nursery.start``.
@@ -289,14 +299,18 @@ async def serve(
             this server with the addresses of clients, their calls and channels. The
             middleware of the server wraps it. It is not offered to sessions for which
             `on_session` returns handlers.
+        announce: where to announce the URLs of this server from when it listens until
+            it shuts down, such as ``RedisRegistry(...).service("bank")``; or several. A
+            registry that cannot be reached does not stop the server.
 
     Raises:
-        ValueError: a URL is wrong, or an option is out of range; or `ssl_context`,
-            `origins`, `sockets` or `resume` is given together with a
-            `ConduitAcceptor`.
+        ValueError: a URL is wrong, or an option is out of range; or a URL cannot be
+            announced; or `ssl_context`, `origins`, `sockets`, `resume` or `announce` is
+            given together with a `ConduitAcceptor`.
         TypeError: `handler` is not a `Handler`, or is one that middleware cannot wrap;
-            `url` is neither a text nor a `ConduitAcceptor`, or `origins` is a text; or
-            the acceptor did not return a `Conduit`.
+            `announce` is not a service of a registry; `url` is neither a text nor a
+            `ConduitAcceptor`, or `origins` is a text; or the acceptor did not return a
+            `Conduit`.
         OSError: it cannot listen there, or a listening socket has broken.
     """
     check_trio_runs("serve()")
@@ -332,13 +346,18 @@ async def serve(
         asks_for_certificates=(
             ssl_context is not None and ssl_context.verify_mode is not ssl.CERT_NONE
         ),
+        presence=Presence(announce),
     )
     if statistics:
         serving.offer_statistics()
     sockets = tuple(sockets)
     if isinstance(url, ConduitAcceptor):
         _check_is_unset(
-            ssl_context=ssl_context, origins=origins, resume=resume, sockets=sockets
+            ssl_context=ssl_context,
+            origins=origins,
+            resume=resume,
+            sockets=sockets,
+            announce=bool(serving.presence),
         )
         with log_budget_of_server(limits):
             await serving.run([AcceptedClients(url)], (), task_status)
@@ -418,6 +437,7 @@ async def _listen_and_serve(
         closing.enter_context(log_budget_of_server(limits))
         sources = [serving.listened(listener) for listener in listeners]
         urls = [listener.url for listener in listeners]
+        serving.presence.check(urls)
         await serving.run(sources, urls, task_status)
 
 
@@ -502,7 +522,9 @@ class _Serving:
         budget: ServerBudget,
         *,
         asks_for_certificates: bool,
+        presence: Presence,
     ) -> None:
+        self.presence = presence
         self._offering = offering
         self._options = options
         self._conduits: AttachingAcceptor[Message] = BareConduitAcceptor(
@@ -566,6 +588,7 @@ class _Serving:
             self._accepting,
             self._sessions,
             self._offering,
+            self.presence,
         )
         async with trio.open_nursery() as sessions:
             timers, on_session = Timers(sessions), self._on_session
@@ -576,6 +599,8 @@ class _Serving:
             with self._listening:
                 task_status.started(server)
                 async with trio.open_nursery() as accepting:
+                    if self.presence:
+                        accepting.start_soon(self.presence.hold, server.urls)
                     for clients in sources:
                         accepting.start_soon(self._accept_all, clients, sessions)
             # Close at once: clients must not connect to a server that will not answer.

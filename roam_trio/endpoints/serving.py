@@ -39,6 +39,7 @@ from ..session.keepalive import SERVER_KEEPALIVE
 from ..session.terms import CANCEL_GRACE
 from ..transports import ListeningSocket
 from ..wire.messages import Message
+from .announcing import Announcement
 from .serve import Server, serve
 
 __all__ = ["Serving", "serving"]
@@ -74,6 +75,7 @@ def serving(
     schemas: bool = True,
     reflection: bool = False,
     statistics: bool = False,
+    announce: Announcement | Iterable[Announcement] = (),
     grace: float = 0.0,
     drain_on: Iterable[signal.Signals] = (),
 ) -> Serving:
@@ -110,6 +112,7 @@ def serving(
         schemas: see `serve`.
         reflection: see `serve`.
         statistics: see `serve`.
+        announce: see `serve`.
         grace: number of seconds that calls in flight have to finish after the block;
             see `Server.shutdown`.
         drain_on: signals on which the server shuts down, such as
@@ -156,6 +159,7 @@ def serving(
         schemas=schemas,
         reflection=reflection,
         statistics=statistics,
+        announce=announce,
     )
     return Serving(run, grace, signals)
 

@@ -67,7 +67,6 @@ class DnsResolver(Resolver):
                 return [Address(f"{self._scheme}://{h}:{self._port}") for h in hosts]
             return await self._targets()
         except (exception.DNSException, ValueError) as error:
-            self._seconds = SHORTEST
             raise OSError(f"no address of {self._host}: {error}") from error
 
     async def changed(self) -> None:

@@ -61,12 +61,13 @@ class Finding:
         Raises:
             TypeError, ValueError: the resolver has raised it.
         """
-        while True:
-            self._doubt = trio.Event()
-            adopt(await self._ask())
-            await self._wait()
+        async with self._resolver.following() as resolver:
+            while True:
+                self._doubt = trio.Event()
+                adopt(await self._ask(resolver))
+                await self._wait(resolver)
 
-    async def _ask(self) -> Sequence[Address]:
+    async def _ask(self, resolver: Resolver) -> Sequence[Address]:
         """Return the present addresses; none if they are not known.
 
         Only the first failure in a row is worth a warning.
@@ -74,7 +75,7 @@ class Finding:
         log = logger.debug if self._failures else logger.warning
         because: Exception | None = None
         try:
-            addresses = await self._resolver.resolve()
+            addresses = await resolver.resolve()
         except (TypeError, ValueError):
             raise
         except Exception as error:
@@ -97,14 +98,35 @@ class Finding:
             )
         return addresses[:MOST_ADDRESSES]
 
-    async def _wait(self) -> None:
+    async def _wait(self, resolver: Resolver) -> None:
         """Wait for a pause, and then until the addresses may have changed."""
-        await trio.sleep(self._backoff.pause(1 + max(self._failures, self._blind)))
-        if self._failures == 0 and await self._is_in_doubt():
+        pause = self._backoff.pause(1 + max(self._failures, self._blind))
+        if self._failures:
+            await self._pause_or_hear(resolver, pause)
+            return
+        await trio.sleep(pause)
+        if await self._is_in_doubt(resolver):
             # Other clients have lost the same server, and must not ask together.
             await trio.sleep(SPREAD * self._backoff.chance())
 
-    async def _is_in_doubt(self) -> bool:
+    async def _pause_or_hear(self, resolver: Resolver, pause: float) -> None:
+        """Wait for a pause, or at least the first one and until there may be addresses.
+
+        Raises:
+            TypeError, ValueError: the resolver has raised it.
+        """
+        least = min(self._backoff.initial, pause)
+        await trio.sleep(least)
+        with trio.move_on_after(pause - least):
+            try:
+                await resolver.changed()
+            except (TypeError, ValueError):
+                raise
+            except Exception as error:
+                logger.debug("the servers cannot be watched: %s", error)
+                await trio.sleep_forever()
+
+    async def _is_in_doubt(self, resolver: Resolver) -> bool:
         """Wait until the addresses may have changed; return True if a session has
         failed.
 
@@ -117,7 +139,7 @@ class Finding:
             async def watch() -> None:
                 nonlocal bug
                 try:
-                    await self._resolver.changed()
+                    await resolver.changed()
                 except (TypeError, ValueError) as error:
                     # Kept, as the nursery would put it into a group.
                     bug = error

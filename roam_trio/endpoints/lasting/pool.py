@@ -70,6 +70,7 @@ _PERMANENT = (
     Refused,
     RemoteProtocolError,
     SessionRejected,
+    ValueError,
     ssl.SSLCertVerificationError,
 )
 """Errors of connecting that trying again does not mend."""
@@ -321,8 +322,8 @@ class Pool(Generic[C]):
             avoid: endpoints that are only used if no other is ready.
 
         Raises:
-            RoamTrioError, OSError: no session begins, for a reason that does not pass
-                by itself.
+            RoamTrioError, OSError, ValueError: no session begins, for a reason that
+                does not pass by itself.
         """
         while True:
             if self._is_closed:

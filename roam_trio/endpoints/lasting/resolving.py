@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -35,6 +36,15 @@ class Resolver(ABC):
         again, with pauses that grow.
         """
         await trio.sleep_forever()
+
+    @asynccontextmanager
+    async def following(self) -> AsyncGenerator[Resolver]:
+        """Return a manager that has the resolver for one client, as long as that lives.
+
+        By default that is this object. A resolver overrides it to keep a connection, or
+        something else that each client needs for itself.
+        """
+        yield self
 
 
 class StaticResolver(Resolver):

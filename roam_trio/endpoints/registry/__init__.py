@@ -1,0 +1,1 @@
+"""Registries, which know the servers of services for as long as these live."""
