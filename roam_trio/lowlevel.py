@@ -304,7 +304,7 @@ __all__ = [
 
 
 if not TYPE_CHECKING:
-    # Programs that tell nobody about their services need none of these.
+    # Programs that do not tell others about their services need none of these.
     _IMPORTED_LATER = {
         "Announcement": "endpoints.announcing",
         "HealthProblem": "service.reserved.classes",

@@ -26,6 +26,7 @@ PAGE = ROOT / "docs" / "security.md"
 OPTIONS = {"serve": serve, "connect": connect}
 
 NOT_OF_SAFETY = {
+    "announce",
     "handler",
     "limits",
     "metadata",

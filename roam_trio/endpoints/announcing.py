@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import trio
 
@@ -35,10 +36,10 @@ class Announcement(ABC):
 
 
 class Presence:
-    """What is announced of one server.
+    """The announcements of one server.
 
     Args:
-        announce: see `serve`; nothing for a server that nobody is told of.
+        announce: see `serve`; empty for a server that is not announced.
 
     Raises:
         TypeError: it is something else.
@@ -47,7 +48,7 @@ class Presence:
     def __init__(self, announce: Announcement | Iterable[Announcement]) -> None:
         several = announce if isinstance(announce, Iterable) else (announce,)
         self._announcements = tuple(several)
-        for each in self._announcements:
+        for each in cast("tuple[object, ...]", self._announcements):
             if not isinstance(each, Announcement):
                 raise TypeError(
                     "announce: expected a service of a registry, as "

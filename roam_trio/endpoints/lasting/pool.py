@@ -70,7 +70,6 @@ _PERMANENT = (
     Refused,
     RemoteProtocolError,
     SessionRejected,
-    ValueError,
     ssl.SSLCertVerificationError,
 )
 """Errors of connecting that trying again does not mend."""
@@ -322,8 +321,8 @@ class Pool(Generic[C]):
             avoid: endpoints that are only used if no other is ready.
 
         Raises:
-            RoamTrioError, OSError, ValueError: no session begins, for a reason that
-                does not pass by itself.
+            RoamTrioError, OSError: no session begins, for a reason that does not pass
+                by itself.
         """
         while True:
             if self._is_closed:

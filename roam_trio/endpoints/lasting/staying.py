@@ -44,6 +44,7 @@ T = TypeVar("T")
 logger = Log("roam_trio.lasting")
 
 _ANY_URL: Final = "memory://any"
+_ANY_URL_WITH_TLS: Final = "tls://any:1"
 
 
 @overload
@@ -174,11 +175,11 @@ def resolver_of(
         ValueError: a URL is wrong, or there is none.
     """
     if isinstance(target, Resolver):
-        connect(_ANY_URL, **options)  # checks the options
+        _check(options)
         return target
     if isinstance(target, str) and target.startswith(("dns+", "srv+")):
         resolver = _by_name(target)
-        connect(_ANY_URL, **options)
+        _check(options)
         return resolver
     urls = [target] if isinstance(target, str) else [*target]
     if not urls:
@@ -186,6 +187,16 @@ def resolver_of(
     for url in urls:
         connect(url, **options)  # checks the URL and the options
     return StaticResolver(urls)
+
+
+def _check(options: ConnectOptions) -> None:
+    """Check the options of `connect` before there is a URL.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+    has_tls = options.get("ssl_context") is not None
+    connect(_ANY_URL_WITH_TLS if has_tls else _ANY_URL, **options)
 
 
 def _by_name(url: str) -> Resolver:

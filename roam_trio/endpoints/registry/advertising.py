@@ -1,4 +1,4 @@
-"""Which URLs of a server are announced: without I/O."""
+"""The choice of the URLs that are announced: without I/O."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The entries of a service in a registry, as texts: without I/O.
 
-Whoever can write to a registry can write anything. Therefore what is read is checked,
-and bounded, as what comes from a peer.
+A registry may contain anything. Therefore entries are checked and bounded, as messages
+of a peer are.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MOST_ENTRIES: Final = 4096
 MOST_OF_TEXT: Final = 4096
 """Length, in characters, of an entry that is read."""
 
-_OF_ONE_PROCESS: Final = ("fd:", "fd+tls:", "stdio:")
-"""What a process has inherited, so that no other one can use it."""
+_OF_ONE_PROCESS: Final = ("fd:", "fd+", "stdio:")
+"""Schemes of what a process inherits, so that no other process can use it."""
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Weight = Annotated[int, msgspec.Meta(ge=1, le=65_535)]

@@ -1,4 +1,4 @@
-"""What a kind of registry does for this package."""
+"""The interface that a kind of registry implements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RegistryEntry:
     """An entry of a service.
 
     Attributes:
-        text: what a server has put there.
+        text: the text that a server has put there.
         seconds: the time until its lease ends.
     """
 

@@ -2,13 +2,14 @@
 
 The entries of a service are a sorted set, ``roam-trio:`` and the name of the service.
 The score of an entry is the time at which its lease ends, by the clock of the registry.
-Whoever adds or removes an entry publishes a message in the channel of the same name.
+Each server that adds or removes its entry publishes a message in the channel of the
+same name.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -67,7 +68,7 @@ class RedisRegistry(Registry):
         return f"<RedisRegistry {self._label}>"
 
     @asynccontextmanager
-    async def open(self, service: str) -> AsyncIterator[RegistryEntries]:
+    async def open(self, service: str) -> AsyncGenerator[RegistryEntries]:
         """See `Registry.open`."""
         key = f"{_PREFIX}{service}".encode()
         async with self._connection(self._where, self.lease / 2) as connection:

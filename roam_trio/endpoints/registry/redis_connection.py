@@ -5,7 +5,7 @@ Needs the extra `registry`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
@@ -21,9 +21,7 @@ from .redis_url import RedisRefusal, Whereabouts
 __all__ = ["RedisConnection", "redis_connection"]
 
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""Number of bytes that come for one command: what a service may have at most, which is
-4096 entries of 4096 characters.
-"""
+"""Number of bytes that come for one command: 4096 entries of 4096 characters."""
 
 _SUBSCRIBING_SECONDS: Final = 1.0
 """Time to wait for a channel. A user who may not subscribe gets no answer in it."""
@@ -192,7 +190,7 @@ class RedisConnection:
 @asynccontextmanager
 async def redis_connection(
     where: Whereabouts, seconds: float
-) -> AsyncIterator[RedisConnection]:
+) -> AsyncGenerator[RedisConnection]:
     """Have a connection for the length of a block.
 
     Args:

@@ -42,7 +42,7 @@ class Whereabouts:
 
 
 def whereabouts(url: str, ssl_context: ssl.SSLContext | None) -> Whereabouts:
-    """Return what a URL says.
+    """Return the parts of a URL.
 
     Raises:
         ValueError: the URL is wrong, or does not go with the context.

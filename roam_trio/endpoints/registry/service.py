@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -121,7 +121,7 @@ class RegisteredService(Resolver, Announcement):
         await trio.sleep(self._lease / 2)
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator[Resolver]:
+    async def following(self) -> AsyncGenerator[Resolver]:
         """Keep a connection to the registry for one client; see `Resolver.following`.
 
         Its `changed` returns as soon as the registry tells of a change, or the lease of
@@ -137,7 +137,7 @@ class RegisteredService(Resolver, Announcement):
 class _Follower(Resolver):
     """Follows the entries of a service for one client.
 
-    While the registry is in trouble, what it had last is still used.
+    While the registry is in trouble, the addresses that it had last are still used.
     """
 
     def __init__(self, label: str, open_entries: OpenEntries, lease: float) -> None:
@@ -190,14 +190,14 @@ class _Follower(Resolver):
                 found = await entries.read()
             trouble.end()
             self._adopt(found)
-            # Nobody tells of a lease that ends.
+            # The registry does not tell when a lease ends.
             ends = min((each.seconds for each in found), default=math.inf)
             with trio.move_on_after(min(ends, self._lease / 2)):
                 await entries.changed()
             await trio.sleep(SETTLING_SECONDS)
 
     def _adopt(self, found: Sequence[RegistryEntry]) -> None:
-        """Take note of what the registry has."""
+        """Adopt the entries of the registry."""
         known, bad = addresses_of(each.text for each in found)
         if bad and not self._had_bad_entries:
             logger.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from roam_trio import (
     dispatcher,
     serve,
     serving,
+    state,
     stay_connected,
 )
 from roam_trio.endpoints.registry.entries import addresses_of
@@ -255,6 +257,19 @@ async def test_a_client_asks_from_time_to_time_if_the_registry_tells_nothing(
             assert 18 <= registry.asked.count("read") <= 20
 
 
+async def test_a_client_asks_in_peace_while_the_registry_tells_of_changes_all_the_time(
+    autojump_clock: MockClock, registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def changed(self: MemoryEntries) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(MemoryEntries, "changed", changed)
+    async with registry.service("bank").following() as follower:
+        await follower.resolve()
+        await trio.sleep(10)
+    assert registry.asked.count("read") == pytest.approx(10 / SETTLING_SECONDS, rel=0.1)
+
+
 async def test_a_server_that_is_killed_is_gone_when_its_lease_ends(
     autojump_clock: MockClock,
     registry: MemoryRegistry,
@@ -349,13 +364,26 @@ async def test_a_url_that_a_client_cannot_use_is_a_server_that_cannot_be_reached
 ) -> None:
     service = registry.service("bank")
     registry.leases["bank"]['{"url": "tcp://no-port"}'] = math.inf
-    async with stay_connected(service, Bank) as client:
-        with pytest.raises(ValueError, match="there is no port"):
-            await client.pay(1)
-        async with bank("a", registry):
-            await trio.sleep(1)
-            assert await client.pay(1) == "a1 None"
+    async with stay_connected(service, Bank) as client, bank("a", registry):
+        await trio.sleep(1)
+        assert await client.pay(1) == "a1 None"
     assert caplog.text.count("no session with tcp://no-port") == 1
+
+
+async def test_a_registry_cannot_make_a_client_do_without_tls(
+    autojump_clock: MockClock, registry: MemoryRegistry
+) -> None:
+    service = registry.service("bank")
+    context = ssl.create_default_context()
+    async with (
+        bank("a", registry),
+        stay_connected(service, Bank, ssl_context=context) as client,
+    ):
+        with trio.move_on_after(60) as scope:
+            await client.pay(1)
+        assert scope.cancelled_caught
+        (endpoint,) = state(client).endpoints
+        assert "ssl_context was given, but no TLS is spoken" in str(endpoint.error)
 
 
 async def test_one_question_has_an_answer_or_fails(
