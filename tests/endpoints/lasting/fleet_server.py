@@ -2,8 +2,8 @@
 
 Usage: ``python -m tests.endpoints.lasting.fleet_server URL FILE SECONDS OPTIONS``. It
 writes what has been paid to the file, and its URL to its output when it takes calls. A
-call takes so many seconds. The options are those of `serving`, as JSON. SIGTERM ends it
-gracefully.
+call takes so many seconds. The options are those of `serving`, as JSON; `announce` is
+the URL of a Redis. SIGTERM ends it gracefully.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Protocol, TextIO
 
 import trio
 
-from roam_trio import dispatcher, idempotent, service, serving, u32
+from roam_trio import RedisRegistry, dispatcher, idempotent, service, serving, u32
+from roam_trio.lowlevel import RegisteredService
 
 
 @service
@@ -44,8 +45,15 @@ class BankImpl:
             await trio.sleep(self._seconds)
 
 
+def registered(url: str) -> RegisteredService:
+    """Return the service of a fleet in a registry."""
+    return RedisRegistry(url, lease=2).service("bank")
+
+
 async def main(url: str, impl: BankImpl, options: dict[str, Any]) -> None:
     handler = dispatcher(Bank, impl)
+    if "announce" in options:
+        options["announce"] = registered(options["announce"])
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with serving(
             url, handler, reflection=True, grace=10, **options

@@ -113,3 +113,54 @@ async def test_a_resolver_with_a_bug_in_its_watch_ends_the_block_with_its_error(
     with pytest.raises(kind, match="a bug"):
         async with stay_connected(target, Echo):
             await trio.sleep_forever()
+
+
+class Empty(Asked):
+    """Finds nothing until it hears of a server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = trio.Event()
+
+    async def resolve(self) -> Sequence[Address]:
+        found = await super().resolve()
+        return found if self.heard.is_set() else ()
+
+    async def changed(self) -> None:
+        await (super().changed() if self.why_not_watched else self.heard.wait())
+
+
+@pytest.mark.parametrize("why_not_watched", [None, RuntimeError("it is away")])
+async def test_a_target_without_servers_is_asked_with_pauses_that_grow(
+    autojump_clock: MockClock, why_not_watched: Exception | None
+) -> None:
+    target = Empty()
+    target.why_not_watched = why_not_watched
+    retry = Retry(backoff=Backoff(initial=0.1, longest=10.0, jitter=0.0))
+    async with stay_connected(target, Echo, retry=retry):
+        await trio.sleep(60)
+        assert 8 <= len(target.times) <= 14
+
+
+async def test_a_target_that_hears_of_its_first_server_is_asked_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    target = Empty()
+    retry = Retry(backoff=Backoff(initial=0.1, longest=1000.0, jitter=0.0))
+    async with stay_connected(target, Echo, retry=retry):
+        await trio.sleep(600)
+        before = len(target.times)
+        target.heard.set()
+        await trio.sleep(0.1)
+        assert len(target.times) == before + 1
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError])
+async def test_a_bug_in_the_watch_of_a_target_without_servers_ends_the_block(
+    autojump_clock: MockClock, kind: type[Exception]
+) -> None:
+    target = Empty()
+    target.why_not_watched = kind("a bug")
+    with pytest.raises(kind, match="a bug"):
+        async with stay_connected(target, Echo):
+            await trio.sleep_forever()

@@ -10,6 +10,8 @@ import pytest
 from roam_trio.endpoints.lasting.dns import DnsResolver
 from tests.endpoints.lasting.engines import SERVICE, balancer, name_server
 from tests.endpoints.lasting.fleet import CLIENTS, SIGNALS, fleet, restart_each
+from tests.endpoints.lasting.fleet_server import registered
+from tests.endpoints.registry.valkey import valkey
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,22 @@ async def test_servers_of_srv_records(how: signal.Signals, tmp_path: Path) -> No
             moved=publish,
             balance="round robin",
         )
+
+
+@pytest.mark.parametrize("has_new_ports", [True, False])
+@pytest.mark.parametrize("how", SIGNALS)
+async def test_servers_of_a_registry(
+    how: signal.Signals, has_new_ports: bool, tmp_path: Path
+) -> None:
+    with valkey() as url:
+        async with fleet(tmp_path, {"announce": url}) as servers:
+            await restart_each(
+                servers,
+                how,
+                lambda: registered(url),
+                has_new_ports=has_new_ports,
+                balance="round robin",
+            )
 
 
 @pytest.mark.parametrize("how", SIGNALS)
