@@ -51,7 +51,11 @@ SHOWN = {
     "proxy": "HELLO!\nTO! BE! OR! NOT!\n",
 }
 
-BY_THEMSELVES = {**SHOWN, "bank": DAY.format(transport="unix")}
+BY_THEMSELVES = {
+    **SHOWN,
+    "bank": DAY.format(transport="unix"),
+    "web": "Monday: {'balance': 150}\nTuesday: {'balance': 150}\n",
+}
 """With those that run on transports of their choice alone."""
 
 

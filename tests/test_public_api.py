@@ -340,7 +340,7 @@ async def test_recipe_of_the_guide_connects_again_whatever_tells_of_the_loss(
         exec(compile(block, "guide.md", "exec"), guide.__dict__)
     for name in roam_trio.errors.__all__:
         if name.endswith("ConnectionLost"):
-            assert issubclass(getattr(roam_trio, name), guide.LOST), name
+            assert issubclass(getattr(roam_trio, name), roam_trio.Disconnected), name
     attempts = 0
 
     class LosesTheFirst(guide.CalculatorImpl):  # type: ignore[misc, name-defined]
@@ -355,6 +355,10 @@ async def test_recipe_of_the_guide_connects_again_whatever_tells_of_the_loss(
 
     counting = roam_trio.dispatcher(guide.Calculator, LosesTheFirst())
     server = await nursery.start(roam_trio.serve, "memory://recipe", counting)
-    assert await guide.read_always("memory://recipe", 3) == [0, 1, 2]
+    assert await guide.count_always("memory://recipe", 3) == [0, 1, 2]
     assert attempts == 2
-    assert "the connection was lost" in capsys.readouterr().out
+    assert "the stream was lost" in capsys.readouterr().out
+    browser = guide.web("memory://recipe").test_app()
+    async with browser as running:
+        answer = await running.test_client().get("/divide/7/2")
+        assert await answer.get_json() == {"quotient": 3}
