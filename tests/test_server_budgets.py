@@ -95,6 +95,32 @@ async def asleep(nursery: trio.Nursery, room: Room, calls: int) -> None:
     await wait_all_tasks_blocked()
 
 
+async def test_server_holds_nothing_of_a_session_that_was_cancelled() -> None:
+    """Even if its program holds items of it still."""
+    kept: list[Rx[bytes]] = []
+
+    class Keeping(RoomImpl):
+        async def drain(self, items: Rx[Any]) -> None:
+            kept.append(items)
+            await self.morning.wait()
+
+    async with trio.open_nursery() as nursery:
+        handler = dispatcher(Room, Keeping())
+        server = await nursery.start(serve, "memory://cancelled", handler)
+        async with connect("memory://cancelled", Room) as room:
+            tx, rx = channel[int]()
+            nursery.start_soon(room.drain, rx)
+            for number in range(5):
+                await tx.send(number)
+            await wait_all_tasks_blocked()
+            of_server = budget_of(server.sessions[0])._server
+            assert of_server is not None
+            assert of_server.bytes
+            nursery.cancel_scope.cancel()
+    assert (of_server.bytes, of_server.tasks, of_server._parts) == (0, 0, {})
+    assert kept
+
+
 # ------------------------------------------------------------ one session
 
 

@@ -91,7 +91,7 @@ class Backlog:
             size = 0
         if size < self.counted:
             budget.go_on(self.counted - size)
-        elif not budget.wait(size - self.counted):
+        elif size > self.counted and not budget.wait(size - self.counted):
             return False
         self.counted = size
         self.count_from = self.written_size + size + _STEP

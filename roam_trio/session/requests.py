@@ -29,6 +29,7 @@ from ..errors import (
     LinkError,
     Overloaded,
     PayloadTooLarge,
+    Unavailable,
 )
 from ..kept_errors import strip_tracebacks
 from ..logs import Log
@@ -338,6 +339,8 @@ def _was_never_handled(response: RequestResponse) -> bool:
 def _lost(because: BaseException) -> ConnectionLost:
     error = ConnectionLost(f"the connection has ended: {because}")
     error.__cause__ = because
+    if isinstance(because, Unavailable):
+        error.was_begun = False  # the peer has answered all calls that it has taken up
     return error
 
 

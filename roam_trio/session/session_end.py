@@ -34,6 +34,7 @@ from ..wire.messages import ProtocolError
 from .refusal import REFUSALS, message_of_refusal
 
 __all__ = [
+    "ALL_IS_ANSWERED",
     "LoggedAs",
     "as_session_error",
     "logged_as",
@@ -54,6 +55,15 @@ class LoggedAs(enum.Enum):
     LOSS = "the connection under it broke"
     IDLE = "nobody has used it for too long, which is no fault"
     FAILURE = "anything else"
+
+
+ALL_IS_ANSWERED: Final = message_of_refusal(
+    Unavailable(text="the session was shut down")
+)
+"""The last message of a session that this side has shut down with a grace: each call
+that it has taken up has its response. No handler has seen any other, so those can be
+made again elsewhere.
+"""
 
 
 def as_session_error(error: RoamTrioError) -> RoamTrioError:
@@ -136,6 +146,8 @@ def logged_as(reason: RoamTrioError, *, peer_has_left: bool) -> LoggedAs:
         return LoggedAs.NOTHING
     if not isinstance(reason, _WORTH_TELLING):
         return LoggedAs.NOTHING
+    if isinstance(reason, Unavailable):
+        return LoggedAs.NOTHING  # the peer has shut the session down in good order
     if isinstance(reason, LimitExceeded) and reason.limit == "idle_seconds":
         return LoggedAs.IDLE
     return LoggedAs.LOSS if _is_connection_lost(reason) else LoggedAs.FAILURE

@@ -56,6 +56,7 @@ from .link_bytes import LinkBytes
 from .link_events import LinkEvents
 from .outbox import Outbox
 from .session_end import (
+    ALL_IS_ANSWERED,
     LoggedAs,
     as_session_error,
     logged_as,
@@ -227,9 +228,12 @@ class SessionRun:
                 self.connections.refuse("the session is being shut down")
                 with trio.move_on_after(grace) as scope:
                     await self.connections.quiet()
-                if scope.cancelled_caught and self.ended_because is None:
-                    for run in self.connections.runs.values():
-                        run.answering.shut_down()
+                if self.ended_because is None and self.terms.peer_knows:
+                    if scope.cancelled_caught:
+                        for run in self.connections.runs.values():
+                            run.answering.shut_down()
+                    # In the same moment as the end: no call is taken up after this.
+                    self.outbox.push(ALL_IS_ANSWERED, last=True)
         finally:
             deciding = self._state is _State.GREETED
             why = "this side has shut the session down"
@@ -262,28 +266,30 @@ class SessionRun:
             SessionError: it could not be set up.
         """
         self._token = trio.lowlevel.current_trio_token()
-        with in_session(self.terms):
-            async with trio.open_nursery() as nursery:
+        try:
+            with in_session(self.terms):
+                async with trio.open_nursery() as nursery:
 
-                def start_pump() -> None:
-                    # Not in the context of the task that needs it first, which may be
-                    # gone soon.
-                    Context().run(nursery.start_soon, self._pump)
+                    def start_pump() -> None:
+                        # Not in the context of the task that needs it first, which
+                        # may be gone soon.
+                        Context().run(nursery.start_soon, self._pump)
 
-                if not self.outbox.carrier.defer_pump(start_pump):
-                    start_pump()
-                try:
-                    await self._set_up_and_read(handle, task_status)
-                finally:
-                    deciding = self._state is _State.GREETED
-                    why = "the session was cancelled"
-                    self.end(reason_to_stop(why, deciding=deciding))
-                    # A task of its own: what goes wrong there must not take the place
-                    # of what has brought us here.
-                    nursery.start_soon(self._close)
-                    self._log_end()
-                    self._tell_of_end(handle)
-        self.terms.budget.close()
+                    if not self.outbox.carrier.defer_pump(start_pump):
+                        start_pump()
+                    try:
+                        await self._set_up_and_read(handle, task_status)
+                    finally:
+                        deciding = self._state is _State.GREETED
+                        why = "the session was cancelled"
+                        self.end(reason_to_stop(why, deciding=deciding))
+                        # A task of its own: what goes wrong there must not take the
+                        # place of what has brought us here.
+                        nursery.start_soon(self._close)
+                        self._log_end()
+                        self._tell_of_end(handle)
+        finally:
+            self.terms.budget.close()
         if self.connections is None:
             assert self.ended_because is not None
             raise copy_of(self.ended_because)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +95,37 @@ def test_room_is_as_if_every_unwritten_payload_were_looked_at(
             assert backlog.has_room(permits) is (
                 len(left) + permits < most[0] and size + permits * last < most[1]
             )
+
+
+class Counted:
+    """A budget that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def wait(self, size: int) -> bool:
+        self.asked.append(size)
+        return True
+
+    def go_on(self, size: int) -> None:
+        self.asked.append(-size)
+
+
+def test_bytes_that_are_counted_already_are_not_counted_again() -> None:
+    """Nothing, counted by a session that is over, would be kept for ever."""
+    budget: Any = Counted()
+    backlog = Backlog(10, 10**6)
+    assert backlog.count()  # there is no budget yet
+    backlog.count_in(budget)
+    assert backlog.count()
+    assert budget.asked == []
+    backlog.add(10**5)
+    assert backlog.count()
+    assert backlog.count()
+    assert budget.asked == [10**5 + HEADER]
+    backlog.written(1, 10**5 + HEADER)
+    assert backlog.count()
+    assert budget.asked == [10**5 + HEADER, -(10**5 + HEADER)]
 
 
 def test_repr_tells_what_is_unwritten() -> None:

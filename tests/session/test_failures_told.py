@@ -34,11 +34,13 @@ from roam_trio.limits import Limits
 from roam_trio.metadata import NO_METADATA, Metadata, MetadataEntry
 from roam_trio.rpc.handler import Handler, ReplySink
 from roam_trio.session import Session, acceptor
+from roam_trio.session.session_end import ALL_IS_ANSWERED
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ConnectionSettings,
     Hello,
     HelloYourself,
+    ProtocolError,
     RequestCall,
     RequestCancel,
     RequestResponse,
@@ -202,6 +204,53 @@ async def test_call_that_outlives_the_grace_is_unavailable_and_was_begun(
     with pytest.raises(Unavailable if grace else ConnectionLost) as caught:
         await call.result()
     assert caught.value.was_begun is (True if grace else None)
+
+
+async def test_call_that_a_shutdown_has_overtaken_was_not_begun(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Only with a grace: without one, nobody knows."""
+    for grace, was_begun in ((0, None), (5, False)):
+        left, right = await join(nursery, streams(echo=sleeping))
+        nursery.start_soon(right.shutdown, grace)
+        await trio.lowlevel.checkpoint()  # the session of this side is open still
+        with pytest.raises(ConnectionLost) as caught:
+            await caller_of(left).echo("too late")
+        assert caught.value.was_begun is was_begun
+        await left.closed()
+
+
+async def test_peer_that_knows_is_told_when_all_calls_have_been_answered(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for grace in (1, 0):
+        session, peer = await accepted(nursery, streams(echo=sleeping), KNOWS)
+        await peer.say(call_of("echo", 1, "x"))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(session.shutdown, grace)
+        if grace:
+            await peer.hear(RequestResponse)
+            last = await peer.hear(ProtocolError)
+            assert last.description == "refused: unavailable: the session was shut down"
+        assert await peer.rx.recv() is None
+        await peer.leave()
+    assert caplog.records == []
+
+
+async def test_calls_that_the_last_words_of_a_peer_do_not_answer_were_not_begun(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, peer = await accepted(nursery, streams(echo=sleeping), KNOWS)
+    call = Task(nursery, caller_of(session).echo, "x")
+    await peer.hear(RequestCall)
+    await peer.say(ALL_IS_ANSWERED)
+    with pytest.raises(ConnectionLost, match="the session was shut down") as caught:
+        await call.result()
+    assert caught.value.was_begun is False
+    assert isinstance(session.ended_because, Unavailable)
+    await peer.leave()
+    await session.closed()
+    assert caplog.records == []  # as it is no fault
 
 
 async def test_peer_that_does_not_know_loses_its_connection_at_the_end_of_the_grace(

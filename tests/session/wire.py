@@ -17,6 +17,7 @@ import trio
 from roam_trio.errors import LinkError
 from roam_trio.links.base import Link
 from roam_trio.links.memory import memory_link_pair
+from roam_trio.session.session_end import ALL_IS_ANSWERED
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
@@ -151,7 +152,8 @@ class Watch:
         self._connections[0].settings[side] = message.settings
 
     def _on_protocol_error(self, side: int, message: ProtocolError) -> None:
-        raise AssertionError(f"{side} reports: {message.description}")
+        # A side that shuts the session down with a grace says so.
+        assert message == ALL_IS_ANSWERED, f"{side} reports: {message.description}"
 
     def _on_open(self, side: int, message: ConnectionOpen) -> None:
         connection_id = message.connection_id
