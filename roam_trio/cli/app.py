@@ -25,6 +25,7 @@ VERBS = {
     "top": ("top", "Watch the sessions, calls and channels of a server."),
     "bench": ("bench", "Measure the rate and the times of calls."),
     "serve": ("serve", "Serve the handlers of a module."),
+    "gateway": ("gateway", "Pass connections of clients on to pools of servers."),
     "mcp": ("mcp", "Offer services as tools of the Model Context Protocol."),
     "diff": ("diff", "Compare two descriptions of a service."),
     "rust": ("rust", "Print services as traits and types of Rust."),

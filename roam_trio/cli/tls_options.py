@@ -10,7 +10,7 @@ from ..transports.registry import transport_for
 from .exits import UsageError
 from .peer_options import PeerOptions
 
-__all__ = ["check_server_tls", "client_tls", "server_tls"]
+__all__ = ["check_server_tls", "client_tls", "server_tls", "upstream_tls"]
 
 
 def client_tls(options: PeerOptions, url: str) -> ssl.SSLContext | None:
@@ -68,6 +68,29 @@ def server_tls(
     return context
 
 
+def upstream_tls(
+    ca: Path | None, cert: Path | None, key: Path | None
+) -> ssl.SSLContext | None:
+    """Return the context with which a gateway connects to servers; None without files.
+
+    Args:
+        ca: file of the certificates that are trusted; None for those of the system.
+        cert: file of the certificate of the gateway as a client.
+        key: file of its key; None if it is in the file of the certificate.
+
+    Raises:
+        UsageError: a file cannot be read, or is none of certificates or of keys.
+    """
+    if ca is None and cert is None and key is None:
+        return None
+    context = ssl.create_default_context()
+    if ca is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _trust(context, ca, "--ca")
+    _identify(context, cert, key, "--client-")
+    return context
+
+
 def check_server_tls(urls: Sequence[str], context: ssl.SSLContext | None) -> None:
     """Check that a server has a certificate if it needs one, and only then.
 
@@ -110,15 +133,25 @@ class _NamedContext(ssl.SSLContext):
         return super().wrap_bio(incoming, outgoing, server_side, name, session)
 
 
-def _identify(context: ssl.SSLContext, cert: Path | None, key: Path | None) -> None:
+def _identify(
+    context: ssl.SSLContext, cert: Path | None, key: Path | None, start: str = "--"
+) -> None:
+    """Load a certificate.
+
+    Args:
+        context: gets it.
+        cert: file of the certificate.
+        key: file of its key.
+        start: how the names of the options begin.
+    """
     if cert is None:
         if key is not None:
-            raise UsageError("--key goes with --cert, which is not given")
+            raise UsageError(f"{start}key goes with {start}cert, which is not given")
         return
     try:
         context.load_cert_chain(cert, key)
     except OSError as error:  # an SSLError is one
-        raise UsageError(f"--cert {cert}: {_why(error)}") from error
+        raise UsageError(f"{start}cert {cert}: {_why(error)}") from error
 
 
 def _trust(context: ssl.SSLContext, file: Path, option: str) -> None:

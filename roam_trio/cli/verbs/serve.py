@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import attrs
-import trio
 import typer
 
-from ...endpoints.serve import Server
 from ...endpoints.serve import serve as serve_clients
 from ...rpc.handler import Handler, check_handlers
 from ..exits import Exit, UsageError
@@ -20,9 +17,9 @@ from ..local_services import object_at
 from ..log_format import LogFormat, begin_log
 from ..output import Output
 from ..peer_options import AsJson, KeyFile
-from ..performing import perform, say
+from ..performing import perform
+from ..serving_until_signal import serve_until_signal
 from ..tls_options import check_server_tls, server_tls
-from ..until_signal import STOP_SIGNALS, die_of_the_next_signal
 
 __all__ = ["Serving", "command", "run_server"]
 
@@ -162,36 +159,7 @@ async def run_server(
     """Serve until a signal comes, and shut down within the grace."""
     begin_log(*log)
     output, serve = Output(as_json=as_json), given.serve(_handlers_at(handlers))
-    async with trio.open_nursery() as nursery:
-        server = await _started(nursery, serve)
-        with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
-            await _show(server.urls, output)
-            name = signal.Signals(await anext(signals)).name
-            say(f"{name}: shutting down within {given.grace:g} s")
-            die_of_the_next_signal()
-            await server.shutdown(given.grace)
-    return Exit.DONE
-
-
-async def _started(nursery: trio.Nursery, serve: Any) -> Server:
-    """Start a server.
-
-    Raises:
-        UsageError: a URL or an option is wrong.
-    """
-    try:
-        server: Server = await nursery.start(serve)
-    except (ValueError, ImportError) as error:  # a package that a URL needs
-        raise UsageError(str(error)) from error
-    return server
-
-
-async def _show(urls: Sequence[str], output: Output) -> None:
-    for url in urls:
-        if output.is_pretty:
-            await output.text(f"listening at {url}")
-        else:
-            await output.value({"url": url})
+    return await serve_until_signal(serve, given.grace, output)
 
 
 def _handlers_at(specification: str) -> Handler | Mapping[str, Handler]:

@@ -1,22 +1,28 @@
-"""The service ``routes``: the servers behind a gateway.
+"""What a gateway tells about itself: the services ``routes`` and ``statistics``.
 
-It tells where servers are, so a gateway offers it only if it is told to.
+They tell where clients and servers are, so a gateway offers them only if it is told to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import attrs
 
+from ...errors import Refused
 from ...legible import legible, without_secrets
 from ...schema import u32
 from ...service import service
-from ...service.dispatcher import Dispatcher, dispatcher
+from ...service.dispatcher import dispatcher
+from ...service.middleware import AnyCall, Middleware, Proceed
+from ...session import Session
 from ..lasting.staying import EndpointState, LastingState
+from ..serve import Server
+from ..statistics import STATISTICS, statistics_of
+from .routes import names_of
 
-__all__ = ["ROUTES", "RouteFigures", "Routes", "ServerOfRoute", "routes_of"]
+__all__ = ["ROUTES", "RouteFigures", "Routes", "ServerOfRoute", "offer_figures"]
 
 ROUTES: Final = "routes"
 """The name under which it is offered."""
@@ -75,9 +81,43 @@ class HasState(Protocol):
         ...
 
 
-def routes_of(gateway: HasState) -> Dispatcher:
-    """Return the handler of ``routes`` for a gateway."""
-    return dispatcher(Routes, _Telling(gateway))
+def offer_figures(
+    server: Server, gateway: HasState, allow: Iterable[str] | None = None
+) -> None:
+    """Offer ``routes`` and ``statistics`` to clients of the server of a gateway.
+
+    Args:
+        server: the server.
+        gateway: the gateway.
+        allow: the names of clients that may use them; see `names_of`. None for all.
+    """
+    guard = () if allow is None else (_only_for(frozenset(allow)),)
+    for name, figures in (
+        (ROUTES, dispatcher(Routes, _Telling(gateway))),
+        (STATISTICS, statistics_of(_Sessions(server))),
+    ):
+        server.offer(name, figures.with_middleware(guard))
+
+
+def _only_for(allow: frozenset[str]) -> Middleware:
+    async def check(call: AnyCall, proceed: Proceed) -> Any:
+        if allow.isdisjoint(names_of(call.peer)):
+            text = "this client may not see the figures of the gateway"
+            raise Refused("denied", text, was_begun=False)
+        return await proceed()
+
+    return check
+
+
+class _Sessions:
+    """The sessions of a server, as `statistics_of` takes them."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def open(self) -> Sequence[Session]:
+        return self._server.sessions
 
 
 class _Telling:

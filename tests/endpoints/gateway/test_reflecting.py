@@ -21,9 +21,10 @@ from roam_trio.endpoints.gateway.figures import (
     ROUTES,
     Routes,
     ServerOfRoute,
-    routes_of,
+    offer_figures,
 )
 from roam_trio.endpoints.gateway.routes import Route
+from roam_trio.endpoints.statistics import Statistics
 from roam_trio.service.reserved.asking import describe_one
 from tests.versions import NewShop, NewUser, OldShop, OldUser, new_shop
 
@@ -126,11 +127,29 @@ async def test_servers_are_told_by_a_service_of_their_own(
         session.open(Bank) as teller,
     ):
         assert await teller.where() == "a"
-        here.offer(ROUTES, routes_of(gate))
+        offer_figures(here, gate)
         async with session.open(Routes, ROUTES) as routes:
             (route,) = await routes.snapshot()
+        async with session.open(Statistics) as statistics:
+            figures = await statistics.snapshot()
+        assert (figures.sessions, figures.busiest[0].connections) == (1, 3)
     assert (route.name, route.phase) == ("bank", "ready")
     up, down = route.servers
     assert up == ServerOfRoute("memory://a", "ready", 1, "")
     assert (down.url, down.connections) == ("memory://b", 0)
     assert "no server listens" in down.error
+
+
+async def test_figures_are_for_clients_that_may_see_them() -> None:
+    async with (
+        passing_on(to_banks("a"), server={"on_session": identify}) as (gate, here),
+        connect(HERE, metadata={"user": "ops"}) as ops,
+        connect(HERE, metadata={"user": "eve"}) as eve,
+    ):
+        offer_figures(here, gate, ["ops"])
+        async with ops.open(Routes, ROUTES) as routes:
+            assert len(await routes.snapshot()) == 1
+        async with eve.open(Routes, ROUTES) as routes, eve.open(Statistics) as told:
+            for snapshot in (routes.snapshot, told.snapshot):
+                with pytest.raises(Refused, match="may not see the figures"):
+                    await snapshot()

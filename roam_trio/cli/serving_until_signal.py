@@ -1,0 +1,63 @@
+"""The run of a server that a signal ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+
+from ..endpoints.serve import Server
+from .exits import Exit, UsageError
+from .output import Output
+from .performing import say
+from .until_signal import STOP_SIGNALS, die_of_the_next_signal
+
+__all__ = ["serve_until_signal"]
+
+
+async def serve_until_signal(
+    serve: Any,
+    grace: float,
+    output: Output,
+    begun: Callable[[Server], object] | None = None,
+) -> Exit:
+    """Serve until a signal comes, and shut down within the grace.
+
+    Args:
+        serve: a function for ``nursery.start``, which reports a `Server`.
+        grace: number of seconds for which calls may go on in the end.
+        output: gets the URLs at which the server listens.
+        begun: called with the server before these are printed.
+
+    Raises:
+        UsageError: a URL or an option is wrong.
+    """
+    async with trio.open_nursery() as nursery:
+        server = await _started(nursery, serve)
+        if begun is not None:
+            begun(server)
+        with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+            await _show(server.urls, output)
+            name = signal.Signals(await anext(signals)).name
+            say(f"{name}: shutting down within {grace:g} s")
+            die_of_the_next_signal()
+            await server.shutdown(grace)
+    return Exit.DONE
+
+
+async def _started(nursery: trio.Nursery, serve: Any) -> Server:
+    try:
+        server: Server = await nursery.start(serve)
+    except (ValueError, ImportError) as error:  # a package that a URL needs
+        raise UsageError(str(error)) from error
+    return server
+
+
+async def _show(urls: Sequence[str], output: Output) -> None:
+    for url in urls:
+        if output.is_pretty:
+            await output.text(f"listening at {url}")
+        else:
+            await output.value({"url": url})
