@@ -163,6 +163,8 @@ from .wire.messages import (
 
 if TYPE_CHECKING:
     from .endpoints.announcing import Announcement
+    from .endpoints.gateway.gateway import Gateway, gateway
+    from .endpoints.gateway.routes import Route
     from .endpoints.registry.port import RegistryEntries, RegistryEntry
     from .endpoints.registry.service import RegisteredService
     from .service.remote import RemoteServices
@@ -213,6 +215,7 @@ __all__ = [
     "DynConduitTx",
     "ErasedCaller",
     "ForeignProtocol",
+    "Gateway",
     "HealthProblem",
     "IntoConduit",
     "Link",
@@ -260,6 +263,7 @@ __all__ = [
     "RequestId",
     "RequestResponse",
     "ResponseParts",
+    "Route",
     "RpcPlan",
     "RxConnectionLost",
     "RxStatistics",
@@ -294,6 +298,7 @@ __all__ = [
     "acceptor",
     "bind_channels_callee_args",
     "bind_channels_caller_args",
+    "gateway",
     "initiator",
     "joined",
     "memory_link_pair",
@@ -307,6 +312,7 @@ if not TYPE_CHECKING:
     # Programs that do not tell others about their services need none of these.
     _IMPORTED_LATER = {
         "Announcement": "endpoints.announcing",
+        "Gateway": "endpoints.gateway.gateway",
         "HealthProblem": "service.reserved.classes",
         "Reflection": "service.reserved.classes",
         "ReflectionProblem": "service.reserved.classes",
@@ -314,6 +320,8 @@ if not TYPE_CHECKING:
         "RegistryEntries": "endpoints.registry.port",
         "RegistryEntry": "endpoints.registry.port",
         "RemoteServices": "service.remote",
+        "Route": "endpoints.gateway.routes",
+        "gateway": "endpoints.gateway.gateway",
         "reserved_services": "service.reserved.handlers",
     }
 

@@ -55,6 +55,7 @@ BY_THEMSELVES = {
     **SHOWN,
     "bank": DAY.format(transport="unix"),
     "web": "Monday: {'balance': 150}\nTuesday: {'balance': 150}\n",
+    "gateway": "served by ['north', 'south'], one after the other\n",
 }
 """With those that run on transports of their choice alone."""
 

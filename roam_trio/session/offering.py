@@ -68,8 +68,9 @@ class OfferedServices(RelayingAcceptor):
         """The handlers by name, without those of the reserved services; that of the
         root connection has the empty name."""
         root = {} if self._root is None else {"": self._root}
-        others = self.otherwise
-        passed_on = others.services if isinstance(others, RelayingAcceptor) else {}
+        passed_on: Mapping[str, Handler] = {}
+        if isinstance(self.otherwise, RelayingAcceptor):
+            passed_on = self.otherwise.services
         return {**passed_on, **root, **self._handlers}
 
     def offer(self, name: str, handler: Handler) -> None:

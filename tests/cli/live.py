@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 import trio
 from trio.testing import wait_all_tasks_blocked
 from typer.testing import CliRunner, Result
 
-from roam_trio import Handler, serving
+from roam_trio import Handler, Server, serving
 from roam_trio.cli.app import app
 
-__all__ = ["SHOP", "invoke", "live"]
+__all__ = ["SHOP", "invoke", "live", "living"]
 
 SHOP = ("--service", "tests.cli.shop:Shop")
 
@@ -39,11 +39,18 @@ def live(
     **options: Any,
 ) -> Iterator[str]:
     """Serve in a thread for the length of a block, which gets the URL."""
+    with living(lambda: serving(url, offered, **options)) as at:
+        yield at
+
+
+@contextmanager
+def living(make: Callable[[], AbstractAsyncContextManager[Server]]) -> Iterator[str]:
+    """Have a server in a thread for the length of a block, which gets the URL."""
     told: list[Any] = []
     is_up, is_over = threading.Event(), trio.Event()
 
     async def serve() -> None:
-        async with serving(url, offered, **options) as server:
+        async with make() as server:
             told[:] = trio.lowlevel.current_trio_token(), server.url
             is_up.set()
             await is_over.wait()

@@ -8,16 +8,19 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trustme
 
 from examples.weather import handlers
+from roam_trio import Server, serving
 from roam_trio.cli.tls_options import server_tls
-from tests.cli.live import invoke, live
+from roam_trio.lowlevel import Route, gateway
+from tests.cli.live import invoke, live, living
 from tests.cli.terminals import ROOT
 
 PAGE = ROOT / "docs" / "from-the-shell.md"
@@ -56,6 +59,18 @@ def test_page_shows_the_seven_things() -> None:
     assert len(CALLS) >= 14
 
 
+@asynccontextmanager
+async def gateway_to(server: str) -> AsyncIterator[Server]:
+    """Have the gateway of the page."""
+    async with (
+        gateway([Route("weather", server)]) as passing_on,
+        serving(
+            "tcp://127.0.0.1:0", {}, on_connection=passing_on, reflection=True
+        ) as here,
+    ):
+        yield here
+
+
 @pytest.fixture(scope="module")
 def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     directory = tmp_path_factory.mktemp("tls")
@@ -64,10 +79,12 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with (
         live(handlers(), reflection=True) as plain,
         live(handlers(), "tls://127.0.0.1:0", ssl_context=context) as tls,
+        living(partial(gateway_to, plain)) as between,
     ):
         yield {
             "tcp://127.0.0.1:7000": plain,
             "tls://127.0.0.1:7443": tls,
+            "tcp://127.0.0.1:7001": between,
             "cert.pem": str(directory / "ca.pem"),
         }
 
@@ -117,10 +134,10 @@ def running(command: str, port: int, **options: object) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_page_is_followed_in_a_shell(tmp_path: Path) -> None:
-    ports = {"7000": str(free_port()), "7443": str(free_port())}
+    ports = {number: str(free_port()) for number in ("7001", "7443", "7000")}
 
     def at_free_ports(command: str) -> str:
-        return re.sub(r"\b(7000|7443)\b", lambda found: ports[found.group()], command)
+        return re.sub(r"\b7(000|001|443)\b", lambda found: ports[found[0]], command)
 
     script = tmp_path / "bin" / "roam-trio"
     script.parent.mkdir()

@@ -221,7 +221,7 @@ class Passing:
     Attributes:
         routes: its routes, ``[SERVICE=]URL[,URL...]``.
         urls: where it listens.
-        allow: who may use what, ``SERVICE=CLIENT``.
+        allow: the clients that may use services, ``SERVICE=CLIENT``.
         trust: clients that share sessions with the servers.
         balance: chooses a server.
         grace: number of seconds for which calls may go on in the end.
@@ -246,7 +246,7 @@ class Passing:
 
     @property
     def allowed(self) -> Allowed:
-        """Who may use what.
+        """The clients that may use each service.
 
         Raises:
             UsageError: an option has another form.

@@ -1,4 +1,4 @@
-"""What a gateway tells about itself: the services ``routes`` and ``statistics``.
+"""Figures of a gateway: the services ``routes`` and ``statistics``.
 
 They tell where clients and servers are, so a gateway offers them only if it is told to.
 """

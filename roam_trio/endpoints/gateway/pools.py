@@ -31,6 +31,7 @@ from ...session.refusal import REFUSALS, Refusal
 from ...wire.messages import ConnectionSettings
 from ..connect import connect
 from ..lasting.balancing import Balance, Endpoint, EndpointTable, Phase
+from ..lasting.health import follow_health
 from ..lasting.pool import Pool
 from ..lasting.retry import Retry
 from ..lasting.staying import begin_session, resolver_of
@@ -74,18 +75,41 @@ class _Kept:
         own: runs the session, if one client has it to itself.
         connections: number of connections that are joined with some of it.
         is_left: True if the client now has a session with another server.
+        drains: True if the server is shutting down.
+        on_draining: called when it begins to.
     """
 
     endpoint: Endpoint[Session]
     own: OwnSession | None = None
     connections: int = 0
     is_left: bool = False
+    drains: bool = False
+    on_draining: Callable[[], object] | None = None
 
     @property
     def takes_connections(self) -> bool:
         """True if new connections may go to it."""
         is_over = self.own is not None and self.own.is_over
-        return not is_over and self.endpoint.phase is Phase.READY
+        return not (is_over or self.drains) and self.endpoint.phase is Phase.READY
+
+    async def run(self) -> None:
+        """Keep the session of one client up, and follow the health of its server."""
+        assert self.own is not None, "the pool keeps those that clients share"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow)
+            await self.own.run()
+            nursery.cancel_scope.cancel()
+
+    async def _follow(self) -> None:
+        assert self.own is not None
+        session = await self.own.session()
+        if session is not None:
+            await follow_health(session, self._drain)
+
+    def _drain(self) -> None:
+        self.drains = True
+        if self.on_draining is not None:
+            self.on_draining()
 
     async def session(self) -> Session:
         """Wait until the session is up, and return it.
@@ -159,7 +183,7 @@ class RoutePool:
         table = EndpointTable[Session](balance, _RETRY.backoff)
         begin = partial(begin_session, options)
         resolver = resolver_of(route.target, options)
-        self.pool = Pool(begin, resolver, table, _RETRY, 1)
+        self.pool = Pool(begin, resolver, table, _RETRY, 1, options.get("observer"))
 
     async def open(self, asked: Asked) -> AcceptedConnection | Metadata:
         """Open a connection at a server, and return how to join the two.
@@ -196,6 +220,8 @@ class RoutePool:
 
         async def root_at(kept: _Kept) -> Join:
             session = await kept.session()
+            # The client leaves, if it watches the health of the gateway.
+            kept.on_draining = client.draining.set
             return partial(self._join, kept, partial(proxy_connections, session.root))
 
         # A root connection cannot be shared: there is only one in a session.
@@ -300,7 +326,7 @@ class RoutePool:
         options = _options_for(client, self._options)
         own = OwnSession(partial(connect, endpoint.address.url, **options))
         kept = self._own[client] = _Kept(endpoint, own)
-        client.root.start_soon(own.run)
+        client.root.start_soon(kept.run)
         return kept
 
     async def _pick(

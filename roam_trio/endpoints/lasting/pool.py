@@ -34,13 +34,11 @@ from ...kept_errors import copy_of
 from ...legible import without_secrets
 from ...logs import Log
 from ...rpc.observer import Observer, tell
-from ...rpc.offered import HEALTH
-from ...service import open_call
 from ...service.descriptor import MethodDescriptor
-from ...service.reserved.classes import Health, HealthState
 from ...session import Session
 from .balancing import Address, Endpoint, EndpointTable, Phase
 from .finding import Finding
+from .health import follow_health
 from .links import Links
 from .resolving import Resolver
 from .retry import Retry, RetryBudget
@@ -220,21 +218,9 @@ class Pool(Generic[C]):
         self._changed.unpark_all()
         self._end_if_drained(endpoint)
         with suppress(ConnectionLost):  # it may have ended already
-            session.root.start_soon(self._follow_health, endpoint, session)
-
-    async def _follow_health(self, endpoint: Endpoint[C], session: Session) -> None:
-        """Drain an endpoint when its server says that it is shutting down.
-
-        A server need not offer its health.
-        """
-        with suppress(RoamTrioError):
-            async with (
-                session.open(Health, HEALTH) as health,
-                open_call(health.watch, "") as watch,
-            ):
-                async for state in watch.rx:
-                    if state is HealthState.DRAINING:
-                        self.leave(endpoint)
+            session.root.start_soon(
+                follow_health, session, partial(self.leave, endpoint)
+            )
 
     def _note_link(self, endpoint: Endpoint[C], has_link: bool) -> None:
         self.table.set_link(endpoint, has_link=has_link)

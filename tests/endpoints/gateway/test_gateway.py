@@ -11,6 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from roam_trio import (
     DeadlineExceeded,
     Disconnected,
+    Health,
+    HealthState,
     Metadata,
     MetadataEntry,
     MetadataFlags,
@@ -123,6 +125,30 @@ async def test_root_connection_ends_with_that_of_the_server(
         assert impl.waiting == 0
         with pytest.raises(Disconnected):
             await teller.where()
+
+
+async def test_client_of_a_root_connection_is_told_when_its_server_drains(
+    autojump_clock: MockClock,
+) -> None:
+    root = dispatcher(Bank, BankImpl("root"))
+    async with (
+        serving("memory://root", root, reflection=True) as server,
+        passing_on(Route("", "memory://root"), server={"reflection": True}),
+        connect(HERE) as session,
+        session.open(Health) as health,
+        open_call(health.watch, "") as watch,
+        trio.open_nursery() as nursery,
+    ):
+        assert await watch.rx.recv() is HealthState.SERVING
+        teller = client(Bank, session.caller)
+        assert await teller.where() == "root"
+        nursery.start_soon(server.shutdown, 10)
+        assert await watch.rx.recv() is HealthState.DRAINING
+        with pytest.raises(Unavailable) as caught:
+            await teller.where()
+        assert caught.value.was_begun is False
+        await session.closed()
+        assert trio.current_time() == pytest.approx(1)
 
 
 async def test_calls_of_the_server_reach_the_root_of_its_client() -> None:
