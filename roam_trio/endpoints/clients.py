@@ -51,6 +51,10 @@ class Clients(ABC, Generic[T]):
     def peer_of(self, client: T) -> Peer | None:
         """Describe a client, if it is known before its conduit is made."""
 
+    def over(self) -> None:
+        """Note that nothing is left of one of the clients. Never waits."""
+        return
+
     def close(self) -> None:
         """Accept no more clients. Never waits."""
         return
@@ -92,6 +96,9 @@ class ListenedClients(Clients[LinkFactory]):
             f"the handshake of the link took more than {self._seconds} seconds "
             "(limit: handshake_seconds)"
         )
+
+    def over(self) -> None:
+        self._listener.over()
 
     def close(self) -> None:
         self._listener.close()

@@ -641,6 +641,7 @@ class _Serving:
             logger.failure(error, "refusing a client has failed; the others go on")
         finally:
             self._refusals.end(refusal)
+            clients.over()
 
     async def _turn_away(self, conduit: Conduit[Message], why: Overloaded) -> None:
         options = self._options
@@ -671,6 +672,7 @@ class _Serving:
             logger.failure(error, "a session has failed; the others go on")
         finally:
             self._places.leave(place)
+            clients.over()
 
     @contextmanager
     def _accepting_in(

@@ -112,6 +112,10 @@ class LinkListener(ABC):
     def close(self) -> None:
         """Stop listening, without waiting. Accepted links continue."""
 
+    def over(self) -> None:
+        """Note that nothing is left of one of the accepted clients. Never waits."""
+        return
+
 
 class Transport(ABC):
     """Makes links for the URLs of a scheme; `register_transport` registers it.

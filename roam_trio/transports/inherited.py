@@ -2,7 +2,9 @@
 
 systemd passes such sockets from descriptor 3 on (``LISTEN_FDS``), and a parent passes
 them to its workers. ``fd://3`` speaks as TCP and Unix sockets do, ``fd+tls://3`` speaks
-TLS, and ``fd+ws://3/path`` and ``fd+wss://3/path`` speak WebSocket.
+TLS, and ``fd+ws://3/path`` and ``fd+wss://3/path`` speak WebSocket. With
+``fd://handed:3``, the socket is one over which a parent passes connections that it has
+accepted; see `handing`.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ __all__ = [
     "InheritedTlsTransport",
     "InheritedTransport",
     "InheritedWebSocketTransport",
+    "url_handed",
     "urls_on",
 ]
 
@@ -72,6 +75,18 @@ def urls_on(url: str | None, sockets: Iterable[ListeningSocket]) -> list[str]:
     return [f"{scheme}://{_number_of(each)}{path}" for each in sockets]
 
 
+def url_handed(url: str, sock: ListeningSocket) -> str:
+    """Return the URL for connections of a URL that a parent passes over a socket.
+
+    Raises:
+        ValueError: as `urls_on`.
+    """
+    if url.startswith("fd"):
+        return re.sub("://[0-9]+", f"://handed:{sock.fileno()}", url)
+    scheme, _, rest = urls_on(url, [sock])[0].partition("://")
+    return f"{scheme}://handed:{rest}"
+
+
 def _number_of(sock: object) -> int:
     if not isinstance(sock, ListeningSocket):
         raise TypeError(f"sockets: expected sockets that listen, got {sock!r}")
@@ -95,10 +110,12 @@ class _Place:
     Attributes:
         number: the descriptor.
         path: where WebSockets are accepted.
+        is_handed: whether connections come over it.
     """
 
     number: int
     path: str
+    is_handed: bool
 
 
 class InheritedTransport(Transport):
@@ -117,10 +134,11 @@ class InheritedTransport(Transport):
         return partial(self._listen, place, self._link_on(url, place, options))
 
     def _read(self, url: str) -> _Place:
-        number, slash, path = url.partition("://")[2].partition("/")
-        if not re.fullmatch("[0-9]{1,9}", number) or (slash and not self._has_path):
+        where, slash, path = url.partition("://")[2].partition("/")
+        found = re.fullmatch("(handed:)?([0-9]{1,9})", where)
+        if found is None or (slash and not self._has_path):
             raise self._wrong(url, "it has no number of a descriptor")
-        return _Place(int(number), slash + path)
+        return _Place(int(found[2]), slash + path, found[1] is not None)
 
     def _link_on(self, url: str, place: _Place, options: LinkOptions) -> LinkOn:
         limits = options.limits
@@ -141,14 +159,18 @@ class InheritedTransport(Transport):
         await trio.lowlevel.checkpoint()
         sock = _copy_of(place.number)
         try:
+            if place.is_handed:
+                return [await _handed_on(sock, link_on)]
             if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 raise OSError(errno.EINVAL, "it does not listen")
             sock.setblocking(False)
             url = self._url_of(sock, place.path)
             listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        except OSError as error:
+        except BaseException as error:
             sock.close()
-            raise _no_listener(place.number, error) from error
+            if isinstance(error, OSError):
+                raise _no_listener(place.number, error) from error
+            raise
         return [StreamLinkListener(url, listener, link_on)]
 
     def _url_of(self, sock: socket.socket, path: str) -> str:
@@ -212,6 +234,14 @@ class InheritedSecureWebSocketTransport(InheritedWebSocketTransport):
         from .tls import certificate_of
 
         return certificate_of(url, options)
+
+
+async def _handed_on(sock: socket.socket, link_on: LinkOn) -> LinkListener:
+    # Only now, since few servers have a parent.
+    from .handing import HandedConnections, HandedListener
+
+    handed = HandedConnections(sock)
+    return HandedListener(await handed.url(), handed, link_on)
 
 
 def _copy_of(number: int) -> socket.socket:

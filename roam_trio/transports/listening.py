@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import trio
 
@@ -22,6 +22,7 @@ from .hosts import HostAndPort
 T = TypeVar("T")
 
 __all__ = [
+    "Accepting",
     "LinkOn",
     "SocketClient",
     "StreamLinkListener",
@@ -57,18 +58,29 @@ _TRIES: Final = 10
 """Number of attempts to find a port that is free on all addresses of a machine."""
 
 
+class Accepting(Protocol):
+    """Accepts connections; a `trio.SocketListener` does."""
+
+    @property
+    def socket(self) -> socket.socket | trio.socket.SocketType:
+        """The socket, which its owner closes."""
+        ...
+
+    async def accept(self) -> trio.SocketStream:
+        """Wait for the next connection; see `LinkListener.accept`."""
+        ...
+
+
 class StreamLinkListener(LinkListener):
     """Listens on a socket.
 
     Args:
         url: its URL, as reported to users.
-        listener: the socket.
+        listener: accepts the connections.
         link_on: makes the link of a connection.
     """
 
-    def __init__(
-        self, url: str, listener: trio.SocketListener, link_on: LinkOn
-    ) -> None:
+    def __init__(self, url: str, listener: Accepting, link_on: LinkOn) -> None:
         self._url = url
         self._listener = listener
         self._link_on = link_on
