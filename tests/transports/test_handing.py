@@ -133,9 +133,13 @@ async def test_refused_clients_are_over_too(nursery: trio.Nursery) -> None:
 async def test_a_worker_that_takes_none_is_busy() -> None:
     with pair() as (ours, theirs):
         hand = Hand(ours, AT)
-        with pytest.raises(trio.WouldBlock):
+
+        def give_many() -> None:
             for _ in range(100_000):
                 hand.give(theirs)
+
+        with pytest.raises(trio.WouldBlock):
+            give_many()
         handed = HandedConnections(theirs)
         await handed.url()
         stream = await handed.accept()
