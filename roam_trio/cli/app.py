@@ -34,7 +34,7 @@ VERBS = {
 }
 """The module of each verb, and its line in the help of the program."""
 
-HIDDEN = {"demo-server": "demo_server"}
+HIDDEN = {"demo-server": "demo_server", "worker": "worker"}
 """Verbs that this program runs itself."""
 
 

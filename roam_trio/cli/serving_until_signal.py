@@ -14,7 +14,7 @@ from .output import Output
 from .performing import say
 from .until_signal import STOP_SIGNALS, die_of_the_next_signal
 
-__all__ = ["serve_until_signal"]
+__all__ = ["serve_until_signal", "show_urls", "started"]
 
 
 async def serve_until_signal(
@@ -35,11 +35,11 @@ async def serve_until_signal(
         UsageError: a URL or an option is wrong.
     """
     async with trio.open_nursery() as nursery:
-        server = await _started(nursery, serve)
+        server = await started(nursery, serve)
         if begun is not None:
             begun(server)
         with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
-            await _show(server.urls, output)
+            await show_urls(server.urls, output)
             name = signal.Signals(await anext(signals)).name
             say(f"{name}: shutting down within {grace:g} s")
             die_of_the_next_signal()
@@ -47,7 +47,12 @@ async def serve_until_signal(
     return Exit.DONE
 
 
-async def _started(nursery: trio.Nursery, serve: Any) -> Server:
+async def started(nursery: trio.Nursery, serve: Any) -> Server:
+    """Start a server.
+
+    Raises:
+        UsageError: a URL or an option is wrong.
+    """
     try:
         server: Server = await nursery.start(serve)
     except (ValueError, ImportError) as error:  # a package that a URL needs
@@ -55,7 +60,8 @@ async def _started(nursery: trio.Nursery, serve: Any) -> Server:
     return server
 
 
-async def _show(urls: Sequence[str], output: Output) -> None:
+async def show_urls(urls: Sequence[str], output: Output) -> None:
+    """Print the URLs at which a server listens."""
     for url in urls:
         if output.is_pretty:
             await output.text(f"listening at {url}")

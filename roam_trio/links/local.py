@@ -118,6 +118,10 @@ class LocalListener:
         """The path of its socket."""
         return self._address
 
+    def fileno(self) -> int:
+        """Return the descriptor of its socket."""
+        return self._accepting.socket.fileno()
+
     async def accept(self, *, limits: StreamLimits | None = None) -> LocalLink:
         """Wait for the next client. A checkpoint. If cancelled, it loses no client.
 

@@ -112,6 +112,10 @@ class LinkListener(ABC):
     def close(self) -> None:
         """Stop listening, without waiting. Accepted links continue."""
 
+    def fileno(self) -> int | None:
+        """Return the descriptor of the socket on which it listens, if it is one."""
+        return None
+
     def over(self) -> None:
         """Note that nothing is left of one of the accepted clients. Never waits."""
         return

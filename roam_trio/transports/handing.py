@@ -63,8 +63,11 @@ class Hand:
 
         Raises:
             trio.EndOfChannel: the worker takes no more connections.
+            trio.ClosedResourceError: this end is closed.
         """
         while True:
+            if self._sock.fileno() == -1:
+                raise trio.ClosedResourceError("this end is closed")
             await trio.lowlevel.wait_readable(self._sock)
             with suppress(BlockingIOError):
                 try:

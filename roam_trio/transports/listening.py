@@ -92,6 +92,9 @@ class StreamLinkListener(LinkListener):
     async def accept(self) -> SocketClient:
         return SocketClient(await self._listener.accept(), self._link_on)
 
+    def fileno(self) -> int:
+        return self._listener.socket.fileno()
+
     def close(self) -> None:
         self._listener.socket.close()
 

@@ -6,6 +6,7 @@ socket's file: ``unix:///run/adder.sock?mode=600``.
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -32,6 +33,20 @@ class LocalTransport(Transport):
 
     def to_listen(self, url: str, options: LinkOptions) -> ListenerFactory:
         return partial(_listen, self._read(url), options.limits)
+
+    def taken_over(self, url: str, number: int) -> LinkListener:
+        """Return the listener at a URL on a socket that listens there already.
+
+        It removes the file at the end, as if it had made it.
+
+        Args:
+            url: the URL.
+            number: the descriptor of the socket, which this takes over.
+        """
+        sock = socket.socket(fileno=number)
+        sock.setblocking(False)
+        listener = LocalListener(sock, self._read(url).path)
+        return _Listener(listener, LinkOptions().limits)
 
     def _read(self, url: str) -> _Place:
         parts = urlsplit(url)
@@ -76,6 +91,9 @@ class _Listener(LinkListener):
     def url(self) -> str:
         path = quote(self._listener.address)
         return f"unix://{path}" if path.startswith("/") else f"unix:{path}"
+
+    def fileno(self) -> int:
+        return self._listener.fileno()
 
     async def accept(self) -> SocketClient:
         return SocketClient(await self._listener.accept_stream(), self._link_on)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
-import attrs
 import typer
 
-from ...endpoints.serve import serve as serve_clients
-from ...rpc.handler import Handler, check_handlers
-from ..exits import Exit, UsageError
-from ..local_services import object_at
+from ..exits import Exit
 from ..log_format import LogFormat, begin_log
 from ..output import Output
 from ..peer_options import AsJson, KeyFile
 from ..performing import perform
+from ..server_options import Serving, handlers_at
 from ..serving_until_signal import serve_until_signal
-from ..tls_options import check_server_tls, server_tls
 
-__all__ = ["Serving", "command", "run_server"]
+__all__ = ["command", "run_server"]
 
 
 def command(
@@ -89,6 +84,17 @@ def command(
             help="Let clients see the sessions of the server, with addresses: `top`.",
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Serve with N processes of one interpreter each, which are restarted "
+            "when they die; SIGHUP replaces them one by one. By default, this process "
+            "serves alone.",
+            show_default=False,
+        ),
+    ] = 0,
     log_format: Annotated[
         LogFormat, typer.Option(help="The form of log lines on standard error.")
     ] = LogFormat.TEXT,
@@ -106,47 +112,13 @@ def command(
         listen, grace, resume, (cert, key, client_ca), reflection, statistics
     )
     log = (log_format, log_level)
+    if workers:
+        # Only now: most servers are alone.
+        from ..workers.run import run_parent
+
+        run = partial(run_parent, handlers, given, workers, log, as_json=as_json)
+        perform("serve", run)
     perform("serve", partial(run_server, handlers, given, log, as_json=as_json))
-
-
-@attrs.frozen
-class Serving:
-    """The options of a server.
-
-    Attributes:
-        urls: where it listens.
-        grace: number of seconds for which calls may go on in the end.
-        resume: whether it keeps the sessions of clients that are lost.
-        tls_files: files of its certificate, of the key, and of those who sign the
-            certificates of clients.
-        reflection: whether it describes its services.
-        statistics: whether it tells its sessions.
-    """
-
-    urls: list[str]
-    grace: float = 10.0
-    resume: bool = False
-    tls_files: tuple[Path | None, Path | None, Path | None] = (None, None, None)
-    reflection: bool = False
-    statistics: bool = False
-
-    def serve(self, handler: Handler | Mapping[str, Handler]) -> Any:
-        """Return a function for ``nursery.start``.
-
-        Raises:
-            UsageError: a file cannot be read.
-        """
-        context = server_tls(*self.tls_files)
-        check_server_tls(self.urls, context)
-        return partial(
-            serve_clients,
-            self.urls,
-            handler,
-            ssl_context=context,
-            resume=self.resume,
-            reflection=self.reflection,
-            statistics=self.statistics,
-        )
 
 
 async def run_server(
@@ -158,21 +130,5 @@ async def run_server(
 ) -> Exit:
     """Serve until a signal comes, and shut down within the grace."""
     begin_log(*log)
-    output, serve = Output(as_json=as_json), given.serve(_handlers_at(handlers))
+    output, serve = Output(as_json=as_json), given.serve(handlers_at(handlers))
     return await serve_until_signal(serve, given.grace, output)
-
-
-def _handlers_at(specification: str) -> Handler | Mapping[str, Handler]:
-    found = object_at(specification, "shop:handlers")
-    handlers = found() if _makes_handlers(found) else found
-    try:
-        check_handlers(handlers)
-    except TypeError as error:
-        raise UsageError(f"{specification}: {error}") from error
-    return cast("Handler | Mapping[str, Handler]", handlers)
-
-
-def _makes_handlers(found: Any) -> bool:
-    """Return True for a function, and False for a handler or a class."""
-    is_other = hasattr(found, "handle") or isinstance(found, type)
-    return callable(found) and not is_other

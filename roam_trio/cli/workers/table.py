@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 SETTLED_SECONDS: Final = 10.0
-"""A worker that ends earlier after its start has died at once."""
+"""A worker that ends earlier after its start has ended at once."""
 
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
-"""Pauses, in seconds, before workers whose predecessors have died at once."""
+"""Pauses, in seconds, before workers whose predecessors have ended at once."""
 
 
 class Phase(enum.Enum):
@@ -137,14 +137,14 @@ class _Slot:
         number: from 1 on.
         worker: the number of the worker that serves, or is about to.
         successor: the number of the one that will replace it.
-        deaths: number of workers in a row that have died at once.
+        early_ends: number of workers in a row that have ended at once.
         due: when the next worker is to start; infinite if none is.
     """
 
     number: int
     worker: int | None = None
     successor: int | None = None
-    deaths: int = 0
+    early_ends: int = 0
     due: float = inf
 
 
@@ -209,11 +209,22 @@ class Table:
                 "the workers that there are go on"
             )
             return [Note(text, is_error=True)]
-        return self._follow(slot, worker, how, now)
+        what = f"worker {slot.number} has ended ({how})"
+        return self._follow(slot, worker, what, now)
 
     def due(self, now: float) -> list[Action]:
         """Some time has passed; see `next_due`."""
         return [self._start(slot, now) for slot in self._slots if slot.due <= now]
+
+    @property
+    def is_full(self) -> bool:
+        """True if as many workers as are wanted take connections."""
+        return len(self.by_load()) >= len(self._slots)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next worker."""
+        return self._next
 
     @property
     def next_due(self) -> float:
@@ -268,10 +279,8 @@ class Table:
             return []
         worker.phase = Phase.DRAINING
         slot = self._slot_of(worker)
-        note = Note(f"worker {slot.number} takes no more connections")
-        if self._promote_successor(slot):
-            return [note]
-        return [note, self._start(slot, now)]
+        what = f"worker {slot.number} takes no more connections"
+        return self._follow(slot, worker, what, now)
 
     # ------------------------------------------------ the parts of it
 
@@ -284,19 +293,18 @@ class Table:
         return slot.worker is not None
 
     def _follow(
-        self, slot: _Slot, worker: Worker, how: str, now: float
+        self, slot: _Slot, worker: Worker, text: str, now: float
     ) -> list[Action]:
-        """Start another worker after one that has died."""
-        text = f"worker {slot.number} has died ({how})"
+        """Start another worker after one that serves no more."""
         if self._promote_successor(slot):
             return [Note(text, is_error=True)]
         if now - worker.began_at >= SETTLED_SECONDS:
-            slot.deaths = 0
-        if slot.deaths == 0:
-            slot.deaths = 1
+            slot.early_ends = 0
+        if slot.early_ends == 0:
+            slot.early_ends = 1
             return [Note(text, is_error=True), self._start(slot, now)]
-        pause = min(_FIRST_PAUSE * 2 ** (slot.deaths - 1), _LONGEST_PAUSE)
-        slot.deaths += 1
+        pause = min(_FIRST_PAUSE * 2 ** (slot.early_ends - 1), _LONGEST_PAUSE)
+        slot.early_ends += 1
         slot.due = now + pause
         text += f" soon after its start; the next one starts in {pause:g} s"
         return [Note(text, is_error=True)]
@@ -306,7 +314,7 @@ class Table:
         while self._to_replace and all(each.successor is None for each in self._slots):
             slot = self._to_replace.pop(0)
             if slot.worker is None:
-                slot.deaths = 0
+                slot.early_ends = 0
                 actions.append(self._start(slot, now))  # without the rest of its pause
             else:
                 slot.successor = self._new(slot, now)

@@ -49,7 +49,7 @@ def test_a_worker_that_dies_is_followed_at_once() -> None:
     table = serving()
     actions = table.has_ended(2, -9, 1.0)
     assert done(actions) == [Start(3, 2)]
-    assert told(actions) == "worker 2 has died (SIGKILL)"
+    assert told(actions) == "worker 2 has ended (SIGKILL)"
     assert [each.number for each in table.by_load()] == [1]
     table.is_ready(3, 2.0)
     assert [each.number for each in table.by_load()] == [1, 3]
@@ -103,7 +103,7 @@ def test_if_others_serve_one_that_does_not_get_up_is_tried_again() -> None:
 
 
 def test_a_signal_without_a_name_has_its_number() -> None:
-    assert told(serving().has_ended(1, -99, 0.0)) == "worker 1 has died (signal 99)"
+    assert told(serving().has_ended(1, -99, 0.0)) == "worker 1 has ended (signal 99)"
 
 
 # ------------------------------------------------------------ the end

@@ -1,0 +1,97 @@
+"""A new parent that takes over the sockets of an old one.
+
+The old parent starts the new one with its own command line. The new one inherits the
+sockets that listen, so that no client is refused meanwhile, and says over a pipe when
+its workers are ready. Only then the old one drains.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+import trio
+
+from ...logs import Log
+from ..json_text import json_text, value_of
+from .doors import Door
+
+__all__ = ["Estate", "hand_over", "inherited_estate"]
+
+logger = Log("roam_trio.workers")
+
+_VARIABLE: Final = "ROAM_TRIO_TAKE_OVER"
+
+_UP: Final = b"U"
+
+_MOST_WORKERS: Final = 10_000
+"""Room in the numbers of workers for those that the old parent starts meanwhile."""
+
+
+@attrs.frozen
+class Estate:
+    """What a new parent inherits.
+
+    Attributes:
+        sockets: for each URL the descriptors of the sockets that listen.
+        first: the number of its first worker.
+        told: the descriptor of the pipe over which it says that it is up.
+    """
+
+    sockets: list[list[int]]
+    first: int
+    told: int
+
+    def tell(self) -> None:
+        """Tell the old parent that this one is up."""
+        os.write(self.told, _UP)
+        os.close(self.told)
+
+
+def inherited_estate() -> Estate | None:
+    """Return what this process inherits from an old parent; None if there is none."""
+    text = os.environ.pop(_VARIABLE, None)
+    if text is None:
+        return None
+    found: dict[str, Any] = value_of(text)
+    estate = Estate(**found)
+    for number in (estate.told, *(each for some in estate.sockets for each in some)):
+        os.set_inheritable(number, False)
+    return estate
+
+
+async def hand_over(
+    doors: Sequence[Door], number: int, command: Sequence[str]
+) -> trio.Process | None:
+    """Start a new parent. Return it when it is up, and None if it has failed.
+
+    Args:
+        doors: where this one accepts connections.
+        number: the number of the next worker.
+        command: the arguments after those of the interpreter's name.
+    """
+    read, write = os.pipe()
+    estate = Estate(
+        [each.descriptors() for each in doors], number + _MOST_WORKERS, write
+    )
+    numbers = [each for some in estate.sockets for each in some]
+    async with trio.lowlevel.FdStream(read) as told:
+        try:
+            process = await trio.lowlevel.open_process(
+                [sys.executable, *command],
+                env={**os.environ, _VARIABLE: json_text(attrs.asdict(estate))},
+                pass_fds=[*numbers, write],
+            )
+        except OSError as error:
+            logger.error("a new parent cannot be started: %s", error)
+            return None
+        finally:
+            os.close(write)
+        if await told.receive_some() == _UP:
+            return process
+        code = await process.wait()
+    logger.error("the new parent did not get up (exit code %d); this one goes on", code)
+    return None

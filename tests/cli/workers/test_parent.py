@@ -1,0 +1,369 @@
+"""The parent of workers, with workers that are tasks of this process."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from math import inf
+from typing import Any, Protocol
+
+import attrs
+import pytest
+import trio
+import trio.lowlevel
+from trio.testing import MockClock, memory_stream_one_way_pair, wait_all_tasks_blocked
+
+from roam_trio import (
+    Disconnected,
+    Unavailable,
+    connect,
+    current_call,
+    dispatcher,
+    service,
+)
+from roam_trio.cli.log_format import LogFormat
+from roam_trio.cli.workers.doors import open_doors
+from roam_trio.cli.workers.lines import Lines
+from roam_trio.cli.workers.parent import READY, Parent
+from roam_trio.cli.workers.table import Start, Table
+from roam_trio.transports.handing import Hand
+from tests.cli.workers.in_process import Spawning, Task
+
+
+@service
+class Work(Protocol):
+    async def add(self, left: int, right: int) -> int: ...
+    async def finish_when_draining(self) -> str: ...
+    async def finish_when_told(self) -> str: ...
+
+
+class WorkImpl:
+    go_on: trio.Event
+
+    async def finish_when_told(self) -> str:
+        await self.go_on.wait()
+        return "finished"
+
+    async def add(self, left: int, right: int) -> int:
+        return left + right
+
+    async def finish_when_draining(self) -> str:
+        await current_call().draining.wait()
+        return "finished"
+
+
+IMPL = WorkImpl()
+handlers = dispatcher(Work, IMPL)
+HERE = "tests.cli.workers.test_parent:handlers"
+
+
+@attrs.define
+class Family:
+    """A parent that runs, with its table, its workers and its log."""
+
+    parent: Parent
+    table: Table
+    spawning: Spawning
+    url: str
+    log: list[str]
+    ended: trio.Event
+    code: int = -1
+
+    @property
+    def tasks(self) -> dict[int, Task]:
+        return self.spawning.tasks
+
+    def loads(self) -> list[int]:
+        return [each.clients for each in self.table.by_load()]
+
+    async def change(self) -> None:
+        await trio.sleep(0.001)
+
+    async def until_loads(self, *loads: int) -> None:
+        """Wait until the workers have so many connections."""
+        with trio.fail_after(5):
+            while self.loads() != [*loads]:
+                await self.change()
+
+    async def until_full(self, *numbers: int) -> None:
+        """Wait until these workers take connections, and no others."""
+        with trio.fail_after(5):
+            while sorted(w.number for w in self.table.by_load()) != [*numbers]:
+                await self.change()
+
+
+@asynccontextmanager
+async def family(
+    url: str = "tcp://127.0.0.1:0", count: int = 2, handlers: str = HERE
+) -> AsyncIterator[Family]:
+    """Run a parent for the length of a block, which ends it by itself or not."""
+    async with trio.open_nursery() as nursery:
+        spawning = Spawning.of(nursery, [url], handlers)
+        doors = await open_doors([url])
+        table, log = Table(count), list[str]()
+        lines_of = partial(Lines, form=LogFormat.TEXT, write=log.append)
+        parent = Parent(table, doors, spawning, lines_of, 10.0)
+        made = Family(parent, table, spawning, doors[0].url, log, trio.Event())
+
+        async def run() -> None:
+            try:
+                made.code = await parent.run()
+            finally:
+                for door in doors:
+                    door.close()
+            made.ended.set()
+
+        nursery.start_soon(run)
+        try:
+            yield made
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def test_connections_are_divided_evenly() -> None:
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        async with connect(one.url, Work) as first, connect(one.url, Work) as second:
+            async with connect(one.url, Work) as third, connect(one.url, Work) as last:
+                for client in (first, second, third, last):
+                    assert await client.add(1, 2) == 3
+                assert one.loads() == [2, 2]
+            await one.until_loads(1, 1)
+
+
+async def test_clients_wait_until_a_worker_is_ready() -> None:
+    async with family(count=1) as one:
+        assert not one.parent.is_up.is_set()
+        async with connect(one.url, Work) as client:
+            assert await client.add(1, 2) == 3
+
+
+async def test_a_worker_that_is_killed_takes_its_own_clients_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        async with connect(one.url, Work) as first, connect(one.url, Work) as second:
+            await first.add(1, 2)
+            one.tasks[1].kill()
+            await one.until_full(2, 3)
+            results = list[Any]()
+            for client in (first, second):
+                try:
+                    results.append(await client.add(1, 2))
+                except Disconnected:
+                    results.append("lost")
+            assert sorted(map(str, results)) == ["3", "lost"]
+        async with connect(one.url, Work) as client:
+            assert await client.add(1, 2) == 3
+    assert "worker 1 has ended (SIGKILL)" in caplog.text
+
+
+async def test_calls_finish_when_the_parent_drains() -> None:
+    IMPL.go_on = trio.Event()
+    async with family() as one, connect(one.url, Work) as client:
+        results: list[str] = []
+
+        async def finish() -> None:
+            results.append(await client.finish_when_told())
+
+        async with trio.open_nursery() as calling:
+            calling.start_soon(finish)
+            await client.add(1, 2)  # so the call before it has begun
+            one.parent.drain()
+            await wait_all_tasks_blocked(0.01)
+            with pytest.raises(Unavailable):
+                await client.add(1, 2)
+            IMPL.go_on.set()
+        await one.ended.wait()
+        assert (one.code, results) == (0, ["finished"])
+
+
+async def test_workers_are_replaced_without_a_call_that_fails() -> None:
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        results: list[str] = []
+
+        async def finish() -> None:
+            async with connect(one.url, Work) as client:
+                results.append(await client.finish_when_draining())
+
+        async with trio.open_nursery() as calling:
+            for _ in range(4):
+                calling.start_soon(finish)
+            await one.until_loads(2, 2)
+            await wait_all_tasks_blocked(0.01)
+            one.parent.replace()
+            await one.until_full(3, 4)
+        assert results == ["finished"] * 4
+        assert one.parent.next_number == 5
+        async with connect(one.url, Work) as client:
+            assert await client.add(1, 2) == 3
+
+
+async def test_a_worker_that_ends_by_itself_is_followed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with family(count=1) as one:
+        await one.parent.are_all_up.wait()
+        one.tasks[1].stop.set()
+        await one.until_full(2)
+    assert "worker 1 has ended (exit code 0)" in caplog.text
+
+
+async def test_a_worker_that_still_finishes_calls_is_followed_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    IMPL.go_on = trio.Event()
+    async with family(count=1) as one, connect(one.url, Work) as client:
+
+        async def finish() -> None:
+            assert await client.finish_when_told() == "finished"
+
+        async with trio.open_nursery() as calling:
+            calling.start_soon(finish)
+            await client.add(1, 2)  # so the call before it has begun
+            one.tasks[1].stop.set()
+            await one.until_full(2)
+            assert set(one.table.workers) == {1, 2}
+            IMPL.go_on.set()
+    assert "worker 1 takes no more connections" in caplog.text
+
+
+async def test_if_no_worker_gets_up_the_parent_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with family() as one:
+        one.spawning.refuse = True
+        await one.ended.wait()
+        assert one.code == 1
+    assert "cannot be started: no room for another process" in caplog.text
+    assert "did not get up (exit code 1)" in caplog.text
+
+
+async def test_workers_that_end_at_once_start_again_after_a_pause(
+    autojump_clock: MockClock,
+) -> None:
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        one.spawning.refuse = True
+        one.tasks[1].kill()
+        while one.table.next_due == inf:
+            await trio.lowlevel.checkpoint()
+        assert one.table.next_due == trio.current_time() + 0.5
+        one.spawning.refuse = False
+        await one.until_full(2, 4)
+
+
+async def test_parent_that_drains_does_not_wait_for_a_worker_that_only_starts() -> None:
+    async with family(count=1) as one:
+        await wait_all_tasks_blocked()
+        one.parent.drain()
+        await one.ended.wait()
+        assert one.code == 0
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_whenever_it_drains_or_kills_it_ends(steps: int) -> None:
+    async with family() as one:
+        while not one.table.workers:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        for _ in range(steps):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        one.parent.drain()
+        if steps % 2:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            one.parent.kill()
+        with trio.fail_after(5):
+            await one.ended.wait()
+
+
+async def test_a_worker_that_does_not_end_in_its_grace_is_killed(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with family(count=1) as one:
+        await one.parent.are_all_up.wait()
+        one.tasks[1].stop = trio.Event()  # nobody waits for it
+        before = trio.current_time()
+        one.parent.drain()
+        await one.ended.wait()
+        assert trio.current_time() == before + 15
+    assert "a worker did not end within 15 s" in caplog.text
+
+
+async def test_a_second_request_kills_at_once(autojump_clock: MockClock) -> None:
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        for task in one.tasks.values():
+            task.stop = trio.Event()
+        before = trio.current_time()
+        one.parent.drain()
+        one.parent.kill()
+        await one.ended.wait()
+        assert trio.current_time() == before
+
+
+async def test_connections_go_to_others_while_a_worker_is_too_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy, give = [True, True, False], Hand.give
+
+    def give_if_not_busy(hand: Hand, connection: socket.socket) -> None:
+        if busy and busy.pop(0):
+            raise trio.WouldBlock
+        give(hand, connection)
+
+    monkeypatch.setattr(Hand, "give", give_if_not_busy)
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        # Both are busy, and then the first one is not.
+        async with connect(one.url, Work) as client:
+            assert await client.add(1, 2) == 3
+        assert busy == []
+
+
+async def test_what_workers_write_is_one_log() -> None:
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        first, second = one.tasks[1], one.tasks[2]
+        await first.says.send_all(b"half")
+        await second.says.send_all(b"a whole line\n")
+        await first.says.send_all(b" a line\nand no end")
+        await wait_all_tasks_blocked()
+        first.kill()
+        await one.until_full(2, 3)
+        assert one.log == [
+            "[2] a whole line\n",
+            "[1] half a line\n",
+            "[1] and no end\n",
+        ]
+
+
+async def test_last_lines_that_another_process_holds_back_are_not_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    async with family(count=1) as one:
+        await one.parent.are_all_up.wait()
+        task = one.tasks[1]
+        held, task.says = task.says, memory_stream_one_way_pair()[0]
+        task.kill()
+        await one.until_full(2)
+        held.close()
+
+
+async def test_workers_end_when_their_parent_is_gone() -> None:
+    async with trio.open_nursery() as nursery:
+        spawning = Spawning.of(nursery, ["tcp://127.0.0.1:0"], HERE)
+        near, far = socket.socketpair()
+        control, theirs = socket.socketpair()
+        with far, theirs:
+            hand = Hand(near, "tcp://127.0.0.1:1")
+            await spawning(Start(1, 1), [far], theirs)
+        control.setblocking(False)
+        await trio.lowlevel.wait_readable(control)
+        assert control.recv(9) == READY
+        control.close()
+        assert await spawning.tasks[1].wait() == 0
+        hand.close()
