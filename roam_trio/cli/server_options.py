@@ -1,4 +1,4 @@
-"""What a server is made of: its options, and the handlers of a module."""
+"""Servers, made of the options of a verb and the handlers of a module."""
 
 from __future__ import annotations
 

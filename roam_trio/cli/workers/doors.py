@@ -1,4 +1,4 @@
-"""Where a parent accepts the connections for its workers."""
+"""The sockets on which a parent accepts the connections for its workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker is told by its parent."""
+"""The job of a worker, as its parent describes it."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class Job:
     def of_text(cls, text: str) -> Job:
         """Return what `to_text` has made a text of."""
         found: dict[str, Any] = value_of(text)
-        cert, key, ca = (file and Path(file) for file in found["serving"]["tls_files"])
+        options: dict[str, Any] = found["serving"]
+        cert, key, ca = (file and Path(file) for file in options.pop("tls_files"))
         form, level = found["log"]
-        found["serving"] = Serving(**{**found["serving"], "tls_files": (cert, key, ca)})
+        found["serving"] = Serving(**options, tls_files=(cert, key, ca))
         found["log"] = (LogFormat(form), level)
         return cls(**found)
 

@@ -17,7 +17,7 @@ _LONGEST: Final = 65_536
 
 
 class Lines:
-    """What one worker writes, as whole lines that name the worker.
+    """The output of one worker, as whole lines that name the worker.
 
     Args:
         worker: the number that the lines have.

@@ -22,7 +22,7 @@ __all__ = ["READY", "Child", "Parent", "Spawn"]
 logger = Log("roam_trio.workers")
 
 READY: Final = b"R"
-"""What a worker sends to its parent when it serves."""
+"""The message of a worker that serves, for its parent."""
 
 _MARGIN: Final = 5.0
 """Number of seconds beyond the grace after which a worker is killed that drains."""

@@ -228,7 +228,7 @@ class Table:
 
     @property
     def next_due(self) -> float:
-        """When `due` has something to do; infinite if it has nothing."""
+        """The time at which `due` has something to do; infinite if it has nothing."""
         return min(slot.due for slot in self._slots)
 
     def replace(self, now: float) -> list[Action]:

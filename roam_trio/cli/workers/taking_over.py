@@ -33,7 +33,7 @@ _MOST_WORKERS: Final = 10_000
 
 @attrs.frozen
 class Estate:
-    """What a new parent inherits.
+    """The sockets and numbers that a new parent inherits.
 
     Attributes:
         sockets: for each URL the descriptors of the sockets that listen.
@@ -46,7 +46,7 @@ class Estate:
     told: int
 
     def tell(self) -> None:
-        """Tell the old parent that this one is up."""
+        """Tell the old parent that this one is ready."""
         os.write(self.told, _UP)
         os.close(self.told)
 
@@ -66,7 +66,7 @@ def inherited_estate() -> Estate | None:
 async def hand_over(
     doors: Sequence[Door], number: int, command: Sequence[str]
 ) -> trio.Process | None:
-    """Start a new parent. Return it when it is up, and None if it has failed.
+    """Start a new parent. Return it when it is ready, and None if it has failed.
 
     Args:
         doors: where this one accepts connections.

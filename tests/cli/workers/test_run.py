@@ -95,10 +95,18 @@ async def program(
 async def test_it_prints_its_urls_and_drains_on_a_signal(
     program: Callable[[], Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    out = ""
+
+    def is_printed() -> bool:
+        nonlocal out
+        out += capsys.readouterr().out
+        return out != ""
+
     async with program() as (url, _, codes):
+        await until(is_printed)
         tell(signal.SIGTERM)
     assert codes == [0]
-    out, err = capsys.readouterr()
+    err = capsys.readouterr().err
     assert json.loads(out) == {"url": url}
     assert "SIGTERM: shutting down within 5 s\n" in err
     assert not (tmp_path / "s").exists()
