@@ -37,6 +37,7 @@ from roam_trio import (
     serve,
     service,
 )
+from roam_trio.links.base import LinkRx
 from roam_trio.links.resuming.resuming import Resuming
 from roam_trio.transports import dialer
 
@@ -305,7 +306,7 @@ def silence(session: Session) -> None:
     assert link is not None
     heard = link.rx
 
-    class Deaf:
+    class Deaf(LinkRx):
         async def recv(self) -> bytes | None:
             while await heard.recv() is not None:
                 pass
@@ -318,7 +319,7 @@ def silence(session: Session) -> None:
         statistics: Callable[..., Any] = heard.statistics
         count_in: Callable[..., Any] = heard.count_in
 
-    link.rx = Deaf()  # type: ignore[assignment]
+    link.rx = Deaf()
 
 
 async def test_calls_fail_with_the_loss_of_the_session_in_their_chain(

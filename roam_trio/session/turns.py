@@ -39,7 +39,7 @@ def is_long(received: Sequence[Any]) -> bool:
 
 def _is_large(received: object) -> bool:
     """Return True for a large payload, and for a run of items."""
-    if type(received) is bytes:
+    if type(received) is bytes or type(received) is memoryview:
         return len(received) >= _LARGE
     return type(received) is ItemRun
 

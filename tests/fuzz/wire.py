@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 from roam_trio import CallCancelled, DecodeError, Overloaded, Refused
 from roam_trio.columns.entry import flags_in, without_entry
-from roam_trio.links.resuming.exchange import DUPLICATE, Exchange
+from roam_trio.links.resuming.exchange import Exchange
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
 from roam_trio.links.resuming.sequence import read_header, write_header
 from roam_trio.metadata import Metadata, MetadataEntry
 from roam_trio.rpc.failure_metadata import failure_from, failure_metadata
 from roam_trio.session.deadlines import deadline_of
 from roam_trio.session.refusal import message_of_refusal, refusal_in
+from roam_trio.wire.backing import Backing
 from roam_trio.wire.entries import decode_metadata, encode_metadata
 from roam_trio.wire.envelope import decode_message, encode_message
 from roam_trio.wire.ids import Parity
@@ -202,15 +203,18 @@ def exchange(data: bytes) -> None:
 
 def _receive(state: Exchange, frame: bytes) -> None:
     before, owed = state.last_received, state.owed
+    messages: list[Backing] = []
     try:
-        start = state.receive(frame)
+        state.receive([frame], messages)
     except DecodeError as error:
         check_error(error)
         return
-    if start == DUPLICATE:
+    if not messages:
         require(state.last_received == before, "a duplicate counts", frame)
     else:
-        require(2 <= start <= len(frame), "the message starts elsewhere", start)
+        [message] = messages
+        require(len(message) <= len(frame) - 2, "the message starts elsewhere", frame)
+        require(frame.endswith(message), "the message is another", frame)
         require(state.owed == owed + 1, "a frame is not owed", frame)
 
 

@@ -68,6 +68,7 @@ def test_turn_looks_at_the_clock_after_each_large_payload() -> None:
         ([b"1", b"2", b"3", b"4", b"5"], [4, 1]),
         ([b""] * (2 * MOST_AT_ONCE), [4, 4]),
         ([b"", bytes(10_000), b"", b"", b"", b"", b""], [2, 4, 1]),
+        ([memoryview(bytes(10_000)), b"", memoryview(bytes(2_500)), b""], [1, 3]),
         ([ItemRun(ConnectionId(0), ChannelId(1), [b""]), b"", b""], [1, 2]),
         ([Ping(0, 1)] * 5, [4, 1]),
     ],

@@ -60,14 +60,15 @@ def keep_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trim_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     """An acknowledgement also removes the message after it, if it was sent."""
-    trim = ReplayBuffer.trim
+    acknowledge = ReplayBuffer.acknowledge
 
-    def trim_more(self: ReplayBuffer, seq: int) -> None:
-        trim(self, seq)
-        if self._taken > 1:
-            trim(self, self._first)
+    def acknowledge_more(self: ReplayBuffer, seq: int) -> bool:
+        was_sent = acknowledge(self, seq)
+        if self._taken > self._first + 1:
+            acknowledge(self, self._first)
+        return was_sent
 
-    monkeypatch.setattr(ReplayBuffer, "trim", trim_more)
+    monkeypatch.setattr(ReplayBuffer, "acknowledge", acknowledge_more)
 
 
 def ignore_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ whether another link is needed.
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Final
 
 from ...errors import DecodeError, SessionLost, StableConduitError
 from ...kept_errors import strip_tracebacks
 from ...wire.backing import Backing
-from .exchange import DUPLICATE, Exchange
+from .exchange import Exchange
 from .hello import ClientHello, ServerHello
 from .keys import KeyRing
 from .limits import StableLimits
@@ -27,9 +27,6 @@ GOODBYE: Final = b""
 FEWEST_FILLERS: Final = 4096
 """Number of unacknowledged fillers that every peer may cause: it cannot acknowledge
 them before they arrive, and may send as much as its own limits allow until then."""
-
-_BORROW_FROM: Final = 2048
-"""Size of a message, in bytes, from which it is a view of its frame and not a copy."""
 
 
 class Phase(enum.Enum):
@@ -69,6 +66,7 @@ class Conversation:
         exchange: the sequence numbers of both directions, and the replay buffer.
         phase: changed only by `say_goodbye`, `finish`, `close` and `fail`.
         failure: the reason for `Phase.FAILED`.
+        refusal: the error of a payload that is not a frame, until it is raised.
         has_said_goodbye: whether this side has sent its goodbye.
         is_at_end: whether the peer has sent its goodbye.
         is_receiver_closed: whether this side has closed the receiving half.
@@ -86,6 +84,7 @@ class Conversation:
         "is_at_end",
         "is_receiver_closed",
         "phase",
+        "refusal",
     )
 
     def __init__(self, filler: bytes, limits: StableLimits, keys: KeyRing[Any]) -> None:
@@ -97,49 +96,56 @@ class Conversation:
         self.exchange = Exchange()
         self.phase = Phase.OPEN
         self.failure: StableConduitError | None = None
+        self.refusal: StableConduitError | None = None
         self.has_said_goodbye = False
         self.is_at_end = False
         self.is_receiver_closed = False
 
     # ------------------------------------------------ frames
 
-    def receive(self, payload: Backing) -> tuple[Backing | None, Due]:
-        """Return the message of a received frame, if it has one, and what to do.
+    def receive(self, payloads: Sequence[Backing]) -> tuple[list[Backing], Due]:
+        """Accept frames. Return their messages, and what to do. Frames after a goodbye
+        are ignored.
 
-        Raises:
-            StableConduitError: it is not a frame.
+        A payload that is not a frame becomes the `refusal`. What came with it before it
+        is received, and what came with it after it is dropped.
+
+        Args:
+            payloads: what was received together, in order.
         """
-        exchange = self.exchange
+        messages: list[Backing] = []
+        exchange, filler = self.exchange, self._filler
         try:
-            pos = exchange.receive(payload)
+            exchange.receive(payloads, messages)
         except DecodeError as error:
-            raise StableConduitError(
-                f"a payload of {len(payload)} bytes is not a frame: {error}"
-            ) from error
-        if pos == DUPLICATE:
-            return None, _NOTHING
-        length = len(payload) - pos
-        if not length:
+            strip_tracebacks(error)  # its frames refer to the resuming link
+            self.refusal = StableConduitError(str(error))
+            self.refusal.__cause__ = error.__cause__ or error
+        if not messages:
+            return messages, _NOTHING
+        if not messages[-1]:
+            del messages[-1]
             self.is_at_end = True
-            return None, Due.END
-        due = _NOTHING
-        if self._filler:
-            if length == len(self._filler) and payload[pos:] == self._filler:
-                exchange.owed -= 1  # a filler is not acknowledged by another one
-                return None, due
-            due = self._due_for_message()
-        if length < _BORROW_FROM:
-            return payload[pos:], due
-        return memoryview(payload)[pos:], due
-
-    def _due_for_message(self) -> Due:
-        exchange, limits = self.exchange, self._limits
+            return self._without_fillers(messages), Due.END
+        if not filler:
+            return messages, _NOTHING
+        if filler in messages:
+            messages = self._without_fillers(messages)
+            if not messages:
+                return messages, _NOTHING
+        limits = self._limits
         if (
             exchange.owed >= limits.acknowledge_frames
             or exchange.owed_bytes >= limits.acknowledge_bytes
         ):
-            return _NOW
-        return _SOON
+            return messages, _NOW
+        return messages, _SOON
+
+    def _without_fillers(self, received: list[Backing]) -> list[Backing]:
+        """Return the messages to deliver. A filler is not acknowledged by another."""
+        messages = [message for message in received if message != self._filler]
+        self.exchange.owed -= len(received) - len(messages)
+        return messages
 
     def filler_to_send(self) -> bytes | None:
         """Return the filler, to be sent as an acknowledgement.
@@ -255,6 +261,13 @@ class Conversation:
     def is_live(self) -> bool:
         """True until the conversation is closed or has failed."""
         return self.phase in _LIVE
+
+    @property
+    def can_receive(self) -> bool:
+        """True as long as the peer can send messages that are received."""
+        return self.phase in _LIVE and not (
+            self.is_at_end or self.is_receiver_closed or self.refusal
+        )
 
     @property
     def receives_no_more(self) -> bool:

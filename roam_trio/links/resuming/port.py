@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from trio.lowlevel import ParkingLot
@@ -9,6 +10,7 @@ from trio.lowlevel import ParkingLot
 from ...errors import StableConduitError
 from ...wire.backing import Backing
 from .conversation import Conversation
+from .forwarding import Forwarding
 from .limits import StableLimits
 from .link_run import LinkRun
 
@@ -33,20 +35,18 @@ class TxPort(Port, Protocol):
     """The interface for the sending half.
 
     Attributes:
+        forwarding: puts messages on the link.
         limits: bounds.
         links: number of links that were used so far.
     """
 
+    forwarding: Forwarding
     limits: StableLimits
     links: int
 
     @property
     def is_pumped(self) -> bool:
         """True if a task runs the pump."""
-        ...
-
-    def push(self, body: bytes) -> None:
-        """Send a message now, or as soon as there is a link with room for it."""
         ...
 
     def say_goodbye(self) -> None:
@@ -73,8 +73,8 @@ class TxPort(Port, Protocol):
 class RxPort(Port, Protocol):
     """The interface for the receiving half."""
 
-    def receive(self, link: LinkRun, payload: Backing) -> Backing | None:
-        """Return the message of a received frame, or None if it has none."""
+    def receive(self, link: LinkRun, payloads: Sequence[Backing]) -> Sequence[Backing]:
+        """Return the messages of what one read of a link has brought, if any."""
         ...
 
     def lose(self, link: LinkRun, why: object) -> None:

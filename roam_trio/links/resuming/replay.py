@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import islice
 from math import inf
 from typing import Final
 
@@ -25,7 +23,8 @@ class ReplayBuffer:
     """The messages that the peer has not acknowledged, with their numbers, in order.
 
     Some of them were sent on the present link; the others are the *backlog*. Numbers
-    are consecutive (`stable.seq`), so that only the first must be stored.
+    are consecutive (`stable.seq`), so that only the first must be stored. They are
+    stored without wrapping around, so that they can be compared.
 
     Args:
         first: the number of the first message; not 0 only in tests.
@@ -35,22 +34,23 @@ class ReplayBuffer:
         "_counted",
         "_first",
         "_handed",
-        "_has_trimmed",
         "_least",
         "_most",
+        "_start",
         "_taken",
         "bodies",
         "size",
     )
 
     def __init__(self, first: int = 0) -> None:
-        self.bodies: deque[bytes] = deque()
+        self.bodies: list[bytes] = []
         """The messages; read-only for other classes."""
-        self._first = first
-        self._taken = 0
-        # Number of messages that were ever sent on a link, and may have arrived.
-        self._handed = 0
-        self._has_trimmed = False
+        self._start = first
+        self._first = first  # the number of the first of `bodies`
+        self._taken = first  # the number of the first of the backlog
+        # The number of the first message that was never sent on a link. All before it
+        # may have arrived.
+        self._handed = first
         self.size = 0
         """Number of bytes of all messages."""
         self._counted: CountedMemory | None = None
@@ -66,12 +66,12 @@ class ReplayBuffer:
     @property
     def backlog(self) -> int:
         """Number of messages that have not been sent on the present link."""
-        return len(self.bodies) - self._taken
+        return self._first + len(self.bodies) - self._taken
 
     @property
     def backlog_size(self) -> int:
         """Number of bytes of these messages."""
-        return sum(map(len, islice(self.bodies, self._taken, None)))
+        return sum(map(len, self.bodies[self._taken - self._first :]))
 
     def add(self, body: bytes) -> None:
         """Keep a message until it is acknowledged; it joins the backlog.
@@ -84,24 +84,56 @@ class ReplayBuffer:
         self.bodies.append(body)
         self.size = size
 
+    def next_of_backlog(self, most: int) -> tuple[int, list[bytes]]:
+        """Return the oldest messages of the backlog, `most` of them at most, and the
+        number of the first.
+        """
+        place = self._taken - self._first
+        return self._taken & MASK, self.bodies[place : place + most]
+
     def take(self) -> tuple[int, bytes]:
         """Return the oldest message of the backlog and its number, as sent on the
         present link.
         """
-        index = self._taken
-        self._taken = taken = index + 1
+        seq = self._taken
+        self._taken = taken = seq + 1
         if taken > self._handed:
             self._handed = taken
-        return (self._first + index) & MASK, self.bodies[index]
+        return seq & MASK, self.bodies[seq - self._first]
+
+    def take_many(self, count: int) -> None:
+        """Note that as many of `next_of_backlog` were sent on the present link."""
+        self._taken += count
+        self._handed = max(self._handed, self._taken)
 
     def rewind(self) -> None:
         """Make all messages the backlog again, in order, for another link."""
-        self._taken = 0
+        self._taken = self._first
 
-    def can_be_acknowledged(self, seq: int) -> bool:
-        """Return True if a peer can have received and acknowledged this message."""
-        ahead = (seq - self._first) & MASK
-        return ahead < self._handed or (self._has_trimmed and ahead >= HALF)
+    def acknowledge(self, seq: int) -> bool:
+        """Remove all messages up to this number (`stable.ack.trim`).
+
+        A number that was already acknowledged has no effect.
+
+        Returns:
+            False if no peer can have received and acknowledged this message.
+        """
+        first = self._first
+        ahead = (seq - first) & MASK
+        if ahead >= self._handed - first:
+            return first > self._start and ahead >= HALF
+        bodies = self.bodies
+        if ahead:
+            self.size -= sum(map(len, bodies[: ahead + 1]))
+            del bodies[: ahead + 1]
+        else:  # as with one call at a time
+            self.size -= len(bodies.pop(0))
+        self._first = first = first + ahead + 1
+        if self._taken < first:
+            self._taken = first
+        if self.size < self._least:
+            self._count(self.size, len(bodies))
+        return True
 
     def can_replay_after(self, seq: int | None) -> bool:
         """Return True if this can be the last number that a peer has received.
@@ -109,31 +141,11 @@ class ReplayBuffer:
         None means that the peer has received nothing. False for less than the peer has
         acknowledged, because these messages are no longer kept.
         """
+        has_removed = self._first > self._start
         if seq is None:
-            return not self._has_trimmed
+            return not has_removed
         count = (seq - self._first + 1) & MASK
-        return count <= self._handed and (count > 0 or self._has_trimmed)
-
-    def trim(self, seq: int) -> None:
-        """Remove all messages up to this number (`stable.ack.trim`).
-
-        A number that was already acknowledged has no effect.
-
-        Args:
-            seq: a number that `can_be_acknowledged`.
-        """
-        count = (seq - self._first + 1) & MASK
-        if not 0 < count <= HALF:
-            return
-        bodies = self.bodies
-        for _ in range(count):
-            self.size -= len(bodies.popleft())
-        self._first = (self._first + count) & MASK
-        self._taken = max(self._taken - count, 0)
-        self._handed -= count
-        self._has_trimmed = True
-        if self.size < self._least:
-            self._count(self.size, len(self.bodies))
+        return count <= self._handed - self._first and (count > 0 or has_removed)
 
     def count_in(self, budget: ByteBudget) -> None:
         """Count the memory of the messages in `budget` until `forget`."""
@@ -143,8 +155,8 @@ class ReplayBuffer:
     def forget(self) -> None:
         """Remove all messages, as if the peer had acknowledged them."""
         if self.bodies:
-            self._handed = len(self.bodies)
-            self.trim((self.next_seq - 1) & MASK)
+            self._handed = self._first + len(self.bodies)
+            self.acknowledge(self.next_seq - 1 & MASK)
         if self._counted is not None:
             self._counted.update(0)
             self._counted = None
@@ -161,6 +173,6 @@ class ReplayBuffer:
 
     def __repr__(self) -> str:
         return (
-            f"<ReplayBuffer of {len(self.bodies)} from {self._first}, "
+            f"<ReplayBuffer of {len(self.bodies)} from {self._first & MASK}, "
             f"{self.backlog} to be sent>"
         )

@@ -6,20 +6,21 @@ frames:
     pump, as long as the resuming link exists
     └── for each link in turn: the hellos, and then
         ├── the pump of the link
-        ├── forward      sends the backlog, starting with the replay
+        ├── forwarding   sends the backlog, starting with the replay
         ├── acknowledge  sends a filler when no message carries the acknowledgement
         ├── superseded   waits for a newer link
         └── idle reader  receives when no other task does, for the acknowledgements
 
-A sending task puts its message on the link directly if there is no backlog, and a
-receiving task reads from the link: while a link is up, no task runs in between. A link
-that fails is lost, whichever task notices first. The resuming link fails only if
-another link would not help.
+A receiving task reads from the link, and what it sends meanwhile goes to the link when
+it is done, without a task in between; see `forwarding`. A link that fails is lost,
+whichever task notices first. The resuming link fails only if another link would not
+help.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ from ...peer_identity import proof_of
 from ...peers import Peer
 from ...wire.backing import Backing
 from .conversation import GOODBYE, Conversation, Due, Phase
+from .forwarding import Forwarding
 from .handshake import greet, refuse
 from .hello import ClientHello
 from .keys import KeyRing
@@ -45,7 +47,7 @@ __all__ = ["Resuming"]
 
 logger = Log("roam_trio.links")
 
-_NOTHING = Due.NOTHING  # not looked up for every frame
+_NOTHING, _SOON = Due.NOTHING, Due.ACKNOWLEDGE_SOON  # not looked up each time
 
 
 class Watcher(Protocol):
@@ -88,51 +90,19 @@ class Resuming:
         """Is told when a link is lost, and when another takes its place."""
         self.changed = ParkingLot()
         """Wakes tasks that wait for a link or for the next phase."""
+        self.forwarding = Forwarding(self.conversation.exchange, self)
+        """Puts messages on the link."""
         self.tx = ResumingTx(self)
         self.rx = ResumingRx(self)
         self._source = source
         self._pump: trio.CancelScope | None = None
-        self._backlogged = ParkingLot()
         self._owing = ParkingLot()
         self._is_owing_noted = False
 
     # ------------------------------------------------ sending
 
-    def push(self, body: bytes) -> None:
-        """Send a message now, or as soon as there is a link with room for it."""
-        exchange = self.conversation.exchange
-        replay = exchange.replay
-        replay.add(body)
-        link = self.link
-        if link is None:
-            return
-        if replay.backlog == 1 and not link.tx.is_full:
-            try:
-                link.tx.send_nowait(exchange.next_frame())
-            except (LinkError, PayloadTooLarge) as error:
-                self._sending_failed(link, error)
-        else:
-            self._backlogged.unpark_all()
-
-    async def _forward(self, link: LinkRun) -> None:
-        """Send the backlog whenever there is one."""
-        exchange = self.conversation.exchange
-        replay = exchange.replay
-        try:
-            while True:
-                if not replay.backlog:
-                    await self._backlogged.park()
-                permit = await link.tx.reserve()
-                if replay.backlog:
-                    permit.send(exchange.next_frame())
-                else:
-                    permit.release()
-        except (LinkError, PayloadTooLarge) as error:
-            self._sending_failed(link, error)
-
-    def _sending_failed(
-        self, link: LinkRun, error: LinkError | PayloadTooLarge
-    ) -> None:
+    def sending_failed(self, link: LinkRun, error: LinkError | PayloadTooLarge) -> None:
+        """Note that a link did not take a frame."""
         if isinstance(error, PayloadTooLarge):
             # Another link would refuse it, too.
             self.fail(StableConduitError(f"a link does not take a message: {error}"))
@@ -140,41 +110,39 @@ class Resuming:
 
     # ------------------------------------------------ receiving
 
-    def receive(self, link: LinkRun, payload: Backing) -> Backing | None:
-        """Return the message of a received frame, or None if it has none.
-
-        Raises:
-            StableConduitError: it is not a frame.
-        """
+    def receive(self, link: LinkRun, payloads: Sequence[Backing]) -> Sequence[Backing]:
+        """Return the messages of what one read of a link has brought, if any."""
+        if link is not self.link:
+            return ()  # the peer was told, on another link, that they are missing
+        if not payloads:
+            self.lose(link, "the peer has closed it")
+            return ()
         conversation = self.conversation
-        message, due = conversation.receive(payload)
+        messages, due = conversation.receive(payloads)
         if link.is_new:
             link.is_new = False
             conversation.prove_key()
-        self.tx.was_acknowledged()
+        if self.tx.is_full:
+            self.tx.was_acknowledged()
         if conversation.has_said_goodbye:
             self.look_for_the_end()
-        if due is not _NOTHING:
-            self._do(due)
-        return message
-
-    def _do(self, due: Due) -> None:
-        if due is Due.ACKNOWLEDGE_SOON:
+        if due is _SOON:
             if not self._is_owing_noted:
                 self._is_owing_noted = True
                 self._owing.unpark_all()
-            return
-        self._send_acknowledgement()
-        if due is Due.END:
-            self.look_for_the_end()
-            self.changed.unpark_all()
+        elif due is not _NOTHING:
+            self._send_acknowledgement()
+            if due is Due.END:
+                self.look_for_the_end()
+                self.changed.unpark_all()
+        return messages
 
     def _send_acknowledgement(self) -> None:
         link, conversation = self.link, self.conversation
         try:
             filler = conversation.filler_to_send()
             if filler is not None:
-                self.push(filler)
+                self.forwarding.push_now(filler)
             elif (
                 conversation.must_repeat_goodbye
                 and link is not None
@@ -206,12 +174,10 @@ class Resuming:
             while True:
                 while not self.conversation.receives_no_more:
                     await self.changed.park()
-                payload = await link.rx.recv()
-                if payload is None:
-                    self.lose(link, "the peer has closed it")
+                payloads = await link.rx.recv_batch()
+                self.receive(link, payloads)
+                if not payloads:
                     return
-                with suppress(StableConduitError):  # there is no peer left to tell
-                    self.receive(link, payload)
         except LinkError as error:
             self.lose(link, error)
 
@@ -300,7 +266,7 @@ class Resuming:
         self._source.established()
         self._attach(link)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._forward, link)
+            nursery.start_soon(self.forwarding.run, link)
             nursery.start_soon(self._acknowledge)
             nursery.start_soon(self._receive_when_idle, link)
 
@@ -359,7 +325,7 @@ class Resuming:
     def say_goodbye(self) -> None:
         """Send the goodbye, after which nothing is sent (`link.tx.close`)."""
         self.conversation.say_goodbye()
-        self.push(GOODBYE)
+        self.forwarding.push(GOODBYE)
 
     def look_for_the_end(self) -> None:
         """Close the link if it is done, and wake tasks that wait for the end."""
@@ -400,4 +366,4 @@ class Resuming:
             # drop the references to them, or only the garbage collector would free the
             # cycle.
             with suppress(AttributeError):  # the second time
-                del self.tx, self.rx
+                del self.tx, self.rx, self.forwarding

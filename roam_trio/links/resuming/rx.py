@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Sequence
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -27,10 +26,11 @@ class ResumingRx:
         self._payloads = 0
         self._payload_bytes = 0
         self._budget: RxBudget | None = None
+        self._counted: LinkRun | None = None  # the link that counts in it
 
     def count_in(self, budget: RxBudget) -> None:
         """See `LinkRx.count_in`."""
-        self._budget = budget
+        self._budget, self._counted = budget, None
 
     async def recv(self) -> Backing | None:
         """See `LinkRx.recv`."""
@@ -41,9 +41,9 @@ class ResumingRx:
             if link is None:
                 await port.changed.park()
                 continue
+            if link is not self._counted:
+                self._count(link)
             self._is_reading = True
-            if self._budget is not None:
-                link.rx.count_in(self._budget)  # it may be another link by now
             try:
                 payload = await link.rx.recv()
             except LinkError as error:
@@ -73,21 +73,39 @@ class ResumingRx:
                     return message
         return None
 
-    async def recv_batch(self) -> Iterable[bytes | memoryview]:
-        """See `LinkRx.recv_batch`.
+    async def recv_batch(self) -> Sequence[Backing]:
+        """See `LinkRx.recv_batch`."""
+        port, conversation = self._port, self._port.conversation
+        while True:
+            if not conversation.can_receive:
+                await checkpoint_if_cancelled()
+                self._is_at_end_or_raises()
+                return ()
+            link = port.link
+            if link is None:
+                await port.changed.park()
+                continue
+            if link is not self._counted:
+                self._count(link)
+            self._is_reading = True
+            try:
+                payloads = await link.rx.recv_batch()  # a cancellation point
+            except LinkError as error:
+                port.lose(link, error)
+            else:
+                messages = port.receive(link, payloads)
+                if messages:
+                    self._payloads += len(messages)
+                    self._payload_bytes += sum(map(len, messages))
+                    return messages
+            finally:
+                self._is_reading = False
 
-        All but the first are received during iteration, which raises what `recv` would
-        raise."""
-        first = await self.recv()
-        return () if first is None else self._with_the_others(first)
-
-    def _with_the_others(
-        self, first: bytes | memoryview
-    ) -> Iterator[bytes | memoryview]:
-        yield first
-        with suppress(trio.WouldBlock):
-            while (message := self.recv_nowait()) is not None:
-                yield message
+    def _count(self, link: LinkRun) -> None:
+        """Count in the budget what a link receives; each link, as it comes."""
+        self._counted = link
+        if self._budget is not None:
+            link.rx.count_in(self._budget)
 
     def _is_at_end_or_raises(self) -> bool:
         conversation = self._port.conversation
@@ -98,19 +116,22 @@ class ResumingRx:
             raise LinkClosed("this side has closed the receiving half of the link")
         if conversation.failure is not None:
             conversation.raise_failure()
+        if conversation.refusal is not None:
+            error, conversation.refusal = conversation.refusal, None
+            try:
+                raise error
+            finally:
+                # Or else the error would hold this frame, and this frame the error.
+                del error
         return is_at_end
 
     def _message_of(self, link: LinkRun, payload: Backing | None) -> Backing | None:
-        port = self._port
-        if payload is None:
-            port.lose(link, "the peer has closed it")
+        messages = self._port.receive(link, () if payload is None else (payload,))
+        if not messages:
             return None
-        if link is not port.link:
-            return None  # the peer was told, on another link, that it is missing
-        message = port.receive(link, payload)
-        if message is not None:
-            self._payloads += 1
-            self._payload_bytes += len(message)
+        [message] = messages
+        self._payloads += 1
+        self._payload_bytes += len(message)
         return message
 
     def statistics(self) -> RxStatistics:

@@ -8,13 +8,24 @@ distance upwards to it is the shorter one (`stable.seq`, `stable.seq.monotonic`)
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from ...errors import DecodeError
 from ...wire.backing import Backing
-from ...wire.varint import read_varint, varint
+from ...wire.varint import BYTE, read_varint, varint
 
-__all__ = ["HALF", "LONGEST_HEADER", "MASK", "read_header", "write_header"]
+__all__ = [
+    "CONTINUED",
+    "HALF",
+    "LONGEST_HEADER",
+    "MASK",
+    "read_header",
+    "rest_and_ack",
+    "rest_of",
+    "write_header",
+    "write_headers",
+]
 
 MASK: Final = 0xFFFF_FFFF
 """The mask that reduces a sum or difference to a sequence number."""
@@ -25,6 +36,28 @@ HALF: Final = 0x8000_0000
 LONGEST_HEADER: Final = 11
 """Length in bytes of the longest header: two varints of five, and a byte between them.
 """
+
+CONTINUED: Final = BYTE[128:]
+"""First bytes of the varints of 128 or more, by the lowest seven bits."""
+
+
+@lru_cache(maxsize=1024)
+def rest_of(higher: int) -> bytes:
+    """Return the bytes of a varint after the first, for numbers of 128 or more.
+
+    They are the same for 128 numbers, and so cached: a number of any length is written
+    and compared in two steps.
+
+    Args:
+        higher: the number without its lowest seven bits.
+    """
+    return varint(higher)
+
+
+@lru_cache(maxsize=1024)
+def rest_and_ack(higher: int) -> bytes:
+    """As `rest_of`, with the byte which says that an acknowledgement follows."""
+    return varint(higher) + b"\1"
 
 
 def write_header(seq: int, ack: int | None) -> bytes:
@@ -37,6 +70,23 @@ def write_header(seq: int, ack: int | None) -> bytes:
     if ack is None:
         return varint(seq) + b"\0"
     return b"%b\1%b" % (varint(seq), varint(ack))
+
+
+def write_headers(first: int, count: int, ack: int | None) -> list[bytes]:
+    """Return the headers of frames with numbers that follow each other.
+
+    Args:
+        first: the number of the first frame.
+        count: how many frames there are.
+        ack: as for `write_header`, the same in all of them.
+    """
+    end = first + count
+    if ack is None or first < 128 or end > MASK:
+        return [write_header(seq & MASK, ack) for seq in range(first, end)]
+    same = b"\1" + varint(ack)
+    return [
+        CONTINUED[seq & 127] + rest_of(seq >> 7) + same for seq in range(first, end)
+    ]
 
 
 def read_header(payload: Backing) -> tuple[int, int | None, int]:

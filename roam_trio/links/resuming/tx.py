@@ -53,10 +53,13 @@ class ResumingTx(PermitTx):
     def __init__(self, port: TxPort) -> None:
         super().__init__()
         self._port = port
+        self._forwarding = port.forwarding
         self._replay = port.conversation.exchange.replay
         self._most_frames = port.limits.unacknowledged_frames
         self._most_bytes = port.limits.unacknowledged_bytes
         self._longest = port.limits.max_payload - LONGEST_HEADER
+        # As messages are not empty, fewer bytes are fewer messages than may be.
+        self._few_bytes = min(self._most_frames, self._most_bytes)
         self._last_length = 0
 
     # ------------------------------------------------ committing
@@ -80,6 +83,16 @@ class ResumingTx(PermitTx):
                 "would mean goodbye"
             )
 
+    def send_nowait(self, pieces: Sequence[Buffer]) -> None:
+        if self._ending is not None:
+            raise self._ending.as_error()
+        if self.is_full:
+            raise trio.WouldBlock
+        self._publish(pieces)
+        if self._permits or self._replay.size >= self._few_bytes:
+            # The size tells that there is no need to look.
+            self.is_full = not self._has_room() and self._ending is None
+
     def _publish(self, pieces: Sequence[Buffer]) -> None:
         # This is the only copy, and none is made of an encoding in one piece.
         body = b"".join(pieces)
@@ -89,26 +102,24 @@ class ResumingTx(PermitTx):
         self._last_length = length
         self._sent_payloads += 1
         self._sent_bytes += length
-        self._port.push(body)
+        self._forwarding.push(body)
 
     def was_acknowledged(self) -> None:
-        """Wake senders if there is room; called after every received frame."""
-        if self.is_full:
-            self._grant_permits()
+        """Wake senders if there is room; called after frames were received, if it
+        `is_full`."""
+        self._grant_permits()
+
+    def cork(self) -> None:
+        self._forwarding.cork()
+
+    def uncork(self, *, prompt: bool = False) -> None:
+        self._forwarding.uncork(prompt=prompt)
 
     def end(
         self, error: type[RoamTrioError], why: str, cause: BaseException | None
     ) -> None:
         """Refuse every further message."""
         self._end(error, why, cause)
-
-    def cork(self) -> None:
-        if self._port.link is not None:
-            self._port.link.tx.cork()
-
-    def uncork(self, *, prompt: bool = False) -> None:
-        if self._port.link is not None:
-            self._port.link.tx.uncork(prompt=prompt)
 
     # ------------------------------------------------ carrying and closing
 

@@ -46,8 +46,16 @@ class Peers:
         """Carry what `speaker` has to send; return what it is to the other."""
         came = []
         while speaker.exchange.replay.backlog:
-            came.append(self.other(speaker).receive(frame_of(speaker)))
+            came.append(self.receive(self.other(speaker), frame_of(speaker)))
         return came
+
+    def receive(self, one: Conversation, frame: bytes) -> tuple[Backing | None, Due]:
+        """Have one frame received; return its message, and what to do."""
+        messages, due = one.receive((frame,))
+        if one.refusal is not None:
+            raise one.refusal
+        assert len(messages) <= 1
+        return (messages[0] if messages else None), due
 
 
 def frame_of(speaker: Conversation) -> bytes:
@@ -75,8 +83,8 @@ def test_messages_come_as_they_were_said(peers: Peers) -> None:
 def test_message_that_comes_again_is_ignored(peers: Peers) -> None:
     peers.say(peers.client, b"one")
     frame = frame_of(peers.client)
-    assert peers.server.receive(frame) == (b"one", Due.ACKNOWLEDGE_SOON)
-    assert peers.server.receive(frame) == (None, Due.NOTHING)
+    assert peers.receive(peers.server, frame) == (b"one", Due.ACKNOWLEDGE_SOON)
+    assert peers.receive(peers.server, frame) == (None, Due.NOTHING)
 
 
 def test_large_message_is_a_view_of_the_frame_and_a_small_one_a_copy(
@@ -91,12 +99,12 @@ def test_large_message_is_a_view_of_the_frame_and_a_small_one_a_copy(
 
 def test_payload_that_is_no_frame_fails_the_conversation(peers: Peers) -> None:
     with pytest.raises(StableConduitError, match="a payload of 2 bytes is not a frame"):
-        peers.server.receive(b"\0\7")
+        peers.receive(peers.server, b"\0\7")
 
 
 def test_acknowledgement_of_what_was_never_sent_is_no_frame(peers: Peers) -> None:
     with pytest.raises(StableConduitError, match="expected the number of a frame"):
-        peers.server.receive(b"\0\1\5body")
+        peers.receive(peers.server, b"\0\1\5body")
 
 
 # ------------------------------------------------------------ answers
@@ -134,8 +142,7 @@ def test_peer_that_never_acknowledges_gets_a_bounded_number_of_answers(
         under_way.append(frame_of(peers.server))
     with pytest.raises(StableConduitError, match="limit: unacknowledged_frames"):
         peers.server.filler_to_send()
-    for frame in under_way:
-        peers.client.receive(frame)
+    assert peers.client.receive(under_way) == ([], Due.NOTHING)
     peers.say(peers.client, b"which acknowledges them all")
     peers.carry(peers.client)
     assert peers.server.filler_to_send() == FILLER
@@ -150,6 +157,25 @@ def test_answer_acknowledges_and_gets_no_answer(peers: Peers) -> None:
     assert peers.carry(peers.server) == [(None, Due.NOTHING)]
     assert not peers.client.exchange.replay.bodies
     assert peers.client.exchange.owed == 0
+
+
+def test_answers_among_messages_are_neither_delivered_nor_answered(
+    peers: Peers,
+) -> None:
+    peers.say(peers.client, b"one", FILLER, b"two", FILLER)
+    frames = [b"".join(each) for each in peers.client.exchange.next_frames(4)]
+    assert peers.server.receive(frames) == ([b"one", b"two"], Due.ACKNOWLEDGE_SOON)
+    assert peers.server.exchange.owed == 2
+
+
+def test_payload_that_is_no_frame_is_refused_after_the_messages_before_it(
+    peers: Peers,
+) -> None:
+    peers.say(peers.client, b"one", b"two")
+    one, two = (b"".join(each) for each in peers.client.exchange.next_frames(2))
+    assert peers.server.receive([one, b"\1", two])[0] == [b"one"]
+    assert not peers.server.can_receive
+    assert "a payload of 1 bytes is not a frame" in str(peers.server.refusal)
 
 
 def test_nothing_is_answered_where_messages_are_about_to_do_it(peers: Peers) -> None:
@@ -175,7 +201,7 @@ def test_without_a_filler_nothing_is_ever_owed_an_answer() -> None:
 
 def test_what_was_lost_with_a_link_is_sent_on_the_next(peers: Peers) -> None:
     peers.say(peers.client, b"one", b"two", b"three")
-    peers.server.receive(frame_of(peers.client))
+    peers.receive(peers.server, frame_of(peers.client))
     frame_of(peers.client)  # is lost
     peers.shake_hands()
     assert [message for message, _ in peers.carry(peers.client)] == [b"two", b"three"]

@@ -43,7 +43,7 @@ def counted_replay(budget: Counting) -> ReplayBuffer:
 def acknowledge_all(replay: ReplayBuffer) -> None:
     while replay.backlog:
         replay.take()
-    replay.trim(replay.next_seq - 1)
+    replay.acknowledge(replay.next_seq - 1)
 
 
 OPERATIONS = st.lists(
@@ -68,7 +68,7 @@ def test_count_is_never_a_step_off_and_never_above_the_budget(
         elif operation == "take" and replay.backlog:
             replay.take()
         elif operation == "trim" and replay.backlog < len(replay.bodies):
-            replay.trim(replay._first)
+            replay.acknowledge(replay._first)
         elif operation == "rewind":
             replay.rewind()
         assert 0 <= budget.held <= most
@@ -107,7 +107,7 @@ def test_buffer_that_forgets_goes_on_with_the_next_number() -> None:
     replay.forget()
     replay.add(bytes(2 * STEP))  # counted no longer
     assert replay.take() == (2, bytes(2 * STEP))
-    assert replay.can_be_acknowledged(2)
     assert not replay.can_replay_after(None)
+    assert replay.can_replay_after(2)
     replay.forget()
     assert replay.next_seq == 3

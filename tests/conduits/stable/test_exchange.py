@@ -14,8 +14,9 @@ from hypothesis.stateful import (
 )
 
 from roam_trio import DecodeError
-from roam_trio.links.resuming.exchange import DUPLICATE, Exchange
+from roam_trio.links.resuming.exchange import Exchange
 from roam_trio.links.resuming.sequence import MASK, read_header, write_header
+from roam_trio.wire.backing import Backing
 
 LAST = 2**32 - 1
 
@@ -31,14 +32,21 @@ def sent(exchange: Exchange, *bodies: bytes) -> list[bytes]:
     return [frame(exchange) for _ in bodies]
 
 
+def received(exchange: Exchange, *payloads: bytes) -> list[bytes]:
+    """Have these received together, and return their messages."""
+    messages: list[Backing] = []
+    exchange.receive(payloads, messages)
+    return list(map(bytes, messages))
+
+
 @pytest.mark.rule("stable.seq", "stable.ack")
 def test_numbers_count_from_0_and_each_frame_acknowledges_the_last_received() -> None:
     left, right = Exchange(), Exchange()
     assert sent(left, b"a", b"b") == [b"\0\0a", b"\1\0b"]
     assert right.last_received is None
-    right.receive(b"\0\0a")
+    assert received(right, b"\0\0a") == [b"a"]
     assert sent(right, b"x") == [b"\0\1\0x"]
-    right.receive(b"\1\0b")
+    assert received(right, b"\1\0b") == [b"b"]
     assert sent(right, b"y", b"z") == [b"\1\1\1y", b"\2\1\1z"]
     assert right.last_received == 1
 
@@ -49,13 +57,12 @@ def test_numbers_wrap() -> None:
     right = Exchange(first_received=LAST - 1)
     frames = sent(left, b"a", b"b", b"c", b"d")
     assert [read_header(each)[0] for each in frames] == [LAST - 1, LAST, 0, 1]
-    assert [each[right.receive(each) :] for each in frames] == [b"a", b"b", b"c", b"d"]
+    assert received(right, *frames) == [b"a", b"b", b"c", b"d"]
     assert right.last_received == 1
-    assert right.receive(frames[1]) == DUPLICATE
-    assert right.receive(frames[3]) == DUPLICATE
-    left.acknowledged(LAST)
+    assert received(right, frames[1], frames[3]) == []
+    left.replay.acknowledge(LAST)
     assert list(left.replay.bodies) == [b"c", b"d"]
-    left.acknowledged(1)
+    left.replay.acknowledge(1)
     assert not left.replay.bodies
 
 
@@ -63,18 +70,18 @@ def test_numbers_wrap() -> None:
 def test_duplicate_is_ignored_but_its_acknowledgement_counts() -> None:
     exchange = Exchange()
     sent(exchange, b"a", b"b")
-    assert exchange.receive(write_header(0, 0) + b"x") > 0
+    assert received(exchange, write_header(0, 0) + b"x") == [b"x"]
     assert list(exchange.replay.bodies) == [b"b"]
-    assert exchange.receive(write_header(0, 1) + b"x") == DUPLICATE
+    assert received(exchange, write_header(0, 1) + b"x") == []
     assert not exchange.replay.bodies
     assert exchange.last_received == 0
 
 
 def test_numbers_may_be_left_out() -> None:
     exchange = Exchange()
-    assert exchange.receive(write_header(0, None) + b"x") > 0
-    assert exchange.receive(write_header(2, None) + b"x") > 0
-    assert exchange.receive(write_header(1, None) + b"x") == DUPLICATE
+    assert received(exchange, write_header(0, None) + b"x") == [b"x"]
+    assert received(exchange, write_header(2, None) + b"y") == [b"y"]
+    assert received(exchange, write_header(1, None) + b"z") == []
     assert exchange.last_received == 2
 
 
@@ -86,9 +93,9 @@ def test_messages_are_kept_until_acknowledged() -> None:
         [b"a", b"bb", b"ccc"],
         6,
     )
-    exchange.acknowledged(1)
+    exchange.replay.acknowledge(1)
     assert (list(exchange.replay.bodies), exchange.replay.size) == ([b"ccc"], 3)
-    exchange.acknowledged(0)  # old news
+    exchange.replay.acknowledge(0)  # old news
     assert list(exchange.replay.bodies) == [b"ccc"]
 
 
@@ -99,7 +106,7 @@ def test_acknowledging_what_was_not_sent_is_an_error(ack: int) -> None:
     sent(exchange, b"a", b"b")
     exchange.replay.add(b"c")  # no link has taken it
     with pytest.raises(DecodeError, match=rf"was sent, got {ack} - at \$\.ack"):
-        exchange.receive(write_header(0, ack) + b"x")
+        received(exchange, write_header(0, ack) + b"x")
     assert list(exchange.replay.bodies) == [b"a", b"b", b"c"]
 
 
@@ -112,7 +119,7 @@ def test_acknowledging_what_was_not_sent_is_an_error(ack: int) -> None:
 def test_replay_comes_first_in_order_and_under_fresh_headers() -> None:
     exchange = Exchange()
     sent(exchange, b"a", b"b", b"c")
-    exchange.receive(write_header(0, None) + b"x")
+    received(exchange, write_header(0, None) + b"x")
     exchange.replay.add(b"d")  # while there is no link
     exchange.resume(0)
     assert [frame(exchange) for _ in range(3)] == [b"\1\1\0b", b"\2\1\0c", b"\3\1\0d"]
@@ -128,7 +135,7 @@ def test_peer_can_have_got_what_was_sent_and_has_got_what_it_acknowledged(
 ) -> None:
     exchange = Exchange()
     sent(exchange, b"a", b"b", b"c", b"d")
-    exchange.acknowledged(1)
+    exchange.replay.acknowledge(1)
     exchange.replay.add(b"e")  # no link has taken it
     assert exchange.can_resume(last_received) == bool(can)
 
@@ -142,6 +149,39 @@ def test_peer_of_a_fresh_exchange_can_have_got_nothing(last_received: int) -> No
     assert not exchange.can_resume(last_received)
 
 
+@pytest.mark.rule("stable.seq")
+@pytest.mark.parametrize("first", [0, 100, 128, 255, 250, 16_380, 2**21 - 2, LAST - 5])
+def test_frames_received_together_are_those_received_one_by_one(first: int) -> None:
+    left, right = Exchange(first_sent=first), Exchange(first_sent=first)
+    one_by_one, together = (Exchange(first_received=first) for _ in range(2))
+    bodies = [b"%d" % number for number in range(200)]
+    bodies[7], bodies[20], bodies[-1] = bytes(3000), bytes(2040), b""
+    for body in bodies:
+        left.replay.add(body)
+        right.replay.add(body)
+    frames = [frame(left) for _ in bodies]
+    assert [b"".join(each) for each in right.next_frames(len(bodies))] == frames
+    frames.insert(30, frames[3])  # again
+    assert received(together, *frames) == bodies
+    assert [m for each in frames for m in received(one_by_one, each)] == bodies
+    assert together.owed == one_by_one.owed == len(bodies)
+    assert together.owed_bytes == one_by_one.owed_bytes
+    assert together.last_received == one_by_one.last_received
+
+
+def test_number_of_two_bytes_is_not_taken_for_the_next_of_one_byte() -> None:
+    exchange = Exchange()
+    sent(exchange, b"a", b"b")
+    with pytest.raises(DecodeError, match=r"a payload of 4 bytes .* 0 or 1, got 3"):
+        received(exchange, b"\5\1\0a", b"\x86\1\3b")
+
+
+def test_frame_after_the_goodbye_is_ignored() -> None:
+    exchange = Exchange()
+    assert received(exchange, b"\0\0a", b"\1\0", b"\2\0b") == [b"a", b""]
+    assert exchange.last_received == 1
+
+
 @pytest.mark.rule("stable.seq", "stable.seq.monotonic", "stable.ack", "stable.ack.trim")
 class Peers(RuleBasedStateMachine):
     """Two exchanges, and a link between them that delivers, repeats and is replaced.
@@ -150,8 +190,8 @@ class Peers(RuleBasedStateMachine):
     """
 
     @initialize(
-        first=st.sampled_from([0, LAST - 3, 2**31 - 3]),
-        other=st.sampled_from([0, LAST - 1]),
+        first=st.sampled_from([0, 125, 250, LAST - 3, 2**31 - 3]),
+        other=st.sampled_from([0, 126, 16_380, LAST - 1]),
     )
     def begin(self, first: int, other: int) -> None:
         self.sides = [
@@ -177,12 +217,20 @@ class Peers(RuleBasedStateMachine):
         if self.sides[side].replay.backlog:
             self.on_the_way[side].append(frame(self.sides[side]))
 
-    @rule(side=sides_drawn)
-    def deliver(self, side: int) -> None:
-        if self.on_the_way[side]:
-            payload = self.on_the_way[side].pop(0)
-            self.delivered[side].append(payload)
-            self._receive(side, payload)
+    @rule(side=sides_drawn, most=st.integers(1, 4))
+    def put_many_on_the_link(self, side: int, most: int) -> None:
+        exchange = self.sides[side]
+        if exchange.replay.backlog:
+            frames = exchange.next_frames(most)
+            exchange.were_sent(len(frames))
+            self.on_the_way[side] += map(b"".join, frames)
+
+    @rule(side=sides_drawn, count=st.integers(1, 5))
+    def deliver(self, side: int, count: int) -> None:
+        payloads = self.on_the_way[side][:count]
+        del self.on_the_way[side][:count]
+        self.delivered[side] += payloads
+        self._receive(side, *payloads)
 
     @rule(side=sides_drawn, which=st.integers(0, 100))
     def repeat(self, side: int, which: int) -> None:
@@ -192,10 +240,8 @@ class Peers(RuleBasedStateMachine):
             self._receive(side, again)
             assert len(self.got[side]) == before
 
-    def _receive(self, side: int, payload: bytes) -> None:
-        pos = self.sides[1 - side].receive(payload)
-        if pos != DUPLICATE:
-            self.got[side].append(payload[pos:])
+    def _receive(self, side: int, *payloads: bytes) -> None:
+        self.got[side] += received(self.sides[1 - side], *payloads)
 
     @rule(side=sides_drawn, beyond=st.integers(0, 1000))
     def lie(self, side: int, beyond: int) -> None:
@@ -203,7 +249,7 @@ class Peers(RuleBasedStateMachine):
         lie = (exchange.replay.next_seq + beyond) & MASK
         assert not exchange.can_resume(lie)
         with pytest.raises(DecodeError):
-            exchange.receive(write_header(0, lie))
+            received(exchange, write_header(0, lie))
 
     @rule()
     def replace_the_link(self) -> None:
@@ -244,7 +290,7 @@ class Peers(RuleBasedStateMachine):
         for one, other in ((0, 1), (1, 0)):
             last = self.sides[one].last_received
             if last is not None:
-                self.sides[other].acknowledged(last)
+                self.sides[other].replay.acknowledge(last)
             assert not self.sides[other].replay.bodies
         self.delivered = [[], []]
 

@@ -1,0 +1,144 @@
+"""The way of messages from the replay buffer to the present link.
+
+`write_policy` decides when, as it does for what a stream link writes: with `cork` and
+`uncork`, or with the next turn of the task here, several messages become frames and go
+to the link in one step; a message that most likely comes alone goes at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import trio
+
+from ...errors import LinkError, PayloadTooLarge
+from ..write_policy import Mode, Write
+from .exchange import Exchange
+from .link_run import LinkRun
+
+__all__ = ["Forwarding"]
+
+_MOST_AT_ONCE: Final = 256
+"""Number of frames that are made before the link takes them."""
+
+_WAKE, _NOW = Write.WAKE, Write.NOW  # not looked up for every message
+
+
+class Owner(Protocol):
+    """The interface of a resuming link here.
+
+    Attributes:
+        link: the present link; None if there is none.
+    """
+
+    link: LinkRun | None
+
+    def sending_failed(self, link: LinkRun, error: LinkError | PayloadTooLarge) -> None:
+        """Note that a link did not take a frame."""
+        ...
+
+
+class Forwarding:
+    """Puts messages on the present link.
+
+    Args:
+        exchange: numbers and keeps the messages.
+        owner: has the link.
+    """
+
+    __slots__ = ("_exchange", "_idle", "_mode", "_owner")
+
+    def __init__(self, exchange: Exchange, owner: Owner) -> None:
+        self._exchange = exchange
+        self._owner = owner
+        self._mode = Mode.COMMIT
+        self._idle: trio.lowlevel.Task | None = None  # the task, if it waits
+
+    def push(self, body: bytes) -> None:
+        """Send a message soon, or as soon as there is a link with room for it."""
+        self._exchange.replay.add(body)
+        self._mode, write = self._mode.on_commit
+        if write is _NOW:
+            self._forward_now()
+        elif write is _WAKE:
+            self._wake()
+
+    def push_now(self, body: bytes) -> None:
+        """Send a message now, if there is a link with room for it."""
+        self._exchange.replay.add(body)
+        self._forward_now()
+
+    def cork(self) -> None:
+        """See `LinkTx.cork`."""
+        self._mode, _ = self._mode.on_cork
+
+    def uncork(self, *, prompt: bool = False) -> None:
+        """See `LinkTx.uncork`."""
+        if self._exchange.replay.backlog:
+            self._mode, _ = self._mode.on_uncork
+            self._forward_now()
+        elif prompt:
+            self._mode, _ = self._mode.on_uncork_prompt
+        else:
+            self._mode, _ = self._mode.on_uncork_idle
+
+    async def run(self, link: LinkRun) -> None:
+        """Send the backlog whenever there is one, while this is the present link."""
+        replay = self._exchange.replay
+        try:
+            while True:
+                if not replay.backlog:
+                    await self._wait_for_backlog()
+                self._forward(link)
+                if replay.backlog:
+                    (await link.tx.reserve()).release()  # wait for room
+        except (LinkError, PayloadTooLarge) as error:
+            self._owner.sending_failed(link, error)
+
+    def _forward_now(self) -> None:
+        link = self._owner.link
+        if link is None:
+            return
+        try:
+            self._forward(link)
+        except (LinkError, PayloadTooLarge) as error:
+            self._owner.sending_failed(link, error)
+        if link.tx.is_full:
+            self._wake()
+
+    def _forward(self, link: LinkRun) -> None:
+        """Send what there is room for."""
+        exchange, tx = self._exchange, link.tx
+        backlog = exchange.replay.backlog
+        if backlog == 1:
+            if not tx.is_full:
+                tx.uncork(prompt=True)
+                tx.send_nowait(exchange.next_frame())
+            return
+        tx.cork()
+        try:
+            while backlog and not tx.is_full:
+                sent = tx.send_many_nowait(exchange.next_frames(_MOST_AT_ONCE))
+                exchange.were_sent(sent)
+                backlog -= sent
+        finally:
+            tx.uncork()
+
+    # Control-C in between would leave a record of a waiting task that does not wait.
+    @trio.lowlevel.enable_ki_protection
+    async def _wait_for_backlog(self) -> None:
+        self._idle = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._idle = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake(self) -> None:
+        # It then runs after all tasks that are ready now, and finds all their messages.
+        if self._idle is not None:
+            task, self._idle = self._idle, None
+            trio.lowlevel.reschedule(task)
+
+    def __repr__(self) -> str:
+        return f"<Forwarding {self._mode.name}, {self._exchange.replay!r}>"

@@ -1,0 +1,141 @@
+"""When messages become frames, and go to the link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from roam_trio.errors import LinkError, PayloadTooLarge
+from roam_trio.links.base import Buffer, LinkTx
+from roam_trio.links.memory import memory_link_pair
+from roam_trio.links.resuming.exchange import Exchange
+from roam_trio.links.resuming.forwarding import Forwarding
+from roam_trio.links.resuming.link_run import LinkRun
+from roam_trio.links.resuming.source import Attachment
+
+
+class Owner:
+    """A resuming link, as far as it matters, with a link of some capacity.
+
+    Attributes:
+        failed: what the link has refused.
+    """
+
+    def __init__(self, capacity: int = 64) -> None:
+        ours, theirs = memory_link_pair(capacity)
+        self.link: LinkRun | None = LinkRun(Attachment.to_server(ours))
+        _, self._heard = theirs.split()
+        self.failed: list[Exception] = []
+        self.exchange = Exchange()
+        self.forwarding = Forwarding(self.exchange, self)
+
+    def sending_failed(self, link: LinkRun, error: LinkError | PayloadTooLarge) -> None:
+        self.failed.append(error)
+
+    def heard(self) -> list[bytes]:
+        """The messages that have gone to the link since the last time."""
+        heard: list[bytes] = []
+        while True:
+            try:
+                payload = self._heard.recv_nowait()
+            except trio.WouldBlock:
+                return heard
+            assert payload is not None
+            heard.append(bytes(payload[2:]))
+
+
+async def test_first_message_goes_at_once_and_the_next_ones_wait_for_the_task(
+    nursery: trio.Nursery,
+) -> None:
+    owner = Owner()
+    assert owner.link is not None
+    nursery.start_soon(owner.forwarding.run, owner.link)
+    await wait_all_tasks_blocked()
+    owner.forwarding.push(b"a")
+    assert owner.heard() == [b"a"]
+    owner.forwarding.push(b"b")
+    owner.forwarding.push(b"c")
+    assert owner.heard() == []
+    assert repr(owner.forwarding) == (
+        "<Forwarding PUMP, <ReplayBuffer of 3 from 0, 2 to be sent>>"
+    )
+    await wait_all_tasks_blocked()
+    assert owner.heard() == [b"b", b"c"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_messages_between_cork_and_uncork_go_together_without_the_task() -> None:
+    owner = Owner()
+    owner.forwarding.cork()
+    owner.forwarding.push(b"a")
+    owner.forwarding.push(b"b")
+    assert owner.heard() == []
+    owner.forwarding.uncork()
+    assert owner.heard() == [b"a", b"b"]
+    owner.forwarding.push(b"c")
+    assert owner.heard() == []  # there is no task here
+    owner.forwarding.uncork(prompt=True)
+    assert owner.heard() == [b"c"]
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+async def test_message_after_an_uncork_goes_at_once_only_if_it_comes_alone(
+    prompt: bool,
+) -> None:
+    owner = Owner()
+    owner.forwarding.cork()
+    owner.forwarding.uncork(prompt=prompt)
+    owner.forwarding.push(b"a")
+    assert owner.heard() == [b"a"] * prompt
+
+
+async def test_what_finds_no_room_is_sent_by_the_task_in_order(
+    nursery: trio.Nursery,
+) -> None:
+    owner = Owner(capacity=3)
+    assert owner.link is not None
+    nursery.start_soon(owner.forwarding.run, owner.link)
+    await wait_all_tasks_blocked()
+    bodies = [b"%d" % number for number in range(10)]
+    owner.forwarding.cork()
+    for body in bodies:
+        owner.forwarding.push(body)
+    owner.forwarding.uncork()
+    heard = owner.heard()
+    assert 0 < len(heard) <= 3
+    while len(heard) < len(bodies):
+        await wait_all_tasks_blocked()
+        heard += owner.heard()
+    assert heard == bodies
+    nursery.cancel_scope.cancel()
+
+
+async def test_messages_are_kept_for_the_next_link() -> None:
+    owner = Owner()
+    link, owner.link = owner.link, None
+    owner.forwarding.push(b"a")
+    owner.forwarding.push_now(b"b")
+    owner.link = link
+    owner.forwarding.uncork()
+    assert owner.heard() == [b"a", b"b"]
+
+
+async def test_link_that_refuses_a_message_is_reported_by_whoever_sends(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Owner()
+    assert owner.link is not None
+
+    def refuse(pieces: Sequence[Buffer]) -> None:
+        raise PayloadTooLarge(100, 10)
+
+    tx: LinkTx = owner.link.tx
+    monkeypatch.setattr(tx, "send_nowait", refuse)
+    owner.forwarding.push(b"a")
+    assert [type(error) for error in owner.failed] == [PayloadTooLarge]
+    owner.exchange.replay.rewind()
+    await owner.forwarding.run(owner.link)
+    assert [type(error) for error in owner.failed] == [PayloadTooLarge] * 2
