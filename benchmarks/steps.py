@@ -28,6 +28,7 @@ import trio
 import trio.testing
 
 from roam_trio import connect, dispatcher, serve
+from roam_trio.native import NATIVE
 from roam_trio.session import session_run
 from roam_trio.session.turns import next_turn
 
@@ -48,7 +49,7 @@ __all__ = [
     "versions_here",
 ]
 
-REFERENCE: Final = ("CPython 3.11", "trio 0.35")
+REFERENCE: Final = ("CPython 3.11", "trio 0.35", "the codec in Python")
 """The versions whose bytecodes the table has, on Linux."""
 
 _HERE = str(Path(__file__).parent)
@@ -246,11 +247,15 @@ async def _count_steps(work: StepWork) -> Steps:
     )
 
 
-def versions_here() -> tuple[str, str]:
+def versions_here() -> tuple[str, str, str]:
     """Return the versions in use, in the form of `REFERENCE`."""
     python = ".".join(platform.python_version_tuple()[:2])
     version = ".".join(trio.__version__.split(".")[:2])
-    return f"{platform.python_implementation()} {python}", f"trio {version}"
+    return (
+        f"{platform.python_implementation()} {python}",
+        f"trio {version}",
+        "the codec in Rust" if NATIVE else "the codec in Python",
+    )
 
 
 def steps_table(counted: dict[StepWork, Steps]) -> str:
@@ -278,7 +283,7 @@ def main() -> None:
     print(written)
     if options.write:
         if versions_here() != REFERENCE or platform.system() != "Linux":
-            sys.exit(f"the table is that of {' and '.join(REFERENCE)} on Linux")
+            sys.exit(f"the table is that of {', '.join(REFERENCE)}, on Linux")
         fill(ROOT / "docs" / "performance.md", "steps", written)
 
 

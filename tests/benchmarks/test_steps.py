@@ -37,6 +37,9 @@ def test_a_step_takes_what_the_page_says(work: StepWork) -> None:
     assert now.system == pytest.approx(page.system, rel=0.02, abs=0.02)
     if versions_here() != REFERENCE:
         assert now.calls < 1.2 * page.calls
+        if versions_here()[:2] == REFERENCE[:2]:  # the codec in Rust takes fewer
+            assert now.client < 1.03 * page.client
+            assert now.server < 1.03 * page.server
         return
     assert now.calls == pytest.approx(page.calls, rel=0.03, abs=1)
     assert now.client == pytest.approx(page.client, rel=0.03, abs=2)
