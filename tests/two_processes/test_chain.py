@@ -14,6 +14,7 @@ import trio
 
 from roam_trio import (
     CallCancelled,
+    IncompatibleService,
     Metadata,
     MetadataEntry,
     MetadataFlags,
@@ -23,6 +24,7 @@ from roam_trio import (
     TxReset,
     UnknownMethod,
     channel,
+    client,
     connect,
     describe,
     with_metadata,
@@ -67,11 +69,13 @@ async def test_answers_of_every_kind_pass_a_proxy() -> None:
             await judge.judge(7)
         assert (refused.value.number, refused.value.why) == (7, "7 is odd")
         judge_id = describe(Judge).methods[0].id
-        async with session.open(Workshop, "judge") as not_served:
-            with pytest.raises(UnknownMethod):
-                await not_served.add(1, 2)
+        with pytest.raises(IncompatibleService, match="does not have the method"):
+            async with session.open(Workshop, "judge"):
+                pass
         connection = await session.open_connection(metadata={"service": "judge"})
         async with connection:
+            with pytest.raises(UnknownMethod):
+                await client(Workshop, connection.caller).add(1, 2)
             response = await connection.caller.call(judge_id, b"\xff" * 6)
             assert bytes(joined(response.ret)) == INVALID_PAYLOAD
         async with session.open(Workshop, "silent") as silent:
