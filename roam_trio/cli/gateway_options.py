@@ -8,10 +8,13 @@ from typing import Final
 import attrs
 
 from ..endpoints.gateway.routes import Route
+from ..endpoints.lasting.resolving import Resolver
 from ..legible import without_secrets
 from .exits import UsageError
 
 __all__ = ["FIGURES", "Allowed", "routes_of"]
+
+_REGISTRIES: Final = ("redis://", "rediss://")
 
 FIGURES: Final = "statistics"
 """The name in ``--allow`` for what the gateway tells about itself."""
@@ -82,8 +85,30 @@ def _route(option: str, allowed: Allowed) -> Route:
     if not urls:
         shown = without_secrets(option)
         raise UsageError(f"--route: expected SERVICE=URL[,URL...], got {shown}")
-    target = urls[0] if len(urls) == 1 else urls
     try:
-        return Route(name, target, allowed.names.get(name))
-    except ValueError as error:
-        raise UsageError(f"--{error}") from error
+        return Route(name, _target(name, urls), allowed.names.get(name))
+    except (ValueError, ImportError) as error:  # the package of a registry
+        text = str(error).removeprefix("route: ")
+        raise UsageError(f"--route: {text}") from error
+
+
+def _target(name: str, urls: list[str]) -> str | list[str] | Resolver:
+    """Return the target of a route.
+
+    Raises:
+        ValueError: the URL of a registry is wrong, or the route has no name.
+        ImportError: the package of registries is not installed.
+    """
+    if len(urls) > 1:
+        return urls
+    if not urls[0].startswith(_REGISTRIES):
+        return urls[0]
+    # Only now, because most gateways have no registry.
+    from ..endpoints.registry.redis import RedisRegistry
+
+    if not name:
+        raise ValueError(
+            "route: expected the name of a service, by which its servers are "
+            f"registered: SERVICE={without_secrets(urls[0])}"
+        )
+    return RedisRegistry(urls[0]).service(name)

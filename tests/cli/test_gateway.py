@@ -20,6 +20,7 @@ from roam_trio import Refused, Session, connect
 from roam_trio.cli.exits import UsageError
 from roam_trio.cli.gateway_options import Allowed, routes_of
 from roam_trio.endpoints.gateway.figures import ROUTES, Routes
+from roam_trio.endpoints.registry.service import RegisteredService
 from roam_trio.endpoints.statistics import Statistics
 from tests.cli.live import invoke, live
 from tests.cli.shop import Shop, handlers
@@ -96,6 +97,25 @@ def test_routes_are_read_from_their_options() -> None:
     assert (rest.name, rest.target) == ("", "unix:///run/x?mode=600")
     assert rest.allow == {"ops"}
     assert (other.name, other.target) == ("", "tcp://c:3")
+
+
+def test_servers_are_found_in_a_registry() -> None:
+    (route,) = routes_of(["bank=redis://user:hidden@valkey:6379/1"], Allowed({}))
+    assert isinstance(route.target, RegisteredService)
+    with pytest.raises(UsageError, match="by which its servers are registered") as told:
+        routes_of(["redis://user:hidden@valkey"], Allowed({}))
+    assert "hidden" not in str(told.value)
+    with pytest.raises(UsageError, match=r"--route: .*redis"):
+        routes_of(["bank=redis://valkey:x"], Allowed({}))
+
+
+def test_registry_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(url: str) -> None:
+        raise ImportError("the package for redis:// is missing")
+
+    monkeypatch.setattr("roam_trio.endpoints.registry.redis.RedisRegistry", missing)
+    with pytest.raises(UsageError, match="the package for redis"):
+        routes_of(["bank=redis://valkey"], Allowed({}))
 
 
 @pytest.mark.parametrize("option", ["bank=", "bank=,", ""])

@@ -13,8 +13,10 @@ from roam_trio import (
     connect,
     proxy_connections,
     serve,
+    serving,
 )
 from roam_trio.links.tcp import tcp_link
+from roam_trio.lowlevel import Route, gateway
 
 from ..two_processes.processes import within
 from .handlers import Everything
@@ -84,6 +86,22 @@ async def test_a_proxy_opens_for_one_rust_peer_at_the_other(
     async with place.peer("serve", "listen", place.address()) as server:
         url = await nursery.start(pass_on, server.url)
         words = ["call", "dial", url, *scenario, "--open", "values"]
+        async with place.peer(*words) as caller:
+            assert await caller.wait() == [f"done {scenario[0]}"]
+
+
+@within(120)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda words: words[0])
+async def test_a_gateway_passes_a_rust_client_on_to_a_rust_server(
+    place_of_rust: Place, scenario: list[str]
+) -> None:
+    place = place_of_rust
+    async with (
+        place.peer("serve", "listen", place.address()) as server,
+        gateway([Route("values", server.url)]) as passing_on,
+        serving("tcp://127.0.0.1:0", {}, on_connection=passing_on) as here,
+    ):
+        words = ["call", "dial", here.url, *scenario, "--open", "values"]
         async with place.peer(*words) as caller:
             assert await caller.wait() == [f"done {scenario[0]}"]
 

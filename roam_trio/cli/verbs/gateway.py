@@ -53,9 +53,10 @@ def command(
         typer.Option(
             metavar="[SERVICE=]URL[,URL...]",
             help="The servers of a service: bank=tcp://a:7000,tcp://b:7000, "
-            "bank=srv+tcp://_bank._tcp.example or bank=dns+tcp://bank:7000. Without "
-            "SERVICE: the servers of all other services, and of calls on the root "
-            "connection. May be given several times.",
+            "bank=srv+tcp://_bank._tcp.example, bank=dns+tcp://bank:7000, or "
+            "bank=redis://valkey for those in a registry. Without SERVICE: the servers "
+            "of all other services, and of calls on the root connection. May be given "
+            "several times.",
         ),
     ],
     listen: Annotated[
