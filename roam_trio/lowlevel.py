@@ -86,6 +86,7 @@ from .links.memory import (
     memory_link_pair,
 )
 from .links.resuming.handshake import prepare_acceptor_attachment
+from .links.resuming.siblings import Siblings
 from .links.resuming.source import Attachment, LinkSource, RedialingSource
 from .links.resuming.tx import StableTxStatistics
 from .links.stream import StreamLimits, StreamLink
@@ -277,6 +278,7 @@ __all__ = [
     "SessionProtocolError",
     "SessionStatistics",
     "ShapedFamily",
+    "Siblings",
     "SinkCall",
     "SpawnSession",
     "SplitLink",

@@ -10,6 +10,7 @@ from ..links.resuming.acceptor import ResumingAcceptor
 from ..links.resuming.keys import KeyRing
 from ..links.resuming.limits import DEFAULT_STABLE_LIMITS, StableLimits
 from ..links.resuming.resuming import Resuming
+from ..links.resuming.siblings import Siblings
 from ..links.resuming.source import LinkSource
 from ..links.resuming.tx import ResumingTx, StableTxStatistics
 from ..peers import Peer
@@ -150,6 +151,8 @@ class StableConduitAcceptor(AttachingAcceptor[M]):
         max_sessions: number of conduits at a time, including those of lost clients.
             Beyond it, a new client takes the place of a lost client, unless each of
             them has worked for long enough to keep its place; then it is refused.
+        siblings: the place of this server among those to which clients may return;
+            None if there are no others.
     """
 
     def __init__(
@@ -158,10 +161,11 @@ class StableConduitAcceptor(AttachingAcceptor[M]):
         *,
         limits: StableLimits = DEFAULT_STABLE_LIMITS,
         max_sessions: int = 1024,
+        siblings: Siblings | None = None,
     ) -> None:
         super().__init__()
         self._family = family
-        self._links = ResumingAcceptor(_filler(family), limits, max_sessions)
+        self._links = ResumingAcceptor(_filler(family), limits, max_sessions, siblings)
 
     async def conduit_of(self, link: Link) -> StableConduit[M] | None:
         """See `AttachingAcceptor.conduit_of`.

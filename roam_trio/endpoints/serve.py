@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
@@ -71,6 +71,9 @@ from .wrapping import (
     waiting_with,
     with_middleware,
 )
+
+if TYPE_CHECKING:
+    from ..links.resuming.siblings import Siblings
 
 __all__ = ["Server", "serve"]
 
@@ -198,7 +201,7 @@ async def serve(
     max_sessions_per_peer: int | None = None,
     memory: int | None = None,
     tasks: int = 65_536,
-    resume: bool = False,
+    resume: bool | Siblings = False,
     on_session: OnSession | None = None,
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
@@ -271,7 +274,9 @@ async def serve(
         resume: keep the session of a client that has lost its link, and continue when
             the client returns, from any address but with the same certificate or Unix
             user, if it has one; see `Limits.resume_seconds`. All clients must then
-            connect with ``resume=True``.
+            connect with ``resume=True``. If several processes of this machine serve
+            one address, give each of them its `Siblings`, so that clients may return
+            to any of them.
         on_session: an async function that decides on each client. It gets the `Peer`,
             with the metadata of the handshake, before the handshake is answered. If it
             raises `Refused` or `Unavailable`, the client's `connect` raises that, with
@@ -367,6 +372,11 @@ async def serve(
         )
         where = _urls_with(sockets, url)
         begin = _listening_at(where, links)
+        if resume is not True and resume is not False:
+            # Only now, since most servers have no siblings.
+            from .returning import listen_for_returning
+
+            begin.append(partial(listen_for_returning, resume, links.limits))
         await _listen_and_serve(begin, serving, limits, task_status)
 
 
@@ -436,7 +446,7 @@ async def _listen_and_serve(
                 listeners.append(listener)
         closing.enter_context(log_budget_of_server(limits))
         sources = [serving.listened(listener) for listener in listeners]
-        urls = [listener.url for listener in listeners]
+        urls = [each.url for each in listeners if not each.is_private]
         serving.presence.check(urls)
         await serving.run(sources, urls, task_status)
 
@@ -516,7 +526,7 @@ class _Serving:
         options: SessionOptions,
         max_sessions: int,
         max_sessions_per_peer: int | None,
-        resume: bool,
+        resume: bool | Siblings,
         offering: _Offering,
         on_session: OnSession | None,
         budget: ServerBudget,
@@ -534,7 +544,10 @@ class _Serving:
             from ..conduits.stable import StableConduitAcceptor
 
             self._conduits = StableConduitAcceptor(
-                MessageFamily(), limits=options.stable_limits, max_sessions=max_sessions
+                MessageFamily(),
+                limits=options.stable_limits,
+                max_sessions=max_sessions,
+                siblings=None if resume is True else resume,
             )
         # Twice as many: a returning client must get in even if the number of sessions
         # is reached.

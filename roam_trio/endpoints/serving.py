@@ -42,6 +42,9 @@ from ..wire.messages import Message
 from .announcing import Announcement
 from .serve import Server, serve
 
+if TYPE_CHECKING:
+    from ..links.resuming.siblings import Siblings
+
 __all__ = ["Serving", "serving"]
 
 logger = Log("roam_trio.endpoints.serve")
@@ -67,7 +70,7 @@ def serving(
     max_sessions_per_peer: int | None = None,
     memory: int | None = None,
     tasks: int = 65_536,
-    resume: bool = False,
+    resume: bool | Siblings = False,
     on_session: OnSession | None = None,
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),

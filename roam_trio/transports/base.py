@@ -86,7 +86,13 @@ class ListeningSocket(Protocol):
 
 
 class LinkListener(ABC):
-    """Accepts clients, one by one."""
+    """Accepts clients, one by one.
+
+    Attributes:
+        is_private: whether its URL is of no use to clients.
+    """
+
+    is_private: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -26,6 +26,8 @@ class Job:
             has copies.
         control: the descriptor of the socket over which it says that it is ready, and
             learns that its parent is gone.
+        siblings: the directory of the private sockets of all workers, and the number of
+            this one; used if sessions are kept.
         memory: number of bytes that its clients can make it hold.
     """
 
@@ -34,6 +36,7 @@ class Job:
     log: tuple[LogFormat, str]
     ends: list[int]
     control: int
+    siblings: tuple[str, int]
     memory: int
 
     def to_text(self) -> str:
@@ -49,6 +52,8 @@ class Job:
         form, level = found["log"]
         found["serving"] = Serving(**options, tls_files=(cert, key, ca))
         found["log"] = (LogFormat(form), level)
+        directory, number = found["siblings"]
+        found["siblings"] = (directory, number)
         return cls(**found)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 
 import trio
@@ -47,14 +49,16 @@ async def run_parent(
     estate = inherited_estate()
     doors = await open_doors(given.urls, estate.sockets if estate else None)
     memory = default_memory() // workers
+    # Only its owner can enter it.
+    directory = estate.directory if estate else tempfile.mkdtemp(prefix="roam-trio-")
     parent = Parent(
         Table(workers, first=estate.first if estate else 1),
         doors,
-        Spawner(handlers, given, log, memory),
+        Spawner(handlers, given, log, memory, directory),
         lambda slot: Lines(slot, log[0], sys.stderr.write),
         given.grace,
     )
-    program = _Program(parent, doors, given.grace)
+    program = _Program(parent, doors, directory, given.grace)
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(program.obey, signals, nursery)
@@ -89,7 +93,10 @@ class _Program:
         code: the exit code if a second signal has ended it, else 0.
     """
 
-    def __init__(self, parent: Parent, doors: Sequence[Door], grace: float) -> None:
+    def __init__(
+        self, parent: Parent, doors: Sequence[Door], directory: str, grace: float
+    ) -> None:
+        self._directory = directory
         self.code = 0
         self._parent = parent
         self._doors = doors
@@ -122,7 +129,9 @@ class _Program:
     async def _hand_over(self) -> None:
         self._is_handing_over = True
         number = self._parent.next_number
-        self._successor = await hand_over(self._doors, number, sys.orig_argv[1:])
+        self._successor = await hand_over(
+            self._doors, number, self._directory, sys.orig_argv[1:]
+        )
         self._is_handing_over = False
         if self._successor is not None:
             say("a new parent has taken over; shutting down")
@@ -130,7 +139,8 @@ class _Program:
             self._parent.drain()
 
     def close(self) -> None:
-        """Listen no longer, unless a new parent does."""
+        """Listen no longer and remove the files, unless a new parent needs them."""
         if self._successor is None:
             for door in self._doors:
                 door.close()
+            shutil.rmtree(self._directory, ignore_errors=True)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 import trio
@@ -20,6 +21,10 @@ from .table import Start
 __all__ = ["Spawner"]
 
 
+_NUMBERS: Final = 65_536
+"""Number of workers with different numbers for keys."""
+
+
 @attrs.frozen
 class Spawner:
     """Starts the processes of workers.
@@ -29,12 +34,14 @@ class Spawner:
         serving: the options of the servers, with the URLs of the user.
         log: see `Job`.
         memory: see `Job`.
+        directory: see `Job.siblings`.
     """
 
     handlers: str
     serving: Serving
     log: tuple[LogFormat, str]
     memory: int
+    directory: str
 
     def job(
         self, start: Start, ends: Sequence[socket.socket], control: socket.socket
@@ -51,6 +58,7 @@ class Spawner:
             self.log,
             [end.fileno() for end in ends],
             control.fileno(),
+            (self.directory, start.worker % _NUMBERS),
             self.memory,
         )
 

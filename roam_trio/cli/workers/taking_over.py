@@ -38,11 +38,13 @@ class Estate:
     Attributes:
         sockets: for each URL the descriptors of the sockets that listen.
         first: the number of its first worker.
+        directory: the directory for the private sockets of workers.
         told: the descriptor of the pipe over which it says that it is up.
     """
 
     sockets: list[list[int]]
     first: int
+    directory: str
     told: int
 
     def tell(self) -> None:
@@ -64,20 +66,20 @@ def inherited_estate() -> Estate | None:
 
 
 async def hand_over(
-    doors: Sequence[Door], number: int, command: Sequence[str]
+    doors: Sequence[Door], number: int, directory: str, command: Sequence[str]
 ) -> trio.Process | None:
     """Start a new parent. Return it when it is ready, and None if it has failed.
 
     Args:
         doors: where this one accepts connections.
         number: the number of the next worker.
+        directory: see `Estate`.
         command: the arguments after those of the interpreter's name.
     """
     read, write = os.pipe()
-    estate = Estate(
-        [each.descriptors() for each in doors], number + _MOST_WORKERS, write
-    )
-    numbers = [each for some in estate.sockets for each in some]
+    sockets = [each.descriptors() for each in doors]
+    estate = Estate(sockets, number + _MOST_WORKERS, directory, write)
+    numbers = [each for some in sockets for each in some]
     async with trio.lowlevel.FdStream(read) as told:
         try:
             process = await trio.lowlevel.open_process(

@@ -6,9 +6,11 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import trio
 
+from ...links.resuming.siblings import Siblings
 from ..exits import Exit
 from ..log_format import begin_log
 from ..server_options import handlers_at
@@ -50,7 +52,10 @@ async def serve_job(job: Job, stop: trio.Event) -> None:
         job: the job.
         stop: tells it, and so does the end of the parent.
     """
-    serve = job.serving.serve(handlers_at(job.handlers), memory=job.memory)
+    options: dict[str, Any] = {"memory": job.memory}
+    if job.serving.resume:
+        options["resume"] = Siblings(*job.siblings)
+    serve = job.serving.serve(handlers_at(job.handlers), **options)
     with socket.socket(fileno=job.control) as control:
         control.setblocking(False)
         async with trio.open_nursery() as nursery:

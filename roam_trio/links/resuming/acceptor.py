@@ -14,10 +14,11 @@ from ...peer_identity import host_of, identity_of, proof_of
 from ...peers import Peer
 from ..base import Link
 from .handshake import prepare_acceptor_attachment, refuse
-from .keys import KeyRing
+from .keys import KeyRing, new_key
 from .limits import StableLimits
 from .lost import LostClients, Record
 from .resuming import Resuming
+from .siblings import Siblings
 from .source import Attachment, LinkSource
 
 __all__ = ["ResumingAcceptor"]
@@ -43,6 +44,7 @@ class ResumingAcceptor:
         max_sessions: number of resuming links at a time, including those of lost
             clients. Beyond it, a new client takes the place of a lost client, unless
             each of them keeps its place; see `LostClients`. Then it is refused.
+        siblings: the other servers to which clients may return; None if there are none.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class ResumingAcceptor:
         filler: bytes,
         limits: StableLimits,
         max_sessions: int,
+        siblings: Siblings | None = None,
     ) -> None:
+        self._siblings = siblings
         self._filler = filler
         self._limits = limits
         self._max_sessions = max_sessions
@@ -61,7 +65,8 @@ class ResumingAcceptor:
     async def accept(self, link: Link) -> Resuming | None:
         """Return a new client's link; None if a client has returned, or is refused.
 
-        Takes `StableLimits.handshake_seconds` at most.
+        Takes `StableLimits.handshake_seconds` at most, unless the link belongs to a
+        sibling: then it returns when the link has ended.
 
         Raises:
             StableHandshakeError: the client did not send a hello.
@@ -76,6 +81,8 @@ class ResumingAcceptor:
         why: str | None = None
         if hello.resume_key is not None:
             returns = self._index.get(hello.resume_key)
+            if returns is None and await self._pass_on(attachment):
+                return None
             why = "its key is of no session"
         elif self._has_room(peer):
             returns = self._new()
@@ -97,6 +104,18 @@ class ResumingAcceptor:
         await refuse(attachment, seconds=seconds)
         return None
 
+    async def _pass_on(self, attachment: Attachment) -> bool:
+        """Return False if no other server has the session of a client. Otherwise pass
+        the link on, and return when it has ended."""
+        if self._siblings is None:
+            return False
+        limits = self._limits
+        return await self._siblings.pass_on(
+            attachment,
+            max_payload=limits.max_payload,
+            seconds=limits.handshake_seconds,
+        )
+
     def _has_room(self, peer: Peer) -> bool:
         """Return True if the session of a new client may begin; make room for it if
         necessary."""
@@ -113,7 +132,8 @@ class ResumingAcceptor:
 
     def _new(self) -> _Returns:
         returns = _Returns(self._limits, self._lost, self._all.discard)
-        keys = KeyRing(self._index, returns)
+        make_key = new_key if self._siblings is None else self._siblings.new_key
+        keys = KeyRing(self._index, returns, make_key)
         returns.resuming = Resuming(returns, self._filler, self._limits, keys)
         return returns
 

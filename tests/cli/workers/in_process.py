@@ -88,10 +88,19 @@ class Spawning:
     refuse: bool = False
 
     @classmethod
-    def of(cls, nursery: trio.Nursery, urls: list[str], handlers: str) -> Spawning:
+    def of(
+        cls,
+        nursery: trio.Nursery,
+        urls: list[str],
+        handlers: str,
+        directory: str | None = None,
+    ) -> Spawning:
         files: tuple[Path | None, Path | None, Path | None] = (None, None, None)
-        serving = Serving(urls, 10.0, tls_files=files)
-        spawner = Spawner(handlers, serving, (LogFormat.TEXT, "info"), 2**30)
+        resume = directory is not None
+        serving = Serving(urls, 10.0, resume, files)
+        spawner = Spawner(
+            handlers, serving, (LogFormat.TEXT, "info"), 2**30, directory or ""
+        )
         return cls(nursery, spawner)
 
     async def __call__(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -16,6 +17,7 @@ import trio.lowlevel
 from trio.testing import MockClock, memory_stream_one_way_pair, wait_all_tasks_blocked
 
 from roam_trio import (
+    Backoff,
     Disconnected,
     Unavailable,
     connect,
@@ -29,7 +31,7 @@ from roam_trio.cli.workers.lines import Lines
 from roam_trio.cli.workers.parent import READY, Parent
 from roam_trio.cli.workers.table import Start, Table
 from roam_trio.transports.handing import Hand
-from tests.cli.workers.in_process import Spawning, Task
+from tests.cli.workers.in_process import Spawning, Task, copy_of
 
 
 @service
@@ -96,11 +98,11 @@ class Family:
 
 @asynccontextmanager
 async def family(
-    url: str = "tcp://127.0.0.1:0", count: int = 2, handlers: str = HERE
+    url: str = "tcp://127.0.0.1:0", count: int = 2, directory: str | None = None
 ) -> AsyncIterator[Family]:
     """Run a parent for the length of a block, which ends it by itself or not."""
     async with trio.open_nursery() as nursery:
-        spawning = Spawning.of(nursery, [url], handlers)
+        spawning = Spawning.of(nursery, [url], HERE, directory)
         doors = await open_doors([url])
         table, log = Table(count), list[str]()
         lines_of = partial(Lines, form=LogFormat.TEXT, write=log.append)
@@ -179,6 +181,43 @@ async def test_calls_finish_when_the_parent_drains() -> None:
             IMPL.go_on.set()
         await one.ended.wait()
         assert (one.code, results) == (0, ["finished"])
+
+
+async def test_clients_that_lose_their_links_find_the_worker_with_their_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    IMPL.go_on = trio.Event()
+    given: list[socket.socket] = []
+    give = Hand.give
+
+    def keep(hand: Hand, connection: socket.socket) -> None:
+        given.append(copy_of(connection))
+        give(hand, connection)
+
+    monkeypatch.setattr(Hand, "give", keep)
+    soon = Backoff(initial=0.001, longest=0.01)
+    async with family(directory=str(tmp_path)) as one:
+        await one.parent.are_all_up.wait()
+        async with connect(one.url, Work, resume=soon) as client:
+            results: list[str] = []
+
+            async def finish() -> None:
+                results.append(await client.finish_when_told())
+
+            async with trio.open_nursery() as calling:
+                calling.start_soon(finish)
+                for number in range(3):
+                    await client.add(1, 2)
+                    # The session still counts for the worker that has it.
+                    expected = [0, 1] if number == 0 else [1, 1]
+                    assert sorted(one.loads()) == expected
+                    with given.pop() as connection:
+                        connection.shutdown(socket.SHUT_RDWR)
+                await client.add(1, 2)
+                IMPL.go_on.set()
+            assert results == ["finished"]
+    for connection in given:
+        connection.close()
 
 
 async def test_workers_are_replaced_without_a_call_that_fails() -> None:

@@ -143,7 +143,7 @@ async def test_a_new_parent_takes_over(
     asked, answers, left = list[int](), [False, True], list[Door]()
     go_on = trio.Event()
 
-    async def fake(doors: Any, number: int, command: list[str]) -> object:
+    async def fake(doors: Any, number: int, _: str, command: list[str]) -> object:
         assert command == sys.orig_argv[1:]
         asked.append(number)
         left[:] = doors
@@ -173,7 +173,7 @@ async def test_it_takes_over_itself_and_says_when_all_workers_are_up(
     (door,) = await open_doors([f"unix://{tmp_path}/s"])
     read, write = os.pipe()
     (number,) = door.descriptors()
-    estate = Estate([[os.dup(number)]], 10_003, write)
+    estate = Estate([[os.dup(number)]], 10_003, str(tmp_path / "d"), write)
     monkeypatch.setattr(run, "inherited_estate", lambda: estate)
     async with program() as (_, spawning, codes):
         async with trio.lowlevel.FdStream(read) as told:
@@ -189,7 +189,7 @@ import json, os, socket
 estate = json.loads(os.environ["ROAM_TRIO_TAKE_OVER"])
 ((number,),) = estate["sockets"]
 assert socket.socket(fileno=number).getsockname()[1] == {port}
-assert estate["first"] == 10_007
+assert (estate["first"], estate["directory"]) == (10_007, "/d")
 {then}
 """
 
@@ -201,7 +201,7 @@ async def test_sockets_are_handed_over_to_a_new_process(
     doors = await open_doors(["tcp://127.0.0.1:0"])
     then = "os.write(estate['told'], b'U')" if is_up else "raise SystemExit(3)"
     script = CHILD.format(port=doors[0].url[16:], then=then)
-    process = await hand_over(doors, 7, ["-S", "-c", script])
+    process = await hand_over(doors, 7, "/d", ["-S", "-c", script])
     doors[0].close()
     told = "the new parent did not get up (exit code 3); this one goes on"
     assert (told in caplog.text) is not is_up
@@ -216,10 +216,10 @@ async def test_a_new_process_finds_what_it_inherits(
     read, write = os.pipe()
     copy = os.dup(read)
     os.set_inheritable(copy, True)
-    text = f'{{"sockets": [[{copy}]], "first": 5, "told": {write}}}'
+    text = f'{{"sockets": [[{copy}]], "first": 5, "directory": "/d", "told": {write}}}'
     monkeypatch.setenv("ROAM_TRIO_TAKE_OVER", text)
     estate = inherited_estate()
-    assert estate == Estate([[copy]], 5, write)
+    assert estate == Estate([[copy]], 5, "/d", write)
     assert inherited_estate() is None  # nor do its children find it
     assert not os.get_inheritable(copy)
     estate.tell()
@@ -233,7 +233,7 @@ async def test_a_process_that_cannot_be_started_takes_nothing_over(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(taking_over.sys, "executable", "/nowhere/python")
-    assert await hand_over([], 7, []) is None
+    assert await hand_over([], 7, "/d", []) is None
     assert "a new parent cannot be started: " in caplog.text
 
 
@@ -246,7 +246,7 @@ def test_most_parents_inherit_nothing() -> None:
 
 def test_a_job_is_the_same_after_it_was_an_argument() -> None:
     serving = Serving(["fd://handed:3"], 2.5, True, (Path("/c"), None, None))
-    job = Job(HERE, serving, (LogFormat.JSON, "error"), [3, 4], 5, 2**30)
+    job = Job(HERE, serving, (LogFormat.JSON, "error"), [3, 4], 5, ("/d", 1), 2**30)
     assert Job.of_text(job.to_text()) == job
 
 
@@ -259,6 +259,7 @@ async def test_a_worker_drains_on_a_signal(tmp_path: Path) -> None:
         (LogFormat.TEXT, "error"),
         [far.fileno()],
         theirs.fileno(),
+        (str(tmp_path), 1),
         2**30,
     )
     far.detach(), theirs.detach()
@@ -281,7 +282,7 @@ async def test_a_worker_drains_on_a_signal(tmp_path: Path) -> None:
 async def test_a_process_of_a_worker_serves_and_ends() -> None:
     files = (None, None, None)
     serving = Serving(["tcp://127.0.0.1:1"], 5.0, tls_files=files)
-    spawner = Spawner(HERE, serving, (LogFormat.TEXT, "error"), 2**30)
+    spawner = Spawner(HERE, serving, (LogFormat.TEXT, "error"), 2**30, "")
     near, far = socket.socketpair()
     control, theirs = socket.socketpair()
     hand = Hand(near, "tcp://127.0.0.1:1")
