@@ -18,6 +18,7 @@ from roam_trio import (
 )
 from tests.session.wire import LEFT, RIGHT
 
+from .broken import require
 from .hosts import Host, Openings
 from .network import VirtualLink
 from .script import (
@@ -40,7 +41,7 @@ from .script import (
 from .sessions import Joint
 from .stage import Stage
 from .strangers import Stranger
-from .work import MadeCall, Work, require
+from .work import MadeCall, Work
 
 __all__ = ["Acting"]
 

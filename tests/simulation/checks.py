@@ -9,9 +9,9 @@ from roam_trio.links.resuming.tx import StableTxStatistics
 from roam_trio.session.budgets import TASK_BYTES
 from roam_trio.session.connection_run import ConnectionRun, memory_of_connection
 
+from .broken import require
 from .script import Setup
 from .stage import MOST_HELD, MOST_UNREAD
-from .work import require
 
 __all__ = ["check_budgets", "check_nothing_is_held"]
 

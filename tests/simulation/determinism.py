@@ -3,7 +3,8 @@
 Trio leaves this to chance: the order of the tasks of one round, which it shuffles; and
 the order of scopes with one deadline, and of the tasks and inner scopes of a cancelled
 scope, which follow addresses in memory. Garbage that is part of a cycle is collected at
-any time, and channels that are dropped with it end then.
+any time, and channels that are dropped with it end then. And a session looks at the
+clock of the machine to know for how long it has dispatched.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gc
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from heapq import heappush
 from random import Random
 from typing import Any, TypeVar
@@ -20,7 +22,10 @@ import trio
 from trio._core import _run
 from trio.testing import MockClock
 
-__all__ = ["run_in_order"]
+from roam_trio.session import session_run
+from roam_trio.session.turns import TURN_SECONDS, next_turn
+
+__all__ = ["replaced", "run_in_order"]
 
 T = TypeVar("T")
 
@@ -48,6 +53,18 @@ class _CancelStatus(_run.CancelStatus):
         super().__attrs_post_init__()
 
 
+class _Looks:
+    """A clock on which a different time passes between any two looks."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = Random(f"looks of {seed}")
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += TURN_SECONDS * self._chance.random()
+        return self._now
+
+
 @contextmanager
 def _in_order(seed: int) -> Iterator[None]:
     numbers = itertools.count()
@@ -60,10 +77,11 @@ def _in_order(seed: int) -> Iterator[None]:
     gc.disable()
     try:
         with (
-            _replaced(_run, "_r", Random(seed)),
-            _replaced(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
-            _replaced(_run, "CancelStatus", _CancelStatus),
-            _replaced(_run.Deadlines, "add", add),
+            replaced(_run, "_r", Random(seed)),
+            replaced(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
+            replaced(_run, "CancelStatus", _CancelStatus),
+            replaced(_run.Deadlines, "add", add),
+            replaced(session_run, "next_turn", partial(next_turn, now=_Looks(seed))),
         ):
             yield
     finally:
@@ -72,7 +90,8 @@ def _in_order(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+    """Return a context in which an attribute has another value."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:

@@ -33,10 +33,10 @@ from roam_trio.wire.messages import Message
 from tests.session.wire import LEFT, RIGHT
 
 from .network import VirtualLink
+from .progress import Planned
 from .script import Client, Open
 from .sessions import Joint, Sitting, WatchedFamily, run_side
 from .stage import Stage
-from .work import Planned
 
 __all__ = ["Host", "Openings", "Server"]
 

@@ -5,18 +5,32 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
+from .broken import Broken
 from .determinism import run_in_order
+from .progress import Progress
 from .script import Script
-from .work import Broken
 from .world import World
 
-__all__ = ["Result", "run", "shrink"]
+__all__ = ["AnyWorld", "Result", "run", "shrink"]
 
 T = TypeVar("T")
+
+
+class AnyWorld(Protocol):
+    """Follows a script."""
+
+    @property
+    def stage(self) -> Progress:
+        """Has the log and the figures."""
+        ...
+
+    async def run(self) -> None:
+        """Follow the script; raise what goes wrong."""
+        ...
 
 
 @attrs.frozen
@@ -43,9 +57,9 @@ class Result:
         return type(self.error).__name__
 
 
-def run(script: Script) -> Result:
+def run(script: Script, make: Callable[[Script], AnyWorld] = World) -> Result:
     """Run a script. Never raises what goes wrong in it."""
-    world = World(script)
+    world = make(script)
     try:
         run_in_order(script.seed, world.run)
     except Exception as error:
@@ -53,19 +67,25 @@ def run(script: Script) -> Result:
     return Result(world.stage.log, world.stage.figures)
 
 
-def shrink(script: Script, *, most_runs: int = 500) -> Script:
+def shrink(
+    script: Script,
+    make: Callable[[Script], AnyWorld] = World,
+    *,
+    most_runs: int = 500,
+) -> Script:
     """Return a script with fewer steps, and plainer ones, that fails in the same way.
 
     Args:
         script: a script that fails.
+        make: makes its world.
         most_runs: number of scripts to try.
     """
-    kind = run(script).kind
+    kind = run(script, make).kind
     assert kind is not None, "only what fails can be shrunk"
     runs = itertools.count(1)
 
     def fails(candidate: Script) -> bool:
-        return next(runs) <= most_runs and run(candidate).kind == kind
+        return next(runs) <= most_runs and run(candidate, make).kind == kind
 
     before = None
     while script != before:

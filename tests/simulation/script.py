@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
 from .clockwork import TICK
+from .drawing import Drawing
 from .network import DOWN, UP
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "draw",
 ]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -281,11 +283,11 @@ class Rejoin(Step):
 
 
 @attrs.frozen
-class Script:
+class Script(Generic[S]):
     """A world and what happens in it."""
 
     seed: int
-    setup: Setup
+    setup: S
     steps: tuple[Step, ...]
 
     def __str__(self) -> str:
@@ -313,7 +315,7 @@ def _told(value: Any) -> str:
 # ------------------------------------------------------------ drawing
 
 
-def draw(seed: int, most_steps: int = 40) -> Script:
+def draw(seed: int, most_steps: int = 40) -> Script[Setup]:
     """Draw a script. Each uses some kinds of steps and not others, so that what one
     kind hides is seen in another script."""
     chance = Random(seed)
@@ -349,16 +351,15 @@ def _draw_setup(chance: Random) -> Setup:
     )
 
 
-class _Steps:
+class _Steps(Drawing):
     """Draws the steps of one script."""
 
     def __init__(self, chance: Random, setup: Setup) -> None:
-        self._chance = chance
+        super().__init__(chance, chance.choice((0.02, 0.3, 3.0)))
         self._clients = len(setup.clients)
         self._links = self._clients + any(one.by_proxy for one in setup.clients)
         self._keys = 0
         self._opened: list[tuple[int, int]] = []
-        self._pause = chance.choice((0.02, 0.3, 3.0))
         kinds: Sequence[tuple[Callable[[], Step], int]] = (
             (self._cancel, 3),
             (self._open, 3),
@@ -380,20 +381,6 @@ class _Steps:
     def draw(self, count: int) -> tuple[Step, ...]:
         kinds = self._chance.choices(self._kinds, self._weights, k=count)
         return tuple(kind() for kind in kinds)
-
-    def _seconds(self, longest: float) -> float:
-        """Return a time in ticks, more often a short one."""
-        return int(longest * self._chance.random() ** 3 / TICK) * TICK
-
-    def _after(self) -> float:
-        if self._chance.random() < 0.4:
-            return 0.0
-        if self._chance.random() < 0.02:
-            return self._seconds(3600)
-        return self._seconds(self._pause)
-
-    def _seldom(self, value: T, one_in: int) -> T | None:
-        return value if self._chance.randrange(one_in) == 0 else None
 
     def _client(self) -> int:
         return self._chance.randrange(self._clients)

@@ -21,8 +21,8 @@ from roam_trio.wire.envelope import MessageFamily
 from roam_trio.wire.messages import Message
 from tests.session.wire import LEFT, RIGHT, Watch
 
+from .broken import Broken, require
 from .stage import RESUME_SECONDS, Stage
-from .work import Broken, require
 
 __all__ = ["Joint", "Sitting", "WatchedFamily", "run_side"]
 

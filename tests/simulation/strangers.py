@@ -9,11 +9,11 @@ import trio
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
 from tests.session.wire import RIGHT
 
+from .broken import require
 from .hosts import Server
 from .network import VirtualLink
 from .sessions import Sitting, WatchedFamily
 from .stage import Stage
-from .work import require
 
 __all__ = ["Stranger"]
 

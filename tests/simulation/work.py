@@ -34,29 +34,12 @@ from roam_trio import (
     u32,
 )
 
+from .broken import require
 from .clockwork import TICK
+from .progress import Planned
 from .script import Plan, Setup
 
-__all__ = ["Broken", "Declared", "MadeCall", "Planned", "Work", "Worker"]
-
-
-class Broken(Exception):
-    """Something that has to hold does not.
-
-    Args:
-        kind: which of the things, the same for each time.
-        detail: what happened.
-    """
-
-    def __init__(self, kind: str, detail: object = "") -> None:
-        super().__init__(f"{kind}: {detail}")
-        self.kind = kind
-
-
-def require(condition: object, kind: str, detail: object = "") -> None:
-    """Raise `Broken` unless the condition holds."""
-    if not condition:
-        raise Broken(kind, detail)
+__all__ = ["Declared", "MadeCall", "Work", "Worker"]
 
 
 @attrs.define
@@ -64,10 +47,6 @@ class Declared(Exception):
     """The error that the methods declare."""
 
     key: u32
-
-
-class Planned(Exception):
-    """The failure of a handler that is planned."""
 
 
 @service

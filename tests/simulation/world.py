@@ -12,18 +12,15 @@ from collections.abc import Callable
 import trio
 
 from .acting import Acting
+from .broken import Broken, require
 from .checks import check_budgets, check_nothing_is_held
 from .hosts import Host, Openings, Server
+from .progress import first_of, until
 from .script import Client, Script
 from .sessions import Sitting
-from .stage import RESUME_SECONDS, Stage, first_of
-from .work import Broken, require
+from .stage import RESUME_SECONDS, Stage
 
 __all__ = ["World"]
-
-_LONGEST = 4000.0
-"""Number of seconds in which everything has to come to its end: longer than any time
-limit, and than what is planned takes with any pace."""
 
 
 class World:
@@ -69,10 +66,7 @@ class World:
             except BaseException as error:
                 if stage.broken is None:
                     stage.broken = first_of(error)
-        stage.figures["events"] = len(stage.log)
-        stage.figures["seconds"] = int(stage.seconds)
-        if stage.broken is not None:
-            raise stage.broken
+        stage.finish()
 
     async def _run_all(self) -> None:
         stage = self.stage
@@ -133,14 +127,7 @@ class World:
                 call.cancel()
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait in ever longer steps."""
-        pause, waited = 0.25, 0.0
-        while not condition():
-            if waited > _LONGEST:
-                raise Broken("something never ends", f"{what}: {self._unended()}")
-            await trio.sleep(pause)
-            waited += pause
-            pause *= 2
+        await until(condition, what, self._unended)
 
     def _unended(self) -> list[str]:
         calls = [str(one) for one in self._acting.calls.values() if not one.is_done]
