@@ -1,17 +1,15 @@
 //! The codec of one shape, as Python sees it.
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
-
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyBytes, PyMemoryView, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyMemoryView, PyTuple};
 
 use crate::decode::Decoder;
 use crate::encode::Encoder;
-use crate::fail::{Done, Fail};
+use crate::fail::{guarded, Done, Fail};
 use crate::plan::{At, Helpers, Part};
 
 /// Encodes and decodes the values of one shape.
@@ -20,7 +18,7 @@ pub struct Codec {
     parts: Vec<Part>,
     root: At,
     helpers: Helpers,
-    /// The codec in Python: has `encode` and `decode`.
+    /// The codec in Python, with the same methods.
     python: Py<PyAny>,
 }
 
@@ -47,38 +45,79 @@ impl Codec {
         })
     }
 
-    /// Encode a value, and call `append` with each piece of the encoding.
-    #[pyo3(signature = (value, append, /))]
-    fn encode<'py>(&self, value: &Bound<'py, PyAny>, append: &Bound<'py, PyAny>) -> PyResult<()> {
+    /// Encode a value; return the pieces of the encoding.
+    #[pyo3(signature = (value, /))]
+    fn encode<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = value.py();
-        let encoder = Encoder::new(py, &self.parts, &self.helpers);
-        match guarded(|| encoder.run(self.root, value)) {
-            Ok(pieces) => pieces
-                .into_iter()
-                .try_for_each(|piece| append.call1((piece,)).map(drop)),
-            Err(fail) => {
-                self.python_unless_fatal(fail, py)?
-                    .call_method1(intern!(py, "encode"), (value, append))?;
-                Ok(())
-            }
+        match guarded(|| self.encoded(value, None)) {
+            Ok(pieces) => Ok(pieces.into_any()),
+            Err(fail) => self
+                .python_unless_fatal(fail, py)?
+                .call_method1(intern!(py, "encode"), (value,)),
         }
     }
 
-    /// Decode a value at a position; return it, and the position after it.
-    #[pyo3(signature = (buffer, start, size, /))]
-    fn decode<'py>(
+    /// Encode a value, and append the pieces of the encoding to a list.
+    #[pyo3(signature = (value, pieces, /))]
+    fn encode_into<'py>(
         &self,
-        buffer: &Bound<'py, PyAny>,
-        start: usize,
-        size: usize,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = buffer.py();
-        match guarded(|| self.decoded(buffer, start, size)) {
-            Ok(found) => found.into_pyobject(py).map(Bound::into_any),
+        value: &Bound<'py, PyAny>,
+        pieces: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        let py = value.py();
+        match guarded(|| self.encoded(value, Some(pieces))) {
+            Ok(_) => Ok(()),
             Err(fail) => self
                 .python_unless_fatal(fail, py)?
-                .call_method1(intern!(py, "decode"), (buffer, start, size)),
+                .call_method1(intern!(py, "encode_into"), (value, pieces))
+                .map(drop),
         }
+    }
+
+    /// Encode values, and append the pieces of each to a list, up to a size in bytes.
+    /// Return whether all were taken.
+    #[pyo3(signature = (values, encoded, most_bytes, /))]
+    fn encode_each<'py>(
+        &self,
+        values: &Bound<'py, PyAny>,
+        encoded: &Bound<'py, PyList>,
+        most_bytes: usize,
+    ) -> PyResult<bool> {
+        let mut size = 0usize;
+        for value in values.try_iter()? {
+            let pieces = self.encode(&value?)?;
+            for piece in pieces.try_iter()? {
+                size = size.saturating_add(piece?.len()?);
+            }
+            encoded.append(pieces)?;
+            if size >= most_bytes {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Decode a value that extends from a position to the end of a buffer.
+    #[pyo3(signature = (buffer, start=0, /))]
+    fn decode<'py>(&self, buffer: &Bound<'py, PyAny>, start: usize) -> PyResult<Bound<'py, PyAny>> {
+        let py = buffer.py();
+        guarded(|| self.decoded(buffer, start)).or_else(|fail| {
+            self.python_unless_fatal(fail, py)?
+                .call_method1(intern!(py, "decode"), (buffer, start))
+        })
+    }
+
+    /// Decode values, and append them to a list.
+    #[pyo3(signature = (buffers, values, /))]
+    fn decode_each<'py>(
+        &self,
+        buffers: &Bound<'py, PyAny>,
+        values: &Bound<'py, PyList>,
+    ) -> PyResult<()> {
+        for buffer in buffers.try_iter()? {
+            values.append(self.decode(&buffer?, 0)?)?;
+        }
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -88,18 +127,32 @@ impl Codec {
 }
 
 impl Codec {
-    fn decoded<'py>(
+    fn encoded<'py>(
         &self,
+        value: &Bound<'py, PyAny>,
+        into: Option<&Bound<'py, PyList>>,
+    ) -> Done<Bound<'py, PyList>> {
+        Encoder::new(value.py(), &self.parts, &self.helpers).run(self.root, value, into)
+    }
+
+    fn decoded<'py>(&self, buffer: &Bound<'py, PyAny>, start: usize) -> Done<Bound<'py, PyAny>> {
+        if let Ok(bytes) = buffer.cast_exact::<PyBytes>() {
+            return self.decoded_from(bytes.as_bytes(), buffer, start);
+        }
+        let (bytes, from, size) = memory_of(buffer)?;
+        let end = from.checked_add(size).ok_or(Fail::Refused)?;
+        let given = bytes.as_bytes().get(from..end).ok_or(Fail::Refused)?;
+        self.decoded_from(given, buffer, start)
+    }
+
+    fn decoded_from<'py>(
+        &self,
+        bytes: &[u8],
         buffer: &Bound<'py, PyAny>,
         start: usize,
-        size: usize,
-    ) -> Done<(Bound<'py, PyAny>, usize)> {
-        let (bytes, from) = whole(buffer)?;
-        let bytes = bytes.as_bytes();
-        let end = from.checked_add(size).ok_or(Fail::Refused)?;
-        let first = from.checked_add(start).ok_or(Fail::Refused)?;
-        let given = bytes.get(first..end).ok_or(Fail::Refused)?;
-        Decoder::new(&self.parts, &self.helpers, given, buffer, size).run(self.root)
+    ) -> Done<Bound<'py, PyAny>> {
+        let given = bytes.get(start..).ok_or(Fail::Refused)?;
+        Decoder::new(&self.parts, &self.helpers, given, buffer, bytes.len()).run(self.root)
     }
 
     fn python_unless_fatal<'a, 'py>(
@@ -114,12 +167,9 @@ impl Codec {
     }
 }
 
-/// Return the bytes that have the memory of a buffer, and the position in them at which
-/// it starts.
-fn whole<'py>(buffer: &Bound<'py, PyAny>) -> Done<(Bound<'py, PyBytes>, usize)> {
-    if let Ok(bytes) = buffer.cast_exact::<PyBytes>() {
-        return Ok((bytes.clone(), 0));
-    }
+/// Return the bytes that have the memory of a view, the position in them at which it
+/// starts, and its size.
+fn memory_of<'py>(buffer: &Bound<'py, PyAny>) -> Done<(Bound<'py, PyBytes>, usize, usize)> {
     let view = buffer
         .cast_exact::<PyMemoryView>()
         .map_err(|_| Fail::Refused)?;
@@ -131,21 +181,16 @@ fn whole<'py>(buffer: &Bound<'py, PyAny>) -> Done<(Bound<'py, PyBytes>, usize)> 
     if !is_flat {
         return Err(Fail::Refused);
     }
+    let size = memory.len_bytes();
     let owner = view.getattr(intern!(view.py(), "obj"))?;
     if let Ok(bytes) = owner.cast_into_exact::<PyBytes>() {
         // Bytes never change, so those behind the view are read in place.
         let (start, from) = (bytes.as_bytes().as_ptr(), memory.buf_ptr());
         let at = (from as usize).checked_sub(start as usize);
-        return Ok((bytes, at.ok_or(Fail::Refused)?));
+        return Ok((bytes, at.ok_or(Fail::Refused)?, size));
     }
     // Calls into Python could change any other memory.
     let copy = view.call_method0(intern!(view.py(), "tobytes"))?;
     let copy = copy.cast_into_exact::<PyBytes>();
-    Ok((copy.map_err(|_| Fail::Refused)?, 0))
-}
-
-/// Run a codec. A panic would be a fault of this crate; it is no reason to refuse what is
-/// right, or to end the program, so that Python decides.
-fn guarded<T>(run: impl FnOnce() -> Done<T>) -> Done<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Fail::Refused))
+    Ok((copy.map_err(|_| Fail::Refused)?, 0, size))
 }

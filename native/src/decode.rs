@@ -50,23 +50,17 @@ impl<'a, 'py> Decoder<'a, 'py> {
         }
     }
 
-    /// Decode a value, and return it with the position after it.
-    pub fn run(mut self, root: At) -> Done<(Value<'py>, usize)> {
+    /// Decode a value, which takes all bytes.
+    pub fn run(mut self, root: At) -> Done<Value<'py>> {
         let value = self.decode(root)?;
-        Ok((value, self.size - self.left.len()))
+        if self.left.is_empty() {
+            Ok(value)
+        } else {
+            Err(Fail::Refused)
+        }
     }
 
     fn decode(&mut self, at: At) -> Done<Value<'py>> {
-        if self.depth == MAX_DEPTH {
-            return Err(Fail::Refused);
-        }
-        self.depth += 1;
-        let done = self.part(at);
-        self.depth -= 1;
-        done
-    }
-
-    fn part(&mut self, at: At) -> Done<Value<'py>> {
         let parts = self.parts;
         Ok(match parts.get(at).ok_or(Fail::Refused)? {
             Part::Bool => {
@@ -99,6 +93,23 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 let length = self.number(64)?;
                 self.octets(length, *view)?
             }
+            part => self.within(part)?,
+        })
+    }
+
+    /// Decode a value that may have parts.
+    fn within(&mut self, part: &'a Part) -> Done<Value<'py>> {
+        if self.depth == MAX_DEPTH {
+            return Err(Fail::Refused);
+        }
+        self.depth += 1;
+        let done = self.composite(part);
+        self.depth -= 1;
+        done
+    }
+
+    fn composite(&mut self, part: &'a Part) -> Done<Value<'py>> {
+        Ok(match part {
             Part::Unit { skipped, .. } => {
                 if let Some(skipped) = skipped {
                     self.decode(*skipped)?;
@@ -168,6 +179,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             Part::Channel { handle } => handle
                 .bind(self.py)
                 .call_method0(intern!(self.py, "__roam_unbound__"))?,
+            _ => return Err(Fail::Refused),
         })
     }
 
@@ -281,11 +293,17 @@ impl<'a, 'py> Decoder<'a, 'py> {
     fn items(&mut self, item: At, count: usize) -> Done<Vec<Value<'py>>> {
         let mut items = Vec::new();
         reserve(&mut items, count.min(RESERVED))?;
+        let parts = self.parts;
+        let part = parts.get(item).ok_or(Fail::Refused)?;
         for _ in 0..count {
             if items.len() == items.capacity() {
                 reserve(&mut items, RESERVED)?;
             }
-            items.push(self.decode(item)?);
+            items.push(match part {
+                // The most frequent one, without looking for the part each time.
+                Part::Int { bits, signed } => self.integer(*bits, *signed)?,
+                _ => self.decode(item)?,
+            });
         }
         Ok(items)
     }

@@ -1,12 +1,14 @@
 //! From a value to pieces of bytes.
 
+use std::cell::Cell;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
 };
 
-use crate::fail::{reserve, Done, Fail};
+use crate::fail::{require, reserve, Done, Fail};
 use crate::plan::{address, address_of_class, At, Field, Helpers, Part, Record};
 use crate::varint::{write, write_wide, zigzag, zigzag_wide};
 use crate::MAX_DEPTH;
@@ -14,15 +16,25 @@ use crate::MAX_DEPTH;
 /// Length from which a byte string becomes a piece of its own, without a copy.
 const LARGE: usize = 128;
 
+/// Number of bytes of memory that are kept for the next encoding.
+const KEPT: usize = 4096;
+
 /// Length up to which the encoding of a text is cached in the text.
 const CACHED: usize = 4096;
+
+thread_local! {
+    /// The memory of the last encoding, if it was small, which the next one can use. One
+    /// within another finds none.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 pub struct Encoder<'a, 'py> {
     py: Python<'py>,
     parts: &'a [Part],
     helpers: &'a Helpers,
     bytes: Vec<u8>,
-    pieces: Vec<Bound<'py, PyAny>>,
+    /// The pieces before these bytes; None if there are none.
+    pieces: Option<Bound<'py, PyList>>,
     depth: usize,
 }
 
@@ -32,30 +44,68 @@ impl<'a, 'py> Encoder<'a, 'py> {
             py,
             parts,
             helpers,
-            bytes: Vec::with_capacity(64),
-            pieces: Vec::new(),
+            bytes: SCRATCH.take(),
+            pieces: None,
             depth: 0,
         }
     }
 
-    /// Encode a value, and return the pieces.
-    pub fn run(mut self, root: At, value: &Bound<'py, PyAny>) -> Done<Vec<Bound<'py, PyAny>>> {
+    /// Encode a value, and append the pieces to a list, or return a new one.
+    pub fn run(
+        mut self,
+        root: At,
+        value: &Bound<'py, PyAny>,
+        into: Option<&Bound<'py, PyList>>,
+    ) -> Done<Bound<'py, PyList>> {
         self.encode(root, value)?;
-        self.end_piece()?;
-        Ok(self.pieces)
+        let last = self.last_piece()?;
+        let into = into.cloned();
+        let pieces = match (self.pieces.take(), into) {
+            (None, None) => PyList::new(self.py, last)?,
+            (Some(pieces), None) => {
+                last.map_or(Ok(()), |last| pieces.append(last))?;
+                pieces
+            }
+            (before, Some(pieces)) => {
+                for piece in before.iter().flatten() {
+                    pieces.append(piece)?;
+                }
+                last.map_or(Ok(()), |last| pieces.append(last))?;
+                pieces
+            }
+        };
+        if self.bytes.capacity() <= KEPT {
+            SCRATCH.set(self.bytes);
+        }
+        Ok(pieces)
     }
 
-    fn end_piece(&mut self) -> Done<()> {
-        if !self.bytes.is_empty() {
-            // Not `PyBytes::new`, which cannot say that there is no memory.
-            let piece = PyBytes::new_with(self.py, self.bytes.len(), |to| {
-                to.copy_from_slice(&self.bytes);
-                Ok(())
-            })?;
-            self.pieces.push(piece.into_any());
-            self.bytes.clear();
+    fn last_piece(&mut self) -> Done<Option<Bound<'py, PyBytes>>> {
+        match self.bytes.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(self.piece()?)),
         }
-        Ok(())
+    }
+
+    /// Make a piece of the bytes so far.
+    fn piece(&mut self) -> Done<Bound<'py, PyBytes>> {
+        // Not `PyBytes::new`, which cannot say that there is no memory.
+        let piece = PyBytes::new_with(self.py, self.bytes.len(), |to| {
+            to.copy_from_slice(&self.bytes);
+            Ok(())
+        })?;
+        self.bytes.clear();
+        Ok(piece)
+    }
+
+    /// Add a piece of its own, after the bytes so far.
+    fn add_piece(&mut self, data: Bound<'py, PyAny>) -> Done<()> {
+        let before = self.last_piece()?;
+        let pieces = self.pieces.get_or_insert_with(|| PyList::empty(self.py));
+        if let Some(before) = before {
+            pieces.append(before)?;
+        }
+        Ok(pieces.append(data)?)
     }
 
     fn push(&mut self, data: &[u8]) -> Done<()> {
@@ -66,6 +116,7 @@ impl<'a, 'py> Encoder<'a, 'py> {
 
     /// Write a number. Encodings grow by small steps, and the growth of a vector doubles,
     /// so that the length is checked here.
+    #[inline]
     fn number(&mut self, number: u64) -> Done<()> {
         reserve(&mut self.bytes, 10)?;
         write(&mut self.bytes, number);
@@ -73,49 +124,36 @@ impl<'a, 'py> Encoder<'a, 'py> {
     }
 
     fn encode(&mut self, at: At, value: &Bound<'py, PyAny>) -> Done<()> {
-        if self.depth == MAX_DEPTH {
-            return Err(Fail::Refused);
-        }
-        self.depth += 1;
-        let done = self.part(at, value);
-        self.depth -= 1;
-        done
-    }
-
-    fn part(&mut self, at: At, value: &Bound<'py, PyAny>) -> Done<()> {
         let parts = self.parts;
         match parts.get(at).ok_or(Fail::Refused)? {
             Part::Bool => self.boolean(value),
             Part::Int { bits, signed } => self.integer(*bits, *signed, value),
-            Part::F32 => {
-                let number = float(value)?;
-                let short = number as f32;
-                // How a signalling NaN is shortened depends on the interpreter.
-                if number.is_nan() || (short.is_infinite() && number.is_finite()) {
-                    return Err(Fail::Refused);
-                }
-                self.push(&short.to_le_bytes())
-            }
-            Part::F64 => {
-                let number = float(value)?;
-                self.push(&number.to_le_bytes())
-            }
-            Part::Char => {
-                let text = value.cast::<PyString>().map_err(|_| Fail::Refused)?;
-                let text = text.to_str()?;
-                let mut chars = text.chars();
-                if chars.next().is_none() || chars.next().is_some() {
-                    return Err(Fail::Refused);
-                }
-                self.number(text.len() as u64)?;
-                self.push(text.as_bytes())
-            }
+            Part::F32 => self.single(value),
+            Part::F64 => self.push(&float(value)?.to_le_bytes()),
+            Part::Char => self.character(value),
             Part::Str => self.text(value),
             Part::Bytes { .. } => {
                 let data = self.data(value)?;
                 self.number(data.len()? as u64)?;
                 self.octets(data)
             }
+            part => self.within(part, value),
+        }
+    }
+
+    /// Encode a value that may have parts.
+    fn within(&mut self, part: &'a Part, value: &Bound<'py, PyAny>) -> Done<()> {
+        if self.depth == MAX_DEPTH {
+            return Err(Fail::Refused);
+        }
+        self.depth += 1;
+        let done = self.composite(part, value);
+        self.depth -= 1;
+        done
+    }
+
+    fn composite(&mut self, part: &'a Part, value: &Bound<'py, PyAny>) -> Done<()> {
+        match part {
             Part::Unit { written, .. } => {
                 require(value.is_none())?;
                 self.push(written)
@@ -195,6 +233,7 @@ impl<'a, 'py> Encoder<'a, 'py> {
                 self.encode(*inner, &wire)
             }
             Part::Channel { handle } => self.check_class(handle, value),
+            _ => Err(Fail::Refused),
         }
     }
 
@@ -203,6 +242,22 @@ impl<'a, 'py> Encoder<'a, 'py> {
     fn boolean(&mut self, value: &Bound<'py, PyAny>) -> Done<()> {
         let value = value.cast_exact::<PyBool>().map_err(|_| Fail::Refused)?;
         self.push(&[u8::from(value.is_true())])
+    }
+
+    fn single(&mut self, value: &Bound<'py, PyAny>) -> Done<()> {
+        let number = float(value)?;
+        let short = number as f32;
+        // How a signalling NaN is shortened depends on the interpreter.
+        require(!number.is_nan() && (short.is_finite() || number.is_infinite()))?;
+        self.push(&short.to_le_bytes())
+    }
+
+    fn character(&mut self, value: &Bound<'py, PyAny>) -> Done<()> {
+        let text = value.cast::<PyString>().map_err(|_| Fail::Refused)?;
+        let text = text.to_str()?;
+        require(text.chars().count() == 1)?;
+        self.number(text.len() as u64)?;
+        self.push(text.as_bytes())
     }
 
     fn integer(&mut self, bits: u32, signed: bool, value: &Bound<'py, PyAny>) -> Done<()> {
@@ -218,7 +273,7 @@ impl<'a, 'py> Encoder<'a, 'py> {
                 _ => self.number(zigzag(number)),
             }
         } else {
-            let number = unsigned(value)?;
+            let number: u64 = value.extract()?;
             require(bits == 64 || number >> bits == 0)?;
             match bits {
                 8 => self.push(&[number as u8]),
@@ -261,9 +316,7 @@ impl<'a, 'py> Encoder<'a, 'py> {
 
     fn octets(&mut self, data: Bound<'py, PyAny>) -> Done<()> {
         if data.len()? >= LARGE {
-            self.end_piece()?;
-            self.pieces.push(data);
-            return Ok(());
+            return self.add_piece(data);
         }
         match data.cast_exact::<PyBytes>() {
             Ok(data) => self.push(data.as_bytes()),
@@ -291,8 +344,25 @@ impl<'a, 'py> Encoder<'a, 'py> {
 
     fn items(&mut self, item: At, values: &Sequence<'py>) -> Done<()> {
         let count = values.len();
-        for index in 0..count {
-            self.encode(item, &values.get(index)?)?;
+        let parts = self.parts;
+        match parts.get(item).ok_or(Fail::Refused)? {
+            // The most frequent ones, without looking for the part each time.
+            Part::Int { bits, signed } => {
+                for index in 0..count {
+                    self.integer(*bits, *signed, &values.get(index)?)?;
+                }
+            }
+            Part::F64 => {
+                reserve(&mut self.bytes, count.saturating_mul(8))?;
+                for index in 0..count {
+                    self.push(&float(&values.get(index)?)?.to_le_bytes())?;
+                }
+            }
+            _ => {
+                for index in 0..count {
+                    self.encode(item, &values.get(index)?)?;
+                }
+            }
         }
         // A call into Python may have changed the list.
         require(values.len() == count)
@@ -380,20 +450,11 @@ impl<'a, 'py> Encoder<'a, 'py> {
     }
 }
 
-fn require(is_right: bool) -> Done<()> {
-    is_right.then_some(()).ok_or(Fail::Refused)
-}
-
 fn float(value: &Bound<'_, PyAny>) -> Done<f64> {
     match value.cast_exact::<PyFloat>() {
         Ok(number) => Ok(number.value()),
         Err(_) => Ok(value.extract()?),
     }
-}
-
-/// Return an unsigned number. Small ones are the most frequent, and take the fast way.
-fn unsigned(value: &Bound<'_, PyAny>) -> Done<u64> {
-    Ok(value.extract()?)
 }
 
 /// The items of a list or a tuple.

@@ -1,5 +1,8 @@
 //! Why a codec stops.
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
 
@@ -32,10 +35,39 @@ impl Fail {
     }
 }
 
+impl Fail {
+    /// Let Python do it, unless the exception ends everything.
+    pub fn or_call<'py>(
+        self,
+        py: Python<'py>,
+        python: &Py<PyAny>,
+        args: impl PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self.fatal(py) {
+            Some(error) => Err(error),
+            None => python.bind(py).call1(args),
+        }
+    }
+}
+
 pub type Done<T> = Result<T, Fail>;
 
 /// Reserve memory; an allocation that fails is not to end the process.
+#[inline]
 pub fn reserve<T>(to: &mut Vec<T>, more: usize) -> Done<()> {
+    if to.capacity() - to.len() >= more {
+        return Ok(());
+    }
     to.try_reserve(more)
         .map_err(|_| PyMemoryError::new_err(()).into())
+}
+
+pub fn require(is_right: bool) -> Done<()> {
+    is_right.then_some(()).ok_or(Fail::Refused)
+}
+
+/// Run a codec. A panic would be a fault of this crate; it is no reason to refuse what is
+/// right, or to end the program, so that Python decides.
+pub fn guarded<T>(run: impl FnOnce() -> Done<T>) -> Done<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Fail::Refused))
 }

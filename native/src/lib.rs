@@ -1,6 +1,7 @@
-//! The postcard codec of roam_trio, for the plans of `roam_trio.codec`.
+//! The postcard codec of roam_trio, for the plans of `roam_trio.codec`, and the frequent
+//! messages, for `roam_trio.wire`.
 //!
-//! It does what the codec in Python does, with the same bytes. Whatever it refuses, or
+//! It does what the code in Python does, with the same bytes. Whatever it refuses, or
 //! does not know, it leaves to that one, which runs on the same input: it raises the
 //! error, or finds the value after all.
 
@@ -15,6 +16,8 @@ mod encode;
 #[cfg(feature = "python")]
 mod fail;
 #[cfg(feature = "python")]
+mod messages;
+#[cfg(feature = "python")]
 mod plan;
 pub mod varint;
 
@@ -23,17 +26,18 @@ use pyo3::prelude::*;
 
 /// What the package and the extension agree on; `native.py` has the same number.
 #[cfg(feature = "python")]
-const INTERFACE: u32 = 1;
+const INTERFACE: u32 = 2;
 
 /// Parts within parts up to which values are encoded and decoded here. The codec in
 /// Python goes as far as the recursion limit of the interpreter.
 #[cfg(feature = "python")]
 const MAX_DEPTH: usize = 200;
 
-/// The postcard codec of roam_trio in Rust; `roam_trio.codec` uses it.
+/// Codecs of roam_trio in Rust; `roam_trio.codec` and `roam_trio.wire` use them.
 #[cfg(feature = "python")]
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("INTERFACE", INTERFACE)?;
-    module.add_class::<codec::Codec>()
+    module.add_class::<codec::Codec>()?;
+    module.add_class::<messages::Messages>()
 }

@@ -7,9 +7,8 @@ Python, which raises the error, so the errors are the same.
 
 from __future__ import annotations
 
-from functools import cached_property
 from time import perf_counter
-from typing import Any, Final, Protocol, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 from ..native import NATIVE
 from ..schema.filling import (
@@ -47,46 +46,13 @@ from ..schema.shape import (
 )
 from ..schema.sizes import MAX_ZERO_SIZED, Sizes
 from . import primitives
-from .compile import Decoder, Encoder, compile_decoder, compile_encoder
+from .python import Codec, PythonCodec
 
-__all__ = ["Codec", "PythonCodec", "codec_of", "native_codec"]
+__all__ = ["codec_of", "native_codec"]
 
 _Part: TypeAlias = tuple[Any, ...]
 
 _MAX_SIZE: Final = 1 << 62
-
-
-class Codec(Protocol):
-    """Encodes and decodes the values of one shape; see `Encoder` and `Decoder`."""
-
-    @property
-    def encode(self) -> Encoder: ...
-    @property
-    def decode(self) -> Decoder: ...
-
-
-class PythonCodec:
-    """The codec in Python, which is compiled when it is first needed."""
-
-    def __init__(self, shape: Shape, title: str) -> None:
-        self._shape = shape
-        self._title = title
-
-    @property
-    def encode(self) -> Encoder:
-        return self._encoder
-
-    @property
-    def decode(self) -> Decoder:
-        return self._decoder
-
-    @cached_property
-    def _encoder(self) -> Encoder:
-        return compile_encoder(self._shape, self._title)
-
-    @cached_property
-    def _decoder(self) -> Decoder:
-        return compile_decoder(self._shape, self._title)
 
 
 def codec_of(shape: Shape, title: str) -> Codec:

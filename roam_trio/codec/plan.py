@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
-from ..errors import DecodeError
 from ..schema.annotations import type_name
 from ..schema.shape import ChannelShape, Shape, has_channels
 from ..schema.signature import signature_of
 from ..wire.backing import Backing
-from .compile import Collector, Decoder, Encoder, compile_collector
+from .compile import Collector, compile_collector
 from .discovery import ChannelLocation, channel_locations
-from .interpret import explain_decode, explain_encode
-from .native import Codec, codec_of
+from .native import codec_of
+from .python import Codec
 from .weights import Weights
 
 __all__ = ["ChannelPlan", "RpcPlan", "SelfRef"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
+
+
+class _Decode(Protocol[T_co]):
+    def __call__(self, buffer: bytes | memoryview, start: int = 0, /) -> T_co: ...
 
 
 @frozen
@@ -111,18 +115,11 @@ class RpcPlan(Generic[T]):
         return codec_of(self.shape, self.title)
 
     @cached_property
-    def _encoder(self) -> Encoder:
-        return self._codec.encode
-
-    @cached_property
-    def _decoder(self) -> Decoder:
-        return self._codec.decode
-
-    @cached_property
     def _collector(self) -> Collector:
         return compile_collector(self.shape, self.title, ChannelPlan.of)
 
-    def encode(self, value: T) -> list[bytes | memoryview]:
+    @cached_property
+    def encode(self) -> Callable[[T], list[bytes | memoryview]]:
         """Encode a value into pieces (`zerocopy.scatter.plan`).
 
         Large byte strings, and views of them, become pieces without a copy. A buffer
@@ -131,34 +128,17 @@ class RpcPlan(Generic[T]):
         Raises:
             EncodeError: the value does not match the type.
         """
-        pieces: list[bytes | memoryview] = []
-        try:
-            self._encoder(value, pieces.append)
-        except MemoryError:
-            raise
-        except Exception as cause:
-            encoded = _size_of(pieces)
-            raise explain_encode(self.shape, value, cause, encoded) from cause
-        return pieces
+        return self._codec.encode
 
-    def encode_into(self, value: T, pieces: list[bytes | memoryview]) -> None:
+    @cached_property
+    def encode_into(self) -> Callable[[T, list[bytes | memoryview]], None]:
         """Encode to the end of a list, which is unchanged on an error; see `encode`."""
-        before = len(pieces)
-        try:
-            self._encoder(value, pieces.append)
-        except MemoryError:
-            raise
-        except Exception as cause:
-            encoded = _size_of(pieces[before:])
-            del pieces[before:]
-            raise explain_encode(self.shape, value, cause, encoded) from cause
+        return self._codec.encode_into
 
+    @cached_property
     def encode_each(
         self,
-        values: Iterable[T],
-        encoded: list[list[bytes | memoryview]],
-        most_bytes: int,
-    ) -> bool:
+    ) -> Callable[[Iterable[T], list[list[bytes | memoryview]], int], bool]:
         """Encode several values to the end of `encoded`, each as `encode` does.
 
         Args:
@@ -172,46 +152,10 @@ class RpcPlan(Generic[T]):
         Raises:
             EncodeError: a value does not match the type.
         """
-        encoder, size = self._encoder, 0
-        for value in values:
-            pieces: list[bytes | memoryview] = []
-            try:
-                encoder(value, pieces.append)
-            except MemoryError:
-                raise
-            except Exception as cause:
-                size = _size_of(pieces)
-                raise explain_encode(self.shape, value, cause, size) from cause
-            encoded.append(pieces)
-            size += len(pieces[0]) if len(pieces) == 1 else _size_of(pieces)
-            if size >= most_bytes:
-                return False
-        return True
+        return self._codec.encode_each
 
-    def decode_each(
-        self, buffers: Iterable[bytes | memoryview], values: list[T]
-    ) -> None:
-        """Decode several values to the end of `values`, each as `decode` does.
-
-        On an error, `values` has those before the error.
-
-        Raises:
-            DecodeError: the bytes are not the encoding of a value of the type.
-        """
-        decoder = self._decoder
-        for buffer in buffers:
-            size = len(buffer)
-            try:
-                value, end = decoder(buffer, 0, size)
-            except MemoryError:
-                raise
-            except Exception as cause:
-                raise explain_decode(self.shape, buffer, 0, cause) from cause
-            if end != size:
-                raise DecodeError(f"{size - end} bytes are left after the value")
-            values.append(value)
-
-    def decode(self, buffer: bytes | memoryview, start: int = 0) -> T:
+    @cached_property
+    def decode(self) -> _Decode[T]:
         """Decode a value that extends from `start` to the end of a buffer.
 
         A field annotated as `memoryview` borrows from the buffer and keeps it alive;
@@ -224,17 +168,18 @@ class RpcPlan(Generic[T]):
         Raises:
             DecodeError: the bytes are not the encoding of a value of the type.
         """
-        size = len(buffer)
-        try:
-            value, end = self._decoder(buffer, start, size)
-        except MemoryError:
-            raise
-        except Exception as cause:
-            raise explain_decode(self.shape, buffer, start, cause) from cause
-        if end != size:
-            raise DecodeError(f"{size - end} bytes are left after the value")
-        result: T = value
-        return result
+        return self._codec.decode
+
+    @cached_property
+    def decode_each(self) -> Callable[[Iterable[bytes | memoryview], list[T]], None]:
+        """Decode several values to the end of `values`, each as `decode` does.
+
+        On an error, `values` has those before the error.
+
+        Raises:
+            DecodeError: the bytes are not the encoding of a value of the type.
+        """
+        return self._codec.decode_each
 
     def borrow(self, backing: Backing) -> SelfRef[T]:
         """Decode a value that may borrow from the whole buffer `backing`.
@@ -265,7 +210,3 @@ class RpcPlan(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<RpcPlan {self.title}>"
-
-
-def _size_of(pieces: list[bytes | memoryview]) -> int:
-    return sum(map(len, pieces))

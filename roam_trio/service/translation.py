@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final
 
@@ -214,8 +215,10 @@ class _PickedArguments(RpcPlan[tuple[Any, ...]]):
         super().__init__(type, shape)
         self._pick = _picker([count if each is None else each for each in places])
 
-    def encode(self, value: tuple[Any, ...]) -> list[bytes | memoryview]:
-        return super().encode(self._pick((*value, None)))
+    @cached_property
+    def encode(self) -> Callable[[tuple[Any, ...]], list[bytes | memoryview]]:
+        encode, pick = self._codec.encode, self._pick
+        return lambda value: encode(pick((*value, None)))
 
     def collect_channels(self, value: tuple[Any, ...]) -> list[tuple[Any, ChannelPlan]]:
         return super().collect_channels(self._pick((*value, None)))

@@ -5,7 +5,8 @@
 Each kind has one writer, found by the class of the message, and one reader, found by
 its tags. Every call and every item passes through this module twice. The common kinds
 (call, response, item) are therefore read inline, and a number below 128, which is one
-byte, needs no function call.
+byte, needs no function call. If the extension in Rust is used, it encodes and decodes
+the common kinds, and leaves everything else, errors included, to this module.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from ..errors import DecodeError
 from ..metadata import NO_METADATA
+from ..native import NATIVE
 from .entries import decode_metadata, encode_metadata
 from .family import MsgFamily
 from .fields import Payload, bad, number, read_text, read_u64
@@ -44,7 +46,7 @@ from .messages import (
 from .runs import BORROW_FROM, ItemRun, gather_items
 from .varint import U32_MAX, U64_MAX, read_varint
 
-__all__ = ["MessageFamily", "decode_message", "encode_message"]
+__all__ = ["MessageFamily", "decode_message", "encode_message", "functions"]
 
 _Pieces: TypeAlias = list[bytes | memoryview]
 
@@ -53,36 +55,7 @@ _MOST_CHANNELS = 65_536
 number of channels on a connection is bounded by `Limits.channels`."""
 
 
-class MessageFamily(MsgFamily[Message]):
-    """The messages of protocol version 7, for a conduit to carry."""
-
-    def encode(self, message: Message) -> _Pieces:
-        """See `encode_message`."""
-        return _WRITERS[type(message)](message)
-
-    def encode_all(self, messages: Sequence[Message]) -> list[_Pieces]:
-        """See `encode_message`; the items of an `ItemRun` take less time."""
-        if type(messages) is not ItemRun:
-            return list(map(encode_message, messages))
-        head = _channel_head(messages.connection_id, messages.channel_id, b"\0")
-        return [
-            [head, *item] if type(item) is list else [head, item]
-            for item in messages.items
-        ]
-
-    def gather(self, payloads: Sequence[Payload]) -> Sequence[Payload | ItemRun]:
-        """See `gather_items`."""
-        return gather_items(payloads)
-
-    def decode(self, payload: Payload) -> Message:
-        return decode_message(payload)
-
-    def filler(self) -> Message:
-        """Return a Pong that answers no Ping: peers ignore it."""
-        return Pong(ConnectionId.ROOT, U64_MAX)
-
-
-def encode_message(message: Message) -> _Pieces:
+def encode_in_python(message: Message) -> _Pieces:
     """Return the bytes of `message` in pieces, without copying its encoded value.
 
     Raises:
@@ -91,7 +64,7 @@ def encode_message(message: Message) -> _Pieces:
     return _WRITERS[type(message)](message)
 
 
-def decode_message(payload: Payload) -> Message:
+def decode_in_python(payload: Payload) -> Message:
     """Return the message that `payload` encodes.
 
     Raises:
@@ -469,3 +442,61 @@ _READERS: dict[int, _Reader] = {
     9: _nonce_reader(Ping),
     10: _nonce_reader(Pong),
 }
+
+
+# ------------------------------------------------------------ in Python or in Rust
+
+
+def functions(
+    extension: Any,
+) -> tuple[Callable[[Message], _Pieces], Callable[[Payload], Message]]:
+    """Return what encodes and what decodes messages.
+
+    Args:
+        extension: the module in Rust, which does it for the common kinds; or None.
+    """
+    if extension is None:
+        return encode_in_python, decode_in_python
+    messages = extension.Messages(
+        (RequestCall, RequestResponse, ChannelItem, ChannelGrantCredit),
+        NO_METADATA,
+        BORROW_FROM,
+        encode_in_python,
+        decode_in_python,
+    )
+    return messages.encode, messages.decode
+
+
+encode_message, decode_message = functions(NATIVE)
+
+
+class MessageFamily(MsgFamily[Message]):
+    """The messages of protocol version 7, for a conduit to carry."""
+
+    if TYPE_CHECKING:
+
+        def encode(self, message: Message) -> _Pieces: ...
+        def decode(self, payload: Payload) -> Message: ...
+
+    else:
+        # Without a method that calls them, which would take as long again.
+        encode = staticmethod(encode_message)
+        decode = staticmethod(decode_message)
+
+    def encode_all(self, messages: Sequence[Message]) -> list[_Pieces]:
+        """See `encode_message`; the items of an `ItemRun` take less time."""
+        if type(messages) is not ItemRun:
+            return list(map(encode_message, messages))
+        head = _channel_head(messages.connection_id, messages.channel_id, b"\0")
+        return [
+            [head, *item] if type(item) is list else [head, item]
+            for item in messages.items
+        ]
+
+    def gather(self, payloads: Sequence[Payload]) -> Sequence[Payload | ItemRun]:
+        """See `gather_items`."""
+        return gather_items(payloads)
+
+    def filler(self) -> Message:
+        """Return a Pong that answers no Ping: peers ignore it."""
+        return Pong(ConnectionId.ROOT, U64_MAX)

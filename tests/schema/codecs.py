@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from roam_trio.codec import RpcPlan
-from roam_trio.codec.native import Codec, PythonCodec, native_codec
+from roam_trio.codec.native import native_codec
+from roam_trio.codec.python import PythonCodec
 from roam_trio.errors import CodecError
 from roam_trio.schema import shape_of
 
@@ -20,7 +21,7 @@ def python_plan(annotation: Any) -> RpcPlan[Any]:
     return plan
 
 
-def native_plan(annotation: Any, python: Codec | None = None) -> RpcPlan[Any]:
+def native_plan(annotation: Any, python: Any = None) -> RpcPlan[Any]:
     """Return a plan that encodes and decodes in Rust, whatever is in use.
 
     Args:
@@ -40,11 +41,8 @@ def native_plan(annotation: Any, python: Codec | None = None) -> RpcPlan[Any]:
 class NoCodec:
     """Stands in for the codec in Python, where it must not be needed."""
 
-    def encode(self, value: Any, append: Any) -> NoReturn:
-        raise AssertionError(f"left to Python: {value!r}")
-
-    def decode(self, buffer: Any, start: int, size: int) -> NoReturn:
-        raise AssertionError(f"left to Python: {bytes(buffer[start:]).hex()}")
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AssertionError(f"left to Python: {name}")
 
 
 def outcome(run: Callable[[], Any]) -> tuple[Any, Any]:

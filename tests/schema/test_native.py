@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roam_trio import DecodeError, EncodeError, native
-from roam_trio.codec.native import PythonCodec, codec_of, native_codec
+from roam_trio.codec.native import codec_of, native_codec
+from roam_trio.codec.python import PythonCodec
 from roam_trio.schema import (
     Array,
     Length,
@@ -246,7 +247,7 @@ def test_values_that_are_nested_deeply_are_left_to_the_codec_in_python() -> None
         encoded = b"".join(python.encode(nested(depth)))
         assert b"".join(plan.encode(nested(depth))) == encoded
         assert plan.decode(encoded) == nested(depth)
-    with pytest.raises(EncodeError, match="left to Python"):
+    with pytest.raises(AssertionError, match="left to Python"):
         native_plan(Node, NoCodec()).encode(nested(110))
     endless = b"\x01" * 100_000
     with pytest.raises(DecodeError, match="nested too deeply"):
@@ -345,11 +346,46 @@ def test_a_part_that_only_the_peer_has_is_skipped() -> None:
     python = PythonCodec(shape, "a part")
     codec = native_codec(extension, shape, NoCodec())
     assert codec is not None
-    pieces: list[Any] = []
-    codec.encode(None, pieces.append)
-    assert pieces == [b"\x00"]
+    assert codec.encode(None) == python.encode(None) == [b"\x00"]
     payload = b"\x02\x01a\x01b"
-    assert codec.decode(payload, 0, 5) == python.decode(payload, 0, 5) == (None, 5)
+    assert codec.decode(payload) is python.decode(payload) is None
+
+
+def test_several_values_are_encoded_up_to_a_size() -> None:
+    for plan in (native_plan(list[bytes]), python_plan(list[bytes])):
+        encoded: list[list[Any]] = []
+        values = iter([[b"ab"], [bytes(200)], [b"c"], [b"d"]])
+        assert not plan.encode_each(values, encoded, 200)
+        assert [b"".join(each)[:2] for each in encoded] == [b"\x01\x02", b"\x01\xc8"]
+        assert plan.encode_each(values, encoded, 200)
+        assert len(encoded) == 4
+        assert list(values) == []
+
+
+def test_several_values_are_encoded_or_decoded_up_to_a_wrong_one() -> None:
+    for plan in (native_plan(u8), python_plan(u8)):
+        encoded: list[list[Any]] = []
+        with pytest.raises(EncodeError, match="256"):
+            plan.encode_each([1, 2, 256, 3], encoded, 100)
+        assert encoded == [[b"\x01"], [b"\x02"]]
+        values: list[Any] = []
+        with pytest.raises(DecodeError, match="1 bytes are left"):
+            plan.decode_each([b"\x01", memoryview(b"\x02"), b"\x03\x04"], values)
+        assert values == [1, 2]
+
+
+def test_pieces_go_to_the_end_of_a_list_that_an_error_leaves_as_it_was() -> None:
+    large = bytes(500)
+    for plan in (native_plan(list[bytes | None]), python_plan(list[bytes | None])):
+        pieces: list[Any] = [b"before"]
+        plan.encode_into([large, b"a"], pieces)
+        plan.encode_into([b"b"], pieces)
+        expected = b"\x02\x01\xf4\x03" + large + b"\x01\x01a" + b"\x01\x01\x01b"
+        assert b"".join(pieces) == b"before" + expected
+        before = list(pieces)
+        with pytest.raises(EncodeError):
+            plan.encode_into([large, 5], pieces)  # type: ignore[list-item]
+        assert pieces == before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""Messages are the same bytes, and the same errors, in Rust and in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roam_trio.errors import CodecError
+from roam_trio.metadata import NO_METADATA
+from roam_trio.wire.envelope import decode_in_python, encode_in_python, functions
+from roam_trio.wire.messages import (
+    ChannelGrantCredit,
+    ChannelItem,
+    Message,
+    RequestCall,
+    RequestResponse,
+)
+from roam_trio.wire.runs import BORROW_FROM
+
+from .test_envelope import corruptions, encoded, messages, plain
+
+encode, decode = functions(pytest.importorskip("roam_trio._native"))
+
+
+def outcome(run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except CodecError as error:
+        return type(error), str(error)
+
+
+def agree(payload: bytes) -> None:
+    expected = outcome(lambda: plain(decode_in_python(payload)))
+    assert outcome(lambda: plain(decode(payload))) == expected
+    assert outcome(lambda: plain(decode(memoryview(payload)))) == expected
+
+
+@given(messages)
+def test_messages_are_encoded_and_decoded_alike(message: Message) -> None:
+    pieces = encode(message)
+    assert pieces == encode_in_python(message)
+    payload = b"".join(pieces)
+    assert plain(decode(payload)) == plain(message)
+    for damaged in corruptions(payload[:40]):
+        agree(damaged)
+    for length in range(min(len(payload), 40)):
+        agree(payload[:length])
+
+
+@given(st.binary(max_size=30))
+def test_any_bytes_are_decoded_alike(payload: bytes) -> None:
+    agree(payload)
+    agree(b"\x00\x07\x05\x01\x00\x00" + payload)
+    agree(b"\x00\x08\x05\x00" + payload)
+
+
+FREQUENT: list[Message] = [
+    RequestCall(0, 1, 2**64 - 1, (), NO_METADATA, b"args"),
+    RequestResponse(300, 2**40, (), NO_METADATA, b"ret"),
+    ChannelItem(0, 1, b""),
+    ChannelGrantCredit(0, 1, 2**32 - 1),
+]
+
+
+@pytest.mark.parametrize("message", FREQUENT, ids=lambda each: type(each).__name__)
+def test_frequent_messages_need_no_python(
+    message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = encoded(message)
+    for name in ("encode_in_python", "decode_in_python"):
+        monkeypatch.setattr(f"roam_trio.wire.envelope.{name}", None)
+    encode, decode = functions(pytest.importorskip("roam_trio._native"))
+    assert b"".join(encode(message)) == payload
+    assert decode(payload) == message
+
+
+@pytest.mark.parametrize("kind", [RequestCall, RequestResponse, ChannelItem])
+def test_values_of_large_payloads_are_views(kind: Any) -> None:
+    value = bytes(BORROW_FROM)
+    given_ = {RequestCall: (0, 1, 2, (), NO_METADATA), ChannelItem: (0, 1)}
+    message = kind(*given_.get(kind, (0, 1, (), NO_METADATA)), [value[:1], value[1:]])
+    payload = b"".join(encode(message))
+    received = decode(payload)
+    view = received.__struct_fields__[-1]
+    assert getattr(received, view).obj is payload
+    assert getattr(received, view) == value
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        RequestCall(0, -1, 2, (), NO_METADATA, b""),
+        RequestResponse(2**64, 1, (), NO_METADATA, b""),
+        ChannelItem(0, 2**64, b""),
+        ChannelGrantCredit(0, 1, 2**32),
+    ],
+)
+def test_numbers_that_do_not_fit_raise_the_errors_of_python(message: Any) -> None:
+    expected = outcome(lambda: encode_in_python(message))
+    assert isinstance(expected, tuple)
+    assert outcome(lambda: encode(message)) == expected
+
+
+def test_without_the_extension_messages_are_encoded_in_python() -> None:
+    assert functions(None) == (encode_in_python, decode_in_python)
