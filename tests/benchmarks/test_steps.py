@@ -16,6 +16,7 @@ from benchmarks.steps import (
     versions_here,
 )
 from benchmarks.writing import ROOT
+from tests.pure import steps_in_python  # noqa: F401
 
 each_work = pytest.mark.parametrize("work", STEP_WORKS, ids=lambda work: work.name)
 

@@ -37,6 +37,7 @@ from roam_trio import (
 from roam_trio.links.tcp import connect_tcp
 from roam_trio.session import session_run
 from roam_trio.session.turns import next_turn
+from tests.pure import steps_in_python  # noqa: F401
 
 from .pair_of_sockets import SocketPair, Steps
 from .running import Streams, caller_of, streams

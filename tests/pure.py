@@ -1,0 +1,45 @@
+"""Without the extension, for tests that count the steps of the code in Python."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from roam_trio.codec import RpcPlan
+from roam_trio.wire.envelope import MessageFamily, decode_in_python, encode_in_python
+
+__all__ = ["in_python", "steps_in_python"]
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Encode and decode in Python within the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("roam_trio.codec.native.NATIVE", None)
+        patch.setattr("roam_trio.wire.envelope.encode_message", encode_in_python)
+        patch.setattr(MessageFamily, "encode", staticmethod(encode_in_python))
+        patch.setattr(MessageFamily, "decode", staticmethod(decode_in_python))
+        _forget_codecs()
+        yield
+    _forget_codecs()
+
+
+def _forget_codecs() -> None:
+    """Let every plan choose its codec again."""
+    for plan in gc.get_objects():
+        if isinstance(plan, RpcPlan):
+            for name in ("_codec", *_FUNCTIONS):
+                plan.__dict__.pop(name, None)
+
+
+_FUNCTIONS = ("encode", "encode_into", "encode_each", "decode", "decode_each")
+
+
+@pytest.fixture(autouse=True)
+def steps_in_python() -> Iterator[None]:
+    """Run each test of a module that imports this fixture without the extension."""
+    with in_python():
+        yield
