@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
+from ...effective_deadline import effective_deadline
 from ...errors import RoamError
 from ...peers import Peer
 from ...service.client import BaseClient
@@ -157,6 +158,8 @@ class Attempts(Generic[P]):
         if self._is_last(error):
             return None
         pause = self._pause(error, place.server)
+        if pause and trio.current_time() + pause >= effective_deadline():
+            return None  # the caller learns more from the error than from its deadline
         self._route.note_retry(place, self._method, error, pause)
         return pause
 

@@ -206,6 +206,26 @@ async def test_a_server_that_ends_each_session_at_once_is_left_alone_for_longer(
     assert 10 <= count <= 40
 
 
+async def test_a_pause_beyond_the_deadline_is_not_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    async def full(call: AnyCall, proceed: Proceed) -> Any:
+        raise Overloaded(text="full", retry_after=10.0)
+
+    handler = dispatcher(Bank, BankImpl(), middleware=[full])
+    async with (
+        serving("memory://full", handler),
+        stay_connected("memory://full", Bank) as client,
+    ):
+        began = trio.current_time()
+        with pytest.raises(Overloaded), trio.fail_after(5):
+            await client.pay(1)
+        assert trio.current_time() - began < 1
+        with pytest.raises(Overloaded), trio.fail_after(15):
+            await client.pay(1)
+        assert trio.current_time() - began < 11
+
+
 async def test_attempts_and_budget_bound_what_is_made_again(
     autojump_clock: MockClock,
 ) -> None:
