@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from .adapters import FLOOR, RAW_TRIO, ROAM
+from .adapters import FLOOR, RAW_TRIO, ROAM, environment_of
 from .stopwatch import Done
 from .worker import Order, Started
 from .works import Work
@@ -118,6 +118,7 @@ class Pair:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", *arguments],
             cwd=_ROOT,
+            env={**os.environ, **environment_of(self.name)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # an interrupt is for the runner, which ends them

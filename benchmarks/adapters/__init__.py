@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -27,6 +27,7 @@ __all__ = [
     "RUST",
     "UVLOOP",
     "Adapter",
+    "environment_of",
     "load",
     "why_missing",
 ]
@@ -36,6 +37,7 @@ RAW_TRIO = "raw trio"
 UVLOOP = "uvloop"
 BLOCKING = "blocking sockets"
 ROAM = "roam_trio"
+PURE = "roam_trio, pure"
 POSTCARD = "roam_trio, postcard"
 RESUMING = "roam_trio, resuming"
 MSGSPEC = "msgspec"
@@ -44,11 +46,13 @@ RUST = "Rust crate"
 
 @attrs.frozen
 class _Entry:
-    """Where an adapter is, which modules it needs, and whether a program in Rust."""
+    """Where an adapter is, which modules it needs, whether a program in Rust, and what
+    its processes have in their environment."""
 
     place: str
     needs: Sequence[str] = ()
     in_rust: bool = False
+    environment: Mapping[str, str] = attrs.Factory(dict)
 
 
 _ENTRIES = {
@@ -57,6 +61,7 @@ _ENTRIES = {
     UVLOOP: _Entry("uvloop_alone:UvloopAdapter", ("uvloop",)),
     BLOCKING: _Entry("sockets:BlockingSocketsAdapter"),
     ROAM: _Entry("roam:RoamAdapter"),
+    PURE: _Entry("roam:RoamPureAdapter", environment={"ROAM_TRIO_PURE": "1"}),
     POSTCARD: _Entry("roam:RoamPostcardAdapter"),
     RESUMING: _Entry("roam:RoamResumingAdapter"),
     MSGSPEC: _Entry("msgspec_alone:MsgspecAdapter"),
@@ -114,6 +119,11 @@ def load(name: str) -> Adapter:
     module, _, adapter = _entry(name).place.partition(":")
     made: Adapter = getattr(importlib.import_module(f"{__name__}.{module}"), adapter)()
     return made
+
+
+def environment_of(name: str) -> Mapping[str, str]:
+    """Variables for the processes of an adapter, besides those of this process."""
+    return _ENTRIES[name].environment if name in _ENTRIES else {}
 
 
 def _why_not_built(tell: Callable[[str], None] | None) -> str | None:

@@ -57,6 +57,7 @@ __all__ = [
     "RoamAdapter",
     "RoamClient",
     "RoamPostcardAdapter",
+    "RoamPureAdapter",
     "RoamRecord",
     "RoamResumingAdapter",
     "Workplace",
@@ -459,6 +460,24 @@ class RoamAdapter(Adapter):
             yield RoamClient(workplace)
 
     run = staticmethod(run_trio)
+
+
+class RoamPureAdapter(RoamAdapter):
+    """roam_trio without its extension in Rust, as it is without cargo."""
+
+    name: ClassVar[str] = "roam_trio, pure"
+    only: ClassVar[Sequence[str] | None] = (
+        "call",
+        "call-task",
+        "in-flight",
+        "in-flight-task",
+        "items",
+        "items-back",
+        "items-many",
+        "echo",
+        "records",
+        "connect",
+    )
 
 
 class RoamPostcardAdapter(RoamAdapter):
