@@ -392,6 +392,8 @@ class StreamLinkTx(PermitTx):
         if self._state is _State.OPEN:
             self._state = _State.CLOSING
             self._end(LinkClosed, _CLOSED_HERE)
+            if self._carrying is None:
+                self._wake = None  # not started only to close
             self._wake_pump()
         elif self._state is not _State.CLOSING:
             await self.abort()

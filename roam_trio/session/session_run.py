@@ -337,6 +337,8 @@ class SessionRun:
             self.tx.count_in(link_bytes)
             self._set_up(options, agreed, nursery)
             del options, agreed, budget, link_bytes
+            # The first call most likely comes alone, and needs no pump.
+            self.outbox.carrier.uncork(prompt=True)
             self.terms.session = weakref.ref(handle)
             if self.terms.observer is not None:
                 tell(self.terms.observer, Observer.session_opened, handle)
@@ -577,21 +579,29 @@ class SessionRun:
         most `Limits.close_seconds`."""
         with trio.CancelScope(shield=True) as scope:
             scope.deadline = trio.current_time() + self.terms.limits.close_seconds
-            async with trio.open_nursery() as nursery:
-                # Both at once: a peer that waits for us to read does not read itself.
-                nursery.start_soon(read_to_the_end, self.rx)
-                try:
-                    await self.outbox.drain()
-                    await self.tx.close()
-                except (LinkError, ConduitError):
-                    # It has ended already, which is why we are here.
-                    nursery.cancel_scope.cancel()
+            if self._state is _State.LEFT:
+                await self._drain_and_close()
+            else:
+                async with trio.open_nursery() as nursery:
+                    # A peer that waits for us to read does not read itself.
+                    nursery.start_soon(read_to_the_end, self.rx)
+                    if not await self._drain_and_close():
+                        nursery.cancel_scope.cancel()
         if scope.cancelled_caught:
             logger.info(
                 "a session was cut off, as its end took longer than %s s "
                 "(limit: close_seconds)",
                 self.terms.limits.close_seconds,
             )
+
+    async def _drain_and_close(self) -> bool:
+        """Return False if the conduit has failed, which is why the session ends."""
+        try:
+            await self.outbox.drain()
+            await self.tx.close()
+        except (LinkError, ConduitError):
+            return False
+        return True
 
 
 def _take_run(connections: Connections, items: ItemRun) -> None:

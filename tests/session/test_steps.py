@@ -67,6 +67,12 @@ async def call(pair: SocketPair, times: int) -> None:
         assert await pair.caller.add(number, 1) == number + 1
 
 
+async def call_at_once(pair: SocketPair) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(call, pair, 1)
+
+
 async def call_what_can_wait(pair: SocketPair, times: int) -> None:
     for _ in range(times):
         assert await pair.caller.echo("text") == "text"
@@ -147,11 +153,11 @@ async def test_items_of_a_window_cost_a_step_of_each_task() -> None:
 
 async def test_idle_connection_has_no_task() -> None:
     async with SocketPair(HANDLER) as pair:
-        first = await pair.session.open_connection()
+        first = [await pair.session.open_connection() for _ in range(2)]
         tasks = trio.lowlevel.current_statistics().tasks_living
         connections = [await pair.session.open_connection() for _ in range(10)]
         assert trio.lowlevel.current_statistics().tasks_living == tasks
-        for connection in [first, *connections]:
+        for connection in [*first, *connections]:
             connection.close()
 
 
@@ -160,8 +166,28 @@ async def test_idle_session_that_only_answers_is_one_task() -> None:
     async with SocketPair(HANDLER) as pair:
         assert trio.lowlevel.current_statistics().tasks_living == begun + 2
         await call(pair, 10)
+        assert trio.lowlevel.current_statistics().tasks_living == begun + 2
+        await call_at_once(pair)
         # The other one's pump, which writes what is called by several at once.
         assert trio.lowlevel.current_statistics().tasks_living == begun + 3
+
+
+async def test_session_is_ended_without_a_pump_and_read_to_its_end_by_one_side() -> (
+    None
+):
+    names: list[str] = []
+
+    class Spawned(trio.abc.Instrument):
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            names.append(task.name.rpartition(".")[2])
+
+    spawned = Spawned()
+    async with SocketPair(HANDLER) as pair:
+        await call(pair, 3)
+        trio.lowlevel.add_instrument(spawned)
+    trio.lowlevel.remove_instrument(spawned)
+    # The other side has come to the end already when it closes.
+    assert sorted(names) == ["_close", "_close", "read_to_the_end"]
 
 
 async def test_idle_session_of_a_server_is_one_task(nursery: trio.Nursery) -> None:
@@ -173,15 +199,15 @@ async def test_idle_session_of_a_server_is_one_task(nursery: trio.Nursery) -> No
         session: Session = await nursery.start(initiator(link).run)
         assert await caller_of(session).add(number, 1) == number + 1
     await trio.testing.wait_all_tasks_blocked()
-    # Beside the one of each client and its pump, and one that pings all clients.
-    assert trio.lowlevel.current_statistics().tasks_living == begun + 5 * 3 + 1
+    # Beside the one of each client, and one that pings all clients.
+    assert trio.lowlevel.current_statistics().tasks_living == begun + 5 * 2 + 1
     await server.shutdown()
 
 
 async def test_pump_keeps_no_context_of_whoever_needs_it_first() -> None:
     async with SocketPair(HANDLER) as pair:
         whose.set("the caller's")
-        await call(pair, 1)
+        await call_at_once(pair)
         left = [trio.lowlevel.current_root_task()]
         pumps: list[trio.lowlevel.Task] = []
         while left:
