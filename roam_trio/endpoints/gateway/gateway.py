@@ -56,7 +56,8 @@ def gateway(
             shares. Each other client has sessions of its own.
         balance: the server that gets a connection; see `Balance`. The least busy one is
             that with the fewest connections.
-        options: options of `connect`, for each session with a server.
+        options: options of `connect`, for each session with a server. The keepalive is
+            that of `serve`, unless it is given.
 
     Raises:
         ValueError: there is no route, or two have one name; a URL is wrong, or an
@@ -239,4 +240,6 @@ class _Refusing:
 
     async def handle(self, call: RequestCall, reply: ReplySink) -> None:
         """See `Handler.handle`."""
+        # Each later call makes the gateway look for a server again.
+        reply.count_refused()
         await reply.send_error(self._refusal)

@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
+    ConnectionLost,
     Health,
     HealthState,
     Limits,
@@ -58,6 +59,21 @@ async def test_root_connection_is_for_clients_that_may_use_it() -> None:
         async with connect(HERE, Bank, metadata={"user": "eve"}) as teller:
             with pytest.raises(Refused, match="may not use"):
                 await teller.where()
+
+
+async def test_calls_that_no_server_can_take_are_limited(
+    autojump_clock: MockClock,
+) -> None:
+    limits = Limits(futile_messages=5, futile_messages_per_second=1)
+    async with (
+        passing_on(Route("", "memory://root"), server={"limits": limits}),
+        connect(HERE, Bank) as teller,
+    ):
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await teller.where()
+        with pytest.raises(ConnectionLost, match=r"\(limit: futile_messages\)"):
+            await teller.where()
 
 
 async def test_connections_of_a_client_are_limited() -> None:
