@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 import trustme
 
 from examples.weather import handlers
@@ -68,6 +69,8 @@ async def gateway_to(server: str) -> AsyncIterator[Server]:
             "tcp://127.0.0.1:0", {}, on_connection=passing_on, reflection=True
         ) as here,
     ):
+        while passing_on.state["weather"].phase != "ready":
+            await trio.sleep(0.001)  # its session is no leak of the first test
         yield here
 
 
