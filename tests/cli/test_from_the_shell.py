@@ -18,7 +18,7 @@ import trio
 import trustme
 
 from examples.weather import handlers
-from roam_trio import Server, serving
+from roam_trio import AnySession, Observer, Server, serving
 from roam_trio.cli.tls_options import server_tls
 from roam_trio.lowlevel import Route, gateway
 from tests.cli.live import invoke, live, living
@@ -60,17 +60,27 @@ def test_page_shows_the_seven_things() -> None:
     assert len(CALLS) >= 14
 
 
+class _Ready(Observer):
+    """Waits for the session with a server."""
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+
+    def server_ready(self, url: str, session: AnySession) -> None:
+        self.event.set()
+
+
 @asynccontextmanager
 async def gateway_to(server: str) -> AsyncIterator[Server]:
     """Have the gateway of the page."""
+    ready = _Ready()
     async with (
-        gateway([Route("weather", server)]) as passing_on,
+        gateway([Route("weather", server)], observer=ready) as passing_on,
         serving(
             "tcp://127.0.0.1:0", {}, on_connection=passing_on, reflection=True
         ) as here,
     ):
-        while passing_on.state["weather"].phase != "ready":
-            await trio.sleep(0.001)  # its session is no leak of the first test
+        await ready.event.wait()  # its session is no leak of the first test
         yield here
 
 
