@@ -56,14 +56,14 @@ async def test_an_endpoint_with_nothing_to_do_is_one_idle_session(
         begun = [each for server in (a, b) for each in server.sessions]
         assert len(begun) == 2 * sessions
         before = [bytes_of(each) for each in begun]
-        await trio.sleep(24 * 3600)
+        await trio.sleep(3600)
         # The same sessions, which send a ping now and then.
         assert [each for server in (a, b) for each in server.sessions] == begun
         sent = [bytes_of(each) - was for each, was in zip(begun, before, strict=True)]
         # The health that is followed is a call in flight, so that keepalive notices a
         # server that is gone.
-        assert all(0 < each < 30_000 for each in sent[:sessions])
-        assert all(each < 3_000 for each in sent[sessions:])
+        assert all(0 < each < 1500 for each in sent[:sessions])
+        assert all(each < 150 for each in sent[sessions:])
         assert {each.phase.value for each in state(client).endpoints} == {"ready"}
 
 
@@ -90,7 +90,7 @@ async def plain(url: str, count: int) -> AsyncIterator[None]:
 
 
 async def bytes_of_each(
-    hold: Callable[[str, int], Any], reflection: bool, count: int = 20
+    hold: Callable[[str, int], Any], reflection: bool, count: int = 10
 ) -> float:
     """Return the bytes that a session takes at both sides together."""
     handlers = {"bank": BANK}

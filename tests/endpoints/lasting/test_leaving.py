@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
     Address,
@@ -142,6 +142,32 @@ async def test_a_cancelled_block_ends_with_its_cancellation() -> None:
     with trio.CancelScope() as scope:
         await stay("memory://none", block)
     assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_an_exception_of_the_block_comes_out_whatever_goes_on(
+    autojump_clock: MockClock, is_there: bool
+) -> None:
+    """While it resolves, connects, asks for health, rests, and is ready."""
+    url = "memory://steps"
+
+    async def leave_after(steps: int) -> None:
+        async with stay_connected(url, Echo):
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            raise KeyError(steps)
+
+    async def at_every_step() -> None:
+        for steps in range(60):
+            with pytest.raises(KeyError) as caught:
+                await leave_after(steps)
+            assert caught.value.args == (steps,)
+
+    if is_there:
+        async with serving(url, dispatcher(Echo, EchoImpl()), reflection=True):
+            await at_every_step()
+    else:
+        await at_every_step()
 
 
 class Exits:
