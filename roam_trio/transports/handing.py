@@ -7,7 +7,8 @@ connection in a queue of its own.
 
 Over the socket, the parent first sends a line with the URL at which it accepts, and
 then one byte with the descriptor of each connection. The worker sends one byte for each
-connection that is over.
+connection that it takes, and one for each that is over. The parent keeps a connection
+until it is taken, so that it can pass it to another worker if this one ends before.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections import deque
 from contextlib import suppress
 from typing import Final
 
@@ -25,6 +27,7 @@ from .listening import LinkOn, StreamLinkListener
 __all__ = ["Hand", "HandedConnections", "HandedListener"]
 
 _ONE: Final = b"+"
+_TAKEN: Final = b"+"
 _OVER: Final = b"-"
 
 _MOST_AT_ONCE: Final = 4096
@@ -45,29 +48,28 @@ class Hand:
         sock.setblocking(False)
         sock.send(url.encode() + b"\n")
         self._sock = sock
+        self._given: deque[socket.socket] = deque()
 
     def give(self, connection: socket.socket) -> None:
-        """Pass a connection; this process may close its own descriptor then.
+        """Pass a connection, which this owns then.
 
         Raises:
-            trio.WouldBlock: the worker is too busy to take it.
-            OSError: there is no worker any more.
+            trio.WouldBlock: the worker is too busy to take it; it is not passed.
+            OSError: there is no worker any more; it is not passed.
         """
         try:
             socket.send_fds(self._sock, [_ONE], [connection.fileno()])
         except BlockingIOError:
             raise trio.WouldBlock from None
+        self._given.append(connection)
 
     async def over(self) -> int:
         """Wait until the worker has finished with connections; return their number.
 
         Raises:
-            trio.EndOfChannel: the worker takes no more connections.
-            trio.ClosedResourceError: this end is closed.
+            trio.EndOfChannel: the worker takes no more connections; see `left`.
         """
         while True:
-            if self._sock.fileno() == -1:
-                raise trio.ClosedResourceError("this end is closed")
             await trio.lowlevel.wait_readable(self._sock)
             with suppress(BlockingIOError):
                 try:
@@ -76,12 +78,27 @@ class Hand:
                     reports = b""
                 if not reports:
                     raise trio.EndOfChannel
-                return len(reports)
+                for _ in range(reports.count(_TAKEN)):
+                    self._given.popleft().close()
+                if over := reports.count(_OVER):
+                    return over
+
+    def finish(self) -> None:
+        """Pass no more connections. The worker takes those that were passed."""
+        with suppress(OSError):  # it has ended already
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def left(self) -> list[socket.socket]:
+        """Return the connections that the worker has not taken, after its end."""
+        left, self._given = list(self._given), deque()
+        return left
 
     def close(self) -> None:
-        """Pass no more connections. The worker takes those that were passed."""
+        """Close this end, and the connections that were not taken."""
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+        for connection in self.left():
+            connection.close()
 
 
 class HandedConnections:
@@ -95,7 +112,7 @@ class HandedConnections:
         sock.setblocking(False)
         self._sock = sock
         self.socket = trio.socket.from_stdlib_socket(sock)  # the same
-        self._unsaid = 0
+        self._unsaid = b""
 
     async def url(self) -> str:
         """Read the URL at which the parent accepts. The first to be called.
@@ -126,6 +143,7 @@ class HandedConnections:
                 data, numbers, *_ = socket.recv_fds(self._sock, 1, 1)
                 if not data:
                     raise trio.EndOfChannel
+                self._say(_TAKEN)
                 return trio.SocketStream(self._connection(numbers))
 
     def _connection(self, numbers: list[int]) -> trio.socket.SocketType:
@@ -139,9 +157,13 @@ class HandedConnections:
 
     def over(self) -> None:
         """Tell the parent that this process has finished with a connection."""
-        self._unsaid += 1
+        self._say(_OVER)
+
+    def _say(self, report: bytes) -> None:
+        self._unsaid += report
         with suppress(OSError):  # the parent is gone, or hears of it the next time
-            self._unsaid -= self._sock.send(_OVER * min(self._unsaid, _MOST_AT_ONCE))
+            said = self._sock.send(self._unsaid[:_MOST_AT_ONCE])
+            self._unsaid = self._unsaid[said:]
 
 
 class HandedListener(StreamLinkListener):

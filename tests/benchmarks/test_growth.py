@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import attrs
@@ -21,6 +22,7 @@ from benchmarks.growth import (
 from benchmarks.processes import Pair
 from benchmarks.results import Summary
 from benchmarks.scales import SCALES, Scale, find_scaled
+from benchmarks.workers import Workers, measure_workers, write_workers
 
 
 def points(**costs: float) -> list[Point]:
@@ -131,11 +133,26 @@ def test_fairness_is_measured_and_written(tmp_path: Path) -> None:
     assert msgspec.json.decode(read, type=Fairness) == fairness
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_are_measured_and_written(tmp_path: Path) -> None:
+    docs = make_docs(tmp_path)
+    workers = measure_workers(2, 1, 0.4)
+    assert (workers.one.busiest.median, workers.one.workers) == (1, 1)
+    assert workers.several.busiest.median < 0.9
+    for each in (workers.one, workers.several):
+        assert each.worker_time.median > 150e-6 > each.client_time.median
+    write_workers(workers, tmp_path)
+    assert "2 workers finish " in docs.read_text()
+    read = (tmp_path / "benchmarks/results/workers.json").read_bytes()
+    assert msgspec.json.decode(read, type=Workers) == workers
+
+
 def make_docs(root: Path) -> Path:
     docs = root / "docs" / "benchmarks.md"
     docs.parent.mkdir()
     (root / "benchmarks").mkdir()
-    names = ("growth", "fairness")
+    names = ("growth", "fairness", "workers")
     docs.write_text(
         "".join(f"<!-- {name} --><!-- end of {name} -->\n" for name in names)
     )

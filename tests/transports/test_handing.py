@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ from tests.transports.test_inherited import HANDLER, Who
 AT = "tcp://127.0.0.1:7000"
 
 
+def copy_of(sock: socket.socket) -> socket.socket:
+    return socket.socket(fileno=os.dup(sock.fileno()))
+
+
 @contextmanager
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
@@ -37,8 +42,7 @@ async def pass_on(listener: LinkListener, hand: Hand, most: int = 9) -> None:
     for _ in range(most):
         client = await listener.accept()
         assert isinstance(client, SocketClient)
-        with client.take_socket() as connection:
-            hand.give(connection)
+        hand.give(client.take_socket())
 
 
 async def listening(url: str) -> LinkListener:
@@ -80,8 +84,9 @@ async def test_connections_are_served_that_another_process_has_accepted(
                     assert await hand.over() == 1
         with pytest.raises(trio.EndOfChannel):
             await hand.over()
-        with pytest.raises(OSError, match="Broken pipe"):
-            hand.give(ours)
+        with copy_of(ours) as one, pytest.raises(OSError, match="Broken pipe"):
+            hand.give(one)
+        hand.close()
     nursery.cancel_scope.cancel()
     listener.close()
 
@@ -92,7 +97,7 @@ async def test_what_was_passed_is_served_before_the_end(nursery: trio.Nursery) -
         hand = Hand(ours, listener.url)
         stream = await trio.open_tcp_stream("127.0.0.1", int(listener.url[16:]))
         await pass_on(listener, hand, 1)
-        hand.close()
+        hand.finish()
         handed = HandedConnections(theirs)
         assert await handed.url() == listener.url
         async with await handed.accept() as taken:
@@ -100,6 +105,7 @@ async def test_what_was_passed_is_served_before_the_end(nursery: trio.Nursery) -
             assert await taken.receive_some() == b"hello"
         with pytest.raises(trio.EndOfChannel):
             await handed.accept()
+        hand.close()
         handed.over()  # nobody listens, and nothing happens
         await stream.aclose()
     listener.close()
@@ -136,15 +142,46 @@ async def test_a_worker_that_takes_none_is_busy() -> None:
 
         def give_many() -> None:
             for _ in range(100_000):
-                hand.give(theirs)
+                connection = copy_of(theirs)
+                try:
+                    hand.give(connection)
+                except trio.WouldBlock:
+                    connection.close()
+                    raise
 
         with pytest.raises(trio.WouldBlock):
             give_many()
         handed = HandedConnections(theirs)
         await handed.url()
         stream = await handed.accept()
-        hand.give(theirs)
+        hand.give(copy_of(theirs))
         await stream.aclose()
+        hand.close()
+
+
+async def test_what_a_worker_has_not_taken_goes_to_another_one() -> None:
+    with pair() as (ours, theirs):
+        hand = Hand(ours, AT)
+        here, there = socket.socketpair()
+        for _ in range(3):
+            hand.give(copy_of(there))
+        there.close()
+        handed = HandedConnections(theirs)
+        await handed.url()
+        taken = await handed.accept()
+        theirs.close()
+        with pytest.raises(trio.EndOfChannel):
+            await hand.over()
+        left = hand.left()
+        assert len(left) == 2
+        assert hand.left() == []
+        left[0].send(b"still open")
+        assert here.recv(99) == b"still open"
+        for each in (*left, here):
+            each.close()
+        await taken.aclose()
+        hand.finish()  # too late, and nothing happens
+        hand.close()
 
 
 async def test_reports_that_find_no_room_come_later() -> None:
@@ -173,11 +210,12 @@ async def test_a_connection_without_a_descriptor_is_lost_and_told(
     with pair() as (ours, theirs):
         hand, handed = Hand(ours, AT), HandedConnections(theirs)
         await handed.url()
-        hand.give(theirs)
+        hand.give(copy_of(theirs))
         with pytest.raises(OSError, match="Too many open files") as caught:
             await handed.accept()
         assert caught.value.errno == errno.EMFILE
         assert await hand.over() == 1
+        assert hand.left() == []
 
 
 async def test_waiting_for_a_connection_and_for_reports_can_be_given_up() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
+from math import inf
 from typing import Final, Protocol
 
 import attrs
@@ -33,6 +34,9 @@ _BUSY_SECONDS: Final = 0.01
 _LAST_LINES_SECONDS: Final = 1.0
 """Time for the last lines of a worker that has ended, in case another process still has
 its standard output."""
+
+_FIRST_CLIENTS_SECONDS: Final = 5.0
+"""Time after the first worker is ready, for the others, before clients are accepted."""
 
 _ENDING_SECONDS: Final = 0.2
 """Time to see that a worker has ended which takes no more connections."""
@@ -86,12 +90,9 @@ class _Running:
 
     def close(self) -> None:
         """Let go of the sockets; it is told that its parent wants nothing more."""
-        self.close_hands()
+        for hand in self.hands:
+            hand.close()
         self.control.close()
-
-    def close_hands(self) -> None:
-        while self.hands:
-            self.hands.pop().close()
 
 
 class Parent:
@@ -105,7 +106,7 @@ class Parent:
         grace: number of seconds that a worker has to drain.
 
     Attributes:
-        is_up: set when the first worker is ready.
+        is_up: set when clients are accepted.
         are_all_up: set when all have been ready at a time.
     """
 
@@ -138,6 +139,7 @@ class Parent:
             nursery.start_soon(self._start_in_time)
             self._do(self._table.begin(trio.current_time()))
             with self._accepting:
+                await self._wait_for_all()
                 async with trio.open_nursery() as accepting:
                     for number, door in enumerate(self._doors):
                         for listener in door.listeners:
@@ -181,8 +183,6 @@ class Parent:
                 case Finish(code):
                     self._code = code
                     self._nursery.cancel_scope.cancel()
-        if self._table.by_load():
-            self.is_up.set()
         if self._table.is_full:
             self.are_all_up.set()
         changed, self._changed = self._changed, trio.Event()
@@ -233,8 +233,8 @@ class Parent:
             log = trio.Event()
             watching.start_soon(self._log, start, running.child.output(), log)
             watching.start_soon(self._await_ready, start, running.control)
-            for hand in running.hands:
-                watching.start_soon(self._count, start, hand, running.child)
+            for door, hand in enumerate(running.hands):
+                watching.start_soon(self._count, start, door, hand, running.child)
             if self._is_killing:
                 running.child.kill()
             if self._table.workers[start.worker].phase is Phase.DRAINING:
@@ -264,17 +264,18 @@ class Parent:
                 now = trio.current_time()
                 self._do(self._table.is_ready(start.worker, now))
 
-    async def _count(self, start: Start, hand: Hand, child: Child) -> None:
+    async def _count(self, start: Start, door: int, hand: Hand, child: Child) -> None:
         """Count the connections with which a worker has finished."""
         try:
             while True:
                 self._table.are_over(start.worker, await hand.over())
-        except trio.ClosedResourceError:
-            return  # this parent passes no more connections to it
         except trio.EndOfChannel:
-            with trio.move_on_after(_ENDING_SECONDS):
-                await child.wait()
-                return
+            assert self._nursery is not None
+            for connection in hand.left():
+                self._nursery.start_soon(self._give, door, connection)
+        with trio.move_on_after(_ENDING_SECONDS):
+            await child.wait()
+            return
         now = trio.current_time()
         self._do(self._table.takes_no_more(start.worker, now))
 
@@ -282,7 +283,8 @@ class Parent:
         running = self._running.get(number)
         if running is None:
             return  # it starts only now, and sees then that it is to drain
-        running.close_hands()
+        for hand in running.hands:
+            hand.finish()
         running.child.terminate()
         with trio.move_on_after(self._grace + _MARGIN):
             await running.child.wait()
@@ -292,15 +294,24 @@ class Parent:
 
     # ------------------------------------------------ connections
 
+    async def _wait_for_all(self) -> None:
+        """Wait until all workers are ready, so that the first one does not get all
+        clients that have waited."""
+        while not self._table.by_load():
+            await self._changed.wait()
+        with trio.move_on_after(_FIRST_CLIENTS_SECONDS):
+            await self.are_all_up.wait()
+        self.is_up.set()
+
     async def _accept(self, number: int, door: Door, listener: LinkListener) -> None:
         while True:
             # Without a worker, clients wait in the queue of the system.
             while not self._table.by_load():
                 await self._changed.wait()
-            with await accept(listener, door.url) as connection:
-                await self._give(number, connection)
+            await self._give(number, await accept(listener, door.url))
 
     async def _give(self, door: int, connection: socket.socket) -> None:
+        """Pass a connection to the worker with the fewest."""
         while True:
             for worker in self._table.by_load():
                 running = self._running[worker.number]
@@ -310,5 +321,10 @@ class Parent:
                     continue
                 self._table.has_given(worker)
                 return
-            with trio.move_on_after(_BUSY_SECONDS):
-                await self._changed.wait()
+            try:
+                pause = _BUSY_SECONDS if self._table.by_load() else inf
+                with trio.move_on_after(pause):
+                    await self._changed.wait()
+            except BaseException:
+                connection.close()  # the parent ends
+                raise

@@ -80,12 +80,16 @@ class Spawning:
     Attributes:
         tasks: the workers so far, by their numbers.
         refuse: whether the system has no room for one more.
+        held: slots whose workers take for ever to start.
+        slow: until it is set, workers take to start, if there is one.
     """
 
     nursery: trio.Nursery
     spawner: Spawner
     tasks: dict[int, Task] = attrs.field(factory=dict)
     refuse: bool = False
+    held: set[int] = attrs.field(factory=set)
+    slow: trio.Event | None = None
 
     @classmethod
     def of(
@@ -107,6 +111,10 @@ class Spawning:
         self, start: Start, ends: Sequence[socket.socket], control: socket.socket
     ) -> Child:
         await trio.lowlevel.checkpoint()
+        if start.slot in self.held:
+            await trio.sleep_forever()
+        if self.slow is not None:
+            await self.slow.wait()
         if self.refuse:
             raise OSError("no room for another process")
         task = Task(start)

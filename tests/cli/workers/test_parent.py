@@ -30,7 +30,7 @@ from roam_trio.cli.workers.doors import open_doors
 from roam_trio.cli.workers.lines import Lines
 from roam_trio.cli.workers.parent import READY, Parent
 from roam_trio.cli.workers.table import Start, Table
-from roam_trio.transports.handing import Hand
+from roam_trio.transports.handing import Hand, HandedConnections
 from tests.cli.workers.in_process import Spawning, Task, copy_of
 
 
@@ -140,6 +140,16 @@ async def test_clients_wait_until_a_worker_is_ready() -> None:
         assert not one.parent.is_up.is_set()
         async with connect(one.url, Work) as client:
             assert await client.add(1, 2) == 3
+
+
+async def test_clients_do_not_wait_for_long_for_a_worker_that_does_not_get_up(
+    autojump_clock: MockClock,
+) -> None:
+    async with family() as one:
+        one.spawning.held.add(2)
+        await one.parent.is_up.wait()
+        assert not one.parent.are_all_up.is_set()
+        assert 5 <= trio.current_time() < 6
 
 
 async def test_a_worker_that_is_killed_takes_its_own_clients_with_it(
@@ -304,6 +314,19 @@ async def test_parent_that_drains_does_not_wait_for_a_worker_that_only_starts() 
         assert one.code == 0
 
 
+async def test_a_worker_that_was_told_to_drain_before_it_was_there_drains() -> None:
+    async with family(count=1) as one:
+        one.spawning.slow = trio.Event()
+        while not one.table.workers:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        await wait_all_tasks_blocked()
+        one.parent.drain()
+        await wait_all_tasks_blocked()
+        one.spawning.slow.set()
+        await one.ended.wait()
+        assert one.code == 0
+
+
 @pytest.mark.parametrize("steps", range(12))
 async def test_whenever_it_drains_or_kills_it_ends(steps: int) -> None:
     async with family() as one:
@@ -361,6 +384,72 @@ async def test_connections_go_to_others_while_a_worker_is_too_busy(
         async with connect(one.url, Work) as client:
             assert await client.add(1, 2) == 3
         assert busy == []
+
+
+async def test_connections_that_a_dead_worker_has_not_taken_go_to_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accept, taken_by_the_first = HandedConnections.accept, trio.Event()
+
+    async def never_at_first(handed: HandedConnections) -> trio.SocketStream:
+        if not taken_by_the_first.is_set():
+            taken_by_the_first.set()
+            await trio.sleep_forever()
+        return await accept(handed)
+
+    async with family(count=1) as one:
+        monkeypatch.setattr(HandedConnections, "accept", never_at_first)
+        await one.parent.are_all_up.wait()
+        await taken_by_the_first.wait()
+        async with trio.open_nursery() as calling:
+
+            async def call() -> None:
+                async with connect(one.url, Work) as client:
+                    assert await client.add(1, 2) == 3
+
+            calling.start_soon(call)
+            await one.until_loads(1)
+            one.tasks[1].kill()
+            await one.until_full(2)
+
+
+async def test_connections_wait_for_a_worker_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    IMPL.go_on = trio.Event()
+    async with family(count=1) as one:
+        await one.parent.are_all_up.wait()
+        one.spawning.refuse = True
+        one.tasks[1].kill()
+        while one.table.workers:
+            await one.change()
+        async with trio.open_nursery() as calling:
+
+            async def call() -> None:
+                async with connect(one.url, Work) as client:
+                    assert await client.add(1, 2) == 3
+
+            calling.start_soon(call)
+            await wait_all_tasks_blocked(0.01)
+            one.spawning.refuse = False
+            one.parent.replace()
+
+
+async def test_connections_that_nobody_takes_end_with_the_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(hand: Hand, connection: socket.socket) -> None:
+        raise trio.WouldBlock
+
+    monkeypatch.setattr(Hand, "give", refuse)
+    async with family(count=1) as one:
+        await one.parent.are_all_up.wait()
+        stream = await trio.open_tcp_stream("127.0.0.1", int(one.url[16:]))
+        await wait_all_tasks_blocked(0.001)
+        one.parent.drain()
+        async with stream:
+            assert await stream.receive_some() == b""
+        await one.ended.wait()
 
 
 async def test_what_workers_write_is_one_log() -> None:
