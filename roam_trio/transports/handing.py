@@ -24,11 +24,14 @@ import trio
 
 from .listening import LinkOn, StreamLinkListener
 
-__all__ = ["Hand", "HandedConnections", "HandedListener"]
+__all__ = ["MOST_GIVEN", "Hand", "HandedConnections", "HandedListener"]
 
 _ONE: Final = b"+"
 _TAKEN: Final = b"+"
 _OVER: Final = b"-"
+
+MOST_GIVEN: Final = 64
+"""Number of connections that wait to be taken by a worker."""
 
 _MOST_AT_ONCE: Final = 4096
 """Number of reports of connections that are over, read or written at a time."""
@@ -57,6 +60,8 @@ class Hand:
             trio.WouldBlock: the worker is too busy to take it; it is not passed.
             OSError: there is no worker any more; it is not passed.
         """
+        if len(self._given) >= MOST_GIVEN:
+            raise trio.WouldBlock
         try:
             socket.send_fds(self._sock, [_ONE], [connection.fileno()])
         except BlockingIOError:

@@ -17,7 +17,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import connect, serve, serving
 from roam_trio.transports import LinkListener, LinkOptions, transport_for
-from roam_trio.transports.handing import Hand, HandedConnections
+from roam_trio.transports.handing import MOST_GIVEN, Hand, HandedConnections
 from roam_trio.transports.inherited import url_handed
 from roam_trio.transports.listening import SocketClient
 from tests.schemes import client_context, server_context
@@ -140,23 +140,32 @@ async def test_a_worker_that_takes_none_is_busy() -> None:
     with pair() as (ours, theirs):
         hand = Hand(ours, AT)
 
-        def give_many() -> None:
-            for _ in range(100_000):
-                connection = copy_of(theirs)
-                try:
-                    hand.give(connection)
-                except trio.WouldBlock:
-                    connection.close()
-                    raise
-
-        with pytest.raises(trio.WouldBlock):
-            give_many()
+        for _ in range(MOST_GIVEN):
+            hand.give(copy_of(theirs))
+        with copy_of(theirs) as one, pytest.raises(trio.WouldBlock):
+            hand.give(one)
         handed = HandedConnections(theirs)
         await handed.url()
         stream = await handed.accept()
+        with trio.move_on_after(0.01):
+            await hand.over()  # reads that it is taken
         hand.give(copy_of(theirs))
         await stream.aclose()
         hand.close()
+
+
+async def test_a_worker_is_busy_whose_socket_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def is_full(*args: Any) -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(socket, "send_fds", is_full)
+    with pair() as (ours, _):
+        hand = Hand(ours, AT)
+        with copy_of(ours) as one, pytest.raises(trio.WouldBlock):
+            hand.give(one)
+        assert hand.left() == []
 
 
 async def test_what_a_worker_has_not_taken_goes_to_another_one() -> None:
