@@ -97,11 +97,14 @@ class Backlog:
         self.count_from = self.written_size + size + _STEP
         return True
 
-    def add(self, length: int) -> None:
-        """Count a committed payload of so many bytes."""
+    def add(self, length: int) -> bool:
+        """Count a committed payload of so many bytes. Return False if there is no room
+        for another, without any permits.
+        """
         self._last_length = length
-        self.payloads += 1
-        self.size += HEADER_LENGTH + length
+        self.payloads = payloads = self.payloads + 1
+        self.size = size = self.size + HEADER_LENGTH + length
+        return payloads < self.room_up_to_payloads and size < self.room_up_to_size
 
     def add_all(self, lengths: Sequence[int], permits: int) -> bool:
         """Count several committed payloads at once, if each of them finds room.

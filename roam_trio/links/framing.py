@@ -343,11 +343,13 @@ class FrameEncoder:
 
     def add(self, pieces: Sequence[Buffer], length: int) -> None:
         """Add one payload: the concatenation of `pieces`, `length` bytes in all."""
-        header = length.to_bytes(HEADER_LENGTH, "little")
-        if length < _PASSED_BY_REFERENCE:
+        if length < len(_SHORT_HEADERS):
+            self._small.append(_SHORT_HEADERS[length] + b"".join(pieces))
+        elif length < _PASSED_BY_REFERENCE:
+            header = length.to_bytes(HEADER_LENGTH, "little")
             self._small.append(header + b"".join(pieces))
         else:
-            self._small.append(header)
+            self._small.append(length.to_bytes(HEADER_LENGTH, "little"))
             for piece in pieces:
                 self._add_piece(piece)
 

@@ -177,14 +177,7 @@ class StreamLinkTx(PermitTx):
     # ------------------------------------------------ committing
 
     def _has_room(self) -> bool:
-        backlog = self._backlog
-        if self._permits:
-            return backlog.has_room(self._permits)
-        # As `has_room` does, and a call less for each payload.
-        return (
-            backlog.payloads < backlog.room_up_to_payloads
-            and backlog.size < backlog.room_up_to_size
-        )
+        return self._backlog.has_room(self._permits)
 
     def _new_permit(self) -> QueuedPermit:
         return QueuedPermit(self)
@@ -193,17 +186,27 @@ class StreamLinkTx(PermitTx):
         if length > self._max_payload:
             raise PayloadTooLarge(length, self._max_payload)
 
+    def send_nowait(self, pieces: Sequence[Buffer]) -> None:
+        if self._ending is not None:
+            raise self._ending.as_error()
+        if self.is_full:
+            raise trio.WouldBlock
+        self._publish(pieces)
+
     def _publish(self, pieces: Sequence[Buffer]) -> None:
+        """See `PermitTx._publish`; finds out as well whether there is room left."""
         length = sum(map(len, pieces))
         if length > self._max_payload:
             self._check_length(length)
         self._frames.add(pieces, length)
-        self._backlog.add(length)
+        backlog = self._backlog
+        if not backlog.add(length) or self._permits:
+            self.is_full = not self._has_room()
         self._mode, write = self._mode.on_commit
         # A pump that is writing will find this payload itself.
         if self._wake is not None:
             self._do(write)
-        elif self._backlog.size > self._backlog.count_from:
+        elif backlog.size > backlog.count_from:
             self._count()
 
     def send_many_nowait(self, payloads: Sequence[Sequence[Buffer]]) -> int:
