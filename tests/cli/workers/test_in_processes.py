@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import trio
 from roam_trio import Disconnected, connect, stay_connected
 from tests.cli.terminals import PROGRAM, ROOT
 from tests.cli.workers.processes import Where
+from tests.schemes import client_context, own_certificate
 
 pytestmark = [
     pytest.mark.slow,
@@ -225,3 +227,29 @@ async def test_workers_write_whole_lines_to_one_log(tmp_path: Path) -> None:
     assert {line[4:] for line in lines} == {"a" * 2000, "b" * 2000}
     assert {line[:4] for line in lines} == {"[1] ", "[2] "}
     assert len(lines) == 100
+
+
+async def test_tls_and_websockets_are_spoken_by_the_workers(tmp_path: Path) -> None:
+    cert = own_certificate(tmp_path)
+    args = ["serve", "tests.cli.workers.processes:handlers", "--workers", "2"]
+    args += ["--listen", "wss://127.0.0.1:0/rpc", "--listen", "tls://127.0.0.1:0"]
+    args += ["--cert", cert, "--resume", "--json"]
+    process = await trio.lowlevel.open_process(
+        [*PROGRAM, *args], stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert process.stdout is not None
+    async with process.stdout as stdout:
+        printed = b""
+        while printed.count(b"\n") < 2:
+            printed += await stdout.receive_some()
+        for line in printed.splitlines():
+            url = json.loads(line)["url"]
+            processes: set[int] = set()
+            for _ in range(2):
+                async with connect(
+                    url, Where, ssl_context=client_context(), resume=True
+                ) as client:
+                    processes.add(await client.process())
+            assert len(processes) == 2
+        process.terminate()
+        assert await process.wait() == 0

@@ -299,6 +299,13 @@ async def test_a_process_of_a_worker_serves_and_ends() -> None:
     control.close()
 
 
+def test_the_verb_of_a_worker_tells_mistakes_in_one_line() -> None:
+    job = Job("nowhere:x", Serving([]), (LogFormat.TEXT, "error"), [], -1, ("", 1), 1)
+    result = invoke("worker", job.to_text())
+    assert result.exit_code == 2
+    assert result.stderr.startswith("roam-trio serve: nowhere: there is no such module")
+
+
 def test_the_verb_runs_a_parent(tmp_path: Path) -> None:
     args = ("--listen", f"unix://{tmp_path}/s", "--workers", 1, "--log-level", "error")
     result = invoke("serve", "tests.cli.workers:nothing", *args)
