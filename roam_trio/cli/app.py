@@ -29,6 +29,7 @@ VERBS = {
     "mcp": ("mcp", "Offer services as tools of the Model Context Protocol."),
     "diff": ("diff", "Compare two descriptions of a service."),
     "rust": ("rust", "Print services as traits and types of Rust."),
+    "typescript": ("typescript", "Print services as a module of TypeScript."),
     "import": ("import_", "Print the services of a Rust source in Python."),
     "demo": ("demo", "Show the library at work between two processes."),
 }

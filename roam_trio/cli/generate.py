@@ -1,4 +1,4 @@
-"""Input and output of the commands `rust` and `import`."""
+"""Input and output of the commands `rust`, `import` and `typescript`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 import typer
 
 from ..codegen.rust import RustError, interface_of, write_python, write_rust
+from ..codegen.typescript import write_typescript
 from ..errors import SchemaError
 from .exits import UsageError
 from .local_services import service_at
 
-__all__ = ["GenerateError", "deliver", "python_of", "rust_of"]
+__all__ = ["GenerateError", "deliver", "python_of", "rust_of", "typescript_of"]
 
 GRAMMAR = ("tree_sitter", "tree_sitter_rust")
 
@@ -29,6 +30,18 @@ def rust_of(specifications: list[str]) -> str:
     """
     try:
         return write_rust(interface_of(list(map(service_at, specifications))))
+    except (SchemaError, UsageError) as error:
+        raise GenerateError(str(error)) from error
+
+
+def typescript_of(specifications: list[str]) -> str:
+    """Return the TypeScript source of services, each given as ``module:Service``.
+
+    Raises:
+        GenerateError: a service cannot be found, or has no counterpart in TypeScript.
+    """
+    try:
+        return write_typescript(list(map(service_at, specifications)))
     except (SchemaError, UsageError) as error:
         raise GenerateError(str(error)) from error
 

@@ -1,0 +1,1 @@
+"""Tests of the TypeScript that is made from services."""
