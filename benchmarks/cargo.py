@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["CannotBuild", "build"]
+__all__ = ["CannotBuild", "build", "cache_folder", "forget_old", "hash_of"]
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 
@@ -47,9 +47,9 @@ def build(
         CannotBuild: there is no cargo, or it has failed.
     """
     sources = {**_sources(project), **(generated or {})}
-    folder = _cache()
+    folder = cache_folder()
     kind = "-release" if release else ""
-    executable = folder / f"{project.name}{kind}-{_hash(sources)}"
+    executable = folder / f"{project.name}{kind}-{hash_of(sources)}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         # Two runs at once: the later one finds what the first has built.
@@ -63,7 +63,7 @@ def build(
         copied = folder / project.name
         _copy(sources, copied)
         built = _build(cargo, copied, folder / "target", release=release)
-        _forget_old(folder, project.name)
+        forget_old(folder, project.name)
         # Renamed into its place, for another run may begin to use it at any time.
         shutil.copy(built, executable.with_suffix(".new"))
         executable.with_suffix(".new").rename(executable)
@@ -75,14 +75,16 @@ def _sources(project: Path) -> dict[Path, str]:
     return {path.relative_to(project): path.read_text("utf-8") for path in paths}
 
 
-def _hash(sources: dict[Path, str]) -> str:
+def hash_of(sources: Mapping[Path, str]) -> str:
+    """Return a text that differs if sources differ."""
     hashed = hashlib.blake2b(digest_size=8)
     for path, text in sources.items():
         hashed.update(f"{path.as_posix()}\0{text}\0".encode())
     return hashed.hexdigest()
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Return the folder of the cache for what is built."""
     chosen = os.environ.get("ROAM_TRIO_CACHE")
     if chosen:
         return Path(chosen)
@@ -115,7 +117,11 @@ def _build(cargo: str, project: Path, target: Path, *, release: bool) -> Path:
     return target / ("release" if release else "debug") / project.name
 
 
-def _forget_old(folder: Path, name: str) -> None:
+def forget_old(folder: Path, name: str) -> None:
+    """Remove what was built for a program and has not been used for days."""
     for old in folder.glob(f"{name}-*"):
         if time.time() - old.stat().st_mtime > KEPT_SECONDS:
-            old.unlink()
+            if old.is_dir():
+                shutil.rmtree(old)
+            else:
+                old.unlink()

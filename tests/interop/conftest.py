@@ -29,6 +29,12 @@ def executable() -> Path:
         pytest.skip(str(error))
 
 
+@pytest.fixture
+def language() -> str:
+    """The name that the peer gives itself."""
+    return "rust"
+
+
 @pytest.fixture(params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -38,12 +44,13 @@ def transport(request: pytest.FixtureRequest) -> str:
 def place(
     request: pytest.FixtureRequest,
     executable: Path,
+    language: str,
     transport: str,
     tmp_path: Path,
 ) -> Place:
     """A place to meet, for each transport and each role of the Python side."""
     role: Literal["initiator", "acceptor"] = request.param
-    return Place(executable, transport, tmp_path, role)
+    return Place(executable, language, transport, tmp_path, role)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The Rust peer as a process, and the ways to meet it."""
+"""A peer in another language as a process, and the ways to meet it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-__all__ = ["Meeting", "Place", "RustPeer", "meet"]
+__all__ = ["Meeting", "PeerProcess", "Place", "meet"]
 
 PATIENCE = 300.0
 """Number of seconds the peer may take for what takes it well under one."""
 
 
-class RustPeer:
-    """A process of the peer's; see `rust_peer/src/main.rs` for its arguments.
+class PeerProcess:
+    """A process of a peer; see `rust_peer/src/main.rs` and `ts_peer/src/main.ts` for
+    its arguments.
 
     It is killed at the end of the block, if it has not ended by then; `wait` is for
     those that call. It has failed when it panics, except in handlers that are to.
@@ -107,7 +108,7 @@ class RustPeer:
                 socket = trio.Path(self.url.removeprefix("unix://"))
                 await socket.unlink(missing_ok=True)
         errors = wrote.decode(errors="replace")
-        name = " ".join(["rust_peer", *self._command[1:]])
+        name = " ".join([Path(self._command[0]).name, *self._command[1:]])
         if exc is not None:
             exc.add_note(f"{name} wrote: {errors or 'nothing'}")
         elif errors.count("panicked") > errors.count("on purpose"):
@@ -120,12 +121,14 @@ class Place:
 
     Attributes:
         executable: the peer.
+        language: the name that the peer gives itself.
         transport: the scheme of the URL.
         folder: for the files of sockets.
         role: the role of the Python side, which listens if it is the acceptor.
     """
 
     executable: Path
+    language: str
     transport: str
     folder: Path
     role: Literal["initiator", "acceptor"]
@@ -141,20 +144,20 @@ class Place:
             case transport:
                 return f"{transport}://127.0.0.1:0"
 
-    def peer(self, *arguments: str) -> RustPeer:
+    def peer(self, *arguments: str) -> PeerProcess:
         """A peer of these arguments."""
-        return RustPeer(self.executable, *arguments)
+        return PeerProcess(self.executable, *arguments)
 
 
 @attrs.frozen
 class Meeting:
-    """A Rust peer, and the session with it.
+    """A peer, and the session with it.
 
     Attributes:
         peer: the peer.
     """
 
-    peer: RustPeer
+    peer: PeerProcess
     _session: Session | Server
 
     async def session(self) -> Session:

@@ -44,7 +44,7 @@ async def test_rust_accepts_connections_by_the_names_of_services(
             assert await count_with(streams.count, 500) == list(range(500))
         metadata = {"service": "waiting"}
         async with await session.open_connection(metadata=metadata) as connection:
-            assert connection.peer_metadata.get("accepted-by") == "rust"
+            assert connection.peer_metadata.get("accepted-by") == place.language
             assert connection.peer_settings.max_concurrent_requests == 64
             waiting = client(Waiting, connection.caller)
             assert await waiting.add(1, 2) == 3
@@ -162,7 +162,7 @@ async def test_metadata_of_the_handshake_arrives(
 ) -> None:
     async with meet(place, "serve", handler=everything) as meeting:
         session = await meeting.session()
-        assert session.root.peer_metadata.get("peer") == "rust"
+        assert session.root.peer_metadata.get("peer") == place.language
 
 
 @within(60)

@@ -73,8 +73,8 @@ async def pass_on(
 
 
 @pytest.fixture
-def place_of_rust(executable, tmp_path) -> Place:
-    return Place(executable, "tcp", tmp_path, "initiator")
+def place_of_rust(executable, language, tmp_path) -> Place:
+    return Place(executable, language, "tcp", tmp_path, "initiator")
 
 
 @within(120)

@@ -1,0 +1,1 @@
+"""The tests with a peer in TypeScript."""
