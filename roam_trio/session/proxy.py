@@ -344,12 +344,14 @@ class _Forwarder:
                 metadata=call.metadata.propagated(),
             )
         except ConnectionLost as lost:
-            if self._far.phase is ConnectionPhase.CLOSED:
+            is_closed = self._far.phase is ConnectionPhase.CLOSED
+            if is_closed and lost.was_begun is not False:
                 # This side ends too, and its caller is to learn that, not that its
                 # request was cancelled.
                 await self._over.wait()
                 return
-            # This program shuts the far session down.
+            # No handler has seen it: the far side has said so, or this program shuts
+            # the far session down.
             refusal = Unavailable(text=str(lost), was_begun=False)
             await _refuse(refusal, channels, reply)
             return

@@ -33,6 +33,7 @@ from roam_trio import (
 from roam_trio.rpc.failure_metadata import failure_from
 from roam_trio.session import ConnectionHandle, Session
 from roam_trio.session.requests_out import RequestsOut
+from roam_trio.session.session_end import ALL_IS_ANSWERED
 from roam_trio.wire.envelope import decode_message
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
@@ -232,6 +233,21 @@ class TestLimits:
             assert isinstance(error, Refused)
             assert error.was_begun is False
             assert error.text.startswith("on the far side of a proxy, ")
+
+    async def test_caller_is_told_that_a_far_side_that_leaves_has_not_begun_its_call(
+        self,
+    ) -> None:
+        knows = Metadata([MetadataEntry("roam-trio", 1, 2)])
+        async with Joined(near_metadata=knows) as joined:
+            near, far = joined.near, joined.far
+            await near.say(near.call(2))
+            await far.hears(far.call(1))
+            await far.say(ALL_IS_ANSWERED)
+            answer = await near.peer.hear(RequestResponse)
+            error = failure_from(answer.metadata, "a call")
+            assert isinstance(error, Unavailable)
+            assert error.was_begun is False
+            await near.peer.hear(ConnectionClose)
 
     @pytest.mark.parametrize("channels", [(), (2,)], ids=["plain", "with a channel"])
     async def test_call_that_meets_a_bug_of_a_proxy_ends_with_its_channels(

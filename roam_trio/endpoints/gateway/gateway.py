@@ -10,7 +10,7 @@ async with (
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 import trio
 
@@ -18,6 +18,7 @@ from ...metadata import Metadata
 from ...rpc.channel import Tx
 from ...rpc.handler import Handler, NoService, ReplySink
 from ...rpc.offered import PassedOn
+from ...service.reserved.handlers import LEAVING_SECONDS
 from ...session import AcceptedConnection, Session
 from ...session.acceptance import RelayingAcceptor
 from ...session.deferred_handler import DeferredHandler
@@ -34,6 +35,11 @@ from .pools import Asked, RoutePool
 from .routes import Route, RouteTable, check_access, names_of
 
 __all__ = ["Gateway", "gateway"]
+
+_LEAVING: Final = 2 * LEAVING_SECONDS
+"""Seconds for which a session goes on whose root connection has ended: longer than a
+client is given to leave when its session is shut down, which ends it earlier.
+"""
 
 
 def gateway(
@@ -224,8 +230,10 @@ class _RootCalls(PassedOn):
             client.root.serve(self)
             return
         await join(client.root)
-        # The root connection has ended, and it ends with its session.
-        await client.shutdown()
+        # The root connection has ended, and it ends with its session. Calls in flight
+        # fail with it at once; without any, the client may leave first.
+        is_quiet = client.root.connection_run.is_quiet
+        await client.shutdown(_LEAVING if is_quiet else 0.0)
 
 
 class _Refusing:

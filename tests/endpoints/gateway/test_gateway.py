@@ -142,7 +142,31 @@ async def test_client_of_a_root_connection_is_told_when_its_server_drains(
         assert await watch.rx.recv() is HealthState.SERVING
         teller = client(Bank, session.caller)
         assert await teller.where() == "root"
+        await wait_all_tasks_blocked()  # the gateway watches the health of the server
         nursery.start_soon(server.shutdown, 10)
+        assert await watch.rx.recv() is HealthState.DRAINING
+        with pytest.raises(Unavailable) as caught:
+            await teller.where()
+        assert caught.value.was_begun is False
+        await session.closed()
+        assert trio.current_time() == pytest.approx(1)
+
+
+async def test_client_leaves_when_the_session_of_its_root_connection_has_ended(
+    autojump_clock: MockClock,
+) -> None:
+    root = dispatcher(Bank, BankImpl("root"))
+    async with (
+        serving("memory://root", root) as server,  # which tells no health
+        passing_on(Route("", "memory://root"), server={"reflection": True}),
+        connect(HERE) as session,
+        session.open(Health) as health,
+        open_call(health.watch, "") as watch,
+    ):
+        assert await watch.rx.recv() is HealthState.SERVING
+        teller = client(Bank, session.caller)
+        assert await teller.where() == "root"
+        await server.shutdown(10)
         assert await watch.rx.recv() is HealthState.DRAINING
         with pytest.raises(Unavailable) as caught:
             await teller.where()
