@@ -23,6 +23,7 @@ _MODULES: Final = (
 )
 """In an order in which each is defined before it is used."""
 
+_PACKAGE: Final = __name__.rpartition(".")[0]
 _IMPORT: Final = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _DEFINITION: Final = re.compile(
     r"^(?:export )?(?:async )?(?:class|interface|type|const|function) (\w+)",
@@ -33,7 +34,7 @@ _DEFINITION: Final = re.compile(
 @cache
 def runtime_text() -> str:
     """Return the modules of the runtime in one, without their imports."""
-    folder = resources.files(__package__) / "runtime"
+    folder = resources.files(_PACKAGE) / "runtime"
     texts = [(folder / f"{name}.ts").read_text("utf-8") for name in _MODULES]
     return "\n".join(_IMPORT.sub("", text).strip() + "\n" for text in texts)
 

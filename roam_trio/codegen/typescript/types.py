@@ -114,7 +114,7 @@ class TypesOfService:
 
     given: Mapping[str, _Given]
     definitions: Mapping[str, TypeSchema]
-    defined: set[str] = field(factory=set)
+    defined: set[str] = field(factory=set[str])
 
     def type(self, type: Type) -> str:
         """Return a type as it is written in TypeScript."""
@@ -205,7 +205,7 @@ class TypesOfService:
                 f"export type {name} = Record<string, never>;",
                 f"struct<{name}>({{}})",
             )
-        types = [each.type for each in schema.fields]
+        types: list[Type] = [each.type for each in schema.fields]
         if schema.tuple_like:
             text = self.type(TupleType(tuple(types)))
             return f"export type {name} = {text};", self.tuple_codec(types)
@@ -246,7 +246,7 @@ class TypesOfService:
         """Return the type and the codec of the data of a variant."""
         if not variant.fields:
             return "", "null"
-        types = [each.type for each in variant.fields]
+        types: list[Type] = [each.type for each in variant.fields]
         if variant.tuple_like and len(types) == 1:
             return self.type(types[0]), self.codec(types[0])
         if variant.tuple_like:
@@ -305,6 +305,7 @@ def _reached(definition: TypeSchema, definitions: Mapping[str, TypeSchema]) -> s
 
 
 def _direct(definition: TypeSchema) -> list[str]:
+    left: list[Type]
     match definition:
         case StructSchema(_, fields):
             left = [each.type for each in fields]

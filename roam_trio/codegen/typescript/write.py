@@ -8,7 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from ...service import ServiceDescriptor
-from ...service.description.model import MethodSchema, ServiceSchema, TupleType
+from ...service.description.model import MethodSchema, ServiceSchema, TupleType, Type
 from .aliases import union_aliases
 from .names import Names, lower_camel, upper_camel
 from .runtime import runtime_names, runtime_text
@@ -135,7 +135,7 @@ class _Service:
 
     def _constant(self, method: _Method) -> str:
         schema, codec = method.schema, self._types.codec
-        types = [each.type for each in schema.args]
+        types: list[Type] = [each.type for each in schema.args]
         args = self._types.type(TupleType(tuple(types)))
         value = "nothing" if schema.returns == "unit" else codec(schema.returns)
         error = "null" if schema.fails is None else codec(schema.fails)
