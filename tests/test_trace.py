@@ -32,7 +32,7 @@ def test_message_is_followed_through_the_rooms_of_both_ends(
     called = [move.function for move in found[value] if move.what == "call"]
     way = [
         "wire.envelope: encode_in_python",
-        "links.permits: PermitTx.send_nowait",
+        "links.stream: StreamLinkTx.send_nowait",
         "links.stream_rx: StreamLinkRx.recv_batch",
         "wire.envelope: decode_in_python",
         "codec.python: PythonCodec.decode",
