@@ -11,7 +11,7 @@ import attrs
 
 from ...links.resuming.source import Backoff
 
-__all__ = ["Address", "Balance", "Endpoint", "EndpointTable", "Phase"]
+__all__ = ["SPREAD", "Address", "Balance", "Endpoint", "EndpointTable", "Phase"]
 
 C = TypeVar("C")
 
@@ -29,6 +29,10 @@ LATENCY_DECAY: Final = 10.0
 An endpoint that was slow gets calls again after some of these, and shows whether it
 still is.
 """
+
+SPREAD: Final = 1.0
+"""Seconds over which clients that have lost one server together come back, and ask for
+others, while they have further servers."""
 
 LASTED: Final = 5.0
 """Seconds from which on the end of a session is no failure to connect."""
@@ -68,6 +72,9 @@ class Phase(enum.Enum):
 _USABLE: Final = (Phase.READY, Phase.RESUMING)
 """The phases with a session that calls may use, now or later."""
 
+_FAILING: Final = (Phase.RESTING, Phase.CONNECTING)
+"""The phases without a session."""
+
 
 @attrs.define(eq=False)
 class Endpoint(Generic[C]):
@@ -84,6 +91,7 @@ class Endpoint(Generic[C]):
         connected_at: when its session began, in trio's time; infinite without one.
         rests_until: when it is tried again, in trio's time.
         turn: how far it is ahead of its share of the calls.
+        offset: the random part of `turn`.
         latency: seconds that its calls take: the longest of late.
         measured: when `latency` was measured.
     """
@@ -98,6 +106,7 @@ class Endpoint(Generic[C]):
     connected_at: float = math.inf
     rests_until: float = -math.inf
     turn: float = 0.0
+    offset: float = 0.0
     latency: float = 0.0
     measured: float = 0.0
 
@@ -143,6 +152,8 @@ class EndpointTable(Generic[C]):
             known = ", ".join(map(repr, _RULES))
             raise ValueError(f"balance: expected one of {known}, got {balance!r}")
         self._choose = _RULES[balance]
+        self.keeps_order = balance == "first"
+        """True if the order of the addresses is that in which they are used."""
         self._measures = balance == "least busy"
         self._backoff = backoff
         self._endpoints: list[Endpoint[C]] = []
@@ -199,7 +210,10 @@ class EndpointTable(Generic[C]):
         endpoint.connected_at = now
         endpoint.phase = Phase.DRAINING if endpoint.is_gone else Phase.READY
         # It must neither catch up with the others nor wait for them.
-        endpoint.turn = min((each.turn for each in self._ready), default=0.0)
+        least = min((each.turn - each.offset for each in self._ready), default=0.0)
+        # Many clients that begin together must not begin with the same one.
+        endpoint.offset = self._backoff.chance() / endpoint.address.weight
+        endpoint.turn = least + endpoint.offset
         self._sort_ready()
 
     def set_link(self, endpoint: Endpoint[C], *, has_link: bool) -> None:
@@ -236,13 +250,24 @@ class EndpointTable(Generic[C]):
         endpoint.failures = 0 if has_lasted else endpoint.failures + 1
         pause = self._backoff.pause(endpoint.failures)
         endpoint.phase = Phase.RESTING
-        endpoint.rests_until = now + pause
         endpoint.latency = 0.0
         self._sort_ready()
+        if self._ready:
+            # There is no hurry, and all clients of this server have lost it together.
+            pause = max(pause, SPREAD * self._backoff.chance())
+        endpoint.rests_until = now + pause
 
     def connecting(self, endpoint: Endpoint[C]) -> None:
         """Take note that a pause is over."""
         endpoint.phase = Phase.CONNECTING
+
+    def failing(self) -> frozenset[Address]:
+        """Return the addresses that could not be reached the last time."""
+        return frozenset(
+            each.address
+            for each in self._endpoints
+            if each.failures and each.phase in _FAILING
+        )
 
     # ------------------------------------------------------------ choice
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Container, Sequence
 
 import trio
 
 from ...links.resuming.source import Backoff
 from ...logs import Log
 from ...rpc.observer import Observer, tell
-from .balancing import Address
+from .balancing import SPREAD, Address
 from .resolving import Resolver
+from .subset import MOST_ADDRESSES, Subset
 
-__all__ = ["MOST_ADDRESSES", "SPREAD", "Finding"]
+__all__ = ["Finding"]
 
 logger = Log("roam_trio.lasting")
-
-MOST_ADDRESSES: Final = 256
-"""Number of servers that are used of those that a target has."""
-
-SPREAD: Final = 1.0
-"""Seconds over which clients that have lost one server together ask for others."""
 
 
 class Finding:
@@ -31,11 +25,20 @@ class Finding:
         resolver: finds the addresses.
         backoff: the pauses.
         observer: is told if none are found, unless it is None.
+        subset: chooses the addresses to use.
+        failing: returns the addresses that cannot be reached.
     """
 
     def __init__(
-        self, resolver: Resolver, backoff: Backoff, observer: Observer | None
+        self,
+        resolver: Resolver,
+        backoff: Backoff,
+        observer: Observer | None,
+        subset: Subset,
+        failing: Callable[[], Container[Address]],
     ) -> None:
+        self._subset = subset
+        self._failing = failing
         self._resolver = resolver
         self._backoff = backoff
         self._observer = observer
@@ -90,13 +93,13 @@ class Finding:
                 tell(self._observer, Observer.servers_not_found, because)
             return ()
         self._failures = 0
-        if len(addresses) > MOST_ADDRESSES:
+        if len(addresses) > self._subset.most == MOST_ADDRESSES:
             logger.warning(
-                "the target has %d servers; only the first %d are used",
+                "the target has %d servers; only %d are used (option: servers)",
                 len(addresses),
                 MOST_ADDRESSES,
             )
-        return addresses[:MOST_ADDRESSES]
+        return self._subset.choose(addresses, self._failing())
 
     async def _wait(self, resolver: Resolver) -> None:
         """Wait for a pause, and then until the addresses may have changed."""

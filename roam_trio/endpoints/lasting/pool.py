@@ -42,6 +42,7 @@ from .health import follow_health
 from .links import Links
 from .resolving import Resolver
 from .retry import Retry, RetryBudget
+from .subset import MOST_ADDRESSES, Subset
 
 __all__ = ["Begin", "Pool", "PoolPhase", "never_sent"]
 
@@ -84,6 +85,7 @@ class Pool(Generic[C]):
         retry: which calls are made again.
         sessions: number of sessions with each address.
         observer: is told what becomes of servers and calls, unless it is None.
+        servers: number of addresses that are used.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Pool(Generic[C]):
         retry: Retry,
         sessions: int,
         observer: Observer | None = None,
+        servers: int = MOST_ADDRESSES,
     ) -> None:
         self.table = table
         self.pick_at_once = table.pick_at_once
@@ -103,7 +106,11 @@ class Pool(Generic[C]):
         self.retry = retry
         self.budget = RetryBudget(retry)
         self._begin = begin
-        self._finding = Finding(resolver, retry.backoff, observer)
+        seed = None if table.keeps_order else retry.backoff.chance()
+        subset = Subset(servers, seed)
+        self._finding = Finding(
+            resolver, retry.backoff, observer, subset, table.failing
+        )
         self._sessions = sessions
         self._observer = observer
         self._holding: dict[Endpoint[C], trio.CancelScope] = {}

@@ -27,6 +27,7 @@ from .opening import LastingSession
 from .pool import Pool, PoolPhase
 from .resolving import Resolver, StaticResolver
 from .retry import DEFAULT_RETRY, Retry
+from .subset import MOST_ADDRESSES
 
 __all__ = [
     "EndpointState",
@@ -55,6 +56,7 @@ def stay_connected(
     retry: Retry = DEFAULT_RETRY,
     balance: Balance = "first",
     sessions: int = 1,
+    servers: int = MOST_ADDRESSES,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     **options: Unpack[ConnectOptions],
@@ -68,6 +70,7 @@ def stay_connected(
     retry: Retry = DEFAULT_RETRY,
     balance: Balance = "first",
     sessions: int = 1,
+    servers: int = MOST_ADDRESSES,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     **options: Unpack[ConnectOptions],
@@ -80,6 +83,7 @@ def stay_connected(
     retry: Retry = DEFAULT_RETRY,
     balance: Balance = "first",
     sessions: int = 1,
+    servers: int = MOST_ADDRESSES,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
     **options: Unpack[ConnectOptions],
@@ -106,6 +110,9 @@ def stay_connected(
         retry: which calls are made again.
         balance: which server gets a call; see `Balance`.
         sessions: number of sessions with each server.
+        servers: number of servers that this client uses, if the target has more: the
+            first, or with another `balance` some that are chosen by chance. Others take
+            the place of those that cannot be reached.
         middleware: wraps each call, with all of its attempts.
         metadata_for_calls: metadata of each call.
         options: the other options of `connect`, for each session.
@@ -116,6 +123,8 @@ def stay_connected(
     """
     if sessions < 1:
         raise ValueError(f"sessions: expected at least 1, got {sessions}")
+    if servers < 1:
+        raise ValueError(f"servers: expected at least 1, got {servers}")
     resolver = resolver_of(target, options)
     defaults = client_defaults(middleware, metadata_for_calls)
     observer = options.get("observer")
@@ -128,13 +137,13 @@ def stay_connected(
         session_table = EndpointTable[Session](balance, retry.backoff)
         begin_one = partial(begin_session, options)
         of_sessions = Pool(
-            begin_one, resolver, session_table, retry, sessions, observer
+            begin_one, resolver, session_table, retry, sessions, observer, servers
         )
         return StayingConnected(of_sessions, LastingSession(of_sessions, defaults))
     client_class = lasting_client_class(describe(service))
     table = EndpointTable[BaseClient](balance, retry.backoff)
     begin = partial(_begin, service, name, options)
-    pool = Pool(begin, resolver, table, retry, sessions, observer)
+    pool = Pool(begin, resolver, table, retry, sessions, observer, servers)
     client = client_class(pool, pool, defaults.middleware, defaults.metadata)
     return StayingConnected(pool, client)
 

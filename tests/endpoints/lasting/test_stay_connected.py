@@ -32,10 +32,10 @@ from roam_trio import (
     with_metadata,
 )
 from roam_trio.endpoints.lasting.balancing import Address, Phase
-from roam_trio.endpoints.lasting.finding import MOST_ADDRESSES
 from roam_trio.endpoints.lasting.resolving import Resolver
 from roam_trio.endpoints.lasting.retry import Retry
 from roam_trio.endpoints.lasting.staying import state, stay_connected
+from roam_trio.endpoints.lasting.subset import MOST_ADDRESSES
 
 
 @service
@@ -449,7 +449,7 @@ async def test_no_more_than_a_bounded_number_of_servers_are_used(
     async with stay_connected(target, Bank) as client:
         await trio.sleep(0.01)
         assert len(state(client).endpoints) == MOST_ADDRESSES
-    assert "the target has 300 servers; only the first 256 are used" in caplog.text
+    assert "300 servers; only 256 are used (option: servers)" in caplog.text
 
 
 @pytest.mark.parametrize("unknown", [OSError("no such \x1b[31mname"), ()])
