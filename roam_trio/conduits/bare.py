@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 
 from ..errors import BareConduitError, DecodeError
-from ..links.base import Link
+from ..links.base import Link, LinkRx, PayloadPoller
 from ..links.foreign import advice_on_hello, named_payload
 from ..peers import Peer
 from ..wire.family import MsgFamily
@@ -59,6 +59,13 @@ class BareConduitRx(LinkConduitRx[M]):
     """The receiving half of a bare conduit."""
 
     __slots__ = ()
+
+    def begin_polling(
+        self, seconds: float, *, reader_looks: bool
+    ) -> PayloadPoller | None:
+        """See `LinkRx.begin_polling`."""
+        rx = cast("LinkRx", self.source)
+        return rx.begin_polling(seconds, reader_looks=reader_looks)
 
     def refuse(self, payload: bytes | memoryview, error: DecodeError) -> NoReturn:
         whole = bytes(payload)  # no copy: plain links bring bytes

@@ -24,7 +24,13 @@ from typing import (
 import trio
 
 from ..errors import ConduitError, DecodeError, RoamTrioError
-from ..links.base import ByteBudget, RxBudget, RxStatistics, TxStatistics
+from ..links.base import (
+    ByteBudget,
+    PayloadPoller,
+    RxBudget,
+    RxStatistics,
+    TxStatistics,
+)
 from ..peers import Peer
 from ..wire.messages import Message
 
@@ -284,6 +290,16 @@ class ConduitRx(ABC, Generic[M]):
         The default does nothing.
         """
         return
+
+    def begin_polling(
+        self, seconds: float, *, reader_looks: bool
+    ) -> PayloadPoller | None:
+        """Look at the transport before waiting for it; see `LinkRx.begin_polling`. What
+        is found still needs `decode`.
+
+        The default returns None.
+        """
+        return None
 
     source: Source = cast("Source", _Itself())
     """The object that receives encoded messages. The default is this object.

@@ -41,7 +41,12 @@ from ..transports import DEFAULT_CONNECT_TIMEOUT, Dialer, LinkOptions, dialer
 from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
 from .fetching import fetch_schema
-from .options import SessionOptions, client_defaults, reserved_with
+from .options import (
+    SessionOptions,
+    check_can_poll,
+    client_defaults,
+    reserved_with,
+)
 
 __all__ = ["Connecting", "connect"]
 
@@ -67,6 +72,7 @@ def connect(
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
     resume: bool | Backoff = False,
+    busy_poll: float | None = None,
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
@@ -91,6 +97,7 @@ def connect(
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
     resume: bool | Backoff = False,
+    busy_poll: float | None = None,
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
@@ -114,6 +121,7 @@ def connect(
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
     wait_for: float = 0.0,
     resume: bool | Backoff = False,
+    busy_poll: float | None = None,
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     metadata_for_calls: MetadataLike = (),
@@ -156,6 +164,12 @@ def connect(
         resume: continue on another link when the link is lost: the session is not
             affected, and nothing is lost or done twice. The server must agree
             (``serve(..., resume=True)``). A `Backoff` sets the schedule of attempts.
+        busy_poll: number of seconds for which a call looks at the socket for its
+            response before it waits, at most 0.001; None for not at all. It takes a
+            processor while it looks, and makes a lone call faster: see the page on
+            performance for when not to use it. Then a call may not be a schedule point;
+            at least every ninth is. Only with ``tcp:`` and ``unix:``, and without
+            `resume`.
         on_connection: decides on connections that the server opens without a name from
             `handler`; for example a `ProxyAcceptor`.
         middleware: wraps the calls that this side makes, by the client or by the
@@ -167,7 +181,8 @@ def connect(
             `handler` offers; see `serve`.
 
     Raises:
-        ValueError: a URL is wrong, or an option is out of range.
+        ValueError: a URL is wrong, or an option is out of range; or `busy_poll` is
+            given for a URL that cannot have it, or with `resume`.
         TypeError: `service` is not a service, `handler` is not a `Handler`, or `url` is
             not a text.
         OSError: (on entering) no server listens there, or TLS failed. With several
@@ -192,9 +207,12 @@ def connect(
         max_waiting=max_waiting,
         on_connection=on_connection,
         observer=observer,
+        busy_poll=busy_poll,
         reserved=reserved_with(reflection),
     )
     link_options = LinkOptions(limits=options.stream_limits, ssl_context=ssl_context)
+    if busy_poll is not None:
+        check_can_poll(url, resume=bool(resume))
     dial = dialer(url, link_options, connect_timeout=connect_timeout, wait_for=wait_for)
 
     backoff = resume if isinstance(resume, Backoff) else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 import attrs
 
+from ..legible import without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.resuming.source import Backoff
 from ..links.stream import StreamLimits
@@ -21,10 +22,12 @@ from ..service.middleware import Middleware, checked_middleware
 from ..session import ConnectionAcceptor, OfferedServices, SessionKeepaliveConfig
 from ..session.terms import (
     CANCEL_GRACE,
+    check_busy_poll,
     check_cancel_grace,
     check_max_waiting,
     check_tell_failures,
 )
+from ..transports import transport_for, urls_of
 from .fetching import fetch_schema
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ __all__ = [
     "BuilderOptions",
     "ConnectOptions",
     "SessionOptions",
+    "check_can_poll",
     "client_defaults",
     "reserved_with",
 ]
@@ -56,6 +60,7 @@ class ConnectOptions(TypedDict, total=False):
     resume: bool | Backoff
     on_connection: ConnectionAcceptor | None
     observer: Observer | None
+    busy_poll: float | None
 
 
 def _as_metadata(source: MetadataLike) -> Metadata:
@@ -80,6 +85,24 @@ def _check_acceptor(
             "on_connection: expected a ConnectionAcceptor, which has an async method "
             f"accept, got an object of type {type(value).__name__}"
         )
+
+
+def check_can_poll(urls: str | Sequence[str], *, resume: bool) -> None:
+    """Check that the links for all URLs are sockets at which a session can look.
+
+    Raises:
+        ValueError: one is not, or they resume.
+    """
+    if resume:
+        raise ValueError(
+            "busy_poll: expected it without resume=, which receives in another way"
+        )
+    for url in urls_of(urls):
+        if not transport_for(url).can_be_polled:
+            raise ValueError(
+                "busy_poll: expected tcp: and unix: URLs alone, since others do not "
+                f"leave the bytes of the socket as they are, got {without_secrets(url)}"
+            )
 
 
 def client_defaults(
@@ -135,6 +158,7 @@ class BuilderOptions(TypedDict):
     tell_failures: TellFailures
     observer: Observer | None
     schemas: bool
+    busy_poll: float | None
 
 
 @attrs.frozen(eq=False)
@@ -168,6 +192,7 @@ class SessionOptions:
         default=None, validator=attrs.validators.optional(check_observer)
     )
     schemas: bool = True
+    busy_poll: float | None = attrs.field(default=None, validator=check_busy_poll)
     reserved: MakeReserved | None = None
 
     @property
@@ -194,6 +219,7 @@ class SessionOptions:
             "tell_failures": self.tell_failures,
             "observer": self.observer,
             "schemas": self.schemas,
+            "busy_poll": self.busy_poll,
         }
 
     def offered(self) -> OfferedServices:

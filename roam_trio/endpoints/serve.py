@@ -61,7 +61,7 @@ from .announcing import Announcement, Presence
 from .clients import AcceptedClients, Clients, ListenedClients
 from .lingering import Lingering
 from .machine import default_memory
-from .options import SessionOptions, reserved_with
+from .options import SessionOptions, check_can_poll, reserved_with
 from .places import Place, Places
 from .refusals import Refusal, Refusals
 from .wrapping import (
@@ -206,6 +206,7 @@ async def serve(
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     observer: Observer | None = None,
+    busy_poll: float | None = None,
     schemas: bool = True,
     reflection: bool = False,
     statistics: bool = False,
@@ -291,6 +292,11 @@ async def serve(
             outermost; see `Middleware`. The handlers of `on_connection` are not
             wrapped.
         observer: is told of events of clients and sessions; see `Observer`.
+        busy_poll: number of seconds for which a session looks at its socket for the
+            next request before it waits, at most 0.001; None for not at all. It takes
+            a processor while it looks, and is of use to a server with one client at a
+            time: see the page on performance. Only with ``tcp:`` and ``unix:``, and
+            without `resume`.
         schemas: send the schema of a service to a client that expects another version
             of it, so that the client can translate its calls. Without it, such a client
             is refused by itself: its `connect` or `Session.open` raises
@@ -310,8 +316,9 @@ async def serve(
 
     Raises:
         ValueError: a URL is wrong, or an option is out of range; or a URL cannot be
-            announced; or `ssl_context`, `origins`, `sockets`, `resume` or `announce` is
-            given together with a `ConduitAcceptor`.
+            announced; or `ssl_context`, `origins`, `sockets`, `resume`, `announce` or
+            `busy_poll` is given together with a `ConduitAcceptor`; or `busy_poll` for
+            a URL that cannot have it, or with `resume`.
         TypeError: `handler` is not a `Handler`, or is one that middleware cannot wrap;
             `announce` is not a service of a registry; `url` is neither a text nor a
             `ConduitAcceptor`, or `origins` is a text; or the acceptor did not return a
@@ -334,6 +341,7 @@ async def serve(
         on_connection=on_connection,
         observer=observer,
         schemas=schemas,
+        busy_poll=busy_poll,
         reserved=reserved_with(reflection, around),
     )
     if max_sessions < 1:
@@ -363,6 +371,7 @@ async def serve(
             resume=resume,
             sockets=sockets,
             announce=bool(serving.presence),
+            busy_poll=busy_poll,
         )
         with log_budget_of_server(limits):
             await serving.run([AcceptedClients(url)], (), task_status)
@@ -372,6 +381,8 @@ async def serve(
         )
         where = _urls_with(sockets, url)
         begin = _listening_at(where, links)
+        if busy_poll is not None:
+            check_can_poll(where, resume=bool(resume))
         if resume is not True and resume is not False:
             # Only now, since most servers have no siblings.
             from .returning import listen_for_returning

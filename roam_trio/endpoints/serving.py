@@ -75,6 +75,7 @@ def serving(
     on_connection: ConnectionAcceptor | None = None,
     middleware: Iterable[Middleware] = (),
     observer: Observer | None = None,
+    busy_poll: float | None = None,
     schemas: bool = True,
     reflection: bool = False,
     statistics: bool = False,
@@ -112,6 +113,7 @@ def serving(
         on_connection: see `serve`.
         middleware: see `serve`.
         observer: see `serve`.
+        busy_poll: see `serve`.
         schemas: see `serve`.
         reflection: see `serve`.
         statistics: see `serve`.
@@ -159,6 +161,7 @@ def serving(
         on_connection=on_connection,
         middleware=middleware,
         observer=observer,
+        busy_poll=busy_poll,
         schemas=schemas,
         reflection=reflection,
         statistics=statistics,

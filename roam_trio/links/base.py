@@ -31,6 +31,7 @@ from ..errors import LinkError, RoamTrioError
 from ..peers import Peer
 from ..wire.backing import Backing
 from .arrivals import Arrivals
+from .poll_policy import Found
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,6 +44,7 @@ __all__ = [
     "LinkTx",
     "LinkTxPermit",
     "PayloadBound",
+    "PayloadPoller",
     "RxBudget",
     "RxStatistics",
     "SplitLink",
@@ -378,6 +380,33 @@ class LinkTx(ABC):
         """
 
 
+class PayloadPoller(Protocol):
+    """Looks for one payload of a link, while another task waits to receive."""
+
+    @property
+    def seconds(self) -> float:
+        """Number of seconds that a look takes at most."""
+        ...
+
+    async def prepare(self) -> None:
+        """Take a turn of the loop if the next look needs one before it. If it
+        takes one, a checkpoint."""
+        ...
+
+    def may_look(self) -> bool:
+        """Return True if a look is right now, in place of waiting."""
+        ...
+
+    def look_for(self, take: Callable[[bytes], bool], seconds: float) -> Found:
+        """Look for a payload, for at most `seconds`; right after `may_look`.
+
+        Args:
+            take: takes the payload that has come, if there is just one and it is
+                whole, or returns False: then the task that receives gets it.
+        """
+        ...
+
+
 class LinkRx(ABC):
     """The receiving half of a link. One task at a time may receive."""
 
@@ -433,6 +462,21 @@ class LinkRx(ABC):
         The default does nothing: most links receive whole payloads.
         """
         return
+
+    def begin_polling(
+        self, seconds: float, *, reader_looks: bool
+    ) -> PayloadPoller | None:
+        """Look at the transport from now on, before waiting for it. Call it while no
+        task receives.
+
+        The default returns None, because most links cannot do it.
+
+        Args:
+            seconds: number of seconds that a look takes at most.
+            reader_looks: True if the task that receives looks; otherwise other tasks
+                do, by the returned object.
+        """
+        return None
 
     @abstractmethod
     async def close(self) -> None:

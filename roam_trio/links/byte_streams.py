@@ -22,15 +22,13 @@ from ..peers import Peer
 from .base import Buffer
 from .sockets import peer_of
 
-__all__ = ["ByteTransport", "SocketTransport", "StreamTransport"]
+__all__ = ["ByteReceiver", "ByteTransport", "SocketTransport", "StreamTransport"]
 
 
-class ByteTransport(ABC):
-    """A byte stream in both directions. One task at a time sends, and one receives.
+class ByteReceiver(ABC):
+    """The receiving direction of a byte stream. One task at a time receives.
 
-    Failures are raised as OSError, as `trio.BrokenResourceError` or, after this side
-    has closed, as `trio.ClosedResourceError`. The transport is released when both
-    directions have ended.
+    Failures are raised as by `ByteTransport`.
     """
 
     @abstractmethod
@@ -44,6 +42,19 @@ class ByteTransport(ABC):
     @abstractmethod
     async def receive_into(self, buffer: memoryview) -> int:
         """As `receive_some`, into `buffer`; return the number of bytes."""
+
+    @abstractmethod
+    async def end_receiving(self) -> None:
+        """Stop receiving, without waiting; wake a task that waits to receive."""
+
+
+class ByteTransport(ByteReceiver):
+    """A byte stream in both directions. One task at a time sends, and one receives.
+
+    Failures are raised as OSError, as `trio.BrokenResourceError` or, after this side
+    has closed, as `trio.ClosedResourceError`. The transport is released when both
+    directions have ended.
+    """
 
     @abstractmethod
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
@@ -69,10 +80,6 @@ class ByteTransport(ABC):
     @abstractmethod
     async def abort_sending(self) -> None:
         """End sending at once, without waiting and even if a send was cut short."""
-
-    @abstractmethod
-    async def end_receiving(self) -> None:
-        """Stop receiving, without waiting; wake a task that waits to receive."""
 
     def peer(self) -> Peer:
         """Describe the peer, while the transport is open; see `Link.peer`."""
@@ -194,6 +201,11 @@ class SocketTransport(ByteTransport):
         self._parts = 0
         self._sending_ended = False
         self._receiving_ended = False
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket, which this transport owns."""
+        return self._socket
 
     def peer(self) -> Peer:
         return peer_of(self._socket)

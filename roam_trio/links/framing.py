@@ -175,6 +175,15 @@ class FrameDecoder:
         if not self.count and unmistakable(first := self._first()):
             _refuse_foreign(first)
 
+    def only(self, chunk: bytes) -> bytes | None:
+        """Return the payload of a chunk that is one whole frame, and nothing else; None
+        for any other. Nothing must have begun; pass the chunk to `feed` as well.
+        """
+        length = len(chunk) - HEADER_LENGTH
+        if not 0 <= length <= self._most or _read_length(chunk)[0] != length:
+            return None
+        return chunk[HEADER_LENGTH:]
+
     def feed(self, chunk: bytes) -> None:
         """Divide a received chunk into payloads.
 

@@ -16,9 +16,14 @@ from ..errors import ForeignProtocol, LinkClosed, LinkError, PayloadTooSlow
 from ..failures import text_of
 from ..kept_errors import strip_tracebacks
 from .arrivals import LARGE, PATIENCE, Passage
-from .base import LinkRx, RxBudget, RxStatistics
-from .byte_streams import ByteTransport
-from .framing import ALLOCATED_AHEAD, RECEIVE_AT_ONCE, PayloadDecoder
+from .base import LinkRx, PayloadPoller, RxBudget, RxStatistics
+from .byte_streams import ByteReceiver, ByteTransport, SocketTransport
+from .framing import (
+    ALLOCATED_AHEAD,
+    RECEIVE_AT_ONCE,
+    FrameDecoder,
+    PayloadDecoder,
+)
 from .payload_time import PayloadTime
 from .payload_watch import payload_watch
 
@@ -51,7 +56,7 @@ class StreamLinkRx(LinkRx):
         *,
         payload_seconds: float,
     ) -> None:
-        self._transport = transport
+        self._transport: ByteReceiver = transport
         self._payload_seconds = payload_seconds
         self._time: PayloadTime | None = None  # once a payload has come in parts
         self._decoder = decoder
@@ -67,6 +72,27 @@ class StreamLinkRx(LinkRx):
     def count_in(self, budget: RxBudget) -> None:
         self._budget = budget
         self._decoder.accept_up_to(budget.first)
+
+    def begin_polling(
+        self, seconds: float, *, reader_looks: bool
+    ) -> PayloadPoller | None:
+        """See `LinkRx.begin_polling`."""
+        transport, decoder = self._transport, self._decoder
+        if not (
+            isinstance(transport, SocketTransport) and isinstance(decoder, FrameDecoder)
+        ):
+            return None
+        # Only now, since most links are not polled.
+        from .polling import PolledSocket, Poller
+
+        polled = PolledSocket(transport, seconds, reader_looks=reader_looks)
+        self._transport = polled
+        return Poller(polled, decoder, self)
+
+    @property
+    def waits_for_new(self) -> bool:
+        """True if a task waits for the first bytes of a payload."""
+        return self._reading and not self._decoder.begun and not self._at_end
 
     async def recv(self) -> bytes | None:
         await checkpoint_if_cancelled()

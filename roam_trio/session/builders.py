@@ -51,6 +51,7 @@ from .terms import (
     CANCEL_GRACE,
     SessionTerms,
     bounds_of,
+    check_busy_poll,
     check_cancel_grace,
     check_max_waiting,
     check_tell_failures,
@@ -251,10 +252,14 @@ class SessionInitiatorBuilder(_Builder):
         parity: the half of the ids this side allocates from; the acceptor takes
             the other.
         expected: the service that this side is going to call on the root connection.
+        busy_poll: number of seconds for which a call looks for its response before it
+            waits; None for not at all. It has an effect on a bare link on a socket, and
+            on no other; see `connect`.
     """
 
     parity: Parity = Parity.ODD
     expected: Expected | None = None
+    busy_poll: float | None = attrs.field(default=None, validator=check_busy_poll)
 
     async def _shake_hands(
         self,
@@ -277,6 +282,11 @@ class SessionInitiatorBuilder(_Builder):
             expected=self.expected,
         )
 
+    def _options_for(self, handler: Handler | None, peer: Peer) -> SessionOptions:
+        return attrs.evolve(
+            super()._options_for(handler, peer), busy_poll=self.busy_poll
+        )
+
 
 @attrs.frozen(kw_only=True)
 class SessionAcceptorBuilder(_Builder):
@@ -284,9 +294,13 @@ class SessionAcceptorBuilder(_Builder):
 
     Attributes:
         on_session: decides on the session; see `serve`.
+        busy_poll: number of seconds for which the session looks for the next message
+            before it waits; None for not at all. It has an effect on a bare link on a
+            socket, and on no other; see `serve`.
     """
 
     on_session: OnSession | None = None
+    busy_poll: float | None = attrs.field(default=None, validator=check_busy_poll)
 
     async def _shake_hands(
         self,
@@ -315,6 +329,7 @@ class SessionAcceptorBuilder(_Builder):
             super()._options_for(handler, peer),
             on_session=self.on_session,
             is_acceptor=True,
+            busy_poll=self.busy_poll,
         )
 
 
@@ -335,6 +350,7 @@ def initiator(
     observer: Observer | None = None,
     spawn: SpawnSession | None = None,
     schemas: bool = True,
+    busy_poll: float | None = None,
     expected: Expected | None = None,
 ) -> SessionInitiatorBuilder:
     """Return the side that speaks first, on a conduit or a link.
@@ -364,6 +380,7 @@ def initiator(
         observer=observer,
         spawn=spawn,
         schemas=schemas,
+        busy_poll=busy_poll,
         expected=expected,
     )
 
@@ -385,6 +402,7 @@ def acceptor(
     on_session: OnSession | None = None,
     spawn: SpawnSession | None = None,
     schemas: bool = True,
+    busy_poll: float | None = None,
 ) -> SessionAcceptorBuilder:
     """Return the side that is spoken to, on a conduit or a link.
 
@@ -412,6 +430,7 @@ def acceptor(
         on_session=on_session,
         spawn=spawn,
         schemas=schemas,
+        busy_poll=busy_poll,
     )
 
 
@@ -431,6 +450,7 @@ def sessions_of_server(
     observer: Observer | None,
     on_session: OnSession | None,
     schemas: bool,
+    busy_poll: float | None,
     budget: ServerBudget,
     timers: Timers,
 ) -> Callable[[Conduit[Message]], Session]:
@@ -478,6 +498,7 @@ def sessions_of_server(
             watching=watching,
             is_acceptor=True,
             arrivals=arrivals,
+            busy_poll=busy_poll,
         )
         return Session(SessionRun(conduit, options))
 

@@ -119,7 +119,8 @@ class ConnectionRun:
         """Makes the channels of this connection."""
         most = ours.max_concurrent_requests
         self.answering = RequestsIn(most, limits, theirs.parity, strict=strict)
-        self.requests = Requests(
+        make_requests = session.make_requests or Requests
+        self.requests: Requests = make_requests(
             self.port,
             RequestsOut(connection_id, ours.parity, theirs.max_concurrent_requests),
             self.channels,

@@ -111,6 +111,7 @@ class Connections:
         nursery: where the tasks of connections run.
         terms: what holds for the whole session.
         now: returns the time, in seconds.
+        make_requests: see `SessionPort`.
     """
 
     __slots__ = (
@@ -137,6 +138,7 @@ class Connections:
         nursery: trio.Nursery,
         terms: SessionTerms,
         now: Callable[[], float],
+        make_requests: Callable[..., Any] | None = None,
     ) -> None:
         self._outbox = outbox
         self._token = trio.lowlevel.current_trio_token()
@@ -152,6 +154,7 @@ class Connections:
             workers=workers,
             waits=self._waits,
             owner=self,
+            make_requests=make_requests,
         )
         self._acceptor = acceptor
         self._table = ConnectionTable(

@@ -7,7 +7,7 @@ without a run of trio, except for `reserve`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 import trio
@@ -59,6 +59,7 @@ class SessionPort:
         waits: the tasks that wait.
         owner: is told what becomes of connections. Three bound methods in its place
             would take 192 bytes of each session.
+        make_requests: makes the `Requests` of a connection; None for that class.
     """
 
     outbox: Outbox
@@ -68,6 +69,7 @@ class SessionPort:
     workers: Workers
     waits: Waits
     owner: Owner
+    make_requests: Callable[..., Any] | None = None
 
 
 class Port:

@@ -122,12 +122,13 @@ class Requests:
         else:
             with await self._reserve(method_id) as permit:
                 request = self._send(permit.send, method_id, args, channels, metadata)
-        try:
-            # The reader of the session wakes it.
-            await wait_task_rescheduled(partial(self._cancel, request))
-        except trio.Cancelled:
-            if not await self._has_result_anyway(request):
-                raise
+        if request.answer is None:  # else `PolledRequests` has found it
+            try:
+                # The reader of the session wakes it.
+                await wait_task_rescheduled(partial(self._cancel, request))
+            except trio.Cancelled:
+                if not await self._has_result_anyway(request):
+                    raise
         answer = request.answer
         if isinstance(answer, RequestResponse):
             return answer

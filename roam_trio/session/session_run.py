@@ -19,6 +19,7 @@ import enum
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
+from functools import partial
 from operator import length_hint
 from typing import Any, Final, Protocol, TypeVar
 
@@ -118,6 +119,8 @@ class SessionOptions:
         is_acceptor: True if the peer is a client, which this side can turn away.
         arrivals: the large payloads on their way to the server; None for a session by
             itself.
+        busy_poll: number of seconds for which the link is looked at before a wait for
+            it; None for not at all.
     """
 
     handshake: Handshake
@@ -129,6 +132,7 @@ class SessionOptions:
     on_session: OnSession | None = None
     is_acceptor: bool = False
     arrivals: Arrivals | None = None
+    busy_poll: float | None = None
 
 
 class _State(enum.Enum):
@@ -401,6 +405,7 @@ class SessionRun:
             nursery,
             self.terms,
             watching.timers.now,
+            None if options.busy_poll is None else _polled(options, self.rx),
         )
         if watching.is_needed:
             self.control.keepalive = Keepalive(watching, self)
@@ -602,6 +607,21 @@ class SessionRun:
         except (LinkError, ConduitError):
             return False
         return True
+
+
+def _polled(
+    options: SessionOptions, rx: ConduitRx[Message]
+) -> Callable[..., Any] | None:
+    """Look at the link before waits for it. Return what makes the `Requests` of a
+    session whose calls look for their responses; None for other sessions."""
+    # Only now, since most sessions do not poll.
+    from .requests_polled import PolledRequests
+
+    assert options.busy_poll is not None, "it is to be polled"
+    poller = rx.begin_polling(options.busy_poll, reader_looks=options.is_acceptor)
+    if poller is None or options.is_acceptor:
+        return None
+    return partial(PolledRequests, poller, rx.decode)
 
 
 def _take_run(connections: Connections, items: ItemRun) -> None:

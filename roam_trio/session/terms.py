@@ -25,8 +25,10 @@ from .futile import Futile, FutileMessages
 
 __all__ = [
     "CANCEL_GRACE",
+    "LONGEST_POLL",
     "SessionTerms",
     "bounds_of",
+    "check_busy_poll",
     "check_cancel_grace",
     "check_max_waiting",
     "check_tell_failures",
@@ -38,6 +40,9 @@ __all__ = [
 
 CANCEL_GRACE: Final = 1.0
 """Number of seconds that a cancelled call waits for the response, unless given."""
+
+LONGEST_POLL: Final = 0.001
+"""Number of seconds for which one look at a socket may hold up all other tasks."""
 
 _EXTENSIONS: Final = "roam-trio"
 _VERSION: Final = 1
@@ -149,6 +154,24 @@ class SessionTerms:
         """
         if not peer_knows:
             self.failure_policy = None
+
+
+def check_busy_poll(
+    instance: object, attribute: attrs.Attribute[float | None], value: float | None
+) -> None:
+    """Check a ``busy_poll=``; a validator of attrs.
+
+    Raises:
+        ValueError: it is not above 0, or above `LONGEST_POLL`.
+        TypeError: it is not a number.
+    """
+    if value is not None:  # as it mostly is
+        check_seconds("busy_poll", value)
+        if value > LONGEST_POLL:
+            raise ValueError(
+                f"busy_poll: expected at most {LONGEST_POLL} seconds, since nothing "
+                f"else runs meanwhile, got {value!r}"
+            )
 
 
 def check_cancel_grace(

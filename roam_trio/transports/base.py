@@ -133,10 +133,13 @@ class Transport(ABC):
     Attributes:
         example: a correct URL, for the errors about wrong ones.
         uses_tls: whether it uses `LinkOptions.ssl_context`.
+        can_be_polled: whether its links are sockets that carry payloads and nothing
+            else; see the argument `busy_poll` of `connect`.
     """
 
     example: ClassVar[str]
     uses_tls: ClassVar[bool] = False
+    can_be_polled: ClassVar[bool] = False
 
     @abstractmethod
     def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:

@@ -122,6 +122,7 @@ class InheritedTransport(Transport):
     """Makes links on an inherited socket."""
 
     example = "fd://3"
+    can_be_polled = True
     _scheme = "tcp"
     _has_path = False
     _speaks_on_unix_sockets = True
@@ -188,6 +189,7 @@ class InheritedTlsTransport(InheritedTransport):
 
     example = "fd+tls://3"
     uses_tls = True
+    can_be_polled = False
     _scheme = "tls"
     _speaks_on_unix_sockets = False
 
@@ -208,6 +210,7 @@ class InheritedWebSocketTransport(InheritedTransport):
     """Makes links over WebSocket on an inherited socket."""
 
     example = "fd+ws://3/path"
+    can_be_polled = False
     _scheme = "ws"
     _has_path = True
     _speaks_on_unix_sockets = False

@@ -27,6 +27,7 @@ class LocalTransport(Transport):
     """Makes links on Unix sockets."""
 
     example = "unix:///run/adder.sock"
+    can_be_polled = True
 
     def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
         return partial(LocalLink.connect, self._read(url).path, limits=options.limits)

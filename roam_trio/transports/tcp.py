@@ -24,6 +24,7 @@ class TcpTransport(Transport):
     """Makes links over TCP."""
 
     example = "tcp://127.0.0.1:7000"
+    can_be_polled = True
 
     def to_connect(self, url: str, options: LinkOptions) -> LinkFactory:
         address = HostAndPort.of(url, self.example)
