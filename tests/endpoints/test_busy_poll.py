@@ -1,4 +1,4 @@
-"""The option `busy_poll` of `connect` and `serve`: where it can be, and that it works."""
+"""The option `busy_poll` of `connect` and `serve`: where it can be, and its work."""
 
 from __future__ import annotations
 
