@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from ...errors import DecodeError
 from ...wire.backing import Backing
-from .replay import ReplayBuffer
+from .replay import Body, LongBody, ReplayBuffer
 from .sequence import (
     CONTINUED,
     HALF,
@@ -67,8 +67,9 @@ class Exchange:
 
     # ------------------------------------------------ sending
 
-    def next_frame(self) -> tuple[bytes, bytes]:
-        """Return the next frame for the present link: its header and the message.
+    def next_frame(self) -> tuple[bytes, ...]:
+        """Return the next frame for the present link: its header and the message, in
+        pieces if it is long.
 
         The header is made now, so it acknowledges everything received, even if the
         message is sent again (`stable.replay-buffer`).
@@ -79,16 +80,20 @@ class Exchange:
         if seq > 127 and ack > 127 and self.has_received:
             # Most often: as `write_header` does, and two calls less.
             head = CONTINUED[seq & 127] + rest_and_ack(seq >> 7)
-            return head + CONTINUED[ack & 127] + rest_of(ack >> 7), body
-        return write_header(seq, self.last_received), body
+            header = head + CONTINUED[ack & 127] + rest_of(ack >> 7)
+        else:
+            header = write_header(seq, self.last_received)
+        return (header, body) if type(body) is bytes else _frame(header, body)
 
-    def next_frames(self, most: int) -> list[tuple[bytes, bytes]]:
+    def next_frames(self, most: int) -> list[tuple[bytes, ...]]:
         """Return the next frames, as `next_frame` does for one; `were_sent` tells how
         many of them the link took.
         """
         first, bodies = self.replay.next_of_backlog(most)
         headers = write_headers(first, len(bodies), self.last_received)
-        return list(zip(headers, bodies, strict=True))
+        if LongBody in set(map(type, bodies)):
+            return list(map(_frame, headers, bodies))
+        return cast("list[tuple[bytes, ...]]", list(zip(headers, bodies, strict=True)))
 
     def were_sent(self, count: int) -> None:
         """Note that the link has taken so many of `next_frames`."""
@@ -213,6 +218,10 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange received {self.last_received}, {self.replay!r}>"
+
+
+def _frame(header: bytes, body: Body) -> tuple[bytes, ...]:
+    return (header, body) if isinstance(body, bytes) else (header, *body.pieces)
 
 
 def _never_sent(seq: int) -> DecodeError:

@@ -15,6 +15,7 @@ from ...errors import LinkError, PayloadTooLarge
 from ..write_policy import Mode, Write
 from .exchange import Exchange
 from .link_run import LinkRun
+from .replay import Body
 
 __all__ = ["Forwarding"]
 
@@ -54,7 +55,7 @@ class Forwarding:
         self._mode = Mode.COMMIT
         self._idle: trio.lowlevel.Task | None = None  # the task, if it waits
 
-    def push(self, body: bytes) -> None:
+    def push(self, body: Body) -> None:
         """Send a message soon, or as soon as there is a link with room for it."""
         self._exchange.replay.add(body)
         self._mode, write = self._mode.on_commit

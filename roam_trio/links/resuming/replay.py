@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..base import ByteBudget
 from .counted import CountedMemory
 from .sequence import HALF, MASK
 
-__all__ = ["MESSAGE_BYTES", "STEP", "ReplayBuffer"]
+__all__ = ["MESSAGE_BYTES", "STEP", "Body", "LongBody", "ReplayBuffer"]
 
 MESSAGE_BYTES: Final = 64
 """Memory of a message beside its bytes: the object, and its place in the buffer."""
@@ -17,6 +17,28 @@ MESSAGE_BYTES: Final = 64
 STEP: Final = 4096
 """Number of bytes by which the messages grow or shrink before they are counted again,
 so that most messages change no count."""
+
+
+class LongBody:
+    """A long message in pieces, so that its bytes are not copied.
+
+    Args:
+        pieces: the pieces, which do not change.
+        length: their length in all, in bytes.
+    """
+
+    __slots__ = ("_length", "pieces")
+
+    def __init__(self, pieces: tuple[bytes, ...], length: int) -> None:
+        self.pieces = pieces
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+
+Body: TypeAlias = bytes | LongBody
+"""A message that is kept."""
 
 
 class ReplayBuffer:
@@ -43,7 +65,7 @@ class ReplayBuffer:
     )
 
     def __init__(self, first: int = 0) -> None:
-        self.bodies: list[bytes] = []
+        self.bodies: list[Body] = []
         """The messages; read-only for other classes."""
         self._start = first
         self._first = first  # the number of the first of `bodies`
@@ -73,7 +95,7 @@ class ReplayBuffer:
         """Number of bytes of these messages."""
         return sum(map(len, self.bodies[self._taken - self._first :]))
 
-    def add(self, body: bytes) -> None:
+    def add(self, body: Body) -> None:
         """Keep a message until it is acknowledged; it joins the backlog.
 
         If there is no room for it, drop it: the session is about to end.
@@ -84,14 +106,14 @@ class ReplayBuffer:
         self.bodies.append(body)
         self.size = size
 
-    def next_of_backlog(self, most: int) -> tuple[int, list[bytes]]:
+    def next_of_backlog(self, most: int) -> tuple[int, list[Body]]:
         """Return the oldest messages of the backlog, `most` of them at most, and the
         number of the first.
         """
         place = self._taken - self._first
         return self._taken & MASK, self.bodies[place : place + most]
 
-    def take(self) -> tuple[int, bytes]:
+    def take(self) -> tuple[int, Body]:
         """Return the oldest message of the backlog and its number, as sent on the
         present link.
         """

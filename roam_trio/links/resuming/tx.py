@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 import attrs
 import trio
@@ -21,9 +22,14 @@ from ..base import Buffer, ByteBudget, TxStatistics
 from ..permits import PermitTx, QueuedPermit
 from .conversation import Phase
 from .port import TxPort
+from .replay import Body, LongBody
 from .sequence import LONGEST_HEADER
 
 __all__ = ["ResumingTx", "StableTxStatistics"]
+
+_KEPT_IN_PIECES: Final = 32 * 1024
+"""Length of a message, in bytes, from which its pieces are kept and not joined. A piece
+that is not `bytes` may change, and is copied."""
 
 
 @attrs.frozen
@@ -94,11 +100,15 @@ class ResumingTx(PermitTx):
             self.is_full = not self._has_room() and self._ending is None
 
     def _publish(self, pieces: Sequence[Buffer]) -> None:
-        # This is the only copy, and none is made of an encoding in one piece.
-        body = b"".join(pieces)
-        length = len(body)
+        length = sum(map(len, pieces))
         if not 0 < length <= self._longest:
             self._check_length(length)
+        body: Body
+        if length < _KEPT_IN_PIECES:
+            # This is the only copy, and none is made of an encoding in one piece.
+            body = b"".join(pieces)
+        else:
+            body = LongBody(tuple(map(bytes, pieces)), length)
         self._last_length = length
         self._sent_payloads += 1
         self._sent_bytes += length

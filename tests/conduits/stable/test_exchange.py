@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 
 from roam_trio import DecodeError
 from roam_trio.links.resuming.exchange import Exchange
+from roam_trio.links.resuming.replay import LongBody
 from roam_trio.links.resuming.sequence import MASK, read_header, write_header
 from roam_trio.wire.backing import Backing
 
@@ -167,6 +168,22 @@ def test_frames_received_together_are_those_received_one_by_one(first: int) -> N
     assert together.owed == one_by_one.owed == len(bodies)
     assert together.owed_bytes == one_by_one.owed_bytes
     assert together.last_received == one_by_one.last_received
+
+
+def test_long_message_is_kept_and_sent_again_in_its_pieces() -> None:
+    exchange, large = Exchange(), bytes(50_000)
+    exchange.replay.add(b"small")
+    exchange.replay.add(LongBody((b"head", large), 50_004))
+    exchange.replay.add(b"small")
+    assert exchange.replay.size == 50_014
+    together = exchange.next_frames(3)
+    assert [len(frame) for frame in together] == [2, 3, 2]
+    assert together[1][2] is large
+    one_by_one = [exchange.next_frame() for _ in range(3)]
+    assert one_by_one == together
+    assert one_by_one[1][2] is large
+    exchange.resume(1)
+    assert exchange.replay.size == 5
 
 
 def test_number_of_two_bytes_is_not_taken_for_the_next_of_one_byte() -> None:

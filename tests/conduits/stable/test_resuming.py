@@ -419,6 +419,27 @@ async def test_end_of_the_source_is_the_end_of_the_conduit(
 
 
 @pytest.mark.rule("stable.framing")
+async def test_long_message_is_sent_again_as_it_was_when_it_was_sent(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    lines = Lines()
+    tx, rx = lines.conduit(nursery)
+    nursery.start_soon(receive_forever, rx)
+    line = await lines.next()
+    await line.welcome()
+    await wait_all_tasks_blocked()
+    text = bytearray(b"a" * 50_000)
+    tx.carrier.send_nowait((b"head ", memoryview(text)))
+    expected = "head " + "a" * 50_000
+    assert await line.hear_frame() == (0, None, expected)
+    text[:] = b"b" * 50_000
+    await line.tx.close()
+    line = await lines.next()
+    await line.welcome()
+    assert await line.hear_frame() == (0, None, expected)
+    nursery.cancel_scope.cancel()
+
+
 async def test_what_is_no_frame_is_an_error_and_the_conduit_goes_on(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
