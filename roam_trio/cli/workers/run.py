@@ -49,8 +49,7 @@ async def run_parent(
     estate = inherited_estate()
     doors = await open_doors(given.urls, estate.sockets if estate else None)
     memory = default_memory() // workers
-    # Only its owner can enter it.
-    directory = estate.directory if estate else tempfile.mkdtemp(prefix="roam-trio-")
+    directory = _directory_for(given, estate)
     parent = Parent(
         Table(workers, first=estate.first if estate else 1),
         doors,
@@ -74,6 +73,14 @@ async def run_parent(
 
 
 _SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR2)
+
+
+def _directory_for(given: Serving, estate: Estate | None) -> str:
+    """Return the directory of the private sockets, which only its owner can enter;
+    empty if no session is kept."""
+    if estate is not None:
+        return estate.directory
+    return tempfile.mkdtemp(prefix="roam-trio-") if given.resume else ""
 
 
 async def _show(parent: Parent, doors: Sequence[Door], output: Output) -> None:
@@ -143,4 +150,5 @@ class _Program:
         if self._successor is None:
             for door in self._doors:
                 door.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
+            if self._directory:
+                shutil.rmtree(self._directory, ignore_errors=True)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -72,17 +73,20 @@ async def program(
     monkeypatch.setattr(run, "Spawner", spawner)
 
     @asynccontextmanager
-    async def running(**options: Any) -> AsyncIterator[tuple[str, Spawning, list[int]]]:
+    async def running(
+        resume: bool = False,
+    ) -> AsyncIterator[tuple[str, Spawning, list[int]]]:
         url, codes = f"unix://{tmp_path}/s", list[int]()
         over = trio.Event()
 
         async def run_it() -> None:
-            codes.append(await run_parent(HERE, Serving([url], 5.0), 2, **options))
+            serving = Serving([url], 5.0, resume)
+            codes.append(await run_parent(HERE, serving, 2))
             over.set()
 
         nursery.start_soon(run_it)
         await until(lambda: bool(made))
-        async with connect(url, Work, wait_for=5) as client:
+        async with connect(url, Work, wait_for=5, resume=resume) as client:
             await client.add(1, 2)
         await until(lambda: len(made[0].tasks) == 2)
         yield url, made[0], codes
@@ -110,6 +114,20 @@ async def test_it_prints_its_urls_and_drains_on_a_signal(
     assert json.loads(out) == {"url": url}
     assert "SIGTERM: shutting down within 5 s\n" in err
     assert not (tmp_path / "s").exists()
+
+
+async def test_private_sockets_are_in_a_directory_that_goes_with_it(
+    program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    async with program(resume=True) as (_, spawning, codes):
+        directory = spawning.spawner.directory
+        assert directory.startswith(f"{tmp_path}/roam-trio-")
+        assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+        assert set(os.listdir(directory)) == {"1", "2"}
+        tell(signal.SIGTERM)
+    assert codes == [0]
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_second_signal_ends_it_at_once(program: Callable[[], Any]) -> None:
