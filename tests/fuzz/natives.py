@@ -190,7 +190,7 @@ def _union(chance: random.Random, depth: int) -> _Kind:
     return one[0] | other[0], lambda chance: chance.choice((one, other))[1](chance)
 
 
-def _kind(chance: random.Random, depth: int = 3) -> _Kind:
+def _kind(chance: random.Random, depth: int) -> _Kind:
     """Return a random type."""
     if depth == 0 or chance.random() < 0.3:
         return chance.choice(LEAVES)
@@ -242,7 +242,7 @@ def _all_pairs() -> list[Pair]:
         while len(_pairs) < TYPES:
             # Some types have no wire form, such as lists of lists of None.
             with suppress(SchemaError):
-                _pairs.append(Pair(_kind(chance)))
+                _pairs.append(Pair(_kind(chance, chance.randrange(4))))
     return _pairs
 
 
