@@ -40,7 +40,7 @@ export class Writer {
   /** Write a part that may contain others of its type. */
   nested(write: () => void): void {
     if (++this.depth > MOST_DEPTH) {
-      throw new EncodeError(`: expected at most ${MOST_DEPTH} levels of one type`);
+      throw new EncodeError(`expected at most ${MOST_DEPTH} levels of one type`);
     }
     write();
     this.depth--;
@@ -78,7 +78,7 @@ export class Reader {
   byte(): number {
     const value = this.bytes[this.at];
     if (value === undefined) {
-      throw new DecodeError(`: expected another byte after ${this.at}`);
+      throw new DecodeError(`expected another byte after ${this.at}`);
     }
     this.at++;
     return value;
@@ -87,7 +87,7 @@ export class Reader {
   raw(length: number): Uint8Array {
     const left = this.bytes.length - this.at;
     if (length > left) {
-      throw new DecodeError(`: expected ${length} bytes, got ${left}`);
+      throw new DecodeError(`expected ${length} bytes, got ${left}`);
     }
     this.at += length;
     return this.bytes.subarray(this.at - length, this.at);
@@ -103,14 +103,14 @@ export class Reader {
     let value = 0;
     for (let shift = 0; ; shift += 7) {
       if (shift >= bits) {
-        throw new DecodeError(`: expected a varint of at most ${bits} bits`);
+        throw new DecodeError(`expected a varint of at most ${bits} bits`);
       }
       const byte = this.byte();
       value += (byte & 127) * 2 ** shift;
       if (byte < 128) break;
     }
     if (value >= 2 ** bits) {
-      throw new DecodeError(`: expected a number of at most ${bits} bits, got ${value}`);
+      throw new DecodeError(`expected a number of at most ${bits} bits, got ${value}`);
     }
     return value;
   }
@@ -121,13 +121,13 @@ export class Reader {
     let value = BigInt(byte & 127);
     for (let shift = 7; byte > 127; shift += 7) {
       if (shift >= bits) {
-        throw new DecodeError(`: expected a varint of at most ${bits} bits`);
+        throw new DecodeError(`expected a varint of at most ${bits} bits`);
       }
       byte = this.byte();
       value |= BigInt(byte & 127) << BigInt(shift);
     }
     if (value >> BigInt(bits)) {
-      throw new DecodeError(`: expected a number of at most ${bits} bits, got ${value}`);
+      throw new DecodeError(`expected a number of at most ${bits} bits, got ${value}`);
     }
     return value;
   }
@@ -136,7 +136,7 @@ export class Reader {
   count(): number {
     const value = this.bigVarint(64);
     if (value > 0xffff_ffffn) {
-      throw new DecodeError(`: expected a count below 2 ** 32, got ${value}`);
+      throw new DecodeError(`expected a count below 2 ** 32, got ${value}`);
     }
     return Number(value);
   }
@@ -144,7 +144,7 @@ export class Reader {
   /** Read a part that may contain others of its type. */
   nested<T>(read: () => T): T {
     if (++this.depth > MOST_DEPTH) {
-      throw new DecodeError(`: expected at most ${MOST_DEPTH} levels of one type`);
+      throw new DecodeError(`expected at most ${MOST_DEPTH} levels of one type`);
     }
     const value = read();
     this.depth--;
@@ -154,6 +154,6 @@ export class Reader {
   /** Check that nothing is left. */
   end(): void {
     const left = this.bytes.length - this.at;
-    if (left) throw new DecodeError(`: expected the end, got ${left} more bytes`);
+    if (left) throw new DecodeError(`expected the end, got ${left} more bytes`);
   }
 }

@@ -61,11 +61,11 @@ export function decodeResult<A extends readonly unknown[], T, E>(method: Method<
 function readOutcome<A extends readonly unknown[], T, E>(method: Method<A, T, E>, from: Reader): Outcome<T, E> {
   const tag = from.count();
   if (tag === 0) return ok(method.value.read(from));
-  if (tag !== 1) throw new DecodeError(`: expected a result, got tag ${tag}`);
+  if (tag !== 1) throw new DecodeError(`expected a result, got tag ${tag}`);
   const kind = from.count();
   switch (kind) {
     case 0:
-      if (method.error === null) throw new DecodeError(": expected no error of the method's own");
+      if (method.error === null) throw new DecodeError("expected no error of the method's own");
       return failed(method.error.read(from));
     case 1:
       return "unknown method";
@@ -74,7 +74,7 @@ function readOutcome<A extends readonly unknown[], T, E>(method: Method<A, T, E>
     case 3:
       return "cancelled";
     default:
-      throw new DecodeError(`: expected the kind of an error, 0 to 3, got ${kind}`);
+      throw new DecodeError(`expected the kind of an error, 0 to 3, got ${kind}`);
   }
 }
 

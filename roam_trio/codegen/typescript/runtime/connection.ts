@@ -242,9 +242,9 @@ export class Connection {
     if (this.served.size >= most) {
       return this.port.violated(`more than ${most} requests at a time`);
     }
-    const taken = call.channels.find((each) => this.channels.has(each));
-    if (taken !== undefined) {
-      return this.port.violated(`channel ${taken} is in use already`);
+    const channels = new Set(call.channels);
+    if (channels.size < call.channels.length || call.channels.some((each) => this.channels.has(each))) {
+      return this.port.violated(`request ${id} has a channel that is in use already`);
     }
     const handle = this.agreement.handler.get(call.method);
     if (handle === undefined) {

@@ -25,11 +25,11 @@ export type Body =
   | { readonly is: "Reject"; readonly metadata: Metadata }
   | { readonly is: "CloseConnection"; readonly metadata: Metadata }
   | { readonly is: "Call"; readonly id: bigint; readonly method: bigint; readonly channels: readonly bigint[]; readonly metadata: Metadata; readonly args: Uint8Array }
-  | { readonly is: "Response"; readonly id: bigint; readonly metadata: Metadata; readonly ret: Uint8Array }
-  | { readonly is: "Cancel"; readonly id: bigint }
+  | { readonly is: "Response"; readonly id: bigint; readonly channels?: readonly bigint[]; readonly metadata: Metadata; readonly ret: Uint8Array }
+  | { readonly is: "Cancel"; readonly id: bigint; readonly metadata?: Metadata }
   | { readonly is: "Item"; readonly id: bigint; readonly item: Uint8Array }
-  | { readonly is: "Close"; readonly id: bigint }
-  | { readonly is: "Reset"; readonly id: bigint }
+  | { readonly is: "Close"; readonly id: bigint; readonly metadata?: Metadata }
+  | { readonly is: "Reset"; readonly id: bigint; readonly metadata?: Metadata }
   | { readonly is: "Grant"; readonly id: bigint; readonly additional: number }
   | { readonly is: "Ping"; readonly nonce: bigint }
   | { readonly is: "Pong"; readonly nonce: bigint };
@@ -71,7 +71,7 @@ function valueOf(from: Reader): string | Uint8Array | bigint {
   if (tag === 0) return str.read(from);
   if (tag === 1) return bytes.read(from);
   if (tag === 2) return u64.read(from);
-  throw new DecodeError(`: expected text, bytes or a number as metadata, got tag ${tag}`);
+  throw new DecodeError(`expected text, bytes or a number as metadata, got tag ${tag}`);
 }
 
 const entries = list(entry);
@@ -82,7 +82,7 @@ const metadata: Codec<Metadata> = {
     const start = from.position;
     const found = entries.read(from);
     if (found.length > MOST_ENTRIES || from.position - start > MOST_METADATA_BYTES) {
-      throw new DecodeError(`: expected at most ${MOST_ENTRIES} entries and ${MOST_METADATA_BYTES} bytes of metadata`);
+      throw new DecodeError(`expected at most ${MOST_ENTRIES} entries and ${MOST_METADATA_BYTES} bytes of metadata`);
     }
     return found;
   },
@@ -97,7 +97,7 @@ const settings: Codec<Settings> = {
   },
   read(from) {
     const parity = from.count();
-    if (parity > 1) throw new DecodeError(`: expected a parity, got ${parity}`);
+    if (parity > 1) throw new DecodeError(`expected a parity, got ${parity}`);
     return { parity: parity ? "even" : "odd", maxConcurrentRequests: u32.read(from) };
   },
 };
@@ -142,21 +142,21 @@ function writeBody(to: Writer, body: Body): void {
       return to.raw(body.args);
     case "Response":
       writeHead(to, 7, body.id, 1);
-      ids.write(to, []);
+      ids.write(to, [...(body.channels ?? [])]);
       metadata.write(to, body.metadata);
       return to.raw(body.ret);
     case "Cancel":
       writeHead(to, 7, body.id, 2);
-      return metadata.write(to, NO_METADATA);
+      return metadata.write(to, body.metadata ?? NO_METADATA);
     case "Item":
       writeHead(to, 8, body.id, 0);
       return to.raw(body.item);
     case "Close":
       writeHead(to, 8, body.id, 1);
-      return metadata.write(to, NO_METADATA);
+      return metadata.write(to, body.metadata ?? NO_METADATA);
     case "Reset":
       writeHead(to, 8, body.id, 2);
-      return metadata.write(to, NO_METADATA);
+      return metadata.write(to, body.metadata ?? NO_METADATA);
     case "Grant":
       writeHead(to, 8, body.id, 3);
       return u32.write(to, body.additional);
@@ -215,7 +215,7 @@ function readBody(from: Reader): Body {
     case 10:
       return { is: "Pong", nonce: u64.read(from) };
     default:
-      throw new DecodeError(`: expected the tag of a message, 0 to 10, got ${tag}`);
+      throw new DecodeError(`expected the tag of a message, 0 to 10, got ${tag}`);
   }
 }
 
@@ -233,20 +233,18 @@ function readRequest(from: Reader): Body {
         args: from.rest(),
       };
     case 1:
-      readIds(from);
-      return { is: "Response", id, metadata: metadata.read(from), ret: from.rest() };
+      return { is: "Response", id, channels: readIds(from), metadata: metadata.read(from), ret: from.rest() };
     case 2:
-      metadata.read(from);
-      return { is: "Cancel", id };
+      return { is: "Cancel", id, metadata: metadata.read(from) };
     default:
-      throw new DecodeError(`: expected the tag of a request, 0 to 2, got ${tag}`);
+      throw new DecodeError(`expected the tag of a request, 0 to 2, got ${tag}`);
   }
 }
 
 function readIds(from: Reader): bigint[] {
   const found = ids.read(from);
   if (found.length > MOST_CHANNELS) {
-    throw new DecodeError(`: expected at most ${MOST_CHANNELS} channels, got ${found.length}`);
+    throw new DecodeError(`expected at most ${MOST_CHANNELS} channels, got ${found.length}`);
   }
   return found;
 }
@@ -258,14 +256,12 @@ function readChannel(from: Reader): Body {
     case 0:
       return { is: "Item", id, item: from.rest() };
     case 1:
-      metadata.read(from);
-      return { is: "Close", id };
+      return { is: "Close", id, metadata: metadata.read(from) };
     case 2:
-      metadata.read(from);
-      return { is: "Reset", id };
+      return { is: "Reset", id, metadata: metadata.read(from) };
     case 3:
       return { is: "Grant", id, additional: u32.read(from) };
     default:
-      throw new DecodeError(`: expected the tag of a channel message, 0 to 3, got ${tag}`);
+      throw new DecodeError(`expected the tag of a channel message, 0 to 3, got ${tag}`);
   }
 }

@@ -7,11 +7,29 @@ export class RoamError extends Error {
   }
 }
 
+/** A value or its bytes are wrong; the text names the place, as in `$.corners[2].x`. */
+export class ValueError extends RoamError {
+  private readonly text: string;
+  private path = "";
+
+  constructor(text: string) {
+    super(`$: ${text}`);
+    this.text = text;
+  }
+
+  /** Put a step in front of the path to the place. */
+  within(step: string): this {
+    this.path = step + this.path;
+    this.message = `$${this.path}: ${this.text}`;
+    return this;
+  }
+}
+
 /** A value does not have the type that the method declares. */
-export class EncodeError extends RoamError {}
+export class EncodeError extends ValueError {}
 
 /** Bytes of the peer are not a value of the type that was expected. */
-export class DecodeError extends RoamError {}
+export class DecodeError extends ValueError {}
 
 /** The peer has no method with this id. */
 export class UnknownMethod extends RoamError {}
@@ -69,11 +87,7 @@ export class ChannelReset extends ChannelError {}
 
 /** Return an error with one more step of the path to the value that is wrong. */
 export function within(error: unknown, step: string): unknown {
-  if (error instanceof EncodeError || error instanceof DecodeError) {
-    const path = error.message.startsWith("$") ? error.message.slice(1) : `: ${error.message}`;
-    error.message = `$${step}${path}`;
-  }
-  return error;
+  return error instanceof ValueError ? error.within(step) : error;
 }
 
 /** Return anything that was thrown as an error. */

@@ -38,14 +38,14 @@ export const bool: Codec<boolean> = {
   write: (to, value) => to.byte(value ? 1 : 0),
   read(from) {
     const byte = from.byte();
-    if (byte > 1) throw new DecodeError(`: expected a bool, got byte ${byte}`);
+    if (byte > 1) throw new DecodeError(`expected a bool, got byte ${byte}`);
     return byte === 1;
   },
 };
 
 function checkedInteger(value: number, least: number, most: number): number {
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw new EncodeError(`: expected an integer from ${least} to ${most}, got ${shown(value)}`);
+    throw new EncodeError(`expected an integer from ${least} to ${most}, got ${shown(value)}`);
   }
   return value;
 }
@@ -74,7 +74,7 @@ function signed(bits: number): Codec<number> {
 
 function checkedBigInt(value: bigint, least: bigint, most: bigint): bigint {
   if (typeof value !== "bigint" || value < least || value > most) {
-    throw new EncodeError(`: expected a bigint from ${least} to ${most}, got ${shown(value)}`);
+    throw new EncodeError(`expected a bigint from ${least} to ${most}, got ${shown(value)}`);
   }
   return value;
 }
@@ -120,7 +120,7 @@ export const i128 = bigSigned(128);
 
 function checkedNumber(value: number): number {
   if (typeof value !== "number") {
-    throw new EncodeError(`: expected a number, got ${shown(value)}`);
+    throw new EncodeError(`expected a number, got ${shown(value)}`);
   }
   return value;
 }
@@ -152,7 +152,7 @@ export const f64: Codec<number> = {
 export const str: Codec<string> = {
   write(to, value) {
     if (typeof value !== "string" || LONE_SURROGATE.test(value)) {
-      throw new EncodeError(`: expected a text without lone surrogates, got ${typeof value}`);
+      throw new EncodeError(`expected a text without lone surrogates, got ${typeof value}`);
     }
     bytes.write(to, toUtf8.encode(value));
   },
@@ -162,7 +162,7 @@ export const str: Codec<string> = {
     try {
       return fromUtf8.decode(utf8);
     } catch {
-      throw new DecodeError(`: expected UTF-8, got ${length} other bytes`);
+      throw new DecodeError(`expected UTF-8, got ${length} other bytes`);
     }
   },
 };
@@ -174,14 +174,14 @@ function isOneChar(text: string): boolean {
 export const char: Codec<string> = {
   write(to, value) {
     if (!isOneChar(value)) {
-      throw new EncodeError(": expected one Unicode scalar value");
+      throw new EncodeError("expected one Unicode scalar value");
     }
     str.write(to, value);
   },
   read(from) {
     const value = str.read(from);
     if (!isOneChar(value)) {
-      throw new DecodeError(": expected one Unicode scalar value");
+      throw new DecodeError("expected one Unicode scalar value");
     }
     return value;
   },
@@ -191,7 +191,7 @@ export const char: Codec<string> = {
 export const bytes: Codec<Uint8Array> = {
   write(to, value) {
     if (!(value instanceof Uint8Array)) {
-      throw new EncodeError(`: expected a Uint8Array, got ${shown(value)}`);
+      throw new EncodeError(`expected a Uint8Array, got ${shown(value)}`);
     }
     to.varint(value.length);
     to.raw(value);
@@ -213,7 +213,7 @@ export function option<T>(item: Codec<T>): Codec<T | null> {
     },
     read(from) {
       const byte = from.byte();
-      if (byte > 1) throw new DecodeError(`: expected an option, got byte ${byte}`);
+      if (byte > 1) throw new DecodeError(`expected an option, got byte ${byte}`);
       return byte === 1 ? item.read(from) : null;
     },
   };
@@ -228,7 +228,7 @@ export function nestedOption<T>(item: Codec<T>): Codec<[] | [T]> {
     },
     read(from) {
       const byte = from.byte();
-      if (byte > 1) throw new DecodeError(`: expected an option, got byte ${byte}`);
+      if (byte > 1) throw new DecodeError(`expected an option, got byte ${byte}`);
       return byte === 1 ? [item.read(from)] : [];
     },
   };
@@ -257,7 +257,7 @@ function readItems<T>(from: Reader, item: Codec<T>, count: number): T[] {
     }
     // Items without bytes would cost the peer nothing, and us their memory.
     if (from.position === start && count > MOST_EMPTY_ITEMS) {
-      throw new DecodeError(`: expected at most ${MOST_EMPTY_ITEMS} items without bytes`);
+      throw new DecodeError(`expected at most ${MOST_EMPTY_ITEMS} items without bytes`);
     }
   }
   return items;
@@ -277,7 +277,7 @@ export function array<T>(item: Codec<T>, length: number): Codec<T[]> {
   return {
     write(to, value) {
       if (value.length !== length) {
-        throw new EncodeError(`: expected ${length} items, got ${value.length}`);
+        throw new EncodeError(`expected ${length} items, got ${value.length}`);
       }
       writeItems(to, item, value);
     },
@@ -290,7 +290,7 @@ export function byteArray(length: number): Codec<Uint8Array> {
   return {
     write(to, value) {
       if (!(value instanceof Uint8Array) || value.length !== length) {
-        throw new EncodeError(`: expected a Uint8Array of ${length} bytes`);
+        throw new EncodeError(`expected a Uint8Array of ${length} bytes`);
       }
       to.raw(value);
     },
@@ -327,7 +327,7 @@ export function tuple<T extends readonly unknown[]>(
   return {
     write(to, value) {
       if (value.length !== codecs.length) {
-        throw new EncodeError(`: expected ${codecs.length} items, got ${value.length}`);
+        throw new EncodeError(`expected ${codecs.length} items, got ${value.length}`);
       }
       codecs.forEach((codec, index) => {
         try {
@@ -382,7 +382,7 @@ function variantAt<T>(variants: readonly T[], from: Reader): T {
   const index = from.count();
   const found = variants[index];
   if (found === undefined) {
-    throw new DecodeError(`: expected a variant below ${variants.length}, got ${index}`);
+    throw new DecodeError(`expected a variant below ${variants.length}, got ${index}`);
   }
   return found;
 }
@@ -393,7 +393,7 @@ export function enumeration<const N extends string>(...names: readonly N[]): Cod
     write(to, value) {
       const index = names.indexOf(value);
       if (index < 0) {
-        throw new EncodeError(`: expected one of ${names.join(", ")}, got ${shown(value)}`);
+        throw new EncodeError(`expected one of ${names.join(", ")}, got ${shown(value)}`);
       }
       to.varint(index);
     },
@@ -420,7 +420,7 @@ export function variants<V extends AnyVariant>(cases: {
       const found = known[index];
       if (found === undefined) {
         const names = known.map(([name]) => name).join(", ");
-        throw new EncodeError(`: expected one of ${names}, got ${shown(value.is)}`);
+        throw new EncodeError(`expected one of ${names}, got ${shown(value.is)}`);
       }
       to.varint(index);
       try {

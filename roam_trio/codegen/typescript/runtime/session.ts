@@ -118,8 +118,8 @@ export class Session {
     const settings = this.settings("odd");
     const metadata: Metadata = [{ key: "service", value: service }, ...(options.metadata ?? [])];
     return new Promise((resolve, reject) => {
-      this.openings.set(id, { settings, handler: options.handler ?? NO_HANDLER, resolve, reject });
       this.send(id, { is: "Open", settings, metadata });
+      this.openings.set(id, { settings, handler: options.handler ?? NO_HANDLER, resolve, reject });
     });
   }
 
@@ -181,10 +181,10 @@ export class Session {
     if (this.over) return;
     let message: Message;
     try {
-      if (payload.length > MOST_PAYLOAD_BYTES) throw new RoamError(`: more than ${MOST_PAYLOAD_BYTES} bytes`);
+      if (payload.length > MOST_PAYLOAD_BYTES) throw new RoamError(`more than ${MOST_PAYLOAD_BYTES} bytes`);
       message = decodeMessage(payload);
     } catch (error) {
-      return this.violated(`a payload is not a message${errorOf(error).message}`);
+      return this.violated(`a payload is not a message: ${errorOf(error).message}`);
     }
     if (this.rootConnection === null) this.onFirst(message.body);
     else this.onMessage(message.connection, message.body);
@@ -230,7 +230,12 @@ export class Session {
 
   private decide(metadata: Metadata): Acceptance | string {
     if (this.connections.size > MOST_CONNECTIONS) return "there are too many connections";
-    return this.options.onConnection?.(metadata) ?? "no connections are accepted";
+    try {
+      return this.options.onConnection?.(metadata) ?? "no connections are accepted";
+    } catch (error) {
+      this.handlerFailed(errorOf(error));
+      return "the decision has failed";
+    }
   }
 
   private onAnswer(id: bigint, body: Body & { is: "Accept" | "Reject" }): void {

@@ -25,6 +25,8 @@ export class WebSocketLink implements Link {
 
   constructor(socket: AnyWebSocket) {
     socket.binaryType = "arraybuffer";
+    // It is closed after an error, which the package `ws` would throw.
+    socket.addEventListener("error", () => undefined);
     this.socket = socket;
   }
 
