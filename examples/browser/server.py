@@ -21,12 +21,13 @@ from typing import Protocol
 
 import attrs
 import trio
-from quart import Response, send_from_directory
+from quart import Response
 from quart_trio import QuartTrio
 
 from roam_trio import Fallible, Rx, Tx, dispatcher, service, serving, u32
 
 HERE = Path(__file__).parent
+SCRIPTS = ("page", "board")
 
 
 @attrs.define
@@ -82,11 +83,14 @@ def site(scripts: Path, url: str) -> QuartTrio:
 
     @app.get("/")
     async def page() -> Response:
-        return await send_from_directory(HERE, "page.html")
+        return Response((HERE / "page.html").read_text("utf-8"))
 
     @app.get("/<name>.js")
     async def script(name: str) -> Response:
-        return await send_from_directory(scripts, f"{name}.js")
+        if name not in SCRIPTS:
+            return Response("", 404)
+        text = (scripts / f"{name}.js").read_text("utf-8")
+        return Response(text, mimetype="text/javascript")
 
     @app.get("/url")
     async def url_of_service() -> str:
