@@ -17,6 +17,7 @@ from .base import Adapter
 
 __all__ = [
     "ADAPTERS",
+    "BUSY",
     "FLOOR",
     "LIMITS",
     "MSGSPEC",
@@ -39,6 +40,7 @@ BLOCKING = "blocking sockets"
 ROAM = "roam_trio"
 PURE = "roam_trio, pure"
 POSTCARD = "roam_trio, postcard"
+BUSY = "roam_trio, busy_poll"
 RESUMING = "roam_trio, resuming"
 MSGSPEC = "msgspec"
 RUST = "Rust crate"
@@ -63,6 +65,7 @@ _ENTRIES = {
     ROAM: _Entry("roam:RoamAdapter"),
     PURE: _Entry("roam:RoamPureAdapter", environment={"ROAM_TRIO_PURE": "1"}),
     POSTCARD: _Entry("roam:RoamPostcardAdapter"),
+    BUSY: _Entry("roam:RoamBusyAdapter"),
     RESUMING: _Entry("roam:RoamResumingAdapter"),
     MSGSPEC: _Entry("msgspec_alone:MsgspecAdapter"),
     RUST: _Entry("rust:RustAdapter", in_rust=True),

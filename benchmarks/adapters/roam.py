@@ -55,6 +55,7 @@ __all__ = [
     "LaterClient",
     "LaterWorkplace",
     "RoamAdapter",
+    "RoamBusyAdapter",
     "RoamClient",
     "RoamPostcardAdapter",
     "RoamPureAdapter",
@@ -393,12 +394,18 @@ class RoamAdapter(Adapter):
     lacks: ClassVar[Mapping[str, str]] = {}
     workplace: ClassVar[Callable[..., Workplace]] = Workplace
     resume: ClassVar[bool] = False
+    busy_poll: ClassVar[float | None] = None
 
     def serve(self, started: Callable[[str], None]) -> None:
         async def run() -> None:
             handler = dispatcher(self.workplace, WorkplaceHandler())
             async with trio.open_nursery() as nursery:
-                serve_widely = partial(serve, limits=_LIMITS, resume=self.resume)
+                serve_widely = partial(
+                    serve,
+                    limits=_LIMITS,
+                    resume=self.resume,
+                    busy_poll=self.busy_poll,
+                )
                 server = await nursery.start(serve_widely, "tcp://127.0.0.1:0", handler)
                 # The service on connections of its own, beside the one on the root.
                 by_name = await nursery.start(
@@ -420,7 +427,11 @@ class RoamAdapter(Adapter):
         # A server in Rust has nothing to put around calls.
         at_root, by_name, *around = address.split()
         async with connect(
-            at_root, self.workplace, limits=_LIMITS, resume=self.resume
+            at_root,
+            self.workplace,
+            limits=_LIMITS,
+            resume=self.resume,
+            busy_poll=self.busy_poll,
         ) as workplace:
             yield RoamClient(
                 workplace,
@@ -490,6 +501,19 @@ class RoamPostcardAdapter(RoamAdapter):
         "columns"
     }
     workplace: ClassVar[Callable[..., Workplace]] = PostcardWorkplace
+
+
+class RoamBusyAdapter(RoamAdapter):
+    """roam_trio with sessions that look at their sockets before they wait."""
+
+    name: ClassVar[str] = "roam_trio, busy_poll"
+    only: ClassVar[Sequence[str] | None] = ("call", "call-task")
+    remarks: ClassVar[Mapping[str, str]] = {
+        work: "both sides look at their sockets for 100 us before they wait "
+        "(busy_poll), which takes a processor each"
+        for work in only or ()
+    }
+    busy_poll: ClassVar[float | None] = 100e-6
 
 
 class RoamResumingAdapter(RoamAdapter):
