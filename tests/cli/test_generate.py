@@ -23,6 +23,21 @@ def test_rust_is_printed() -> None:
     assert "    async fn add(&self, left: u32, right: u32) -> u32;\n" in result.stdout
 
 
+def test_typescript_is_printed_with_its_runtime() -> None:
+    result = invoke("typescript", "examples.callback:Board", "examples.adder:Adder")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "export class BoardClient {" in result.stdout
+    assert "  add(left: number, right: number, options: " in result.stdout
+    assert "export class Session {" in result.stdout
+
+
+def test_service_that_typescript_cannot_have_is_told_in_one_line() -> None:
+    result = invoke("typescript", "examples.adder:nothing")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("roam_trio typescript: examples.adder:nothing: ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_rust_is_written_to_a_file(tmp_path: Path) -> None:
     output = tmp_path / "adder.rs"
     result = invoke("rust", "examples.adder:Adder", "--output", output)
