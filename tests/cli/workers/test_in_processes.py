@@ -161,6 +161,9 @@ async def test_no_call_fails_while_all_processes_are_replaced(
         after = await server.until(lambda found: len(found) == 2 and not found & before)
         await trio.sleep(0.5)
         assert done > at_begin
+        if number is signal.SIGUSR2:
+            with trio.fail_after(30):
+                await trio.to_thread.run_sync(server.process.wait)
         assert not await server.workers() & before
         nursery.cancel_scope.cancel()
     if number is signal.SIGUSR2:
