@@ -219,7 +219,8 @@ class MadeCall:
     def _is_out_of_attempts(self) -> bool:
         # Those with channels have one.
         is_last = self.granted + 1 >= self.attempts or self.plan.kind == "follow"
-        return is_last or self.was_denied
+        # Or its deadline is before the end of the next pause.
+        return is_last or self.was_denied or self.plan.deadline is not None
 
 
 class BankImpl:
