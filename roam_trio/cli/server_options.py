@@ -31,6 +31,7 @@ class Serving:
             certificates of clients.
         reflection: whether it describes its services.
         statistics: whether it tells its sessions.
+        max_sessions: number of clients at a time.
     """
 
     urls: list[str]
@@ -39,6 +40,7 @@ class Serving:
     tls_files: tuple[Path | None, Path | None, Path | None] = (None, None, None)
     reflection: bool = False
     statistics: bool = False
+    max_sessions: int = 1024
 
     def context(self) -> ssl.SSLContext | None:
         """Return the context of TLS; None without a certificate.
@@ -65,6 +67,7 @@ class Serving:
             "resume": self.resume,
             "reflection": self.reflection,
             "statistics": self.statistics,
+            "max_sessions": self.max_sessions,
         }
         return partial(serve_clients, self.urls, handler, **(given | options))
 

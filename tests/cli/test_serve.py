@@ -15,7 +15,7 @@ import pytest
 import trio
 import trustme
 
-from roam_trio import CallCancelled, connect
+from roam_trio import CallCancelled, Overloaded, connect
 from roam_trio.cli.log_format import LogFormat, begin_log
 from roam_trio.cli.peer_options import PeerOptions
 from roam_trio.cli.verbs.ping import show_pings
@@ -73,6 +73,24 @@ def test_handlers_of_a_module_are_served_at_every_url(
     assert [json.loads(line)["url"] for line in result.stdout.splitlines()] == urls
     assert result.stderr.endswith("SIGTERM: shutting down within 10 s\n")
     assert found == urls
+
+
+def test_no_more_clients_are_served_than_max_sessions(tmp_path: Path) -> None:
+    url, refused = f"unix://{tmp_path}/a", list[str]()
+
+    async def client() -> None:
+        async with connect(url, wait_for=10):
+            try:
+                async with connect(url):
+                    pass
+            except Overloaded as error:
+                refused.append(str(error))
+
+    thread = in_thread(client)
+    result = invoke("serve", SERVED, "--listen", url, "--max-sessions", 1)
+    thread.join()
+    assert result.exit_code == 0
+    assert len(refused) == 1
 
 
 @pytest.mark.usefixtures("terminal")

@@ -84,6 +84,12 @@ def command(
             help="Let clients see the sessions of the server, with addresses: `top`.",
         ),
     ] = False,
+    max_sessions: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="NUMBER", help="Clients at a time, of each process."
+        ),
+    ] = 1024,
     workers: Annotated[
         int,
         typer.Option(
@@ -109,7 +115,13 @@ def command(
     longer, lets calls go on for the grace, and ends; a second signal ends it at once.
     """
     given = Serving(
-        listen, grace, resume, (cert, key, client_ca), reflection, statistics
+        listen,
+        grace,
+        resume,
+        (cert, key, client_ca),
+        reflection,
+        statistics,
+        max_sessions,
     )
     log = (log_format, log_level)
     if workers:
