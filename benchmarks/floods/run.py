@@ -47,7 +47,8 @@ class _Process:
             text=True,
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -91,6 +92,7 @@ class _Process:
         """End it, for good."""
         self._process.kill()
         self._process.wait()
+        self._reader.join()  # it reads to the end, and not from a closed file
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()
