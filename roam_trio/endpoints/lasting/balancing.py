@@ -84,7 +84,8 @@ class Endpoint(Generic[C]):
         address: the place.
         number: its number among the sessions with this place.
         phase: what it does.
-        is_gone: whether the target no longer has the address.
+        is_gone: whether it ends with its session: the target no longer has the address,
+            or another endpoint has followed it.
         client: makes the calls; None unless a session is there.
         calls: number of calls in flight.
         failures: number of failures in a row.
@@ -237,6 +238,20 @@ class EndpointTable(Generic[C]):
         endpoint.phase = Phase.DRAINING
         self._sort_ready()
         return True
+
+    def follow(self, endpoint: Endpoint[C], now: float) -> Endpoint[C]:
+        """Return an endpoint in place of one that drains, with the same address.
+
+        It begins with a pause, as if the session with that one had been lost.
+        """
+        new = Endpoint[C](endpoint.address, endpoint.number)
+        new.failures, new.connected_at = endpoint.failures, endpoint.connected_at
+        endpoint.is_gone = True
+        place = self._endpoints.index(endpoint)
+        self._endpoints[place : place + 1] = [new]
+        self._endpoints.append(endpoint)
+        self.lost(new, now)
+        return new
 
     def lost(self, endpoint: Endpoint[C], now: float) -> None:
         """Take note that the session with an endpoint has ended, or did not begin.

@@ -115,6 +115,7 @@ class Pool(Generic[C]):
         self._observer = observer
         self._holding: dict[Endpoint[C], trio.CancelScope] = {}
         self._errors: dict[Endpoint[C], Exception] = {}
+        self._begin_keeping: Callable[[Endpoint[C]], None] | None = None
         self._changed = trio.lowlevel.ParkingLot()
         self._bug: BaseException | None = None
         self._is_closed = False
@@ -158,6 +159,17 @@ class Pool(Generic[C]):
                     self._bug = self._bug or alone(error)
                     nursery.cancel_scope.cancel()
 
+            def begin_keeping(endpoint: Endpoint[C]) -> None:
+                nursery.start_soon(guarded, self._keep, endpoint)
+
+            async def find() -> None:
+                self._begin_keeping = begin_keeping
+                try:
+                    await self._finding.run(adopt)
+                finally:
+                    # The nursery may close when this task has ended.
+                    self._begin_keeping = None
+
             def adopt(addresses: Sequence[Address]) -> None:
                 if not addresses:
                     # Those that wait for an endpoint may have to give up.
@@ -167,9 +179,9 @@ class Pool(Generic[C]):
                 for endpoint in gone:
                     self._note_draining(endpoint)
                 for endpoint in new:
-                    nursery.start_soon(guarded, self._keep, endpoint)
+                    begin_keeping(endpoint)
 
-            nursery.start_soon(guarded, self._finding.run, adopt)
+            nursery.start_soon(guarded, find)
         if self._bug is not None:
             raise self._bug
 
@@ -181,6 +193,10 @@ class Pool(Generic[C]):
     async def _keep(self, endpoint: Endpoint[C]) -> None:
         """Keep a session with an endpoint until its address is gone."""
         while not endpoint.is_gone:
+            if endpoint.phase is Phase.RESTING:
+                await trio.sleep_until(endpoint.rests_until)
+                self.table.connecting(endpoint)
+                continue
             self._tell(Observer.server_connecting, endpoint)
             because, has_begun = await self._session_with(endpoint)
             self.table.lost(endpoint, trio.current_time())
@@ -189,8 +205,6 @@ class Pool(Generic[C]):
             self._tell_of_loss(endpoint, because)
             self._changed.unpark_all()
             self._finding.doubt()
-            await trio.sleep_until(endpoint.rests_until)
-            self.table.connecting(endpoint)
         self.table.remove(endpoint)
 
     async def _session_with(self, endpoint: Endpoint[C]) -> tuple[Exception, bool]:
@@ -243,7 +257,17 @@ class Pool(Generic[C]):
         self._errors[endpoint] = error
 
     def leave(self, endpoint: Endpoint[C]) -> None:
-        """Send an endpoint no more calls, and leave it when the last has ended."""
+        """Send an endpoint no more calls, and leave it when the last has ended.
+
+        While its last calls go on, another session with its address is tried: there may
+        be another server behind a balancer, or one that has taken the place of this.
+        """
+        self._drain(endpoint)
+        is_left = endpoint.phase is Phase.DRAINING and not endpoint.is_gone
+        if is_left and endpoint.calls and self._begin_keeping is not None:
+            self._begin_keeping(self.table.follow(endpoint, trio.current_time()))
+
+    def _drain(self, endpoint: Endpoint[C]) -> None:
         if self.table.drain(endpoint):
             self._note_draining(endpoint)
 
@@ -289,8 +313,10 @@ class Pool(Generic[C]):
 
     def note_failure(self, endpoint: Endpoint[C], error: RoamError) -> None:
         """Take note that an attempt has failed."""
-        if isinstance(error, ConnectionLost | Unavailable):
+        if isinstance(error, Unavailable):
             self.leave(endpoint)
+        elif isinstance(error, ConnectionLost):
+            self._drain(endpoint)  # its session has ended, and so have its calls
 
     def note_end(self, endpoint: Endpoint[C]) -> None:
         """Take note that a call on an endpoint has ended."""

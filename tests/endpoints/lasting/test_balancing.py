@@ -168,6 +168,19 @@ def test_one_that_drains_gets_no_more_calls() -> None:
     assert table.endpoints == (b,)
 
 
+def test_one_that_drains_is_followed_by_another_with_its_address() -> None:
+    table, (a, b) = table_of(A, B)
+    table.connected(a, "a", 0.0)
+    table.drain(a)
+    new = table.follow(a, LASTED)
+    assert (new.address, new.number, new.failures) == (A, 0, 0)
+    assert table.endpoints == (new, b, a)
+    table.connected(new, "a", LASTED)
+    table.drain(new)
+    assert table.follow(new, LASTED).failures == 1  # it has not lasted
+    assert table.update([A, B], 1) == ([], [])
+
+
 def test_an_update_adds_what_is_new_and_drains_what_is_gone() -> None:
     table, (a, b) = table_of(A, B)
     new, gone = table.update([C, A], 1)

@@ -537,7 +537,7 @@ async def test_a_server_that_drains_gets_no_more_calls_and_is_left_in_time(
         (session,) = server.sessions
         nursery.start_soon(session.shutdown, 60.0)
         await wait_all_tasks_blocked()
-        assert state(client).endpoints[0].phase is Phase.DRAINING
+        assert state(client).endpoints[-1].phase is Phase.DRAINING
         assert await client.pay(2) == "b2 None"
         began = trio.current_time()
         a.before = None
@@ -546,3 +546,51 @@ async def test_a_server_that_drains_gets_no_more_calls_and_is_left_in_time(
         assert trio.current_time() - began < 1
         await trio.sleep(1)
         assert await client.pay(3) == "a3 None"
+
+
+async def test_address_of_a_server_that_drains_is_tried_while_its_last_call_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    """As behind a balancer, or with several processes, one of which is replaced."""
+    a, release, paid = BankImpl("a"), trio.Event(), list[str]()
+    a.before = release.wait
+    async with (
+        bank("memory://a", a, reflection=True) as server,
+        stay_connected("memory://a", Bank) as client,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def pay() -> None:
+            paid.append(await client.pay(1))
+
+        await wait_all_tasks_blocked()
+        nursery.start_soon(pay)
+        await wait_all_tasks_blocked()
+        (old,) = server.sessions
+        nursery.start_soon(old.shutdown, 60.0)
+        await wait_all_tasks_blocked()
+        a.before = None
+        began = trio.current_time()
+        assert await client.pay(2) == "a2 None"
+        assert trio.current_time() - began < 1
+        phases = [each.phase for each in state(client).endpoints]
+        assert phases == [Phase.READY, Phase.DRAINING]
+        assert not paid
+        release.set()
+        await old.closed()
+        await wait_all_tasks_blocked()
+        assert paid == ["a1 None"]
+        assert [each.phase for each in state(client).endpoints] == [Phase.READY]
+
+
+async def test_a_server_that_drains_as_the_block_ends_is_not_followed() -> None:
+    async with servers(a := BankImpl("a")):
+        async with stay_connected("memory://a", Bank) as client:
+            assert await client.pay(1) == "a1 None"
+            known: Any = client
+        pool = known.__roam_pool__
+        (endpoint,) = pool.table.endpoints
+        endpoint.calls = 1  # one that learns of it too late
+        pool.leave(endpoint)
+        assert pool.table.endpoints == (endpoint,)
+    assert a.calls == ["pay"]
