@@ -7,13 +7,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 import trio
 
 from ...endpoints.machine import default_memory
 from ..log_format import LogFormat, begin_log
 from ..output import Output
-from ..performing import say
 from ..server_options import Serving
 from ..serving_until_signal import show_urls
 from ..until_signal import STOP_SIGNALS, die_of_the_next_signal
@@ -54,7 +54,7 @@ async def run_parent(
         Table(workers, first=estate.first if estate else 1),
         doors,
         Spawner(handlers, given, log, memory, directory),
-        lambda slot: Lines(slot, log[0], sys.stderr.write),
+        lambda slot: Lines(slot, log[0], _write),
         given.grace,
     )
     program = _Program(parent, doors, directory, given.grace)
@@ -70,6 +70,12 @@ async def run_parent(
                 program.close()
             nursery.cancel_scope.cancel()
     return code or program.code
+
+
+def _write(line: str) -> None:
+    # As with `logging`, the server goes on if its log cannot be written.
+    with suppress(OSError, ValueError, AttributeError):  # closed, or None
+        sys.stderr.write(line)
 
 
 _SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR2)
@@ -126,7 +132,7 @@ class _Program:
         if not self._is_ending:
             self._is_ending = True
             name = signal.Signals(number).name
-            say(f"{name}: shutting down within {self._grace:g} s")
+            _write(f"{name}: shutting down within {self._grace:g} s\n")
             self._parent.drain()
             return
         self.code = 128 + number
@@ -141,7 +147,7 @@ class _Program:
         )
         self._is_handing_over = False
         if self._successor is not None:
-            say("a new parent has taken over; shutting down")
+            _write("a new parent has taken over; shutting down\n")
             self._is_ending = True
             self._parent.drain()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import connect
 from roam_trio.cli.log_format import LogFormat
@@ -140,6 +142,33 @@ async def test_a_second_signal_ends_it_at_once(program: Callable[[], Any]) -> No
         tell(signal.SIGTERM)
         await until(lambda: signal.getsignal(signal.SIGINT) is not before)
     assert codes == [128 + signal.SIGTERM]
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("closed"), None])
+async def test_a_log_that_cannot_be_written_does_not_end_it(
+    error: Exception | None,
+    program: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken(io.StringIO):
+        tries = 0
+
+        def write(self, text: str) -> int:
+            self.tries += 1
+            assert error is not None
+            raise error
+
+    broken = Broken()
+    async with program() as (url, spawning, codes):
+        with monkeypatch.context() as closed:
+            closed.setattr(sys, "stderr", broken if error else None)
+            await spawning.tasks[1].says.send_all(b"a line\n")
+            await wait_all_tasks_blocked()
+            async with connect(url, Work) as client:
+                assert await client.add(1, 2) == 3
+            tell(signal.SIGTERM)
+            await until(lambda: codes != [])
+    assert (codes, broken.tries) == ([0], 2 if error else 0)
 
 
 async def test_hangup_replaces_the_workers(program: Callable[[], Any]) -> None:
