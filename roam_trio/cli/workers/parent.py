@@ -16,14 +16,18 @@ from ...transports import LinkListener
 from ...transports.handing import Hand
 from .doors import Door, accept
 from .lines import Lines
-from .table import Action, Drain, Finish, Kill, Note, Phase, Start, Table
+from .table import Action, Drain, Finish, Kill, Note, Phase, Stage, Start, Table
 
-__all__ = ["READY", "Child", "Parent", "Spawn"]
+__all__ = ["READY", "READY_SECONDS", "Child", "Parent", "Spawn"]
 
 logger = Log("roam_trio.workers")
 
 READY: Final = b"R"
 """The message of a worker that serves, for its parent."""
+
+READY_SECONDS: Final = 60.0
+"""Time for a worker to get ready, after which it is killed: until its successor is
+ready or has ended, no other worker is replaced."""
 
 _MARGIN: Final = 5.0
 """Number of seconds beyond the grace after which a worker is killed that drains."""
@@ -108,6 +112,7 @@ class Parent:
     Attributes:
         is_up: set when clients are accepted.
         are_all_up: set when all have been ready at a time.
+        accepts_no_more: set when it drains and the listeners are not used any more.
     """
 
     def __init__(
@@ -120,6 +125,7 @@ class Parent:
     ) -> None:
         self.is_up = trio.Event()
         self.are_all_up = trio.Event()
+        self.accepts_no_more = trio.Event()
         self._table = table
         self._doors = doors
         self._spawn = spawn
@@ -144,6 +150,7 @@ class Parent:
                     for number, door in enumerate(self._doors):
                         for listener in door.listeners:
                             accepting.start_soon(self._accept, number, door, listener)
+            self.accepts_no_more.set()
         return self._code
 
     @property
@@ -232,7 +239,7 @@ class Parent:
         async with trio.open_nursery() as watching:
             log = trio.Event()
             watching.start_soon(self._log, start, running.child.output(), log)
-            watching.start_soon(self._await_ready, start, running.control)
+            watching.start_soon(self._await_ready, start, running)
             for door, hand in enumerate(running.hands):
                 watching.start_soon(self._count, start, door, hand, running.child)
             if self._is_killing:
@@ -257,10 +264,16 @@ class Parent:
                 lines.end()
                 is_over.set()
 
-    async def _await_ready(self, start: Start, control: socket.socket) -> None:
-        await trio.lowlevel.wait_readable(control)
+    async def _await_ready(self, start: Start, running: _Running) -> None:
+        with trio.move_on_after(READY_SECONDS) as bound:
+            await trio.lowlevel.wait_readable(running.control)
+        if bound.cancelled_caught:
+            slot, seconds = start.slot, READY_SECONDS
+            logger.error("worker %d was not ready within %g s", slot, seconds)
+            running.child.kill()
+            return
         with suppress(ConnectionError):
-            if control.recv(1) == READY:
+            if running.control.recv(1) == READY:
                 now = trio.current_time()
                 self._do(self._table.is_ready(start.worker, now))
 
@@ -320,6 +333,9 @@ class Parent:
                 except (trio.WouldBlock, OSError):
                     continue
                 self._table.has_given(worker)
+                return
+            if self._table.stage is Stage.ENDING:
+                connection.close()  # no worker takes it
                 return
             try:
                 pause = _BUSY_SECONDS if self._table.by_load() else inf

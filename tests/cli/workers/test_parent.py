@@ -27,8 +27,9 @@ from roam_trio import (
 )
 from roam_trio.cli.log_format import LogFormat
 from roam_trio.cli.workers.doors import open_doors
+from roam_trio.cli.workers.job import Job
 from roam_trio.cli.workers.lines import Lines
-from roam_trio.cli.workers.parent import READY, Parent
+from roam_trio.cli.workers.parent import READY, READY_SECONDS, Parent
 from roam_trio.cli.workers.table import Start, Table
 from roam_trio.transports.handing import Hand, HandedConnections
 from tests.cli.workers.in_process import Spawning, Task, copy_of
@@ -80,14 +81,19 @@ class Family:
     def loads(self) -> list[int]:
         return [each.clients for each in self.table.by_load()]
 
-    async def change(self) -> None:
-        await trio.sleep(0.001)
+    async def change(self, seconds: float = 0.001) -> None:
+        await trio.sleep(seconds)
 
     async def until_loads(self, *loads: int) -> None:
         """Wait until the workers have so many connections."""
         with trio.fail_after(5):
             while self.loads() != [*loads]:
                 await self.change()
+
+    async def until_gone(self, number: int) -> None:
+        """Wait until the process of a worker has ended, which starts now."""
+        while number in self.table.workers:
+            await self.change(0.1)
 
     async def until_full(self, *numbers: int) -> None:
         """Wait until these workers take connections, and no others."""
@@ -450,6 +456,53 @@ async def test_connections_that_nobody_takes_end_with_the_parent(
         async with stream:
             assert await stream.receive_some() == b""
         await one.ended.wait()
+
+
+async def test_connections_that_a_dead_worker_has_not_taken_end_while_others_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(handed: HandedConnections) -> trio.SocketStream:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(HandedConnections, "accept", never)
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        async with await trio.open_tcp_stream("127.0.0.1", int(one.url[16:])) as stream:
+            await one.until_loads(0, 1)
+            for task in one.tasks.values():
+                task.stop = trio.Event()  # nobody waits for it
+            one.parent.drain()
+            (number,) = [
+                each.number for each in one.table.workers.values() if each.clients
+            ]
+            one.tasks[number].kill()
+            with trio.fail_after(5):
+                assert await stream.receive_some() == b""
+        assert not one.ended.is_set()
+
+
+async def test_a_successor_that_never_gets_ready_is_killed_and_blocks_no_other(
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(job: Job, _: object) -> None:
+        with socket.socket(fileno=job.control):
+            await trio.sleep_forever()
+
+    async with family() as one:
+        await one.parent.are_all_up.wait()
+        before = trio.current_time()
+        with monkeypatch.context() as hanging, trio.fail_after(2 * READY_SECONDS):
+            hanging.setattr("tests.cli.workers.in_process.serve_job", hang)
+            one.parent.replace()
+            await one.until_gone(3)
+        assert READY_SECONDS <= trio.current_time() - before < READY_SECONDS + 1
+        await one.until_full(1, 2)
+        one.parent.replace()
+        await one.until_full(4, 5)
+    assert "worker 1 was not ready within 60 s" in caplog.text
+    assert "the successor of worker 1 did not get up (SIGKILL)" in caplog.text
 
 
 async def test_what_workers_write_is_one_log() -> None:
