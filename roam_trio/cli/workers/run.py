@@ -57,13 +57,13 @@ async def run_parent(
         lambda slot: Lines(slot, log[0], _write),
         given.grace,
     )
-    program = _Program(parent, doors, directory, given.grace)
+    program = _Program(parent, doors, directory, given.grace, estate)
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(program.obey, signals, nursery)
             nursery.start_soon(_show, parent, doors, Output(as_json=as_json))
-            if estate is not None:
-                nursery.start_soon(_tell_when_up, parent, estate)
+            nursery.start_soon(program.tell_when_up)
+            nursery.start_soon(program.close_doors_when_draining)
             try:
                 code = await parent.run()
             finally:
@@ -94,29 +94,39 @@ async def _show(parent: Parent, doors: Sequence[Door], output: Output) -> None:
     await show_urls([door.url for door in doors], output)
 
 
-async def _tell_when_up(parent: Parent, estate: Estate) -> None:
-    await parent.are_all_up.wait()
-    estate.tell()
-
-
 class _Program:
     """A parent that obeys signals.
+
+    Args:
+        parent: the parent.
+        doors: where it accepts connections.
+        directory: the directory of the private sockets; empty if there is none.
+        grace: number of seconds that its workers have to drain.
+        estate: what it inherits; None if it inherits nothing.
 
     Attributes:
         code: the exit code if a second signal has ended it, else 0.
     """
 
     def __init__(
-        self, parent: Parent, doors: Sequence[Door], directory: str, grace: float
+        self,
+        parent: Parent,
+        doors: Sequence[Door],
+        directory: str,
+        grace: float,
+        estate: Estate | None,
     ) -> None:
         self._directory = directory
         self.code = 0
         self._parent = parent
         self._doors = doors
         self._grace = grace
+        self._estate = estate
         self._is_ending = False
-        self._is_handing_over = False
+        self._handing_over: trio.CancelScope | None = None
         self._successor: trio.Process | None = None
+        # Until it has told the old parent, the files are those of the old one.
+        self._owns_files = estate is None
 
     async def obey(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         """Do what each signal stands for."""
@@ -125,36 +135,56 @@ class _Program:
                 self._stop(number)
             elif number == signal.SIGHUP:
                 self._parent.replace()
-            elif not self._is_handing_over:
-                nursery.start_soon(self._hand_over)
+            elif self._handing_over is None and not self._is_ending:
+                self._handing_over = trio.CancelScope()
+                nursery.start_soon(self._hand_over, self._handing_over)
 
     def _stop(self, number: int) -> None:
         if not self._is_ending:
             self._is_ending = True
             name = signal.Signals(number).name
             _write(f"{name}: shutting down within {self._grace:g} s\n")
+            if self._handing_over is not None:
+                self._handing_over.cancel()  # or the new parent would stay
             self._parent.drain()
             return
         self.code = 128 + number
         die_of_the_next_signal()
         self._parent.kill()
 
-    async def _hand_over(self) -> None:
-        self._is_handing_over = True
+    async def _hand_over(self, scope: trio.CancelScope) -> None:
         number = self._parent.next_number
-        self._successor = await hand_over(
-            self._doors, number, self._directory, sys.orig_argv[1:]
-        )
-        self._is_handing_over = False
+        with scope:
+            self._successor = await hand_over(
+                self._doors, number, self._directory, sys.orig_argv[1:]
+            )
+        self._handing_over = None
         if self._successor is not None:
             _write("a new parent has taken over; shutting down\n")
             self._is_ending = True
+            self._owns_files = False
             self._parent.drain()
 
+    async def tell_when_up(self) -> None:
+        """Tell the old parent, if there is one, that this one takes over."""
+        await self._parent.are_all_up.wait()
+        if self._estate is not None:
+            self._estate.tell()
+            self._owns_files = True
+
+    async def close_doors_when_draining(self) -> None:
+        """Listen no longer once the parent drains: clients that connect then would
+        wait for an answer until it ends."""
+        await self._parent.accepts_no_more.wait()
+        self._close_doors()
+
     def close(self) -> None:
-        """Listen no longer and remove the files, unless a new parent needs them."""
-        if self._successor is None:
+        """Listen no longer and remove the files, unless another parent needs them."""
+        self._close_doors()
+        if self._owns_files and self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _close_doors(self) -> None:
+        if self._owns_files:
             for door in self._doors:
                 door.close()
-            if self._directory:
-                shutil.rmtree(self._directory, ignore_errors=True)

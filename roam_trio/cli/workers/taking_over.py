@@ -19,13 +19,16 @@ from ...logs import Log
 from ..json_text import json_text, value_of
 from .doors import Door
 
-__all__ = ["Estate", "hand_over", "inherited_estate"]
+__all__ = ["UP_SECONDS", "Estate", "hand_over", "inherited_estate"]
 
 logger = Log("roam_trio.workers")
 
 _VARIABLE: Final = "ROAM_TRIO_TAKE_OVER"
 
 _UP: Final = b"U"
+
+UP_SECONDS: Final = 60.0
+"""Time for a new parent to get up, after which it gets a SIGTERM."""
 
 _MOST_WORKERS: Final = 10_000
 """Room in the numbers of workers for those that the old parent starts meanwhile."""
@@ -70,6 +73,8 @@ async def hand_over(
 ) -> trio.Process | None:
     """Start a new parent. Return it when it is ready, and None if it has failed.
 
+    If this is cancelled, the new parent gets a SIGTERM.
+
     Args:
         doors: where this one accepts connections.
         number: the number of the next worker.
@@ -80,20 +85,39 @@ async def hand_over(
     sockets = [each.descriptors() for each in doors]
     estate = Estate(sockets, number + _MOST_WORKERS, directory, write)
     numbers = [each for some in sockets for each in some]
-    async with trio.lowlevel.FdStream(read) as told:
-        try:
-            process = await trio.lowlevel.open_process(
-                [sys.executable, *command],
-                env={**os.environ, _VARIABLE: json_text(attrs.asdict(estate))},
-                pass_fds=[*numbers, write],
-            )
-        except OSError as error:
-            logger.error("a new parent cannot be started: %s", error)
-            return None
-        finally:
-            os.close(write)
+    process: trio.Process | None = None
+    try:
+        async with trio.lowlevel.FdStream(read) as told:
+            try:
+                process = await trio.lowlevel.open_process(
+                    [sys.executable, *command],
+                    env={**os.environ, _VARIABLE: json_text(attrs.asdict(estate))},
+                    pass_fds=[*numbers, write],
+                )
+            except OSError as error:
+                logger.error("a new parent cannot be started: %s", error)
+                return None
+            finally:
+                os.close(write)
+            return await _got_up(process, told)
+    except trio.Cancelled:
+        if process is not None:
+            process.terminate()  # or it would stay when the old one has ended
+        raise
+
+
+async def _got_up(
+    process: trio.Process, told: trio.abc.ReceiveStream
+) -> trio.Process | None:
+    """Return a new parent when it is ready, and None if it has failed."""
+    with trio.move_on_after(UP_SECONDS):
         if await told.receive_some() == _UP:
             return process
         code = await process.wait()
-    logger.error("the new parent did not get up (exit code %d); this one goes on", code)
+        why = f"did not get up (exit code {code})"
+        logger.error("the new parent %s; this one goes on", why)
+        return None
+    process.terminate()
+    why = f"was not up within {UP_SECONDS:g} s"
+    logger.error("the new parent %s; this one goes on", why)
     return None

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import connect
 from roam_trio.cli.log_format import LogFormat
@@ -29,12 +29,17 @@ from roam_trio.cli.workers.parent import READY
 from roam_trio.cli.workers.run import run_parent
 from roam_trio.cli.workers.spawning import Spawner
 from roam_trio.cli.workers.table import Start
-from roam_trio.cli.workers.taking_over import Estate, hand_over, inherited_estate
+from roam_trio.cli.workers.taking_over import (
+    UP_SECONDS,
+    Estate,
+    hand_over,
+    inherited_estate,
+)
 from roam_trio.cli.workers.worker import run_worker
 from roam_trio.transports.handing import Hand
 from tests.cli.live import invoke
 from tests.cli.workers.in_process import Spawning
-from tests.cli.workers.test_parent import HERE, Work
+from tests.cli.workers.test_parent import HERE, IMPL, Work
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +176,64 @@ async def test_a_log_that_cannot_be_written_does_not_end_it(
     assert (codes, broken.tries) == ([0], 2 if error else 0)
 
 
+async def test_nobody_can_connect_while_it_drains(
+    program: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def never(*_: object) -> None:
+        raise AssertionError("there is nothing to hand over")
+
+    monkeypatch.setattr(run, "hand_over", never)
+    IMPL.go_on = trio.Event()
+    results: list[str] = []
+    async with program() as (url, _, codes), connect(url, Work) as client:
+
+        async def finish() -> None:
+            results.append(await client.finish_when_told())
+
+        async with trio.open_nursery() as calling:
+            calling.start_soon(finish)
+            await client.add(1, 2)  # so the call before it has begun
+            tell(signal.SIGTERM)
+            await until(lambda: not (tmp_path / "s").exists())
+            tell(signal.SIGUSR2)
+            await wait_all_tasks_blocked(0.01)
+            assert codes == []
+            IMPL.go_on.set()
+    assert (codes, results) == ([0], ["finished"])
+
+
+async def test_it_ends_the_new_parent_that_is_on_its_way_when_it_is_to_end(
+    program: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, given_up = trio.Event(), trio.Event()
+
+    async def fake(*_: object) -> None:
+        begun.set()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            given_up.set()
+            raise
+
+    monkeypatch.setattr(run, "hand_over", fake)
+    IMPL.go_on = trio.Event()
+    async with (
+        program() as (url, _, codes),
+        connect(url, Work) as client,
+        trio.open_nursery() as calling,
+    ):
+        calling.start_soon(client.finish_when_told)
+        await client.add(1, 2)  # so the call before it has begun
+        tell(signal.SIGUSR2)
+        await begun.wait()
+        tell(signal.SIGTERM)
+        with trio.fail_after(4):  # less than the grace
+            await given_up.wait()
+        assert codes == []
+        IMPL.go_on.set()
+    assert codes == [0]
+
+
 async def test_hangup_replaces_the_workers(program: Callable[[], Any]) -> None:
     async with program() as (url, spawning, codes):
         tell(signal.SIGHUP)
@@ -231,6 +294,36 @@ async def test_it_takes_over_itself_and_says_when_all_workers_are_up(
     door.close()
 
 
+async def test_one_that_does_not_get_up_leaves_the_files_of_the_old_one(
+    monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    def spawner(*args: Any) -> Spawning:
+        return Spawning(nursery, Spawner(*args), refuse=True)
+
+    left: list[Door] = []
+
+    async def noted(*args: Any) -> list[Door]:
+        left[:] = await open_doors(*args)
+        return left
+
+    monkeypatch.setattr(run, "Spawner", spawner)
+    monkeypatch.setattr(run, "open_doors", noted)
+    url, directory = f"unix://{tmp_path}/s", tmp_path / "d"
+    directory.mkdir()
+    (door,) = await open_doors([url])
+    read, write = os.pipe()
+    (number,) = door.descriptors()
+    estate = Estate([[os.dup(number)]], 10_003, str(directory), write)
+    monkeypatch.setattr(run, "inherited_estate", lambda: estate)
+    assert await run_parent(HERE, Serving([url], 5.0, True), 2) == 1
+    assert (tmp_path / "s").exists()
+    assert directory.exists()
+    for each in (*left, door):
+        each.close()
+    os.close(read)
+    os.close(write)
+
+
 CHILD = """
 import json, os, socket
 estate = json.loads(os.environ["ROAM_TRIO_TAKE_OVER"])
@@ -255,6 +348,54 @@ async def test_sockets_are_handed_over_to_a_new_process(
     if process is not None:
         await process.wait()
     assert (process is not None) is is_up
+
+
+@pytest.fixture
+def new_processes(monkeypatch: pytest.MonkeyPatch) -> list[trio.Process]:
+    """Return the list of the processes that are started from now on."""
+    started, start = list[trio.Process](), trio.lowlevel.open_process
+
+    async def noted(*args: Any, **options: Any) -> trio.Process:
+        started.append(await start(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", noted)
+    return started
+
+
+HANG = ["-S", "-c", "import time; time.sleep(20)"]
+
+
+async def test_a_new_process_ends_if_the_old_one_ends_before_it_is_up(
+    new_processes: list[trio.Process], nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(hand_over, [], 7, "/d", HANG)
+    await until(lambda: new_processes != [])
+    await wait_all_tasks_blocked()
+    nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True), trio.fail_after(5):
+        assert await new_processes[0].wait() == -signal.SIGTERM
+
+
+async def test_no_process_is_started_for_an_old_one_that_ends(
+    new_processes: list[trio.Process],
+) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await hand_over([], 7, "/d", HANG)
+    assert scope.cancelled_caught
+    assert new_processes == []
+
+
+async def test_a_new_process_that_does_not_get_up_in_time_ends(
+    new_processes: list[trio.Process],
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert await hand_over([], 7, "/d", HANG) is None
+    assert trio.current_time() == UP_SECONDS
+    assert "the new parent was not up within 60 s; this one goes on" in caplog.text
+    assert await new_processes[0].wait() == -signal.SIGTERM
 
 
 async def test_a_new_process_finds_what_it_inherits(
