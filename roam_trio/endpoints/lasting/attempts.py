@@ -13,7 +13,14 @@ from ...peers import Peer
 from ...service.client import BaseClient
 from ...service.descriptor import MethodDescriptor
 from .balancing import Endpoint
-from .retry import Again, Retry, RetryBudget, again_after, pause_asked_for
+from .retry import (
+    Again,
+    Retry,
+    RetryBudget,
+    again_after,
+    pause_asked_for,
+    time_of_failed,
+)
 
 __all__ = ["Attempts", "Place", "Route"]
 
@@ -141,9 +148,18 @@ class Attempts(Generic[P]):
             try:
                 result = await invoke(self._client)
             except RoamError as error:
+                now = trio.current_time()
+                seconds = time_of_failed(error, now - began)
+                if seconds is not None:
+                    place.note_time(seconds, now)
                 pause = self._pause_after(error, place)
                 if pause is None:
                     raise
+            except Exception:
+                # A declared error, which is an answer like any other.
+                now = trio.current_time()
+                place.note_time(now - began, now)
+                raise
             else:
                 now = trio.current_time()
                 place.note_time(now - began, now)

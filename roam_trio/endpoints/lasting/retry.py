@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import attrs
 
-from ...errors import CallCancelled, ConnectionLost, Overloaded, RoamError, Unavailable
+from ...errors import (
+    CallCancelled,
+    ConnectionLost,
+    Overloaded,
+    RoamError,
+    Unavailable,
+    UserError,
+)
 from ...links.resuming.source import Backoff
 
 __all__ = [
@@ -16,6 +24,8 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "again_after",
+    "pause_asked_for",
+    "time_of_failed",
 ]
 
 DEFAULT_BACKOFF = Backoff(initial=0.05, longest=5.0)
@@ -117,3 +127,28 @@ def pause_asked_for(error: RoamError) -> float:
     if isinstance(error, CallCancelled) and error.retry_after is not None:
         return error.retry_after
     return 0.0
+
+
+_FAILED_SECONDS: Final = 1.0
+"""Seconds that a failed call counts for, at least: a server that fails at once must not
+seem to be the fastest."""
+
+
+def time_of_failed(error: RoamError, seconds: float) -> float | None:
+    """Return the seconds that count for a call that has failed; None if it does not
+    count.
+
+    A lost session and a server that shuts down get no more calls anyway, and the next
+    session with the server must not suffer from the end of this one.
+
+    Args:
+        error: the error of the call.
+        seconds: how long the call took.
+    """
+    match error:
+        case ConnectionLost() | Unavailable():
+            return None
+        case UserError():
+            return seconds
+        case _:
+            return max(seconds, _FAILED_SECONDS)

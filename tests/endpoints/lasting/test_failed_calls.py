@@ -1,0 +1,120 @@
+"""Calls that fail, and what the choice of a server makes of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from roam_trio import (
+    ConnectionLost,
+    DeadlineExceeded,
+    Fallible,
+    HandlerFailed,
+    Overloaded,
+    RoamError,
+    Unavailable,
+    UserError,
+    dispatcher,
+    service,
+    serving,
+    stay_connected,
+    u32,
+)
+from roam_trio.endpoints.lasting.retry import time_of_failed
+
+
+@attrs.define
+class Poor(Exception):
+    """A declared error."""
+
+    missing: u32 = 1
+
+
+@service
+class Shop(Protocol):
+    async def buy(self) -> Fallible[u32, Poor]: ...
+
+
+class ShopImpl:
+    def __init__(self, name: str, before: Callable[[], Awaitable[None]]) -> None:
+        self.name = name
+        self.before = before
+
+    async def buy(self) -> int:
+        found[self.name] += 1
+        await self.before()
+        return 1
+
+
+found: Counter[str] = Counter()
+
+
+async def fail(error: Exception, seconds: float) -> None:
+    await trio.sleep(seconds)
+    raise error
+
+
+async def calls_of(error: Exception, seconds: float) -> Counter[str]:
+    """Return the calls that two servers get: one works in 10 ms.
+
+    Args:
+        error: what the other raises.
+        seconds: the time that it takes for it.
+    """
+    found.clear()
+    failing = ShopImpl("failing", partial(fail, error, seconds))
+    working = ShopImpl("working", partial(trio.sleep, 0.01))
+    async with (
+        serving("memory://failing", dispatcher(Shop, failing)),
+        serving("memory://working", dispatcher(Shop, working)),
+        stay_connected(
+            ["memory://failing", "memory://working"], Shop, balance="least busy"
+        ) as client,
+    ):
+        await wait_all_tasks_blocked()
+        for _ in range(100):
+            with suppress(HandlerFailed, Poor):
+                await client.buy()
+    return found
+
+
+async def test_a_server_whose_calls_fail_at_once_does_not_seem_fast(
+    autojump_clock: MockClock,
+) -> None:
+    calls = await calls_of(ZeroDivisionError("a bug"), 0.001)
+    assert 1 <= calls["failing"] <= 3
+    assert calls["working"] >= 97
+
+
+@pytest.mark.parametrize(("seconds", "more"), [(0.1, "working"), (0.001, "failing")])
+async def test_declared_errors_are_answers_that_count_for_their_time(
+    autojump_clock: MockClock, seconds: float, more: str
+) -> None:
+    calls = await calls_of(Poor(), seconds)
+    assert calls[more] >= 90
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (HandlerFailed(was_begun=True), 1.0),
+        (Overloaded(was_begun=False), 1.0),
+        (DeadlineExceeded(was_begun=True), 1.0),
+        (UserError(1), 0.5),
+        (ConnectionLost("gone"), None),
+        (Unavailable(was_begun=False), None),
+    ],
+)
+def test_a_failed_call_counts_if_its_server_may_get_the_next(
+    error: RoamError, seconds: float | None
+) -> None:
+    assert time_of_failed(error, 0.5) == seconds
+    assert time_of_failed(error, 7.0) == (None if seconds is None else 7.0)
