@@ -14,6 +14,7 @@ from ...service.client import BaseClient
 from ...service.descriptor import MethodDescriptor
 from .balancing import Endpoint
 from .retry import (
+    LONGEST_PAUSE,
     Again,
     Retry,
     RetryBudget,
@@ -174,6 +175,8 @@ class Attempts(Generic[P]):
         if self._is_last(error):
             return None
         pause = self._pause(error, place.server)
+        if pause is None:
+            return None
         if pause and trio.current_time() + pause >= effective_deadline():
             return None  # the caller learns more from the error than from its deadline
         self._route.note_retry(place, self._method, error, pause)
@@ -190,12 +193,14 @@ class Attempts(Generic[P]):
             return self._count >= attempts or not budget.take()
         return again is Again.NO
 
-    def _pause(self, error: RoamError, server: Endpoint[Any]) -> float:
+    def _pause(self, error: RoamError, server: Endpoint[Any]) -> float | None:
         has_failed_before = server in self._failed_at
         self._failed_at |= {server}
         if self._route.has_ready_beyond(self._failed_at):
             return 0.0
         pause = pause_asked_for(error)
+        if pause > LONGEST_PAUSE:
+            return None
         if has_failed_before:
             self._rounds += 1
             pause = max(pause, self._route.retry.backoff.pause(self._rounds))

@@ -20,6 +20,7 @@ from ...links.resuming.source import Backoff
 __all__ = [
     "DEFAULT_BACKOFF",
     "DEFAULT_RETRY",
+    "LONGEST_PAUSE",
     "Again",
     "Retry",
     "RetryBudget",
@@ -29,6 +30,12 @@ __all__ = [
 ]
 
 DEFAULT_BACKOFF = Backoff(initial=0.05, longest=5.0)
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds that a server may ask for before a call is made again.
+
+A call without a deadline would otherwise wait for as long as a server likes.
+"""
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import pytest
@@ -14,11 +14,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
+    AnyCall,
     ConnectionLost,
     DeadlineExceeded,
     Fallible,
     HandlerFailed,
     Overloaded,
+    Proceed,
+    Retry,
     RoamError,
     Unavailable,
     UserError,
@@ -28,7 +31,8 @@ from roam_trio import (
     stay_connected,
     u32,
 )
-from roam_trio.endpoints.lasting.retry import time_of_failed
+from roam_trio.endpoints.lasting.retry import LONGEST_PAUSE, time_of_failed
+from tests.endpoints.lasting.test_stay_connected import Bank, BankImpl
 
 
 @attrs.define
@@ -118,3 +122,29 @@ def test_a_failed_call_counts_if_its_server_may_get_the_next(
 ) -> None:
     assert time_of_failed(error, 0.5) == seconds
     assert time_of_failed(error, 7.0) == (None if seconds is None else 7.0)
+
+
+@pytest.mark.parametrize("wanted", [LONGEST_PAUSE, LONGEST_PAUSE + 1])
+async def test_a_server_holds_up_a_call_for_a_bounded_time(
+    autojump_clock: MockClock, wanted: float
+) -> None:
+    count = 0
+
+    async def full(call: AnyCall, proceed: Proceed) -> Any:
+        nonlocal count
+        count += 1
+        raise Overloaded(text="full", retry_after=wanted)
+
+    handler = dispatcher(Bank, BankImpl(), middleware=[full])
+    async with (
+        serving("memory://full", handler),
+        stay_connected("memory://full", Bank, retry=Retry(attempts=2)) as client,
+    ):
+        began = trio.current_time()
+        with pytest.raises(Overloaded) as caught:
+            await client.pay(1)
+        assert caught.value.retry_after == wanted
+        is_bounded = wanted > LONGEST_PAUSE
+        assert count == (1 if is_bounded else 2)
+        waited = trio.current_time() - began
+        assert waited < 1 if is_bounded else waited >= LONGEST_PAUSE
