@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -26,6 +27,10 @@ WITHDRAWING_SECONDS: Final = 2.0
 SETTLING_SECONDS: Final = 0.05
 """Pause before entries are read again, so that several changes are read together."""
 
+SPREAD_SECONDS: Final = 0.45
+"""Seconds over which the clients of a service read its entries after a change, of which
+all of them hear together; at most a tenth of a lease, so that none misses one."""
+
 
 class RegisteredService(Resolver, Announcement):
     """A service in a registry; see `Registry.service`.
@@ -37,6 +42,7 @@ class RegisteredService(Resolver, Announcement):
         advertise: see `Registry.service`.
         priority: see `Registry.service`.
         weight: see `Registry.service`.
+        chance: returns a number from 0 to 1; not `random.random` only in tests.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class RegisteredService(Resolver, Announcement):
         advertise: str | Sequence[str],
         priority: int,
         weight: int,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._label = label
         self._open = open_entries
@@ -55,6 +62,7 @@ class RegisteredService(Resolver, Announcement):
         self._advertise = advertise
         self._priority = priority
         self._weight = weight
+        self._chance = chance
 
     def __repr__(self) -> str:
         return f"<RegisteredService {self._label}>"
@@ -124,10 +132,10 @@ class RegisteredService(Resolver, Announcement):
     async def following(self) -> AsyncGenerator[Resolver]:
         """Keep a connection to the registry for one client; see `Resolver.following`.
 
-        Its `changed` returns as soon as the registry tells of a change, or the lease of
-        a server has ended.
+        Its `changed` returns soon after the registry has told of a change, or the lease
+        of a server has ended.
         """
-        follower = _Follower(self._label, self._open, self._lease)
+        follower = _Follower(self._label, self._open, self._lease, self._chance)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follower.run)
             yield follower
@@ -140,10 +148,17 @@ class _Follower(Resolver):
     While the registry is in trouble, the addresses that it had last are still used.
     """
 
-    def __init__(self, label: str, open_entries: OpenEntries, lease: float) -> None:
+    def __init__(
+        self,
+        label: str,
+        open_entries: OpenEntries,
+        lease: float,
+        chance: Callable[[], float],
+    ) -> None:
         self._label = label
         self._open = open_entries
         self._lease = lease
+        self._chance = chance
         self._known: Sequence[Address] | None = None
         self._error: Exception | None = None
         self._news = trio.Event()
@@ -192,9 +207,12 @@ class _Follower(Resolver):
             self._adopt(found)
             # The registry does not tell when a lease ends.
             ends = min((each.seconds for each in found), default=math.inf)
-            with trio.move_on_after(min(ends, self._lease / 2)):
+            with trio.move_on_after(min(ends, self._lease / 2)) as waiting:
                 await entries.changed()
-            await trio.sleep(SETTLING_SECONDS)
+            pause = SETTLING_SECONDS
+            if not waiting.cancelled_caught or ends <= self._lease / 2:
+                pause += min(SPREAD_SECONDS, self._lease / 10) * self._chance()
+            await trio.sleep(pause)
 
     def _adopt(self, found: Sequence[RegistryEntry]) -> None:
         """Adopt the entries of the registry."""

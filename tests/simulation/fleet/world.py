@@ -22,6 +22,7 @@ from roam_trio.endpoints.announcing import Announcement
 from roam_trio.endpoints.lasting.resolving import Resolver
 from roam_trio.endpoints.places import Places
 from roam_trio.endpoints.registry import trouble
+from roam_trio.endpoints.registry.service import RegisteredService
 from roam_trio.session.server_budget import ServerBudget
 
 from ..broken import require
@@ -56,7 +57,15 @@ class Fleet:
         self._network = Network(stage, setup.slowest)
         self._leases = Leases(stage, setup.slowest)
         registry = FleetRegistry(self._leases, setup.lease)
-        self._registered = registry.service("bank")
+        self._registered = RegisteredService(
+            "bank",
+            partial(registry.open, "bank"),
+            setup.lease,
+            advertise=(),
+            priority=0,
+            weight=1,
+            chance=Random(f"spread {script.seed}").random,
+        )
         self._clients = [
             FleetClient(index, stage, setup, self._target(index))
             for index in range(setup.clients)
