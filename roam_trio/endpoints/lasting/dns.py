@@ -79,13 +79,18 @@ class DnsResolver(Resolver):
 
     async def _targets(self) -> list[Address]:
         found: list[Address] = []
+        missing: exception.DNSException | None = None
         for record in await self._ask(self._host, rdatatype.SRV):
             target = record.target.to_text(omit_final_dot=True)
             if not target or target == ".":
                 continue  # the service is decidedly not offered
             # Certificates are for names, and other connections need no name.
             named = self._scheme == "tls"
-            hosts = [target] if named else await self._addresses(target)
+            try:
+                hosts = [target] if named else await self._addresses(target)
+            except (resolver.NXDOMAIN, resolver.NoAnswer) as error:
+                missing = error  # the others are there nevertheless
+                continue
             found += (
                 Address(
                     f"{self._scheme}://{host}:{record.port}",
@@ -94,6 +99,8 @@ class DnsResolver(Resolver):
                 )
                 for host in hosts
             )
+        if not found and missing is not None:
+            raise missing
         return sorted(found)
 
     async def _addresses(self, host: str) -> list[str]:

@@ -108,6 +108,22 @@ async def test_records_have_priorities_and_weights(
     ]
 
 
+async def test_a_target_without_an_address_does_not_hide_the_others(
+    zone: Zone, asking: asyncresolver.Resolver
+) -> None:
+    zone["_bank._tcp.test", "SRV"] = (
+        60,
+        ["10 1 7001 none.test.", "10 1 7002 b.test.", "10 1 7003 empty.test."],
+    )
+    zone["b.test", "A"] = 60, ["10.0.0.2"]
+    zone["empty.test", "TXT"] = 60, ["nothing"]
+    target = DnsResolver("srv+tcp://_bank._tcp.test", asking)
+    assert await target.resolve() == [Address("tcp://10.0.0.2:7002", 10, 1)]
+    zone["_bank._tcp.test", "SRV"] = 60, ["10 1 7001 none.test."]
+    with pytest.raises(OSError, match=r"no address of _bank\._tcp\.test: .*none"):
+        await target.resolve()
+
+
 @pytest.mark.parametrize(
     "url", ["dns+tcp://none.test:1", "srv+tcp://none.test", "dns+tcp://empty.test:1"]
 )
