@@ -132,7 +132,7 @@ class Endpoint(Generic[C]):
         """Return an estimate of the time of a further call, to compare endpoints."""
         if not self.latency:
             # One call shows how fast it is; the others wait for that.
-            return self.calls * _UNKNOWN
+            return self.calls * _UNKNOWN / self.address.weight
         decay = math.exp((self.measured - now) / LATENCY_DECAY)
         return self.latency * decay * (self.calls + 1) / self.address.weight
 

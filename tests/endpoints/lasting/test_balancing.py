@@ -111,6 +111,18 @@ def test_least_busy_asks_an_unknown_one_once_at_a_time() -> None:
     assert table.pick(0.0) is a
 
 
+def test_least_busy_gives_more_to_a_greater_weight_before_times_are_known() -> None:
+    heavy = Address("b", weight=3)
+    table, _ = table_of(A, heavy, balance="least busy")
+    found: Counter[str] = Counter()
+    for _ in range(40):
+        endpoint = table.pick(0.0)
+        assert endpoint is not None
+        endpoint.calls += 1
+        found[endpoint.address.url] += 1
+    assert abs(found["b"] - 30) <= 1
+
+
 def test_one_that_was_slow_is_asked_again_after_a_while() -> None:
     table, (a, b) = table_of(A, B, balance="least busy")
     a.note_time(0.01, 0.0)
