@@ -206,6 +206,7 @@ class Pool(Generic[C]):
             self._changed.unpark_all()
             self._finding.doubt()
         self.table.remove(endpoint)
+        self._errors.pop(endpoint, None)
 
     async def _session_with(self, endpoint: Endpoint[C]) -> tuple[Exception, bool]:
         """Hold a session until it ends or the endpoint has drained.

@@ -452,6 +452,21 @@ async def test_no_more_than_a_bounded_number_of_servers_are_used(
     assert "300 servers; only 256 are used (option: servers)" in caplog.text
 
 
+async def test_nothing_is_kept_of_servers_that_have_failed_and_are_gone(
+    autojump_clock: MockClock,
+) -> None:
+    target = Changing(Address("memory://none"))
+    async with stay_connected(target, Bank) as client:
+        for number in range(5):
+            await trio.sleep(5)
+            target.change(Address(f"memory://none{number}"))
+        await trio.sleep(20)
+        (endpoint,) = state(client).endpoints
+        pool: Any = client
+        errors = list(pool.__roam_pool__._errors)
+        assert [each.address.url for each in errors] == [endpoint.url]
+
+
 @pytest.mark.parametrize("unknown", [OSError("no such \x1b[31mname"), ()])
 async def test_a_target_that_is_not_found_is_asked_again(
     autojump_clock: MockClock, unknown: Any, caplog: pytest.LogCaptureFixture
