@@ -12,8 +12,10 @@ import attrs
 import trio
 
 from ...failures import alone
+from ...legible import without_secrets
 from ...logs import Log
 from ...metadata import MetadataLike
+from ...quantities import check_count
 from ...running import check_trio_runs
 from ...service import Middleware, describe
 from ...service.client import BaseClient
@@ -43,6 +45,9 @@ __all__ = [
 T = TypeVar("T")
 
 logger = Log("roam_trio.lasting")
+
+_BY_NAME: Final = ("dns+", "srv+")
+"""Beginnings of URLs that the Domain Name System resolves."""
 
 _ANY_URL: Final = "memory://any"
 _ANY_URL_WITH_TLS: Final = "tls://any:1"
@@ -119,12 +124,12 @@ def stay_connected(
 
     Raises:
         ValueError: a URL is wrong, there is none, or an option is out of range.
-        TypeError: `service` is not a service, or there is a `name` without one.
+        TypeError: `service` is not a service, there is a `name` without one, or an
+            option is of the wrong type.
     """
-    if sessions < 1:
-        raise ValueError(f"sessions: expected at least 1, got {sessions}")
-    if servers < 1:
-        raise ValueError(f"servers: expected at least 1, got {servers}")
+    _check_retry(retry)
+    check_count("sessions", sessions)
+    check_count("servers", servers)
     resolver = resolver_of(target, options)
     defaults = client_defaults(middleware, metadata_for_calls)
     observer = options.get("observer")
@@ -146,6 +151,11 @@ def stay_connected(
     pool = Pool(begin, resolver, table, retry, sessions, observer, servers)
     client = client_class(pool, pool, defaults.middleware, defaults.metadata)
     return StayingConnected(pool, client)
+
+
+def _check_retry(retry: object) -> None:
+    if not isinstance(retry, Retry):
+        raise TypeError(f"retry: expected a Retry, got {retry!r}")
 
 
 async def begin_session(
@@ -186,7 +196,7 @@ def resolver_of(
     if isinstance(target, Resolver):
         _check(options)
         return target
-    if isinstance(target, str) and target.startswith(("dns+", "srv+")):
+    if isinstance(target, str) and target.startswith(_BY_NAME):
         resolver = _by_name(target)
         _check(options)
         return resolver
@@ -194,8 +204,18 @@ def resolver_of(
     if not urls:
         raise ValueError("expected at least one URL to connect to, got none")
     for url in urls:
+        _check_is_of_one(url)
         connect(url, **options)  # checks the URL and the options
     return StaticResolver(urls)
+
+
+def _check_is_of_one(url: object) -> None:
+    # `connect` finds out that it is no text.
+    if isinstance(url, str) and url.startswith(_BY_NAME):
+        raise ValueError(
+            f"{without_secrets(url)!r} already stands for all servers of a name: "
+            "expected it alone, as a text, got it in a list"
+        )
 
 
 def _check(options: ConnectOptions) -> None:

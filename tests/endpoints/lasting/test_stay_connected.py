@@ -525,6 +525,20 @@ def test_options_are_checked_at_once() -> None:
         stay_connected("nope", Bank)
     with pytest.raises(ValueError, match="sessions"):
         stay_connected("memory://a", Bank, sessions=0)
+    three: Any = 3
+    with pytest.raises(TypeError, match="retry: expected a Retry, got 3"):
+        stay_connected("memory://a", Bank, retry=three)
+    text: Any = "2"
+    with pytest.raises(TypeError, match=r"sessions: expected a whole number .* '2'"):
+        stay_connected("memory://a", Bank, sessions=text)
+    with pytest.raises(TypeError, match=r"servers: expected a whole number .* '2'"):
+        stay_connected("memory://a", Bank, servers=text)
+    number: Any = 1
+    with pytest.raises(TypeError, match="expected a URL as a str"):
+        stay_connected(["memory://a", number], Bank)
+    for url in ("dns+tcp://bank.test:1", "srv+tls://_bank._tcp.test"):
+        with pytest.raises(ValueError, match="expected it alone, as a text, got it in"):
+            stay_connected(["memory://a", url], Bank)
     wrong: Any = "random"
     with pytest.raises(ValueError, match="'least busy', got 'random'"):
         stay_connected("memory://a", Bank, balance=wrong)

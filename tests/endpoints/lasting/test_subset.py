@@ -110,5 +110,7 @@ def test_first_calls_of_many_clients_go_to_all_servers() -> None:
 
 
 def test_servers_are_at_least_one() -> None:
-    with pytest.raises(ValueError, match="servers: expected at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="servers: expected a whole number from 1, got 0"
+    ):
         stay_connected("memory://a", Bank, servers=0)
