@@ -363,7 +363,7 @@ async def serve(
     )
     if statistics:
         serving.offer_statistics()
-    sockets = tuple(sockets)
+    sockets = _several(sockets)
     if isinstance(url, ConduitAcceptor):
         _check_is_unset(
             ssl_context=ssl_context,
@@ -406,6 +406,16 @@ def _check_is_unset(**options: object) -> None:
                 f"{name}: expected it only with URLs, as a ConduitAcceptor makes its "
                 "own conduits; a StableConduitAcceptor makes conduits that resume"
             )
+
+
+def _several(
+    sockets: Iterable[ListeningSocket],
+) -> tuple[ListeningSocket, ...]:
+    if isinstance(sockets, ListeningSocket):
+        raise TypeError(
+            f"sockets: expected several sockets, such as [sock], got only {sockets!r}"
+        )
+    return tuple(sockets)
 
 
 def _urls_with(

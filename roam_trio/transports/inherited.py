@@ -57,7 +57,7 @@ def urls_on(url: str | None, sockets: Iterable[ListeningSocket]) -> list[str]:
         sockets: listen already.
 
     Raises:
-        ValueError: the URL stands for no sockets.
+        ValueError: the URL stands for no sockets, or one of them is closed.
         TypeError: one of the sockets is none.
     """
     scheme, path = "fd", ""
@@ -90,7 +90,10 @@ def url_handed(url: str, sock: ListeningSocket) -> str:
 def _number_of(sock: object) -> int:
     if not isinstance(sock, ListeningSocket):
         raise TypeError(f"sockets: expected sockets that listen, got {sock!r}")
-    return sock.fileno()
+    number = sock.fileno()
+    if number < 0:
+        raise ValueError(f"sockets: expected sockets that listen, got {sock!r}: closed")
+    return number
 
 
 _INHERITED: Final = {

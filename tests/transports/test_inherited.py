@@ -186,3 +186,8 @@ async def test_sockets_without_use_are_refused() -> None:
     wrong: Any = "3"
     with pytest.raises(TypeError, match="expected sockets that listen, got '3'"):
         await enter(None, sockets=wrong)
+    bare: Any = sock
+    with pytest.raises(TypeError, match=r"such as \[sock\], got only <socket"):
+        await enter(None, sockets=bare)
+    with pytest.raises(ValueError, match=r"sockets that listen, got <socket.*: closed"):
+        await enter(None, sockets=[sock])
