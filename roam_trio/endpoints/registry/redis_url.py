@@ -22,7 +22,7 @@ class RedisRefusal(OSError):
 
 @attrs.frozen
 class Whereabouts:
-    """Where a server of Redis is, and how to log in.
+    """The address of a server of Redis, and the login for it.
 
     Attributes:
         host: the host, or the path of a Unix socket if there is no port.
