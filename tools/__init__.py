@@ -1,0 +1,1 @@
+"""What makes the documentation: `python -m tools.NAME` in a checkout."""
