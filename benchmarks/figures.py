@@ -211,8 +211,8 @@ def _on_records(figures: Sequence[Figure]) -> list[Verdict]:
             Verdict(
                 f"{RECORDS_WORK}, pinned",
                 f"{times:.2f} times what msgspec takes to encode and decode them",
-                "at most 2",
-                times <= 2,
+                "at most 1.5",
+                times <= 1.5,
             )
         )
     return verdicts

@@ -20,9 +20,6 @@ LATER = {
     "import roam_trio": {
         "cli",
         "codegen",
-        "columns.derive",
-        "columns.leaves",
-        "columns.parts",
         "conduits",
         "demo",
         "endpoints",

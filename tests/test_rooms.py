@@ -28,7 +28,6 @@ ROOMS = (
     ("conduits",),
     ("transports",),
     ("rpc",),
-    ("columns",),
     ("service", "session"),
     ("hash",),
     ("endpoints",),
@@ -123,24 +122,6 @@ def test_nothing_below_imports_the_package_itself() -> None:
         and module not in above
         and room(module) not in ("cli", "demo", "codegen", "testing")
     ] == []
-
-
-def test_columns_are_reached_through_their_door_by_those_that_encode_and_decode() -> (
-    None
-):
-    reached = {
-        (module, target)
-        for module, targets in IMPORTS.items()
-        for target in targets
-        if room(target) == "columns" and room(module) != "columns"
-    }
-    door = f"{PACKAGE}.columns"
-    assert reached == {
-        (f"{PACKAGE}.service.descriptor", door),
-        (f"{PACKAGE}.service.dispatcher", door),
-        (f"{PACKAGE}.service.translation", door),
-        (f"{PACKAGE}.session.proxy", door),
-    }
 
 
 def circles() -> list[list[str]]:

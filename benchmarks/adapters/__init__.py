@@ -39,7 +39,6 @@ UVLOOP = "uvloop"
 BLOCKING = "blocking sockets"
 ROAM = "roam_trio"
 PURE = "roam_trio, pure"
-POSTCARD = "roam_trio, postcard"
 BUSY = "roam_trio, busy_poll"
 RESUMING = "roam_trio, resuming"
 MSGSPEC = "msgspec"
@@ -64,7 +63,6 @@ _ENTRIES = {
     BLOCKING: _Entry("sockets:BlockingSocketsAdapter"),
     ROAM: _Entry("roam:RoamAdapter"),
     PURE: _Entry("roam:RoamPureAdapter", environment={"ROAM_TRIO_PURE": "1"}),
-    POSTCARD: _Entry("roam:RoamPostcardAdapter"),
     BUSY: _Entry("roam:RoamBusyAdapter"),
     RESUMING: _Entry("roam:RoamResumingAdapter"),
     MSGSPEC: _Entry("msgspec_alone:MsgspecAdapter"),

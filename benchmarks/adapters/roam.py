@@ -57,7 +57,6 @@ __all__ = [
     "RoamAdapter",
     "RoamBusyAdapter",
     "RoamClient",
-    "RoamPostcardAdapter",
     "RoamPureAdapter",
     "RoamRecord",
     "RoamResumingAdapter",
@@ -117,11 +116,6 @@ class Workplace(Protocol):
     async def echo(self, data: bytes) -> bytes: ...
 
     async def swap(self, records: list[RoamRecord]) -> list[RoamRecord]: ...
-
-
-@service(columns=False)
-class PostcardWorkplace(Workplace, Protocol):
-    """The same in postcard alone, as a peer in another language has it."""
 
 
 @service(name="Workplace")
@@ -192,7 +186,6 @@ class RoamClient(Client):
     Args:
         workplace: the client.
         by_name: the URL where the service is offered by name.
-        service: its class.
         resume: whether sessions there outlive their links.
         others: how to connect for the works that need a session of their own.
     """
@@ -202,13 +195,11 @@ class RoamClient(Client):
         workplace: Workplace,
         by_name: str | None = None,
         *,
-        service: Callable[..., Workplace] = Workplace,
         resume: bool = False,
         others: Mapping[CallsWith, Connect] | None = None,
     ) -> None:
         self._workplace = workplace
         self._by_name = by_name
-        self._service = service
         self._resume = resume
         self._others = others or {}
 
@@ -308,7 +299,7 @@ class RoamClient(Client):
         async with connect(
             self._by_name, limits=_LIMITS, resume=self._resume
         ) as session:
-            yield partial(_open_connection, session, self._service)
+            yield partial(_open_connection, session)
 
 
 class LaterClient(RoamClient):
@@ -361,10 +352,8 @@ _CLIENTS: Final = {
 
 
 @asynccontextmanager
-async def _open_connection(
-    session: Session, service: Callable[..., Workplace]
-) -> AsyncIterator[Client]:
-    async with session.open(service, name="workplace") as workplace:
+async def _open_connection(session: Session) -> AsyncIterator[Client]:
+    async with session.open(Workplace, name="workplace") as workplace:
         yield RoamClient(workplace)
 
 
@@ -392,13 +381,12 @@ class RoamAdapter(Adapter):
         "cattrs",
     )
     lacks: ClassVar[Mapping[str, str]] = {}
-    workplace: ClassVar[Callable[..., Workplace]] = Workplace
     resume: ClassVar[bool] = False
     busy_poll: ClassVar[float | None] = None
 
     def serve(self, started: Callable[[str], None]) -> None:
         async def run() -> None:
-            handler = dispatcher(self.workplace, WorkplaceHandler())
+            handler = dispatcher(Workplace, WorkplaceHandler())
             async with trio.open_nursery() as nursery:
                 serve_widely = partial(
                     serve,
@@ -428,7 +416,7 @@ class RoamAdapter(Adapter):
         at_root, by_name, *around = address.split()
         async with connect(
             at_root,
-            self.workplace,
+            Workplace,
             limits=_LIMITS,
             resume=self.resume,
             busy_poll=self.busy_poll,
@@ -436,7 +424,6 @@ class RoamAdapter(Adapter):
             yield RoamClient(
                 workplace,
                 by_name,
-                service=self.workplace,
                 resume=self.resume,
                 others={
                     CallsWith.MIDDLEWARE: partial(self._connect_around, *around),
@@ -448,7 +435,7 @@ class RoamAdapter(Adapter):
     @asynccontextmanager
     async def _connect_without_deadlines(self, url: str) -> AsyncIterator[Client]:
         async with connect(
-            url, self.workplace, limits=_LIMITS, resume=self.resume, deadlines=False
+            url, Workplace, limits=_LIMITS, resume=self.resume, deadlines=False
         ) as workplace:
             yield _WithDeadline(workplace)
 
@@ -463,7 +450,7 @@ class RoamAdapter(Adapter):
     async def _connect_around(self, url: str) -> AsyncIterator[Client]:
         async with connect(
             url,
-            self.workplace,
+            Workplace,
             limits=_LIMITS,
             resume=self.resume,
             middleware=[do_nothing_around],
@@ -489,18 +476,6 @@ class RoamPureAdapter(RoamAdapter):
         "records",
         "connect",
     )
-
-
-class RoamPostcardAdapter(RoamAdapter):
-    """roam_trio as it is with a peer that knows postcard only."""
-
-    name: ClassVar[str] = "roam_trio, postcard"
-    only: ClassVar[Sequence[str] | None] = ("records",)
-    remarks: ClassVar[Mapping[str, str]] = {
-        "records": "in postcard, as a peer in another language gets them, instead of "
-        "columns"
-    }
-    workplace: ClassVar[Callable[..., Workplace]] = PostcardWorkplace
 
 
 class RoamBusyAdapter(RoamAdapter):

@@ -66,7 +66,6 @@ class RustAdapter(RoamAdapter):
         "received, and drops what comes then",
         "items-both": "at channel credit 64 to the server, for the same reason, and "
         "256 back",
-        "records": "in postcard, which is all that the crate knows",
     }
     workplace: ClassVar[Callable[..., Workplace]] = RustWorkplace
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +14,7 @@ from ..rpc.connection import Connection
 from ..rpc.failure_metadata import FailurePolicy
 from ..rpc.handler import ReplySink
 from ..wire.ids import ConnectionId, RequestId
-from ..wire.messages import Encoded, RequestCall
+from ..wire.messages import RequestCall
 from .descriptor import MethodDescriptor
 
 __all__ = ["Call", "SinkCall", "current_call"]
@@ -51,11 +50,10 @@ class SinkCall(Generic[T, E]):
         response_metadata: metadata of the response, however it is made.
     """
 
-    __slots__ = ("_encode_ok", "_reply", "_response_metadata", "method")
+    __slots__ = ("_reply", "_response_metadata", "method")
 
     def __init__(self, reply: ReplySink, method: MethodDescriptor) -> None:
         self.method = method
-        self._encode_ok: Callable[[T], Encoded] = method.result_plan.encode_ok
         self._reply = reply
         self._response_metadata = NO_METADATA
 
@@ -83,7 +81,9 @@ class SinkCall(Generic[T, E]):
             EncodeError: the value does not match the return type of the method.
             RuntimeError: the call was already answered.
         """
-        await self._reply.send(self._encode_ok(value), self._response_metadata)
+        await self._reply.send(
+            self.method.result_plan.encode_ok(value), self._response_metadata
+        )
         return value
 
     async def err(self, error: E) -> None:
@@ -145,11 +145,9 @@ class Call(SinkCall[T, E]):
         method: MethodDescriptor,
         request: RequestCall,
         reply: ReplySink,
-        encode_ok: Callable[[T], Encoded],
     ) -> None:
         # Do not call super().__init__(): it would cost every call a function call.
         self.method = method
-        self._encode_ok = encode_ok
         self._request = request
         self._reply = reply
         self._response_metadata = NO_METADATA
@@ -224,15 +222,6 @@ def current_call() -> Call[Any, Any]:
         return _current.get()
     except LookupError:
         raise LookupError("current_call: this task answers no call") from None
-
-
-def encode_value(call: Call[T, Any], value: T) -> Encoded:
-    """Return the encoded result in the form that the caller reads; for the dispatcher.
-
-    Raises:
-        EncodeError: the value does not match the return type of the method.
-    """
-    return call._encode_ok(value)  # pyright: ignore[reportPrivateUsage]
 
 
 def add_response_metadata(call: SinkCall[Any, Any], more: Metadata) -> None:

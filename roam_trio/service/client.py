@@ -18,7 +18,6 @@ from ..metadata import Metadata, MetadataLike
 from ..rpc.binding import Payload
 from ..rpc.caller import Caller
 from ..rpc.expected_service import OfferedSchema
-from ..wire.ids import MethodId
 from ..wire.messages import RequestResponse
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .middleware import ClientCall, Middleware, checked_middleware, go_through
@@ -168,14 +167,13 @@ class AnyClient(ABC):
 class BaseClient(AnyClient):
     """The base class of the clients on one connection."""
 
-    __slots__ = ("__roam_caller__", "__roam_readers__")
+    __slots__ = ("__roam_caller__",)
 
     def __init__(
         self, caller: Caller, middleware: tuple[Middleware, ...], metadata: Metadata
     ) -> None:
         super().__init__(middleware, metadata)
         self.__roam_caller__ = caller
-        self.__roam_readers__: set[MethodId] = set()
 
     async def __roam_call__(
         self, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
@@ -201,10 +199,9 @@ class BaseClient(AnyClient):
 def _call(
     client: BaseClient, method: MethodDescriptor, args: tuple[Any, ...], sent: Metadata
 ) -> Coroutine[Any, Any, RequestResponse]:
-    caller, columns = client.__roam_caller__, method.columns
-    if columns is None:
-        return caller.call(method.id, Payload(method.args_plan, args), metadata=sent)
-    return columns.call(caller, method.id, args, sent, client.__roam_readers__)
+    return client.__roam_caller__.call(
+        method.id, Payload(method.args_plan, args), metadata=sent
+    )
 
 
 def _go_through(client: BaseClient, around: ClientCall) -> Awaitable[Any]:
@@ -255,12 +252,10 @@ def client_method(method: MethodDescriptor) -> Any:
             except CallCancelled as refusal:
                 around.note_refusal(refusal)
                 raise
-        if method.columns is None:  # as `_call` does, and a call less
-            response = await caller.call(
-                method.id, Payload(method.args_plan, args), metadata=sent
-            )
-        else:
-            response = await _call(self, method, args, sent)
+        # As `_call` does, and a call less.
+        response = await caller.call(
+            method.id, Payload(method.args_plan, args), metadata=sent
+        )
         return result_of(method, response, caller)
 
     return set_method(call, method)

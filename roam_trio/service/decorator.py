@@ -18,9 +18,9 @@ C = TypeVar("C", bound=type[Any])
 @overload
 def service(cls: C, /) -> C: ...
 @overload
-def service(*, name: str | None = None, columns: bool = True) -> Callable[[C], C]: ...
+def service(*, name: str | None = None) -> Callable[[C], C]: ...
 def service(
-    cls: C | None = None, /, *, name: str | None = None, columns: bool = True
+    cls: C | None = None, /, *, name: str | None = None
 ) -> C | Callable[[C], C]:
     """Make a class of annotated async methods a service.
 
@@ -32,15 +32,13 @@ def service(
         cls: the class.
         name: the name of the service for the ids of its methods; by default that of the
             class.
-        columns: whether long lists of records are sent in columns, which is faster, to
-            a peer that knows them. Other peers get postcard.
 
     Raises:
         SchemaError: a method is not async, or a type has no wire form.
     """
 
     def decorate(cls: C) -> C:
-        descriptor = attach_descriptor(cls, name or cls.__name__, columns=columns)
+        descriptor = attach_descriptor(cls, name or cls.__name__)
         known = ServiceClass(
             descriptor.name,
             partial(client_of_peer, cls),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 import attrs
 
 from ..codec import ResultPlan, RpcPlan, SharedPlans, args_plan, result_plan
-from ..columns import MethodColumns, method_columns
 from ..errors import SchemaError
 from ..rpc.method_names import remember_method_name
 from ..schema import ArrayShape, BytesShape, Shape, kebab, method_id, split_fallible
@@ -65,7 +64,6 @@ class MethodDescriptor:
         signature: its signature in Python, without ``self``.
         args_plan: encodes and decodes the tuple of arguments.
         result_plan: encodes and decodes the result.
-        columns: encodes and decodes both in columns; None if the types cannot use them.
         keyword_only: the names of the last arguments, if they are given by name alone.
             On the wire all arguments go by position.
         effect: what calling it again can do, as `idempotent` has marked it.
@@ -81,7 +79,6 @@ class MethodDescriptor:
     signature: inspect.Signature = attrs.field(repr=False)
     args_plan: RpcPlan[tuple[Any, ...]] = attrs.field(repr=False)
     result_plan: ResultPlan = attrs.field(repr=False)
-    columns: MethodColumns | None = attrs.field(repr=False)
     keyword_only: tuple[str, ...] = ()
     effect: Effect = "any"
 
@@ -185,9 +182,9 @@ class ServiceDescriptor:
 ServiceDescriptor.EMPTY = ServiceDescriptor("Empty", (), "")
 
 
-def attach_descriptor(cls: type[Any], name: str, *, columns: bool) -> ServiceDescriptor:
+def attach_descriptor(cls: type[Any], name: str) -> ServiceDescriptor:
     """Describe a class, and attach the descriptor to it."""
-    descriptor = _describe_class(cls, name, columns=columns)
+    descriptor = _describe_class(cls, name)
     setattr(cls, _ATTRIBUTE, descriptor)
     for method in descriptor.methods:
         remember_method_name(method.id, str(method))
@@ -208,9 +205,9 @@ def describe(service: Callable[..., Any]) -> ServiceDescriptor:
     return descriptor
 
 
-def _describe_class(cls: type[Any], name: str, *, columns: bool) -> ServiceDescriptor:
+def _describe_class(cls: type[Any], name: str) -> ServiceDescriptor:
     methods = tuple(
-        _describe_method(name, method_name, function, columns=columns)
+        _describe_method(name, method_name, function)
         for method_name, function in _public_functions(cls).items()
     )
     _require_distinct_ids(methods)
@@ -244,9 +241,7 @@ def _public_functions(cls: type[Any]) -> dict[str, Any]:
     return found
 
 
-def _describe_method(
-    service_name: str, name: str, function: Any, *, columns: bool
-) -> MethodDescriptor:
+def _describe_method(service_name: str, name: str, function: Any) -> MethodDescriptor:
     path = f"{service_name}.{name}"
     if not inspect.iscoroutinefunction(function):
         raise SchemaError(
@@ -265,7 +260,6 @@ def _describe_method(
         error,
         signature,
         doc=function.__doc__ or "",
-        columns=columns,
         effect=effect_of(function),
     )
 
@@ -324,7 +318,6 @@ def method_of_types(
     signature: inspect.Signature,
     *,
     doc: str = "",
-    columns: bool = False,
     effect: Effect = "any",
     plans: SharedPlans | None = None,
 ) -> MethodDescriptor:
@@ -338,7 +331,6 @@ def method_of_types(
         error_type: its error type; None for a method that declares none.
         signature: its signature in Python, without ``self``.
         doc: says what it does.
-        columns: whether it has an encoding in columns.
         effect: what calling it again can do.
         plans: has the plans of types that are in several methods.
 
@@ -367,7 +359,6 @@ def method_of_types(
         signature,
         arguments,
         result,
-        method_columns(arguments, result) if columns else None,
         tuple(
             name
             for name, parameter in signature.parameters.items()

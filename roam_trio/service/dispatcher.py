@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import trio
 
 from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
-from ..columns import MethodColumns
 from ..errors import CallCancelled, DecodeError, EncodeError, SchemaError
 from ..failures import is_failure
 from ..logs import Log
@@ -25,7 +24,7 @@ from ..rpc.binding import bind_channels_callee_args
 from ..rpc.expected_service import DescribedHandler
 from ..rpc.handler import LIGHT_BYTES, ReplySink, send_reply
 from ..wire.messages import Encoded, RequestCall, joined
-from .call import Call, encode_value, set_current_call
+from .call import Call, set_current_call
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
 from .failing import Failing
 from .middleware import Middleware, ServerCall, checked_middleware, go_through
@@ -117,10 +116,7 @@ class Dispatcher(DescribedHandler):
         if method is None:
             reply.count_refused()
             return send_reply(reply, UNKNOWN_METHOD)
-        plan, decode, encode_ok = method.plan, method.decode, method.encode_ok
-        received = method.columns.receive(call, reply) if call.metadata else None
-        if received is not None:
-            call, reply, decode, encode_ok = received
+        plan = method.plan
         encoded = call.args  # in one piece, unless a proxy in this process made it
         if isinstance(encoded, list):
             encoded = joined(encoded)
@@ -128,7 +124,7 @@ class Dispatcher(DescribedHandler):
         if is_heavy:
             reply.memory.foresee(plan.weights.at_most(len(encoded)))
         try:
-            args = decode(encoded)
+            args = method.decode(encoded)
         except DecodeError as error:
             logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
             reply.count_refused()
@@ -137,7 +133,7 @@ class Dispatcher(DescribedHandler):
             reply.memory.hold(plan.weights.of(args, len(encoded)))
         if plan.has_channels:
             bind_channels_callee_args(plan, args, call.channels, reply.channel_binder)
-        return method.start(args, call, reply, encode_ok)
+        return method.start(args, call, reply)
 
     def __repr__(self) -> str:
         return f"<Dispatcher of {self._descriptor.name}>"
@@ -148,14 +144,13 @@ class _Method:
 
     __slots__ = (
         "_can_ask",
+        "_encode_ok",
         "_failing",
         "_function",
         "_middleware",
         "can_wait",
-        "columns",
         "decode",
         "descriptor",
-        "encode_ok",
         "light",
         "plan",
     )
@@ -167,12 +162,9 @@ class _Method:
         middleware: tuple[Middleware, ...],
     ) -> None:
         self.descriptor = descriptor
-        self.columns = descriptor.columns or MethodColumns(
-            descriptor.args_plan, descriptor.result_plan, None, None
-        )
         self.plan = descriptor.args_plan
         self.decode: Callable[[bytes | memoryview], Any] = self.plan.decode
-        self.encode_ok: Callable[[Any], Encoded] = descriptor.result_plan.encode_ok
+        self._encode_ok: Callable[[Any], Encoded] = descriptor.result_plan.encode_ok
         self._failing = Failing(descriptor)
         self._function = _by_name(descriptor, function)
         # The caller of this function still holds the arguments, so channels that the
@@ -189,12 +181,11 @@ class _Method:
         args: tuple[Any, ...],
         request: RequestCall,
         reply: ReplySink,
-        encode_ok: Callable[[Any], Encoded],
     ) -> Coroutine[Any, Any, None] | None:
         """Answer the request: at once if the method cannot wait, else by the returned
         coroutine.
         """
-        call: Call[Any, Any] = Call(self.descriptor, request, reply, encode_ok)
+        call: Call[Any, Any] = Call(self.descriptor, request, reply)
         if self.can_wait:
             return self._answer(args, call, reply)
         # Run it in its own context, as a task would have.
@@ -271,7 +262,7 @@ class _Method:
 
     def _encode_value(self, value: Any, call: Call[Any, Any]) -> Encoded:
         try:
-            return encode_value(call, value)
+            return self._encode_ok(value)
         except EncodeError as error:
             return self._failing.cannot_be_sent(error, call, "returned")
 

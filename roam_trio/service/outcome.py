@@ -36,7 +36,7 @@ def result_of(
             ret = joined(ret)
         if ret[:1] == OK:
             return method.result_plan.ok.decode(ret, 1)
-        kind, value = (method.columns or method.result_plan).decode(ret)
+        kind, value = method.result_plan.decode(ret)
     except DecodeError as error:
         raise _undecodable(method, error) from error
     if kind is ResultKind.OK:

@@ -16,7 +16,6 @@ from typing import Any, Final
 from attrs import evolve
 
 from ..codec import ChannelPlan, ResultPlan, RpcPlan
-from ..columns import MethodColumns, method_columns
 from ..errors import IncompatibleService, SchemaError
 from ..legible import legible
 from ..rpc.expected_service import OfferedSchema
@@ -167,25 +166,12 @@ def _translated_method(
         error = RpcPlan[Any](
             result.error.type, translator.read(result.error.shape, theirs.fails)
         )
-    arguments, outcome = _arguments(plan, shape, places), ResultPlan(ok, error)
     return evolve(
         method,
         id=MethodId(theirs.id),
-        args_plan=arguments,
-        result_plan=outcome,
-        columns=None if method.columns is None else _columns(arguments, outcome),
+        args_plan=_arguments(plan, shape, places),
+        result_plan=ResultPlan(ok, error),
     )
-
-
-def _columns(
-    arguments: RpcPlan[tuple[Any, ...]], result: ResultPlan
-) -> MethodColumns | None:
-    """Return columns with the layout of the peer's types, if these can use any."""
-    columns = method_columns(arguments, result)
-    if columns is None or not isinstance(arguments, _PickedArguments):
-        return columns
-    # They would take the arguments in the order of this side.
-    return None if columns.result is None else evolve(columns, args=None)
 
 
 def _arguments(

@@ -23,7 +23,6 @@ import attrs
 import trio
 
 from ..codec import INVALID_PAYLOAD, UNKNOWN_METHOD
-from ..columns import is_prefixed
 from ..errors import (
     CallCancelled,
     CallRefused,
@@ -40,7 +39,7 @@ from ..logs import Log
 from ..metadata import NO_METADATA, Metadata
 from ..rpc.connection import ConnectionPhase
 from ..rpc.expected_service import DescribedHandler, Expected, OfferedSchema
-from ..rpc.handler import ReplySink, send_reply
+from ..rpc.handler import ReplySink
 from ..wire.messages import (
     ConnectionSettings,
     Encoded,
@@ -324,11 +323,6 @@ class _Forwarder:
 
         Channels are joined at once, even if the request waits for a slot there.
         """
-        if is_prefixed(call.metadata):
-            # Its sender has talked to a handler here before the connections were
-            # joined, and cannot know who is there now. It will ask again.
-            reply.count_refused()
-            return send_reply(reply, INVALID_PAYLOAD)
         if not call.channels:
             return self._forward(call, None, reply)
         channels = JoinedCall(call, self._there, self._back)

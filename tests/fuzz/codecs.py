@@ -1,4 +1,4 @@
-"""Targets: values of many types in postcard, results, and columns."""
+"""Targets: values of many types in postcard, and results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ import attrs
 import msgspec
 
 from roam_trio import CodecError, DecodeError
-from roam_trio.codec import OK, Outcome, args_plan, result_plan, rpc_plan
+from roam_trio.codec import OK, result_plan, rpc_plan
 from roam_trio.codec.interpret import interpret_decode, interpret_encode
 from roam_trio.codec.plan import RpcPlan
-from roam_trio.columns import method_columns
-from roam_trio.columns.plan import ColumnsPlan, columns_of
 from roam_trio.schema import (
     Array,
     Length,
@@ -209,75 +207,7 @@ def _results() -> Iterator[bytes]:
     yield b"\3" + OK + b"\x01\x02\x04"
 
 
-_ARGUMENTS = args_plan([list[Row], u8], ["rows", "last"], "Table.put")
-_METHOD = method_columns(_ARGUMENTS, result_plan(list[Row], MathError))
-
-
-def _columns(plan: RpcPlan[Any]) -> ColumnsPlan:
-    found = columns_of(plan)
-    assert found is not None
-    return found
-
-
-_COLUMNS = [
-    _columns(plan)
-    for plan in (
-        rpc_plan(list[Row]),
-        rpc_plan(Holder),
-        rpc_plan(list[str]),
-        rpc_plan(list[tuple[u8, list[Point], bytes, Decimal, str | None]]),
-        _ARGUMENTS,
-    )
-]
-
-
-def columns(data: bytes) -> None:
-    """Decode a value in columns. The first byte selects its type, or the method."""
-    if not data:
-        return
-    number = data[0] % (len(_COLUMNS) + 2)
-    try:
-        if number < len(_COLUMNS):
-            _check_columns(_COLUMNS[number], data[1:])
-        elif number == len(_COLUMNS):
-            assert _METHOD is not None
-            outcome = _METHOD.decode(data[1:])
-            require(isinstance(outcome, Outcome), "no outcome", outcome)
-        else:
-            assert _METHOD is not None
-            _METHOD._decode_prefixed(data[1:])
-    except DecodeError as error:
-        _check_codec_error(error)
-
-
-def _check_columns(plan: ColumnsPlan, payload: bytes) -> None:
-    value = plan.decode(payload)
-    encoded = plan.encode(value)
-    if encoded is not None:  # there are enough records
-        again = plan.encode(plan.decode(memoryview(encoded)))
-        require(again == encoded, "it changes on its way", value)
-
-
-def _in_columns() -> Iterator[bytes]:
-    rows = [
-        Row(number, f"n{number}", number / 2 or None, Color.GREEN, Point(number, -1))
-        for number in range(8)
-    ]
-    names = [row.name for row in rows]
-    mixed = [(1, [Point(1, 2)], b"x", Decimal(5), None)] * 9
-    values = (rows, Holder(rows, "l"), names, mixed, (rows, 3))
-    for number, (plan, value) in enumerate(zip(_COLUMNS, values, strict=True)):
-        encoded = plan.encode(value)
-        assert encoded is not None
-        yield bytes((number,)) + encoded
-        yield bytes((len(_COLUMNS),)) + b"\2" + encoded
-        yield bytes((len(_COLUMNS) + 1,)) + b"\1" + encoded
-    arguments = b"".join(_ARGUMENTS.encode((rows[:1], 3)))
-    yield bytes((len(_COLUMNS) + 1,)) + b"\0" + arguments
-
-
 CODECS = (
     Target("postcard", postcard, _values, 512),
     Target("results", results, _results, 256),
-    Target("columns", columns, _in_columns, 1024),
 )

@@ -34,7 +34,7 @@ __all__ = ["answers", "attacks", "behind", "greetings", "resumed"]
 
 _ODD = ConnectionSettings(Parity.ODD, 4)
 _SERVICE = Metadata([MetadataEntry("service", "probe")])
-_COLUMNS = Metadata([MetadataEntry("roam-trio-columns", 3, 2)])
+_UNKNOWN = Metadata([MetadataEntry("for-this-hop-only", 3, 2)])
 _DEADLINE = Metadata([MetadataEntry("request-deadline", 50_000, 2)])
 _NONE = Metadata()
 
@@ -48,7 +48,7 @@ def _calls(on: int) -> list[bytes]:
             RequestCall(on, 3, IDS["echo"], (), _DEADLINE, b"\x02hi"),
             RequestCall(on, 5, IDS["fail"], (), _NONE, b""),
             RequestCall(on, 7, IDS["hang"], (), _DEADLINE, b""),
-            RequestCall(on, 9, IDS["rows"], (), _COLUMNS, b"\0\1\1\1a"),
+            RequestCall(on, 9, IDS["rows"], (), _UNKNOWN, b"\1\1\1a"),
             RequestCall(on, 11, IDS["take"], (1,), _NONE, b""),
             ChannelItem(on, 1, b"\x02"),
             ChannelItem(on, 1, b"\x04"),
@@ -112,7 +112,7 @@ def answers() -> Iterator[bytes]:
         for message in (
             RequestResponse(0, 1, (), _NONE, b"\x00\x06"),
             RequestResponse(0, 3, (), _NONE, b"\x01\x00\x01x"),
-            RequestResponse(0, 5, (), _COLUMNS, b"\x00\x00"),
+            RequestResponse(0, 5, (), _UNKNOWN, b"\x00\x00"),
             ChannelGrantCredit(0, 1, 10),
             ChannelItem(0, 3, b"\x02"),
             ChannelClose(0, 3),

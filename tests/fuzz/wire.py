@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 from roam_trio import CallCancelled, DecodeError, Overloaded, Refused
-from roam_trio.columns.entry import flags_in, without_entry
 from roam_trio.links.resuming.exchange import Exchange
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
 from roam_trio.links.resuming.sequence import read_header, write_header
@@ -122,8 +121,7 @@ def metadata(data: bytes) -> None:
     repr(entries)
     for entry in entries:
         entries.get(entry.key)
-    require(isinstance(flags_in(entries), int | None), "the flags are none", entries)
-    without_entry(entries)
+    entries.propagated()
     for longest in (1.0, math.inf):
         deadline = deadline_of(entries, 10.0, longest)
         require(10.0 <= deadline <= 10.0 + longest, "the deadline is off", deadline)

@@ -22,7 +22,6 @@ from roam_trio.codec.walk import (
     SMALL,
     Walk,
 )
-from roam_trio.columns.plan import columns_of
 from roam_trio.schema import char, f32, f64, i64, u8, u32, u64
 
 from .examples import Rx
@@ -237,18 +236,3 @@ def test_calls_answers_and_items_are_explained_within_the_bound(
     (channel,) = args_plan([Rx[list[Record]]], ["items"], "S.take").channels
     _refuse(ChannelPlan.of(channel.channel).items.decode, wrong)
     assert 0 < len(visits) <= MAX_VISITS + 1
-
-
-def test_columns_are_refused_without_a_walk(visits: list[Walk]) -> None:
-    plan = rpc_plan(list[Record])
-    columns = columns_of(plan)
-    assert columns is not None
-    records = [Record(1, "a", None)] * N
-    encoded = columns.encode(records)
-    assert encoded is not None
-    assert columns.decode(encoded) == records
-    with pytest.raises(DecodeError):
-        columns.decode(encoded[:-1])
-    wrong: Any = object()
-    assert columns.encode([*records, wrong]) is None
-    assert not visits

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from roam_trio import EncodeError
 from roam_trio.codec import rpc_plan
 from roam_trio.codec.interpret import interpret_encode
-from roam_trio.columns.plan import columns_of
 from roam_trio.schema import (
     Length,
     f32,
@@ -127,26 +126,6 @@ def test_numbers_in_fields_arrive_as_those_numbers(
 
     check(Mixed, mixed(each), mixed(plain), kind.__name__)
     check(Wrapped, Wrapped(each[0]), Wrapped(plain[0]), kind.__name__)
-
-
-@given(
-    st.sampled_from([u8, u16, u32, u64, i8, i16, i32, i64]),
-    kinds,
-    st.lists(st.integers(0, 100) | numbers, min_size=8, max_size=12),
-)
-def test_numbers_in_columns_arrive_as_those_numbers(
-    type_: Any, kind: type[Any], given_: list[int]
-) -> None:
-    plan = rpc_plan(list[tuple[type_, str]])
-    columns = columns_of(plan)
-    assert columns is not None
-    each = [(kind(number), "") for number in given_]
-    plain = [(number_of(value), "") for value, _ in each]
-    encoded = columns.encode(each)
-    if encoded is None:
-        check(list[tuple[type_, str]], each, plain, kind.__name__)
-    else:
-        assert columns.decode(encoded) == plain
 
 
 @pytest.mark.parametrize("type_", [*TYPES, int])

@@ -14,7 +14,6 @@ import pytest
 from roam_trio import EncodeError
 from roam_trio.codec import RpcPlan, rpc_plan
 from roam_trio.codec.interpret import interpret_encode
-from roam_trio.columns.plan import columns_of
 from roam_trio.schema import transparent, u8
 
 from .examples import hexed
@@ -160,19 +159,6 @@ def test_an_instance_with_more_fields_is_refused_by_its_class(
         assert given[0] == given[1]
         assert text in given[0]
         assert place in given[0]
-
-
-@pytest.mark.parametrize(
-    ("type_", "value"),
-    [each for each in MORE if not issubclass(type(each[1]), Exception)],
-)
-def test_columns_leave_an_instance_with_more_fields_to_be_refused(
-    type_: Any, value: Any
-) -> None:
-    plan: RpcPlan[Any] = rpc_plan(list[tuple[type_, str]])
-    columns = columns_of(plan)
-    assert columns is not None
-    assert columns.encode([(value, "")] * 20) is None
 
 
 class Plain(AttrsBase):

@@ -31,6 +31,10 @@ _FAMILIES = (
 _PLAIN: dict[str, Any] = {"str": str, "bool": bool, "bytes": bytes}
 _DEFAULTS: dict[str, Any] = {"str": "told", "bool": True, "bytes": b"\x07", "char": "d"}
 _NAMES = ("a", "b", "c", "d", "e")
+_KINDS = (
+    *("scalar", "scalar", "struct", "enum", "option"),
+    *("list", "array", "set", "map", "tuple"),
+)
 
 
 @attrs.frozen
@@ -78,11 +82,9 @@ class Chance:
 
     Args:
         seed: decides on everything.
-        in_columns: only types that columns can have, in lists of records.
     """
 
-    def __init__(self, seed: int, *, in_columns: bool) -> None:
-        self._in_columns = in_columns
+    def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._share = self._random.choice((0.1, 0.2, 0.5, 1.0))
         self._count = 0
@@ -96,18 +98,12 @@ class Chance:
     # ------------------------------------------------------------ anew
 
     def _method(self, name: str) -> Method:
-        if self._in_columns:
-            return Method(name, (Member("rows", self._rows()),), self._rows(), None, 0)
         return Method(
             name,
             self._members(),
             self._part(0),
             self._error() if self._random.random() < 0.4 else None,
         )
-
-    def _rows(self) -> Part:
-        row = Part("struct", self._name("Row"), fields=self._members())
-        return Part("list", parts=(row,))
 
     def _error(self) -> Part:
         return Part("struct", self._name("Error"), fields=self._members())
@@ -128,16 +124,10 @@ class Chance:
 
     def _scalar(self) -> Part:
         row = self._random.choice(_FAMILIES)
-        name = self._random.choice(row)
-        if name == "char" and self._in_columns:
-            name = "str"
-        return Part("scalar", name)
+        return Part("scalar", self._random.choice(row))
 
     def _part(self, depth: int) -> Part:
-        kinds = ("scalar", "scalar", "struct", "enum", "option", "list")
-        if not self._in_columns:
-            kinds += ("array", "set", "map", "tuple")
-        kind = "scalar" if depth > 3 else self._random.choice(kinds)
+        kind = "scalar" if depth > 3 else self._random.choice(_KINDS)
         match kind:
             case "scalar":
                 return self._scalar()
@@ -162,9 +152,7 @@ class Chance:
         variants = tuple(
             (
                 name.upper(),
-                self._members(depth + 2)
-                if self._random.random() < 0.5 and not self._in_columns
-                else (),
+                self._members(depth + 2) if self._random.random() < 0.5 else (),
             )
             for name in self._random.sample(_NAMES, 2)
         )
@@ -181,11 +169,7 @@ class Chance:
             self._changed_members(old.args, 1),
             self._changed(old.returns),
             fails,
-            0
-            if self._in_columns
-            else self._random.choice((16, 1, 64))
-            if self._is(0.5)
-            else old.credit,
+            self._random.choice((16, 1, 64)) if self._is(0.5) else old.credit,
         )
 
     def _is(self, chance: float) -> bool:
@@ -261,9 +245,8 @@ class Maker:
     def _method(self, method: Method) -> MethodDescriptor:
         hints = {each.name: self.annotation(each.part) for each in method.args}
         items = self.annotation(method.returns)
-        if method.credit:
-            hints["received"] = Annotated[Tx[items], Credit(method.credit)]
-            hints["sent"] = Annotated[Rx[items], Credit(method.credit)]
+        hints["received"] = Annotated[Tx[items], Credit(method.credit)]
+        hints["sent"] = Annotated[Rx[items], Credit(method.credit)]
         defaults = {each.name: self._default(each) for each in method.args}
         empty = inspect.Parameter.empty
         signature = inspect.Signature(
@@ -283,7 +266,6 @@ class Maker:
             items,
             None if method.fails is None else self.annotation(method.fails),
             signature,
-            columns=True,
         )
 
     def annotation(self, part: Part) -> Any:
@@ -338,9 +320,7 @@ def _scalar_annotation(name: str) -> Any:
     return _PLAIN.get(name) or Annotated[MARKED[name][0], Wire(name)]
 
 
-def related_services(
-    seed: int, *, in_columns: bool = False
-) -> tuple[ServiceDescriptor, ServiceDescriptor]:
+def related_services(seed: int) -> tuple[ServiceDescriptor, ServiceDescriptor]:
     """Return two versions of a service."""
-    old, new = Chance(seed, in_columns=in_columns).services()
+    old, new = Chance(seed).services()
     return Maker().service(old), Maker().service(new)

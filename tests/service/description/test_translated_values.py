@@ -27,7 +27,6 @@ from roam_trio import (
     u32,
 )
 from roam_trio.codec.interpret import interpret_decode, interpret_encode
-from roam_trio.columns import method_columns
 from roam_trio.schema.shape import Shape
 from roam_trio.service import translation
 from roam_trio.service.description import translating
@@ -329,6 +328,9 @@ def test_a_default_of_another_type_is_refused() -> None:
         translated_service(shop(method_of(x=u8)), theirs)
 
 
+Named = record("Row", ("name", str))
+
+
 def test_a_default_of_a_field_of_another_type_is_refused() -> None:
     age = FieldSchema("age", "u8", default="no")
     row = StructSchema("Row", (FieldSchema("name", "str"), age))
@@ -529,56 +531,3 @@ def test_a_struct_is_no_enum() -> None:
     with pytest.raises(IncompatibleService) as caught:
         translated_service(gives(Chain), theirs)
     assert caught.value.where == "Shop.do -> return"
-
-
-# ---------------------------------------------------------------- columns
-
-
-def columns_of(mine: Any, theirs: Any, *, returned: bool = True) -> Any:
-    callee = shop(with_columns(theirs, returned=returned))
-    known = shop(with_columns(mine, returned=returned))
-    caller = translated_service(known, callee.schema)
-    return caller.methods[0].columns, callee.methods[0].columns
-
-
-def with_columns(row: Any, *, returned: bool) -> Any:
-    made = method_of(returns=list[row] if returned else list[str], rows=list[row])
-
-    def made_with(service: str) -> MethodDescriptor:
-        method = made(service)
-        columns = method_columns(method.args_plan, method.result_plan)
-        return attrs.evolve(method, columns=columns)  # type: ignore[no-any-return]
-
-    return made_with
-
-
-Told = record("Row", ("note", str, "told"), ("name", str, "?"), ("age", u16, 3))
-Named = record("Row", ("name", str))
-
-
-def test_rows_go_in_columns_both_ways() -> None:
-    mine, theirs = columns_of(Named, Told)
-    encoded = mine.args.encode(([Named("a")] * 9,))
-    assert theirs.args.decode(encoded) == ([Told("told", "a", 3)] * 9,)
-    encoded = theirs.result.encode([Told("x", "a", 9)] * 9)
-    assert mine.result.decode(encoded) == [Named("a")] * 9
-
-
-def test_rows_of_which_nothing_is_kept_come_in_columns() -> None:
-    nothing = record("Row", ("age", u8, 1))
-    mine, theirs = columns_of(nothing, record("Row", ("name", str, "none")))
-    row = theirs.result_plan.ok.shape.item.record.cls("a")
-    encoded = theirs.result.encode([row] * 9)
-    assert mine.result.decode(encoded) == [nothing()] * 9
-
-
-@pytest.mark.parametrize(("narrow", "wide"), [(u8, u8 | None), (Three, bytes)])
-def test_rows_that_columns_could_not_check_go_without(narrow: Any, wide: Any) -> None:
-    mine, theirs = columns_of(
-        record("Row", ("name", str), ("x", narrow)),
-        record("Row", ("name", str), ("x", wide)),
-        returned=False,
-    )
-    assert theirs.args is not None
-    assert mine.args is None
-    assert mine.result is not None
