@@ -7,16 +7,15 @@ import sys
 from importlib.util import find_spec
 from typing import NoReturn
 
+from .extras import how_to_install
+
 NEEDED = ("typer", "rich")
 
 
 def main() -> NoReturn:
     """Run the command line, and end this process with its exit code."""
     if not all(map(find_spec, NEEDED)):
-        sys.exit(
-            "python -m roam_trio needs what the extra 'cli' brings: "
-            "python -m pip install 'roam-trio[cli]'"
-        )
+        sys.exit(f"the command line needs typer and rich; {how_to_install('cli')}")
     _replace_closed_streams()
     try:
         from .cli.app import app

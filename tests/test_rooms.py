@@ -13,7 +13,14 @@ PACKAGE = "roam_trio"
 
 ROOMS = (
     ("native",),
-    ("effective_deadline", "quantities", "running", "failures", "kept_errors"),
+    (
+        "effective_deadline",
+        "extras",
+        "quantities",
+        "running",
+        "failures",
+        "kept_errors",
+    ),
     ("legible",),
     ("metadata",),
     ("errors", "peers"),

@@ -256,7 +256,7 @@ def test_websockets_without_the_package_say_how_to_have_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'roam-trio\[websocket\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[websocket\]'"):
         connect("ws://127.0.0.1:1", Echo)
 
 

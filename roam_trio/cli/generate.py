@@ -10,6 +10,7 @@ import typer
 from ..codegen.rust import RustError, interface_of, write_python, write_rust
 from ..codegen.typescript import write_typescript
 from ..errors import SchemaError
+from ..extras import how_to_install
 from .exits import UsageError
 from .local_services import service_at
 
@@ -53,10 +54,7 @@ def python_of(path: Path) -> tuple[str, list[str], list[str]]:
         GenerateError: the file cannot be read, or has no counterpart in Python.
     """
     if not all(map(find_spec, GRAMMAR)):
-        raise GenerateError(
-            "it needs what the extra 'rust' brings: "
-            "python -m pip install 'roam-trio[cli,rust]'"
-        )
+        raise GenerateError(how_to_install("cli", "rust"))
     from ..codegen.rust.read import read_rust
 
     try:

@@ -4,7 +4,7 @@ Each payload is one binary message. Sending ends with a Close frame; the other s
 still send then, until it closes as well. The connection below is released when both
 halves of the link are closed.
 
-This needs the websockets package: ``pip install 'roam-trio[websocket]'``.
+Needs the extra `websocket`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import attrs
 import trio
 
+from ..extras import how_to_install
 from ..legible import without_secrets
 from ..links.base import Link
 from ..links.byte_streams import ByteTransport, SocketTransport
@@ -166,6 +167,6 @@ def check_for_websockets(url: str) -> None:
     """
     if importlib.util.find_spec("websockets") is None:
         raise ImportError(
-            f"for {without_secrets(url)!r} the package websockets is required: "
-            "pip install 'roam-trio[websocket]'"
+            f"for {without_secrets(url)!r} the package websockets is required; "
+            + how_to_install("websocket")
         )

@@ -166,8 +166,8 @@ def test_program_without_the_extra_says_how_to_install_it(missing: str) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "python -m roam_trio needs what the extra 'cli' brings: "
-        "python -m pip install 'roam-trio[cli]'"
+        "the command line needs typer and rich; install roam_trio with the extra "
+        "'cli': in a checkout, python -m pip install '.[cli]'"
     ]
 
 

@@ -281,7 +281,7 @@ def test_package_that_a_url_needs_is_told(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = invoke(*args)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "pip install 'roam-trio[websocket]'" in result.stderr
+    assert "pip install '.[websocket]'" in result.stderr
 
 
 @pytest.mark.parametrize(

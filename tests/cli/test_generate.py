@@ -182,8 +182,8 @@ def test_import_says_what_to_install_without_the_grammar(
     result = invoke("import", tmp_path / "adder.rs")
     assert result.exit_code == 1
     assert result.stderr == (
-        "roam_trio import: it needs what the extra 'rust' brings: "
-        "python -m pip install 'roam-trio[cli,rust]'\n"
+        "roam_trio import: install roam_trio with the extras 'cli' and 'rust': "
+        "in a checkout, python -m pip install '.[cli,rust]'\n"
     )
 
 

@@ -43,7 +43,7 @@ def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("roam_trio.contrib.mcp")
     result = invoke("mcp", "tcp://127.0.0.1:1", "--allow", "shop")
     assert result.exit_code == 2
-    assert "pip install 'roam-trio[mcp]'" in result.stderr
+    assert "pip install '.[mcp]'" in result.stderr
 
 
 def test_options_become_the_limits_of_calls(monkeypatch: pytest.MonkeyPatch) -> None:

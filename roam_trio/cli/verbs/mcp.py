@@ -10,6 +10,7 @@ import attrs
 import trio
 import typer
 
+from ...extras import how_to_install
 from ...session import Session
 from ..connecting import session_with
 from ..described import described_by, near
@@ -86,7 +87,6 @@ def _package() -> Any:
         from ...contrib import mcp
     except ImportError as error:
         raise UsageError(
-            f"the package for this verb is missing ({error}); install roam_trio with "
-            "its extra: pip install 'roam-trio[mcp]'"
+            f"the package for this verb is missing ({error}); {how_to_install('mcp')}"
         ) from error
     return mcp

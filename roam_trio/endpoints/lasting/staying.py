@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, Unpack, cast, overloa
 import attrs
 import trio
 
+from ...extras import how_to_install
 from ...failures import alone
 from ...legible import without_secrets
 from ...logs import Log
@@ -238,8 +239,8 @@ def _by_name(url: str) -> Resolver:
         from .dns import DnsResolver
     except ImportError as error:
         raise ValueError(
-            f"the package for {url.partition(':')[0]} is missing ({error}); install "
-            "roam_trio with its extra: pip install 'roam-trio[dns]'"
+            f"the package for {url.partition(':')[0]} is missing ({error}); "
+            + how_to_install("dns")
         ) from error
     return DnsResolver(url)
 

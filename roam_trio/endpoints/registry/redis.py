@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from ...extras import how_to_install
 from ...legible import without_secrets
 from .base import LEASE, Registry
 from .entries import MOST_ENTRIES
@@ -59,8 +60,8 @@ class RedisRegistry(Registry):
             from .redis_connection import redis_connection
         except ImportError as error:
             raise ImportError(
-                f"the package for RedisRegistry is missing ({error}); install "
-                "roam_trio with its extra: pip install 'roam-trio[registry]'"
+                f"the package for RedisRegistry is missing ({error}); "
+                + how_to_install("registry")
             ) from error
         self._connection = redis_connection
 

@@ -181,7 +181,7 @@ def test_a_wrong_url_is_refused_at_once(url: str) -> None:
 
 def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "roam_trio.endpoints.lasting.dns", None)
-    with pytest.raises(ValueError, match=r"pip install 'roam-trio\[dns\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[dns\]'"):
         stay_connected("dns+tcp://bank.test:1", Bank)
 
 

@@ -325,7 +325,7 @@ def test_what_is_left_out_of_a_url_has_defaults() -> None:
 def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, redis_connection.__name__)
     monkeypatch.setitem(sys.modules, "coredis.connection", None)
-    with pytest.raises(ImportError, match=r"pip install 'roam-trio\[registry\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[registry\]'"):
         RedisRegistry("redis://h")
 
 
