@@ -6,6 +6,7 @@ A comment in a page names a file, and perhaps a region of it:
 
 The fenced block below the comment holds that code, so that the page reads well wherever
 it is shown. In the file, `# region serving` and `# endregion serving` enclose a region.
+Without a region, the block holds the whole file, and its name is above it on the site.
 
     python -m tools.snippets            # say which pages differ from the files
     python -m tools.snippets --write    # write the code of the files into the pages
@@ -29,9 +30,12 @@ _SNIPPET = re.compile(
 )
 _MARK = re.compile(r"\s*(?:#|//) (?P<kind>region|endregion) (?P<name>[\w-]+)\s*")
 _LANGUAGES = {
+    ".ini": "ini",
     ".py": "python",
     ".rs": "rust",
+    ".service": "ini",
     ".sh": "sh",
+    ".socket": "ini",
     ".toml": "toml",
     ".ts": "typescript",
 }
@@ -90,8 +94,10 @@ def with_snippets(page: str, root: Path = ROOT) -> str:
         if not path.is_file():
             raise SnippetError(f"{found['comment'].strip()}: no such file")
         code = code_of(path, found["region"])
-        language = _LANGUAGES.get(path.suffix, "text")
-        return f"{found['comment']}```{language}\n{code}```\n"
+        info = _LANGUAGES.get(path.suffix, "text")
+        if found["region"] is None:
+            info += f' title="{path.name}"'
+        return f"{found['comment']}```{info}\n{code}```\n"
 
     return _SNIPPET.sub(block, page)
 

@@ -63,6 +63,13 @@ def test_block_is_made_where_there_is_none(root: Path) -> None:
     )
 
 
+def test_block_of_a_whole_file_has_its_name(root: Path) -> None:
+    (root / "pytest.ini").write_text("[pytest]\n")
+    assert with_snippets("<!-- from pytest.ini -->\n", root) == (
+        '<!-- from pytest.ini -->\n```ini title="pytest.ini"\n[pytest]\n```\n'
+    )
+
+
 def test_block_that_differs_is_replaced_and_others_stay(root: Path) -> None:
     page = (
         "<!-- from hello.py:inner -->\n```python\nold()\n```\n\n"

@@ -1,0 +1,1 @@
+"""Pages of the documentation that readers follow: they are followed here."""
