@@ -54,6 +54,14 @@ SHOWN = {
 BY_THEMSELVES = {
     **SHOWN,
     "bank": DAY.format(transport="unix"),
+    "pydantic_models": (
+        "to pay: 12\n"
+        "sold out: left=100\n"
+        "  [server] Shop.buy: undecodable arguments: argument 'order': Order refused "
+        "its fields: ValueError: more than ten are paid by card - at $.order "
+        "(this process)\n"
+        "refused: Shop.buy: the peer could not decode the arguments\n"
+    ),
     "web": "Monday: {'balance': 150}\nTuesday: {'balance': 150}\n",
     "gateway": "served by ['north', 'south'], one after the other\n",
 }

@@ -7,6 +7,7 @@ remaining bytes before it uses it, and detects truncated values.
 
 from __future__ import annotations
 
+import keyword
 import struct
 from collections.abc import Sequence
 from time import perf_counter
@@ -410,7 +411,7 @@ class DecoderSource:
         found = [pair for pair in zip(keywords, names, strict=True) if pair[0]]
         if record.positional:
             return f"{cls}({', '.join(name for _, name in found)})"
-        given = [f"{key}={name}" for key, name in found]
+        given = [_keyword_argument(key, name) for key, name in found]
         return f"{cls}({', '.join(given)})"
 
     def _sequence(
@@ -426,6 +427,13 @@ class DecoderSource:
             else:
                 self.emit(to, shapes[run[0]], names[run[0]])
         return names
+
+
+def _keyword_argument(key: str, name: str) -> str:
+    """Return the text of an argument; the name of one can be any text."""
+    if key.isidentifier() and not keyword.iskeyword(key):
+        return f"{key}={name}"
+    return f"**{{{key!r}: {name}}}"
 
 
 def _zigzag(name: str) -> str:

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any, assert_never
 
 from ..schema.filling import CollidingKeys, fill_dict, fill_frozenset, fill_set
+from ..schema.kinds import ClassKind, kind_of
 from ..schema.shape import (
     ArrayShape,
     BoolShape,
@@ -326,6 +327,23 @@ class InterpretedDecoder(Walk):
             if field.keyword:
                 values[field.keyword] = value
         what = f"{record.cls.__qualname__} refused its fields"
+        kind = kind_of(record.cls)
+        if kind is not None:
+            return self.explained(kind, record.cls, values)
         if record.positional:
             return theirs(what, record.cls, *values.values())
         return theirs(what, record.cls, **values)
+
+    def explained(self, kind: ClassKind, cls: type[Any], values: dict[str, Any]) -> Any:
+        """Make an instance of a class whose library can say what is wrong."""
+        try:
+            return theirs(f"{cls.__qualname__} refused its fields", cls, **values)
+        except Problem as problem:
+            cause = problem.__cause__
+            assert isinstance(cause, Exception)
+            explained = kind.explain(cls, cause)
+            if explained is None:
+                raise
+            if explained.attribute:
+                self.steps.append(f".{explained.attribute}")
+            raise Problem(explained.text, explained.without_values) from cause

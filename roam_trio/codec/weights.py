@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, assert_never
 
+from ..schema.kinds import kind_of
 from ..schema.shape import (
     ArrayShape,
     BoolShape,
@@ -171,7 +172,11 @@ class Weights:
                 assert_never(shape)
 
     def _base_of(self, record: Record) -> float:
-        own = _RECORD if record.cls.__dictoffset__ == 0 else _RECORD_WITH_DICT
+        kind = kind_of(record.cls)
+        if kind is not None:
+            own = kind.weight(record.cls)
+        else:
+            own = _RECORD if record.cls.__dictoffset__ == 0 else _RECORD_WITH_DICT
         return own + sum(_FIELD + self._base(each.shape) for each in record.fields)
 
     def _size_of(self, record: Record) -> float:

@@ -19,8 +19,8 @@ from .annotations import Applied, normalise, type_name, unresolved
 from .convert import converter, wire_type_of
 from .finished import FinishedLevels
 from .hashing import why_unhashable
-from .places import Place, class_and_args, no_wire_form
-from .records import Layout
+from .kinds import Layout
+from .places import Place, advice_on_variant, class_and_args, no_wire_form
 from .scalars import MARKED, PLAIN, U8
 from .shape import (
     ArrayShape,
@@ -382,7 +382,7 @@ class _Deriver:
         if layout is None:
             raise place.refuse(
                 "a union is one of classes with fields, each a variant, and "
-                f"{type_name(member)} is none; wrap it in a class of its own"
+                f"{type_name(member)} is none; {advice_on_variant(cls)}"
             )
         record = self._record(cls, args, layout, place.at(f".{cls.__name__}"))
         if _is_transparent(cls, layout, place):
@@ -461,7 +461,7 @@ def _context(key: Any, place: Place) -> tuple[Any, bool, bool]:
 
 def _is_transparent(cls: type[Any], layout: Layout, place: Place) -> bool:
     if "__roam_transparent__" not in cls.__dict__:
-        return False
+        return layout.transparent
     if len(layout.fields) != 1:
         raise place.refuse(
             f"a transparent class has exactly one field, and {cls.__qualname__} has "

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from ..errors import SchemaError
 from .annotations import Applied, Opaque, type_name
 
-__all__ = ["Place", "class_and_args", "no_wire_form"]
+__all__ = ["Place", "advice_on_variant", "class_and_args", "no_wire_form"]
 
 _ADVICE: dict[Any, str] = {
     Any: "write the type that is meant",
@@ -36,6 +36,9 @@ _ADVICE: dict[Any, str] = {
 _LAST_ADVICE = (
     "make it a msgspec Struct, an attrs class or a dataclass, "
     "or give it a wire type with register_wire_type"
+)
+_ADVICE_ON_MODELS = (
+    "call roam_trio.contrib.pydantic.register_models() before the service is defined"
 )
 
 
@@ -81,7 +84,9 @@ def no_wire_form(closed: Any, place: Place) -> SchemaError:
     annotation = closed.annotation if isinstance(closed, Opaque) else closed
     origin, _ = class_and_args(annotation)
     advice = _LAST_ADVICE
-    if isinstance(origin, type) and hasattr(origin, "__roam_channel__"):
+    if _is_model(origin):
+        advice = _ADVICE_ON_MODELS
+    elif isinstance(origin, type) and hasattr(origin, "__roam_channel__"):
         advice = f"write its item type, as in {origin.__name__}[u32]"
     elif isinstance(origin, type) and issubclass(origin, tuple) and origin is not tuple:
         advice = "make it a msgspec Struct with array_like=True"
@@ -92,6 +97,16 @@ def no_wire_form(closed: Any, place: Place) -> SchemaError:
     else:
         advice = _ADVICE.get(origin, advice)
     return place.refuse(f"{type_name(annotation)} has no wire form; {advice}")
+
+
+def advice_on_variant(cls: object) -> str:
+    """Return what to do about a class that cannot be a variant of a union."""
+    return _ADVICE_ON_MODELS if _is_model(cls) else "wrap it in a class of its own"
+
+
+def _is_model(cls: object) -> bool:
+    """Return True for a class of pydantic, which is not imported for this."""
+    return isinstance(cls, type) and hasattr(cls, "__pydantic_decorators__")
 
 
 def _advice_on_exception(cls: type[BaseException]) -> str:

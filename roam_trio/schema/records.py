@@ -18,34 +18,9 @@ import msgspec
 
 from ..errors import SchemaError
 from .annotations import field_types, normalise
+from .kinds import Layout, LayoutField, kind_of
 
-__all__ = ["Layout", "LayoutField", "is_class_variable", "layout_of"]
-
-
-@attrs.frozen
-class LayoutField:
-    """A field: its names, and the normal form of its type."""
-
-    name: str
-    attribute: str
-    keyword: str
-    type: Any
-
-
-@attrs.frozen
-class Layout:
-    """The fields of a class in the order of declaration, base classes first.
-
-    Attributes:
-        positional: the constructor takes all of them by position, in this order.
-        tuple_like: they have no names on the wire.
-        tag: the name of the class as a variant of a union.
-    """
-
-    fields: tuple[LayoutField, ...]
-    positional: bool
-    tuple_like: bool
-    tag: str
+__all__ = ["is_class_variable", "layout_of"]
 
 
 @attrs.frozen
@@ -78,7 +53,8 @@ def layout_of(cls: type[Any], args: Sequence[Any], path: str) -> Layout | None:
         _require_own(cls, "__dataclass_fields__", path)
         names = _dataclass_names(cls, path)
     else:
-        return None
+        kind = kind_of(cls)
+        return None if kind is None else kind.layout(cls, path)
     types = field_types(cls, args, [each.attribute for each in names], path)
     if issubclass(cls, msgspec.Struct):
         # msgspec moves keyword-only fields to the end; the wire follows the class body.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..errors import SchemaError
-from .records import Layout, layout_of
+from .kinds import Layout
+from .records import layout_of
 from .shape import Shape, walked
 
 __all__ = ["SharedWork"]

@@ -16,6 +16,7 @@ from typing import Any, cast
 import attrs
 import msgspec
 
+from .kinds import kind_of
 from .records import is_class_variable
 
 __all__ = ["check_subclass", "lost_fields", "lost_text"]
@@ -92,6 +93,8 @@ def _declared(cls: type[Any]) -> Iterator[str]:
         yield from (field.name for field in attrs.fields(cls))
     elif dataclasses.is_dataclass(cls):
         yield from (field.name for field in dataclasses.fields(cls))
+    elif (kind := kind_of(cls)) is not None:
+        yield from kind.declared(cls)
 
 
 def _named(cls: type[Any]) -> Iterator[str]:
@@ -113,10 +116,11 @@ def _has_own_constructor(cls: type[Any]) -> bool:
 
 
 def _is_decorated(cls: type[Any]) -> bool:
-    """Return True if attrs, dataclasses or msgspec know all fields of a class."""
+    """Return True if a library knows all fields of a class."""
     own = cls.__dict__
     return (
         "__attrs_attrs__" in own
         or "__dataclass_fields__" in own
         or issubclass(cls, msgspec.Struct)
+        or kind_of(cls) is not None
     )

@@ -14,6 +14,7 @@ from attrs import frozen
 from ...codec.interpret import interpret_decode, interpret_encode
 from ...errors import CodecError
 from ...schema.derive import shape_of
+from ...schema.kinds import NOTHING, kind_of
 from ...schema.records import layout_of
 from ...schema.shape import (
     BoolShape,
@@ -72,13 +73,13 @@ def defaults_of_fields(record: Record) -> dict[str, Told]:
     """Return the defaults of the fields of a class, by their attributes."""
     found: dict[str, Told] = {}
     for field in record.fields:
-        default, factory = _DEFAULTS[_kind(record.cls)](record.cls, field.attribute)
+        default, factory = _default_of(record.cls, field.attribute)
         if factory in _CONSTANT:
             default = factory()
         elif factory is not None:
             found[field.attribute] = COMPUTED
             continue
-        if default is not _NOTHING:
+        if default is not NOTHING:
             found[field.attribute] = _told(
                 default, field.shape, _whole_shape(record, field.attribute)
             )
@@ -99,8 +100,6 @@ def _whole_shape(record: Record, attribute: str) -> Callable[[], Shape]:
 
 # ---------------------------------------------------------------- classes
 
-_NOTHING: Final = object()
-
 
 class _WithFactory(msgspec.Struct):
     items: list[int] = msgspec.field(default_factory=list[int])
@@ -115,10 +114,16 @@ _MSGSPEC_FACTORY: Final[type[Any]] = _a_factory.__class__
 _ATTRS_FACTORY: Final = cast("type[Any]", attrs.Factory)
 
 
-def _kind(cls: type[Any]) -> str:
+def _default_of(cls: type[Any], attribute: str) -> tuple[Any, Any]:
+    """Return the default of a field or NOTHING, and its factory or None."""
     if issubclass(cls, msgspec.Struct):
-        return "msgspec"
-    return "attrs" if attrs.has(cls) else "dataclass"
+        return _of_msgspec(cls, attribute)
+    if attrs.has(cls):
+        return _of_attrs(cls, attribute)
+    kind = kind_of(cls)
+    if kind is not None:
+        return kind.default(cls, attribute)
+    return _of_dataclass(cls, attribute)
 
 
 def _of_msgspec(cls: type[Any], attribute: str) -> tuple[Any, Any]:
@@ -126,18 +131,18 @@ def _of_msgspec(cls: type[Any], attribute: str) -> tuple[Any, Any]:
     defaults = cls.__struct_defaults__
     default = defaults[index] if -index <= len(defaults) else msgspec.NODEFAULT
     if default is msgspec.NODEFAULT:
-        return _NOTHING, None
+        return NOTHING, None
     if type(default) is _MSGSPEC_FACTORY:
-        return _NOTHING, default.factory
+        return NOTHING, default.factory
     return default, None
 
 
 def _of_attrs(cls: type[Any], attribute: str) -> tuple[Any, Any]:
     default: Any = attrs.fields_dict(cls)[attribute].default
     if default is attrs.NOTHING:
-        return _NOTHING, None
+        return NOTHING, None
     if isinstance(default, _ATTRS_FACTORY):
-        return _NOTHING, default.factory
+        return NOTHING, default.factory
     return default, None
 
 
@@ -145,15 +150,8 @@ def _of_dataclass(cls: type[Any], attribute: str) -> tuple[Any, Any]:
     field = cls.__dataclass_fields__[attribute]
     factory = field.default_factory
     if factory is not dataclasses.MISSING:
-        return _NOTHING, factory
-    return (_NOTHING if field.default is dataclasses.MISSING else field.default), None
-
-
-_DEFAULTS: Final = {
-    "msgspec": _of_msgspec,
-    "attrs": _of_attrs,
-    "dataclass": _of_dataclass,
-}
+        return NOTHING, factory
+    return (NOTHING if field.default is dataclasses.MISSING else field.default), None
 
 
 # ---------------------------------------------------------------- values
@@ -161,13 +159,13 @@ _DEFAULTS: Final = {
 
 def _told(value: Any, shape: Shape, whole: Callable[[], Shape]) -> Told:
     scalar = _scalar(value, shape)
-    if scalar is not _NOTHING:
+    if scalar is not NOTHING:
         return Told(scalar)
     return _through_the_codec(value, whole())
 
 
 def _scalar(value: Any, shape: Shape) -> Any:
-    """Return the JSON form of a value without parts; _NOTHING of any other."""
+    """Return the JSON form of a value without parts; NOTHING of any other."""
     match shape:
         case OptionShape() if value is None:
             return None
@@ -176,13 +174,13 @@ def _scalar(value: Any, shape: Shape) -> Any:
         case BoolShape() if isinstance(value, bool):
             return value
         case IntShape() if type(value) is int:
-            return value if shape.minimum <= value <= shape.maximum else _NOTHING
+            return value if shape.minimum <= value <= shape.maximum else NOTHING
         case StrShape() if type(value) is str and len(value) <= _MOST_BYTES:
             return value
         case EnumShape(_, cls, members, variants) if isinstance(value, cls):
             return variants[members.index(value)]
         case _:
-            return _NOTHING
+            return NOTHING
 
 
 def _through_the_codec(value: Any, shape: Shape) -> Told:
