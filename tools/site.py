@@ -118,25 +118,34 @@ def write(files: Mapping[PurePosixPath, bytes], directory: Path) -> None:
         path.write_bytes(content)
 
 
-def make(root: Path, into: Path) -> bool:
-    """Make the site of a repository in `into`/site, and say whether Zensical did.
+def make(root: Path, into: Path) -> tuple[bool, str]:
+    """Make the site of a repository in `into`/site.
 
     Pages that link to each other in Markdown lie beside those in HTML, for llms.txt.
+
+    Returns:
+        Whether Zensical made it, and its output.
     """
     files = Copy(root).files
     write(files, into / "build" / "docs")
     if into != root:
         shutil.copy(root / "mkdocs.yml", into)
     shutil.rmtree(into / "site", ignore_errors=True)
-    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-    if subprocess.run(command, cwd=into, check=False).returncode:
-        return False
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict", "--clean"],
+        cwd=into,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        return False, done.stdout
     for place, content in files.items():
         if place.suffix == ".md":
             (into / "site" / place).write_bytes(content)
     text = llms_txt(read_config(root), files)
     (into / "site" / "llms.txt").write_text(text, encoding="utf-8")
-    return True
+    return True, done.stdout
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -144,7 +153,9 @@ def main(arguments: Sequence[str]) -> int:
     if arguments:
         print("usage: python -m tools.site", file=sys.stderr)
         return 2
-    return 0 if make(ROOT, ROOT) else 1
+    made, output = make(ROOT, ROOT)
+    print(output, end="")
+    return 0 if made else 1
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class ReplySink(ABC):
 
         Args:
             ret: an encoded ``Result<T, RoamError<E>>``. The memory behind a view in it
-            must not change.
+                must not change.
             metadata: goes with the response.
 
         Raises:

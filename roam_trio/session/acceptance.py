@@ -38,8 +38,9 @@ class AcceptedConnection:
         max_concurrent_requests: how many requests in flight this side accepts there.
         metadata: sent along with the acceptance.
         setup: called with the connection once it is open, in a task of the connection,
-        for example to make calls on it. Code that takes a caller must keep one as long
-        as it needs the connection (`rpc.caller.liveness.last-drop-closes-connection`).
+            for example to make calls on it. Code that takes a caller must keep one as
+            long as it needs the connection
+            (`rpc.caller.liveness.last-drop-closes-connection`).
     """
 
     handler: Handler | None = None

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Set
+from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import pytest
 
 from tools.llms import llms_txt, pages_of, read_config
-from tools.site import Copy, place_of, write
+from tools.site import Copy, make, place_of, write
 from tools.snippets import ROOT
+
+from .test_reference import ENTRY
 
 
 @pytest.fixture
@@ -129,3 +135,96 @@ def test_llms_txt_tells_of_every_page_what_it_says() -> None:
     entries = [line for line in lines if line.startswith("- ")]
     assert len(entries) == len([*pages_of(config["nav"])])
     assert [line for line in entries if "): " not in line] == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, made without a warning."""
+    into = tmp_path_factory.mktemp("site")
+    made, output = make(ROOT, into)
+    assert made, output
+    assert "griffe" not in output, "the docstrings of the reference have faults"
+    return into / "site"
+
+
+@pytest.mark.slow
+def test_entries_of_the_reference_are_on_the_site(site: Path) -> None:
+    for page in (ROOT / "docs" / "reference").rglob("*.md"):
+        path = page.relative_to(ROOT / "docs").with_suffix(".html")
+        ids = set(re.findall(r' id="([^"]+)"', (site / path).read_text("utf-8")))
+        assert {*ENTRY.findall(page.read_text("utf-8"))} - ids == set()
+
+
+class Loads(HTMLParser):
+    """Collects what a page loads, and where it links to."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+        self.feed(page.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = {name: value or "" for name, value in attrs}
+        if tag == "a":
+            self.links.append(named.get("href", ""))
+        elif tag != "form":
+            urls = (named.get(each, "") for each in ("src", "href", "data", "srcset"))
+            self.loaded += filter(None, urls)
+
+
+def html_pages(site: Path) -> list[Path]:
+    """Return the pages, but for that of a server that does not find one."""
+    pages = [each for each in site.rglob("*.html") if each.name != "404.html"]
+    assert len(pages) > 100
+    return pages
+
+
+@pytest.mark.slow
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    pages = html_pages(site)
+    loaded = {(page, url) for page in pages for url in Loads(page).loaded}
+    assert len(loaded) > 200
+    for page, url in loaded:
+        if not url.startswith("data:"):
+            path = url.partition("#")[0].partition("?")[0]
+            assert (page.parent / path).exists(), (page, url)
+    sheets = [each.read_text("utf-8") for each in site.rglob("*.css")]
+    urls = re.findall(r"(?:url\(|@import)\s*['\"]?([^'\")]+)", "".join(sheets))
+    assert urls
+    assert [url for url in urls if not url.startswith("data:")] == []
+    assert not [*site.rglob("*.map")]
+    for each in [*site.rglob("*.css"), *site.rglob("*.js")]:
+        assert "sourceMappingURL" not in each.read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_links_of_the_site_lead_somewhere(site: Path) -> None:
+    ids = {
+        page: {*re.findall(r' (?:id|name)="([^"]+)"', page.read_text("utf-8"))}
+        for page in html_pages(site)
+    }
+    dead = [
+        (page.name, link)
+        for page in ids
+        for link in Loads(page).links
+        if "://" not in link and not leads(page, link, ids)
+    ]
+    assert dead == []
+
+
+def leads(page: Path, link: str, ids: Mapping[Path, Set[str]]) -> bool:
+    path, _, fragment = unquote(link).partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if target.is_dir():
+        target = target / "index.html"
+    return target.exists() and (not fragment or fragment in ids[target])
+
+
+@pytest.mark.slow
+def test_llms_txt_of_the_site_names_pages_that_are_there(site: Path) -> None:
+    text = (site / "llms.txt").read_text("utf-8")
+    paths = re.findall(r"^- \[[^]]+\]\(([^)]+\.md)\)", text, re.MULTILINE)
+    assert len(paths) > 40
+    for path in paths:
+        assert (site / path).read_text("utf-8").startswith("# ")
