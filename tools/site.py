@@ -30,10 +30,10 @@ def place_of(path: PurePosixPath, is_directory: bool = False) -> PurePosixPath:
     """Return where a path of the repository is among the pages of the site."""
     if path == PurePosixPath("README.md"):
         return PurePosixPath("index.md")
+    if is_directory:
+        path = path / "index.md"
     if path.is_relative_to("docs"):
         return path.relative_to("docs")
-    if is_directory:
-        return path / "index.md"
     if path.suffix == ".md" or path.suffix in _IMAGES:
         return path
     return path.with_name(path.name + ".md")
@@ -52,6 +52,8 @@ class Copy:
 
     def _add(self, path: Path) -> PurePosixPath:
         """Add what a link leads to, unless it is there, and return its place."""
+        if (path / "index.md").exists():
+            path = path / "index.md"
         named = PurePosixPath(path.relative_to(self._root).as_posix())
         place = place_of(named, path.is_dir())
         if place not in self.files:

@@ -27,6 +27,7 @@ def root(tmp_path: Path) -> Path:
             "```python\nlinks[0](../pkg/mod.py)\n```\n\n![plot](../plots/p.svg)\n"
         ),
         "docs/deep/page.md": "# Deep\n\n[code](../../pkg/mod.py)\n[g](../guide.md)\n",
+        "docs/part/index.md": "# Part\n\n[here](../part) [deep](../deep)\n",
         "pkg/mod.py": 'FENCE = """\n```\n"""\n',
         "plots/p.svg": "<svg/>",
         "unlinked.md": "# Nobody links here\n",
@@ -49,10 +50,13 @@ def text_of(root: Path, place: str) -> str:
         ("CONTRIBUTING.md", "CONTRIBUTING.md"),
         ("benchmarks/results/ratios.svg", "benchmarks/results/ratios.svg"),
         ("examples/bank.py", "examples/bank.py.md"),
+        ("docs/tutorial/", "tutorial/index.md"),
+        ("examples/browser/", "examples/browser/index.md"),
     ],
 )
 def test_place_of_a_path_on_the_site(path: str, place: str) -> None:
-    assert place_of(PurePosixPath(path)) == PurePosixPath(place)
+    found = place_of(PurePosixPath(path), is_directory=path.endswith("/"))
+    assert found == PurePosixPath(place)
 
 
 def test_links_of_the_home_page_lead_to_places_on_the_site(root: Path) -> None:
@@ -78,15 +82,23 @@ def test_page_of_a_source_holds_it_whatever_fences_it_has(root: Path) -> None:
     assert '"""\n````\n' in page
 
 
+def test_links_to_directories_lead_to_their_own_pages_or_to_lists(root: Path) -> None:
+    page = text_of(root, "part/index.md")
+    assert "[here](index.md) [deep](../deep/index.md)" in page
+    assert "- [page.md](page.md)" in text_of(root, "deep/index.md")
+
+
 def test_page_of_a_directory_lists_its_files(root: Path) -> None:
     assert "- [mod.py](mod.py.md)" in text_of(root, "pkg/index.md")
 
 
 def test_only_pages_and_what_they_link_to_are_there(root: Path) -> None:
     assert sorted(map(str, Copy(root).files)) == [
+        "deep/index.md",
         "deep/page.md",
         "guide.md",
         "index.md",
+        "part/index.md",
         "pkg/index.md",
         "pkg/mod.py.md",
         "plots/p.svg",

@@ -18,9 +18,9 @@ from benchmarks.cargo import CannotBuild
 from roam_trio import Health, describe
 from roam_trio.codegen.typescript import write_typescript
 
+from ...chromium import CHROMIUM, Page, browsing
 from ...two_processes.processes import within
 from .build import compile_in, installed
-from .chromium import CHROMIUM, Page, browsing
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "browser"

@@ -43,23 +43,32 @@ class Page:
 
     async def open(self, url: str) -> None:
         """Make the page."""
-        made = await self._ask("Target.createTarget", url=url)
+        made = await self.ask("Target.createTarget", url=url)
         target = made["targetId"]
-        attached = await self._ask(
+        attached = await self.ask(
             "Target.attachToTarget", targetId=target, flatten=True
         )
         self._session = attached["sessionId"]
 
     async def reload(self) -> None:
         """Load the page again."""
-        await self._ask("Page.enable")
-        await self._ask("Page.reload")
+        await self.ask("Page.enable")
+        await self.ask("Page.reload")
+
+    async def evaluate(self, expression: str) -> Any:
+        """Return what JavaScript makes of an expression, once promises have settled."""
+        answer = await self.ask(
+            "Runtime.evaluate",
+            expression=expression,
+            awaitPromise=True,
+            returnByValue=True,
+        )
+        return answer["result"].get("value")
 
     async def text(self, id: str) -> str:
         """Return the text of an element; empty if there is none."""
         expression = f"document.getElementById({json.dumps(id)})?.textContent ?? ''"
-        answer = await self._ask("Runtime.evaluate", expression=expression)
-        return str(answer["result"].get("value", ""))
+        return str(await self.evaluate(expression) or "")
 
     async def until(self, id: str, *expected: str) -> str:
         """Wait until an element has one of these texts."""
@@ -72,7 +81,8 @@ class Page:
                 await trio.sleep(0.02)
         raise AssertionError(f"expected {' or '.join(expected)}, got {found!r}")
 
-    async def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+    async def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command of the browser's protocol, and return the answer."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters}
         if self._session:
