@@ -203,6 +203,7 @@ class OpenCall(Generic[T, In, Out]):
 
         Raises:
             Exception: what the call raises.
+            RuntimeError: the call was cancelled, by `cancel` or the end of the block.
         """
         await self._ended.wait()
         if self._error is not None:
@@ -210,8 +211,16 @@ class OpenCall(Generic[T, In, Out]):
             raise self._error
         if not self._values:
             await trio.lowlevel.checkpoint_if_cancelled()
-            raise RuntimeError("this call was cancelled, as its block has failed")
+            raise RuntimeError("this call was cancelled, so it has no result")
         return self._values[0]
+
+    def cancel(self) -> None:
+        """Cancel the call, such as one that would send items for ever.
+
+        The end of the block waits for it as for any cancelled call, and raises nothing
+        on that account. Does nothing if the call has ended.
+        """
+        self._scope.cancel()
 
     async def __aenter__(self) -> OpenCall[T, In, Out]:
         if self._arguments is None:

@@ -45,6 +45,7 @@ def connected_pair(
     links: tuple[Link, Link] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     strict: bool = True,
+    identity: Any = None,
 ) -> ConnectedPair[T]:
     """Return a client of `service`, answered by `handler`, for an ``async with`` block.
 
@@ -60,6 +61,8 @@ def connected_pair(
             memory links.
         limits: bounds on what each side can make the other hold.
         strict: refuse every departure from the rules of the protocol.
+        identity: the `Peer.identity` of the client at the server, as `on_session` or
+            middleware of a server would set it.
 
     Raises:
         SchemaError: `service` is not a service, or `handler` lacks its methods.
@@ -80,6 +83,7 @@ def connected_pair(
         lambda session: client(service, session.caller),
         calling.open(client_handler),
         serving.open(answering),
+        identity,
     )
 
 
@@ -91,7 +95,9 @@ class ConnectedPair(Generic[T]):
         client_of: Callable[[Session], T],
         calling: OpenSession,
         answering: OpenSession,
+        identity: Any,
     ) -> None:
+        self._identity = identity
         self._client_of = client_of
         self._calling = calling
         self._answering = answering
@@ -132,6 +138,7 @@ class ConnectedPair(Generic[T]):
     async def _serve(self) -> None:
         try:
             async with self._answering as session:
+                session.peer.identity = self._identity
                 self._sessions["server"] = session
                 self._serving.set()
                 await session.closed()

@@ -223,8 +223,27 @@ async def test_an_exception_of_the_block_passes_and_cancels_the_call() -> None:
             await run()
         await wait_all_tasks_blocked()
         assert handler.running == 0
-        with pytest.raises(RuntimeError, match="its block has failed"):
+        with pytest.raises(RuntimeError, match="was cancelled, so it has no result"):
             await call.result()
+
+
+async def test_call_that_its_block_cancels_ends_with_its_handler() -> None:
+    handler = Impl()
+    async with connected_pair(Calc, handler) as calc:
+        async with open_call(calc.hang) as call:
+            await wait_all_tasks_blocked()
+            assert handler.running == 1
+            call.cancel()
+            with pytest.raises(RuntimeError, match="was cancelled"):
+                await call.result()
+        assert handler.running == 0
+
+
+async def test_call_that_has_ended_is_not_cancelled() -> None:
+    async with connected() as calc, open_call(calc.plain, 3) as call:
+        await wait_all_tasks_blocked()
+        call.cancel()
+        assert await call.result() == 3
 
 
 async def test_an_exception_of_the_block_is_not_masked_by_that_of_the_method() -> None:

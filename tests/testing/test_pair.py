@@ -15,6 +15,7 @@ from roam_trio import (
     SchemaError,
     SessionError,
     client,
+    current_call,
     dispatcher,
     memory_link_pair,
     service,
@@ -32,6 +33,16 @@ class Adder(Protocol):
 class AdderImpl:
     async def add(self, left: int, right: int) -> int:
         return left + right
+
+
+@service
+class Greeter(Protocol):
+    async def greet(self) -> str: ...
+
+
+class GreeterImpl:
+    async def greet(self) -> str:
+        return f"Good morning, {current_call().identity}."
 
 
 class Mine(Exception):
@@ -240,3 +251,13 @@ async def test_a_test_that_fails_leaves_nothing_of_its_cancelled_pair_in_the_log
     with pytest.raises(ExceptionGroup):
         await fail()
     assert caplog.records == []
+
+
+async def test_handler_sees_the_identity_that_the_test_has_chosen() -> None:
+    async with connected_pair(Greeter, GreeterImpl(), identity="Ada") as greeter:
+        assert await greeter.greet() == "Good morning, Ada."
+
+
+async def test_client_of_a_pair_has_no_identity_otherwise() -> None:
+    async with connected_pair(Greeter, GreeterImpl()) as greeter:
+        assert await greeter.greet() == "Good morning, None."
