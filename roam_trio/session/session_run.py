@@ -16,6 +16,7 @@ for at most `Limits.close_seconds`.
 from __future__ import annotations
 
 import enum
+import math
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
@@ -157,12 +158,12 @@ class SessionRun:
     __slots__ = (
         "__weakref__",
         "_last_message",
+        "_nursery",
         "_options",
         "_over",
         "_pumping",
         "_state",
         "_token",
-        "_working",
         "connections",
         "control",
         "ended_because",
@@ -198,7 +199,8 @@ class SessionRun:
         # Kept until the next has come: if a large one were freed at once, its memory
         # would go back to the system and be asked for again, page by page.
         self._last_message: Message | None = None
-        self._working: trio.CancelScope | None = None
+        # Its scope is cancelled when the session ends.
+        self._nursery: trio.Nursery | None = None
         self._pumping: trio.CancelScope | None = None
         self._over: trio.Event | None = None  # of those who wait for that, if any
         self._token: trio.lowlevel.TrioToken | None = None
@@ -272,33 +274,37 @@ class SessionRun:
         self._token = trio.lowlevel.current_trio_token()
         try:
             with in_session(self.terms):
-                async with trio.open_nursery() as nursery:
-
-                    def start_pump() -> None:
-                        # Not in the context of the task that needs it first, which
-                        # may be gone soon.
-                        Context().run(nursery.start_soon, self._pump)
-
-                    if not self.outbox.carrier.defer_pump(start_pump):
-                        start_pump()
+                async with trio.open_nursery() as self._nursery:
+                    if not self.outbox.carrier.defer_pump(self._start_pump):
+                        self._start_pump()
                     try:
-                        await self._set_up_and_read(handle, task_status)
+                        if await self._set_up(handle):
+                            task_status.started(handle)
+                            await self._read()
+                    except trio.Cancelled:
+                        # The nursery would keep it until the link is closed, with the
+                        # frames of what has ended the session.
+                        if not self._nursery.cancel_scope.cancel_called:
+                            raise
                     finally:
                         deciding = self._state is _State.GREETED
                         why = "the session was cancelled"
                         self.end(reason_to_stop(why, deciding=deciding))
                         # A task of its own: what goes wrong there must not take the
                         # place of what has brought us here.
-                        nursery.start_soon(self._close)
-                        self._log_end()
-                        self._tell_of_end(handle)
+                        self._nursery.start_soon(self._close)
+                        self._report_end(handle)
         finally:
+            self._nursery = None
             self.terms.budget.close()
+            self._state = _State.OVER
+            if self._over is not None:
+                self._over.set()
         if self.connections is None:
             assert self.ended_because is not None
             raise copy_of(self.ended_because)
 
-    def _log_end(self) -> None:
+    def _report_end(self, handle: AnySession) -> None:
         reason = self.ended_because
         assert reason is not None
         if self.connections is None:
@@ -310,17 +316,16 @@ class SessionRun:
             logger.info("a session has ended: %s", reason)
         elif how is LoggedAs.FAILURE:
             logger.warning("a session has ended: %s", reason)
+        if self.terms.observer is not None:
+            tell(self.terms.observer, Observer.session_closed, handle, reason)
 
-    def _tell_of_end(self, handle: AnySession) -> None:
-        if self.terms.observer is not None and self.connections is not None:
-            assert self.ended_because is not None
-            tell(
-                self.terms.observer, Observer.session_closed, handle, self.ended_because
-            )
+    def _start_pump(self) -> None:
+        assert self._nursery is not None, "it runs"
+        # Not in the context of the task that needs it first, which may be gone soon.
+        Context().run(self._nursery.start_soon, self._pump)
 
-    async def _set_up_and_read(
-        self, handle: T, task_status: trio.TaskStatus[T]
-    ) -> None:
+    async def _set_up(self, handle: AnySession) -> bool:
+        """Return False if the session has ended before it could be set up."""
         options, self._options = self._options, None
         assert options is not None, "a session runs once"
         budget = self.terms.budget
@@ -334,20 +339,16 @@ class SessionRun:
         except RoamTrioError as error:
             self.end(error)
             self._tell_of_turned_away(options)
-            return
-        async with trio.open_nursery() as nursery:
-            self._working = nursery.cancel_scope
-            link_bytes.first = None
-            self.tx.count_in(link_bytes)
-            self._set_up(options, agreed, nursery)
-            del options, agreed, budget, link_bytes
-            # The first call most likely comes alone, and needs no pump.
-            self.outbox.carrier.uncork(prompt=True)
-            self.terms.session = weakref.ref(handle)
-            if self.terms.observer is not None:
-                tell(self.terms.observer, Observer.session_opened, handle)
-            task_status.started(handle)
-            await self._read()
+            return False
+        link_bytes.first = None
+        self.tx.count_in(link_bytes)
+        self._begin(options, agreed)
+        # The first call most likely comes alone, and needs no pump.
+        self.outbox.carrier.uncork(prompt=True)
+        self.terms.session = weakref.ref(handle)
+        if self.terms.observer is not None:
+            tell(self.terms.observer, Observer.session_opened, handle)
+        return True
 
     async def _shake_hands(
         self, options: SessionOptions
@@ -357,14 +358,24 @@ class SessionRun:
         welcoming = None
         if options.on_session is not None:
             welcoming = Welcoming(options.on_session, peer, self._note_greeting)
-        with trio.move_on_after(seconds) as self._working:
+        assert self._nursery is not None, "it runs"
+        # Not in a scope of its own, which would cost more than all else here.
+        scope = self._nursery.cancel_scope
+        scope.deadline = trio.current_time() + seconds
+        try:
             agreed = await options.handshake(
                 self.tx, self.rx, handler=options.handler, welcoming=welcoming
             )
-            peer.metadata = agreed.metadata
-            if welcoming is None:
-                return options, agreed
-            return _with_offer(options, welcoming, agreed), agreed
+        except trio.Cancelled:
+            if not scope.cancel_called:
+                raise
+        else:
+            if not scope.cancel_called:
+                scope.deadline = math.inf
+                peer.metadata = agreed.metadata
+                if welcoming is None:
+                    return options, agreed
+                return _with_offer(options, welcoming, agreed), agreed
         if welcoming is not None and welcoming.is_asking:
             raise Refused(
                 "deadline",
@@ -389,9 +400,9 @@ class SessionRun:
                 self.ended_because,
             )
 
-    def _set_up(
-        self, options: SessionOptions, agreed: HandshakeResult, nursery: trio.Nursery
-    ) -> None:
+    def _begin(self, options: SessionOptions, agreed: HandshakeResult) -> None:
+        nursery = self._nursery
+        assert nursery is not None, "it runs"
         self._state = _State.AGREED
         self.terms.agree(peer_knows=agreed.peer_knows)
         watching = options.watching or Watching(
@@ -551,10 +562,14 @@ class SessionRun:
         if message is not None:
             self.outbox.push(message, last=True)
         if self.connections is not None:
-            assert self._working is not None, "the connections have tasks"
-            end_connections(self.connections, reason, then=self._working.cancel)
-        elif self._working is not None:
-            self._working.cancel()
+            end_connections(self.connections, reason, then=self._stop_working)
+        else:
+            self._stop_working()
+
+    def _stop_working(self) -> None:
+        """Cancel the reader and all handlers."""
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     @trio.lowlevel.enable_ki_protection
     async def _close(self) -> None:
@@ -569,15 +584,9 @@ class SessionRun:
                 await self.rx.close()
             if self._pumping is not None:
                 self._pumping.cancel()
-            self._let_go()
-            self._state = _State.OVER
-            if self._over is not None:
-                self._over.set()
-
-    def _let_go(self) -> None:
-        """Drop the references to the session: without others, it is freed at once,
-        and has not to wait for the garbage collector."""
-        self.outbox.end()
+            # Without references to it, the session is freed at once, and has not to
+            # wait for the garbage collector.
+            self.outbox.end()
 
     async def _flush_and_close(self) -> None:
         """Send what is committed, close, and wait for the peer to close too: for at

@@ -7,7 +7,7 @@ cancelled scope cannot be used again, so its task ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
 from math import inf
@@ -83,6 +83,18 @@ def discard(coroutine: Coroutine[Any, Any, None]) -> None:
     coroutine.close()
 
 
+async def _until_cancelled(
+    function: Callable[..., Awaitable[object]], args: tuple[object, ...]
+) -> None:
+    """Run the function of a task to its end, or until the session ends.
+
+    The nursery of the session would keep the `trio.Cancelled` until the link is closed,
+    which may take seconds, and with it the frames of what has ended the session.
+    """
+    with suppress(trio.Cancelled):
+        await function(*args)
+
+
 class Worker:
     """A task, with the scope in which it runs handlers.
 
@@ -134,6 +146,8 @@ class Worker:
                         return
                     task.context = at_rest
                     await trio.lowlevel.wait_task_rescheduled(abort)
+        except trio.Cancelled:
+            pass  # with the session, see `_until_cancelled`
         finally:
             workers.leave(self)
 
@@ -185,12 +199,12 @@ class Workers:
         "_is_over",
         "_is_trimming",
         "_least",
+        "_start_soon",
         "idle",
-        "start_soon",
     )
 
     def __init__(self, start_soon: Callable[..., None], budget: Budget) -> None:
-        self.start_soon = start_soon
+        self._start_soon = start_soon
         self._budget = budget
         self.idle: list[Worker] = []
         """Tasks that wait for a request; the last one gets the next request."""
@@ -198,6 +212,12 @@ class Workers:
         self._least = 0
         self._is_trimming = False
         self._is_over = False
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[object]], *args: object
+    ) -> None:
+        """Run something other than a handler in a task of the session."""
+        self._start_soon(_until_cancelled, function, args)
 
     def start(self, work: Work, coroutine: Coroutine[Any, Any, None]) -> None:
         """Answer a request, in a task that is idle or in a new one.
@@ -231,7 +251,7 @@ class Workers:
         if self._all is None:
             self._all = {}
         self._all[worker] = None
-        self.start_soon(worker.run)
+        self._start_soon(worker.run)
 
     def rest(self, worker: Worker) -> bool:
         """Keep an idle task; return False if the task has to end."""

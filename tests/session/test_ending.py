@@ -46,6 +46,7 @@ from roam_trio.wire.messages import (
     joined,
 )
 from tests.peer import Peer, link_to_peer
+from tests.session.running import Task
 
 
 @service
@@ -938,3 +939,36 @@ async def test_a_pump_that_does_not_end_is_not_waited_for(
         await session.closed()
         while nursery.child_tasks:
             await trio.lowlevel.checkpoint()
+
+
+async def test_a_handler_that_cleans_up_does_not_hold_up_the_end_of_the_link(
+    nursery: trio.Nursery,
+) -> None:
+    """The peer sees the end at once; the session is over when its handlers are."""
+    cleaning, release = trio.Event(), trio.Event()
+
+    class Slow(Worker):
+        async def hang(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                cleaning.set()
+                with trio.CancelScope(shield=True):
+                    await release.wait()
+
+    link, peer = link_to_peer()
+    await peer.say(Hello(0, 7, ConnectionSettings(Parity.ODD, 64)))
+    session = await nursery.start(acceptor(link).run, dispatcher(Work, Slow()))
+    await peer.hear(HelloYourself)
+    await peer.say(call_of("hang", 1))
+    await wait_all_tasks_blocked()
+    closing = Task(nursery, session.shutdown)
+    await cleaning.wait()
+    assert await peer.rx.recv() is None
+    await peer.leave()
+    await wait_all_tasks_blocked()
+    await assert_let_go(link)
+    assert (closing.is_done, session.tasks_left) == (False, 1)
+    release.set()
+    await closing.result()
+    assert session.tasks_left == 0
