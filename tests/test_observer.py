@@ -15,13 +15,16 @@ from roam_trio import (
     Connection,
     ConnectionClosed,
     Limits,
+    Metadata,
     Observer,
     Peer,
     Refused,
+    RoamError,
     Session,
     SessionError,
     client,
     connect,
+    describe,
     dispatcher,
     service,
     serving,
@@ -30,6 +33,7 @@ from roam_trio.links.memory import memory_link_pair
 from roam_trio.session import acceptor, initiator
 from roam_trio.session.link_events import LinkEvents
 from roam_trio.session.terms import SessionTerms
+from roam_trio.wire.ids import MethodId
 from roam_trio.wire.messages import ConnectionAccept
 
 from .peer import link_to_peer
@@ -188,6 +192,36 @@ async def test_a_server_is_told_of_clients_whose_handshake_fails() -> None:
         await peer.leave()
     assert noted.events == ["client_turned_away"]
     assert isinstance(noted.told[0][1], SessionError)
+
+
+async def test_a_server_is_told_of_calls_that_reach_no_handler() -> None:
+    noted: list[tuple[str, str, Any, str]] = []
+
+    class NotingCalls(Observer):
+        def call_turned_away(
+            self,
+            connection: Connection,
+            method: str,
+            metadata: Metadata,
+            because: RoamError,
+        ) -> None:
+            assert connection.session.peer.transport == "memory"
+            told = metadata.get("from"), type(because).__name__
+            noted.append((method, *told))  # type: ignore[arg-type]
+
+    [add] = describe(Adder).methods
+    async with (
+        serving("memory://adder", ADDER, observer=NotingCalls()),
+        connect("memory://adder") as session,
+    ):
+        ada = Metadata.of({"from": "Ada"})
+        await session.caller.call(MethodId(7), b"", metadata=ada)
+        await session.caller.call(add.id, b"\xff" * 20)
+        assert await client(Adder, session.caller).add(1, 2) == 3
+    assert noted == [
+        ("0x0000000000000007", "Ada", "UnknownMethod"),
+        ("Adder.add", None, "InvalidPayload"),
+    ]
 
 
 async def test_a_client_is_not_told_that_it_is_turned_away() -> None:

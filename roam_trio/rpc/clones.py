@@ -14,7 +14,7 @@ import trio
 
 from ..errors import RxClosed, TxClosed
 from .pairs import Binding
-from .sinks import ChannelSink, ChannelSource, EndStatistics
+from .sinks import ChannelSink, ChannelSource, Ended, EndStatistics
 
 __all__ = ["ClonedBinding", "Clones"]
 
@@ -168,6 +168,9 @@ class _ClonedSink(ChannelSink):
     def end_statistics(self) -> EndStatistics:
         return self._sink.end_statistics()
 
+    def when_ended(self, function: Ended) -> None:
+        self._sink.when_ended(function)
+
     def close(self) -> None:
         if self._scopes.close() and self._clones.remove():
             self._sink.close()
@@ -210,6 +213,9 @@ class _ClonedSource(ChannelSource):
 
     def end_statistics(self) -> EndStatistics:
         return self._source.end_statistics()
+
+    def when_ended(self, function: Ended) -> None:
+        self._source.when_ended(function)
 
     def grant(self, count: int) -> None:
         if not self.is_reset:

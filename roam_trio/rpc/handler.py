@@ -100,12 +100,16 @@ class ReplySink(ABC):
         """
         return True
 
-    def count_refused(self) -> None:
+    def count_refused(self, because: RoamError | None = None) -> None:
         """Count a request that is refused before any code of the program has seen it.
 
         The session of a peer that makes too many ends (`Limits.futile_messages`).
         `send_error` calls it for `UnknownMethod` and `InvalidPayload`. The default does
         nothing.
+
+        Args:
+            because: the reason, of which the observer of the session is told; None if
+                another program has refused it.
         """
         return
 
@@ -134,7 +138,7 @@ class ReplySink(ABC):
         """
         declared = None if error_type is None else rpc_plan(error_type)
         if isinstance(error, UnknownMethod | InvalidPayload):
-            self.count_refused()
+            self.count_refused(error)
         policy = self.failure_policy
         if policy is not None and isinstance(error, CallCancelled):
             metadata = Metadata((*metadata, *failure_metadata(error, policy.tell)))
@@ -255,5 +259,5 @@ class NoService:
         self, call: RequestCall, reply: ReplySink
     ) -> Coroutine[Any, Any, None] | None:
         """Answer that the method is unknown."""
-        reply.count_refused()
+        reply.count_refused(UnknownMethod())
         return send_reply(reply, UNKNOWN_METHOD)

@@ -14,7 +14,7 @@ import trio
 
 from ..codec import SelfRef
 from .channel import Rx, Tx
-from .sinks import ChannelSink, ChannelSource, EndStatistics
+from .sinks import ChannelSink, ChannelSource, Ended, EndStatistics
 
 __all__ = ["EachItem", "map_items"]
 
@@ -63,6 +63,9 @@ class _MappedSink(ChannelSink):
 
     def end_statistics(self) -> EndStatistics:
         return self._sink.end_statistics()
+
+    def when_ended(self, function: Ended) -> None:
+        self._sink.when_ended(function)
 
     def close(self) -> None:
         self._sink.close()
@@ -120,6 +123,9 @@ class _MappedSource(ChannelSource):
 
     def end_statistics(self) -> EndStatistics:
         return self._source.end_statistics()
+
+    def when_ended(self, function: Ended) -> None:
+        self._source.when_ended(function)
 
     def grant(self, count: int) -> None:
         self._source.grant(count)

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from ..wire.ids import MethodId
 
-__all__ = ["method_name", "remember_method_name", "remember_method_of_peer"]
+__all__ = [
+    "is_method_here",
+    "method_name",
+    "remember_method_name",
+    "remember_method_of_peer",
+]
 
 _names: dict[MethodId, str] = {}
 _names_at_peers: dict[MethodId, str] = {}
@@ -29,6 +34,11 @@ def remember_method_of_peer(method_id: MethodId, name: str) -> None:
     _names_at_peers[method_id] = name
     if len(_names_at_peers) > _MOST:
         del _names_at_peers[next(iter(_names_at_peers))]
+
+
+def is_method_here(method_id: MethodId) -> bool:
+    """Return True if a service of this program has the method."""
+    return method_id in _names
 
 
 def method_name(method_id: MethodId) -> str:

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
-from ..errors import RoamTrioError
+from ..errors import RoamError, RoamTrioError
 from ..failures import is_failure
 from ..logs import Log
+from ..metadata import Metadata
 from ..peers import Peer
 from .connection import AnySession, Connection
 
@@ -69,6 +70,25 @@ class Observer:
             because: a `Refused` if ``on_session`` has refused it, an `Unavailable` if
                 it has raised that or the server was shutting down, else the error of
                 its handshake.
+        """
+
+    def call_turned_away(
+        self,
+        connection: Connection,
+        method: str,
+        metadata: Metadata,
+        because: RoamError,
+    ) -> None:
+        """Called when a call of the peer's is answered before any middleware or handler
+        has seen it.
+
+        Args:
+            connection: its connection.
+            method: the service and the method, such as ``Bank.balance``, or the id of
+                the method in hexadecimal if no service of this program has it.
+            metadata: the metadata of the call.
+            because: an `UnknownMethod`, an `InvalidPayload` if its arguments cannot be
+                decoded, or an `Overloaded` if there is no room for a task.
         """
 
     # ------------------------------------------------------------ lasting clients

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import attrs
 import trio
 
-__all__ = ["ChannelSink", "ChannelSource", "EndStatistics"]
+__all__ = ["ChannelSink", "ChannelSource", "EndStatistics", "Ended"]
+
+Ended: TypeAlias = Callable[[BaseException | None], None]
+"""Is told that a channel has ended: the error if it was lost, else None."""
 
 _ENDS = (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError)
 """Errors of a channel that has ended: every later call raises them as well."""
@@ -72,6 +75,13 @@ class ChannelSink(ABC):
         """See `Tx.statistics`. The default knows nothing."""
         return EndStatistics()
 
+    def when_ended(self, function: Ended) -> None:
+        """Call `function` when the channel ends, or now if it has ended.
+
+        It must neither wait nor raise. The default knows of no end, and calls it now.
+        """
+        function(None)
+
     @abstractmethod
     def close(self) -> None:
         """See `Tx.close`."""
@@ -115,6 +125,14 @@ class ChannelSource(ABC):
     def end_statistics(self) -> EndStatistics:
         """See `Rx.statistics`. The default knows nothing."""
         return EndStatistics()
+
+    def when_ended(self, function: Ended) -> None:
+        """Call `function` when the channel ends, or now if it has ended.
+
+        The items that have come can still be received then. It must neither wait nor
+        raise. The default knows of no end, and calls it now.
+        """
+        function(None)
 
     @abstractmethod
     def grant(self, count: int) -> None:

@@ -17,7 +17,14 @@ from typing import Any, TypeVar
 import trio
 
 from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
-from ..errors import CallCancelled, DecodeError, EncodeError, SchemaError
+from ..errors import (
+    CallCancelled,
+    DecodeError,
+    EncodeError,
+    InvalidPayload,
+    SchemaError,
+    UnknownMethod,
+)
 from ..failures import is_failure
 from ..logs import Log
 from ..rpc.binding import bind_channels_callee_args
@@ -114,7 +121,7 @@ class Dispatcher(DescribedHandler):
         """
         method = self._methods.get(call.method_id)
         if method is None:
-            reply.count_refused()
+            reply.count_refused(UnknownMethod())
             return send_reply(reply, UNKNOWN_METHOD)
         plan = method.plan
         encoded = call.args  # in one piece, unless a proxy in this process made it
@@ -127,7 +134,7 @@ class Dispatcher(DescribedHandler):
             args = method.decode(encoded)
         except DecodeError as error:
             logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
-            reply.count_refused()
+            reply.count_refused(InvalidPayload())
             return send_reply(reply, INVALID_PAYLOAD)
         if is_heavy and method.can_wait:
             reply.memory.hold(plan.weights.of(args, len(encoded)))

@@ -41,7 +41,7 @@ from ..errors import (
 )
 from ..kept_errors import strip_tracebacks
 from ..rpc.handler import LIGHT_BYTES
-from ..rpc.sinks import ChannelSink, ChannelSource, EndStatistics
+from ..rpc.sinks import ChannelSink, ChannelSource, Ended, EndStatistics
 from ..running import check_run
 from ..wire.ids import ChannelId
 from ..wire.messages import (
@@ -100,7 +100,28 @@ ITEM_BYTES: Final = 64
 """Memory of an item beyond its length, in bytes."""
 
 
-class OutgoingChannel(ChannelSink):
+class _WithEnd:
+    """The end of a channel, of which others can be told."""
+
+    __slots__ = ("_lost_because", "_when_ended", "state")
+
+    def __init__(self) -> None:
+        self._lost_because: BaseException | None = None
+        self._when_ended: tuple[Ended, ...] = ()
+        self.state = ChannelState.OPEN
+
+    def when_ended(self, function: Ended) -> None:
+        if self.state is _OPEN:
+            self._when_ended += (function,)
+        else:
+            function(self._lost_because)
+
+    def _tell_end(self) -> None:
+        for function in self._when_ended:
+            function(self._lost_because)
+
+
+class OutgoingChannel(_WithEnd, ChannelSink):
     """This side sends: what is behind a bound `Tx`.
 
     Args:
@@ -115,13 +136,11 @@ class OutgoingChannel(ChannelSink):
         "_connection_id",
         "_ended",
         "_id",
-        "_lost_because",
         "_plan",
         "_port",
         "_waiting",
         "_window",
         "credit",
-        "state",
     )
 
     def __init__(
@@ -131,6 +150,7 @@ class OutgoingChannel(ChannelSink):
         plan: ChannelPlan,
         ended: Callable[[ChannelId], None],
     ) -> None:
+        super().__init__()
         self._port = port
         self._ended = ended
         self._connection_id = port.connection_id
@@ -138,9 +158,7 @@ class OutgoingChannel(ChannelSink):
         self._plan = plan.items
         self._waiting = ParkingLot()
         self._closing: ParkingLot | None = None  # few wait for the end
-        self._lost_because: BaseException | None = None
         self.credit = self._window = plan.shape.credit
-        self.state = ChannelState.OPEN
 
     async def send(self, value: Any) -> None:
         try:  # as `check_run` does, and a call less for each item
@@ -328,8 +346,9 @@ class OutgoingChannel(ChannelSink):
         return max(self._window - self.credit, 0) + 1
 
     def on_lost(self, because: BaseException) -> None:
-        if self._end(ChannelState.LOST):
+        if self.state is _OPEN:
             self._lost_because = because
+            self._end(ChannelState.LOST)
 
     def _end(self, state: ChannelState) -> bool:
         if self.state is not ChannelState.OPEN:
@@ -338,6 +357,8 @@ class OutgoingChannel(ChannelSink):
         self._waiting.unpark_all()
         if self._closing is not None:
             self._closing.unpark_all()
+        if self._when_ended:
+            self._tell_end()
         return True
 
     async def closed(self) -> None:
@@ -397,7 +418,7 @@ def _count(port: Port, plan: RpcPlan[Any], length: int) -> None:
             raise excess.as_end()
 
 
-class IncomingChannel(ChannelSource):
+class IncomingChannel(_WithEnd, ChannelSource):
     """This side receives: what is behind a bound `Rx`.
 
     Its queue cannot outgrow the credit granted, unless the peer cheats.
@@ -414,14 +435,12 @@ class IncomingChannel(ChannelSource):
         "_ended",
         "_grant_at",
         "_id",
-        "_lost_because",
         "_plan",
         "_port",
         "_queue",
         "_some_wait",
         "_waiting",
         "allowance",
-        "state",
     )
 
     def __init__(
@@ -431,6 +450,7 @@ class IncomingChannel(ChannelSource):
         plan: ChannelPlan,
         ended: Callable[[ChannelId], None],
     ) -> None:
+        super().__init__()
         self._port = port
         self._ended = ended
         self._id = channel_id
@@ -441,10 +461,8 @@ class IncomingChannel(ChannelSource):
         self._consumed = 0
         # Credit 0: no window to keep open, until `grant` makes one.
         self._grant_at = max(1, plan.shape.credit // 2) if plan.shape.credit else None
-        self._lost_because: BaseException | None = None
         self.allowance = plan.shape.credit
         """Number of items the peer may still send."""
-        self.state = ChannelState.OPEN
 
     async def receive(self, borrow: bool = False) -> Any:
         try:  # as `check_run` does, and a call less for each item
@@ -644,8 +662,9 @@ class IncomingChannel(ChannelSource):
         self._end(ChannelState.RESET_BY_SENDER)
 
     def on_lost(self, because: BaseException) -> None:
-        if self._end(ChannelState.LOST):
+        if self.state is _OPEN:
             self._lost_because = because
+            self._end(ChannelState.LOST)
             if isinstance(because, SessionProtocolError):
                 self._forget_items()  # every receive fails (`session.protocol-error`)
 
@@ -655,6 +674,8 @@ class IncomingChannel(ChannelSource):
         self.state = state
         self._port.settle()
         self._waiting.unpark_all()
+        if self._when_ended:
+            self._tell_end()
         return True
 
     @property

@@ -17,6 +17,7 @@ from ..errors import (
     HandlerFailed,
     LinkError,
     Overloaded,
+    RoamError,
     Unavailable,
 )
 from ..failures import split_failure
@@ -29,6 +30,7 @@ from ..rpc.connection import Connection
 from ..rpc.failure_metadata import FailurePolicy, failed_handler, failure_metadata
 from ..rpc.handler import ReplySink
 from ..rpc.method_names import method_name
+from ..rpc.observer import Observer, tell
 from ..wire.messages import Encoded, Message, RequestCall, RequestResponse
 from .budgets import CountedMemory
 from .deadlines import deadline_of
@@ -161,7 +163,12 @@ class DriverReplySink(ReplySink):
     def channel_binder(self) -> ChannelBinder:
         return self._binder
 
-    def count_refused(self) -> None:
+    def count_refused(self, because: RoamError | None = None) -> None:
+        observer = self._port.terms.observer
+        if observer is not None and because is not None:
+            name = method_name(self.call.method_id)
+            event = Observer.call_turned_away
+            tell(observer, event, self.connection, name, self.call.metadata, because)
         self._port.count_futile(Futile.REFUSED)
 
     async def send(self, ret: Encoded, metadata: Metadata = NO_METADATA) -> None:
@@ -319,7 +326,7 @@ class DriverReplySink(ReplySink):
         if self.memory.waiting:
             refusal.was_begun = True
         self.memory.let_go()
-        self.count_refused()
+        self.count_refused(refusal)
         logger.info(
             "connection %d: refused a call of %s: %s",
             self._port.connection_id,

@@ -1,0 +1,269 @@
+"""`Telemetry`, which makes a span and a measurement of each call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.context import get_current
+from opentelemetry.metrics import Histogram, Meter, MeterProvider
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    TracerProvider,
+    get_current_span,
+    set_span_in_context,
+)
+
+from ...errors import RoamError, RoamTrioError, UnknownMethod
+from ...metadata import Metadata
+from ...rpc.connection import Connection
+from ...rpc.observer import Observer
+from ...service.middleware import AnyCall, Proceed
+from .methods import Method, Methods
+from .names import CLIENT_DURATION, DURATION_BUCKETS, SERVER_DURATION
+from .outcomes import (
+    LOST_AT_CLIENT,
+    LOST_AT_SERVER,
+    Outcome,
+    at_client,
+    at_server,
+    failed_with,
+    turned_away,
+)
+from .places import Place, Places, server_attributes
+from .propagation import Propagation
+from .recording import Recording
+from .sampling import follows_parents, is_left_out
+
+__all__ = ["Telemetry", "TelemetryObserver"]
+
+_SCOPE = "roam_trio"
+
+
+class Telemetry:
+    """Makes a span and a measurement of each call, by the API of OpenTelemetry.
+
+        telemetry = Telemetry()
+        async with connect(
+            url, Bank, middleware=[telemetry.client], observer=telemetry.observer
+        ) as bank:
+            ...
+
+    Make it after the SDK is set up. Without an SDK it passes on the context that a
+    caller has sent, and does nothing else.
+
+    A span has the name ``Service/method``. It lasts until the call has its result and
+    its channels have ended. All attempts of a call of `stay_connected` are one span,
+    with an event ``retry`` for each attempt after the first.
+
+    Args:
+        tracer_provider: makes the spans; by default that of the program.
+        meter_provider: takes the measurements; by default that of the program.
+        propagator: moves contexts between spans and metadata; by default that of the
+            program, which is for W3C Trace Context and Baggage.
+        server: the URL under which clients know the server, for ``server.address`` and
+            ``server.port``. Without it, a client tells the address of its peer, and a
+            server tells none.
+
+    Attributes:
+        observer: the observer to give to `connect`, `stay_connected` or `serve`.
+
+    Raises:
+        ValueError: `server` names neither a host nor a path.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        propagator: TextMapPropagator | None = None,
+        server: str | None = None,
+    ) -> None:
+        tracers = tracer_provider or trace.get_tracer_provider()
+        meters = meter_provider or metrics.get_meter_provider()
+        tracer, meter = tracers.get_tracer(_SCOPE), meters.get_meter(_SCOPE)
+        common = None if server is None else server_attributes(server)
+        parts = _Parts(
+            tracer,
+            follows_parents(tracer),
+            Propagation(propagator or propagate.get_global_textmap()),
+            Places(),
+            Methods(common or {}),
+            tells_server=common is not None,
+        )
+        self._client = _ClientSide(parts, _duration(meter, CLIENT_DURATION))
+        self._server = _ServerSide(parts, _duration(meter, SERVER_DURATION))
+        self.observer = TelemetryObserver(self._server)
+
+    async def client(self, call: AnyCall, proceed: Proceed) -> Any:
+        """Record a call that this side makes; a `Middleware`.
+
+        Put it first, so that the span covers the other middleware. A checkpoint if
+        `proceed` is.
+        """
+        with self._client.begin(call):
+            return await proceed()
+
+    async def server(self, call: AnyCall, proceed: Proceed) -> Any:
+        """Record a call that this side answers; a `Middleware`.
+
+        Put it first, so that the span covers the other middleware. A checkpoint if
+        `proceed` is.
+        """
+        with self._server.begin(call):
+            return await proceed()
+
+
+@attrs.frozen(eq=False)
+class _Parts:
+    """The parts that both sides use.
+
+    Attributes:
+        tracer: makes the spans.
+        follows_parents: see `follows_parents`.
+        propagation: moves contexts between spans and metadata.
+        places: the attributes of peers.
+        methods: the attributes of methods.
+        tells_server: True if those of methods tell the server.
+    """
+
+    tracer: Tracer
+    follows_parents: bool
+    propagation: Propagation
+    places: Places
+    methods: Methods
+    tells_server: bool = attrs.field(kw_only=True)
+
+
+@attrs.frozen(eq=False)
+class _ClientSide:
+    """Records the calls that this side makes."""
+
+    _parts: _Parts
+    duration: Histogram
+    lost: Outcome = LOST_AT_CLIENT
+
+    def begin(self, call: AnyCall) -> Recording:
+        parts, parent = self._parts, get_current()
+        method = parts.methods.of(call.method)
+        if parts.follows_parents and is_left_out(parent):
+            parts.propagation.inject_again(call.metadata, parent)
+            return Recording(self, call, method, None, parent)
+        span = parts.tracer.start_span(
+            method.span_name, parent, SpanKind.CLIENT, method.attributes
+        )
+        context = set_span_in_context(span, parent)
+        parts.propagation.inject(call.metadata, context)
+        return Recording(self, call, method, _if_recording(span), context)
+
+    def outcome_of(
+        self, error: BaseException, call: AnyCall, method: Method, *, is_late: bool
+    ) -> Outcome:
+        return at_client(error, call.method, is_known=method.is_known, is_late=is_late)
+
+    def peer_of(self, call: AnyCall) -> Place:
+        return self._parts.places.of(call.peer)
+
+    def server_of(self, peer: Place) -> Place | None:
+        return None if self._parts.tells_server else peer
+
+
+@attrs.frozen(eq=False)
+class _ServerSide:
+    """Records the calls that this side answers."""
+
+    _parts: _Parts
+    duration: Histogram
+    lost: Outcome = LOST_AT_SERVER
+
+    def begin(self, call: AnyCall) -> Recording:
+        parts = self._parts
+        method = parts.methods.of(call.method)
+        context = parts.propagation.extract(call.metadata)
+        if parts.follows_parents and is_left_out(context):
+            return Recording(self, call, method, None, context)
+        span = parts.tracer.start_span(
+            method.span_name, context, SpanKind.SERVER, method.attributes
+        )
+        context = set_span_in_context(span, context)
+        return Recording(self, call, method, _if_recording(span), context)
+
+    def turn_away(
+        self, connection: Connection, name: str, metadata: Metadata, because: RoamError
+    ) -> None:
+        """Record a call that has reached no middleware."""
+        parts, outcome = self._parts, turned_away(because)
+        is_known = not isinstance(because, UnknownMethod)
+        method = parts.methods.named(name.replace(".", "/"), is_known=is_known)
+        context = parts.propagation.extract(metadata)
+        if not (parts.follows_parents and is_left_out(context)):
+            span = parts.tracer.start_span(
+                method.span_name, context, SpanKind.SERVER, method.attributes
+            )
+            if span.is_recording():
+                peer = parts.places.of(connection.session.peer)
+                span.set_attributes({**outcome.attributes, **peer.as_peer})
+                if outcome.error_type is not None:
+                    span.set_status(StatusCode.ERROR)
+                span.end()
+        self.duration.record(0.0, method.measured(outcome, None), context)
+
+    def outcome_of(
+        self, error: BaseException, call: AnyCall, method: Method, *, is_late: bool
+    ) -> Outcome:
+        return at_server(error, call.method, is_late=is_late)
+
+    def peer_of(self, call: AnyCall) -> Place:
+        return self._parts.places.of(call.peer)
+
+    def server_of(self, peer: Place) -> Place | None:
+        return None
+
+
+class TelemetryObserver(Observer):
+    """Records what reaches no middleware; `Telemetry.observer`.
+
+    A program with an observer of its own derives it from this class, or calls the
+    methods of `Telemetry.observer`.
+    """
+
+    def __init__(self, server: _ServerSide) -> None:
+        self._server = server
+
+    def call_turned_away(
+        self,
+        connection: Connection,
+        method: str,
+        metadata: Metadata,
+        because: RoamError,
+    ) -> None:
+        """Record a call that is answered before any middleware has seen it."""
+        self._server.turn_away(connection, method, metadata, because)
+
+    def call_retried(
+        self, url: str, method: str, because: RoamTrioError, pause: float
+    ) -> None:
+        """Add an event to the span of a call that is made again."""
+        span = get_current_span()
+        if span.is_recording():
+            failed = failed_with(because).attributes
+            span.add_event("retry", {**server_attributes(url), **failed})
+
+
+def _duration(meter: Meter, name: str) -> Histogram:
+    return meter.create_histogram(
+        name,
+        "s",
+        "Measures the duration of a remote procedure call.",
+        explicit_bucket_boundaries_advisory=DURATION_BUCKETS,
+    )
+
+
+def _if_recording(span: Span) -> Span | None:
+    return span if span.is_recording() else None
