@@ -1,5 +1,7 @@
 //! From bytes to a value.
 
+use std::vec::Drain;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -7,7 +9,7 @@ use pyo3::types::{
     PyString, PyTuple,
 };
 
-use crate::fail::{reserve, Done, Fail};
+use crate::fail::{require, reserve, Done, Fail};
 use crate::plan::{At, Helpers, Part, Record, Watch};
 use crate::varint::{read, read_wide, unzigzag, unzigzag_wide};
 use crate::MAX_DEPTH;
@@ -26,6 +28,8 @@ pub struct Decoder<'a, 'py> {
     buffer: &'a Bound<'py, PyAny>,
     size: usize,
     depth: usize,
+    /// The parts of the collections, records and tuples that are being decoded.
+    stack: Vec<Value<'py>>,
 }
 
 type Value<'py> = Bound<'py, PyAny>;
@@ -47,6 +51,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             buffer,
             size,
             depth: 0,
+            stack: Vec::new(),
         }
     }
 
@@ -93,6 +98,17 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 let length = self.number(64)?;
                 self.octets(length, *view)?
             }
+            Part::Option { inner, .. } => {
+                if self.flag()? {
+                    require(self.depth < MAX_DEPTH)?;
+                    self.depth += 1;
+                    let value = self.decode(*inner)?;
+                    self.depth -= 1;
+                    value
+                } else {
+                    self.none()
+                }
+            }
             part => self.within(part)?,
         })
     }
@@ -115,13 +131,6 @@ impl<'a, 'py> Decoder<'a, 'py> {
                     self.decode(*skipped)?;
                 }
                 self.none()
-            }
-            Part::Option { inner, .. } => {
-                if self.flag()? {
-                    self.decode(*inner)?
-                } else {
-                    self.none()
-                }
             }
             Part::Octets { length, view, .. } => self.octets(*length as u64, *view)?,
             Part::List { item, size, tuple } => {
@@ -151,11 +160,12 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 watch,
             } => self.map(*key, *value, *size, watch.as_ref())?,
             Part::Tuple(items) => {
-                let mut values = Vec::with_capacity(items.len());
+                let first = self.stack.len();
                 for item in items {
-                    values.push(self.decode(*item)?);
+                    let value = self.decode(*item)?;
+                    self.keep(value)?;
                 }
-                PyTuple::new(self.py, values)?.into_any()
+                PyTuple::new(self.py, self.stack.drain(first..))?.into_any()
             }
             Part::Record(record) => self.record(record)?,
             Part::Enum { members, .. } => {
@@ -283,29 +293,35 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     fn sequence(&mut self, item: At, count: usize, tuple: bool) -> Done<Value<'py>> {
+        let py = self.py;
         let items = self.items(item, count)?;
         if tuple {
-            return Ok(PyTuple::new(self.py, items)?.into_any());
+            return Ok(PyTuple::new(py, items)?.into_any());
         }
-        Ok(PyList::new(self.py, items)?.into_any())
+        Ok(PyList::new(py, items)?.into_any())
     }
 
-    fn items(&mut self, item: At, count: usize) -> Done<Vec<Value<'py>>> {
-        let mut items = Vec::new();
-        reserve(&mut items, count.min(RESERVED))?;
+    fn items(&mut self, item: At, count: usize) -> Done<Drain<'_, Value<'py>>> {
+        let first = self.stack.len();
+        reserve(&mut self.stack, count.min(RESERVED))?;
         let parts = self.parts;
         let part = parts.get(item).ok_or(Fail::Refused)?;
         for _ in 0..count {
-            if items.len() == items.capacity() {
-                reserve(&mut items, RESERVED)?;
-            }
-            items.push(match part {
-                // The most frequent one, without looking for the part each time.
+            let value = match part {
+                // The most frequent ones, without looking for the part each time.
                 Part::Int { bits, signed } => self.integer(*bits, *signed)?,
                 _ => self.decode(item)?,
-            });
+            };
+            self.keep(value)?;
         }
-        Ok(items)
+        Ok(self.stack.drain(first..))
+    }
+
+    #[inline]
+    fn keep(&mut self, value: Value<'py>) -> Done<()> {
+        reserve(&mut self.stack, 1)?;
+        self.stack.push(value);
+        Ok(())
     }
 
     fn set(
@@ -316,16 +332,17 @@ impl<'a, 'py> Decoder<'a, 'py> {
         watch: Option<&Watch>,
     ) -> Done<Value<'py>> {
         let count = self.count(size)?;
+        let py = self.py;
         let watched = self.started(watch, count)?;
         let items = self.items(item, count)?;
         if let Some((fill, started)) = watched {
-            let items = PyList::new(self.py, items)?;
+            let items = PyList::new(py, items)?;
             return Ok(fill.call1((items, started))?);
         }
         if frozen {
-            return Ok(PyFrozenSet::new(self.py, items)?.into_any());
+            return Ok(PyFrozenSet::new(py, items)?.into_any());
         }
-        Ok(PySet::new(self.py, items)?.into_any())
+        Ok(PySet::new(py, items)?.into_any())
     }
 
     fn map(&mut self, key: At, value: At, size: u64, watch: Option<&Watch>) -> Done<Value<'py>> {
@@ -369,14 +386,15 @@ impl<'a, 'py> Decoder<'a, 'py> {
     fn record(&mut self, record: &Record) -> Done<Value<'py>> {
         let cls = record.cls.bind(self.py);
         if record.positional {
-            let mut values = Vec::with_capacity(record.fields.len());
+            let first = self.stack.len();
             for field in &record.fields {
                 let value = self.decode(field.at)?;
                 if field.keyword.is_some() {
-                    values.push(value);
+                    self.keep(value)?;
                 }
             }
-            return Ok(cls.call1(PyTuple::new(self.py, values)?)?);
+            let values = PyTuple::new(self.py, self.stack.drain(first..))?;
+            return Ok(cls.call1(values)?);
         }
         let values = PyDict::new(self.py);
         for field in &record.fields {

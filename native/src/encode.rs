@@ -19,6 +19,10 @@ const LARGE: usize = 128;
 /// Number of bytes of memory that are kept for the next encoding.
 const KEPT: usize = 4096;
 
+/// Number of records from which their fields are read in one step for each: to begin
+/// takes as long as to read the attributes of several.
+const MANY: usize = 16;
+
 /// Length up to which the encoding of a text is cached in the text.
 const CACHED: usize = 4096;
 
@@ -132,6 +136,17 @@ impl<'a, 'py> Encoder<'a, 'py> {
             Part::F64 => self.push(&float(value)?.to_le_bytes()),
             Part::Char => self.character(value),
             Part::Str => self.text(value),
+            Part::Option { inner, present } => {
+                let is_present = *present || !value.is_none();
+                self.push(&[u8::from(is_present)])?;
+                if is_present {
+                    require(self.depth < MAX_DEPTH)?;
+                    self.depth += 1;
+                    self.encode(*inner, value)?;
+                    self.depth -= 1;
+                }
+                Ok(())
+            }
             Part::Bytes { .. } => {
                 let data = self.data(value)?;
                 self.number(data.len()? as u64)?;
@@ -157,14 +172,6 @@ impl<'a, 'py> Encoder<'a, 'py> {
             Part::Unit { written, .. } => {
                 require(value.is_none())?;
                 self.push(written)
-            }
-            Part::Option { inner, present } => {
-                let is_present = *present || !value.is_none();
-                self.push(&[u8::from(is_present)])?;
-                if is_present {
-                    self.encode(*inner, value)?;
-                }
-                Ok(())
             }
             Part::Octets {
                 length, counted, ..
@@ -273,7 +280,11 @@ impl<'a, 'py> Encoder<'a, 'py> {
                 _ => self.number(zigzag(number)),
             }
         } else {
-            let number: u64 = value.extract()?;
+            let number = match bits {
+                64 => value.extract()?,
+                // The extraction of signed numbers is the faster one.
+                _ => value.extract::<i64>()? as u64,
+            };
             require(bits == 64 || number >> bits == 0)?;
             match bits {
                 8 => self.push(&[number as u8]),
@@ -295,15 +306,18 @@ impl<'a, 'py> Encoder<'a, 'py> {
     }
 
     fn text(&mut self, value: &Bound<'py, PyAny>) -> Done<()> {
-        let text = value.cast::<PyString>().map_err(|_| Fail::Refused)?;
+        let text = value.cast_exact::<PyString>();
+        let text = text.or_else(|_| value.cast()).map_err(|_| Fail::Refused)?;
         if text.len()? > CACHED {
             let encoded = text.encode_utf8()?;
             self.number(encoded.as_bytes().len() as u64)?;
             return self.octets(encoded.into_any());
         }
         let text = text.to_str()?;
-        self.number(text.len() as u64)?;
-        self.push(text.as_bytes())
+        reserve(&mut self.bytes, 10 + text.len())?;
+        write(&mut self.bytes, text.len() as u64);
+        self.bytes.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 
     /// Return bytes, or a view of bytes.
@@ -358,6 +372,11 @@ impl<'a, 'py> Encoder<'a, 'py> {
                     self.push(&float(&values.get(index)?)?.to_le_bytes())?;
                 }
             }
+            Part::Record(record) if record.as_tuple && count >= MANY => {
+                for index in self.structs(record, values)?..count {
+                    self.encode(item, &values.get(index)?)?;
+                }
+            }
             _ => {
                 for index in 0..count {
                     self.encode(item, &values.get(index)?)?;
@@ -366,6 +385,27 @@ impl<'a, 'py> Encoder<'a, 'py> {
         }
         // A call into Python may have changed the list.
         require(values.len() == count)
+    }
+
+    /// Encode instances of a class of msgspec, until one is of another class. Return
+    /// its index.
+    fn structs(&mut self, record: &Record, values: &Sequence<'py>) -> Done<usize> {
+        let cls = address(record.cls.bind(self.py));
+        let as_tuples = self.helpers.as_tuples.bind(self.py);
+        let mut tuples = as_tuples.call1((values.as_any(),))?.try_iter()?;
+        require(self.depth < MAX_DEPTH)?;
+        self.depth += 1;
+        let mut index = 0;
+        while index < values.len() && address_of_class(&values.get(index)?) == cls {
+            let tuple = tuples.next().ok_or(Fail::Refused)??;
+            let tuple = tuple.cast_exact::<PyTuple>().map_err(|_| Fail::Refused)?;
+            for (field, each) in record.fields.iter().zip(tuple.iter_borrowed()) {
+                self.encode(field.at, &each)?;
+            }
+            index += 1;
+        }
+        self.depth -= 1;
+        Ok(index)
     }
 
     fn set(&mut self, item: At, size: u64, value: &Bound<'py, PyAny>) -> Done<()> {
@@ -478,6 +518,13 @@ impl<'py> Sequence<'py> {
         }
         let tuple = value.cast_exact::<PyTuple>().ok()?;
         Some(Self::Tuple(tuple.clone()))
+    }
+
+    fn as_any(&self) -> &Bound<'py, PyAny> {
+        match self {
+            Self::List(list) => list.as_any(),
+            Self::Tuple(tuple) => tuple.as_any(),
+        }
     }
 
     fn len(&self) -> usize {

@@ -53,11 +53,16 @@ impl Fail {
 pub type Done<T> = Result<T, Fail>;
 
 /// Reserve memory; an allocation that fails is not to end the process.
-#[inline]
+#[inline(always)]
 pub fn reserve<T>(to: &mut Vec<T>, more: usize) -> Done<()> {
     if to.capacity() - to.len() >= more {
         return Ok(());
     }
+    grow(to, more)
+}
+
+#[cold]
+fn grow<T>(to: &mut Vec<T>, more: usize) -> Done<()> {
     to.try_reserve(more)
         .map_err(|_| PyMemoryError::new_err(()).into())
 }

@@ -21,6 +21,8 @@ pub struct Record {
     pub cls: Py<PyAny>,
     pub fields: Vec<Field>,
     pub positional: bool,
+    /// Whether `Helpers::as_tuples` returns the fields of its instances, in order.
+    pub as_tuple: bool,
 }
 
 /// A call that adds many keys, and watches how long it takes.
@@ -109,6 +111,7 @@ pub struct Helpers {
     pub as_sequence: Py<PyAny>,
     pub as_items: Py<PyAny>,
     pub as_dict: Py<PyAny>,
+    pub as_tuples: Py<PyAny>,
     pub check_record: Py<PyAny>,
     pub index_by_class: Py<PyAny>,
     pub clock: Py<PyAny>,
@@ -132,7 +135,7 @@ impl Record {
             Option<Bound<'py, PyString>>,
             Option<Bound<'py, PyString>>,
         );
-        let (cls, positional, fields): (Py<PyAny>, bool, Vec<Told<'_>>) = told.extract()?;
+        let (cls, positional, as_tuple, fields): (_, _, _, Vec<Told<'_>>) = told.extract()?;
         let fields = fields
             .into_iter()
             .map(|(at, attribute, keyword)| Field {
@@ -145,6 +148,7 @@ impl Record {
             cls,
             fields,
             positional,
+            as_tuple,
         })
     }
 

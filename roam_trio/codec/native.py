@@ -7,8 +7,14 @@ Python, which raises the error, so the errors are the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from inspect import getattr_static
 from time import perf_counter
+from types import MemberDescriptorType
 from typing import Any, Final, TypeAlias, assert_never
+
+import msgspec
+from msgspec.structs import astuple
 
 from ..native import NATIVE
 from ..schema.filling import (
@@ -94,6 +100,10 @@ class _Helpers:
     index_by_class = staticmethod(primitives.index_by_class)
     clock = staticmethod(perf_counter)
     max_zero_sized = MAX_ZERO_SIZED
+
+    @staticmethod
+    def as_tuples(records: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+        return map(astuple, records)
 
 
 class _Unbounded(Exception):
@@ -208,7 +218,7 @@ class _Adding:
             (self.add(field.shape), field.attribute or None, field.keyword or None)
             for field in record.fields
         ]
-        return record.cls, record.positional, fields
+        return record.cls, record.positional, _is_as_tuple(record), fields
 
     def _size(self, *items: Shape) -> int:
         size = sum(self._sizes.of(item) for item in items)
@@ -221,3 +231,17 @@ class _Adding:
         if is_seeded(key):
             return None
         return fill, UNWATCHED_SETS if has_sets(key) else UNWATCHED
+
+
+def _is_as_tuple(record: Record) -> bool:
+    """Return whether `astuple` returns what the attributes of an instance are."""
+    cls, names = record.cls, tuple(field.attribute for field in record.fields)
+    return (
+        issubclass(cls, msgspec.Struct)
+        and cls.__struct_fields__ == names
+        and cls.__getattribute__ is object.__getattribute__
+        and all(
+            isinstance(getattr_static(cls, name), MemberDescriptorType)
+            for name in names
+        )
+    )

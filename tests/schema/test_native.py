@@ -103,6 +103,7 @@ VALUES: list[tuple[Any, Any]] = [
     (tuple[u8, str | None, float], (1, None, 2.5)),
     (Color, Color.GREEN),
     (list[Row], [ROW, ROW]),
+    (list[Row], [ROW] * 20),
     (Named, Named(rows=[ROW], label="l")),
     (Expr | None, None),
     (Node, Node(Node())),

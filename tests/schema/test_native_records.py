@@ -1,0 +1,169 @@
+"""Long lists of records in Rust, whose fields are read in one step if that is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+
+from roam_trio.schema import register_wire_type, u8, u16, u32
+
+from .codecs import NoCodec, native_plan, outcome, python_plan
+
+pytest.importorskip("roam_trio._native")
+
+MANY = 40
+"""More records than from which their fields are read in one step."""
+
+
+class Row(msgspec.Struct):
+    id: u32
+    name: str
+    note: str | None = None
+
+
+class Longer(Row):
+    more: u8 = 0
+
+
+class Shouting(Row):
+    """A record whose attribute is not the field."""
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "LOUD"
+
+
+class Doubling(msgspec.Struct):
+    """A record that tells other attributes than its fields."""
+
+    number: u32
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return 2 * found if name == "number" else found
+
+
+class Renamed(msgspec.Struct, rename="camel", kw_only=True):
+    long_name: str
+    second_name: u16
+
+
+@attrs.frozen
+class Plain:
+    id: u32
+    name: str
+
+
+class Branch(msgspec.Struct):
+    branches: list[Branch]
+
+
+class Numbered(msgspec.Struct):
+    number: u16
+
+
+class Meters:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Measured(msgspec.Struct):
+    meters: Meters
+
+
+MEASURED: list[Any] = []
+
+
+def measure(meters: Meters) -> int:
+    del MEASURED[meters.number :]
+    return 7
+
+
+register_wire_type(Meters, u16, unstructure=measure, structure=Meters)
+
+
+ROWS = [Row(number * 10_000_000, f"n{number}") for number in range(MANY)]
+
+
+def same_bytes(annotation: Any, value: Any) -> bytes:
+    """Encode a value in Rust alone, and in Python."""
+    encoded = b"".join(native_plan(annotation, NoCodec()).encode(value))
+    assert encoded == b"".join(python_plan(annotation).encode(value))
+    return encoded
+
+
+@pytest.mark.parametrize(
+    ("annotation", "values"),
+    [
+        (list[Row], ROWS),
+        (tuple[Row, ...], tuple(ROWS)),
+        (list[Renamed], [Renamed(long_name="a", second_name=9)] * MANY),
+        (list[Plain], [Plain(1, "a")] * MANY),
+        (list[list[Row]], [ROWS, [], ROWS[:3]] * MANY),
+    ],
+)
+def test_records_are_encoded_and_decoded_without_the_codec_in_python(
+    annotation: Any, values: Any
+) -> None:
+    encoded = same_bytes(annotation, values)
+    assert native_plan(annotation, NoCodec()).decode(encoded) == values
+
+
+def test_record_of_a_derived_class_is_encoded_by_its_attributes() -> None:
+    loud = [*ROWS[:20], Shouting(5, "quiet"), *ROWS[20:]]
+    decoded = python_plan(list[Row]).decode(same_bytes(list[Row], loud))
+    assert [row.name for row in decoded[19:22]] == ["n19", "LOUD", "n20"]
+
+
+def test_attributes_that_are_not_the_fields_are_what_is_sent() -> None:
+    loud = [Shouting(1, "quiet")] * MANY
+    decoded = python_plan(list[Row]).decode(same_bytes(list[Shouting], loud))
+    assert {row.name for row in decoded} == {"LOUD"}
+    doubled = [Doubling(4)] * MANY
+    (first, *_) = python_plan(list[Numbered]).decode(
+        same_bytes(list[Doubling], doubled)
+    )
+    assert first == Numbered(8)
+
+
+@pytest.mark.parametrize("wrong", [Longer(1, "a"), Plain(1, "a"), None, Row(-1, "a")])
+def test_wrong_record_among_others_raises_the_error_of_the_codec_in_python(
+    wrong: Any,
+) -> None:
+    values = [*ROWS[:20], wrong, *ROWS[20:]]
+    _, error = outcome(lambda: native_plan(list[Row]).encode(values))
+    assert "$[20]" in error[1]
+    assert outcome(lambda: python_plan(list[Row]).encode(values)) == (None, error)
+
+
+def test_record_without_a_value_raises_the_error_of_the_codec_in_python() -> None:
+    empty = Row(1, "a")
+    del empty.name
+    values = [*ROWS, empty]
+    _, error = outcome(lambda: native_plan(list[Row]).encode(values))
+    assert error is not None
+    assert outcome(lambda: python_plan(list[Row]).encode(values)) == (None, error)
+
+
+def test_list_that_loses_records_while_it_is_encoded_is_left_to_python() -> None:
+    MEASURED[:] = [Measured(Meters(30))] * MANY
+    encoded = b"".join(native_plan(list[Measured]).encode(MEASURED))
+    assert encoded == b"\x1e" + b"\x07" * 30
+
+
+def nested(depth: int) -> Branch:
+    branch = Branch([])
+    for _ in range(depth):
+        branch = Branch([branch, *[Branch([])] * MANY])
+    return branch
+
+
+def test_records_that_are_nested_deeply_are_left_to_the_codec_in_python() -> None:
+    same_bytes(Branch, nested(90))
+    with pytest.raises(AssertionError, match="left to Python"):
+        native_plan(Branch, NoCodec()).encode(nested(110))
+    encoded = b"".join(python_plan(Branch).encode(nested(110)))
+    assert b"".join(native_plan(Branch).encode(nested(110))) == encoded
