@@ -1,9 +1,9 @@
 """Pages that a reader follows: files to write, and commands to type in terminals.
 
 A block ```` ```console title="terminal 1" ```` has what that terminal shows. Its lines
-with ``$`` are typed, and ``^C`` is Control-C. In terminal 1 run the programs that go
-on; the next step begins when they have printed what the page shows. A line ``…`` stands
-for any number of lines.
+with ``$`` are typed, and ``^C`` is Control-C. In terminal 2 run the programs that end
+at once. The others go on, and the next step begins when they have printed what the page
+shows. A line ``…`` stands for any number of lines.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _FILE = re.compile(r"<!-- from (examples/\S+?) -->")
 _VARYING = [
     (re.compile(r"\bin \d+\.\d+s"), "in 0.00s"),  # of pytest
     (re.compile(r"(?<=\bid )[0-9a-f]{8}"), "0" * 8),  # of a failure
+    (re.compile(r"[-0-9]{10} [0-9:]{8},\d+"), "2000-01-01 00:00:00,000"),  # of the log
     (re.compile(r"(?<=_ssl\.c:)\d+"), "0"),
     (re.compile(r"(?<=127\.0\.0\.1:)\d+"), "0"),
 ]
@@ -58,7 +59,7 @@ def follow(page: Path, directory: Path) -> Iterator[tuple[str, str, str]]:
     """
     port = str(_free_port())
     for file in directory.iterdir():
-        if file.suffix == ".py":
+        if file.suffix in (".py", ".sh"):
             file.write_text(file.read_text("utf-8").replace("7000", port))
     terminals: dict[str, Terminal] = {}
     expected: dict[str, str] = {}
@@ -69,6 +70,9 @@ def follow(page: Path, directory: Path) -> Iterator[tuple[str, str, str]]:
                 stack.callback(terminals[name].close)
             _perform(terminals[name], block.replace("7000", port), name)
             expected[name] = expected.get(name, "") + block
+        for name, terminal in terminals.items():
+            if name != "terminal 1":
+                terminal.wait_for_prompt()
     for name, terminal in terminals.items():
         yield name, _pattern(expected[name]), _without_what_varies(terminal.shown)
 
@@ -81,7 +85,7 @@ def _perform(terminal: Terminal, block: str, name: str) -> None:
             terminal.interrupt()
         elif line not in ("", "…"):
             terminal.wait_for(_known_part(line))
-    if name != "terminal 1":
+    if name == "terminal 2":
         terminal.wait_for_prompt()
 
 
@@ -101,7 +105,7 @@ def _pattern(block: str) -> str:
 def _without_what_varies(text: str) -> str:
     for varying, instead in _VARYING:
         text = varying.sub(instead, text)
-    return re.sub(r"^\^C\n?", "", text, flags=re.M)
+    return re.sub(r"^(\^C)?\n?", "", text, flags=re.M)
 
 
 def _environment(directory: Path) -> dict[str, str]:
