@@ -48,12 +48,13 @@ def pages_of(entries: Nav) -> Iterator[tuple[str | None, str]]:
 
 
 def _line(title: str | None, path: str, page: str) -> str:
-    title = title or _heading(page)
+    title = title or heading_of(page)
     about = re.split(r"(?<=[.:])\s", _first_paragraph(page))[0].rstrip(":.")
     return f"- [{title}]({path})" + (f": {about}." if about else "")
 
 
-def _heading(page: str) -> str:
+def heading_of(page: str) -> str:
+    """Return the heading of a page."""
     found = re.search(r"^# (.+)$", page, re.MULTILINE)
     return found[1] if found else ""
 

@@ -3,8 +3,9 @@
     python -m tools.site    # makes site/, which opens in a browser without a server
 
 Pages link to each other, to sources and to plots by their paths in the repository. The
-site has no such paths. A copy of the pages in build/docs has links that fit there, and
-a page for each source file that is linked. Zensical builds the site from the copy.
+site has no such paths. A copy of the pages in build/docs has links that fit there, with
+titles in place of the names of files, and a page for each source file that is linked.
+Zensical builds the site from the copy.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from .llms import llms_txt, read_config
+from .llms import heading_of, llms_txt, read_config
 from .snippets import ROOT
 
 # What a page may be; all else that pages link to is a source.
 _IMAGES = {".png", ".svg"}
 _FENCE = re.compile(r"^(```+|~~~+).*?^\1[`~]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()(?P<target>[^\s()#:]+)(?P<fragment>#[^\s()]*)?(?=\))")
+_NAMED = re.compile(r"\[(?:[\w-]+/)*[\w-]+\.md\]\((?P<target>[^\s()#:]+\.md)(?=[)#])")
 
 
 def place_of(path: PurePosixPath, is_directory: bool = False) -> PurePosixPath:
@@ -86,12 +88,19 @@ class Copy:
                 return found[0]  # which the strict build or a test tells of
             return _from(place, self._add(target)) + (found["fragment"] or "")
 
+        def title(found: re.Match[str]) -> str:
+            heading = heading_of((path.parent / found["target"]).read_text("utf-8"))
+            return f"[{heading}]({found['target']}"
+
+        def fitting(part: str) -> str:
+            return _LINK.sub(link, _NAMED.sub(title, part))
+
         parts: list[str] = []
         end = 0
         for fence in _FENCE.finditer(text):
-            parts += [_LINK.sub(link, text[end : fence.start()]), fence[0]]
+            parts += [fitting(text[end : fence.start()]), fence[0]]
             end = fence.end()
-        return "".join([*parts, _LINK.sub(link, text[end:])])
+        return "".join([*parts, fitting(text[end:])])
 
 
 def _from(place: PurePosixPath, target: PurePosixPath) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from tools.llms import llms_txt, pages_of, read_config
-from tools.site import Copy, make, place_of, write
+from tools.site import Copy, place_of, write
 from tools.snippets import ROOT
 
 from .test_reference import ENTRY
@@ -68,6 +68,13 @@ def test_links_to_sources_lead_to_their_pages(root: Path) -> None:
     assert "[code](pkg/mod.py.md) [all](pkg/index.md) [top](index.md)" in guide
     assert "![plot](plots/p.svg)" in guide
     assert "[code](../pkg/mod.py.md)\n[g](../guide.md)" in text_of(root, "deep/page.md")
+
+
+def test_links_that_show_the_name_of_a_page_show_its_heading(root: Path) -> None:
+    (root / "docs/more.md").write_text(
+        "# More\n\n[guide.md](guide.md#x) [a](guide.md)\n"
+    )
+    assert "[Guide](guide.md#x) [a](guide.md)" in text_of(root, "more.md")
 
 
 def test_code_and_links_that_lead_elsewhere_stay(root: Path) -> None:
@@ -147,16 +154,6 @@ def test_llms_txt_tells_of_every_page_what_it_says() -> None:
     entries = [line for line in lines if line.startswith("- ")]
     assert len(entries) == len([*pages_of(config["nav"])])
     assert [line for line in entries if "): " not in line] == []
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, made without a warning."""
-    into = tmp_path_factory.mktemp("site")
-    made, output = make(ROOT, into)
-    assert made, output
-    assert "griffe" not in output, "the docstrings of the reference have faults"
-    return into / "site"
 
 
 @pytest.mark.slow
