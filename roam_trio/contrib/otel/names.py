@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "CALLS",
+    "ANSWERED",
+    "CALLED",
     "CLIENT_DURATION",
     "CREDIT",
     "DURATION_BUCKETS",
@@ -61,7 +62,8 @@ DURATION_BUCKETS: Final = (
 """Bounds of buckets, in seconds, that the conventions advise for both durations."""
 
 SESSIONS: Final = "roam.sessions"
-CALLS: Final = {"calling": "roam.client.calls", "answering": "roam.server.calls"}
+CALLED: Final = "roam.client.calls"
+ANSWERED: Final = "roam.server.calls"
 SENT: Final = "roam.sent"
 RECEIVED: Final = "roam.received"
 UNSENT: Final = "roam.unsent"

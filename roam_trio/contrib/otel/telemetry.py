@@ -21,7 +21,7 @@ from opentelemetry.trace import (
 
 from ...errors import RoamError, RoamTrioError, UnknownMethod
 from ...metadata import Metadata
-from ...rpc.connection import Connection
+from ...rpc.connection import AnySession, Connection
 from ...rpc.observer import Observer
 from ...service.middleware import AnyCall, Proceed
 from .methods import Method, Methods
@@ -39,6 +39,7 @@ from .places import Place, Places, server_attributes
 from .propagation import Propagation
 from .recording import Recording
 from .sampling import follows_parents, is_left_out
+from .sessions import Sessions
 
 __all__ = ["Telemetry", "TelemetryObserver"]
 
@@ -99,7 +100,7 @@ class Telemetry:
         )
         self._client = _ClientSide(parts, _duration(meter, CLIENT_DURATION))
         self._server = _ServerSide(parts, _duration(meter, SERVER_DURATION))
-        self.observer = TelemetryObserver(self._server)
+        self.observer = TelemetryObserver(self._server, Sessions(meter))
 
     async def client(self, call: AnyCall, proceed: Proceed) -> Any:
         """Record a call that this side makes; a `Middleware`.
@@ -229,12 +230,22 @@ class _ServerSide:
 class TelemetryObserver(Observer):
     """Records what reaches no middleware; `Telemetry.observer`.
 
-    A program with an observer of its own derives it from this class, or calls the
-    methods of `Telemetry.observer`.
+    It measures the sessions that it is told of, adds an event to the span of a call
+    that is made again, and records calls that are turned away. An observer of a program
+    passes these events on: it calls the same methods of `Telemetry.observer`.
     """
 
-    def __init__(self, server: _ServerSide) -> None:
+    def __init__(self, server: _ServerSide, sessions: Sessions) -> None:
         self._server = server
+        self._sessions = sessions
+
+    def session_opened(self, session: AnySession) -> None:
+        """Measure a session from now on."""
+        self._sessions.add(session)
+
+    def session_closed(self, session: AnySession, because: Exception) -> None:
+        """Measure a session no more."""
+        self._sessions.remove(session)
 
     def call_turned_away(
         self,
