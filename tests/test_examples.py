@@ -62,6 +62,16 @@ BY_THEMSELVES = {
         "(this process)\n"
         "refused: Shop.buy: the peer could not decode the arguments\n"
     ),
+    "telemetry": (
+        "12 for tea\n"
+        "prices of the day: [12, 13]\n"
+        "INTERNAL a day\n"
+        "  CLIENT Shop/price ok (retry)\n"
+        "    SERVER Shop/price unavailable\n"
+        "    SERVER Shop/price ok\n"
+        "  CLIENT Shop/watch ok\n"
+        "    SERVER Shop/watch ok\n"
+    ),
     "web": "Monday: {'balance': 150}\nTuesday: {'balance': 150}\n",
     "gateway": "served by ['north', 'south'], one after the other\n",
 }
