@@ -687,6 +687,7 @@ class _Serving:
         # possible, because an idle session holds their memory.
         try:
             session = await self._accept(clients, client, place)
+            del client  # for as long as the session lasts
             if session is None:
                 return
             self._sessions.add(session)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -38,6 +38,19 @@ class ByteReceiver(ABC):
         Return no bytes at the end of the stream. Always a checkpoint; no byte is lost
         when it is cancelled.
         """
+
+    def until_readable(self) -> Awaitable[None] | None:
+        """Return what to await before `receive_nowait`, which is one checkpoint; None
+        if this receiver has `receive_some` only.
+
+        A session waits here as long as it is idle. With `receive_some`, it would hold
+        the memory of one more coroutine.
+        """
+        return None
+
+    def receive_nowait(self, most: int) -> bytes | None:
+        """As `receive_some`, without waiting; return None if nothing has come."""
+        raise NotImplementedError
 
     @abstractmethod
     async def receive_into(self, buffer: memoryview) -> int:
@@ -214,18 +227,25 @@ class SocketTransport(ByteTransport):
     # one would most likely find nothing, so it waits first and saves a system call that
     # fails.
 
-    async def receive_some(self, most: int) -> bytes:
+    def until_readable(self) -> Awaitable[None]:
         if self._drained:
-            await wait_readable(self._socket)
-        else:
-            await checkpoint()
+            return wait_readable(self._socket)  # noqa: ASYNC105 - who calls this awaits
+        return checkpoint()  # noqa: ASYNC105
+
+    def receive_nowait(self, most: int) -> bytes | None:
+        try:
+            chunk = self._socket.recv(most)
+        except BlockingIOError:
+            self._drained = True
+            return None
+        self._drained = len(chunk) < most
+        return chunk
+
+    async def receive_some(self, most: int) -> bytes:
         while True:
-            try:
-                chunk = self._socket.recv(most)
-            except BlockingIOError:
-                await wait_readable(self._socket)
-            else:
-                self._drained = len(chunk) < most
+            await self.until_readable()
+            chunk = self.receive_nowait(most)
+            if chunk is not None:
                 return chunk
 
     async def receive_into(self, buffer: memoryview) -> int:

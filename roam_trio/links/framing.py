@@ -59,6 +59,8 @@ class PayloadDecoder(Protocol):
     ahead: int
 
     @property
+    def at_end(self) -> bool: ...
+    @property
     def number(self) -> int: ...
     @property
     def announced(self) -> int: ...
@@ -94,6 +96,9 @@ class FrameDecoder:
     Args:
         max_payload: length of the longest payload to accept, in bytes.
     """
+
+    at_end: Final = False
+    """True if the peer has said that nothing follows, which frames cannot."""
 
     __slots__ = (
         "_bounded",

@@ -6,7 +6,6 @@ one after another without another read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -95,13 +94,14 @@ class StreamLinkRx(LinkRx):
         return self._reading and not self._decoder.begun and not self._at_end
 
     async def recv(self) -> bytes | None:
-        await checkpoint_if_cancelled()
-        while not self._ready:
-            if self._at_end:
-                self._raise_failure()
+        if self._ready:
+            await checkpoint_if_cancelled()
+        else:
+            batch = await self.recv_batch()
+            if not batch:
                 return None
-            self._ready = await self._read()
-            self._ready.reverse()
+            self._ready = batch
+            batch.reverse()
         return self._ready.pop()
 
     def recv_nowait(self) -> bytes | None:
@@ -112,52 +112,54 @@ class StreamLinkRx(LinkRx):
             return None
         raise trio.WouldBlock
 
-    async def recv_batch(self) -> Sequence[bytes]:
+    async def recv_batch(self) -> list[bytes]:
+        # An idle session waits here, so that each coroutine between this one and the
+        # socket would take memory for as long.
         await checkpoint_if_cancelled()
-        while not self._ready:
-            if self._at_end:
-                self._raise_failure()
-                break
-            payloads = await self._read()
-            if payloads:
+        if self._ready:
+            batch, self._ready = self._ready, []
+            batch.reverse()
+            return batch
+        decoder = self._decoder
+        while not self._at_end:
+            if self._reading:
+                raise trio.BusyResourceError("another task receives from this link")
+            self._reading = True
+            try:
+                if decoder.begun:
+                    count = await self._read_on(decoder)
+                    if self._counted or self._passage is not None:
+                        self._give_back()
+                else:
+                    transport, chunk = self._transport, None
+                    readable = transport.until_readable()
+                    if readable is None:
+                        chunk = await transport.receive_some(RECEIVE_AT_ONCE)
+                    else:
+                        await readable
+                        chunk = transport.receive_nowait(RECEIVE_AT_ONCE)
+                    if chunk is None:
+                        continue
+                    count = len(chunk)
+                    decoder.feed(chunk)
+                if not count:
+                    decoder.ended()
+                    self._end(None)
+                elif decoder.at_end:
+                    self._end(None)
+            except (*STREAM_ERRORS, LinkError) as exc:
+                self._end(_failure_of(decoder, exc))
+            finally:
+                self._reading = False
+            payloads, decoder.payloads = decoder.payloads, []
+            if payloads and not self._is_closed:
                 return payloads
-        batch, self._ready = self._ready, []
-        batch.reverse()
-        return batch
+        self._raise_failure()
+        return []
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure.with_traceback(None)
-
-    async def _read(self) -> list[bytes]:
-        """Read once, and return the completed payloads; none at the end."""
-        if self._reading:
-            raise trio.BusyResourceError("another task receives from this link")
-        self._reading = True
-        decoder = self._decoder
-        try:
-            if decoder.begun:
-                count = await self._read_on(decoder)
-                if self._counted or self._passage is not None:
-                    self._give_back()
-            else:
-                chunk = await self._transport.receive_some(RECEIVE_AT_ONCE)
-                count = len(chunk)
-                decoder.feed(chunk)
-            if not count:
-                decoder.ended()
-                self._end(None)
-        except STREAM_ERRORS as exc:
-            told = decoder.named()
-            error = ForeignProtocol(told) if told else broken("receiving", exc)
-            error.__cause__ = exc
-            self._end(error)
-        except LinkError as exc:
-            self._end(exc)
-        finally:
-            self._reading = False
-        payloads, decoder.payloads = decoder.payloads, []
-        return [] if self._is_closed else payloads
 
     async def _read_on(self, decoder: PayloadDecoder) -> int:
         """Read while a payload has begun and none is complete. Return 0 at the end of
@@ -283,6 +285,16 @@ class StreamLinkRx(LinkRx):
         if self._at_end:
             state = "at its end" if self._failure is None else repr(self._failure)
         return f"<StreamLinkRx {state}, {len(self._ready)} payloads ready>"
+
+
+def _failure_of(decoder: PayloadDecoder, exc: Exception) -> LinkError:
+    """Return the failure of a link that could not be read."""
+    if isinstance(exc, LinkError):
+        return exc
+    told = decoder.named()
+    error = ForeignProtocol(told) if told else broken("receiving", exc)
+    error.__cause__ = exc
+    return error
 
 
 def broken(doing: str, cause: Exception) -> LinkError:

@@ -168,12 +168,6 @@ class WebSocketLinkRx(StreamLinkRx):
         await super().close()
         self._messages.stop()
 
-    async def _read(self) -> list[bytes]:
-        payloads = await super()._read()
-        if self._messages.at_end:
-            self._end(None)
-        return payloads
-
 
 class _ClosingTransport(ByteTransport):
     """The transport below, closed like a WebSocket, by a Close frame in each direction.
