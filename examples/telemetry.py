@@ -98,7 +98,9 @@ def show(
             print(
                 f"{'  ' * depth}{span.kind.name} {span.name} {code}".rstrip() + events
             )
-            show(spans, span.get_span_context().span_id, depth + 1)
+            context = span.get_span_context()
+            assert context is not None, "a span that has ended has one"
+            show(spans, context.span_id, depth + 1)
 
 
 def main() -> None:
