@@ -10,6 +10,8 @@ import pytest
 
 from roam_trio.codec import RpcPlan
 from roam_trio.wire.envelope import MessageFamily, decode_in_python, encode_in_python
+from roam_trio.wire.frames import cut_in_python
+from roam_trio.wire.runs import gather_in_python
 
 __all__ = ["in_python", "steps_in_python"]
 
@@ -22,6 +24,9 @@ def in_python() -> Iterator[None]:
         patch.setattr("roam_trio.wire.envelope.encode_message", encode_in_python)
         patch.setattr(MessageFamily, "encode", staticmethod(encode_in_python))
         patch.setattr(MessageFamily, "decode", staticmethod(decode_in_python))
+        patch.setattr(MessageFamily, "gather", staticmethod(gather_in_python))
+        for user in ("wire.frames", "links.framing"):
+            patch.setattr(f"roam_trio.{user}.cut_frames", cut_in_python)
         _forget_codecs()
         yield
     _forget_codecs()
@@ -35,7 +40,7 @@ def _forget_codecs() -> None:
                 plan.__dict__.pop(name, None)
 
 
-_FUNCTIONS = ("encode", "encode_into", "encode_each", "decode", "decode_each")
+_FUNCTIONS = ("encode", "encode_into", "encode_run", "decode", "decode_each")
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,11 @@ from roam_trio.wire.messages import (
     RequestCall,
     RequestResponse,
 )
-from roam_trio.wire.runs import BORROW_FROM
+from roam_trio.wire.runs import BORROW_FROM, gather_in_python
 
 from .test_envelope import corruptions, encoded, messages, plain
 
-encode, decode = functions(pytest.importorskip("roam_trio._native"))
+encode, decode, _ = functions(pytest.importorskip("roam_trio._native"))
 
 
 def outcome(run: Callable[[], Any]) -> Any:
@@ -73,7 +73,7 @@ def test_frequent_messages_need_no_python(
     payload = encoded(message)
     for name in ("encode_in_python", "decode_in_python"):
         monkeypatch.setattr(f"roam_trio.wire.envelope.{name}", None)
-    encode, decode = functions(pytest.importorskip("roam_trio._native"))
+    encode, decode, _ = functions(pytest.importorskip("roam_trio._native"))
     assert b"".join(encode(message)) == payload
     assert decode(payload) == message
 
@@ -106,4 +106,8 @@ def test_numbers_that_do_not_fit_raise_the_errors_of_python(message: Any) -> Non
 
 
 def test_without_the_extension_messages_are_encoded_in_python() -> None:
-    assert functions(None) == (encode_in_python, decode_in_python)
+    assert functions(None) == (
+        encode_in_python,
+        decode_in_python,
+        gather_in_python,
+    )

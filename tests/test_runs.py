@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roam_trio.wire.envelope import MessageFamily, decode_message, encode_message
+from roam_trio.native import NATIVE
+from roam_trio.wire.envelope import (
+    MessageFamily,
+    decode_message,
+    encode_message,
+    functions,
+)
 from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,
@@ -17,7 +24,15 @@ from roam_trio.wire.messages import (
     Ping,
     RequestCancel,
 )
-from roam_trio.wire.runs import BORROW_FROM, MOST_IN_RUN, ItemRun, gather_items
+from roam_trio.wire.runs import BORROW_FROM, MOST_IN_RUN, ItemRun
+
+BY = {"Python": functions(None).gather}
+if NATIVE is not None:
+    BY["Rust"] = functions(NATIVE).gather
+
+Gather = Callable[[Sequence[Any]], Sequence[Any]]
+
+by_each = pytest.mark.parametrize("gather_items", BY.values(), ids=BY)
 
 ids = st.sampled_from([0, 1, 3, 127, 128, 300, 2**40])
 
@@ -47,8 +62,11 @@ def spread(gathered: Sequence[bytes | memoryview | ItemRun]) -> list[Message]:
     return spread
 
 
+@by_each
 @given(st.lists(messages, min_size=1, max_size=12))
-def test_gathered_payloads_are_the_messages_that_were_sent(sent: list[Message]) -> None:
+def test_gathered_payloads_are_the_messages_that_were_sent(
+    gather_items: Gather, sent: list[Message]
+) -> None:
     gathered = gather_items([payload_of(message) for message in sent])
     assert list(map(payload_of, spread(gathered))) == list(map(payload_of, sent))
 
@@ -68,7 +86,10 @@ def test_run_of_items_is_encoded_as_its_items(channel_id: int) -> None:
     assert [b"".join(pieces) for pieces in encoded] == list(map(payload_of, run))
 
 
-def test_items_of_one_channel_that_follow_each_other_are_one_run() -> None:
+@by_each
+def test_items_of_one_channel_that_follow_each_other_are_one_run(
+    gather_items: Gather,
+) -> None:
     sent = [ChannelItem(0, 1, bytes([number])) for number in range(5)]
     credit = ChannelGrantCredit(0, 2, 7)
     other = [ChannelItem(0, 3, b"a"), ChannelItem(0, 3, b"b")]
@@ -83,13 +104,17 @@ def test_items_of_one_channel_that_follow_each_other_are_one_run() -> None:
     assert first[1:3] == sent[1:3]
 
 
-def test_run_has_no_more_items_than_a_receiver_may_handle_at_once() -> None:
+@by_each
+def test_run_has_no_more_items_than_a_receiver_may_handle_at_once(
+    gather_items: Gather,
+) -> None:
     item = payload_of(ChannelItem(0, 1, b"a"))
     gathered = gather_items([item] * (2 * MOST_IN_RUN + 2))
     assert list(map(len, gathered)) == [MOST_IN_RUN, MOST_IN_RUN, 2]
 
 
-def test_other_payloads_are_left_as_they_are() -> None:
+@by_each
+def test_other_payloads_are_left_as_they_are(gather_items: Gather) -> None:
     """They are not even copied: this is looked at for everything that is received."""
     calls = [payload_of(RequestCancel(0, number)) for number in range(8)]
     assert gather_items(calls) is calls
@@ -99,7 +124,10 @@ def test_other_payloads_are_left_as_they_are() -> None:
     assert gather_items(views) is views
 
 
-def test_payloads_of_another_kind_in_between_are_left_as_they_are() -> None:
+@by_each
+def test_payloads_of_another_kind_in_between_are_left_as_they_are(
+    gather_items: Gather,
+) -> None:
     """A view may be of a buffer that its owner fills again."""
     payload = payload_of(ChannelItem(0, 1, b"a"))
     mixed: list[bytes | memoryview] = [memoryview(payload), *[payload] * 5]

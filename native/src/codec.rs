@@ -1,7 +1,7 @@
 //! The codec of one shape, as Python sees it.
 
 use pyo3::buffer::PyUntypedBuffer;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -11,6 +11,7 @@ use crate::decode::Decoder;
 use crate::encode::Encoder;
 use crate::fail::{guarded, Done, Fail};
 use crate::plan::{At, Helpers, Part};
+use crate::run::Run;
 
 /// Encodes and decodes the values of one shape.
 #[pyclass(frozen, module = "roam_trio._native")]
@@ -74,27 +75,34 @@ impl Codec {
         }
     }
 
-    /// Encode values, and append the pieces of each to a list, up to a size in bytes.
-    /// Return whether all were taken.
-    #[pyo3(signature = (values, encoded, most_bytes, /))]
-    fn encode_each<'py>(
+    /// Encode values into payloads that begin with `head`, up to a size in bytes.
+    ///
+    /// Return them, whether the size was reached, and the exception of a value or of the
+    /// iterator after them.
+    #[pyo3(signature = (values, head, most_bytes, /))]
+    fn encode_run<'py>(
         &self,
         values: &Bound<'py, PyAny>,
-        encoded: &Bound<'py, PyList>,
+        head: &[u8],
         most_bytes: usize,
-    ) -> PyResult<bool> {
-        let mut size = 0usize;
+    ) -> PyResult<(Bound<'py, PyAny>, bool, Option<PyErr>)> {
+        let py = values.py();
+        let mut run = Run::new(py, &self.parts, &self.helpers, self.root, head);
+        let mut failure = None;
         for value in values.try_iter()? {
-            let pieces = self.encode(&value?)?;
-            for piece in pieces.try_iter()? {
-                size = size.saturating_add(piece?.len()?);
-            }
-            encoded.append(pieces)?;
-            if size >= most_bytes {
-                return Ok(false);
+            let added = value.and_then(|value| run.add(&value, || self.encode(&value)));
+            match added {
+                Ok(()) if run.size < most_bytes => {}
+                Ok(()) => break,
+                Err(error) if error.is_instance_of::<PyException>(py) => {
+                    failure = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        let is_cut = failure.is_none() && run.size >= most_bytes;
+        Ok((run.finish(self.helpers.framed.bind(py))?, is_cut, failure))
     }
 
     /// Decode a value that extends from a position to the end of a buffer.

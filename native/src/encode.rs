@@ -9,12 +9,16 @@ use pyo3::types::{
 };
 
 use crate::fail::{require, reserve, Done, Fail};
+use crate::frames::bytes_of;
 use crate::plan::{address, address_of_class, At, Field, Helpers, Part, Record};
 use crate::varint::{write, write_wide, zigzag, zigzag_wide};
 use crate::MAX_DEPTH;
 
 /// Length from which a byte string becomes a piece of its own, without a copy.
 const LARGE: usize = 128;
+
+/// Length from which a link sends a byte string without a copy.
+pub const REFERENCED: usize = 32 * 1024;
 
 /// Number of bytes of memory that are kept for the next encoding.
 const KEPT: usize = 4096;
@@ -39,6 +43,8 @@ pub struct Encoder<'a, 'py> {
     bytes: Vec<u8>,
     /// The pieces before these bytes; None if there are none.
     pieces: Option<Bound<'py, PyList>>,
+    /// Whether all is to become one piece, without byte strings that are passed on.
+    is_flat: bool,
     depth: usize,
 }
 
@@ -50,8 +56,17 @@ impl<'a, 'py> Encoder<'a, 'py> {
             helpers,
             bytes: SCRATCH.take(),
             pieces: None,
+            is_flat: false,
             depth: 0,
         }
+    }
+
+    /// An encoder of several values, which copies all of their bytes into one piece, and
+    /// refuses values with byte strings that are too long for that.
+    pub fn of_frames(py: Python<'py>, parts: &'a [Part], helpers: &'a Helpers) -> Self {
+        let mut encoder = Self::new(py, parts, helpers);
+        encoder.is_flat = true;
+        encoder
     }
 
     /// Encode a value, and append the pieces to a list, or return a new one.
@@ -78,11 +93,53 @@ impl<'a, 'py> Encoder<'a, 'py> {
                 pieces
             }
         };
+        self.keep_memory();
+        Ok(pieces)
+    }
+
+    fn keep_memory(mut self) {
+        self.bytes.clear();
         if self.bytes.capacity() <= KEPT {
             SCRATCH.set(self.bytes);
         }
-        Ok(pieces)
     }
+
+    // ---------------------------------------------------------------- several values
+
+    /// Add the encoding of a value to the bytes so far.
+    pub fn add(&mut self, root: At, value: &Bound<'py, PyAny>) -> Done<()> {
+        self.encode(root, value)
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Drop all from a position on.
+    pub fn cut_to(&mut self, end: usize) {
+        self.bytes.truncate(end);
+        self.depth = 0;
+    }
+
+    pub fn overwrite(&mut self, start: usize, data: &[u8]) -> Done<()> {
+        let end = start.checked_add(data.len()).ok_or(Fail::Refused)?;
+        let place = self.bytes.get_mut(start..end).ok_or(Fail::Refused)?;
+        place.copy_from_slice(data);
+        Ok(())
+    }
+
+    /// Return all bytes.
+    pub fn into_piece(self) -> PyResult<Bound<'py, PyBytes>> {
+        let piece = bytes_of(self.py, &self.bytes)?;
+        self.keep_memory();
+        Ok(piece)
+    }
+
+    // ---------------------------------------------------------------- pieces
 
     fn last_piece(&mut self) -> Done<Option<Bound<'py, PyBytes>>> {
         match self.bytes.is_empty() {
@@ -93,11 +150,7 @@ impl<'a, 'py> Encoder<'a, 'py> {
 
     /// Make a piece of the bytes so far.
     fn piece(&mut self) -> Done<Bound<'py, PyBytes>> {
-        // Not `PyBytes::new`, which cannot say that there is no memory.
-        let piece = PyBytes::new_with(self.py, self.bytes.len(), |to| {
-            to.copy_from_slice(&self.bytes);
-            Ok(())
-        })?;
+        let piece = bytes_of(self.py, &self.bytes)?;
         self.bytes.clear();
         Ok(piece)
     }
@@ -112,7 +165,7 @@ impl<'a, 'py> Encoder<'a, 'py> {
         Ok(pieces.append(data)?)
     }
 
-    fn push(&mut self, data: &[u8]) -> Done<()> {
+    pub fn push(&mut self, data: &[u8]) -> Done<()> {
         reserve(&mut self.bytes, data.len())?;
         self.bytes.extend_from_slice(data);
         Ok(())
@@ -329,9 +382,16 @@ impl<'a, 'py> Encoder<'a, 'py> {
     }
 
     fn octets(&mut self, data: Bound<'py, PyAny>) -> Done<()> {
-        if data.len()? >= LARGE {
+        let length = data.len()?;
+        if length >= LARGE && !self.is_flat {
             return self.add_piece(data);
         }
+        require(length < REFERENCED)?;
+        self.copy(&data)
+    }
+
+    /// Add the bytes of a byte string, or of a view of one.
+    pub fn copy(&mut self, data: &Bound<'py, PyAny>) -> Done<()> {
         match data.cast_exact::<PyBytes>() {
             Ok(data) => self.push(data.as_bytes()),
             Err(_) => {

@@ -16,9 +16,13 @@ mod encode;
 #[cfg(feature = "python")]
 mod fail;
 #[cfg(feature = "python")]
+mod frames;
+#[cfg(feature = "python")]
 mod messages;
 #[cfg(feature = "python")]
 mod plan;
+#[cfg(feature = "python")]
+mod run;
 pub mod varint;
 
 #[cfg(feature = "python")]
@@ -26,7 +30,7 @@ use pyo3::prelude::*;
 
 /// What the package and the extension agree on; `native.py` has the same number.
 #[cfg(feature = "python")]
-const INTERFACE: u32 = 3;
+const INTERFACE: u32 = 4;
 
 /// Parts within parts up to which values are encoded and decoded here. The codec in
 /// Python goes as far as the recursion limit of the interpreter.
@@ -39,5 +43,6 @@ const MAX_DEPTH: usize = 200;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("INTERFACE", INTERFACE)?;
     module.add_class::<codec::Codec>()?;
-    module.add_class::<messages::Messages>()
+    module.add_class::<messages::Messages>()?;
+    module.add_function(wrap_pyfunction!(frames::cut_frames, module)?)
 }

@@ -6,11 +6,19 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice, PyTuple};
 
 use crate::fail::{guarded, require, Done, Fail};
+use crate::frames::bytes_of;
 use crate::plan::{address, address_of_class};
 use crate::varint::{read, write};
 
 const REQUEST: u8 = 7;
 const CHANNEL: u8 = 8;
+
+/// The start of the payload of an item.
+struct Head<'a> {
+    connection: u64,
+    channel: u64,
+    bytes: &'a [u8],
+}
 
 /// Encodes and decodes messages; those that are rare are left to Python.
 #[pyclass(frozen, module = "roam_trio._native")]
@@ -21,34 +29,40 @@ pub struct Messages {
     credit: Py<PyAny>,
     no_metadata: Py<PyAny>,
     no_channels: Py<PyTuple>,
+    run: Py<PyAny>,
     /// Size of a payload from which its value is a view.
     borrow_from: usize,
+    most_in_run: usize,
     python_encode: Py<PyAny>,
     python_decode: Py<PyAny>,
 }
 
 #[pymethods]
 impl Messages {
-    /// Args: the classes of a call, a response, an item and credit; the metadata of those
-    /// that have none; and what encodes and decodes all others.
+    /// Args: the classes of a call, a response, an item, credit and a run of items; the
+    /// metadata of those that have none; two bounds, see `wire/runs.py`; and what encodes
+    /// and decodes all others.
     #[new]
     fn new(
         py: Python<'_>,
-        classes: (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>),
+        classes: (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>),
         no_metadata: Py<PyAny>,
-        borrow_from: usize,
+        bounds: (usize, usize),
         python_encode: Py<PyAny>,
         python_decode: Py<PyAny>,
     ) -> Self {
-        let (call, response, item, credit) = classes;
+        let (call, response, item, credit, run) = classes;
+        let (borrow_from, most_in_run) = bounds;
         Self {
             call,
             response,
             item,
             credit,
+            run,
             no_metadata,
             no_channels: PyTuple::empty(py).unbind(),
             borrow_from,
+            most_in_run,
             python_encode,
             python_decode,
         }
@@ -74,8 +88,18 @@ impl Messages {
         }
     }
 
+    /// Replace payloads that are items of one channel and follow each other by runs; see
+    /// `gather_in_python`.
+    #[pyo3(signature = (payloads, /))]
+    fn gather<'py>(&self, payloads: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        match payloads.cast_exact::<PyList>() {
+            Ok(list) => self.gathered(list),
+            Err(_) => Ok(payloads.clone()),
+        }
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for each in [&self.call, &self.response, &self.item, &self.credit] {
+        for each in [&self.call, &self.response, &self.item, &self.credit, &self.run] {
             visit.call(each)?;
         }
         visit.call(&self.no_metadata)?;
@@ -166,6 +190,77 @@ impl Messages {
         } else {
             let given = (connection, id, channels, metadata, value);
             self.response.bind(py).call1(given)?
+        })
+    }
+
+    fn gathered<'py>(&self, payloads: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyAny>> {
+        let py = payloads.py();
+        let mut all = Vec::with_capacity(payloads.len());
+        for payload in payloads.iter() {
+            match payload.cast_into_exact::<PyBytes>() {
+                Ok(payload) => all.push(payload),
+                Err(_) => return Ok(payloads.clone().into_any()),
+            }
+        }
+        if !self.has_run_in_the_middle(&all) {
+            return Ok(payloads.clone().into_any());
+        }
+        let gathered = PyList::empty(py);
+        let mut left = all.as_slice();
+        while let Some((first, rest)) = left.split_first() {
+            let head = self.head_of_item(first.as_bytes());
+            let head = head.map(|head| (self.count_items(left, head.bytes), head));
+            let Some((count, head)) = head.filter(|(count, _)| *count > 1) else {
+                gathered.append(first)?;
+                left = rest;
+                continue;
+            };
+            let values = PyList::empty(py);
+            for item in left.iter().take(count) {
+                let value = item.as_bytes().get(head.bytes.len()..);
+                values.append(bytes_of(py, value.unwrap_or(&[]))?)?;
+            }
+            let run = (head.connection, head.channel, values);
+            gathered.append(self.run.bind(py).call1(run)?)?;
+            left = left.get(count..).unwrap_or(&[]);
+        }
+        Ok(gathered.into_any())
+    }
+
+    /// A search that finds no runs would cost more than it saves.
+    fn has_run_in_the_middle(&self, payloads: &[Bound<'_, PyBytes>]) -> bool {
+        let middle = payloads.len() / 2;
+        let at = |place: usize| payloads.get(place).map(|payload| payload.as_bytes());
+        let (Some(second), Some(first)) = (at(middle), at(middle.wrapping_sub(1))) else {
+            return false;
+        };
+        let head = self.head_of_item(second);
+        head.is_some_and(|head| first.starts_with(head.bytes))
+    }
+
+    /// Return how many of the first payloads are items that begin with `head`.
+    fn count_items(&self, payloads: &[Bound<'_, PyBytes>], head: &[u8]) -> usize {
+        let is_item = |payload: &&Bound<'_, PyBytes>| {
+            let bytes = payload.as_bytes();
+            bytes.len() < self.borrow_from && bytes.starts_with(head)
+        };
+        let first = payloads.iter().take(self.most_in_run);
+        first.take_while(is_item).count()
+    }
+
+    /// Return the start of the payload of an item; None for any other payload.
+    fn head_of_item<'a>(&self, payload: &'a [u8]) -> Option<Head<'a>> {
+        if payload.len() >= self.borrow_from {
+            return None;
+        }
+        let (connection, left) = read(payload, 64)?;
+        let (channel, left) = read(left.strip_prefix(&[CHANNEL])?, 64)?;
+        let left = left.strip_prefix(&[0])?;
+        let bytes = payload.get(..payload.len() - left.len())?;
+        Some(Head {
+            connection,
+            channel,
+            bytes,
         })
     }
 

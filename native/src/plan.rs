@@ -115,6 +115,8 @@ pub struct Helpers {
     pub check_record: Py<PyAny>,
     pub index_by_class: Py<PyAny>,
     pub clock: Py<PyAny>,
+    /// Makes what several encoded values are returned as.
+    pub framed: Py<PyAny>,
     pub max_zero_sized: u64,
 }
 

@@ -51,6 +51,7 @@ from ..schema.shape import (
     levels,
 )
 from ..schema.sizes import MAX_ZERO_SIZED, Sizes
+from ..wire.frames import Frames
 from . import primitives
 from .python import Codec, PythonCodec
 
@@ -99,6 +100,7 @@ class _Helpers:
     check_record = staticmethod(primitives.check_record)
     index_by_class = staticmethod(primitives.index_by_class)
     clock = staticmethod(perf_counter)
+    framed = Frames
     max_zero_sized = MAX_ZERO_SIZED
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,12 +21,19 @@ from .weights import Weights
 __all__ = ["ChannelPlan", "RpcPlan", "SelfRef"]
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 
 
 class _Decode(Protocol[T_co]):
     def __call__(self, buffer: bytes | memoryview, start: int = 0, /) -> T_co: ...
+
+
+class _EncodeRun(Protocol[T_contra]):
+    def __call__(
+        self, values: Iterable[T_contra], head: bytes, most_bytes: int, /
+    ) -> tuple[Sequence[Any], bool, Exception | None]: ...
 
 
 @frozen
@@ -136,23 +143,19 @@ class RpcPlan(Generic[T]):
         return self._codec.encode_into
 
     @cached_property
-    def encode_each(
-        self,
-    ) -> Callable[[Iterable[T], list[list[bytes | memoryview]], int], bool]:
-        """Encode several values to the end of `encoded`, each as `encode` does.
+    def encode_run(self) -> _EncodeRun[T]:
+        """Encode several values that are sent together, each as `encode` does.
 
         Args:
-            values: the values.
-            encoded: the pieces of each; on an error, of those before the error.
+            values: the values, up to the first that does not match the type.
+            head: the start of the payload of each.
             most_bytes: encoded size, in bytes, from which it takes no further value.
 
         Returns:
-            True if `values` is used up.
-
-        Raises:
-            EncodeError: a value does not match the type.
+            The encoded values, whether there are more bytes of them than `most_bytes`,
+            and the exception of a value, or of the iterator, that has ended them.
         """
-        return self._codec.encode_each
+        return self._codec.encode_run
 
     @cached_property
     def decode(self) -> _Decode[T]:

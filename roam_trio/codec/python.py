@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import DecodeError
 from ..schema.shape import Shape
 from .compile import Decoder, Encoder, compile_decoder, compile_encoder
 from .interpret import explain_decode, explain_encode
 
-__all__ = ["Codec", "PythonCodec"]
+__all__ = ["Codec", "EncodedRun", "PythonCodec"]
+
+
+class EncodedRun(NamedTuple):
+    """Values that were encoded together.
+
+    Attributes:
+        values: the pieces of each; or their `Frames`.
+        is_cut: whether they have reached the size that was given.
+        failure: the exception of the value after them, or of the iterator.
+    """
+
+    values: Sequence[Any]
+    is_cut: bool
+    failure: Exception | None = None
 
 
 class Codec(Protocol):
@@ -19,13 +33,9 @@ class Codec(Protocol):
 
     def encode(self, value: Any, /) -> list[bytes | memoryview]: ...
     def encode_into(self, value: Any, pieces: list[bytes | memoryview], /) -> None: ...
-    def encode_each(
-        self,
-        values: Iterable[Any],
-        encoded: list[list[bytes | memoryview]],
-        most_bytes: int,
-        /,
-    ) -> bool: ...
+    def encode_run(
+        self, values: Iterable[Any], head: bytes, most_bytes: int, /
+    ) -> EncodedRun: ...
     def decode(self, buffer: bytes | memoryview, start: int = 0, /) -> Any: ...
     def decode_each(
         self, buffers: Iterable[bytes | memoryview], values: list[Any], /
@@ -83,21 +93,24 @@ class PythonCodec:
             del pieces[before:]
             raise explain_encode(self._shape, value, cause, encoded) from cause
 
-    def encode_each(
+    def encode_run(
+        self, values: Iterable[Any], head: bytes, most_bytes: int
+    ) -> EncodedRun:
+        """Encode several values, up to a size and to the first that is wrong; see
+        `RpcPlan.encode_run`."""
+        encoded: list[list[bytes | memoryview]] = []
+        try:
+            return EncodedRun(encoded, self._encode_each(values, encoded, most_bytes))
+        except Exception as error:  # of a value, or of the iterator
+            return EncodedRun(encoded, False, error)
+
+    def _encode_each(
         self,
         values: Iterable[Any],
         encoded: list[list[bytes | memoryview]],
         most_bytes: int,
     ) -> bool:
-        """Encode several values to the end of `encoded`, each as `encode` does.
-
-        Args:
-            values: the values.
-            encoded: the pieces of each; on an error, of those before the error.
-            most_bytes: encoded size, in bytes, from which it takes no further value.
-
-        Returns:
-            True if `values` is used up.
+        """Encode values to the end of a list. Return True if that has reached a size.
 
         Raises:
             EncodeError: a value does not match the type.
@@ -115,8 +128,8 @@ class PythonCodec:
             encoded.append(pieces)
             size += len(pieces[0]) if len(pieces) == 1 else _size_of(pieces)
             if size >= most_bytes:
-                return False
-        return True
+                return True
+        return False
 
     def decode_each(
         self, buffers: Iterable[bytes | memoryview], values: list[Any]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 from typing import Final
 
+from ..wire.frames import HEADER_LENGTH, Frames
 from .base import ByteBudget
-from .framing import HEADER_LENGTH
 
 __all__ = ["Backlog"]
 
@@ -106,21 +105,19 @@ class Backlog:
         self.size = size = self.size + HEADER_LENGTH + length
         return payloads < self.room_up_to_payloads and size < self.room_up_to_size
 
-    def add_all(self, lengths: Sequence[int], permits: int) -> bool:
+    def add_all(self, frames: Frames, permits: int) -> bool:
         """Count several committed payloads at once, if each of them finds room.
 
         Args:
-            lengths: their lengths, in bytes; at least one.
+            frames: the payloads.
             permits: number of permits beside them.
 
         Returns:
             False if not every payload would find room; then nothing was counted.
         """
-        count = len(lengths)
-        size = sum(lengths) + HEADER_LENGTH * count
-        last = lengths[-1]
+        count, size, last = len(frames), len(frames.data), frames.last
         # What is asked of the last payload is asked of those before it as well.
-        before = self.size + size - HEADER_LENGTH - last + permits * max(lengths)
+        before = self.size + size - HEADER_LENGTH - last + permits * frames.longest
         if (
             self.payloads + permits + count > self.room_up_to_payloads
             or before >= self.room_up_to_size

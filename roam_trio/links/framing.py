@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
 from ..errors import AnnouncedTooLarge, ForeignProtocol, TruncatedPayload
+from ..wire.frames import HEADER_LENGTH, PASSED_BY_REFERENCE, Frames, cut_frames
 from .base import Buffer, PayloadBound
 from .fillable_bytes import FillableBytes
 from .foreign import NAMED_UP_TO, named, unmistakable
@@ -26,7 +27,6 @@ __all__ = [
     "PayloadDecoder",
 ]
 
-HEADER_LENGTH: Final = 4
 LARGEST_LENGTH: Final = 2**32 - 1
 """The longest payload that the length prefix can express, in bytes."""
 
@@ -44,9 +44,6 @@ _SHORT_HEADERS: Final = tuple(
     length.to_bytes(HEADER_LENGTH, "little") for length in range(128)
 )
 """Headers of small payloads, of which many may be sent at once."""
-
-_PASSED_BY_REFERENCE: Final = 32 * 1024
-"""Length, in bytes, from which a piece is passed to the writer without a copy."""
 
 
 class PayloadDecoder(Protocol):
@@ -211,26 +208,26 @@ class FrameDecoder:
                 return
         before = len(payloads)
         start, end = 0, len(chunk)
-        while (body := start + HEADER_LENGTH) <= end:
+        while True:
+            start = cut_frames(chunk, start, most, payloads)
+            body = start + HEADER_LENGTH
+            if body > end:
+                break
             length = _read_length(chunk, start)[0]
-            stop = body + length
-            if length > most:
-                if not start and not self.count:
-                    _refuse_foreign(chunk)
-                taken = len(payloads) - before
-                error = self._too_large(length, self.count + taken)
-                if error is not None:
-                    self._add_to_totals(taken, start)
-                    raise error
-                most = self._most
-            if stop > end:
+            if length <= most:  # it is not whole
                 if not start and not self.count and unmistakable(chunk):
                     _refuse_foreign(chunk)
-                if stop - start > RECEIVE_AT_ONCE:
+                if HEADER_LENGTH + length > RECEIVE_AT_ONCE:
                     self._large = _LargePayload(length, memoryview(chunk)[body:])
                 break
-            payloads.append(chunk[body:stop])
-            start = stop
+            if not start and not self.count:
+                _refuse_foreign(chunk)
+            taken = len(payloads) - before
+            error = self._too_large(length, self.count + taken)
+            if error is not None:
+                self._add_to_totals(taken, start)
+                raise error
+            most = self._most
         self._add_to_totals(len(payloads) - before, start)
         self.begun = end - start
         self._start = b"" if self._large is not None else chunk[start:]
@@ -368,7 +365,7 @@ class FrameEncoder:
         """Add one payload: the concatenation of `pieces`, `length` bytes in all."""
         if length < len(_SHORT_HEADERS):
             self._small.append(_SHORT_HEADERS[length] + b"".join(pieces))
-        elif length < _PASSED_BY_REFERENCE:
+        elif length < PASSED_BY_REFERENCE:
             header = length.to_bytes(HEADER_LENGTH, "little")
             self._small.append(header + b"".join(pieces))
         else:
@@ -376,27 +373,13 @@ class FrameEncoder:
             for piece in pieces:
                 self._add_piece(piece)
 
-    def add_all(
-        self, payloads: Sequence[Sequence[Buffer]], lengths: Sequence[int]
-    ) -> None:
-        """Add several payloads; as `add` for each, and a buffer for all small ones."""
-        if max(lengths) >= _PASSED_BY_REFERENCE:
-            for pieces, length in zip(payloads, lengths, strict=True):
-                self.add(pieces, length)
-            return
-        frames: list[Buffer] = []
-        for pieces, length in zip(payloads, lengths, strict=True):
-            frames.append(
-                _SHORT_HEADERS[length]
-                if length < len(_SHORT_HEADERS)
-                else length.to_bytes(HEADER_LENGTH, "little")
-            )
-            frames += pieces
-        self._small.append(b"".join(frames))
+    def add_frames(self, frames: Frames) -> None:
+        """Add payloads that are framed already."""
+        self._small.append(frames.data)
 
     def _add_piece(self, piece: Buffer) -> None:
         # The owner of a bytearray may change it before it is written.
-        if len(piece) < _PASSED_BY_REFERENCE or isinstance(piece, bytearray):
+        if len(piece) < PASSED_BY_REFERENCE or isinstance(piece, bytearray):
             self._small.append(bytes(piece))
         else:
             self._complete = [*self.take(), piece]

@@ -27,6 +27,7 @@ from ..failures import text_of
 from ..limits import DEFAULT_LIMITS
 from ..peers import Peer
 from ..quantities import check_seconds
+from ..wire.frames import PayloadRun, framed
 from .backlog import Backlog
 from .base import Buffer, ByteBudget, Link, TxStatistics
 from .byte_streams import ByteTransport, StreamTransport
@@ -214,16 +215,17 @@ class StreamLinkTx(PermitTx):
             raise self._ending.as_error()
         if self.is_full or not payloads:
             return 0
-        # Items are a head and a value: two pieces.
-        lengths = [
-            len(pieces[0]) + len(pieces[1]) if len(pieces) == 2 else _length_of(pieces)
-            for pieces in payloads
-        ]
-        if max(lengths) > self._max_payload or not self._backlog.add_all(
-            lengths, self._permits
+        if type(payloads) is PayloadRun:
+            frames = payloads.framed()
+        else:
+            frames = framed(b"", payloads)
+        if (
+            frames is None
+            or frames.longest > self._max_payload
+            or not self._backlog.add_all(frames, self._permits)
         ):
             return super().send_many_nowait(payloads)  # those that can be sent
-        self._frames.add_all(payloads, lengths)
+        self._frames.add_frames(frames)
         self._mode, write = self._mode.on_commit
         if self._wake is not None:
             self._do(write)
@@ -457,7 +459,3 @@ _NO_ROOM = (
     "(limits: session_bytes, memory)"
 )
 _CLOSED_HERE = "this side has closed the sending half of the link"
-
-
-def _length_of(pieces: Sequence[Buffer]) -> int:
-    return sum(map(len, pieces))

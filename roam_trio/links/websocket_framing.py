@@ -14,6 +14,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from ..errors import AnnouncedTooLarge, LinkError, TruncatedPayload
 from ..legible import legible
+from ..wire.frames import Frames
 from .arrivals import LARGE
 from .base import Buffer, PayloadBound
 from .framing import FrameEncoder
@@ -51,11 +52,9 @@ class WebSocketEncoder(FrameEncoder):
     def add(self, pieces: Sequence[Buffer], length: int) -> None:
         self._add_piece(self._frame(Opcode.BINARY, b"".join(pieces)))
 
-    def add_all(
-        self, payloads: Sequence[Sequence[Buffer]], lengths: Sequence[int]
-    ) -> None:
-        for pieces, length in zip(payloads, lengths, strict=True):
-            self.add(pieces, length)
+    def add_frames(self, frames: Frames) -> None:
+        for payload in frames.payloads():
+            self._add_piece(self._frame(Opcode.BINARY, payload))
 
     def answer(self, ping: bytes) -> None:
         """Answer a ping. Of several unanswered ones, only the last is answered."""

@@ -11,7 +11,7 @@ import enum
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 import trio
@@ -43,6 +43,7 @@ from ..kept_errors import strip_tracebacks
 from ..rpc.handler import LIGHT_BYTES
 from ..rpc.sinks import ChannelSink, ChannelSource, Ended, EndStatistics
 from ..running import check_run
+from ..wire.envelope import item_head
 from ..wire.ids import ChannelId
 from ..wire.messages import (
     ChannelClose,
@@ -223,17 +224,12 @@ class OutgoingChannel(_WithEnd, ChannelSink):
 
     async def _send_batch(self, first: Any, rest: Iterator[Any]) -> None:
         """Send `first` and as many others as can be sent in one step."""
-        items: list[list[bytes | memoryview]] = []
         most = min(self.credit, _MOST_AT_ONCE)
-        encode, most_bytes = self._plan.encode_each, _MOST_BYTES_AT_ONCE
-        failure: Exception | None = None
-        try:
-            is_cut = not (
-                encode((first,), items, most_bytes)
-                and encode(islice(rest, most - 1), items, most_bytes)
-            )
-        except Exception as error:  # of an item, or of the iterator: those before it go
-            failure, is_cut = error, False
+        values = chain((first,), islice(rest, most - 1))
+        head = item_head(self._connection_id, self._id)
+        items, is_cut, failure = self._plan.encode_run(
+            values, head, _MOST_BYTES_AT_ONCE
+        )
         run = ItemRun(self._connection_id, self._id, items)
         sent = 0
         try:

@@ -6,7 +6,8 @@ Each kind has one writer, found by the class of the message, and one reader, fou
 its tags. Every call and every item passes through this module twice. The common kinds
 (call, response, item) are therefore read inline, and a number below 128, which is one
 byte, needs no function call. If the extension in Rust is used, it encodes and decodes
-the common kinds, and leaves everything else, errors included, to this module.
+the common kinds, finds runs of items, and leaves everything else, errors included, to
+this module.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from ..errors import DecodeError
 from ..metadata import NO_METADATA
@@ -22,6 +23,7 @@ from ..native import NATIVE
 from .entries import decode_metadata, encode_metadata
 from .family import MsgFamily
 from .fields import Payload, bad, number, read_text, read_u64
+from .frames import PayloadRun
 from .ids import ChannelId, ConnectionId, MethodId, Parity
 from .messages import (
     ChannelClose,
@@ -43,10 +45,18 @@ from .messages import (
     RequestCancel,
     RequestResponse,
 )
-from .runs import BORROW_FROM, ItemRun, gather_items
+from .runs import BORROW_FROM, MOST_IN_RUN, ItemRun, gather_in_python
 from .varint import U32_MAX, U64_MAX, read_varint
 
-__all__ = ["MessageFamily", "decode_message", "encode_message", "functions"]
+__all__ = [
+    "Functions",
+    "MessageFamily",
+    "decode_message",
+    "encode_message",
+    "functions",
+    "gather_items",
+    "item_head",
+]
 
 _Pieces: TypeAlias = list[bytes | memoryview]
 
@@ -272,6 +282,11 @@ def _channel_head(
     return number(connection_id) + b"\x08" + number(channel_id) + tag
 
 
+def item_head(connection_id: ConnectionId, channel_id: ChannelId) -> bytes:
+    """Return the start of the payload of an item, before its encoded value."""
+    return _channel_head(connection_id, channel_id, b"\0")
+
+
 def _write_item(message: ChannelItem) -> _Pieces:
     head = _channel_head(message.connection_id, message.channel_id, b"\0")
     item = message.item
@@ -447,27 +462,33 @@ _READERS: dict[int, _Reader] = {
 # ------------------------------------------------------------ in Python or in Rust
 
 
-def functions(
-    extension: Any,
-) -> tuple[Callable[[Message], _Pieces], Callable[[Payload], Message]]:
-    """Return what encodes and what decodes messages.
+class Functions(NamedTuple):
+    """What encodes messages, decodes them, and finds runs of items."""
+
+    encode: Callable[[Message], _Pieces]
+    decode: Callable[[Payload], Message]
+    gather: Callable[[Sequence[Payload]], Sequence[Payload | ItemRun]]
+
+
+def functions(extension: Any) -> Functions:
+    """Return the functions for messages.
 
     Args:
         extension: the module in Rust, which does it for the common kinds; or None.
     """
     if extension is None:
-        return encode_in_python, decode_in_python
+        return Functions(encode_in_python, decode_in_python, gather_in_python)
     messages = extension.Messages(
-        (RequestCall, RequestResponse, ChannelItem, ChannelGrantCredit),
+        (RequestCall, RequestResponse, ChannelItem, ChannelGrantCredit, ItemRun),
         NO_METADATA,
-        BORROW_FROM,
+        (BORROW_FROM, MOST_IN_RUN),
         encode_in_python,
         decode_in_python,
     )
-    return messages.encode, messages.decode
+    return Functions(messages.encode, messages.decode, messages.gather)
 
 
-encode_message, decode_message = functions(NATIVE)
+encode_message, decode_message, gather_items = functions(NATIVE)
 
 
 class MessageFamily(MsgFamily[Message]):
@@ -477,25 +498,22 @@ class MessageFamily(MsgFamily[Message]):
 
         def encode(self, message: Message) -> _Pieces: ...
         def decode(self, payload: Payload) -> Message: ...
+        def gather(
+            self, payloads: Sequence[Payload]
+        ) -> Sequence[Payload | ItemRun]: ...
 
     else:
         # Without a method that calls them, which would take as long again.
         encode = staticmethod(encode_message)
         decode = staticmethod(decode_message)
+        gather = staticmethod(gather_items)
 
-    def encode_all(self, messages: Sequence[Message]) -> list[_Pieces]:
+    def encode_all(self, messages: Sequence[Message]) -> Sequence[_Pieces]:
         """See `encode_message`; the items of an `ItemRun` take less time."""
         if type(messages) is not ItemRun:
             return list(map(encode_message, messages))
-        head = _channel_head(messages.connection_id, messages.channel_id, b"\0")
-        return [
-            [head, *item] if type(item) is list else [head, item]
-            for item in messages.items
-        ]
-
-    def gather(self, payloads: Sequence[Payload]) -> Sequence[Payload | ItemRun]:
-        """See `gather_items`."""
-        return gather_items(payloads)
+        head = item_head(messages.connection_id, messages.channel_id)
+        return PayloadRun(head, messages.items)
 
     def filler(self) -> Message:
         """Return a Pong that answers no Ping: peers ignore it."""

@@ -22,7 +22,7 @@ class MsgFamily(ABC, Generic[M]):
         strings.
         """
 
-    def encode_all(self, messages: Sequence[M]) -> list[list[bytes | memoryview]]:
+    def encode_all(self, messages: Sequence[M]) -> Sequence[list[bytes | memoryview]]:
         """Return the bytes of several messages, each as `encode` does."""
         return list(map(self.encode, messages))
 

@@ -7,7 +7,6 @@ each item is a message, and a payload, of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, NamedTuple, overload
 
 from ..errors import DecodeError
@@ -16,7 +15,7 @@ from .ids import ChannelId, ConnectionId
 from .messages import ChannelItem
 from .varint import U64_MAX, read_varint
 
-__all__ = ["BORROW_FROM", "MOST_IN_RUN", "ItemRun", "gather_items"]
+__all__ = ["BORROW_FROM", "MOST_IN_RUN", "ItemRun", "gather_in_python"]
 
 BORROW_FROM = 2048
 """Size of a payload, in bytes, from which its value is a view and not a copy."""
@@ -26,6 +25,9 @@ MOST_IN_RUN = 256
 
 _CHANNEL = 8
 _ITEM = 0
+
+_FIRST_STEP = 8
+"""Number of payloads that are compared at first, and twice as many each time."""
 
 _LEAST = 2
 """Number of items from which they are a run."""
@@ -37,7 +39,7 @@ class ItemRun(Sequence[ChannelItem]):
     Args:
         connection_id: the connection.
         channel_id: the channel.
-        items: the encoded values (`Encoded`), in order.
+        items: the encoded values (`Encoded`), in order; or their `Frames`.
     """
 
     __slots__ = ("channel_id", "connection_id", "items")
@@ -76,7 +78,7 @@ class _Head(NamedTuple):
     bytes: bytes
 
 
-def gather_items(payloads: Sequence[Backing]) -> Sequence[Backing | ItemRun]:
+def gather_in_python(payloads: Sequence[Backing]) -> Sequence[Backing | ItemRun]:
     """Replace payloads that are items of one channel and follow each other by runs.
 
     Everything else, and an item whose value would be a view of its payload, remains as
@@ -106,13 +108,29 @@ def gather_items(payloads: Sequence[Backing]) -> Sequence[Backing | ItemRun]:
 
 def _items_from(payloads: Sequence[Any], start: int, head: bytes) -> list[bytes]:
     """Return the values of the items that begin with `head`, up to the first other."""
-    items: list[bytes] = []
-    for payload in islice(payloads, start, start + MOST_IN_RUN):
-        value = payload.removeprefix(head)
-        if len(value) == len(payload) or len(payload) >= BORROW_FROM:
+    end, last = start + 1, min(start + MOST_IN_RUN, len(payloads))
+    step = _FIRST_STEP
+    while end < last:
+        some = payloads[end : min(end + step, last)]
+        # All begin with it if the first and the last of them do, when they are sorted.
+        if not (
+            max(map(len, some)) < BORROW_FROM
+            and min(some).startswith(head)
+            and max(some).startswith(head)
+        ):
+            end += _count_items(some, head)
             break
-        items.append(value)
-    return items
+        end += len(some)
+        step *= 2
+    length = len(head)
+    return [payload[length:] for payload in payloads[start:end]]
+
+
+def _count_items(payloads: Sequence[bytes], head: bytes) -> int:
+    for count, payload in enumerate(payloads):
+        if len(payload) >= BORROW_FROM or not payload.startswith(head):
+            return count
+    return len(payloads)
 
 
 def _head_of_item(payload: Backing) -> _Head | None:

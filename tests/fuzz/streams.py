@@ -19,6 +19,7 @@ from roam_trio.links.framing import FrameDecoder, PayloadDecoder
 from roam_trio.links.resuming.hello import ClientHello
 from roam_trio.links.websocket_framing import WebSocketDecoder, WebSocketEncoder
 from roam_trio.links.websocket_handshake import accept_handshake, client_handshake
+from roam_trio.wire.frames import framed
 
 from .checks import check_error, require
 from .target import Target
@@ -117,7 +118,9 @@ def websocket_frames(data: bytes) -> None:
 def _websocket_frames() -> Iterator[bytes]:
     encoder = WebSocketEncoder(mask=False)
     encoder.answer(b"ping")
-    encoder.add_all([[b"one"], [b"t", b"wo"], [b""]], [3, 3, 0])
+    frames = framed(b"", [[b"one"], [b"t", b"wo"], [b""]])
+    assert frames is not None
+    encoder.add_frames(frames)
     whole = b"".join(map(bytes, encoder.take())) + encoder.close_frame(1000)
     yield b"\x02" + whole
     yield b"\x7f" + b"\x02\x02ab" + b"\x89\x01p" + b"\x80\x01c" + b"\x88\x00"

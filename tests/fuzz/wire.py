@@ -15,7 +15,7 @@ from roam_trio.session.deadlines import deadline_of
 from roam_trio.session.refusal import message_of_refusal, refusal_in
 from roam_trio.wire.backing import Backing
 from roam_trio.wire.entries import decode_metadata, encode_metadata
-from roam_trio.wire.envelope import decode_message, encode_message
+from roam_trio.wire.envelope import decode_message, encode_message, gather_items
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (
     ChannelClose,
@@ -37,7 +37,7 @@ from roam_trio.wire.messages import (
     RequestCancel,
     RequestResponse,
 )
-from roam_trio.wire.runs import ItemRun, gather_items
+from roam_trio.wire.runs import ItemRun
 
 from .checks import check_error, require
 from .parts import joined_parts, parts_of

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roam_trio.links.backlog import Backlog
+from roam_trio.wire.frames import framed
 
 HEADER = 4
 
@@ -147,7 +148,9 @@ def test_several_are_counted_at_once_only_if_each_finds_room(
         for _ in range(before):
             backlog.add(5)
     together, one_by_one = backlogs
-    if together.add_all(lengths, permits):
+    frames = framed(b"", [[bytes(length)] for length in lengths])
+    assert frames is not None
+    if together.add_all(frames, permits):
         for length in lengths:
             assert one_by_one.has_room(permits)
             one_by_one.add(length)

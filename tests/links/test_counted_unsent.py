@@ -71,7 +71,10 @@ def one(tx: LinkTx) -> None:
 
 
 def several(tx: LinkTx) -> None:
-    assert tx.send_many_nowait([[LONG], [b"1"]]) == 2
+    parts = [
+        [LONG[start : start + 10 * KIB]] for start in range(0, len(LONG), 10 * KIB)
+    ]
+    assert tx.send_many_nowait(parts) == len(parts)
 
 
 @pytest.mark.parametrize("send", [one, several])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from array import array
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -38,6 +39,7 @@ from roam_trio.schema import (
     u128,
 )
 from roam_trio.schema.shape import ListShape, UnitShape
+from roam_trio.wire.frames import PASSED_BY_REFERENCE, Frames, PayloadRun, framed
 
 from .codecs import NoCodec, agree, native_plan, outcome, python_plan
 from .examples import Color, Drawing, Expr, Node, Point, Private, R, Tree
@@ -352,27 +354,91 @@ def test_a_part_that_only_the_peer_has_is_skipped() -> None:
     assert codec.decode(payload) is python.decode(payload) is None
 
 
+LONG = PASSED_BY_REFERENCE
+
+
+def payloads_of(values: Sequence[Any], head: bytes) -> list[bytes]:
+    return [b"".join(pieces) for pieces in PayloadRun(head, values)]
+
+
 def test_several_values_are_encoded_up_to_a_size() -> None:
     for plan in (native_plan(list[bytes]), python_plan(list[bytes])):
-        encoded: list[list[Any]] = []
         values = iter([[b"ab"], [bytes(200)], [b"c"], [b"d"]])
-        assert not plan.encode_each(values, encoded, 200)
-        assert [b"".join(each)[:2] for each in encoded] == [b"\x01\x02", b"\x01\xc8"]
-        assert plan.encode_each(values, encoded, 200)
-        assert len(encoded) == 4
+        encoded, is_cut, failure = plan.encode_run(values, b"head", 200)
+        assert (is_cut, failure) == (True, None)
+        short, long = payloads_of(encoded, b"head")
+        assert short == b"head\x01\x02ab"
+        assert long == b"head\x01\xc8\x01" + bytes(200)
+        encoded, is_cut, failure = plan.encode_run(values, b"", 200)
+        assert (len(encoded), is_cut, failure) == (2, False, None)
         assert list(values) == []
 
 
 def test_several_values_are_encoded_or_decoded_up_to_a_wrong_one() -> None:
     for plan in (native_plan(u8), python_plan(u8)):
-        encoded: list[list[Any]] = []
-        with pytest.raises(EncodeError, match="256"):
-            plan.encode_each([1, 2, 256, 3], encoded, 100)
-        assert encoded == [[b"\x01"], [b"\x02"]]
+        encoded, is_cut, failure = plan.encode_run([1, 2, 256, 3], b"h", 100)
+        assert payloads_of(encoded, b"h") == [b"h\x01", b"h\x02"]
+        assert not is_cut
+        assert isinstance(failure, EncodeError)
+        assert "256" in str(failure)
         values: list[Any] = []
         with pytest.raises(DecodeError, match="1 bytes are left"):
             plan.decode_each([b"\x01", memoryview(b"\x02"), b"\x03\x04"], values)
         assert values == [1, 2]
+
+
+def test_several_values_end_with_the_exception_of_their_iterator() -> None:
+    def values(error: BaseException) -> Iterator[int]:
+        yield 1
+        raise error
+
+    for plan in (native_plan(u8), python_plan(u8)):
+        wrong = ValueError("no more")
+        encoded, is_cut, failure = plan.encode_run(values(wrong), b"", 100)
+        assert (len(encoded), is_cut, failure) == (1, False, wrong)
+        with pytest.raises(KeyboardInterrupt):
+            plan.encode_run(values(KeyboardInterrupt()), b"", 100)
+
+
+@pytest.mark.parametrize("size", [LONG - 3, LONG, 2 * LONG])
+def test_long_byte_strings_among_several_values_are_pieces_of_their_own(
+    size: int,
+) -> None:
+    values = [b"ab", bytes(size), memoryview(b"cd"), b"", memoryview(bytes(size))]
+    of_python = python_plan(bytes).encode_run(values, b"head", 10**6)
+    of_native = native_plan(bytes).encode_run(values, b"head", 10**6)
+    expected = payloads_of(of_python[0], b"head")
+    assert payloads_of(of_native[0], b"head") == expected
+    assert of_native[1:] == of_python[1:] == (False, None)
+    is_long = size >= LONG
+    assert isinstance(of_native[0], list) is is_long
+    if is_long:
+        assert any(piece is values[1] for piece in of_native[0][1])
+
+
+@pytest.mark.parametrize("item", [["x" * 300] * 200, "\N{SNOWMAN}" * 20_000, 2**127])
+def test_values_of_every_size_are_framed_alike(item: Any) -> None:
+    annotation = {list: list[str], str: str, int: u128}[type(item)]
+    head = b"\x00\x08\x01\x00"
+    of_python = python_plan(annotation).encode_run([item] * 3, head, 10**6)
+    of_native = native_plan(annotation).encode_run([item] * 3, head, 10**6)
+    expected = payloads_of(of_python[0], head)
+    assert payloads_of(of_native[0], head) == expected
+    if isinstance(of_native[0], Frames):
+        frames = framed(head, of_python[0])
+        assert frames is not None
+        assert len(of_native[0]) == len(frames) == 3
+        for name in ("data", "longest", "last"):
+            assert getattr(of_native[0], name) == getattr(frames, name)
+
+
+def test_values_that_only_python_takes_are_framed_as_well() -> None:
+    deep = nested(110)  # more than the extension encodes
+    for values in ([Node(None), deep, Node(None)], [deep]):
+        of_python, _, _ = python_plan(Node).encode_run(values, b"h", 10**6)
+        found, _, _ = native_plan(Node).encode_run(values, b"h", 10**6)
+        assert isinstance(found, Frames)
+        assert found.payloads() == payloads_of(of_python, b"h")
 
 
 def test_pieces_go_to_the_end_of_a_list_that_an_error_leaves_as_it_was() -> None:
