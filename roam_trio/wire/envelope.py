@@ -463,7 +463,7 @@ _READERS: dict[int, _Reader] = {
 
 
 class Functions(NamedTuple):
-    """What encodes messages, decodes them, and finds runs of items."""
+    """Functions that encode messages, decode them, and find runs of items."""
 
     encode: Callable[[Message], _Pieces]
     decode: Callable[[Payload], Message]
