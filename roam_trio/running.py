@@ -28,7 +28,10 @@ def check_trio_runs(what: str) -> None:
     except RuntimeError:
         how = "start the program with trio.run(main)"
         if _asyncio_runs():
-            how += ", not with asyncio.run(main())"
+            how += (
+                ", not with asyncio.run(main()); or use roam_trio.contrib.asyncio, "
+                "which is for programs on asyncio"
+            )
         raise RuntimeError(
             f"{what} needs trio, which does not run here: {how}"
         ) from None

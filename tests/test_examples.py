@@ -53,6 +53,13 @@ SHOWN = {
 
 BY_THEMSELVES = {
     **SHOWN,
+    "from_asyncio": (
+        "mean: 18.0\n"
+        "count: [0, 1, 2, 3, 4]\n"
+        "  [server] the caller has given up\n"
+        "think: no answer in time\n"
+        "mean: at least 1\n"
+    ),
     "bank": DAY.format(transport="unix"),
     "pydantic_models": (
         "to pay: 12\n"

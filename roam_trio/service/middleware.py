@@ -174,7 +174,13 @@ class HasPeer(Protocol):
 class ClientCall(AnyCall):
     """A call that this side makes."""
 
-    __slots__ = ("_caller", "_response_metadata", "_sent", "was_made")
+    __slots__ = (
+        "_caller",
+        "_response_metadata",
+        "_sent",
+        "known_deadline",
+        "was_made",
+    )
 
     side = "client"
 
@@ -191,6 +197,8 @@ class ClientCall(AnyCall):
         self._response_metadata = NO_METADATA
         self.was_made = False
         """True once a middleware has gone on to make the call."""
+        self.known_deadline: float | None = None
+        """The deadline, if middleware runs where trio cannot be asked for it."""
 
     def _given_metadata(self) -> Metadata:
         return self._sent
@@ -224,7 +232,8 @@ class ClientCall(AnyCall):
 
     @property
     def deadline(self) -> float:
-        return effective_deadline()
+        known = self.known_deadline
+        return effective_deadline() if known is None else known
 
 
 class ServerCall(AnyCall):

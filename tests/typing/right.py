@@ -103,6 +103,7 @@ from roam_trio import (
     u32,
     with_metadata,
 )
+from roam_trio.contrib import asyncio as on_asyncio
 from roam_trio.endpoints.lasting.balancing import Phase
 from roam_trio.endpoints.lasting.opening import LastingConnection
 from roam_trio.endpoints.lasting.staying import LastingState, StayingConnected
@@ -575,3 +576,28 @@ by_name = hash.method_descriptor("Adder", "add", {"left": u32}, Fallible[u32, Po
 assert_type(by_name, MethodDescriptor)
 assert_type(by_name.args_plan.encode((3,)), list[bytes | memoryview])
 tag: int = hash.sig.STRUCT
+
+
+async def use_from_asyncio(impl: AdderImpl) -> None:
+    handler = on_asyncio.dispatcher(Adder, impl)
+    async with on_asyncio.serving("tcp://127.0.0.1:0", handler, grace=1) as server:
+        assert_type(server, on_asyncio.Server)
+        async with on_asyncio.connect(server.url, Adder, cancel_grace=1) as adder:
+            assert_type(adder, Adder)
+            assert_type(await adder.add(3, 5), int)
+            tx, rx = on_asyncio.channel[int]()
+            assert_type(tx, on_asyncio.Tx[int])
+            assert_type(await rx.recv(), int)
+            async for number in rx:
+                assert_type(number, int)
+            await tx.send_many([1, 2])
+        adder = await on_asyncio.connect(server.url, Adder)
+        assert_type(adder, Adder)
+        await on_asyncio.aclose(adder)
+        async with on_asyncio.stay_connected(server.url, Adder, sessions=2) as lasting:
+            assert_type(lasting, Adder)
+        session = await on_asyncio.connect(server.url)
+        assert_type(session, on_asyncio.Session)
+        async with session.open(Adder) as adder:
+            assert_type(adder, Adder)
+        assert_type(await on_asyncio.in_trio(session.ping), float)

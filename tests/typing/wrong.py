@@ -50,6 +50,7 @@ from roam_trio import (
     stay_connected,
     with_metadata,
 )
+from roam_trio.contrib import asyncio as on_asyncio
 
 from .right import Adder, AdderImpl, MathError, Point, answering
 
@@ -225,6 +226,19 @@ async def wrong_ids(session: Session, call: RequestCall, caller: Caller) -> None
     call.channels = (1, 3)  # type: ignore[assignment]
     call.request_id.has_parity(Parity.ODD)  # type: ignore[call-arg]
     describe(Adder).by_id(call.connection_id)  # type: ignore[arg-type]
+
+
+async def wrong_from_asyncio() -> None:
+    async with on_asyncio.connect("tcp://127.0.0.1:1", Adder) as adder:
+        await adder.add("3", 5)  # type: ignore[arg-type]
+        _, words = on_asyncio.channel[str]()
+        await adder.sum(words)  # type: ignore[arg-type]
+        numbers, _ = on_asyncio.channel[int]()
+        await numbers.send("3")  # type: ignore[arg-type]
+    async with on_asyncio.connect("tcp://127.0.0.1:1") as session:
+        await session.add(3, 5)  # type: ignore[attr-defined]
+    on_asyncio.connect("tcp://127.0.0.1:1", Adder, grace=1)  # type: ignore[call-overload]
+    on_asyncio.serving("tcp://127.0.0.1:0", Adder)  # type: ignore[arg-type]
 
 
 class NotAsync(AdderImpl):

@@ -1,0 +1,177 @@
+"""Blocks of trio that programs on asyncio enter and leave.
+
+An async context manager of trio belongs to the task that enters it. Here a task of trio
+enters it, and leaves it when the program does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from ...logs import Log
+from .guest import Guest, acquire, to_the_end
+
+__all__ = ["Held", "Holding"]
+
+T = TypeVar("T")
+
+logger = Log("roam_trio.asyncio")
+
+
+class Held(Generic[T]):
+    """A block of trio, in a task of its own.
+
+    Args:
+        manager: enters and leaves it.
+        what: the name of its value, for texts.
+        block: the task of the program whose block this is; None if there is no block.
+            It is cancelled if the block of trio ends by itself.
+
+    Attributes:
+        has_cancelled: True if it has cancelled the task of the program.
+        error: the exception with which it has ended.
+    """
+
+    def __init__(
+        self,
+        manager: AbstractAsyncContextManager[T],
+        what: str,
+        block: asyncio.Task[Any] | None,
+    ) -> None:
+        self._manager = manager
+        self._what = what
+        self._block = block
+        self._leaving = trio.Event()
+        self._guest: Guest | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.has_cancelled = False
+        self.error: BaseException | None = None
+
+    async def open(self) -> tuple[Guest, T]:
+        """Enter the block, and return its run of trio and its value.
+
+        Raises:
+            Exception: what entering it raises.
+        """
+        loop = asyncio.get_running_loop()
+        opened: asyncio.Future[tuple[Guest, T]] = loop.create_future()
+        task = self._task = loop.create_task(self._run(opened), name=self._what)
+        try:
+            return await opened
+        except asyncio.CancelledError:
+            task.cancel()
+            await to_the_end(task)
+            raise
+        finally:
+            del opened  # or else an error would hold this frame that holds it
+
+    async def _run(self, opened: asyncio.Future[tuple[Guest, T]]) -> None:
+        try:
+            self._guest = await acquire()
+            try:
+                await self._guest.run(partial(self._stay, self._guest, opened))
+            finally:
+                await self._guest.release()
+        except asyncio.CancelledError:
+            if not opened.cancel() and self.is_open and self._block is None:
+                self.warn()
+        except BaseException as error:
+            if not opened.done():
+                opened.set_exception(error)
+                return
+            self.error = error
+        if self.is_open:
+            self._end_block()
+
+    async def _stay(
+        self, guest: Guest, opened: asyncio.Future[tuple[Guest, T]]
+    ) -> None:
+        async with self._manager as value:
+            if not opened.done():
+                opened.set_result((guest, value))
+            del value, opened
+            await self._leaving.wait()
+
+    @property
+    def is_open(self) -> bool:
+        """Return True until it is told to leave the block."""
+        return not self._leaving.is_set()
+
+    def _end_block(self) -> None:
+        """The block of trio has ended by itself."""
+        if self._block is not None:
+            self.has_cancelled = True
+            self._block.cancel()
+        elif self.error is not None:
+            logger.failure(self.error, "%s has failed", self._what)
+
+    def leave(self) -> None:
+        """Leave the block soon."""
+        if self._guest is not None:
+            self._guest.turns.wake()
+        self._leaving.set()
+
+    def leave_later(self) -> None:
+        """As `leave`, from any thread."""
+        if self._guest is not None and not self._guest.loop.is_closed():
+            self._guest.loop.call_soon_threadsafe(self.leave)
+
+    async def close(self) -> None:
+        """Leave the block, and wait until that is done.
+
+        Cancelled, the block is cancelled, and its end is waited for.
+
+        Raises:
+            Exception: what leaving the block raises.
+        """
+        assert self._task is not None
+        self.leave()
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            await to_the_end(self._task)
+            raise
+        if self.error is not None:
+            raise self.error
+
+    def warn(self) -> None:
+        """Say that it was not closed."""
+        warnings.warn(
+            f"{self._what} was not closed: use it with `async with`, or await "
+            "aclose() for it",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+
+
+class Holding:
+    """The handle of a program on a block of trio; dropping it leaves the block.
+
+    Args:
+        held: the block.
+        has_block: whether a block of the program closes it.
+    """
+
+    __slots__ = ("_has_block", "held")
+
+    def __init__(self, held: Held[Any], *, has_block: bool) -> None:
+        self.held = held
+        self._has_block = has_block
+
+    async def close(self) -> None:
+        """See `Held.close`; has no effect the second time."""
+        await self.held.close()
+
+    def __del__(self) -> None:
+        held = self.held
+        if not self._has_block and held.is_open:
+            held.leave_later()
+            held.warn()

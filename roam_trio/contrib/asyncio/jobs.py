@@ -1,0 +1,217 @@
+"""Coroutines of trio that tasks of asyncio wait for.
+
+Tasks of trio that have done one do the next, because beginning a task costs more than
+a small call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from math import inf
+from typing import Any, TypeVar
+
+import outcome
+import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+
+from .turns import Turns
+
+__all__ = ["Job", "Jobs"]
+
+T = TypeVar("T")
+
+_MOST_IDLE = 64
+"""Number of tasks that are kept for the next jobs."""
+
+
+class Job:
+    """An async function of trio, to be called once, and its result for asyncio.
+
+    Args:
+        function: the function.
+        deadline: time at which it is cancelled.
+        result: gets its result.
+        keep: gets the result instead if no task awaits it any more.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_function",
+        "_is_cancelled",
+        "_keep",
+        "_result",
+        "_scope",
+        "ended",
+        "is_over",
+    )
+
+    def __init__(
+        self,
+        function: Callable[[], Awaitable[Any]],
+        deadline: float,
+        result: asyncio.Future[Any],
+        keep: Callable[[Any], object] | None,
+    ) -> None:
+        self._function = function
+        self._keep = keep
+        self._deadline = deadline
+        self._result: asyncio.Future[Any] | None = result
+        self._is_cancelled = False
+        self._scope: trio.CancelScope | None = None
+        self.ended: asyncio.Future[None] | None = None
+        self.is_over = False
+
+    async def run(self) -> None:
+        """Call the function, in a task of trio; its exceptions go to the result."""
+        if self._awaited is None:
+            return  # the task was cancelled first, and may not know yet
+        with trio.CancelScope(deadline=self._deadline) as self._scope:
+            try:
+                value = await self._function()
+            except (trio.Cancelled, GeneratorExit):
+                raise
+            except BaseException as error:
+                self._fail(error)
+            else:
+                self._succeed(value)
+            return
+        if not self._is_cancelled:
+            self._fail(TimeoutError())
+
+    @property
+    def _awaited(self) -> asyncio.Future[Any] | None:
+        """The future for the result, if somebody awaits it."""
+        result = self._result
+        if result is None or result.done() or result.get_loop().is_closed():
+            return None
+        return result
+
+    def _succeed(self, value: Any) -> None:
+        result = self._awaited
+        if result is not None:
+            result.set_result(value)
+        elif self._keep is not None:
+            self._keep(value)
+
+    def _fail(self, error: BaseException) -> None:
+        result = self._awaited
+        if result is not None:
+            result.set_exception(error)
+        # The frames of an error hold this, which must not hold the error: nothing is
+        # to live on until the garbage is collected.
+        self._result = None
+
+    def finish(self) -> None:
+        """Wake those who wait for the end, after `run`."""
+        self.is_over = True
+        self._scope = None
+        result = self._awaited
+        if result is not None:
+            result.cancel()  # the run of trio ends, and has cancelled it
+        if self.ended is not None and not self.ended.done():
+            self.ended.set_result(None)
+
+    def cancel(self) -> None:
+        """Cancel the function, which may take its time."""
+        self._is_cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+class Jobs:
+    """Does jobs in one run of trio.
+
+    Args:
+        loop: the loop whose tasks wait for them.
+        turns: the turns of the run.
+        nursery: the nursery for its tasks.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, turns: Turns, nursery: trio.Nursery
+    ) -> None:
+        self._loop = loop
+        self._turns = turns
+        self._nursery = nursery
+        self._idle: list[Task] = []
+        self._context = copy_context()
+
+    async def run(
+        self,
+        function: Callable[[], Awaitable[T]],
+        deadline: float = inf,
+        keep: Callable[[T], object] | None = None,
+    ) -> T:
+        """Await a function in a task of trio; for a task of asyncio.
+
+        It runs with the context variables of this task. If this task is cancelled, so
+        is the function, and its end is waited for.
+
+        Args:
+            function: an async function of trio.
+            deadline: time at which it is cancelled.
+            keep: called with the result if the function has returned all the same when
+                this task is cancelled; otherwise that is lost.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            Exception: what the function has raised.
+        """
+        result: asyncio.Future[T] = self._loop.create_future()
+        job = Job(function, deadline, result, keep)
+        self._begin(job)
+        try:
+            return await result
+        except asyncio.CancelledError:
+            if keep is not None and _has_value(result):
+                keep(result.result())
+            await self._cancel(job)
+            raise
+        finally:
+            # Or else an error would hold this frame, and this frame the error.
+            del job, result, function
+
+    def _begin(self, job: Job) -> None:
+        self._turns.wake()
+        if not self._idle:
+            self._nursery.start_soon(self._work, job, name=Jobs)
+            return
+        task = self._idle.pop()
+        task.context = copy_context()
+        reschedule(task, outcome.Value(job))
+
+    async def _work(self, job: Job) -> None:
+        """Do a job, and then others."""
+        task = current_task()
+        while True:
+            try:
+                await job.run()
+            finally:
+                job.finish()
+            del job
+            if len(self._idle) >= _MOST_IDLE:
+                return
+            task.context = self._context  # and let go of that of the job
+            self._idle.append(task)
+            job = await wait_task_rescheduled(partial(self._stop_waiting, task))
+
+    def _stop_waiting(self, task: Task, _: object) -> Abort:
+        self._idle.remove(task)
+        return Abort.SUCCEEDED
+
+    async def _cancel(self, job: Job) -> None:
+        """Cancel a job, and wait until it has ended."""
+        self._turns.wake()
+        job.cancel()
+        while not job.is_over:
+            job.ended = self._loop.create_future()
+            with suppress(asyncio.CancelledError):
+                await job.ended
+
+
+def _has_value(future: asyncio.Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

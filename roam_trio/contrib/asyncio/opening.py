@@ -1,0 +1,95 @@
+"""The results of `connect`, `serving` and the like: for a block, or to be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from ...logs import Log
+from .guest import Guest
+from .holding import Held, Holding
+
+__all__ = ["Opening", "Wrap"]
+
+T = TypeVar("T")
+
+logger = Log("roam_trio.asyncio")
+
+Wrap = Callable[[Guest, Any, Holding], T]
+"""Makes what the program gets of the value of a block of trio."""
+
+
+class Opening(Generic[T]):
+    """A client, a session or a server to be; enter it with ``async with``, or await it.
+
+    ``async with connect(...) as client:`` closes the client at the end of the block.
+    In a notebook, where a block cannot span cells, ``client = await connect(...)``
+    opens it, and ``await aclose(client)`` closes it. One that is dropped instead is
+    closed in the background, with a `ResourceWarning`.
+
+    Args:
+        manager: makes the block of trio.
+        wrap: makes what the program gets.
+        what: its name, for texts.
+    """
+
+    def __init__(
+        self,
+        manager: Callable[[], AbstractAsyncContextManager[Any]],
+        wrap: Wrap[T],
+        what: str,
+    ) -> None:
+        self._manager = manager
+        self._wrap = wrap
+        self._what = what
+        self._holding: Holding | None = None
+        self._block: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+
+    async def _open(self, block: asyncio.Task[Any] | None) -> tuple[T, Holding]:
+        held = Held[Any](self._manager(), self._what, block)
+        guest, value = await held.open()
+        holding = Holding(held, has_block=block is not None)
+        return self._wrap(guest, value, holding), holding
+
+    def __await__(self) -> Generator[Any, None, T]:
+        value, _ = yield from self._open(None).__await__()
+        return value
+
+    async def __aenter__(self) -> T:
+        if self._holding is not None:
+            raise RuntimeError(f"{self._what} is in use already; make another")
+        task = self._block = asyncio.current_task()
+        assert task is not None, "this coroutine runs in a task"
+        self._cancelling = task.cancelling()
+        value, self._holding = await self._open(task)
+        return value
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        assert self._holding is not None, "it was entered"
+        assert self._block is not None
+        holding, self._holding = self._holding, None
+        held, task, self._block = holding.held, self._block, None
+        try:
+            await holding.close()
+        except BaseException as error:
+            if exc is None:
+                raise
+            if not held.has_cancelled:
+                logger.failure(error, "%s has failed, and its block too", self._what)
+        if not held.has_cancelled or task.uncancel() > self._cancelling:
+            return False
+        try:
+            if held.error is not None and isinstance(exc, asyncio.CancelledError):
+                raise held.error
+        finally:
+            del exc, traceback, held, holding
+        return True
