@@ -258,3 +258,4 @@ Message: TypeAlias = (
     | Ping
     | Pong
 )
+"""Any message of the protocol, as a conduit carries it."""

@@ -8,6 +8,9 @@ import re
 from collections import Counter
 from types import ModuleType
 
+import griffe
+import pytest
+
 import roam_trio
 import roam_trio.contrib
 import roam_trio.lowlevel
@@ -41,3 +44,14 @@ def test_every_public_name_has_one_entry() -> None:
     assert sorted(public - found.keys()) == [], "add `::: NAME` to a page"
     assert sorted(found.keys() - public) == [], "these are not public"
     assert [name for name, count in found.items() if count > 1] == []
+
+
+@pytest.mark.slow
+def test_every_entry_has_a_docstring() -> None:
+    loader = griffe.GriffeLoader(search_paths=[ROOT])
+    loader.load("roam_trio")
+    loader.resolve_aliases(implicit=True, external=False)
+    missing = [
+        name for name in entries() if not loader.modules_collection[name].docstring
+    ]
+    assert missing == []
