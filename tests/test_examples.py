@@ -61,6 +61,12 @@ BY_THEMSELVES = {
         "mean: at least 1\n"
     ),
     "bank": DAY.format(transport="unix"),
+    "numpy_arrays": (
+        "copied on receipt: False\n"
+        "largest level: 0.75\n"
+        "refused: argument 'sound': expected an array of shape (any, 2), got (3,) "
+        "- at $.sound\n"
+    ),
     "pydantic_models": (
         "to pay: 12\n"
         "sold out: left=100\n"

@@ -141,7 +141,7 @@ class InterpretedDecoder(Walk):
                 what = f"{cls.__qualname__} was not structured from"
                 try:
                     return structure(value, cls)
-                except (MemoryError, RecursionError):
+                except (MemoryError, RecursionError, Problem):
                     raise
                 except Exception as cause:
                     raise Problem(

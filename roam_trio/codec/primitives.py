@@ -37,6 +37,7 @@ __all__ = [
     "refuse",
     "small_numbers",
     "small_signed_numbers",
+    "trust_views_of",
     "varint_reader",
     "varint_writer",
     "zigzag_writer",
@@ -190,12 +191,20 @@ def length_prefixed(encoded: bytes) -> bytes:
     return long_varint(len(encoded)) + encoded
 
 
+_TRUSTED: Final[set[type[Any]]] = {bytes}
+
+
+def trust_views_of(cls: type[Any]) -> None:
+    """Send views of instances of a class, whose memory never changes, uncopied."""
+    _TRUSTED.add(cls)
+
+
 def as_bytes(value: object) -> bytes | memoryview:
     """Return a value of type `bytes` as a piece of a payload.
 
-    Immutable values are passed without a copy: bytes, and views of bytes. Everything
-    else is copied, because it is unknown when it will be sent. A read-only view can
-    show memory that changes.
+    Immutable values are passed without a copy: bytes, and views of bytes, or of a class
+    that `trust_views_of` was called with. Everything else is copied, because it is
+    unknown when it will be sent. A read-only view can show memory that changes.
     """
     if type(value) is bytes:
         return value
@@ -205,7 +214,7 @@ def as_bytes(value: object) -> bytes | memoryview:
     if not isinstance(value, memoryview):
         raise TypeError("expected bytes")
     view = cast("memoryview[int]", value)
-    if type(view.obj) is not bytes or not view.c_contiguous or not view.nbytes:
+    if type(view.obj) not in _TRUSTED or not view.c_contiguous or not view.nbytes:
         return view.tobytes()
     if view.ndim == 1 and view.format == "B":
         return memoryview(view)  # because its owner may release it before it is sent

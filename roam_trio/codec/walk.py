@@ -188,7 +188,7 @@ def theirs(what: str, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call user code; its exception is the reason to refuse the value."""
     try:
         return call(*args, **kwargs)
-    except (MemoryError, RecursionError):
+    except (MemoryError, RecursionError, Problem):
         raise
     except Exception as cause:
         without_values = f"{what}: {raised_without_values(cause)}"

@@ -30,12 +30,12 @@ from typing import (
 from attrs import Factory, field, frozen
 
 from ..errors import SchemaError
-from .types import Credit, ErrorType, Length, Slice, Wire
+from .types import Credit, ErrorType, Length, Slice, Wire, WireForm
 
 __all__ = ["Applied", "Opaque", "field_types", "normalise", "type_name"]
 
-Marker = Wire | Length | Slice | Credit | ErrorType
-MARKERS = (Wire, Length, Slice, Credit, ErrorType)
+Marker = Wire | Length | Slice | Credit | ErrorType | WireForm
+MARKERS = (Wire, Length, Slice, Credit, ErrorType, WireForm)
 MAX_ALIASES = 100
 MAX_SIZE = 4096
 _SELF: Any = typing.Self

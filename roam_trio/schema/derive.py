@@ -49,7 +49,7 @@ from .shape import (
 from .shared_work import SharedWork
 from .signature import signature_of
 from .sizes import MAX_ZERO_SIZED, Sizes
-from .types import DEFAULT_CREDIT, Credit, ErrorType, Length, Slice, Wire
+from .types import DEFAULT_CREDIT, Credit, ErrorType, Length, Slice, Wire, WireForm
 
 __all__ = ["arguments_shape", "shape_of"]
 
@@ -271,6 +271,8 @@ class _Deriver:
                     shape = _with_credit(
                         shape or self.shape(inner, place), items, place
                     )
+                case WireForm():
+                    shape = self._by_marker(marker, inner, place)
                 case ErrorType():
                     raise place.refuse(
                         "Fallible may only be the return type of a method"
@@ -279,6 +281,15 @@ class _Deriver:
                     raise AssertionError(marker)
         assert shape is not None
         return shape
+
+    def _by_marker(self, marker: WireForm, inner: Any, place: Place) -> ConvertedShape:
+        try:
+            found = marker.conversion(inner)
+        except SchemaError as error:
+            raise place.refuse(error.problem) from None
+        closed = normalise(found.wire_type, path=place.path)
+        shape = self.shape(closed, place.at("", "in the wire type of another type"))
+        return ConvertedShape(found.cls, shape, found.unstructure, found.structure)
 
     def _array(self, shape: Shape, length: int, place: Place) -> Shape:
         match shape:

@@ -40,6 +40,10 @@ _LAST_ADVICE = (
 _ADVICE_ON_MODELS = (
     "call roam_trio.contrib.pydantic.register_models() before the service is defined"
 )
+_ADVICE_ON_ARRAYS = (
+    "annotate it with a marker of roam_trio.contrib.numpy, as in "
+    "Annotated[NDArray[np.float32], ArrayOf()]"
+)
 
 
 @frozen
@@ -86,6 +90,8 @@ def no_wire_form(closed: Any, place: Place) -> SchemaError:
     advice = _LAST_ADVICE
     if _is_model(origin):
         advice = _ADVICE_ON_MODELS
+    elif _is_array(origin):
+        advice = _ADVICE_ON_ARRAYS
     elif isinstance(origin, type) and hasattr(origin, "__roam_channel__"):
         advice = f"write its item type, as in {origin.__name__}[u32]"
     elif isinstance(origin, type) and issubclass(origin, tuple) and origin is not tuple:
@@ -107,6 +113,14 @@ def advice_on_variant(cls: object) -> str:
 def _is_model(cls: object) -> bool:
     """Return True for a class of pydantic, which is not imported for this."""
     return isinstance(cls, type) and hasattr(cls, "__pydantic_decorators__")
+
+
+def _is_array(cls: object) -> bool:
+    """Return True for arrays of numpy, which is not imported for this."""
+    return isinstance(cls, type) and (cls.__module__, cls.__name__) == (
+        "numpy",
+        "ndarray",
+    )
 
 
 def _advice_on_exception(cls: type[BaseException]) -> str:

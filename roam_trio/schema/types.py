@@ -7,12 +7,14 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
     Final,
     Literal,
+    NamedTuple,
     TypeAlias,
     TypeVar,
     get_args,
@@ -106,6 +108,42 @@ class Credit:
     """
 
     items: int = field(converter=_credit)
+
+
+class Conversion(NamedTuple):
+    """The conversion of the values of an annotated type.
+
+    Attributes:
+        cls: the class of the values.
+        wire_type: an annotation that has a wire form.
+        unstructure: makes a value of `wire_type` from an instance.
+        structure: makes an instance from a value of `wire_type`, and `cls`.
+    """
+
+    cls: type[Any]
+    wire_type: Any
+    unstructure: Callable[[Any], Any]
+    structure: Callable[[Any, Any], Any]
+
+
+class WireForm:
+    """A marker that gives the annotated type the wire form of another type.
+
+    It is the base class of markers of neighbours, which are hashable.
+    """
+
+    __slots__ = ()
+
+    def conversion(self, inner: Any) -> Conversion:
+        """Return how values are converted.
+
+        Args:
+            inner: the normal form of the annotated type.
+
+        Raises:
+            SchemaError: the marker is not for this type.
+        """
+        raise NotImplementedError
 
 
 @frozen
