@@ -89,9 +89,10 @@ async def _start() -> trio.Process:
                 stdout=subprocess.PIPE,
                 creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
             )
-        return await trio.lowlevel.open_process(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
-        )
+        else:  # type checkers leave it out on Windows
+            return await trio.lowlevel.open_process(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+            )
     except OSError as error:
         raise ServerFailed(f"the server cannot be started: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -33,8 +34,9 @@ def default_memory() -> int:
 
 
 def _memories() -> Iterator[int]:
-    with suppress(AttributeError, OSError, ValueError):  # not every system tells
-        yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if sys.platform != "win32":
+        with suppress(AttributeError, OSError, ValueError):  # not all systems tell
+            yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in _files_with_limits():
         with suppress(OSError, ValueError):  # there is none, or it is "max"
             yield int(path.read_bytes())

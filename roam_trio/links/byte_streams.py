@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -197,7 +197,10 @@ class StreamTransport(ByteTransport):
 _MOST_BUFFERS: Final = 64
 """Maximum number of buffers in one sendmsg; systems allow at least about 1024."""
 
-_has_sendmsg: Final = hasattr(socket.socket, "sendmsg")  # not on Windows
+# Not on Windows.
+_sendmsg: Final[Callable[[socket.socket, Sequence[Buffer]], int] | None] = getattr(
+    socket.socket, "sendmsg", None
+)
 
 
 class SocketTransport(ByteTransport):
@@ -265,9 +268,11 @@ class SocketTransport(ByteTransport):
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
         if len(buffers) == 1:
             await self._send(buffers[0])
-        elif _has_sendmsg:
+        elif _sendmsg is not None:
             for first in range(0, len(buffers), _MOST_BUFFERS):
-                await self._send_gathered(buffers[first : first + _MOST_BUFFERS])
+                await self._send_gathered(
+                    _sendmsg, buffers[first : first + _MOST_BUFFERS]
+                )
         else:
             for buffer in buffers:
                 await self._send(buffer)
@@ -278,8 +283,8 @@ class SocketTransport(ByteTransport):
                 sent = self._socket.send(buffers[0])
                 if sent == len(buffers[0]):
                     return []
-            elif _has_sendmsg:
-                sent = self._socket.sendmsg(buffers[:_MOST_BUFFERS])
+            elif _sendmsg is not None:
+                sent = _sendmsg(self._socket, buffers[:_MOST_BUFFERS])
             else:
                 sent = 0
         except BlockingIOError:
@@ -295,11 +300,15 @@ class SocketTransport(ByteTransport):
                 except BlockingIOError:
                     await self._wait_writable()
 
-    async def _send_gathered(self, buffers: Sequence[Buffer]) -> None:
+    async def _send_gathered(
+        self,
+        sendmsg: Callable[[socket.socket, Sequence[Buffer]], int],
+        buffers: Sequence[Buffer],
+    ) -> None:
         left = list(buffers)
         while left:
             try:
-                sent = self._socket.sendmsg(left)
+                sent = sendmsg(self._socket, left)
             except BlockingIOError:
                 await self._wait_writable()
             else:

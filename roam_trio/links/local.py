@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -156,13 +157,14 @@ def _new_socket(address: str) -> socket.socket:
         raise ValueError(
             f"expected the path of a socket, such as '/run/adder.sock', got {address!r}"
         )
-    if not hasattr(socket, "AF_UNIX"):
+    family: int | None = getattr(socket, "AF_UNIX", None)
+    if family is None:
         raise OSError(
             errno.EAFNOSUPPORT,
             "this system has no Unix sockets; use tcp://127.0.0.1:0 instead",
             address,
         )
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock
 
@@ -213,7 +215,6 @@ def _directory_locked(address: str) -> Generator[bool, None, None]:
     Without the lock, a socket that is bound and does not listen yet looks like that of
     a server that has died.
     """
-    import fcntl  # not on Windows, nor are the sockets
 
     try:
         directory = os.open(_directory(address), os.O_RDONLY)
@@ -221,13 +222,20 @@ def _directory_locked(address: str) -> Generator[bool, None, None]:
         raise _about(address, error) from error
     try:
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(directory)
         except BlockingIOError:
             yield False
         else:
             yield True
     finally:
         os.close(directory)  # unlocks it
+
+
+def _lock(directory: int) -> None:
+    if sys.platform != "win32":  # there are no Unix sockets
+        import fcntl
+
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _listen_now(sock: socket.socket, address: str, mode: int | None) -> None:
@@ -250,16 +258,16 @@ def _bind(sock: socket.socket, address: str) -> None:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        _remove_what_a_dead_server_left(address)
+        _remove_what_a_dead_server_left(address, sock.family)
         sock.bind(address)
 
 
-def _remove_what_a_dead_server_left(address: str) -> None:
+def _remove_what_a_dead_server_left(address: str, family: int) -> None:
     if not stat.S_ISSOCK(os.lstat(address).st_mode):
         raise FileExistsError(
             errno.EADDRINUSE, "a file that is not a socket is there", address
         )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(address)

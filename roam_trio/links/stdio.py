@@ -14,6 +14,7 @@ import sys
 from typing import Final
 
 import trio
+from trio.abc import Stream
 
 from ..peers import Peer
 from .byte_streams import SocketTransport
@@ -63,11 +64,7 @@ def take_over(
     Raises:
         OSError: one of them is closed or a terminal, or the system is Windows.
     """
-    if sys.platform == "win32":
-        raise OSError(
-            errno.ENOSYS,
-            "trio cannot wait for standard input on Windows; use tcp: or a pipe",
-        )
+    _refuse_windows()
     for name, fd in (("input", reads), ("output", writes)):
         os.fstat(fd)  # raises if it is closed
         if os.isatty(fd):
@@ -90,6 +87,30 @@ def take_over(
     return link
 
 
+def fd_stream(fd: int) -> Stream:
+    """Return a stream on the descriptor of a pipe, which the stream then owns.
+
+    Raises:
+        OSError: the system is Windows.
+    """
+    if sys.platform == "win32":
+        raise _not_on_windows()
+    else:  # type checkers leave it out on Windows
+        return trio.lowlevel.FdStream(fd)
+
+
+def _refuse_windows() -> None:
+    if sys.platform == "win32":
+        raise _not_on_windows()
+
+
+def _not_on_windows() -> OSError:
+    return OSError(
+        errno.ENOSYS,
+        "trio cannot wait for standard input on Windows; use tcp: or a pipe",
+    )
+
+
 def _copy_or_nowhere(fd: int) -> int:
     try:
         return os.dup(fd)
@@ -104,8 +125,8 @@ def _link_on(reads: int, writes: int, limits: StreamLimits | None) -> StreamLink
         return StreamLink.over(SocketTransport(sock), limits=limits, peer=peer)
     # These make the pipes non-blocking, also for other processes that share them, and
     # undo it when they close.
-    output = trio.lowlevel.FdStream(os.dup(writes))
-    source = trio.lowlevel.FdStream(os.dup(reads))
+    output = fd_stream(os.dup(writes))
+    source = fd_stream(os.dup(reads))
     return StreamLink(output, source, limits=limits, peer=peer)
 
 

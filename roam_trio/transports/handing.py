@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections import deque
 from contextlib import suppress
 from typing import Final
@@ -37,6 +38,15 @@ _MOST_AT_ONCE: Final = 4096
 """Number of reports of connections that are over, read or written at a time."""
 
 _LONGEST_URL: Final = 65_536
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the next byte with its descriptors; none if the other side has ended."""
+    if sys.platform == "win32":  # where there are no workers
+        return b"", []
+    else:
+        data, numbers, *_ = socket.recv_fds(sock, 1, 1)
+        return data, numbers
 
 
 class Hand:
@@ -63,7 +73,8 @@ class Hand:
         if len(self._given) >= MOST_GIVEN:
             raise trio.WouldBlock
         try:
-            socket.send_fds(self._sock, [_ONE], [connection.fileno()])
+            if sys.platform != "win32":  # where there are no workers
+                socket.send_fds(self._sock, [_ONE], [connection.fileno()])
         except BlockingIOError:
             raise trio.WouldBlock from None
         self._given.append(connection)
@@ -145,7 +156,7 @@ class HandedConnections:
         while True:
             await trio.lowlevel.wait_readable(self._sock)
             with suppress(BlockingIOError):
-                data, numbers, *_ = socket.recv_fds(self._sock, 1, 1)
+                data, numbers = _receive(self._sock)
                 if not data:
                     raise trio.EndOfChannel
                 self._say(_TAKEN)

@@ -199,6 +199,15 @@ def test_wrong_options_are_told(args: tuple[str, ...], code: int, problem: str) 
     assert problem in result.stderr
 
 
+def test_workers_are_refused_on_windows_with_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    result = invoke("serve", SERVED, "--listen", "tcp://:0", "--workers", "2")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--workers needs a system on which processes pass sockets" in result.stderr
+
+
 def test_log_lines_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
     begin_log(LogFormat.JSON, "warning")
     log = logging.getLogger("of.a.test")

@@ -80,7 +80,8 @@ async def test_everything_arrives_through_a_narrow_socket(
 ) -> None:
     if gathers and not hasattr(socket.socket, "sendmsg"):
         pytest.skip("this system has no sendmsg")
-    monkeypatch.setattr("roam_trio.links.byte_streams._has_sendmsg", gathers)
+    if not gathers:
+        monkeypatch.setattr(byte_streams, "_sendmsg", None)
     link, peer = tight_link()
     tx, rx = link.split()
     payloads = [bytes([n]) * (40_000 if n % 2 else 10) for n in range(200)]
@@ -455,7 +456,7 @@ async def test_everything_is_sent_where_sockets_take_one_buffer_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on Windows."""
-    monkeypatch.setattr(byte_streams, "_has_sendmsg", False)
+    monkeypatch.setattr(byte_streams, "_sendmsg", None)
     left, right = socket.socketpair()
     transport = SocketTransport(left)
     buffers: list[Buffer] = [b"one", b"two"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..exits import Exit
+from ..exits import Exit, UsageError
 from ..log_format import LogFormat, begin_log
 from ..output import Output
 from ..peer_options import AsJson, KeyFile
@@ -125,12 +126,29 @@ def command(
     )
     log = (log_format, log_level)
     if workers:
+        run = partial(_run_workers, handlers, given, workers, log, as_json=as_json)
+        perform("serve", run)
+    perform("serve", partial(run_server, handlers, given, log, as_json=as_json))
+
+
+async def _run_workers(
+    handlers: str,
+    given: Serving,
+    workers: int,
+    log: tuple[LogFormat, str],
+    *,
+    as_json: bool,
+) -> int:
+    if sys.platform == "win32":
+        raise UsageError(
+            "--workers needs a system on which processes pass sockets to each other, "
+            "such as Linux or macOS; leave it out, and one process serves"
+        )
+    else:  # type checkers leave it out on Windows
         # Only now: most servers are alone.
         from ..workers.run import run_parent
 
-        run = partial(run_parent, handlers, given, workers, log, as_json=as_json)
-        perform("serve", run)
-    perform("serve", partial(run_server, handlers, given, log, as_json=as_json))
+        return await run_parent(handlers, given, workers, log, as_json=as_json)
 
 
 async def run_server(

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from typing import Final
 
 import trio
 
@@ -58,7 +59,7 @@ async def run_parent(
         given.grace,
     )
     program = _Program(parent, doors, directory, given.grace, estate)
-    with trio.open_signal_receiver(*_SIGNALS) as signals:
+    with trio.open_signal_receiver(*STOP_SIGNALS, _REPLACE, _HAND_OVER) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(program.obey, signals, nursery)
             nursery.start_soon(_show, parent, doors, Output(as_json=as_json))
@@ -78,7 +79,9 @@ def _write(line: str) -> None:
         sys.stderr.write(line)
 
 
-_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR2)
+# On Windows there are no workers, and these are signals that do not come.
+_REPLACE: Final[int] = getattr(signal, "SIGHUP", signal.SIGTERM)
+_HAND_OVER: Final[int] = getattr(signal, "SIGUSR2", signal.SIGTERM)
 
 
 def _directory_for(given: Serving, estate: Estate | None) -> str:
@@ -133,7 +136,7 @@ class _Program:
         async for number in signals:
             if number in STOP_SIGNALS:
                 self._stop(number)
-            elif number == signal.SIGHUP:
+            elif number == _REPLACE:
                 self._parent.replace()
             elif self._handing_over is None and not self._is_ending:
                 self._handing_over = trio.CancelScope()

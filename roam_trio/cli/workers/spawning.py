@@ -14,6 +14,7 @@ import trio
 from ...transports.inherited import url_handed
 from ..log_format import LogFormat
 from ..server_options import Serving
+from .inheriting import open_process
 from .job import Job
 from .parent import Child
 from .table import Start
@@ -67,12 +68,12 @@ class Spawner:
     ) -> Child:
         """Start a process; see `Spawn`."""
         job = self.job(start, ends, control)
-        process = await trio.lowlevel.open_process(
+        process = await open_process(
             [sys.executable, "-m", "roam_trio", "worker", job.to_text()],
+            pass_fds=[each.fileno() for each in (*ends, control)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=[each.fileno() for each in (*ends, control)],
             # A Control-C in the terminal is for the parent, which drains its workers.
             start_new_session=True,
         )

@@ -15,9 +15,11 @@ from typing import Any, Final
 import attrs
 import trio
 
+from ...links.stdio import fd_stream
 from ...logs import Log
 from ..json_text import json_text, value_of
 from .doors import Door
+from .inheriting import open_process
 
 __all__ = ["UP_SECONDS", "Estate", "hand_over", "inherited_estate"]
 
@@ -87,12 +89,12 @@ async def hand_over(
     numbers = [each for some in sockets for each in some]
     process: trio.Process | None = None
     try:
-        async with trio.lowlevel.FdStream(read) as told:
+        async with fd_stream(read) as told:
             try:
-                process = await trio.lowlevel.open_process(
+                process = await open_process(
                     [sys.executable, *command],
-                    env={**os.environ, _VARIABLE: json_text(attrs.asdict(estate))},
                     pass_fds=[*numbers, write],
+                    env={**os.environ, _VARIABLE: json_text(attrs.asdict(estate))},
                 )
             except OSError as error:
                 logger.error("a new parent cannot be started: %s", error)

@@ -10,8 +10,9 @@ import os
 from collections import deque
 from typing import Self
 
-from trio.abc import ReceiveStream, SendStream
-from trio.lowlevel import FdStream
+from trio.abc import ReceiveStream, SendStream, Stream
+
+from ...links.stdio import fd_stream
 
 __all__ = ["MOST_LINE", "Lines", "Writer", "standard_stream"]
 
@@ -19,9 +20,13 @@ MOST_LINE = 16 * 1024 * 1024
 """Length, in bytes, of the longest line that is read."""
 
 
-def standard_stream(number: int) -> FdStream:
-    """Return a stream on a copy of a standard descriptor, 0 or 1."""
-    return FdStream(os.dup(number))
+def standard_stream(number: int) -> Stream:
+    """Return a stream on a copy of a standard descriptor, 0 or 1.
+
+    Raises:
+        OSError: the descriptor is closed, or the system is Windows.
+    """
+    return fd_stream(os.dup(number))
 
 
 class Lines:
