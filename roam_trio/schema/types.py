@@ -156,27 +156,27 @@ class ErrorType:
 u8: TypeAlias = Annotated[int, Wire("u8")]
 """An integer from 0 to 255."""
 u16: TypeAlias = Annotated[int, Wire("u16")]
-"""An integer from 0 to 2**16 - 1."""
+"""An integer from 0 to ``2**16 - 1``."""
 u32: TypeAlias = Annotated[int, Wire("u32")]
-"""An integer from 0 to 2**32 - 1."""
+"""An integer from 0 to ``2**32 - 1``."""
 u64: TypeAlias = Annotated[int, Wire("u64")]
-"""An integer from 0 to 2**64 - 1."""
+"""An integer from 0 to ``2**64 - 1``."""
 u128: TypeAlias = Annotated[int, Wire("u128")]
-"""An integer from 0 to 2**128 - 1."""
+"""An integer from 0 to ``2**128 - 1``."""
 usize: TypeAlias = Annotated[int, Wire("usize")]
-"""An integer from 0 to 2**64 - 1, which is a ``usize`` to peers in Rust."""
+"""An integer from 0 to ``2**64 - 1``; a ``usize`` to peers in Rust."""
 i8: TypeAlias = Annotated[int, Wire("i8")]
 """An integer from -128 to 127."""
 i16: TypeAlias = Annotated[int, Wire("i16")]
-"""An integer from -2**15 to 2**15 - 1."""
+"""An integer from ``-2**15`` to ``2**15 - 1``."""
 i32: TypeAlias = Annotated[int, Wire("i32")]
-"""An integer from -2**31 to 2**31 - 1."""
+"""An integer from ``-2**31`` to ``2**31 - 1``."""
 i64: TypeAlias = Annotated[int, Wire("i64")]
-"""An integer from -2**63 to 2**63 - 1."""
+"""An integer from ``-2**63`` to ``2**63 - 1``."""
 i128: TypeAlias = Annotated[int, Wire("i128")]
-"""An integer from -2**127 to 2**127 - 1."""
+"""An integer from ``-2**127`` to ``2**127 - 1``."""
 isize: TypeAlias = Annotated[int, Wire("isize")]
-"""An integer from -2**63 to 2**63 - 1, which is an ``isize`` to peers in Rust."""
+"""An integer from ``-2**63`` to ``2**63 - 1``; an ``isize`` to peers in Rust."""
 f32: TypeAlias = Annotated[float, Wire("f32")]
 """A floating-point number, rounded to 32 bits."""
 f64: TypeAlias = Annotated[float, Wire("f64")]
