@@ -126,7 +126,7 @@ class MemoryLinkTx(PermitTx):
             permits=self._permits,
             unsent_payloads=self._queued,
             unsent_bytes=self._queued_bytes,
-            tasks_waiting=len(self._waiting),
+            tasks_waiting=len(self._waiting or ()),
         )
 
     def __repr__(self) -> str:

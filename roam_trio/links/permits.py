@@ -39,7 +39,7 @@ class PermitTx(LinkTx):
         self._permits = 0
         self._sent_payloads: int = 0
         self._sent_bytes: int = 0
-        self._waiting = ParkingLot()
+        self._waiting: ParkingLot | None = None  # most halves never have to wait
         self._ending: _Ending | None = None
 
     # ------------------------------------------------ what a subclass decides
@@ -69,6 +69,8 @@ class PermitTx(LinkTx):
             # The task that wakes us has already counted our permit: no other task can
             # take it in between, and a cancellation can no longer be delivered here.
             self.is_full = True
+            if self._waiting is None:
+                self._waiting = ParkingLot()
             await self._waiting.park()
             try:
                 self._refuse_if_ended()
@@ -144,8 +146,10 @@ class PermitTx(LinkTx):
             strip_tracebacks(cause)  # its frames refer to the link
         self._ending = _Ending(error, why, cause)
         self.is_full = False  # senders find out at once
-        self._permits += len(self._waiting)  # they give them back as they are refused
-        self._waiting.unpark_all()
+        if self._waiting is not None:
+            # They give them back as they are refused.
+            self._permits += len(self._waiting)
+            self._waiting.unpark_all()
 
     def _refuse_if_ended(self) -> None:
         if self._ending is not None:

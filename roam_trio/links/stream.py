@@ -441,7 +441,7 @@ class StreamLinkTx(PermitTx):
             permits=self._permits,
             unsent_payloads=backlog.unwritten_payloads,
             unsent_bytes=backlog.unwritten_size,
-            tasks_waiting=len(self._waiting),
+            tasks_waiting=len(self._waiting or ()),
             parts=self._transport.parts,
         )
 

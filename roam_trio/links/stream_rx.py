@@ -59,7 +59,8 @@ class StreamLinkRx(LinkRx):
         self._payload_seconds = payload_seconds
         self._time: PayloadTime | None = None  # once a payload has come in parts
         self._decoder = decoder
-        self._ready: list[bytes] = []  # reversed: the last one is next
+        # Reversed: the last one is next.
+        self._ready: list[bytes] | None = None
         self._reading = False
         self._at_end = False
         self._is_closed = False
@@ -117,7 +118,7 @@ class StreamLinkRx(LinkRx):
         # socket would take memory for as long.
         await checkpoint_if_cancelled()
         if self._ready:
-            batch, self._ready = self._ready, []
+            batch, self._ready = self._ready, None
             batch.reverse()
             return batch
         decoder = self._decoder
@@ -276,7 +277,7 @@ class StreamLinkRx(LinkRx):
         self._failure = LinkClosed(
             "this side has closed the receiving half of the link"
         )
-        self._ready.clear()
+        self._ready = None
         if not has_ended:
             await self._transport.end_receiving()
 
@@ -284,7 +285,7 @@ class StreamLinkRx(LinkRx):
         state = "open"
         if self._at_end:
             state = "at its end" if self._failure is None else repr(self._failure)
-        return f"<StreamLinkRx {state}, {len(self._ready)} payloads ready>"
+        return f"<StreamLinkRx {state}, {len(self._ready or ())} payloads ready>"
 
 
 def _failure_of(decoder: PayloadDecoder, exc: Exception) -> LinkError:

@@ -75,6 +75,7 @@ class ConnectionRun:
         "_closed",
         "_liveness",
         "_session",
+        "_tasks",
         "_workers",
         "answering",
         "binder",
@@ -83,7 +84,6 @@ class ConnectionRun:
         "ours",
         "port",
         "requests",
-        "tasks",
         "theirs",
     )
 
@@ -104,7 +104,7 @@ class ConnectionRun:
         self._liveness = Liveness()
         limits, strict = session.terms.limits, session.terms.strict
         self.port = Port(connection_id, session, peer_metadata)
-        self.tasks = ConnectionTasks(self.port, session.workers)
+        self._tasks: ConnectionTasks | None = None
         on_ended = self._on_ended
         self.channels = ChannelTable(
             limits,
@@ -132,11 +132,18 @@ class ConnectionRun:
         if memory:  # not for most roots, so that sessions at rest count nothing
             session.terms.budget.note(memory)
 
+    @property
+    def tasks(self) -> ConnectionTasks:
+        """Its tasks that are not handlers; few connections have any."""
+        if self._tasks is None:
+            self._tasks = ConnectionTasks(self.port, self._workers)
+        return self._tasks
+
     # ------------------------------------------------------------ messages
 
     def on_call(self, call: RequestCall) -> None:
         """Handle a request of the peer: start to answer it."""
-        if self.tasks.are_over:
+        if self._tasks is not None and self._tasks.are_over:
             return  # the connection is being cancelled
         answering = self.answering
         verdict = answering.admit(call)
@@ -321,7 +328,8 @@ class ConnectionRun:
         self.requests.end(because)
         self.channels.close(because)
         port.settle()
-        self.tasks.cancel()
+        if self._tasks is not None:
+            self._tasks.cancel()
         # Drop the references to the connection, so that the last user frees it at once,
         # without the garbage collector.
         self._session = None

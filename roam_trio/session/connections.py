@@ -142,7 +142,7 @@ class Connections:
     ) -> None:
         self._outbox = outbox
         self._token = trio.lowlevel.current_trio_token()
-        self.workers = workers = Workers(nursery.start_soon, terms.budget)
+        self.workers = workers = Workers(nursery, terms.budget)
         """Runs handlers, and anything else, in tasks of the session's."""
         self._waits = Waits(terms, now, workers)
         # One for all runs: there may be very many, and a bound method takes 64 bytes.

@@ -18,7 +18,7 @@ from ..errors import (
     SessionIoError,
     SessionProtocolError,
 )
-from ..limits import Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from ..links.base import PayloadBound
 from ..metadata import Metadata
 from ..rpc.expected_service import (
@@ -77,7 +77,14 @@ class HandshakeResult:
 def bound_of_first(limits: Limits) -> PayloadBound:
     """Return the bound of payloads until the handshake is done: the first message, with
     as much metadata as it may have, is within it."""
+    return _FIRST if limits is DEFAULT_LIMITS else _bound_of_first(limits)
+
+
+def _bound_of_first(limits: Limits) -> PayloadBound:
     return PayloadBound(limits.metadata_bytes + _BESIDE_METADATA, "metadata_bytes")
+
+
+_FIRST: Final = _bound_of_first(DEFAULT_LIMITS)
 
 
 async def initiate(

@@ -35,7 +35,6 @@ from ..errors import (
     LinkError,
     Refused,
     RoamTrioError,
-    SessionError,
     SessionIoError,
 )
 from ..kept_errors import copy_of, strip_tracebacks
@@ -280,13 +279,25 @@ class SessionRun:
                     try:
                         if await self._set_up(handle):
                             task_status.started(handle)
-                            await self._read()
+                            # The reader, without a coroutine of its own: an idle
+                            # session would hold its memory.
+                            source = self.rx.source
+                            while self.ended_because is None:
+                                payloads = await source.recv_batch()
+                                if isinstance(payloads, list) and len(payloads) > 1:
+                                    await self._dispatch_many(payloads)
+                                else:
+                                    self._dispatch_all(payloads)
+                    except RoamTrioError as error:
+                        self.end(error)
                     except trio.Cancelled:
                         # The nursery would keep it until the link is closed, with the
                         # frames of what has ended the session.
                         if not self._nursery.cancel_scope.cancel_called:
                             raise
                     finally:
+                        # In the same moment as handlers are cancelled, or calls of
+                        # theirs would be answered as if each of them alone had been.
                         deciding = self._state is _State.GREETED
                         why = "the session was cancelled"
                         self.end(reason_to_stop(why, deciding=deciding))
@@ -329,7 +340,7 @@ class SessionRun:
         options, self._options = self._options, None
         assert options is not None, "a session runs once"
         budget = self.terms.budget
-        budget.begin(self.end)
+        budget.begin(self.outbox.fail)  # one bound method for both
         link_bytes = LinkBytes(
             budget, bound_of_first(self.terms.limits), options.arrivals
         )
@@ -443,48 +454,24 @@ class SessionRun:
         except (LinkError, ConduitError) as error:
             self.end(error)
 
-    async def _read(self) -> None:
-        source, decode = self.rx.source, self.rx.decode
-        try:
-            while self.ended_because is None:
-                payloads = await source.recv_batch()
-                has_runs = False
-                if isinstance(payloads, list) and (count := len(payloads)) > 1:
-                    if count >= _GATHERED_FROM:
-                        payloads = self.rx.gather(payloads)
-                        has_runs = len(payloads) != count
-                    if is_long(payloads):
-                        await self._dispatch_in_turns(payloads, decode, has_runs)
-                        continue
-                self._dispatch_all(payloads, decode, has_runs)
-        except RoamTrioError as error:
-            self.end(error)
-        finally:
-            # In the same moment as handlers are cancelled, or calls of theirs would
-            # be answered as if each of them alone had been.
-            self.end(SessionError("the session was cancelled"))
-
-    async def _dispatch_in_turns(
-        self,
-        payloads: Sequence[Any],
-        decode: Callable[[Any], Message],
-        has_runs: bool,
-    ) -> None:
+    async def _dispatch_many(self, payloads: Sequence[Any]) -> None:
         """As `_dispatch_all`, and let other tasks run in between: without that, a peer
         that sends many small messages would hold up all other sessions."""
+        count, has_runs = len(payloads), False
+        if count >= _GATHERED_FROM:
+            payloads = self.rx.gather(payloads)
+            has_runs = len(payloads) != count
+        if not is_long(payloads):
+            self._dispatch_all(payloads, has_runs)
+            return
         rest = iter(in_looks(payloads))
         while self.ended_because is None:
-            self._dispatch_all(next_turn(rest), decode, has_runs)
+            self._dispatch_all(next_turn(rest), has_runs)
             if not length_hint(rest):
                 return
             await trio.lowlevel.checkpoint()
 
-    def _dispatch_all(
-        self,
-        payloads: Iterable[Any],
-        decode: Callable[[Any], Message],
-        has_runs: bool,
-    ) -> None:
+    def _dispatch_all(self, payloads: Iterable[Any], has_runs: bool = False) -> None:
         """Dispatch what one read of the link has brought, and write what that commits.
 
         A request or a response that came alone sets off one message, most likely, and
@@ -492,7 +479,6 @@ class SessionRun:
 
         Args:
             payloads: what the read has brought, or a turn of it.
-            decode: makes messages of them.
             has_runs: whether runs of items can be among them.
         """
         connections = self.connections
@@ -501,7 +487,7 @@ class SessionRun:
         if ended_before is not None:
             return  # while the reader waited; handlers are being cancelled
         runs, most_metadata = connections.runs, self.terms.limits.metadata_bytes
-        number, message = 0, None
+        number, message, decode = 0, None, self.rx.decode
         self._last_message = None
         carrier = self.outbox.carrier
         carrier.cork()

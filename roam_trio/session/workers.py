@@ -44,6 +44,16 @@ IDLE_SECONDS: Final = 5.0
 """Number of seconds after which idle tasks that were not needed end."""
 
 
+class Starting(Protocol):
+    """The interface of a `trio.Nursery` for what starts tasks."""
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[object]], *args: Any
+    ) -> None:
+        """Run a function in a task of its own."""
+        ...
+
+
 class Work(Protocol):
     """One request that a task answers."""
 
@@ -189,7 +199,7 @@ class Workers:
     """The tasks of a session's handlers.
 
     Args:
-        start_soon: starts a task in the nursery of the session.
+        nursery: the nursery of the session.
         budget: counts the tasks of handlers.
     """
 
@@ -199,12 +209,12 @@ class Workers:
         "_is_over",
         "_is_trimming",
         "_least",
-        "_start_soon",
+        "_nursery",
         "idle",
     )
 
-    def __init__(self, start_soon: Callable[..., None], budget: Budget) -> None:
-        self._start_soon = start_soon
+    def __init__(self, nursery: Starting, budget: Budget) -> None:
+        self._nursery = nursery
         self._budget = budget
         self.idle: list[Worker] = []
         """Tasks that wait for a request; the last one gets the next request."""
@@ -217,7 +227,7 @@ class Workers:
         self, function: Callable[..., Awaitable[object]], *args: object
     ) -> None:
         """Run something other than a handler in a task of the session."""
-        self._start_soon(_until_cancelled, function, args)
+        self._nursery.start_soon(_until_cancelled, function, args)
 
     def start(self, work: Work, coroutine: Coroutine[Any, Any, None]) -> None:
         """Answer a request, in a task that is idle or in a new one.
@@ -251,7 +261,7 @@ class Workers:
         if self._all is None:
             self._all = {}
         self._all[worker] = None
-        self._start_soon(worker.run)
+        self._nursery.start_soon(worker.run)
 
     def rest(self, worker: Worker) -> bool:
         """Keep an idle task; return False if the task has to end."""

@@ -244,7 +244,7 @@ class FaultyLinkTx(PermitTx):
             permits=self._permits,
             unsent_payloads=inner.unsent_payloads + len(self._queue),
             unsent_bytes=inner.unsent_bytes + sum(map(len, self._queue)),
-            tasks_waiting=len(self._waiting),
+            tasks_waiting=len(self._waiting or ()),
             parts=inner.parts,
         )
 

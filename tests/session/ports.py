@@ -62,7 +62,9 @@ def session_port(limits: Limits | None = None, **options: Any) -> SessionPort:
         "terms": terms,
         "token": None,
         "now": lambda: 0.0,
-        "workers": Workers(options.pop("start_soon", _fail), terms.budget),
+        "workers": Workers(
+            SimpleNamespace(start_soon=options.pop("start_soon", _fail)), terms.budget
+        ),
         "waits": Waits(
             attrs.evolve(terms, limits=never), lambda: 0.0, SimpleNamespace()
         ),

@@ -209,7 +209,7 @@ class ResumingTx(PermitTx):
             unsent_payloads=replay.backlog
             + (on_link.unsent_payloads if on_link else 0),
             unsent_bytes=replay.backlog_size + (on_link.unsent_bytes if on_link else 0),
-            tasks_waiting=len(self._waiting),
+            tasks_waiting=len(self._waiting or ()),
             parts=on_link.parts if on_link else 0,
             unacknowledged_frames=len(replay.bodies),
             unacknowledged_bytes=replay.size,
