@@ -40,6 +40,7 @@ class Bank(Protocol):
 # ------------------------------------------------------------ the web application
 
 
+# region web
 def web(url: str) -> QuartTrio:
     app = QuartTrio(__name__)
     bank: Bank
@@ -61,6 +62,9 @@ def web(url: str) -> QuartTrio:
             return {"balance": await bank.deposit(account, amount)}
 
     return app
+
+
+# endregion web
 
 
 app = web(os.environ.get("BANK", "tcp://127.0.0.1:7000"))

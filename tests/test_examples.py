@@ -85,6 +85,7 @@ BY_THEMSELVES = {
         "  CLIENT Shop/watch ok\n"
         "    SERVER Shop/watch ok\n"
     ),
+    "first": "8\n",
     "web": "Monday: {'balance': 150}\nTuesday: {'balance': 150}\n",
     "gateway": "served by ['north', 'south'], one after the other\n",
 }

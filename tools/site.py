@@ -1,4 +1,4 @@
-"""The documentation site, from README.md and docs/.
+"""The documentation site, from docs/.
 
     python -m tools.site    # makes site/, which opens in a browser without a server
 
@@ -47,7 +47,8 @@ class Copy:
     def __init__(self, root: Path) -> None:
         self.files: dict[PurePosixPath, bytes] = {}
         self._root = root.resolve()
-        self._add(self._root / "README.md")
+        home = self._root / "docs" / "index.md"
+        self._add(home if home.is_file() else self._root / "README.md")
         for path in sorted((root / "docs").rglob("*")):
             if path.is_file():
                 self._add(path.resolve())

@@ -9,6 +9,7 @@ function show(id: string, text: string): void {
   if (element) element.textContent = text;
 }
 
+// region use
 async function use(session: Session): Promise<void> {
   const board = new BoardClient(await session.open("board"));
   show("sum", String(await board.add(19, 23)));
@@ -33,6 +34,8 @@ async function stream(board: BoardClient): Promise<string> {
   const [count, total] = await Promise.all([counting, receiving(), sending()]);
   return `${count} sent, the sum of what came back is ${total}`;
 }
+
+// endregion use
 
 /** Watch the server until it drains. */
 async function watch(session: Session): Promise<void> {

@@ -101,6 +101,7 @@ def site(scripts: Path, url: str) -> QuartTrio:
 
 async def main(scripts: Path, port: int) -> None:
     """Serve the page at a port, and the service at the next one."""
+    # region serve
     url = f"ws://127.0.0.1:{port + 1}/"
     page = f"http://127.0.0.1:{port}"
     handlers = {"board": dispatcher(Board, BoardImpl())}
@@ -108,7 +109,12 @@ async def main(scripts: Path, port: int) -> None:
     async with (
         # A browser tells from which page it connects; others are refused.
         serving(
-            url, handlers, origins=[page], reflection=True, grace=10, drain_on=stop
+            url,
+            handlers,
+            origins=[page],
+            reflection=True,
+            grace=10,
+            drain_on=stop,
         ),
         trio.open_nursery() as nursery,
     ):
@@ -119,6 +125,7 @@ async def main(scripts: Path, port: int) -> None:
             shutdown_trigger=trio.sleep_forever,
         )
         nursery.start_soon(run_site)
+    # endregion serve
 
 
 if __name__ == "__main__":

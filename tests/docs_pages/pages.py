@@ -105,7 +105,7 @@ def _pattern(block: str) -> str:
 def _without_what_varies(text: str) -> str:
     for varying, instead in _VARYING:
         text = varying.sub(instead, text)
-    return re.sub(r"^(\^C)?\n?", "", text, flags=re.M)
+    return re.sub(r"^(\^C)?\n?| +$", "", text, flags=re.M)
 
 
 def _environment(directory: Path) -> dict[str, str]:

@@ -63,6 +63,12 @@ def test_links_of_the_home_page_lead_to_places_on_the_site(root: Path) -> None:
     assert "[Guide](guide.md#x), [plot](plots/p.svg)" in text_of(root, "index.md")
 
 
+def test_page_of_docs_is_the_home_page_if_there_is_one(root: Path) -> None:
+    (root / "docs" / "index.md").write_text("# Home\n")
+    assert text_of(root, "index.md") == "# Home\n"
+    assert "[top](index.md)" in text_of(root, "guide.md")
+
+
 def test_links_to_sources_lead_to_their_pages(root: Path) -> None:
     guide = text_of(root, "guide.md")
     assert "[code](pkg/mod.py.md) [all](pkg/index.md) [top](index.md)" in guide
