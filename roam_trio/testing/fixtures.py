@@ -1,6 +1,4 @@
-"""A fixture for pytest-trio; enable it with ``pytest_plugins`` in a ``conftest.py``:
-
-pytest_plugins = ["roam_trio.testing.fixtures"]
+"""The value of the fixture `connect_service`, which the plugin for pytest has:
 
 async def test_adds(connect_service: ConnectService) -> None:
     adder = await connect_service(Adder, AdderImpl())
@@ -13,19 +11,20 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import trio
-from pytest_trio import (  # pyright: ignore[reportMissingTypeStubs]
-    trio_fixture,  # pyright: ignore[reportUnknownVariableType]
-)
 
 from .pair import ConnectedPair, connected_pair
 
-__all__ = ["ConnectService", "connect_service"]
+__all__ = ["ConnectService", "connecting"]
 
 T = TypeVar("T")
 
 
 class ConnectService(Protocol):
-    """The type of the fixture `connect_service`, for the argument of a test."""
+    """The type of the fixture `connect_service`, for the argument of a test.
+
+    The fixture is there where roam_trio and pytest-trio are installed. The tests that
+    use it are tests of pytest-trio.
+    """
 
     async def __call__(
         self, service: Callable[..., T], handler: object, **options: Any
@@ -37,9 +36,8 @@ class ConnectService(Protocol):
         ...
 
 
-@trio_fixture  # type: ignore[untyped-decorator]
-async def connect_service(nursery: trio.Nursery) -> ConnectService:
-    """Connect clients to services in memory, for the length of a test."""
+def connecting(nursery: trio.Nursery) -> ConnectService:
+    """Return what connects clients as long as the nursery is open."""
 
     async def connect(service: Callable[..., T], handler: object, **options: Any) -> T:
         pair = connected_pair(service, handler, **options)

@@ -190,48 +190,6 @@ async def test_a_pair_is_entered_once() -> None:
             await pair.__aenter__()
 
 
-def test_the_fixture_connects_for_the_length_of_a_test(
-    pytester: pytest.Pytester,
-) -> None:
-    pytester.makeconftest('pytest_plugins = ["roam_trio.testing.fixtures"]')
-    pytester.makepyfile(
-        """
-        from typing import Protocol
-
-        import pytest
-        import trio
-        from roam_trio import dispatcher, service, u32
-        from roam_trio.testing.fixtures import ConnectService
-
-
-        @service
-        class Adder(Protocol):
-            async def add(self, left: u32, right: u32) -> u32: ...
-
-
-        class AdderImpl:
-            async def add(self, left: int, right: int) -> int:
-                return left + right
-
-
-        @pytest.mark.trio
-        async def test_adds(connect_service: ConnectService) -> None:
-            adder = await connect_service(Adder, AdderImpl())
-            another = await connect_service(Adder, AdderImpl(), strict=False)
-            assert await adder.add(3, 5) == await another.add(5, 3) == 8
-
-
-        @pytest.mark.trio
-        async def test_fails(connect_service: ConnectService) -> None:
-            adder = await connect_service(Adder, AdderImpl())
-            assert await adder.add(3, 5) == 9
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*assert 8 == 9*"])
-
-
 async def test_a_test_that_fails_leaves_nothing_of_its_cancelled_pair_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
