@@ -9,7 +9,12 @@ from contextlib import contextmanager
 import pytest
 
 from roam_trio.codec import RpcPlan
-from roam_trio.wire.envelope import MessageFamily, decode_in_python, encode_in_python
+from roam_trio.wire.envelope import (
+    MessageFamily,
+    decode_in_python,
+    encode_frame_in_python,
+    encode_in_python,
+)
 from roam_trio.wire.frames import cut_in_python
 from roam_trio.wire.runs import gather_in_python
 
@@ -23,6 +28,9 @@ def in_python() -> Iterator[None]:
         patch.setattr("roam_trio.codec.native.NATIVE", None)
         patch.setattr("roam_trio.wire.envelope.encode_message", encode_in_python)
         patch.setattr(MessageFamily, "encode", staticmethod(encode_in_python))
+        patch.setattr(
+            MessageFamily, "encode_frame", staticmethod(encode_frame_in_python)
+        )
         patch.setattr(MessageFamily, "decode", staticmethod(decode_in_python))
         patch.setattr(MessageFamily, "gather", staticmethod(gather_in_python))
         for user in ("wire.frames", "links.framing"):

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from roam_trio.errors import CodecError
 from roam_trio.metadata import NO_METADATA
-from roam_trio.wire.envelope import decode_in_python, encode_in_python, functions
+from roam_trio.wire.envelope import (
+    decode_in_python,
+    encode_frame_in_python,
+    encode_in_python,
+    functions,
+)
+from roam_trio.wire.frames import PASSED_BY_REFERENCE
 from roam_trio.wire.messages import (
     ChannelGrantCredit,
     ChannelItem,
@@ -23,7 +29,9 @@ from roam_trio.wire.runs import BORROW_FROM, gather_in_python
 
 from .test_envelope import corruptions, encoded, messages, plain
 
-encode, decode, _ = functions(pytest.importorskip("roam_trio._native"))
+LONG = PASSED_BY_REFERENCE
+
+encode, encode_frame, decode, _ = functions(pytest.importorskip("roam_trio._native"))
 
 
 def outcome(run: Callable[[], Any]) -> Any:
@@ -43,6 +51,7 @@ def agree(payload: bytes) -> None:
 def test_messages_are_encoded_and_decoded_alike(message: Message) -> None:
     pieces = encode(message)
     assert pieces == encode_in_python(message)
+    assert encode_frame(message) == encode_frame_in_python(message)
     payload = b"".join(pieces)
     assert plain(decode(payload)) == plain(message)
     for damaged in corruptions(payload[:40]):
@@ -71,10 +80,13 @@ def test_frequent_messages_need_no_python(
     message: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payload = encoded(message)
-    for name in ("encode_in_python", "decode_in_python"):
+    for name in ("encode_in_python", "encode_frame_in_python", "decode_in_python"):
         monkeypatch.setattr(f"roam_trio.wire.envelope.{name}", None)
-    encode, decode, _ = functions(pytest.importorskip("roam_trio._native"))
+    encode, encode_frame, decode, _ = functions(
+        pytest.importorskip("roam_trio._native")
+    )
     assert b"".join(encode(message)) == payload
+    assert encode_frame(message) == len(payload).to_bytes(4, "little") + payload
     assert decode(payload) == message
 
 
@@ -103,11 +115,34 @@ def test_numbers_that_do_not_fit_raise_the_errors_of_python(message: Any) -> Non
     expected = outcome(lambda: encode_in_python(message))
     assert isinstance(expected, tuple)
     assert outcome(lambda: encode(message)) == expected
+    assert outcome(lambda: encode_frame(message)) == expected
 
 
 def test_without_the_extension_messages_are_encoded_in_python() -> None:
     assert functions(None) == (
         encode_in_python,
+        encode_frame_in_python,
         decode_in_python,
         gather_in_python,
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        bytes(LONG - 10),
+        bytes(LONG),
+        [bytes(LONG // 2)] * 3,
+        [b"a", memoryview(b"b")],
+        memoryview(b"ab"),
+        bytearray(b"ab"),
+    ],
+)
+def test_messages_with_every_value_are_framed_alike(value: Any) -> None:
+    message = ChannelItem(0, 1, value)
+    payload = b"".join(encode_in_python(message))
+    for frame in (encode_frame(message), encode_frame_in_python(message)):
+        if len(payload) < LONG:
+            assert frame == len(payload).to_bytes(4, "little") + payload
+        else:
+            assert frame == encode_in_python(message)

@@ -31,7 +31,7 @@ def test_message_is_followed_through_the_rooms_of_both_ends(
 ) -> None:
     called = [move.function for move in found[value] if move.what == "call"]
     way = [
-        "wire.envelope: encode_in_python",
+        "wire.envelope: encode_frame_in_python",
         "links.stream: StreamLinkTx.send_nowait",
         "links.stream_rx: StreamLinkRx.recv_batch",
         "wire.envelope: decode_in_python",

@@ -5,13 +5,17 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice, PyTuple};
 
+use crate::encode::REFERENCED;
 use crate::fail::{guarded, require, Done, Fail};
-use crate::frames::bytes_of;
+use crate::frames::{bytes_of, PREFIX};
 use crate::plan::{address, address_of_class};
 use crate::varint::{read, write};
 
 const REQUEST: u8 = 7;
 const CHANNEL: u8 = 8;
+
+/// Number of bytes that most messages do not exceed.
+const ROOM: usize = 64;
 
 /// The start of the payload of an item.
 struct Head<'a> {
@@ -34,25 +38,26 @@ pub struct Messages {
     borrow_from: usize,
     most_in_run: usize,
     python_encode: Py<PyAny>,
+    python_encode_frame: Py<PyAny>,
     python_decode: Py<PyAny>,
 }
 
 #[pymethods]
 impl Messages {
     /// Args: the classes of a call, a response, an item, credit and a run of items; the
-    /// metadata of those that have none; two bounds, see `wire/runs.py`; and what encodes
-    /// and decodes all others.
+    /// metadata of those that have none; two bounds, see `wire/runs.py`; and what encodes,
+    /// frames and decodes all others.
     #[new]
     fn new(
         py: Python<'_>,
         classes: (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>),
         no_metadata: Py<PyAny>,
         bounds: (usize, usize),
-        python_encode: Py<PyAny>,
-        python_decode: Py<PyAny>,
+        python: (Py<PyAny>, Py<PyAny>, Py<PyAny>),
     ) -> Self {
         let (call, response, item, credit, run) = classes;
         let (borrow_from, most_in_run) = bounds;
+        let (python_encode, python_encode_frame, python_decode) = python;
         Self {
             call,
             response,
@@ -64,6 +69,7 @@ impl Messages {
             borrow_from,
             most_in_run,
             python_encode,
+            python_encode_frame,
             python_decode,
         }
     }
@@ -75,6 +81,17 @@ impl Messages {
         match guarded(|| self.encoded(message)) {
             Ok(pieces) => Ok(pieces.into_any()),
             Err(fail) => fail.or_call(py, &self.python_encode, (message,)),
+        }
+    }
+
+    /// Return the frame of a message: its bytes after their length. A long message, and
+    /// one that has views, is returned in pieces.
+    #[pyo3(signature = (message, /))]
+    fn encode_frame<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = message.py();
+        match guarded(|| self.framed(message)) {
+            Ok(frame) => Ok(frame),
+            Err(fail) => fail.or_call(py, &self.python_encode_frame, (message,)),
         }
     }
 
@@ -104,6 +121,7 @@ impl Messages {
         }
         visit.call(&self.no_metadata)?;
         visit.call(&self.python_encode)?;
+        visit.call(&self.python_encode_frame)?;
         visit.call(&self.python_decode)
     }
 }
@@ -111,47 +129,80 @@ impl Messages {
 impl Messages {
     fn encoded<'py>(&self, message: &Bound<'py, PyAny>) -> Done<Bound<'py, PyList>> {
         let py = message.py();
+        let mut head = Vec::with_capacity(ROOM);
+        let value = self.write_head(message, &mut head)?;
+        let pieces = PyList::new(py, [PyBytes::new(py, &head)])?;
+        match value {
+            None => {}
+            Some(value) => match value.cast_exact::<PyList>() {
+                Ok(more) => more.iter().try_for_each(|piece| pieces.append(piece))?,
+                Err(_) => pieces.append(value)?,
+            },
+        }
+        Ok(pieces)
+    }
+
+    fn framed<'py>(&self, message: &Bound<'py, PyAny>) -> Done<Bound<'py, PyAny>> {
+        let py = message.py();
+        let mut frame = Vec::with_capacity(ROOM);
+        frame.extend([0; PREFIX]);
+        if let Some(value) = self.write_head(message, &mut frame)? {
+            match value.cast_exact::<PyList>() {
+                Ok(pieces) => pieces.iter().try_for_each(|piece| copy(&piece, &mut frame))?,
+                Err(_) => copy(&value, &mut frame)?,
+            }
+        }
+        let length = u32::try_from(frame.len() - PREFIX).map_err(|_| Fail::Refused)?;
+        let prefix = frame.first_chunk_mut::<PREFIX>().ok_or(Fail::Refused)?;
+        *prefix = length.to_le_bytes();
+        Ok(bytes_of(py, &frame)?.into_any())
+    }
+
+    /// Write what comes before the encoded value of a message, and return that; None if
+    /// there is none.
+    fn write_head<'py>(
+        &self,
+        message: &Bound<'py, PyAny>,
+        head: &mut Vec<u8>,
+    ) -> Done<Option<Bound<'py, PyAny>>> {
+        let py = message.py();
         let class = address_of_class(message);
         let is = |cls: &Py<PyAny>| class == address(cls.bind(py));
         let number = |name: &Bound<'py, _>| -> Done<u64> { Ok(message.getattr(name)?.extract()?) };
-        let mut head = Vec::with_capacity(32);
-        write(&mut head, number(intern!(py, "connection_id"))?);
-        let value = if is(&self.item) {
+        write(head, number(intern!(py, "connection_id"))?);
+        let name = if is(&self.item) {
             head.push(CHANNEL);
-            write(&mut head, number(intern!(py, "channel_id"))?);
+            write(head, number(intern!(py, "channel_id"))?);
             head.push(0);
-            message.getattr(intern!(py, "item"))?
+            intern!(py, "item")
         } else if is(&self.credit) {
             head.push(CHANNEL);
-            write(&mut head, number(intern!(py, "channel_id"))?);
+            write(head, number(intern!(py, "channel_id"))?);
             head.push(3);
             let additional = number(intern!(py, "additional"))?;
             require(additional <= u64::from(u32::MAX))?;
-            write(&mut head, additional);
-            return Ok(PyList::new(py, [PyBytes::new(py, &head)])?);
+            write(head, additional);
+            return Ok(None);
         } else {
             let is_call = is(&self.call);
             require(is_call || is(&self.response))?;
-            require(!message.getattr(intern!(py, "channels"))?.is_truthy()?)?;
-            require(!message.getattr(intern!(py, "metadata"))?.is_truthy()?)?;
+            let channels = message.getattr(intern!(py, "channels"))?;
+            require(channels.is(&self.no_channels) || !channels.is_truthy()?)?;
+            let metadata = message.getattr(intern!(py, "metadata"))?;
+            require(metadata.is(&self.no_metadata) || !metadata.is_truthy()?)?;
             head.push(REQUEST);
-            write(&mut head, number(intern!(py, "request_id"))?);
+            write(head, number(intern!(py, "request_id"))?);
             if is_call {
                 head.push(0);
-                write(&mut head, number(intern!(py, "method_id"))?);
+                write(head, number(intern!(py, "method_id"))?);
                 head.extend([0, 0]);
-                message.getattr(intern!(py, "args"))?
+                intern!(py, "args")
             } else {
                 head.extend([1, 0, 0]);
-                message.getattr(intern!(py, "ret"))?
+                intern!(py, "ret")
             }
         };
-        let pieces = PyList::new(py, [PyBytes::new(py, &head)])?;
-        match value.cast_exact::<PyList>() {
-            Ok(more) => more.iter().try_for_each(|piece| pieces.append(piece))?,
-            Err(_) => pieces.append(value)?,
-        }
-        Ok(pieces)
+        Ok(Some(message.getattr(name)?))
     }
 
     fn decoded<'py>(&self, payload: &Bound<'py, PyAny>) -> Done<Bound<'py, PyAny>> {
@@ -279,6 +330,15 @@ impl Messages {
         let slice = py.get_type::<PySlice>().call1((start, py.None()))?;
         Ok(PyMemoryView::from(payload)?.get_item(slice)?)
     }
+}
+
+/// Append a piece to a frame, unless it is a view, or so long that it is not copied.
+fn copy(piece: &Bound<'_, PyAny>, frame: &mut Vec<u8>) -> Done<()> {
+    let piece = piece.cast_exact::<PyBytes>().map_err(|_| Fail::Refused)?;
+    let bytes = piece.as_bytes();
+    require(frame.len() - PREFIX + bytes.len() < REFERENCED)?;
+    frame.extend_from_slice(bytes);
+    Ok(())
 }
 
 fn number(bytes: &[u8]) -> Done<(u64, &[u8])> {

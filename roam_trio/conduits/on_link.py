@@ -83,17 +83,17 @@ class LinkConduitTx(ConduitTx[M]):
 
     def __init__(self, tx: LinkTx, family: MsgFamily[M]) -> None:
         self.carrier = self._tx = tx
-        self.encode = family.encode
+        self.encode = family.encode_frame if tx.takes_frames else family.encode
         self._family = family
 
     def encode_all(self, messages: Sequence[M]) -> Sequence[Any]:
         return self._family.encode_all(messages)
 
     async def reserve(self) -> LinkConduitPermit[M]:
-        return LinkConduitPermit(await self._tx.reserve(), self.encode)
+        return LinkConduitPermit(await self._tx.reserve(), self._family.encode)
 
     def reserve_nowait(self) -> LinkConduitPermit[M]:
-        return LinkConduitPermit(self._tx.reserve_nowait(), self.encode)
+        return LinkConduitPermit(self._tx.reserve_nowait(), self._family.encode)
 
     def has_room(self) -> bool:
         return self._tx.has_room()

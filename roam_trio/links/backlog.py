@@ -30,6 +30,7 @@ class Backlog:
     Attributes:
         payloads: number of committed payloads.
         size: their size.
+        last_length: the length of the last one.
         room_up_to_payloads: number of committed payloads from which there is no room.
         room_up_to_size: their size from which there is no room.
         written_payloads: number of written payloads.
@@ -40,11 +41,11 @@ class Backlog:
 
     __slots__ = (
         "_budget",
-        "_last_length",
         "_most_bytes",
         "_most_payloads",
         "count_from",
         "counted",
+        "last_length",
         "payloads",
         "room_up_to_payloads",
         "room_up_to_size",
@@ -58,7 +59,7 @@ class Backlog:
         self._most_bytes = most_bytes
         self.room_up_to_payloads = most_payloads
         self.room_up_to_size = most_bytes
-        self._last_length = 0
+        self.last_length = 0
         self.payloads = 0
         self.size = 0
         self.written_payloads = 0
@@ -100,7 +101,7 @@ class Backlog:
         """Count a committed payload of so many bytes. Return False if there is no room
         for another, without any permits.
         """
-        self._last_length = length
+        self.last_length = length
         self.payloads = payloads = self.payloads + 1
         self.size = size = self.size + HEADER_LENGTH + length
         return payloads < self.room_up_to_payloads and size < self.room_up_to_size
@@ -125,7 +126,7 @@ class Backlog:
             return False
         self.payloads += count
         self.size += size
-        self._last_length = last
+        self.last_length = last
         return True
 
     def has_room(self, permits: int) -> bool:
@@ -133,7 +134,7 @@ class Backlog:
         payloads, size = self.payloads, self.size
         if permits:
             payloads += permits
-            size += permits * self._last_length
+            size += permits * self.last_length
         return payloads < self.room_up_to_payloads and size < self.room_up_to_size
 
     def written(self, payloads: int, size: int) -> None:

@@ -262,6 +262,10 @@ class LinkTx(ABC):
     set it to avoid the call.
     """
 
+    takes_frames: bool = False
+    """True if `send_nowait` takes, in place of the pieces of a payload, bytes with its
+    frame; see `MsgFamily.encode_frame`."""
+
     def send_nowait(self, pieces: Sequence[Buffer]) -> None:
         """Reserve and send in one step, after a check of `is_full`.
 

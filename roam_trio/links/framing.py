@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Final, NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from ..errors import AnnouncedTooLarge, ForeignProtocol, TruncatedPayload
-from ..wire.frames import HEADER_LENGTH, PASSED_BY_REFERENCE, Frames, cut_frames
+from ..wire.frames import (
+    HEADER_LENGTH,
+    PASSED_BY_REFERENCE,
+    Frames,
+    cut_frames,
+    frame,
+)
 from .base import Buffer, PayloadBound
 from .fillable_bytes import FillableBytes
 from .foreign import NAMED_UP_TO, named, unmistakable
@@ -39,11 +45,6 @@ RECEIVE_AT_ONCE: Final = 64 * 1024
 # A payload with 1 MiB of data and its envelope is received without a copy.
 ALLOCATED_AHEAD: Final = 1024 * 1024 + 64 * 1024
 """Number of bytes that are allocated for an announced length alone, at most."""
-
-_SHORT_HEADERS: Final = tuple(
-    length.to_bytes(HEADER_LENGTH, "little") for length in range(128)
-)
-"""Headers of small payloads, of which many may be sent at once."""
 
 
 class PayloadDecoder(Protocol):
@@ -353,44 +354,47 @@ class FrameEncoder:
     Small payloads are gathered, so that everything added since the last `take` is one
     write (`zerocopy.send.stream`). A large piece, bytes or memoryview, becomes a buffer
     without a copy.
+
+    Attributes:
+        small: the frames that are gathered; more can be appended.
     """
 
-    __slots__ = ("_complete", "_small")
+    __slots__ = ("_complete", "small")
+
+    takes_frames: ClassVar[bool] = True
+    """True if `small` takes frames that others have made."""
 
     def __init__(self) -> None:
         self._complete: list[Buffer] = []
-        self._small: list[bytes] = []
+        self.small: list[bytes] = []
 
     def add(self, pieces: Sequence[Buffer], length: int) -> None:
         """Add one payload: the concatenation of `pieces`, `length` bytes in all."""
-        if length < len(_SHORT_HEADERS):
-            self._small.append(_SHORT_HEADERS[length] + b"".join(pieces))
-        elif length < PASSED_BY_REFERENCE:
-            header = length.to_bytes(HEADER_LENGTH, "little")
-            self._small.append(header + b"".join(pieces))
+        if length < PASSED_BY_REFERENCE:
+            self.small.append(frame(pieces, length))
         else:
-            self._small.append(length.to_bytes(HEADER_LENGTH, "little"))
+            self.small.append(length.to_bytes(HEADER_LENGTH, "little"))
             for piece in pieces:
                 self._add_piece(piece)
 
     def add_frames(self, frames: Frames) -> None:
         """Add payloads that are framed already."""
-        self._small.append(frames.data)
+        self.small.append(frames.data)
 
     def _add_piece(self, piece: Buffer) -> None:
         # The owner of a bytearray may change it before it is written.
         if len(piece) < PASSED_BY_REFERENCE or isinstance(piece, bytearray):
-            self._small.append(bytes(piece))
+            self.small.append(bytes(piece))
         else:
             self._complete = [*self.take(), piece]
 
     def take(self) -> list[Buffer]:
         """Return everything added since the last call, in order."""
         taken, self._complete = self._complete, []
-        small = self._small
+        small = self.small
         if small:
             taken.append(small[0] if len(small) == 1 else b"".join(small))
-            self._small = []
+            self.small = []
         return taken
 
     def give_back(self, buffers: list[Buffer]) -> None:

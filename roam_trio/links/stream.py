@@ -27,7 +27,7 @@ from ..failures import text_of
 from ..limits import DEFAULT_LIMITS
 from ..peers import Peer
 from ..quantities import check_seconds
-from ..wire.frames import PayloadRun, framed
+from ..wire.frames import HEADER_LENGTH, PASSED_BY_REFERENCE, PayloadRun, framed
 from .backlog import Backlog
 from .base import Buffer, ByteBudget, Link, TxStatistics
 from .byte_streams import ByteTransport, StreamTransport
@@ -151,7 +151,11 @@ class _State(enum.Enum):
     FAILED = "failed"
 
 
-_WAKE, _NOW = Write.WAKE, Write.NOW  # local aliases save a lookup each time
+_WAKE, _NOW, _NOTHING = (
+    Write.WAKE,
+    Write.NOW,
+    Write.NOTHING,
+)  # local aliases save a lookup each time
 
 
 class StreamLinkTx(PermitTx):
@@ -167,6 +171,9 @@ class StreamLinkTx(PermitTx):
         super().__init__()
         self._transport = transport
         self._max_payload = limits.max_payload
+        self.takes_frames = (
+            frames.takes_frames and limits.max_payload >= PASSED_BY_REFERENCE
+        )
         self._state = _State.OPEN
         self._frames = frames
         self._backlog = Backlog(limits.max_unsent_payloads, limits.max_unsent_bytes)
@@ -187,12 +194,33 @@ class StreamLinkTx(PermitTx):
         if length > self._max_payload:
             raise PayloadTooLarge(length, self._max_payload)
 
-    def send_nowait(self, pieces: Sequence[Buffer]) -> None:
+    def send_nowait(self, pieces: Sequence[Buffer] | bytes) -> None:
         if self._ending is not None:
             raise self._ending.as_error()
         if self.is_full:
             raise trio.WouldBlock
-        self._publish(pieces)
+        if not isinstance(pieces, bytes):
+            self._publish(pieces)
+            return
+        # A frame: as `_publish` does, and without a call for each part of it.
+        size = len(pieces)
+        self._frames.small.append(pieces)
+        backlog = self._backlog
+        backlog.last_length = size - HEADER_LENGTH
+        backlog.payloads = payloads = backlog.payloads + 1
+        backlog.size = size = backlog.size + size
+        if (
+            payloads >= backlog.room_up_to_payloads
+            or size >= backlog.room_up_to_size
+            or self._permits
+        ):
+            self.is_full = not self._has_room()
+        self._mode, write = self._mode.on_commit
+        if self._wake is not None:
+            if write is not _NOTHING:
+                self._do(write)
+        elif size > backlog.count_from:
+            self._count()
 
     def _publish(self, pieces: Sequence[Buffer]) -> None:
         """See `PermitTx._publish`; finds out as well whether there is room left."""

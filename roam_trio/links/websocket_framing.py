@@ -7,7 +7,7 @@ module handles them.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Close, Frame, Opcode
@@ -43,6 +43,8 @@ class WebSocketEncoder(FrameEncoder):
     """
 
     __slots__ = ("_mask", "_pong")
+
+    takes_frames: ClassVar[bool] = False
 
     def __init__(self, *, mask: bool) -> None:
         super().__init__()

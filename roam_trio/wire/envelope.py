@@ -23,7 +23,7 @@ from ..native import NATIVE
 from .entries import decode_metadata, encode_metadata
 from .family import MsgFamily
 from .fields import Payload, bad, number, read_text, read_u64
-from .frames import PayloadRun
+from .frames import PASSED_BY_REFERENCE, SHORT_HEADERS, PayloadRun, frame
 from .ids import ChannelId, ConnectionId, MethodId, Parity
 from .messages import (
     ChannelClose,
@@ -72,6 +72,19 @@ def encode_in_python(message: Message) -> _Pieces:
         EncodeError: a number does not fit its field.
     """
     return _WRITERS[type(message)](message)
+
+
+def encode_frame_in_python(message: Message) -> bytes | _Pieces:
+    """Return the frame of `message`; or its pieces, if they are not to be copied.
+
+    Raises:
+        EncodeError: a number does not fit its field.
+    """
+    pieces = _WRITERS[type(message)](message)
+    length = sum(map(len, pieces))
+    if length < len(SHORT_HEADERS):  # as `frame` does, and a call less
+        return SHORT_HEADERS[length] + b"".join(pieces)
+    return frame(pieces, length) if length < PASSED_BY_REFERENCE else pieces
 
 
 def decode_in_python(payload: Payload) -> Message:
@@ -463,9 +476,10 @@ _READERS: dict[int, _Reader] = {
 
 
 class Functions(NamedTuple):
-    """Functions that encode messages, decode them, and find runs of items."""
+    """Functions that encode and decode messages, and find runs of items."""
 
     encode: Callable[[Message], _Pieces]
+    encode_frame: Callable[[Message], bytes | _Pieces]
     decode: Callable[[Payload], Message]
     gather: Callable[[Sequence[Payload]], Sequence[Payload | ItemRun]]
 
@@ -477,18 +491,24 @@ def functions(extension: Any) -> Functions:
         extension: the module in Rust, which does it for the common kinds; or None.
     """
     if extension is None:
-        return Functions(encode_in_python, decode_in_python, gather_in_python)
+        return Functions(
+            encode_in_python,
+            encode_frame_in_python,
+            decode_in_python,
+            gather_in_python,
+        )
     messages = extension.Messages(
         (RequestCall, RequestResponse, ChannelItem, ChannelGrantCredit, ItemRun),
         NO_METADATA,
         (BORROW_FROM, MOST_IN_RUN),
-        encode_in_python,
-        decode_in_python,
+        (encode_in_python, encode_frame_in_python, decode_in_python),
     )
-    return Functions(messages.encode, messages.decode, messages.gather)
+    return Functions(
+        messages.encode, messages.encode_frame, messages.decode, messages.gather
+    )
 
 
-encode_message, decode_message, gather_items = functions(NATIVE)
+encode_message, encode_frame, decode_message, gather_items = functions(NATIVE)
 
 
 class MessageFamily(MsgFamily[Message]):
@@ -497,6 +517,7 @@ class MessageFamily(MsgFamily[Message]):
     if TYPE_CHECKING:
 
         def encode(self, message: Message) -> _Pieces: ...
+        def encode_frame(self, message: Message) -> bytes | _Pieces: ...
         def decode(self, payload: Payload) -> Message: ...
         def gather(
             self, payloads: Sequence[Payload]
@@ -505,6 +526,7 @@ class MessageFamily(MsgFamily[Message]):
     else:
         # Without a method that calls them, which would take as long again.
         encode = staticmethod(encode_message)
+        encode_frame = staticmethod(encode_frame)
         decode = staticmethod(decode_message)
         gather = staticmethod(gather_items)
 

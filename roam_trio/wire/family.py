@@ -22,6 +22,14 @@ class MsgFamily(ABC, Generic[M]):
         strings.
         """
 
+    def encode_frame(self, message: M) -> bytes | list[bytes | memoryview]:
+        """Return the frame of the message, as a link on a byte stream sends it, or its
+        pieces if it is so long that these are not copied.
+
+        The default returns the pieces.
+        """
+        return self.encode(message)
+
     def encode_all(self, messages: Sequence[M]) -> Sequence[list[bytes | memoryview]]:
         """Return the bytes of several messages, each as `encode` does."""
         return list(map(self.encode, messages))

@@ -18,10 +18,12 @@ from ..native import NATIVE
 __all__ = [
     "HEADER_LENGTH",
     "PASSED_BY_REFERENCE",
+    "SHORT_HEADERS",
     "Frames",
     "PayloadRun",
     "cut_frames",
     "cut_in_python",
+    "frame",
     "framed",
 ]
 
@@ -31,9 +33,26 @@ HEADER_LENGTH: Final = 4
 PASSED_BY_REFERENCE: Final = 32 * 1024
 """Length, in bytes, from which a piece is sent without a copy."""
 
+SHORT_HEADERS: Final = tuple(
+    length.to_bytes(HEADER_LENGTH, "little") for length in range(128)
+)
+"""Headers of small payloads, of which many may be sent at once."""
+
 _Pieces: TypeAlias = list[bytes | memoryview]
 
 _read_length = Struct("<I").unpack_from
+
+
+def frame(pieces: Sequence[bytes | bytearray | memoryview], length: int) -> bytes:
+    """Return the frame of a payload.
+
+    Args:
+        pieces: the payload.
+        length: its length, in bytes.
+    """
+    if length < len(SHORT_HEADERS):
+        return SHORT_HEADERS[length] + b"".join(pieces)
+    return length.to_bytes(HEADER_LENGTH, "little") + b"".join(pieces)
 
 
 def cut_in_python(chunk: bytes, start: int, most: int, payloads: list[bytes]) -> int:
