@@ -9,6 +9,7 @@ the methods of a `logging.Logger` and ensures that
 * a flood of records becomes a few records and a count (`roam_trio.log_budget`);
 * a record about a peer names its address: in the tasks of a session, handlers
   included, and wherever `about` says so;
+* every record has the attributes `FIELDS`, for formatters and filters;
 * a `logging.Handler` that raises has no other effect.
 
 Tracebacks are logged as text, because some log handlers keep the objects of a record,
@@ -22,7 +23,7 @@ import sys
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from functools import partial
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 import attrs
 
@@ -33,13 +34,25 @@ from .log_budget import current_log_budget
 from .peers import Peer
 from .tracebacks import traceback_of
 
-__all__ = ["SILENT", "Log", "about", "forget_peer", "note_address", "note_peer"]
+__all__ = [
+    "FIELDS",
+    "SILENT",
+    "About",
+    "Log",
+    "about",
+    "forget_peer",
+    "note_address",
+    "note_peer",
+]
 
 _MOST_OF_ONE: Final = 1000
 """Maximum length, in characters, of each text in a message."""
 
 _FRAMES_HERE: Final = 4
 """Number of frames between the call of a method of `Log` and `findCaller`."""
+
+FIELDS: Final = ("roam_method", "roam_peer", "roam_connection", "roam_error_id")
+"""Attributes of each record; None for what it is not about."""
 
 SILENT: Final = logging.Logger("roam_trio.silent", level=logging.CRITICAL + 1)
 """Logger for libraries that would log raw data of a peer at level DEBUG."""
@@ -107,41 +120,75 @@ def _with_address(
     return f"{message} (%s)", (*args, address)
 
 
+class About(TypedDict, total=False):
+    """The subject of a record, besides the peer.
+
+    Attributes:
+        method: the method of the call; its text is ``Service.method``.
+        connection: the id of the connection.
+        error_id: the id of the failure that the peer is told.
+    """
+
+    method: object
+    connection: int
+    error_id: str | None
+
+
 class Log:
     """The logger of a module, under the name of a logger of `logging`.
 
-    The methods are those of `logging.Logger`. The message must be a literal: records
-    with the same message are of one kind, and share a budget. Exceptions of log
-    handlers and filters do not propagate, except KeyboardInterrupt, SystemExit and
-    `trio.Cancelled`.
+    The methods are those of `logging.Logger`, and take what the record is about by
+    name. The message must be a literal: records with the same message are of one kind,
+    and share a budget. Exceptions of log handlers and filters do not propagate, except
+    KeyboardInterrupt, SystemExit and `trio.Cancelled`.
+
+    Args:
+        name: the name of the logger.
+        in_budget: whether the records share the budgets of sessions and servers.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, in_budget: bool = True) -> None:
         self._logger = logging.getLogger(name)
+        self._in_budget = in_budget
 
-    def debug(self, message: str, *args: object) -> None:
+    @property
+    def is_for_debugging(self) -> bool:
+        """True if records of level DEBUG are logged now."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
+    def debug(self, message: str, *args: object, **about: Unpack[About]) -> None:
         """Log details for debugging."""
-        self._log(logging.DEBUG, message, args, None)
+        self._log(logging.DEBUG, message, args, about, None)
 
-    def info(self, message: str, *args: object) -> None:
+    def info(self, message: str, *args: object, **about: Unpack[About]) -> None:
         """Log an event that is rare but normal."""
-        self._log(logging.INFO, message, args, None)
+        self._log(logging.INFO, message, args, about, None)
 
-    def warning(self, message: str, *args: object) -> None:
+    def warning(self, message: str, *args: object, **about: Unpack[About]) -> None:
         """Log a fault of a peer, or a refusal."""
-        self._log(logging.WARNING, message, args, None)
+        self._log(logging.WARNING, message, args, about, None)
 
     def error(
-        self, message: str, *args: object, exc_info: BaseException | None = None
+        self,
+        message: str,
+        *args: object,
+        exc_info: BaseException | None = None,
+        **about: Unpack[About],
     ) -> None:
         """Log a fault on this side, with the traceback of an exception."""
-        self._log(logging.ERROR, message, args, exc_info)
+        self._log(logging.ERROR, message, args, about, exc_info)
 
-    def exception(self, message: str, *args: object) -> None:
+    def exception(self, message: str, *args: object, **about: Unpack[About]) -> None:
         """Log as `error` does, with the exception that is being handled."""
-        self._log(logging.ERROR, message, args, sys.exception())
+        self._log(logging.ERROR, message, args, about, sys.exception())
 
-    def failure(self, error: BaseException, message: str, *args: object) -> None:
+    def failure(
+        self,
+        error: BaseException,
+        message: str,
+        *args: object,
+        **about: Unpack[About],
+    ) -> None:
         """Log an exception of user code, caught with ``except BaseException``.
 
         Raises:
@@ -150,7 +197,7 @@ class Log:
         """
         failure, through = split_failure(error)
         if failure is not None:
-            self._log(logging.ERROR, message, args, failure)
+            self._log(logging.ERROR, message, args, about, failure)
         try:
             if through is error:
                 raise error
@@ -165,11 +212,12 @@ class Log:
         level: int,
         message: str,
         args: tuple[object, ...],
+        about: About,
         error: BaseException | None,
     ) -> None:
         try:
             if self._logger.isEnabledFor(level):
-                self._log_in_budget(level, message, args, error)
+                self._log_in_budget(level, message, args, _fields(about), error)
         except BaseException as failure:
             if not is_failure(failure):
                 raise
@@ -180,31 +228,33 @@ class Log:
         level: int,
         message: str,
         args: tuple[object, ...],
+        fields: dict[str, object],
         error: BaseException | None,
     ) -> None:
         # Records are of one kind with or without an address.
         kind = message
         message, args = _with_address(message, tuple(map(_legible, args)))
-        budget = current_log_budget()
+        budget = current_log_budget() if self._in_budget else None
         if budget is not None:
-            report = partial(self._report, level, message, args)
+            report = partial(self._report, level, message, args, fields)
             if not budget.take(kind, report):
                 return
         file, line, function, _ = self._logger.findCaller(stacklevel=_FRAMES_HERE)
-        self._emit(level, (file, line, function), message, args, error)
+        self._emit(level, (file, line, function), message, args, fields, error)
 
     def _report(
         self,
         level: int,
         message: str,
         args: tuple[object, ...],
+        fields: dict[str, object],
         left_out: int,
         limit: str,
     ) -> None:
         try:
             where = (__file__, 0, "_report")
             told = f"%d more like this were not logged (limit: %s): {message}"
-            self._emit(level, where, told, (left_out, limit, *args), None)
+            self._emit(level, where, told, (left_out, limit, *args), fields, None)
         except BaseException as failure:
             # In a system task, any exception would end the run of trio.
             _tell_of(failure)
@@ -215,14 +265,16 @@ class Log:
         where: tuple[str, int, str],
         message: str,
         args: tuple[object, ...],
+        fields: dict[str, object],
         error: BaseException | None,
     ) -> None:
         raised = None
         if error is not None:
             raised = (type(error), error, error.__traceback__)
         file, line, function = where
+        name = self._logger.name
         record = self._logger.makeRecord(
-            self._logger.name, level, file, line, message, args, raised, function
+            name, level, file, line, message, args, raised, function, fields
         )
         if error is None:
             self._logger.handle(record)
@@ -232,6 +284,18 @@ class Log:
             self._logger.handle(record)
         finally:
             record.exc_info = (type(error), error, None)
+
+
+def _fields(about: About) -> dict[str, object]:
+    """Return the attributes of a record; None for what it is not about."""
+    peer, method = _peer.get(), about.get("method")
+    values = (
+        None if method is None else legible_str(method, _MOST_OF_ONE),
+        None if peer is None else legible(peer.address, _MOST_OF_ONE),
+        about.get("connection"),
+        about.get("error_id"),
+    )
+    return dict(zip(FIELDS, values, strict=True))
 
 
 def _legible(arg: object) -> object:

@@ -61,6 +61,17 @@ BY_THEMSELVES = {
         "mean: at least 1\n"
     ),
     "bank": DAY.format(transport="unix"),
+    "logs": (
+        '{"levelname": "DEBUG", "name": "roam_trio.service", "message": "Shop.buy: the '
+        "handler has refused the call: sold-out: there is no more tea "
+        '(this process)", "roam_method": "Shop.buy", "roam_peer": "this process", '
+        '"roam_connection": 0, "roam_error_id": null}\n'
+        '{"event": "Shop.buy: the handler has refused the call: sold-out: there is no '
+        'more tea (this process)", "level": "debug", "logger": "roam_trio.service", '
+        '"roam_connection": 0, "roam_error_id": null, "roam_method": "Shop.buy", '
+        '"roam_peer": "this process"}\n'
+        "refused: sold-out\n"
+    ),
     "numpy_arrays": (
         "copied on receipt: False\n"
         "largest level: 0.75\n"

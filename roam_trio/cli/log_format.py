@@ -7,6 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from ..logs import FIELDS
 from .described import near
 from .exits import UsageError
 from .json_text import json_text
@@ -57,6 +58,8 @@ class _JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        about = {name: getattr(record, name, None) for name in FIELDS}
+        line |= {name: value for name, value in about.items() if value is not None}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json_text(line)

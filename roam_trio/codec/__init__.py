@@ -19,6 +19,7 @@ from .result import (
     ResultKind,
     ResultPlan,
     encode_error,
+    kind_of,
     result_plan,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "SharedPlans",
     "args_plan",
     "encode_error",
+    "kind_of",
     "result_plan",
     "rpc_plan",
 ]

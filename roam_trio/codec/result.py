@@ -41,6 +41,7 @@ __all__ = [
     "ResultKind",
     "ResultPlan",
     "encode_error",
+    "kind_of",
     "result_plan",
 ]
 
@@ -62,6 +63,14 @@ class ResultKind(enum.Enum):
     UNKNOWN_METHOD = "unknown method"
     INVALID_PAYLOAD = "invalid payload"
     CANCELLED = "cancelled"
+
+
+def kind_of(encoded: bytes | bytearray | memoryview) -> ResultKind:
+    """Return the kind of an encoded response, without decoding it."""
+    if bytes(encoded[:1]) == OK:
+        return ResultKind.OK
+    found = _PROTOCOL_ERRORS.get(encoded[1]) if len(encoded) > 1 else None
+    return ResultKind.USER if found is None else found.kind
 
 
 class Outcome(NamedTuple):

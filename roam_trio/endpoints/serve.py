@@ -79,7 +79,7 @@ __all__ = ["Server", "serve"]
 
 T = TypeVar("T")
 
-logger = Log("roam_trio.endpoints.serve")
+logger = Log("roam_trio.serve")
 
 
 class Server:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Serving", "serving"]
 
-logger = Log("roam_trio.endpoints.serve")
+logger = Log("roam_trio.serve")
 
 
 def serving(

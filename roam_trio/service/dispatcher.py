@@ -133,7 +133,13 @@ class Dispatcher(DescribedHandler):
         try:
             args = method.decode(encoded)
         except DecodeError as error:
-            logger.warning("%s: undecodable arguments: %s", method.descriptor, error)
+            logger.warning(
+                "%s: undecodable arguments: %s",
+                method.descriptor,
+                error,
+                method=method.descriptor,
+                connection=call.connection_id,
+            )
             reply.count_refused(InvalidPayload())
             return send_reply(reply, INVALID_PAYLOAD)
         if is_heavy and method.can_wait:

@@ -49,6 +49,8 @@ class Failing:
                 logger.debug(
                     "%s: the handler ended as the receiver of a channel wants no more",
                     self._method,
+                    method=self._method,
+                    connection=call.connection_id,
                 )
             else:
                 self._fail(error, one, call)
@@ -63,7 +65,7 @@ class Failing:
         self, error: EncodeError, call: Call[Any, Any], what: str
     ) -> Encoded:
         """Return the response to a call whose outcome does not match its type."""
-        told, number = self._tell(error, call)
+        told, number, error_id = self._tell(error, call)
         logger.error(
             "%s: the handler %s what cannot be sent; its caller gets %s%s",
             self._method,
@@ -71,6 +73,9 @@ class Failing:
             told,
             number,
             exc_info=error,
+            method=self._method,
+            connection=call.connection_id,
+            error_id=error_id,
         )
         return CANCELLED
 
@@ -85,9 +90,10 @@ class Failing:
     def _declared(self, error: BaseException, call: Call[Any, Any]) -> Encoded:
         if call.is_replied:
             return CANCELLED
-        return self._method.result_plan.encode_user_error(self._as_declared(error))
+        declared = self._as_declared(error, call)
+        return self._method.result_plan.encode_user_error(declared)
 
-    def _as_declared(self, error: BaseException) -> Any:
+    def _as_declared(self, error: BaseException, call: Call[Any, Any]) -> Any:
         """Return the error to send; log the fields that are lost."""
         given = error.error if isinstance(error, UserError) else error
         if not isinstance(given, Exception):
@@ -101,6 +107,8 @@ class Failing:
                 type(given).__qualname__,
                 type(declared).__qualname__,
                 ", ".join(map(repr, lost)),
+                method=self._method,
+                connection=call.connection_id,
             )
         return declared
 
@@ -112,14 +120,20 @@ class Failing:
         policy = call.failure_policy
         if policy is not None and not call.is_replied:
             add_response_metadata(call, failure_metadata(error, policy.tell))
-        logger.debug("%s: the handler has refused the call: %s", self._method, error)
+        logger.debug(
+            "%s: the handler has refused the call: %s",
+            self._method,
+            error,
+            method=self._method,
+            connection=call.connection_id,
+        )
 
     # ------------------------------------------------------------ failures
 
     def _fail(
         self, error: BaseException, alone: BaseException, call: Call[Any, Any]
     ) -> None:
-        told, number = self._tell(alone, call)
+        told, number, error_id = self._tell(alone, call)
         logger.error(
             "%s: the handler raised %s, and the method declares %s; its caller %s%s",
             self._method,
@@ -128,20 +142,26 @@ class Failing:
             "has its answer" if call.is_replied else f"gets {told}",
             number,
             exc_info=error,
+            method=self._method,
+            connection=call.connection_id,
+            error_id=error_id,
         )
 
-    def _tell(self, error: BaseException, call: Call[Any, Any]) -> tuple[str, str]:
+    def _tell(
+        self, error: BaseException, call: Call[Any, Any]
+    ) -> tuple[str, str, str | None]:
         """Make a response that says that the handler has failed.
 
         Returns:
-            A description of the response, and the id of the failure, for the log.
+            A description of the response, one of the id of the failure, and the id, for
+            the log.
         """
         policy = call.failure_policy
         if policy is None or call.is_replied:
-            return "Cancelled", ""
+            return "Cancelled", "", None
         failure = failed_handler(error, policy)
         add_response_metadata(call, failure_metadata(failure, policy.tell))
-        return "HandlerFailed", f", with the id {failure.id}"
+        return "HandlerFailed", f", with the id {failure.id}", failure.id
 
     def _sends_items(self) -> bool:
         channels = self._method.args_plan.channels

@@ -55,7 +55,7 @@ class DriverCaller(Caller):
     def clone(self) -> DriverCaller:
         if not self._is_open:
             raise ConnectionLost("this caller has been closed")
-        return DriverCaller(self._run)
+        return type(self)(self._run)
 
     def close(self) -> None:
         if self._is_open:

@@ -18,6 +18,7 @@ from ..rpc.handler import Handler, NoService
 from ..running import check_run
 from ..wire.ids import ConnectionId
 from ..wire.messages import ConnectionSettings
+from .call_log import LoggedCaller, calls_are_logged
 from .caller import DriverCaller
 from .connection_run import ConnectionRun
 from .deferred_handler import DeferredHandler
@@ -74,7 +75,8 @@ class ConnectionHandle(Connection):
         the call does: use it as long as you like, also after the call.
         """
         if self._caller is None:
-            self._caller = DriverCaller(self._run, keeps_alive=self._keeps_alive)
+            make = LoggedCaller if calls_are_logged() else DriverCaller
+            self._caller = make(self._run, keeps_alive=self._keeps_alive)
         return self._caller
 
     @property
@@ -150,7 +152,10 @@ class ConnectionHandle(Connection):
         try:
             await function(*args)
         except BaseException as error:
-            logger.failure(error, "a task of connection %d failed", self.connection_id)
+            number = self.connection_id
+            logger.failure(
+                error, "a task of connection %d failed", number, connection=number
+            )
 
     async def closed(self) -> None:
         """Wait until it has ended."""

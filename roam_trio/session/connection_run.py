@@ -9,7 +9,7 @@ that breaks the protocol raises `SessionProtocolError`, and the session ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 
@@ -68,6 +68,9 @@ class ConnectionRun:
         handler: answers the peer's requests; without one, every method is unknown.
         peer_metadata: what the peer has sent along when the connection was set up.
     """
+
+    sink_class: ClassVar[type[DriverReplySink]] = DriverReplySink
+    """The class of what sends the responses."""
 
     # There may be very many: a dict for each would be larger than all it holds.
     __slots__ = (
@@ -149,14 +152,17 @@ class ConnectionRun:
         verdict = answering.admit(call)
         if call.channels:
             self.channels.announce(call.channels)
-        sink = DriverReplySink(self.port, self.binder, call, self)
+        sink = self.sink_class(self.port, self.binder, call, self)
         answering.in_flight[call.request_id] = sink
         if verdict is _REFUSE:
+            name = method_name(call.method_id)
             logger.info(
                 "connection %d: refused a call of %s: %s",
                 self.port.connection_id,
-                method_name(call.method_id),
+                name,
                 answering.refusing,
+                method=name,
+                connection=self.port.connection_id,
             )
             sink.give_up(Unavailable(text=answering.refusing or "", was_begun=False))
             return
@@ -173,6 +179,9 @@ class ConnectionRun:
                 error,
                 "a handler failed before its request was taken up%s",
                 told(failure),
+                method=method_name(call.method_id),
+                connection=self.port.connection_id,
+                error_id=None if failure is None else failure.id,
             )
         if coroutine is None:
             if sink.state is not _SENT:  # as it most often is

@@ -47,6 +47,7 @@ from ..wire.messages import (
 )
 from .acceptance import AcceptedConnection, ConnectionAcceptor, verdict_of
 from .budgets import TASK_BYTES, Budget
+from .call_log import LoggedConnectionRun, calls_are_logged
 from .connection import ConnectionHandle
 from .connection_run import ConnectionRun, memory_of_connection
 from .connection_table import (
@@ -478,7 +479,8 @@ class Connections:
         handler: Handler | None,
         metadata: Metadata,
     ) -> ConnectionRun:
-        run = self.runs[connection_id] = ConnectionRun(
+        make = LoggedConnectionRun if calls_are_logged() else ConnectionRun
+        run = self.runs[connection_id] = make(
             connection_id, ours, theirs, self._session, handler, metadata
         )
         if self._table.refusing is not None:
@@ -589,5 +591,11 @@ async def _logged(
     try:
         return await function()
     except BaseException as error:
-        logger.failure(error, "%s connection %d failed", what, connection_id)
+        logger.failure(
+            error,
+            "%s connection %d failed",
+            what,
+            connection_id,
+            connection=connection_id,
+        )
     return None

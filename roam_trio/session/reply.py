@@ -273,7 +273,14 @@ class DriverReplySink(ReplySink):
             if split_failure(error)[0] is None:
                 self._leave_it_to_the_end()
             failure = self.failure_of(error)
-            logger.failure(error, "a handler failed%s", told(failure))
+            logger.failure(
+                error,
+                "a handler failed%s",
+                told(failure),
+                method=method_name(self.call.method_id),
+                connection=self._port.connection_id,
+                error_id=None if failure is None else failure.id,
+            )
         finally:
             del coroutine
             self._worker = None
@@ -327,21 +334,27 @@ class DriverReplySink(ReplySink):
             refusal.was_begun = True
         self.memory.let_go()
         self.count_refused(refusal)
+        name = method_name(self.call.method_id)
         logger.info(
             "connection %d: refused a call of %s: %s",
             self._port.connection_id,
-            method_name(self.call.method_id),
+            name,
             refusal,
+            method=name,
+            connection=self._port.connection_id,
         )
         self.give_up(refusal)
 
     def _lack_room(self, refusal: Overloaded) -> None:
         """Answer that the response could not wait for room."""
+        name = method_name(self.call.method_id)
         logger.info(
             "connection %d: gave up the response to a call of %s: %s",
             self._port.connection_id,
-            method_name(self.call.method_id),
+            name,
             refusal,
+            method=name,
+            connection=self._port.connection_id,
         )
         self.give_up(refusal)
 

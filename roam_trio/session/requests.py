@@ -275,12 +275,15 @@ class Requests:
                 request.wait_again()
                 await wait_task_rescheduled(partial(_abandon, request))
             if scope.cancelled_caught:
+                name = method_name(request.method_id)
                 logger.warning(
                     "%s at %s was cancelled, and has not stopped within %s s: it may "
                     "overlap with what comes next (cancel_grace)",
-                    method_name(request.method_id),
+                    name,
                     port.terms.peer.address,
                     grace,
+                    method=name,
+                    connection=port.connection_id,
                 )
         answer = request.answer
         return isinstance(answer, RequestResponse) and not _is_cancelled(answer)

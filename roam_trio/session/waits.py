@@ -79,6 +79,11 @@ class Wait:
         self.is_logged = False
 
     @property
+    def method(self) -> str | None:
+        """The name of the method, if a call waits."""
+        return None if self.method_id is None else method_name(self.method_id)
+
+    @property
     def who(self) -> str:
         """The call, item or response that waits, for the log."""
         if self.method_id is not None:
@@ -209,6 +214,8 @@ class Waits:
                     wait.who,
                     self._after,
                     wait.what.value,
+                    connection=wait.connection_id,
+                    method=wait.method,
                 )
 
     def close(self) -> None:

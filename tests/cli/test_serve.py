@@ -19,6 +19,7 @@ from roam_trio import CallCancelled, Overloaded, connect
 from roam_trio.cli.log_format import LogFormat, begin_log
 from roam_trio.cli.peer_options import PeerOptions
 from roam_trio.cli.verbs.ping import show_pings
+from roam_trio.logs import Log
 from tests.cli.live import invoke
 from tests.cli.shop import Shop, handlers
 
@@ -219,6 +220,10 @@ def test_log_lines_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
         "logger",
         "message",
     }
+    Log("roam_trio.of.a.test").warning("shown", connection=3, error_id=None)
+    found = json.loads(capsys.readouterr().err)
+    assert found["roam_connection"] == 3
+    assert not found.keys() & {"roam_method", "roam_peer", "roam_error_id"}
     try:
         raise ValueError("a reason\x1b")
     except ValueError:

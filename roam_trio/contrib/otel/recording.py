@@ -19,7 +19,7 @@ from .places import Place
 
 __all__ = ["Recording", "Side"]
 
-logger = Log("roam_trio.contrib.otel")
+logger = Log("roam_trio.otel")
 
 _SOON: Final = 0.01
 """Number of seconds before the deadline of a call in which its caller may give up

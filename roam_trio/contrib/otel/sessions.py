@@ -24,7 +24,7 @@ from .names import ANSWERED, CALLED, CREDIT, QUEUED, RECEIVED, SENT, SESSIONS, U
 
 __all__ = ["Figures", "Sessions"]
 
-logger = Log("roam_trio.contrib.otel")
+logger = Log("roam_trio.otel")
 
 _PATIENCE: Final = 0.5
 """Number of seconds for which a reader waits for a run of trio that is busy."""
