@@ -57,6 +57,8 @@ class Carrier(Protocol):
 
     @property
     def is_full(self) -> bool: ...
+    @property
+    def closes_at_once(self) -> bool: ...
     def send_nowait(self, payload: Any, /) -> None: ...
     def send_many_nowait(self, payloads: Sequence[Any], /) -> int: ...
     def cork(self) -> None: ...
@@ -150,6 +152,11 @@ class ConduitTx(ABC, Generic[M]):
     def is_full(self) -> bool:
         """True if `has_room` is False."""
         return not self.has_room()
+
+    @property
+    def closes_at_once(self) -> bool:
+        """True if `close` would not wait now; see `LinkTx.closes_at_once`."""
+        return False
 
     encode: Callable[[M], Any] = staticmethod(_unchanged)
     """Encodes a message for the `carrier`.

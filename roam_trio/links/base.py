@@ -349,6 +349,11 @@ class LinkTx(ABC):
         """
         return False
 
+    @property
+    def closes_at_once(self) -> bool:
+        """True if `close` would not wait now. The default is False."""
+        return False
+
     def count_in(self, budget: ByteBudget) -> None:
         """Count the bytes of committed payloads that the transport does not take.
 

@@ -90,6 +90,9 @@ class ByteTransport(ByteReceiver):
     async def end_sending(self) -> None:
         """Tell the peer that there is no more data."""
 
+    ends_at_once: bool = False
+    """True if `end_sending` does not wait."""
+
     @abstractmethod
     async def abort_sending(self) -> None:
         """End sending at once, without waiting and even if a send was cut short."""
@@ -209,6 +212,8 @@ class SocketTransport(ByteTransport):
     Args:
         sock: the socket; this transport owns it.
     """
+
+    ends_at_once = True
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)

@@ -363,8 +363,11 @@ class StreamLinkTx(PermitTx):
             elif self._state is _State.OPEN:
                 await self._wait_for_work()
             else:
-                await self._transport.end_sending()
-                self._state = _State.CLOSED
+                await self._end_stream()
+
+    async def _end_stream(self) -> None:
+        await self._transport.end_sending()
+        self._state = _State.CLOSED
 
     # Control-C in between would leave a record of a waiting task that does not wait.
     @trio.lowlevel.enable_ki_protection
@@ -413,6 +416,14 @@ class StreamLinkTx(PermitTx):
 
     # ------------------------------------------------ closing
 
+    @property
+    def closes_at_once(self) -> bool:
+        return (
+            self._transport.ends_at_once
+            and self._carrying is None
+            and not self._backlog.unwritten_payloads
+        )
+
     async def close(self) -> None:
         """Close gracefully; see `LinkTx.close`.
 
@@ -423,8 +434,13 @@ class StreamLinkTx(PermitTx):
                 again, as only the stream is left to release.
         """
         if self._state is _State.OPEN:
+            at_once = self.closes_at_once
             self._state = _State.CLOSING
             self._end(LinkClosed, _CLOSED_HERE)
+            if at_once:
+                self._wake = None
+                await self._end_stream()
+                return
             if self._carrying is None:
                 self._wake = None  # not started only to close
             self._wake_pump()

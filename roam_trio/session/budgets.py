@@ -120,7 +120,8 @@ class Budget:
         What its program holds still, such as items that it has not received, counts no
         longer for the server.
         """
-        self.give(self.bytes, self.tasks)
+        if self.bytes or self.tasks:
+            self.give(self.bytes, self.tasks)
         self._waiting = 0
         self._server = None
 
@@ -332,4 +333,5 @@ class CountedMemory(RequestMemory):
         budget, held = self._budget, self._held
         budget.metadata -= self._metadata
         self._held = self._metadata = 0
-        budget.give(held)
+        if held:
+            budget.give(held)

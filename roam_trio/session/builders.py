@@ -147,13 +147,16 @@ class _Builder(ABC):
         welcoming: Welcoming | None,
     ) -> HandshakeResult: ...
 
-    def _options_for(self, handler: Handler | None, peer: Peer) -> SessionOptions:
+    def _options_for(
+        self, handler: Handler | None, peer: Peer, **more: Any
+    ) -> SessionOptions:
         return SessionOptions(
             handshake=self._shake_hands,
             handler=handler,
             acceptor=self.on_connection,
             keepalive=self.keepalive,
             terms=self._terms(peer),
+            **more,
         )
 
     async def run(
@@ -282,10 +285,10 @@ class SessionInitiatorBuilder(_Builder):
             expected=self.expected,
         )
 
-    def _options_for(self, handler: Handler | None, peer: Peer) -> SessionOptions:
-        return attrs.evolve(
-            super()._options_for(handler, peer), busy_poll=self.busy_poll
-        )
+    def _options_for(
+        self, handler: Handler | None, peer: Peer, **more: Any
+    ) -> SessionOptions:
+        return super()._options_for(handler, peer, busy_poll=self.busy_poll, **more)
 
 
 @attrs.frozen(kw_only=True)
@@ -324,12 +327,16 @@ class SessionAcceptorBuilder(_Builder):
             welcoming=welcoming,
         )
 
-    def _options_for(self, handler: Handler | None, peer: Peer) -> SessionOptions:
-        return attrs.evolve(
-            super()._options_for(handler, peer),
+    def _options_for(
+        self, handler: Handler | None, peer: Peer, **more: Any
+    ) -> SessionOptions:
+        return super()._options_for(
+            handler,
+            peer,
             on_session=self.on_session,
             is_acceptor=True,
             busy_poll=self.busy_poll,
+            **more,
         )
 
 
@@ -525,10 +532,13 @@ class OpenSession:
         check_trio_runs("a session")
         self._nursery_manager = trio.open_nursery()
         nursery: trio.Nursery = await self._nursery_manager.__aenter__()
+        starting = _Starting(self._builder.session(self._handler))
+        nursery.start_soon(starting.run)
         try:
-            session: Session = await nursery.start(self._builder.run, self._handler)
+            session = await starting.wait()
         except BaseException:
-            # Its only task has failed, and so nothing else comes out of the nursery.
+            nursery.cancel_scope.cancel()
+            # What its only task raises has come out already.
             await self._nursery_manager.__aexit__(None, None, None)
             raise
         self._nursery = nursery
@@ -567,6 +577,50 @@ class OpenSession:
             elif exc is None:
                 await trio.lowlevel.checkpoint_if_cancelled()  # one Cancelled, no group
                 raise
+
+
+class _Starting(trio.TaskStatus[Session]):
+    """The task of a session that is being set up, as of ``nursery.start``, which would
+    open a nursery and a cancel scope for it.
+
+    Args:
+        session: the session.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._settled = trio.Event()
+        self._is_set_up = False
+        self._error: BaseException | None = None
+
+    async def run(self) -> None:
+        """Run the session. Raise only what comes after it was set up."""
+        try:
+            await self._session.run(task_status=self)
+        except BaseException as error:
+            if self._is_set_up:
+                raise
+            self._error = error
+        finally:
+            self._settled.set()
+
+    def started(self, value: Session) -> None:
+        self._is_set_up = True
+        self._settled.set()
+
+    async def wait(self) -> Session:
+        """Wait until the session is set up.
+
+        Raises:
+            BaseException: it could not be set up.
+        """
+        await self._settled.wait()
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None
+        return self._session
 
 
 def tell_beside(

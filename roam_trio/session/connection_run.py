@@ -327,7 +327,8 @@ class ConnectionRun:
         port = self.port
         port.end(because)
         memory = memory_of_connection(port.connection_id, port.peer_metadata)
-        port.terms.budget.give(memory)
+        if memory:
+            port.terms.budget.give(memory)
         # Handlers first: one whose caller is gone ends cancelled, wherever it waits,
         # and does not fail with the loss of what it waits for.
         self.answering.lose()

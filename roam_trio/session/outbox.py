@@ -216,6 +216,11 @@ class Outbox:
         """Stop reporting failures, because the session has ended."""
         self.fail = self._need_drain = _do_nothing
 
+    @property
+    def closes_at_once(self) -> bool:
+        """True if nothing is left to send, and the conduit closes without waiting."""
+        return not self._kept and self.carrier.closes_at_once
+
     def doubt(self) -> bool:
         """See `ConduitTx.doubt`."""
         return self._tx.doubt()

@@ -181,8 +181,9 @@ class Port:
         self._count_no_more_than(self.unread_bytes)
 
     def _count_no_more_than(self, counted: int) -> None:
-        self.terms.budget.give(self.unread_counted - counted)
-        self.unread_counted = counted
+        if counted != self.unread_counted:
+            self.terms.budget.give(self.unread_counted - counted)
+            self.unread_counted = counted
 
     def drop_later(self, end: Callable[[], None]) -> None:
         """End a channel whose handle was collected: now is not a good moment.

@@ -290,21 +290,20 @@ class SessionRun:
                                     self._dispatch_all(payloads)
                     except RoamTrioError as error:
                         self.end(error)
-                    except trio.Cancelled:
-                        # The nursery would keep it until the link is closed, with the
-                        # frames of what has ended the session.
-                        if not self._nursery.cancel_scope.cancel_called:
+                    except BaseException as error:
+                        scope = self._nursery.cancel_scope
+                        if not (
+                            scope.cancel_called and isinstance(error, trio.Cancelled)
+                        ):
+                            self._end_of_reading(handle)
+                            # A task of its own: what goes wrong there must not take
+                            # the place of what has brought us here.
+                            self._nursery.start_soon(self._close)
                             raise
-                    finally:
-                        # In the same moment as handlers are cancelled, or calls of
-                        # theirs would be answered as if each of them alone had been.
-                        deciding = self._state is _State.GREETED
-                        why = "the session was cancelled"
-                        self.end(reason_to_stop(why, deciding=deciding))
-                        # A task of its own: what goes wrong there must not take the
-                        # place of what has brought us here.
-                        self._nursery.start_soon(self._close)
-                        self._report_end(handle)
+                        # The nursery would keep a Cancelled until the link is closed,
+                        # with the frames of what has ended the session.
+                    self._end_of_reading(handle)
+                    await self._close()
         finally:
             self._nursery = None
             self.terms.budget.close()
@@ -315,7 +314,11 @@ class SessionRun:
             assert self.ended_because is not None
             raise copy_of(self.ended_because)
 
-    def _report_end(self, handle: AnySession) -> None:
+    def _end_of_reading(self, handle: AnySession) -> None:
+        # In the same moment as handlers are cancelled, or calls of theirs would be
+        # answered as if each of them alone had been.
+        deciding = self._state is _State.GREETED
+        self.end(reason_to_stop("the session was cancelled", deciding=deciding))
         reason = self.ended_because
         assert reason is not None
         if self.connections is None:
@@ -553,46 +556,61 @@ class SessionRun:
             self._stop_working()
 
     def _stop_working(self) -> None:
-        """Cancel the reader and all handlers."""
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        """Cancel the reader and all handlers, if there is anything to cancel."""
+        nursery = self._nursery
+        if nursery is not None and (
+            nursery.child_tasks
+            or nursery.parent_task is not trio.lowlevel.current_task()
+        ):
+            nursery.cancel_scope.cancel()
 
     @trio.lowlevel.enable_ki_protection
     async def _close(self) -> None:
         """Send what is committed, within bounds, and let go of the conduit."""
+        is_released = False
         try:
             # A peer that has not said a word would have to be waited for in vain.
             if self._state is not _State.UNANSWERED:
-                await self._flush_and_close()
+                is_released = await self._flush_and_close()
         finally:
-            with trio.CancelScope(shield=True):
-                await self.tx.abort()
-                await self.rx.close()
+            if not is_released:
+                with trio.CancelScope(shield=True):
+                    await self._release()
             if self._pumping is not None:
                 self._pumping.cancel()
             # Without references to it, the session is freed at once, and has not to
             # wait for the garbage collector.
             self.outbox.end()
 
-    async def _flush_and_close(self) -> None:
+    async def _release(self) -> None:
+        await self.tx.abort()
+        await self.rx.close()
+
+    async def _flush_and_close(self) -> bool:
         """Send what is committed, close, and wait for the peer to close too: for at
-        most `Limits.close_seconds`."""
-        with trio.CancelScope(shield=True) as scope:
-            scope.deadline = trio.current_time() + self.terms.limits.close_seconds
+        most `Limits.close_seconds`. Return True if the conduit is released."""
+        deadline = trio.current_time() + self.terms.limits.close_seconds
+        with trio.CancelScope(shield=True, deadline=deadline) as scope:
             if self._state is _State.LEFT:
                 await self._drain_and_close()
+            elif self.outbox.closes_at_once:
+                if await self._drain_and_close():
+                    await read_to_the_end(self.rx)
             else:
                 async with trio.open_nursery() as nursery:
                     # A peer that waits for us to read does not read itself.
                     nursery.start_soon(read_to_the_end, self.rx)
                     if not await self._drain_and_close():
                         nursery.cancel_scope.cancel()
+            await self._release()
+            return True
         if scope.cancelled_caught:
             logger.info(
                 "a session was cut off, as its end took longer than %s s "
                 "(limit: close_seconds)",
                 self.terms.limits.close_seconds,
             )
+        return False
 
     async def _drain_and_close(self) -> bool:
         """Return False if the conduit has failed, which is why the session ends."""
