@@ -21,6 +21,7 @@ import msgspec
 
 from roam_trio import SchemaError
 from roam_trio.codec import RpcPlan, walk
+from roam_trio.codec.python import EncodedRun
 from roam_trio.schema import (
     Array,
     Length,
@@ -37,6 +38,7 @@ from roam_trio.schema import (
     u64,
     u128,
 )
+from roam_trio.wire.frames import PayloadRun
 from tests.schema.codecs import native_plan, outcome, python_plan
 from tests.schema.examples import Color, Expr, Node, Tree
 
@@ -229,6 +231,19 @@ class Pair:
         encoded: bytes | None = pieces
         return encoded
 
+    def check_run(self, values: list[Any], most_bytes: int) -> None:
+        """Encode the same values with both, to be sent together."""
+        of_python = _told(self.python.encode_run(values, b"head", most_bytes))
+        of_native = _told(self.native.encode_run(values, b"head", most_bytes))
+        require(of_python == of_native, "another run", (of_python, of_native))
+
+
+def _told(run: EncodedRun) -> tuple[list[bytes], bool, tuple[type, str]]:
+    """Return the payloads of a run, whether it is cut, and what its failure says."""
+    encoded, is_cut, failure = run
+    payloads = [b"".join(pieces) for pieces in PayloadRun(b"head", encoded)]
+    return payloads, is_cut, (type(failure), str(failure))
+
 
 _pairs: list[Pair] = []
 
@@ -314,7 +329,11 @@ def run(inputs: int, seed: int) -> int:
         pair.check_decoding(memoryview(chance.randbytes(chance.randrange(40))))
         for _ in range(4):
             chance.choice(pairs).check_encoding(value)
-        done += 18
+        values = [pair.make(chance) for _ in range(chance.choice((0, 1, 2, 5)))]
+        if chance.random() < 0.2:
+            values.append(chance.choice(pairs).make(chance))
+        pair.check_run([*values, value], chance.choice((1, 100, 10_000)))
+        done += 19
     return done
 
 
