@@ -79,7 +79,9 @@ class Copy:
         for each in sorted(path.iterdir()):
             if each.is_file():
                 link = _from(place, self._add(each))
-                lines.append(f"- [{each.name}]({link})")
+                is_page = each.suffix == ".md"
+                name = heading_of(each.read_text("utf-8")) if is_page else each.name
+                lines.append(f"- [{name}]({link})")
         return _hidden("\n".join(lines) + "\n")
 
     def _with_links(self, text: str, path: Path, place: PurePosixPath) -> str:

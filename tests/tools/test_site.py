@@ -98,7 +98,7 @@ def test_page_of_a_source_holds_it_whatever_fences_it_has(root: Path) -> None:
 def test_links_to_directories_lead_to_their_own_pages_or_to_lists(root: Path) -> None:
     page = text_of(root, "part/index.md")
     assert "[here](index.md) [deep](../deep/index.md)" in page
-    assert "- [page.md](page.md)" in text_of(root, "deep/index.md")
+    assert "- [Deep](page.md)" in text_of(root, "deep/index.md")
 
 
 def test_page_of_a_directory_lists_its_files(root: Path) -> None:
