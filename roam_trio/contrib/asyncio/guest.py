@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import warnings
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
 from math import inf
 from typing import Any, ParamSpec, TypeAlias, TypeVar
+from weakref import ref
 
 import outcome
 import trio
@@ -34,6 +36,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _guests: dict[asyncio.AbstractEventLoop, Guest] = {}
+
+_A_DAY = 86_400.0
 
 RaiseCancel: TypeAlias = Callable[[], Any]
 
@@ -74,6 +78,7 @@ class Guest:
             clock=self.turns.clock,
         )
         self.turns.begin()
+        self._alarm = ref(loop.call_later(_A_DAY, _Closing(self)))
 
     async def _main(self) -> None:
         _here.set(self)
@@ -86,10 +91,14 @@ class Guest:
     def _on_end(self, ended: outcome.Outcome[None]) -> None:
         self._phase = _Phase.OVER
         self.turns.end()
+        alarm = self._alarm()
+        if alarm is not None:
+            alarm.cancel()
         _guests.pop(self.loop)
-        for future in (self._begun, self._ended):
-            if not future.done():
-                future.set_result(None)
+        if not self.loop.is_closed():
+            for future in (self._begun, self._ended):
+                if not future.done():
+                    future.set_result(None)
         ended.unwrap()  # a bug in trio; the loop logs it
 
     @property
@@ -120,6 +129,22 @@ class Guest:
         self._scope.cancel()
         await to_the_end(self._ended)
 
+    def end_without_loop(self) -> None:
+        """End the run at once, when its loop has been closed around it."""
+        self._phase = _Phase.ENDING
+        self._scope.cancel()
+        self.turns.run_to_the_end()
+        warnings.warn(
+            "an asyncio loop was closed before its clients and servers of "
+            "roam_trio.contrib.asyncio: close them first, or use asyncio.run()",
+            ResourceWarning,
+            stacklevel=2,
+        )
+
+    def rearm(self, closing: _Closing) -> None:
+        """Have `closing` dropped with the loop again."""
+        self._alarm = ref(self.loop.call_later(_A_DAY, closing))
+
     async def run(
         self,
         function: Callable[[], Awaitable[T]],
@@ -142,6 +167,30 @@ class Guest:
                 "of another loop: make another client there, with connect()"
             )
         return await self._jobs.run(function, deadline, keep)
+
+
+class _Closing:
+    """Ends a run of trio when a loop is closed in which it still goes on.
+
+    A loop drops its timers when it is closed, and says so to none. This is in a timer,
+    and in nothing else.
+
+    Args:
+        guest: the run of trio.
+    """
+
+    __slots__ = ("_guest",)
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+
+    def __call__(self) -> None:
+        """Go on for another day."""
+        self._guest.rearm(self)
+
+    def __del__(self) -> None:
+        if self._guest.loop.is_closed():
+            self._guest.end_without_loop()
 
 
 async def to_the_end(future: asyncio.Future[None]) -> None:
@@ -255,7 +304,7 @@ async def in_asyncio(
     """
 
     guest, task = guest_here(), current_task()
-    awaited = _await(function(*args, **kwargs))
+    awaited = _await(partial(function, *args, **kwargs))
     del args, kwargs  # only the function holds them now
     there = guest.loop.create_task(awaited, context=copy_context())
     del awaited
@@ -272,7 +321,11 @@ async def in_asyncio(
     raise CallCancelled("the task of asyncio was cancelled")
 
 
-async def _await(awaited: Awaitable[T]) -> T:
+async def _await(function: Callable[[], Awaitable[T]]) -> T:
+    # Called here: a task may be cancelled before its first step, and then the coroutine
+    # of the function would never be awaited.
+    awaited = function()
+    del function  # and what it holds
     return await awaited
 
 
@@ -286,5 +339,7 @@ def _cancel(
 ) -> Abort:
     """Cancel a task of asyncio; the one of trio waits for its end."""
     cancelled.append(raise_cancel)
+    if there.get_loop().is_closed():
+        return Abort.SUCCEEDED  # it will never go on
     there.cancel()
     return Abort.FAILED

@@ -32,8 +32,8 @@ def dispatcher(
     Each call runs as a task of asyncio, which is cancelled if the caller cancels the
     call, and waited for. `current_call` works in it, and channels in its arguments are
     `Tx` and `Rx` of this module. A method without an ``await`` runs at once, without a
-    task. If a task is cancelled by its own program, its caller gets `CallCancelled`.
-    Errors are those of `roam_trio.dispatcher`.
+    task. If this program cancels a task itself, its caller gets `Refused`. Errors are
+    those of `roam_trio.dispatcher`.
 
     Args:
         service: the class of the service.

@@ -65,6 +65,7 @@ class Held(Generic[T]):
         try:
             return await opened
         except asyncio.CancelledError:
+            self.leave()
             task.cancel()
             await to_the_end(task)
             raise
@@ -73,14 +74,23 @@ class Held(Generic[T]):
 
     async def _run(self, opened: asyncio.Future[tuple[Guest, T]]) -> None:
         try:
-            self._guest = await acquire()
+            await self._hold(opened)
+        finally:
+            self._leaving.set()
+
+    async def _hold(self, opened: asyncio.Future[tuple[Guest, T]]) -> None:
+        try:
+            guest = self._guest = await acquire()
             try:
-                await self._guest.run(partial(self._stay, self._guest, opened))
+                await guest.run(partial(self._stay, guest, opened))
+            except asyncio.CancelledError:
+                if opened.done() and self._block is None and self.is_open:
+                    self.warn()  # the program ends
+                raise
             finally:
-                await self._guest.release()
+                await guest.release()
         except asyncio.CancelledError:
-            if not opened.cancel() and self.is_open and self._block is None:
-                self.warn()
+            opened.cancel()
         except BaseException as error:
             if not opened.done():
                 opened.set_exception(error)
@@ -100,7 +110,7 @@ class Held(Generic[T]):
 
     @property
     def is_open(self) -> bool:
-        """Return True until it is told to leave the block."""
+        """Return True until it is told to leave the block, or has left it."""
         return not self._leaving.is_set()
 
     def _end_block(self) -> None:
@@ -116,11 +126,6 @@ class Held(Generic[T]):
         if self._guest is not None:
             self._guest.turns.wake()
         self._leaving.set()
-
-    def leave_later(self) -> None:
-        """As `leave`, from any thread."""
-        if self._guest is not None and not self._guest.loop.is_closed():
-            self._guest.loop.call_soon_threadsafe(self.leave)
 
     async def close(self) -> None:
         """Leave the block, and wait until that is done.
@@ -157,13 +162,15 @@ class Holding:
 
     Args:
         held: the block.
+        guest: the run of trio in which it is.
         has_block: whether a block of the program closes it.
     """
 
-    __slots__ = ("_has_block", "held")
+    __slots__ = ("_guest", "_has_block", "held")
 
-    def __init__(self, held: Held[Any], *, has_block: bool) -> None:
+    def __init__(self, held: Held[Any], guest: Guest, *, has_block: bool) -> None:
         self.held = held
+        self._guest = guest
         self._has_block = has_block
 
     async def close(self) -> None:
@@ -171,7 +178,8 @@ class Holding:
         await self.held.close()
 
     def __del__(self) -> None:
-        held = self.held
-        if not self._has_block and held.is_open:
-            held.leave_later()
+        held, guest = self.held, self._guest
+        if held.is_open and not (self._has_block or guest.is_over):
+            # The garbage collector may be in any thread.
+            guest.loop.call_soon_threadsafe(held.leave)
             held.warn()

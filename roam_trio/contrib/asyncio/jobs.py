@@ -112,8 +112,9 @@ class Job:
         result = self._awaited
         if result is not None:
             result.cancel()  # the run of trio ends, and has cancelled it
-        if self.ended is not None and not self.ended.done():
-            self.ended.set_result(None)
+        ended = self.ended
+        if ended is not None and not (ended.done() or ended.get_loop().is_closed()):
+            ended.set_result(None)
 
     def cancel(self) -> None:
         """Cancel the function, which may take its time."""

@@ -52,7 +52,7 @@ class Opening(Generic[T]):
     async def _open(self, block: asyncio.Task[Any] | None) -> tuple[T, Holding]:
         held = Held[Any](self._manager(), self._what, block)
         guest, value = await held.open()
-        holding = Holding(held, has_block=block is not None)
+        holding = Holding(held, guest, has_block=block is not None)
         return self._wrap(guest, value, holding), holding
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -78,18 +78,22 @@ class Opening(Generic[T]):
         assert self._block is not None
         holding, self._holding = self._holding, None
         held, task, self._block = holding.held, self._block, None
+        error: BaseException | None = None
         try:
             await holding.close()
-        except BaseException as error:
-            if exc is None:
-                raise
-            if not held.has_cancelled:
-                logger.failure(error, "%s has failed, and its block too", self._what)
-        if not held.has_cancelled or task.uncancel() > self._cancelling:
-            return False
+        except BaseException as failure:
+            error = failure
+        # As `asyncio.timeout` does: only the block that has cancelled its task takes
+        # the CancelledError, unless something else has cancelled the task too.
+        is_ours = held.has_cancelled and task.uncancel() <= self._cancelling
         try:
-            if held.error is not None and isinstance(exc, asyncio.CancelledError):
-                raise held.error
+            if exc is None or (is_ours and isinstance(exc, asyncio.CancelledError)):
+                if error is not None:
+                    raise error
+                return True
+            if error is not None and not isinstance(error, asyncio.CancelledError):
+                logger.failure(error, "%s has failed, and its block too", self._what)
+            return False
         finally:
-            del exc, traceback, held, holding
-        return True
+            # Or else the errors would hold this frame, and this frame the errors.
+            del error, exc, traceback, held, holding

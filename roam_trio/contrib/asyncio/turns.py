@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -25,6 +26,15 @@ __all__ = ["Turns"]
 
 _TURNS_AT_ONCE = 8
 """Number of turns of trio's loop that asyncio's waits for."""
+
+_EPOLL = "_epoll"
+"""The attribute of trio's `IOManager` that holds its epoll."""
+
+_PATIENCE = 2.0
+"""Number of seconds that a run has to end when its loop is closed."""
+
+_PAUSE = 0.001
+"""Number of seconds between its turns then."""
 
 _LONGEST_WAIT = 86_400.0
 """Seconds; loops do not agree on how far ahead a timer may be."""
@@ -103,7 +113,9 @@ class Turns:
 
     def from_thread(self, turn: Callable[[], object]) -> None:
         """Run a turn soon; for the ``run_sync_soon_threadsafe`` of guest mode."""
-        self._loop.call_soon_threadsafe(turn)
+        self._next = turn
+        with suppress(RuntimeError):  # the loop is closed; it is for `run_to_the_end`
+            self._loop.call_soon_threadsafe(self._run)
 
     def from_here(self, turn: Callable[[], object]) -> None:
         """Run a turn soon; for the ``run_sync_soon_not_threadsafe`` of guest mode."""
@@ -142,6 +154,15 @@ class Turns:
         if self._state is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._epoll)
         self._state = None
+
+    def run_to_the_end(self) -> None:
+        """Run turns until the run has ended, without the loop, which is closed."""
+        self._is_scheduled = True  # from now on the loop is left alone
+        end = time.monotonic() + _PATIENCE
+        while not self.is_over and time.monotonic() < end:
+            turn, self._next = self._next or _do_nothing, None
+            turn()
+            time.sleep(_PAUSE)
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -201,9 +222,13 @@ class Turns:
 def _epoll_of(state: Any) -> int | None:
     """Return the descriptor by which a run waits; None if that is not known."""
     try:
-        epoll = state.runner.io_manager._epoll.fileno()
+        epoll = getattr(state.runner.io_manager, _EPOLL).fileno()
         is_known = hasattr(state.unrolled_run_next_send, "value")
         is_scheduled = state.runner.guest_tick_scheduled
     except AttributeError:
         return None
     return epoll if is_known and is_scheduled is True else None
+
+
+def _do_nothing() -> None:
+    pass

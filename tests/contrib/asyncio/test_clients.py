@@ -30,8 +30,10 @@ from roam_trio.contrib.asyncio import (
     client,
     connect,
     dispatcher,
+    guest,
     in_asyncio,
     in_trio,
+    jobs,
     serving,
     state,
     stay_connected,
@@ -439,6 +441,18 @@ def test_the_end_of_a_channel_is_told_to_both() -> None:
     asyncio.run(main())
 
 
+def test_ends_can_be_closed_without_a_connection() -> None:
+    async def main() -> None:
+        tx, rx = channel[int]()
+        await tx.aclose()
+        await rx.aclose()
+        with pytest.raises(roam_trio.TxClosed):
+            await tx.send(1)
+        nothing_is_left()
+
+    asyncio.run(main())
+
+
 def test_an_end_waits_until_a_call_binds_its_pair() -> None:
     async def main() -> None:
         async with at_work() as (client, _):
@@ -464,11 +478,12 @@ def test_a_receiver_that_is_cancelled_has_taken_no_item() -> None:
             call = asyncio.create_task(client.echo(rx, inwards))
             del rx, inwards
             got: list[int] = []
-            for step in range(60):
+            for step in range(80):
                 receive = outwards.recv if step % 2 else outwards.recv_many
                 receiving = asyncio.create_task(keep(receive, got))
+                await asyncio.sleep(0)
                 await tx.send(step)
-                for _ in range(step // 2):
+                for _ in range(step // 4):
                     await asyncio.sleep(0)
                 receiving.cancel()
                 await asyncio.wait({receiving})
@@ -481,11 +496,51 @@ def test_a_receiver_that_is_cancelled_has_taken_no_item() -> None:
                 except trio.EndOfChannel:
                     break
             await call
-            assert got == list(range(60))
+            assert got == list(range(80))
 
     async def keep(receive: Any, got: list[int]) -> None:
         items = await receive()
         got.extend(items if isinstance(items, list) else [items])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["recv", "recv_many", "__anext__"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_item_that_comes_as_its_receiver_is_cancelled_is_for_the_next(
+    is_first: bool, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        handler = roam_trio.dispatcher(Works, TrioWorks())  # which makes no jobs
+        async with (
+            serving("memory://works", handler) as server,
+            connect(server.url, Works) as client,
+        ):
+            tx, rx = channel[int]()
+            inwards, outwards = channel[int]()
+            call = asyncio.create_task(client.echo(rx, inwards))
+            del rx, inwards
+            receiving = asyncio.ensure_future(getattr(outwards, method)())
+            await asyncio.sleep(0.001)
+            cancel_with_the_item(receiving)
+            await tx.send(7)
+            await asyncio.wait({receiving})
+            assert receiving.cancelled()
+            monkeypatch.undo()
+            assert await outwards.recv() == 7
+            tx.close()
+            await call
+
+    def cancel_with_the_item(receiving: asyncio.Future[Any]) -> None:
+        succeed = jobs.Job._succeed
+
+        def cancel_and_succeed(job: jobs.Job, value: Any) -> None:
+            if is_first:
+                receiving.cancel()
+            succeed(job, value)
+            receiving.cancel()
+
+        monkeypatch.setattr(jobs.Job, "_succeed", cancel_and_succeed)
 
     asyncio.run(main())
 
@@ -513,6 +568,8 @@ def test_services_have_connections_of_their_own() -> None:
             with pytest.raises(roam_trio.SessionRejected):
                 await session.open(Works, "two")
             assert repr(session).startswith("<Session open")
+            other = await connect(server.url)
+            await other.aclose()
             await session.shutdown(1)
             await session.closed()
             with pytest.raises(ConnectionLost):
@@ -627,6 +684,35 @@ def test_functions_go_from_one_to_the_other_and_back() -> None:
         assert await in_trio(there, 7) == 7
         assert variable.get() == "nothing"
         nothing_is_left()
+
+    asyncio.run(main())
+
+
+def test_a_result_that_comes_in_spite_of_a_cancellation_can_be_kept() -> None:
+    """It is lost otherwise, as is an error."""
+
+    async def main() -> None:
+        run = await guest.acquire()
+        kept: list[str] = []
+        for function in (finish, fail):
+            task = asyncio.create_task(run.run(function, keep=kept.append))
+            await asyncio.sleep(0.001)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert kept == ["finished"]
+        await run.release()
+
+    async def finish() -> str:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.01)
+        return "finished"
+
+    async def fail() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError
 
     asyncio.run(main())
 
