@@ -97,6 +97,8 @@ BY_THEMSELVES = {
         "    SERVER Shop/watch ok\n"
     ),
     "first": "8\n",
+    "starlette_on_asyncio": "{'balance': 150}\n",
+    "starlette_on_trio": "Monday: {'balance': 150}\nTuesday: {'balance': 150}\n",
     "web": "Monday: {'balance': 150}\nTuesday: {'balance': 150}\n",
     "gateway": "served by ['north', 'south'], one after the other\n",
 }

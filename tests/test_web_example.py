@@ -1,4 +1,4 @@
-"""The web application of the examples while its backend restarts: real processes."""
+"""The web applications of the examples while the backend restarts: real processes."""
 
 from __future__ import annotations
 
@@ -77,13 +77,21 @@ async def wait_for(port: int) -> None:
                 return
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("example", "worker", "how"),
+    [
+        ("web", "trio", signal.SIGTERM),
+        ("web", "trio", signal.SIGKILL),
+        ("starlette_on_trio", "trio", signal.SIGTERM),
+        ("starlette_on_asyncio", "asyncio", signal.SIGTERM),
+    ],
+)
 async def test_its_pages_are_answered_while_the_backend_restarts(
-    how: signal.Signals,
+    example: str, worker: str, how: signal.Signals
 ) -> None:
     url, port = f"tcp://127.0.0.1:{free_port()}", free_port()
     serve = ("roam_trio", "serve", "examples.web:backend", "--listen", url)
-    web = ("hypercorn", "--worker-class", "trio", "--bind", f"127.0.0.1:{port}")
+    web = ("hypercorn", "--worker-class", worker, "--bind", f"127.0.0.1:{port}")
     tx, rx = trio.open_memory_channel[str](math.inf)
     answers: Counter[str] = Counter()
 
@@ -100,7 +108,7 @@ async def test_its_pages_are_answered_while_the_backend_restarts(
         with trio.fail_after(60):
             answers.update([await rx.receive() for _ in range(number)])
 
-    async with running(*web, "examples.web:app", BANK=url):
+    async with running(*web, f"examples.{example}:app", BANK=url):
         await wait_for(port)  # the backend is not there yet
         async with trio.open_nursery() as nursery:
             for number in range(4):
@@ -115,7 +123,7 @@ async def test_its_pages_are_answered_while_the_backend_restarts(
                 status, body = await ask(port, "POST", "/deposit/99/5")
                 assert (status, json.loads(body)) == (200, {"balance": 5})
                 nursery.cancel_scope.cancel()
-    print(f"{how.name}: {dict(answers)}")
+    print(f"{example}, {how.name}: {dict(answers)}")
     # A deposit that a killed backend had begun must not be made again.
     most_begun = 0 if how is signal.SIGTERM else 4 * 3
     assert answers["POST 500"] <= most_begun
