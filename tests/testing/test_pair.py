@@ -208,7 +208,8 @@ async def test_a_test_that_fails_leaves_nothing_of_its_cancelled_pair_in_the_log
 
     with pytest.raises(ExceptionGroup):
         await fail()
-    assert caplog.records == []
+    # The call itself is told at DEBUG.
+    assert [each for each in caplog.records if each.name != "roam_trio.calls"] == []
 
 
 async def test_handler_sees_the_identity_that_the_test_has_chosen() -> None:
