@@ -300,6 +300,25 @@ SPEEDS = (
         most_beside=1.15,
     ),
     Work(
+        "call-otel",
+        "calls",
+        "as call-middleware, with the middleware of Telemetry, and a span of each call "
+        "on each side, which is exported in batches and discarded",
+        functools.partial(_calls_with, what=CallsWith.RECORDED),
+        peers=False,
+        beside=("call-middleware", "call"),
+    ),
+    Work(
+        "call-unsampled",
+        "calls",
+        "as call-otel, in a trace that is not sampled: its context is passed on in an "
+        "entry of metadata",
+        functools.partial(_calls_with, what=CallsWith.UNSAMPLED),
+        peers=False,
+        beside=("call-middleware", "call"),
+        most_beside=1.1,
+    ),
+    Work(
         "call-translated",
         "calls",
         "as call, by a client with another version of the service: the arguments have "

@@ -89,7 +89,7 @@ class Limits:
             4 KiB beyond that.
         call_metadata_bytes: memory, in bytes, of the metadata of the peer's unanswered
             calls on all connections of the session together. Beyond it new calls are
-            refused.
+            refused. Up to 512 bytes of a call are not counted.
         session_bytes: memory, in bytes, of what the peer makes this side hold on all
             connections of the session together: arguments of calls (as large as they
             are when decoded), items, metadata, connections, channels, tasks, what waits

@@ -130,6 +130,8 @@ class CallsWith(enum.Enum):
     SCOPE = "a scope with a deadline around it, on a session that sends none"
     DEADLINE = "a deadline"
     MIDDLEWARE = "middleware that does nothing, on both sides"
+    RECORDED = "spans of OpenTelemetry, on both sides"
+    UNSAMPLED = "the middleware for spans, in a trace that is not sampled"
     VERSION = "another version of the service on this side, which translates"
 
 

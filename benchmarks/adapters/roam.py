@@ -50,6 +50,7 @@ from .base import (
     receipt_for,
 )
 from .loops import run_trio
+from .telemetry import telemetry_of, traced
 
 __all__ = [
     "LaterClient",
@@ -406,7 +407,14 @@ class RoamAdapter(Adapter):
                     "tcp://127.0.0.1:0",
                     handler.with_middleware([do_nothing_around]),
                 )
-                started(f"{server.url} {by_name.url} {around.url}")
+                telemetry, _ = telemetry_of(CallsWith.RECORDED)
+                traced = await nursery.start(
+                    serve_widely,
+                    "tcp://127.0.0.1:0",
+                    handler.with_middleware([telemetry.server]),
+                )
+                urls = (server.url, by_name.url, around.url, traced.url)
+                started(" ".join(urls))
 
         trio.run(run)
 
@@ -426,7 +434,13 @@ class RoamAdapter(Adapter):
                 by_name,
                 resume=self.resume,
                 others={
-                    CallsWith.MIDDLEWARE: partial(self._connect_around, *around),
+                    CallsWith.MIDDLEWARE: partial(self._connect_around, *around[:1]),
+                    CallsWith.RECORDED: partial(
+                        self._connect_traced, CallsWith.RECORDED, *around[1:]
+                    ),
+                    CallsWith.UNSAMPLED: partial(
+                        self._connect_traced, CallsWith.UNSAMPLED, *around[1:]
+                    ),
                     CallsWith.SCOPE: partial(self._connect_without_deadlines, at_root),
                     CallsWith.VERSION: partial(self._connect_later, at_root),
                 },
@@ -455,6 +469,20 @@ class RoamAdapter(Adapter):
             resume=self.resume,
             middleware=[do_nothing_around],
         ) as workplace:
+            yield RoamClient(workplace)
+
+    @asynccontextmanager
+    async def _connect_traced(self, what: CallsWith, url: str) -> AsyncIterator[Client]:
+        async with (
+            traced(what) as telemetry,
+            connect(
+                url,
+                Workplace,
+                limits=_LIMITS,
+                resume=self.resume,
+                middleware=[telemetry.client],
+            ) as workplace,
+        ):
             yield RoamClient(workplace)
 
     run = staticmethod(run_trio)

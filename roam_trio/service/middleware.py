@@ -116,15 +116,18 @@ class AnyCall(ABC):
         it is a copy of the received metadata; changes have no effect on the handler.
         """
         if self._metadata is None:
-            self._metadata = CallMetadata(self._given_metadata())
+            self._metadata = CallMetadata(self.given_metadata)
         return self._metadata
 
     @metadata.setter
     def metadata(self, metadata: MetadataLike) -> None:
         self._metadata = CallMetadata(Metadata.of(metadata))
 
+    @property
     @abstractmethod
-    def _given_metadata(self) -> Metadata: ...
+    def given_metadata(self) -> Metadata:
+        """The metadata as they were given: to the client's method, and `send_too`, or
+        by the peer."""
 
     @property
     @abstractmethod
@@ -200,8 +203,17 @@ class ClientCall(AnyCall):
         self.known_deadline: float | None = None
         """The deadline, if middleware runs where trio cannot be asked for it."""
 
-    def _given_metadata(self) -> Metadata:
+    @property
+    def given_metadata(self) -> Metadata:
         return self._sent
+
+    def send_too(self, metadata: Metadata) -> None:
+        """Add checked entries, as setting items of `metadata` does, in fewer steps."""
+        if self._metadata is None and not self._sent:
+            self._sent = metadata
+        else:
+            for entry in metadata:
+                self.metadata[entry.key] = entry.value
 
     def note_refusal(self, refusal: CallCancelled) -> None:
         """A middleware has raised `refusal`, or let it pass."""
@@ -249,7 +261,8 @@ class ServerCall(AnyCall):
         self.was_begun = False
         """True once the handler has been called."""
 
-    def _given_metadata(self) -> Metadata:
+    @property
+    def given_metadata(self) -> Metadata:
         return self._call.metadata
 
     @property

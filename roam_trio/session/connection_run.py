@@ -41,7 +41,7 @@ from .budgets import CONNECTION_BYTES
 from .channel_table import ChannelTable
 from .connection_tasks import ConnectionTasks
 from .futile import Futile
-from .held_messages import payload_behind, weight_of
+from .held_messages import LIGHT_METADATA, payload_behind, weight_of
 from .liveness import Liveness
 from .port import Port, SessionPort
 from .reply import AnswerState, DriverReplySink, told
@@ -198,7 +198,9 @@ class ConnectionRun:
         call = sink.call
         try:
             if call.metadata:
-                sink.memory.hold_metadata(weight_of(call.metadata))
+                weight = weight_of(call.metadata)
+                if weight > LIGHT_METADATA:
+                    sink.memory.hold_metadata(weight)
             if type(call.args) is memoryview:
                 sink.memory.hold(payload_behind(call.args))
         except Overloaded as refusal:

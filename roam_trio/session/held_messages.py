@@ -27,6 +27,7 @@ from ..wire.messages import (
 from .bounds import MESSAGE_BYTES
 
 __all__ = [
+    "LIGHT_METADATA",
     "HeldMessages",
     "check_metadata",
     "encoded_size",
@@ -65,11 +66,17 @@ def payload_behind(value: Encoded) -> int:
     return memoryview(value.obj).nbytes if isinstance(value, memoryview) else 0
 
 
+LIGHT_METADATA: Final = 512
+"""Memory of the metadata of a call, in bytes, up to which it is not counted: room for a
+deadline and the context of a trace."""
+
+
 def weight_of(metadata: Metadata) -> int:
     """Return the memory of metadata, in bytes."""
-    return sum(
-        _ENTRY + getsizeof(entry.key) + getsizeof(entry.value) for entry in metadata
-    )
+    weight = 0
+    for entry in metadata:
+        weight += _ENTRY + getsizeof(entry.key) + getsizeof(entry.value)
+    return weight
 
 
 def check_metadata(message: Message, most: int) -> None:

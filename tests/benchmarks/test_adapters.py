@@ -41,6 +41,7 @@ from benchmarks.adapters.roam import (
     do_nothing_around,
 )
 from benchmarks.adapters.sockets import RawTrioStream
+from benchmarks.adapters.telemetry import telemetry_of, traced
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.works import SPEEDS, Connect, Work, find_work
 from roam_trio import (
@@ -237,6 +238,8 @@ async def roam(
     answering = dispatcher(Workplace, handler, middleware=middleware)
     others = {
         CallsWith.MIDDLEWARE: partial(roam, handler, [do_nothing_around]),
+        CallsWith.RECORDED: partial(recorded, CallsWith.RECORDED, handler),
+        CallsWith.UNSAMPLED: partial(recorded, CallsWith.UNSAMPLED, handler),
         CallsWith.SCOPE: partial(roam, handler, deadlines=False),
         CallsWith.VERSION: partial(later, handler),
     }
@@ -245,6 +248,21 @@ async def roam(
         async with initiator(ours, deadlines=deadlines).open() as session:
             workplace = client(Workplace, session.caller, middleware=middleware)
             yield RoamClient(workplace, others=others)
+
+
+@asynccontextmanager
+async def recorded(what: CallsWith, handler: Workplace) -> AsyncIterator[Client]:
+    server, provider = telemetry_of(what)
+    answering = dispatcher(Workplace, handler, middleware=[server.server])
+    async with (
+        traced(what) as telemetry,
+        serving("memory://workplace", answering),
+        connect(
+            "memory://workplace", Workplace, middleware=[telemetry.client]
+        ) as workplace,
+    ):
+        yield RoamClient(workplace)
+    provider.shutdown()
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ not among them, because a peer could choose any.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -39,6 +40,7 @@ __all__ = [
     "at_client",
     "at_server",
     "failed_with",
+    "outcome",
     "turned_away",
 ]
 
@@ -66,7 +68,7 @@ _FAULTS_OF_SERVERS: Final = frozenset(
 """Codes that are errors of the answering side. The others say that it has worked."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Outcome:
     """The outcome of a call.
 
@@ -77,7 +79,7 @@ class Outcome:
     """
 
     code: str | None
-    error_type: str | None = None
+    error_type: str | None
 
     @property
     def attributes(self) -> Attributes:
@@ -90,9 +92,15 @@ class Outcome:
         return found
 
 
-OK: Final = Outcome("ok")
-LOST_AT_CLIENT: Final = Outcome("connection_lost", "connection_lost")
-LOST_AT_SERVER: Final = Outcome("connection_lost")
+@lru_cache(maxsize=1024)
+def outcome(code: str | None, error_type: str | None = None) -> Outcome:
+    """Return the outcome with a code and a type; one object for equal ones."""
+    return Outcome(code, error_type)
+
+
+OK: Final = outcome("ok")
+LOST_AT_CLIENT: Final = outcome("connection_lost", "connection_lost")
+LOST_AT_SERVER: Final = outcome("connection_lost")
 """Outcomes of calls whose channels were lost after the result."""
 
 
@@ -109,17 +117,17 @@ def at_client(
         is_late: True if the deadline of the caller has passed.
     """
     if _declares(method, error):
-        return Outcome(_USER_ERROR, _declared(error) if is_known else _USER_ERROR)
+        return outcome(_USER_ERROR, _declared(error) if is_known else _USER_ERROR)
     if isinstance(error, trio.Cancelled):
         code = _DEADLINE if is_late else _CANCELLED
-        return Outcome(code, code)
+        return outcome(code, code)
     return failed_with(error)
 
 
 def failed_with(error: BaseException) -> Outcome:
     """Return the outcome of a call, or an attempt, that has failed with `error`."""
     found = _code_of(error)
-    return Outcome(found, found or _class_name(type(error)))
+    return outcome(found, found or _class_name(type(error)))
 
 
 def at_server(
@@ -136,12 +144,12 @@ def at_server(
         return _answered(_DEADLINE if is_late else _CANCELLED)
     one = alone(error)
     if _declares(method, one):
-        return Outcome(_USER_ERROR)
+        return outcome(_USER_ERROR)
     if isinstance(one, CallCancelled) and not one.by_peer:
         return _answered(_code_of(one) or _CANCELLED)
     if isinstance(one, TxReset):
-        return Outcome(_CANCELLED)  # the caller wants no more items
-    return Outcome(_FAILED, _class_name(type(one)))
+        return outcome(_CANCELLED)  # the caller wants no more items
+    return outcome(_FAILED, _class_name(type(one)))
 
 
 def turned_away(because: BaseException) -> Outcome:
@@ -150,7 +158,7 @@ def turned_away(because: BaseException) -> Outcome:
 
 
 def _answered(code: str) -> Outcome:
-    return Outcome(code, code if code in _FAULTS_OF_SERVERS else None)
+    return outcome(code, code if code in _FAULTS_OF_SERVERS else None)
 
 
 def _declares(method: MethodDescriptor, error: BaseException) -> bool:

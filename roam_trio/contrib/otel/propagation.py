@@ -8,8 +8,9 @@ from typing import Final
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, Setter, TextMapPropagator
 
-from ...metadata import MetadataEntry
+from ...metadata import NO_METADATA, Metadata, MetadataEntry
 from ...service.middleware import CallMetadata
+from .sampling import is_left_out
 
 __all__ = ["Propagation"]
 
@@ -55,45 +56,54 @@ _SETTER: Final = _Setter()
 class Propagation:
     """Moves contexts between calls and their metadata.
 
-    The calls of one unsampled trace carry equal entries, so the last are kept.
+    The calls of a trace that is not sampled have equal entries, so the last ones are
+    kept.
 
     Args:
         propagator: makes entries of contexts, and contexts of entries.
+        follows_parents: see `follows_parents`.
     """
 
-    def __init__(self, propagator: TextMapPropagator) -> None:
+    __slots__ = ("_extracted", "_follows_parents", "_keys", "_propagator", "_unsampled")
+
+    def __init__(self, propagator: TextMapPropagator, *, follows_parents: bool) -> None:
         self._propagator = propagator
+        self._follows_parents = follows_parents
         self._keys = frozenset(_KEYS.get(field, field) for field in propagator.fields)
-        self._extracted: tuple[list[MetadataEntry], Context] = [], _NONE
-        self._injected: tuple[Context, CallMetadata] = _NONE, CallMetadata()
+        self._extracted: tuple[Metadata, Context, bool] = NO_METADATA, _NONE, False
+        self._unsampled: tuple[Context, Metadata | None] = _NONE, None
 
-    def extract(self, metadata: Sequence[MetadataEntry]) -> Context:
-        """Return the context of the caller; an empty one if it tells none.
+    def extract(self, metadata: Metadata) -> tuple[Context, bool]:
+        """Return the context of the caller, and True if its trace is not sampled.
 
-        A span around the whole server is no parent of its calls.
+        The context is empty if the caller tells none: a span around the whole server is
+        no parent of its calls.
         """
-        found = [entry for entry in metadata if entry.key in self._keys]
+        entries, context, is_unsampled = self._extracted
+        if metadata == entries:  # of many calls there is nothing else
+            return context, is_unsampled
+        found = Metadata(entry for entry in metadata if entry.key in self._keys)
         if not found:
-            return _NONE
-        entries, context = self._extracted
+            return _NONE, False
         if entries != found:
             context = self._propagator.extract(found, Context(), _GETTER)
-            self._extracted = found, context
-        return context
+            is_unsampled = self._follows_parents and is_left_out(context)
+            self._extracted = found, context, is_unsampled
+        return context, is_unsampled
+
+    def unsampled(self, context: Context) -> Metadata | None:
+        """Return the entries of a context whose trace is not sampled; None if it is, or
+        if its sampler may want the call all the same."""
+        known, entries = self._unsampled
+        if known is not context:
+            entries = None
+            if self._follows_parents and is_left_out(context):
+                made = CallMetadata()
+                self.inject(made, context)
+                entries = Metadata.of(made)
+            self._unsampled = context, entries
+        return entries
 
     def inject(self, metadata: CallMetadata, context: Context) -> None:
         """Put the context of a span into the metadata of its call."""
         self._propagator.inject(metadata, context, _SETTER)
-
-    def inject_again(self, metadata: CallMetadata, context: Context) -> None:
-        """As `inject`, for a context that other calls may have too."""
-        last, entries = self._injected
-        if last is not context:
-            entries = CallMetadata()
-            self.inject(entries, context)
-            self._injected = context, entries
-        if metadata:
-            for entry in entries:
-                metadata[entry.key] = entry.value
-        else:
-            metadata.extend(entries)

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 from opentelemetry import metrics, propagate, trace
-from opentelemetry.context import get_current
+from opentelemetry.context import attach, get_current
 from opentelemetry.metrics import Histogram, Meter, MeterProvider
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import (
@@ -23,7 +23,7 @@ from ...errors import RoamError, RoamTrioError, UnknownMethod
 from ...metadata import Metadata
 from ...rpc.connection import AnySession, Connection
 from ...rpc.observer import Observer
-from ...service.middleware import AnyCall, Proceed
+from ...service.middleware import AnyCall, ClientCall, Proceed
 from .methods import Method, Methods
 from .names import CLIENT_DURATION, DURATION_BUCKETS, SERVER_DURATION
 from .outcomes import (
@@ -38,7 +38,7 @@ from .outcomes import (
 from .places import Place, Places, server_attributes
 from .propagation import Propagation
 from .recording import Recording
-from .sampling import follows_parents, is_left_out
+from .sampling import follows_parents
 from .sessions import Sessions
 
 __all__ = ["Telemetry", "TelemetryObserver"]
@@ -92,11 +92,14 @@ class Telemetry:
         common = None if server is None else server_attributes(server)
         parts = _Parts(
             tracer,
-            follows_parents(tracer),
-            Propagation(propagator or propagate.get_global_textmap()),
+            Propagation(
+                propagator or propagate.get_global_textmap(),
+                follows_parents=follows_parents(tracer),
+            ),
             Places(),
             Methods(common or {}),
             tells_server=common is not None,
+            measures=not _is_of_the_api(meters),
         )
         self._client = _ClientSide(parts, _duration(meter, CLIENT_DURATION))
         self._server = _ServerSide(parts, _duration(meter, SERVER_DURATION))
@@ -108,7 +111,10 @@ class Telemetry:
         Put it first, so that the span covers the other middleware. A checkpoint if
         `proceed` is.
         """
-        with self._client.begin(call):
+        recording = self._client.begin(call)
+        if recording is None:
+            return await proceed()
+        with recording:
             return await proceed()
 
     async def server(self, call: AnyCall, proceed: Proceed) -> Any:
@@ -117,7 +123,10 @@ class Telemetry:
         Put it first, so that the span covers the other middleware. A checkpoint if
         `proceed` is.
         """
-        with self._server.begin(call):
+        recording = self._server.begin(call)
+        if recording is None:
+            return await proceed()
+        with recording:
             return await proceed()
 
 
@@ -127,19 +136,19 @@ class _Parts:
 
     Attributes:
         tracer: makes the spans.
-        follows_parents: see `follows_parents`.
         propagation: moves contexts between spans and metadata.
         places: the attributes of peers.
         methods: the attributes of methods.
         tells_server: True if those of methods tell the server.
+        measures: True if something takes the measurements.
     """
 
     tracer: Tracer
-    follows_parents: bool
     propagation: Propagation
     places: Places
     methods: Methods
     tells_server: bool = attrs.field(kw_only=True)
+    measures: bool = attrs.field(kw_only=True)
 
 
 @attrs.frozen(eq=False)
@@ -150,12 +159,17 @@ class _ClientSide:
     duration: Histogram
     lost: Outcome = LOST_AT_CLIENT
 
-    def begin(self, call: AnyCall) -> Recording:
+    def begin(self, call: AnyCall) -> Recording | None:
+        """Begin to record a call; None if there is nothing to record."""
         parts, parent = self._parts, get_current()
+        unsampled = parts.propagation.unsampled(parent)
+        if unsampled is not None:
+            assert isinstance(call, ClientCall), "it is a middleware of clients"
+            call.send_too(unsampled)
+            if not parts.measures:
+                return None
+            return Recording(self, call, parts.methods.of(call.method), None, parent)
         method = parts.methods.of(call.method)
-        if parts.follows_parents and is_left_out(parent):
-            parts.propagation.inject_again(call.metadata, parent)
-            return Recording(self, call, method, None, parent)
         span = parts.tracer.start_span(
             method.span_name, parent, SpanKind.CLIENT, method.attributes
         )
@@ -183,11 +197,17 @@ class _ServerSide:
     duration: Histogram
     lost: Outcome = LOST_AT_SERVER
 
-    def begin(self, call: AnyCall) -> Recording:
+    def begin(self, call: AnyCall) -> Recording | None:
+        """Begin to record a call; None if there is nothing to record."""
         parts = self._parts
+        context, is_unsampled = parts.propagation.extract(call.given_metadata)
+        if is_unsampled and not parts.measures:
+            attach(
+                context
+            )  # each call runs in a context of its own, which ends with it
+            return None
         method = parts.methods.of(call.method)
-        context = parts.propagation.extract(call.metadata)
-        if parts.follows_parents and is_left_out(context):
+        if is_unsampled:
             return Recording(self, call, method, None, context)
         span = parts.tracer.start_span(
             method.span_name, context, SpanKind.SERVER, method.attributes
@@ -202,8 +222,8 @@ class _ServerSide:
         parts, outcome = self._parts, turned_away(because)
         is_known = not isinstance(because, UnknownMethod)
         method = parts.methods.named(name.replace(".", "/"), is_known=is_known)
-        context = parts.propagation.extract(metadata)
-        if not (parts.follows_parents and is_left_out(context)):
+        context, is_unsampled = parts.propagation.extract(metadata)
+        if not is_unsampled:
             span = parts.tracer.start_span(
                 method.span_name, context, SpanKind.SERVER, method.attributes
             )
@@ -265,6 +285,11 @@ class TelemetryObserver(Observer):
         if span.is_recording():
             failed = failed_with(because).attributes
             span.add_event("retry", {**server_attributes(url), **failed})
+
+
+def _is_of_the_api(meters: MeterProvider) -> bool:
+    """Return True if a provider is there because no SDK is, and measures nothing."""
+    return type(meters).__module__.startswith("opentelemetry.metrics.")
 
 
 def _duration(meter: Meter, name: str) -> Histogram:

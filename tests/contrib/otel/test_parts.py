@@ -21,7 +21,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from roam_trio import Metadata, MetadataEntry, Peer
 from roam_trio.contrib.otel import Telemetry
 from roam_trio.contrib.otel.methods import Methods
-from roam_trio.contrib.otel.outcomes import OK, Outcome
+from roam_trio.contrib.otel.outcomes import OK, outcome
 from roam_trio.contrib.otel.places import Places, server_attributes
 from roam_trio.contrib.otel.propagation import Propagation
 from roam_trio.contrib.otel.sampling import follows_parents
@@ -94,7 +94,7 @@ def test_what_is_kept_of_peers_and_methods_is_bounded() -> None:
     ok = method.measured(OK, first)
     assert method.measured(OK, first) is ok
     for number in range(300):
-        method.measured(Outcome(None, f"error{number}"), None)
+        method.measured(outcome(None, f"error{number}"), None)
     assert method.measured(OK, first) is not ok
 
 
@@ -150,7 +150,7 @@ class Stamping(TextMapPropagator):
 
 def test_any_propagator_works_and_sees_its_own_entries_alone() -> None:
     stamping = Stamping()
-    propagation = Propagation(stamping)
+    propagation = Propagation(stamping, follows_parents=True)
     metadata = Metadata.of(
         [
             MetadataEntry("trace-parent", "00"),
@@ -160,10 +160,11 @@ def test_any_propagator_works_and_sees_its_own_entries_alone() -> None:
             MetadataEntry("x-stamp", "blue"),
         ]
     )
-    context = propagation.extract(metadata)
+    context, is_unsampled = propagation.extract(metadata)
+    assert not is_unsampled
     assert get_value("stamp", context) == ["blue"]
     assert stamping.keys == ["traceparent", "x-stamp", "x-stamp", "x-stamp"]
-    assert propagation.extract(metadata) is context
+    assert propagation.extract(metadata)[0] is context
     sent = CallMetadata()
     propagation.inject(sent, set_value("stamp", "red", Context()))
     assert list(sent) == [MetadataEntry("x-stamp", "red")]
@@ -173,14 +174,14 @@ def test_texts_that_are_no_trace_are_ignored() -> None:
     from opentelemetry.propagate import get_global_textmap
     from opentelemetry.trace import get_current_span
 
-    propagation = Propagation(get_global_textmap())
+    propagation = Propagation(get_global_textmap(), follows_parents=True)
     for text in (
         "",
         "00-0-0-0",
         "ff" * 4000,
         "00-" + "0" * 32 + "-" + "0" * 16 + "-01",
     ):
-        context = propagation.extract(Metadata.of({"trace-parent": text}))
+        context, _ = propagation.extract(Metadata.of({"trace-parent": text}))
         assert not get_current_span(context).get_span_context().is_valid
 
 

@@ -573,6 +573,27 @@ async def test_calls_of_an_unsampled_trace_make_no_spans_and_pass_it_on() -> Non
     recorded.close()
 
 
+async def test_a_call_that_is_neither_sampled_nor_measured_passes_its_context_on() -> (
+    None
+):
+    recorded, impl = Unsampled(), BankImpl()
+    telemetry = Telemetry(tracer_provider=recorded.tracers)
+    handler = dispatcher(Bank, impl, middleware=[telemetry.server])
+    async with (
+        serving("memory://bank", handler),
+        connect("memory://bank", Bank, middleware=[telemetry.client]) as bank,
+    ):
+        tracer = recorded.tracers.get_tracer("test")
+        with tracer.start_as_current_span("unsampled") as outer:
+            await bank.add(1)
+        await bank.add(2)
+    first, second = impl.seen
+    assert first.span_id == outer.get_span_context().span_id
+    assert second.trace_id != first.trace_id
+    assert recorded.spans == ()
+    recorded.close()
+
+
 async def test_a_sampler_that_heeds_no_parent_is_asked_for_each_call() -> None:
     unsampled, recorded = Unsampled(), Recorded(ALWAYS_ON)
     tracer = unsampled.tracers.get_tracer("test")
