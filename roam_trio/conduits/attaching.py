@@ -53,6 +53,13 @@ class AttachingAcceptor(ConduitAcceptor[M]):
                 the link is closed.
         """
 
+    are_at_once: bool = False
+    """True if `conduit_of` never waits; then there is `conduit_at_once` too."""
+
+    def conduit_at_once(self, link: Link) -> Conduit[M]:
+        """As `conduit_of`, without waiting."""
+        raise NotImplementedError
+
     async def attach(self, link: Link) -> None:
         """Make a conduit on `link`, and wait until `accept` has returned it.
 

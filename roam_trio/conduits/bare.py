@@ -88,6 +88,12 @@ class BareConduitAcceptor(AttachingAcceptor[M]):
         super().__init__()
         self._family = family
 
+    are_at_once = True
+
+    def conduit_at_once(self, link: Link) -> BareConduit[M]:
+        """See `AttachingAcceptor.conduit_at_once`."""
+        return BareConduit(link, self._family)
+
     async def conduit_of(self, link: Link) -> BareConduit[M]:
         """See `AttachingAcceptor.conduit_of`. Never waits."""
-        return BareConduit(link, self._family)
+        return self.conduit_at_once(link)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import trio
 
+from ..conduits.attaching import AttachingAcceptor
 from ..conduits.base import Conduit, ConduitAcceptor
 from ..conduits.into import check_conduit
 from ..errors import SessionIoError
@@ -47,6 +47,10 @@ class Clients(ABC, Generic[T]):
         Called in the task of that client.
         """
 
+    def conduit_at_once(self, client: T) -> Conduit[Message] | None:
+        """As `conduit_of`, without waiting; None if that takes waiting."""
+        return None
+
     @abstractmethod
     def peer_of(self, client: T) -> Peer | None:
         """Describe a client, if it is known before its conduit is made."""
@@ -65,18 +69,18 @@ class ListenedClients(Clients[LinkFactory]):
 
     Args:
         listener: accepts their connections; this takes it over.
-        conduit_on: makes the conduit on a link.
+        conduits: make the conduit on a link.
         seconds: bound on the handshake of a link (`Limits.handshake_seconds`).
     """
 
     def __init__(
         self,
         listener: LinkListener,
-        conduit_on: Callable[[Link], Awaitable[Conduit[Message] | None]],
+        conduits: AttachingAcceptor[Message],
         seconds: float,
     ) -> None:
         self._listener = listener
-        self._conduit_on = conduit_on
+        self._conduits = conduits
         self._seconds = seconds
         self.name = without_secrets(listener.url)
 
@@ -84,7 +88,13 @@ class ListenedClients(Clients[LinkFactory]):
         return await accept_when_possible(self._listener.accept, self.name)
 
     async def conduit_of(self, client: LinkFactory) -> Conduit[Message] | None:
-        return await self._conduit_on(await self._link_in_time(client))
+        return await self._conduits.conduit_of(await self._link_in_time(client))
+
+    def conduit_at_once(self, client: LinkFactory) -> Conduit[Message] | None:
+        if not (self._conduits.are_at_once and isinstance(client, SocketClient)):
+            return None
+        link = client.link_at_once()
+        return None if link is None else self._conduits.conduit_at_once(link)
 
     def peer_of(self, client: LinkFactory) -> Peer | None:
         return client.peer() if isinstance(client, SocketClient) else None

@@ -606,7 +606,7 @@ class _Serving:
         """Return the clients that connect to a listener."""
         return ListenedClients(
             listener,
-            self._conduits.conduit_of,
+            self._conduits,
             self._options.limits.handshake_seconds,
         )
 
@@ -727,12 +727,14 @@ class _Serving:
         self, clients: Clients[T], client: T, place: Place
     ) -> Session | None:
         """Return the session to set up, or None if there is none."""
-        conduit: Conduit[Message] | None = None
-        with self._accepting_in(trio.CancelScope()) as scope:
-            conduit = await clients.conduit_of(client)
+        # Most links take no waiting, and then no scopes, which would cost more.
+        conduit = clients.conduit_at_once(client)
+        if conduit is None:
+            with self._accepting_in(trio.CancelScope()):
+                conduit = await clients.conduit_of(client)
         if conduit is None:
             return None
-        if scope.cancel_called:
+        if self._listening.cancel_called:
             # The client connected just when the server began to shut down.
             await let_go(conduit)
             return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import trio
 
+from ..peers import Peer
 from .byte_streams import SocketTransport
 from .sockets import open_tcp, send_at_once, take_socket
 from .stream import StreamLimits, StreamLink
@@ -38,16 +39,20 @@ async def connect_tcp(
 
 
 def tcp_link(
-    stream: trio.SocketStream, *, limits: StreamLimits | None = None
+    stream: trio.SocketStream,
+    *,
+    limits: StreamLimits | None = None,
+    peer: Peer | None = None,
 ) -> StreamLink:
-    """Make a link of a connection, such as a listener has accepted.
+    """Make a link of a connection, such as a listener has accepted. Never waits.
 
     Takes the socket out of `stream`, which must not be used afterwards.
 
     Args:
         stream: the connection.
         limits: what the link may hold.
+        peer: the peer, if that is known; None to ask the system.
     """
     sock = take_socket(stream)
     send_at_once(sock)
-    return StreamLink.over(SocketTransport(sock), limits=limits)
+    return StreamLink.over(SocketTransport(sock), limits=limits, peer=peer)

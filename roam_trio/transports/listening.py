@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 __all__ = [
     "Accepting",
+    "LinkAtOnce",
     "LinkOn",
     "SocketClient",
     "StreamLinkListener",
@@ -35,6 +36,9 @@ logger = Log("roam_trio.transports")
 
 LinkOn: TypeAlias = Callable[[trio.SocketStream], Awaitable[Link]]
 """Makes the link of a connection, or closes the connection if that fails."""
+
+LinkAtOnce: TypeAlias = Callable[[trio.SocketStream, Peer], Link]
+"""Makes the link of a connection with a peer without waiting."""
 
 _NO_MEANS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 """Errors of accept for lack of resources, which closing other connections would free.
@@ -78,20 +82,29 @@ class StreamLinkListener(LinkListener):
     Args:
         url: its URL, as reported to users.
         listener: accepts the connections.
-        link_on: makes the link of a connection.
+        link_on: makes the link of a connection; None with `at_once`.
+        at_once: makes it without waiting, if that is possible.
     """
 
-    def __init__(self, url: str, listener: Accepting, link_on: LinkOn) -> None:
+    def __init__(
+        self,
+        url: str,
+        listener: Accepting,
+        link_on: LinkOn | None,
+        at_once: LinkAtOnce | None = None,
+    ) -> None:
         self._url = url
         self._listener = listener
         self._link_on = link_on
+        self._at_once = at_once
 
     @property
     def url(self) -> str:
         return self._url
 
     async def accept(self) -> SocketClient:
-        return SocketClient(await self._listener.accept(), self._link_on)
+        stream = await self._listener.accept()
+        return SocketClient(stream, self._link_on, self._at_once)
 
     def fileno(self) -> int:
         return self._listener.socket.fileno()
@@ -106,16 +119,39 @@ class SocketClient:
     Args:
         stream: its connection.
         link_on: see `StreamLinkListener`.
+        at_once: see `StreamLinkListener`.
     """
 
-    __slots__ = ("_link_on", "_stream")
+    __slots__ = ("_at_once", "_link_on", "_stream")
 
-    def __init__(self, stream: trio.SocketStream, link_on: LinkOn) -> None:
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        link_on: LinkOn | None,
+        at_once: LinkAtOnce | None = None,
+    ) -> None:
         self._stream = stream
         self._link_on = link_on
+        self._at_once = at_once
+
+    def link_at_once(self) -> Link | None:
+        """Make the link; return None if that takes waiting, and call this then.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        if self._at_once is None:
+            return None
+        peer = self.peer()  # asked for once: the link describes it too
+        note_peer(peer)
+        return self._at_once(self._stream, peer)
 
     async def __call__(self) -> Link:
         """Make the link; see `LinkListener.accept`."""
+        link = self.link_at_once()
+        if link is not None:
+            return link
+        assert self._link_on is not None, "one of both makes it"
         # Do this in the task of the client, so that its log records can name the
         # client.
         if self._stream.socket.family not in (socket.AF_INET, socket.AF_INET6):

@@ -13,6 +13,7 @@ import trio
 from ..links.base import Link
 from ..links.stream import StreamLimits
 from ..links.tcp import connect_tcp, tcp_link
+from ..peers import Peer
 from .base import LinkFactory, LinkListener, LinkOptions, ListenerFactory, Transport
 from .hosts import HostAndPort
 from .listening import StreamLinkListener, listen_on_tcp
@@ -43,8 +44,10 @@ async def _connect(address: HostAndPort, limits: StreamLimits) -> Link:
 async def _listen(
     address: HostAndPort, url: str, limits: StreamLimits
 ) -> list[LinkListener]:
-    async def link_on(stream: trio.SocketStream) -> Link:
-        return tcp_link(stream, limits=limits)
+    def at_once(stream: trio.SocketStream, peer: Peer) -> Link:
+        return tcp_link(stream, limits=limits, peer=peer)
 
     bound, listeners = await listen_on_tcp(address, url)
-    return [StreamLinkListener(f"tcp://{bound}", each, link_on) for each in listeners]
+    return [
+        StreamLinkListener(f"tcp://{bound}", each, None, at_once) for each in listeners
+    ]

@@ -476,6 +476,7 @@ async def test_a_client_that_comes_as_the_server_shuts_down_is_let_go(
             await server.shutdown()
         return conduit
 
+    monkeypatch.setattr(BareConduitAcceptor, "are_at_once", False)
     monkeypatch.setattr(BareConduitAcceptor, "conduit_of", accept_late)
     server: Server = await nursery.start(serving.run)
     with trio.fail_after(5), pytest.raises(SessionError):
