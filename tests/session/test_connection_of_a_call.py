@@ -252,6 +252,6 @@ def test_a_call_without_a_session_has_no_connection() -> None:
         is_sent = False  # type: ignore[assignment]
         channel_binder = None  # type: ignore[assignment]
 
-    call: Call[Any, Any] = Call(None, None, Sink(), None)  # type: ignore[arg-type]
+    call: Call[Any, Any] = Call(None, None, Sink())  # type: ignore[arg-type]
     with pytest.raises(LookupError, match="a Sink belongs to no connection"):
         _ = call.connection
