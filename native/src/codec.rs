@@ -88,12 +88,15 @@ impl Codec {
     ) -> PyResult<(Bound<'py, PyAny>, bool, Option<PyErr>)> {
         let py = values.py();
         let mut run = Run::new(py, &self.parts, &self.helpers, self.root, head);
-        let mut failure = None;
+        let (mut is_cut, mut failure) = (false, None);
         for value in values.try_iter()? {
             let added = value.and_then(|value| run.add(&value, || self.encode(&value)));
             match added {
                 Ok(()) if run.size < most_bytes => {}
-                Ok(()) => break,
+                Ok(()) => {
+                    is_cut = true;
+                    break;
+                }
                 Err(error) if error.is_instance_of::<PyException>(py) => {
                     failure = Some(error);
                     break;
@@ -101,7 +104,6 @@ impl Codec {
                 Err(error) => return Err(error),
             }
         }
-        let is_cut = failure.is_none() && run.size >= most_bytes;
         Ok((run.finish(self.helpers.framed.bind(py))?, is_cut, failure))
     }
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..errors import DecodeError
 from ..schema.shape import Shape
+from ..wire.messages import Encoded
 from .compile import Decoder, Encoder, compile_decoder, compile_encoder
 from .interpret import explain_decode, explain_encode
 
@@ -18,7 +19,7 @@ class EncodedRun(NamedTuple):
     """Values that were encoded together.
 
     Attributes:
-        values: the pieces of each; or their `Frames`.
+        values: each as its pieces, or as the only one; or their `Frames`.
         is_cut: whether they have reached the size that was given.
         failure: the exception of the value after them, or of the iterator.
     """
@@ -98,7 +99,7 @@ class PythonCodec:
     ) -> EncodedRun:
         """Encode several values, up to a size and to the first that is wrong; see
         `RpcPlan.encode_run`."""
-        encoded: list[list[bytes | memoryview]] = []
+        encoded: list[Encoded] = []
         try:
             return EncodedRun(encoded, self._encode_each(values, encoded, most_bytes))
         except Exception as error:  # of a value, or of the iterator
@@ -107,7 +108,7 @@ class PythonCodec:
     def _encode_each(
         self,
         values: Iterable[Any],
-        encoded: list[list[bytes | memoryview]],
+        encoded: list[Encoded],
         most_bytes: int,
     ) -> bool:
         """Encode values to the end of a list. Return True if that has reached a size.
@@ -116,17 +117,24 @@ class PythonCodec:
             EncodeError: a value does not match the type.
         """
         encoder, size = self._encoder, 0
+        pieces: list[bytes | memoryview] = []
+        add_piece, add = pieces.append, encoded.append
         for value in values:
-            pieces: list[bytes | memoryview] = []
             try:
-                encoder(value, pieces.append)
+                encoder(value, add_piece)
             except MemoryError:
                 raise
             except Exception as cause:
                 size = _size_of(pieces)
                 raise explain_encode(self._shape, value, cause, size) from cause
-            encoded.append(pieces)
-            size += len(pieces[0]) if len(pieces) == 1 else _size_of(pieces)
+            if len(pieces) == 1:  # most often; a list for each takes longer
+                piece = pieces.pop()
+                size += len(piece)
+                add(piece)
+            else:
+                size += _size_of(pieces)
+                add(pieces.copy())
+                pieces.clear()
             if size >= most_bytes:
                 return True
         return False

@@ -185,12 +185,17 @@ def framed(head: bytes, values: Sequence[Any]) -> Frames | None:
         head: the start of each.
         values: the rest of each, as pieces, bytes or a view; at least one.
     """
-    if not set(map(type, values)) <= _IN_PIECES:
-        values = [value if type(value) in _IN_PIECES else [value] for value in values]
-    if max(map(len, chain.from_iterable(values)), default=0) >= PASSED_BY_REFERENCE:
-        return None
-    joined = list(map(b"".join, values))
+    joined: Sequence[bytes] = values
+    kinds = set(map(type, values))
+    if kinds != _BYTES_ALONE:
+        if not kinds <= _IN_PIECES:
+            values = [each if type(each) in _IN_PIECES else [each] for each in values]
+        if max(map(len, chain.from_iterable(values)), default=0) >= PASSED_BY_REFERENCE:
+            return None
+        joined = list(map(b"".join, values))
     lengths = list(map(len, joined))
+    if joined is values and max(lengths) >= PASSED_BY_REFERENCE:
+        return None
     starts = {
         length: (length + len(head)).to_bytes(HEADER_LENGTH, "little") + head
         for length in set(lengths)
@@ -201,4 +206,5 @@ def framed(head: bytes, values: Sequence[Any]) -> Frames | None:
     return Frames(data, len(lengths), longest, last, len(head))
 
 
+_BYTES_ALONE: Final = {bytes}
 _IN_PIECES: Final = frozenset({list, tuple})

@@ -1,8 +1,9 @@
 """The target for both codecs, in Python and in Rust, which must agree on every input.
 
 ``python -m tests.fuzz.natives --inputs 1000000`` runs it by itself, with inputs by
-chance: random bytes, encodings with a few changes, and values of other types. It needs
-no tracing, so it is some fifty times as fast.
+chance: random bytes, encodings with a few changes, values of other types, several
+values together, and streams of messages. It needs no tracing, so it is some fifty times
+as fast.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from tests.schema.codecs import native_plan, outcome, python_plan
 from tests.schema.examples import Color, Expr, Node, Tree
 
 from .checks import require
+from .native_streams import NATIVE_STREAMS, stream_by_chance
 from .target import Target
 
 __all__ = ["NATIVES"]
@@ -278,7 +280,7 @@ def _seeds() -> Iterator[bytes]:
             yield number.to_bytes(2, "little") + encoded
 
 
-NATIVES = (Target("native", native, _seeds, 512),)
+NATIVES = (Target("native", native, _seeds, 512), *NATIVE_STREAMS)
 
 
 # ---------------------------------------------------------------- by chance
@@ -333,7 +335,8 @@ def run(inputs: int, seed: int) -> int:
         if chance.random() < 0.2:
             values.append(chance.choice(pairs).make(chance))
         pair.check_run([*values, value], chance.choice((1, 100, 10_000)))
-        done += 19
+        stream_by_chance(chance, _changed)
+        done += 20
     return done
 
 
