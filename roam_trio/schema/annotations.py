@@ -30,6 +30,7 @@ from typing import (
 from attrs import Factory, field, frozen
 
 from ..errors import SchemaError
+from .kinds import generic_of
 from .types import Credit, ErrorType, Length, Slice, Wire, WireForm
 
 __all__ = ["Applied", "Opaque", "field_types", "normalise", "type_name"]
@@ -293,7 +294,7 @@ def type_name(annotation: Any) -> str:
         case Applied(origin, args):
             return f"{type_name(origin)}[{', '.join(map(type_name, args))}]"
         case type():
-            return "None" if annotation is type(None) else annotation.__qualname__
+            return _name_of_class(annotation)
         case ForwardRef():
             return repr(annotation.__forward_arg__)
         case builtins.Ellipsis:
@@ -304,6 +305,14 @@ def type_name(annotation: Any) -> str:
             return type_name(normalise(annotation))
         case _:
             return str(annotation).removeprefix("typing.")
+
+
+def _name_of_class(cls: type[Any]) -> str:
+    generic = generic_of(cls)
+    if generic is None:
+        return "None" if cls is type(None) else cls.__qualname__
+    origin, args = generic
+    return f"{type_name(origin)}[{', '.join(map(type_name, args))}]"
 
 
 def too_large(size: int, path: str) -> SchemaError:

@@ -17,6 +17,7 @@ __all__ = [
     "Explained",
     "Layout",
     "LayoutField",
+    "generic_of",
     "kind_of",
     "register_kind",
 ]
@@ -82,6 +83,10 @@ class ClassKind(Protocol):
         """Return the names of all fields of a class, in its attributes."""
         ...
 
+    def generic(self, cls: type[Any]) -> tuple[type[Any], tuple[Any, ...]] | None:
+        """Return the generic class and its arguments that a class was made from."""
+        ...
+
     def default(self, cls: type[Any], attribute: str) -> tuple[Any, Any]:
         """Return the default of a field or NOTHING, and its factory or None."""
         ...
@@ -102,6 +107,15 @@ def register_kind(kind: ClassKind) -> None:
     """Make the classes of a kind known; once is enough for each kind."""
     if kind not in _kinds:
         _kinds.append(kind)
+
+
+def generic_of(cls: type[Any]) -> tuple[type[Any], tuple[Any, ...]] | None:
+    """Return the generic class and its arguments that a class was made from.
+
+    None for other classes, and for those of `typing`, which are not classes.
+    """
+    kind = kind_of(cls)
+    return None if kind is None else kind.generic(cls)
 
 
 def kind_of(cls: type[Any]) -> ClassKind | None:

@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal, Protocol, assert_type
 import attrs
 import cattrs
 import msgspec
+import numpy as np
 import trio
+from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from roam_trio import (
     AcceptedConnection,
@@ -104,9 +107,12 @@ from roam_trio import (
     with_metadata,
 )
 from roam_trio.contrib import asyncio as on_asyncio
+from roam_trio.contrib.numpy import ArrayOf
+from roam_trio.contrib.pydantic import register_models
 from roam_trio.endpoints.lasting.balancing import Phase
 from roam_trio.endpoints.lasting.opening import LastingConnection
 from roam_trio.endpoints.lasting.staying import LastingState, StayingConnected
+from roam_trio.testing import ConnectService
 
 
 class MathError(enum.Enum):
@@ -601,3 +607,24 @@ async def use_from_asyncio(impl: AdderImpl) -> None:
         async with session.open(Adder) as adder:
             assert_type(adder, Adder)
         assert_type(await on_asyncio.in_trio(session.ping), float)
+
+
+class Model(BaseModel):
+    number: u32
+
+
+@service
+class Neighbours(Protocol):
+    async def model(self, model: Model) -> Fallible[Model, NotFound]: ...
+    async def scale(
+        self, array: Annotated[NDArray[np.float32], ArrayOf(shape=(None, 3))]
+    ) -> Annotated[NDArray[np.float64], ArrayOf("f8")]: ...
+
+
+async def use_neighbours(connect_service: ConnectService, handler: object) -> None:
+    register_models()
+    neighbours = await connect_service(Neighbours, handler, identity="ada")
+    assert_type(neighbours, Neighbours)
+    assert_type(await neighbours.model(Model(number=3)), Model)
+    array = np.zeros((2, 3), np.float32)
+    assert_type(await neighbours.scale(array), NDArray[np.float64])

@@ -51,8 +51,9 @@ from roam_trio import (
     with_metadata,
 )
 from roam_trio.contrib import asyncio as on_asyncio
+from roam_trio.contrib.numpy import ArrayOf
 
-from .right import Adder, AdderImpl, MathError, Point, answering
+from .right import Adder, AdderImpl, MathError, Neighbours, Point, answering
 
 
 async def wrong_calls(adder: Adder) -> None:
@@ -266,3 +267,9 @@ unknown_tag = hash.sig.STRUCTURE  # type: ignore[attr-defined]
 missing: Adder = OtherItems()  # type: ignore[assignment]
 not_async_adder: Adder = NotAsync()  # type: ignore[assignment]
 dispatcher(Adder, OtherItems())  # checkers cannot compare the two, hence the line above
+
+
+async def use_neighbours(neighbours: Neighbours) -> None:
+    await neighbours.model(3)  # type: ignore[arg-type]
+    await neighbours.scale([1.5])  # type: ignore[arg-type]
+    ArrayOf(shape="any")  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from attrs import frozen
 from ...errors import SchemaError
 from ...schema import kebab
 from ...schema.annotations import Applied, normalise, type_name
+from ...schema.kinds import generic_of
 from ...schema.shape import (
     ArrayShape,
     BoolShape,
@@ -463,8 +464,8 @@ def _type_name(name: str) -> str:
 
 
 def _class_name(record: Record) -> str:
-    args = [type_name(each) for each in record.args]
-    return _type_name("_".join([record.cls.__name__, *args]))
+    cls, args = generic_of(record.cls) or (record.cls, record.args)
+    return _type_name("_".join([cls.__name__, *map(type_name, args)]))
 
 
 def _key_of(record: Record) -> Any:

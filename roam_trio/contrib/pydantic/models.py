@@ -74,12 +74,16 @@ class _Models:
             fields,
             positional=False,
             tuple_like=False,
-            tag=_tag(cls),
+            tag=(cls.__pydantic_generic_metadata__["origin"] or cls).__name__,
             transparent=is_root,
         )
 
     def declared(self, cls: type[BaseModel]) -> Iterable[str]:
         return cls.model_fields
+
+    def generic(self, cls: type[BaseModel]) -> tuple[type[Any], tuple[Any, ...]] | None:
+        made = cls.__pydantic_generic_metadata__
+        return None if made["origin"] is None else (made["origin"], made["args"])
 
     def default(self, cls: type[BaseModel], attribute: str) -> tuple[Any, Any]:
         field = cls.model_fields[attribute]
@@ -132,12 +136,6 @@ def _check_config(cls: type[BaseModel], path: str) -> None:
             "(use_enum_values), and members are sent; take use_enum_values=False",
             path,
         )
-
-
-def _tag(cls: type[BaseModel]) -> str:
-    """Return the name of a class; that of ``Page[int]`` is the name of ``Page``."""
-    origin = cls.__pydantic_generic_metadata__["origin"]
-    return (origin or cls).__name__
 
 
 # ---------------------------------------------------------------- fields

@@ -35,6 +35,7 @@ from roam_trio import (
     u32,
 )
 from roam_trio.codec import RpcPlan
+from roam_trio.codegen.rust import interface_of, write_rust
 from roam_trio.codegen.typescript import write_typescript
 from roam_trio.contrib.pydantic import register_models
 from roam_trio.native import NATIVE
@@ -609,9 +610,18 @@ def test_defaults_of_models_are_in_the_description() -> None:
     assert defaults["tags"] == ([1, 2], False)
 
 
+class _Generic(Protocol):
+    async def numbers(self, either: Page[u8] | Address) -> Page[u32]: ...
+
+
 def test_models_are_written_in_other_languages() -> None:
-    text = write_typescript([describe(Directory)])
-    assert "PageAddress" in text
+    described = describe(service(name="Generic")(_Generic))
+    names = {each.name for each in described.schema.types}
+    assert names >= {"Page[u32]", "Page[u8] | Address"}
+    assert "interface PageU32 {" in write_typescript([described])
+    rust = write_rust(interface_of([described]))
+    assert "pub struct PageU32 {" in rust
+    assert "pub enum PageU8OrAddress {\n    Page {" in rust
 
 
 def test_memory_of_models_is_known_before_they_are_decoded() -> None:
