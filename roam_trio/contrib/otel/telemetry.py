@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 from opentelemetry import metrics, propagate, trace
-from opentelemetry.context import attach, get_current
+from opentelemetry.context import Context, attach, get_current
 from opentelemetry.metrics import Histogram, Meter, MeterProvider
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import (
@@ -173,7 +173,7 @@ class _ClientSide:
         span = parts.tracer.start_span(
             method.span_name, parent, SpanKind.CLIENT, method.attributes
         )
-        context = set_span_in_context(span, parent)
+        context = _context_of(span, parent)
         parts.propagation.inject(call.metadata, context)
         return Recording(self, call, method, _if_recording(span), context)
 
@@ -212,7 +212,7 @@ class _ServerSide:
         span = parts.tracer.start_span(
             method.span_name, context, SpanKind.SERVER, method.attributes
         )
-        context = set_span_in_context(span, context)
+        context = _context_of(span, context)
         return Recording(self, call, method, _if_recording(span), context)
 
     def turn_away(
@@ -299,6 +299,12 @@ def _duration(meter: Meter, name: str) -> Histogram:
         "Measures the duration of a remote procedure call.",
         explicit_bucket_boundaries_advisory=DURATION_BUCKETS,
     )
+
+
+def _context_of(span: Span, parent: Context) -> Context:
+    """Return the context with a span; without an SDK, there may be none."""
+    is_one = span.get_span_context().is_valid
+    return set_span_in_context(span, parent) if is_one else parent
 
 
 def _if_recording(span: Span) -> Span | None:

@@ -165,6 +165,8 @@ def test_any_propagator_works_and_sees_its_own_entries_alone() -> None:
     assert get_value("stamp", context) == ["blue"]
     assert stamping.keys == ["traceparent", "x-stamp", "x-stamp", "x-stamp"]
     assert propagation.extract(metadata)[0] is context
+    for nothing in (Metadata(), Metadata.of({"authorization": "secret"})):
+        assert propagation.extract(nothing) == (Context(), False)
     sent = CallMetadata()
     propagation.inject(sent, set_value("stamp", "red", Context()))
     assert list(sent) == [MetadataEntry("x-stamp", "red")]
