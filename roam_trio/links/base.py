@@ -231,6 +231,8 @@ class _HasNoRoom:
 class LinkTx(ABC):
     """The sending half of a link, usable from any task of one trio run."""
 
+    __slots__ = ()
+
     @abstractmethod
     async def reserve(self) -> LinkTxPermit:
         """Wait until there is room for one more payload; waiters are served in order.
@@ -418,6 +420,8 @@ class PayloadPoller(Protocol):
 
 class LinkRx(ABC):
     """The receiving half of a link. One task at a time may receive."""
+
+    __slots__ = ()
 
     @abstractmethod
     async def recv(self) -> Backing | None:

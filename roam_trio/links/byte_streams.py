@@ -31,6 +31,8 @@ class ByteReceiver(ABC):
     Failures are raised as by `ByteTransport`.
     """
 
+    __slots__ = ()
+
     @abstractmethod
     async def receive_some(self, most: int) -> bytes:
         """Receive at least one byte, and up to `most` of the available ones.
@@ -68,6 +70,8 @@ class ByteTransport(ByteReceiver):
     has closed, as `trio.ClosedResourceError`. The transport is released when both
     directions have ended.
     """
+
+    __slots__ = ()
 
     @abstractmethod
     async def send_all(self, buffers: Sequence[Buffer]) -> None:
@@ -212,6 +216,14 @@ class SocketTransport(ByteTransport):
     Args:
         sock: the socket; this transport owns it.
     """
+
+    __slots__ = (
+        "_drained",
+        "_parts",
+        "_receiving_ended",
+        "_sending_ended",
+        "_socket",
+    )
 
     ends_at_once = True
 

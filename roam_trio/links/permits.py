@@ -31,6 +31,16 @@ class PermitTx(LinkTx):
     room.
     """
 
+    # A server holds such a half for each session: a dict would take more memory.
+    __slots__ = (
+        "_ending",
+        "_permits",
+        "_sent_bytes",
+        "_sent_payloads",
+        "_waiting",
+        "is_full",
+    )
+
     def __init__(self) -> None:
         self.is_full = False
         """True if there is no room for another payload; updated by everything that

@@ -165,6 +165,19 @@ class StreamLinkTx(PermitTx):
     There are more than 25 methods, as it does all that a `LinkTx` can do.
     """
 
+    __slots__ = (
+        "_backlog",
+        "_carried",
+        "_carrying",
+        "_frames",
+        "_max_payload",
+        "_mode",
+        "_state",
+        "_transport",
+        "_wake",
+        "takes_frames",
+    )
+
     def __init__(
         self, transport: ByteTransport, limits: StreamLimits, frames: FrameEncoder
     ) -> None:

@@ -48,6 +48,21 @@ class StreamLinkRx(LinkRx):
         payload_seconds: number of seconds for each MiB begun of a payload.
     """
 
+    __slots__ = (
+        "_at_end",
+        "_budget",
+        "_counted",
+        "_decoder",
+        "_failure",
+        "_is_closed",
+        "_passage",
+        "_payload_seconds",
+        "_reading",
+        "_ready",
+        "_time",
+        "_transport",
+    )
+
     def __init__(
         self,
         transport: ByteTransport,

@@ -288,6 +288,7 @@ class SessionRun:
                                     await self._dispatch_many(payloads)
                                 else:
                                     self._dispatch_all(payloads)
+                                payloads = ()  # not kept during the next wait
                     except RoamTrioError as error:
                         self.end(error)
                     except BaseException as error:
