@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
 from math import inf
@@ -145,13 +145,13 @@ class Guest:
         """Have `closing` dropped with the loop again."""
         self._alarm = ref(self.loop.call_later(_A_DAY, closing))
 
-    async def run(
+    def run(
         self,
         function: Callable[[], Awaitable[T]],
         deadline: float = inf,
         keep: Callable[[T], object] | None = None,
-    ) -> T:
-        """Await an async function of trio; see `Jobs.run`.
+    ) -> Coroutine[Any, Any, T]:
+        """Return a coroutine that awaits an async function of trio; see `Jobs.run`.
 
         Raises:
             ConnectionLost: the run of trio is over.
@@ -166,7 +166,7 @@ class Guest:
                 "expected a task of the asyncio loop in which this was made, got one "
                 "of another loop: make another client there, with connect()"
             )
-        return await self._jobs.run(function, deadline, keep)
+        return self._jobs.run(function, deadline, keep)
 
 
 class _Closing:

@@ -65,56 +65,52 @@ class Job:
         self.ended: asyncio.Future[None] | None = None
         self.is_over = False
 
-    async def run(self) -> None:
-        """Call the function, in a task of trio; its exceptions go to the result."""
-        if self._awaited is None:
-            return  # the task was cancelled first, and may not know yet
-        with trio.CancelScope(deadline=self._deadline) as self._scope:
-            try:
-                value = await self._function()
-            except (trio.Cancelled, GeneratorExit):
-                raise
-            except BaseException as error:
-                self._fail(error)
-            else:
-                self._succeed(value)
-            return
-        if not self._is_cancelled:
-            self._fail(TimeoutError())
+    async def run(self, scope: trio.CancelScope) -> None:
+        """Call the function, in a task of trio; its exceptions go to the result.
 
-    @property
-    def _awaited(self) -> asyncio.Future[Any] | None:
-        """The future for the result, if somebody awaits it."""
-        result = self._result
-        if result is None or result.done() or result.get_loop().is_closed():
-            return None
-        return result
+        Args:
+            scope: the scope around this, for the length of the job.
+        """
+        if self._result is None or self._result.done():
+            return  # the task was cancelled first, and may not know yet
+        self._scope = scope
+        if self._deadline != inf:
+            scope.deadline = self._deadline
+        try:
+            value = await self._function()
+        except (trio.Cancelled, GeneratorExit):
+            if scope.cancel_called and not self._is_cancelled:
+                self._fail(TimeoutError())
+            raise
+        except BaseException as error:
+            self._fail(error)
+        else:
+            self._succeed(value)
 
     def _succeed(self, value: Any) -> None:
-        result = self._awaited
-        if result is not None:
-            result.set_result(value)
+        result = self._result
+        if result is not None and not result.done():
+            _tell(result.set_result, value)
         elif self._keep is not None:
             self._keep(value)
 
     def _fail(self, error: BaseException) -> None:
-        result = self._awaited
-        if result is not None:
-            result.set_exception(error)
         # The frames of an error hold this, which must not hold the error: nothing is
         # to live on until the garbage is collected.
-        self._result = None
+        result, self._result = self._result, None
+        if result is not None and not result.done():
+            _tell(result.set_exception, error)
 
     def finish(self) -> None:
         """Wake those who wait for the end, after `run`."""
         self.is_over = True
+        if self._deadline != inf and self._scope is not None:
+            self._scope.deadline = inf
         self._scope = None
-        result = self._awaited
-        if result is not None:
-            result.cancel()  # the run of trio ends, and has cancelled it
-        ended = self.ended
-        if ended is not None and not (ended.done() or ended.get_loop().is_closed()):
-            ended.set_result(None)
+        if self._result is not None and not self._result.done():
+            _tell(self._result.cancel)  # the run of trio ends, and has cancelled it
+        if self.ended is not None and not self.ended.done():
+            _tell(self.ended.set_result, None)
 
     def cancel(self) -> None:
         """Cancel the function, which may take its time."""
@@ -185,20 +181,36 @@ class Jobs:
         task.context = copy_context()
         reschedule(task, outcome.Value(job))
 
-    async def _work(self, job: Job) -> None:
-        """Do a job, and then others."""
+    async def _work(self, first: Job) -> None:
+        """Do a job, and then others.
+
+        They share a scope until one is cancelled: a scope takes a fifth of the time of
+        a small call.
+        """
+        job: Job | None = first
+        del first
+        while job is not None:
+            with trio.CancelScope() as scope:
+                while job is not None and not scope.cancel_called:
+                    try:
+                        await job.run(scope)
+                    finally:
+                        job.finish()
+                        job = None
+                    if not scope.cancel_called:
+                        job = await self._next()
+            if scope.cancel_called:
+                job = await self._next()
+
+    async def _next(self) -> Job | None:
+        """Wait for the next job; return None if enough tasks wait for one."""
+        if len(self._idle) >= _MOST_IDLE:
+            return None
         task = current_task()
-        while True:
-            try:
-                await job.run()
-            finally:
-                job.finish()
-            del job
-            if len(self._idle) >= _MOST_IDLE:
-                return
-            task.context = self._context  # and let go of that of the job
-            self._idle.append(task)
-            job = await wait_task_rescheduled(partial(self._stop_waiting, task))
+        task.context = self._context  # and let go of that of the last job
+        self._idle.append(task)
+        job: Job = await wait_task_rescheduled(partial(self._stop_waiting, task))
+        return job
 
     def _stop_waiting(self, task: Task, _: object) -> Abort:
         self._idle.remove(task)
@@ -212,6 +224,12 @@ class Jobs:
             job.ended = self._loop.create_future()
             with suppress(asyncio.CancelledError):
                 await job.ended
+
+
+def _tell(settle: Callable[..., object], *args: Any) -> None:
+    """Settle a future, which wakes a task, unless its loop is closed."""
+    with suppress(RuntimeError):
+        settle(*args)
 
 
 def _has_value(future: asyncio.Future[Any]) -> bool:

