@@ -108,6 +108,7 @@ def _works(resume: bool) -> tuple[StepWork, ...]:
         make(f"64 in flight{where}", "call", 640, _call_at_once),
         make(f"items there{where}", "item", 1280, _send_items),
         make(f"items back{where}", "item", 1280, _receive_items),
+        make(f"items there, 64 at once{where}", "item", 2560, _send_many_items),
     )
 
 
@@ -125,6 +126,10 @@ async def _call_at_once(client: RoamClient, count: int, url: str) -> None:
 
 async def _send_items(client: RoamClient, count: int, url: str) -> None:
     await client.items(count, 256)
+
+
+async def _send_many_items(client: RoamClient, count: int, url: str) -> None:
+    await client.items_many(count, 256)
 
 
 async def _receive_items(client: RoamClient, count: int, url: str) -> None:
