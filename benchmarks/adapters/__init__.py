@@ -21,6 +21,7 @@ __all__ = [
     "FLOOR",
     "LIMITS",
     "MSGSPEC",
+    "ON_ASYNCIO",
     "PEERS",
     "RAW_TRIO",
     "RESUMING",
@@ -40,6 +41,7 @@ BLOCKING = "blocking sockets"
 ROAM = "roam_trio"
 PURE = "roam_trio, pure"
 BUSY = "roam_trio, busy_poll"
+ON_ASYNCIO = "roam_trio, asyncio"
 RESUMING = "roam_trio, resuming"
 MSGSPEC = "msgspec"
 RUST = "Rust crate"
@@ -64,6 +66,7 @@ _ENTRIES = {
     ROAM: _Entry("roam:RoamAdapter"),
     PURE: _Entry("roam:RoamPureAdapter", environment={"ROAM_TRIO_PURE": "1"}),
     BUSY: _Entry("roam:RoamBusyAdapter"),
+    ON_ASYNCIO: _Entry("roam_asyncio:RoamAsyncioAdapter"),
     RESUMING: _Entry("roam:RoamResumingAdapter"),
     MSGSPEC: _Entry("msgspec_alone:MsgspecAdapter"),
     RUST: _Entry("rust:RustAdapter", in_rust=True),

@@ -488,3 +488,34 @@ def test_busy_trio_leaves_time_to_asyncio() -> None:
 
     turns_of_trio: list[int] = []
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("at_once", "most_turns"), [(1, 4.0), (64, 0.25)])
+def test_calls_take_few_turns_of_trio(
+    at_once: int, most_turns: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls in flight share their turns."""
+    from_here = turns.Turns.from_here
+    counted: list[None] = []
+
+    def count(self: turns.Turns, turn: Any) -> None:
+        counted.append(None)
+        from_here(self, turn)
+
+    async def main() -> None:
+        async with at_work() as (works, _):
+
+            async def call() -> None:
+                for number in range(calls // at_once):
+                    assert await works.add(number, 5) == number + 5
+
+            await call()
+            counted.clear()
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(at_once):
+                    tasks.create_task(call())
+        assert len(counted) <= most_turns * calls + 20  # for the end
+
+    calls = 640
+    monkeypatch.setattr(turns.Turns, "from_here", count)
+    asyncio.run(main())
