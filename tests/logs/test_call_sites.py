@@ -14,7 +14,9 @@ PACKAGE = Path(roam_trio.__file__).parent
 LOGS = PACKAGE / "logs.py"
 SETS_UP = PACKAGE / "cli" / "log_format.py"
 """Sets up logging for a program that is a server, and logs nothing."""
-MODULES = sorted(set(PACKAGE.rglob("*.py")) - {LOGS, SETS_UP})
+WARNS = PACKAGE / "contrib" / "asyncio" / "unclosed.py"
+"""Warns of what a program has not closed, and knows no texts of peers."""
+MODULES = sorted(set(PACKAGE.rglob("*.py")) - {LOGS, SETS_UP, WARNS})
 METHODS = {"debug", "info", "warning", "error", "exception", "failure"}
 
 IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
@@ -29,6 +28,7 @@ from trio.lowlevel import (
 from ...errors import CallCancelled, ConnectionLost
 from .jobs import Jobs
 from .turns import Turns
+from .unclosed import warn_unclosed
 
 __all__ = ["Guest", "acquire", "guest_here", "guest_of_loop", "in_asyncio", "in_trio"]
 
@@ -134,11 +134,10 @@ class Guest:
         self._phase = _Phase.ENDING
         self._scope.cancel()
         self.turns.run_to_the_end()
-        warnings.warn(
+        warn_unclosed(
             "an asyncio loop was closed before its clients and servers of "
             "roam_trio.contrib.asyncio: close them first, or use asyncio.run()",
-            ResourceWarning,
-            stacklevel=2,
+            self,
         )
 
     def rearm(self, closing: _Closing) -> None:

@@ -7,7 +7,6 @@ enters it, and leaves it when the program does.
 from __future__ import annotations
 
 import asyncio
-import warnings
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -16,6 +15,7 @@ import trio
 
 from ...logs import Log
 from .guest import Guest, acquire, to_the_end
+from .unclosed import warn_unclosed
 
 __all__ = ["Held", "Holding"]
 
@@ -148,12 +148,10 @@ class Held(Generic[T]):
 
     def warn(self) -> None:
         """Say that it was not closed."""
-        warnings.warn(
+        warn_unclosed(
             f"{self._what} was not closed: use it with `async with`, or await "
             "aclose() for it",
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
+            self,
         )
 
 
