@@ -131,4 +131,5 @@ def test_run_of_frames_has_them_already() -> None:
 
 def test_long_pieces_are_not_framed() -> None:
     assert plain_run([[b"a"], [bytes(PASSED_BY_REFERENCE)]]).framed() is None
+    assert plain_run([b"a", bytes(PASSED_BY_REFERENCE)]).framed() is None
     assert plain_run([[bytes(PASSED_BY_REFERENCE - 1), b"a"]]).framed() is not None

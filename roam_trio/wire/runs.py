@@ -127,10 +127,12 @@ def _items_from(payloads: Sequence[Any], start: int, head: bytes) -> list[bytes]
 
 
 def _count_items(payloads: Sequence[bytes], head: bytes) -> int:
-    for count, payload in enumerate(payloads):
-        if len(payload) >= BORROW_FROM or not payload.startswith(head):
-            return count
-    return len(payloads)
+    """Return how many of the first are items, of payloads that are not all items."""
+    return next(
+        count
+        for count, payload in enumerate(payloads)
+        if len(payload) >= BORROW_FROM or not payload.startswith(head)
+    )
 
 
 def _head_of_item(payload: Backing) -> _Head | None:

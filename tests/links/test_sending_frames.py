@@ -87,6 +87,8 @@ async def test_lone_frame_is_written_by_its_commit() -> None:
     await tx.close()
     with pytest.raises(LinkClosed):
         send(tx, b"d", as_frame=True)
+    with pytest.raises(LinkClosed):
+        tx.send_many_nowait([[b"d"]])
 
 
 def test_links_take_frames_only_if_all_of_them_fit() -> None:
