@@ -300,6 +300,15 @@ SPEEDS = (
         most_beside=1.15,
     ),
     Work(
+        "call-with-entry",
+        "calls",
+        "as call-middleware, with an entry of metadata that is as long as that of a "
+        "trace",
+        functools.partial(_calls_with, what=CallsWith.MIDDLEWARE_ENTRY),
+        peers=False,
+        beside=("call-middleware", "call"),
+    ),
+    Work(
         "call-otel",
         "calls",
         "as call-middleware, with the middleware of Telemetry, and a span of each call "
@@ -315,7 +324,7 @@ SPEEDS = (
         "entry of metadata",
         functools.partial(_calls_with, what=CallsWith.UNSAMPLED),
         peers=False,
-        beside=("call-middleware", "call"),
+        beside=("call-with-entry", "call-middleware", "call"),
         most_beside=1.1,
     ),
     Work(

@@ -12,13 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib import metadata
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, Final, NamedTuple, TypeVar
 
 __all__ = [
     "ADDEND",
     "CONNECTIONS",
     "IN_FLIGHT",
     "RECORDS",
+    "TRACE",
     "Adapter",
     "CallsWith",
     "Client",
@@ -130,9 +131,14 @@ class CallsWith(enum.Enum):
     SCOPE = "a scope with a deadline around it, on a session that sends none"
     DEADLINE = "a deadline"
     MIDDLEWARE = "middleware that does nothing, on both sides"
+    MIDDLEWARE_ENTRY = "the same, and an entry of metadata as long as that of a trace"
     RECORDED = "spans of OpenTelemetry, on both sides"
     UNSAMPLED = "the middleware for spans, in a trace that is not sampled"
     VERSION = "another version of the service on this side, which translates"
+
+
+TRACE: Final = {"trace-parent": f"00-{1:032x}-{1:016x}-00"}
+"""Metadata as long as those of a trace."""
 
 
 class Client(ABC):

@@ -32,10 +32,12 @@ from roam_trio import (
     u64,
     with_metadata,
 )
+from roam_trio.metadata import MetadataLike
 
 from .base import (
     ADDEND,
     IN_FLIGHT,
+    TRACE,
     Adapter,
     CallsWith,
     Client,
@@ -435,6 +437,9 @@ class RoamAdapter(Adapter):
                 resume=self.resume,
                 others={
                     CallsWith.MIDDLEWARE: partial(self._connect_around, *around[:1]),
+                    CallsWith.MIDDLEWARE_ENTRY: partial(
+                        self._connect_around, *around[:1], metadata=TRACE
+                    ),
                     CallsWith.RECORDED: partial(
                         self._connect_traced, CallsWith.RECORDED, *around[1:]
                     ),
@@ -461,13 +466,16 @@ class RoamAdapter(Adapter):
             yield LaterClient(workplace)
 
     @asynccontextmanager
-    async def _connect_around(self, url: str) -> AsyncIterator[Client]:
+    async def _connect_around(
+        self, url: str, metadata: MetadataLike = ()
+    ) -> AsyncIterator[Client]:
         async with connect(
             url,
             Workplace,
             limits=_LIMITS,
             resume=self.resume,
             middleware=[do_nothing_around],
+            metadata_for_calls=metadata,
         ) as workplace:
             yield RoamClient(workplace)
 

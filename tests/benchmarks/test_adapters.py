@@ -14,6 +14,7 @@ from trio.testing import memory_stream_pair
 
 from benchmarks.adapters.base import (
     RECORDS,
+    TRACE,
     CallsWith,
     Client,
     WrongAnswer,
@@ -56,6 +57,7 @@ from roam_trio import (
     memory_link_pair,
     serving,
 )
+from roam_trio.metadata import MetadataLike
 
 FLOOR_WORKS = [work for work in SPEEDS if not work.beside]
 
@@ -233,11 +235,15 @@ async def roam(
     middleware: Sequence[Middleware] = (),
     *,
     deadlines: bool = True,
+    metadata: MetadataLike = (),
 ) -> AsyncIterator[Client]:
     ours, theirs = memory_link_pair(64)
     answering = dispatcher(Workplace, handler, middleware=middleware)
     others = {
         CallsWith.MIDDLEWARE: partial(roam, handler, [do_nothing_around]),
+        CallsWith.MIDDLEWARE_ENTRY: partial(
+            roam, handler, [do_nothing_around], metadata=TRACE
+        ),
         CallsWith.RECORDED: partial(recorded, CallsWith.RECORDED, handler),
         CallsWith.UNSAMPLED: partial(recorded, CallsWith.UNSAMPLED, handler),
         CallsWith.SCOPE: partial(roam, handler, deadlines=False),
@@ -246,7 +252,12 @@ async def roam(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(acceptor(theirs).run, answering)
         async with initiator(ours, deadlines=deadlines).open() as session:
-            workplace = client(Workplace, session.caller, middleware=middleware)
+            workplace = client(
+                Workplace,
+                session.caller,
+                middleware=middleware,
+                metadata_for_calls=metadata,
+            )
             yield RoamClient(workplace, others=others)
 
 
