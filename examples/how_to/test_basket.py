@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# region stock
 from typing import Protocol
 from unittest.mock import AsyncMock
 
@@ -32,6 +33,7 @@ class StockImpl:
         if item == "silk":
             await trio.sleep(3600)
         return PRICES[item]
+        # endregion stock
 
 
 # region service

@@ -81,9 +81,11 @@ def _perform(terminal: Terminal, block: str, name: str) -> None:
     for line in block.splitlines():
         if line.startswith("$ "):
             terminal.type(line.removeprefix("$ "))
-        elif line == "^C":
+            continue
+        if line.startswith("^C"):
             terminal.interrupt()
-        elif line not in ("", "…"):
+            line = line.removeprefix("^C")
+        if line not in ("", "…"):
             terminal.wait_for(_known_part(line))
     if name == "terminal 2":
         terminal.wait_for_prompt()
