@@ -95,7 +95,7 @@ class FrameDecoder:
         max_payload: length of the longest payload to accept, in bytes.
     """
 
-    at_end: Final = False
+    at_end = False
     """True if the peer has said that nothing follows, which frames cannot."""
 
     __slots__ = (

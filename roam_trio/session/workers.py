@@ -48,7 +48,7 @@ class Starting(Protocol):
     """The interface of a `trio.Nursery` for what starts tasks."""
 
     def start_soon(
-        self, function: Callable[..., Awaitable[object]], *args: Any
+        self, function: Callable[..., Awaitable[object]], /, *args: Any
     ) -> None:
         """Run a function in a task of its own."""
         ...
