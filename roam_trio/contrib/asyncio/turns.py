@@ -8,8 +8,9 @@ is put off until that descriptor is readable, or a deadline is over. A call alon
 80 us of processor time then, and 160 us with the thread; with 64 calls in flight, both
 take 20 us for each.
 
-If a release of trio keeps its state elsewhere, or waits in another way than by epoll,
-guest mode is used as it is, with its thread.
+This reads and sets state of trio that is not public. It was tried with the releases
+up to `LAST_TRIED`. With a later one, or one that keeps its state elsewhere or does not
+wait by epoll, guest mode is used as it is, with its thread.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from typing import Any
 
 import trio
 
-__all__ = ["Turns"]
+__all__ = ["LAST_TRIED", "Turns"]
+
+LAST_TRIED = (0, 35)
+"""The last release of trio whose state is known."""
 
 _TURNS_AT_ONCE = 8
 """Number of turns of trio's loop that asyncio's waits for."""
@@ -223,6 +227,8 @@ class Turns:
 
 def _epoll_of(state: Any) -> int | None:
     """Return the descriptor by which a run waits; None if that is not known."""
+    if _release(trio.__version__) > LAST_TRIED:
+        return None
     try:
         epoll = getattr(state.runner.io_manager, _EPOLL).fileno()
         is_known = hasattr(state.unrolled_run_next_send, "value")
@@ -230,3 +236,7 @@ def _epoll_of(state: Any) -> int | None:
     except AttributeError:
         return None
     return epoll if is_known and is_scheduled is True else None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])

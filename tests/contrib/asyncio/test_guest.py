@@ -407,6 +407,9 @@ def test_where_trio_waits_otherwise_it_waits_in_a_thread(
 
     with_thread(monkeypatch)
     asyncio.run(main())
+    monkeypatch.undo()
+    monkeypatch.setattr("trio.__version__", "0.99.0+dev")  # what it does is not known
+    asyncio.run(main())
 
 
 def test_a_loop_that_cannot_wait_for_descriptors_has_a_thread(
