@@ -7,14 +7,14 @@ import sys
 from importlib.util import find_spec
 from typing import NoReturn
 
-from .extras import how_to_install
-
 NEEDED = ("typer", "rich")
 
 
 def main() -> NoReturn:
     """Run the command line, and end this process with its exit code."""
     if not all(map(find_spec, NEEDED)):
+        from .extras import how_to_install
+
         sys.exit(f"the command line needs typer and rich; {how_to_install('cli')}")
     _replace_closed_streams()
     try:

@@ -262,8 +262,8 @@ async def test_idle_session_of_a_server_takes_little_memory(
         finally:
             tracemalloc.stop()
         assert len(server.sessions) == count + 1
-        # 11,200 to 11,500, on CPython 3.11 to 3.13.
-        assert taken / count < 12_500
+        # 11,200 to 11,500, on CPython 3.11 to 3.13; coverage adds 1,300.
+        assert taken / count < (13_500 if "coverage" in sys.modules else 12_000)
     await server.shutdown()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
@@ -36,10 +36,24 @@ class WatchedFamily(MessageFamily):
         self.side = side
 
     def encode(self, message: Message) -> list[bytes | memoryview]:
+        self._look_at(message)
+        return super().encode(message)
+
+    def encode_frame(self, message: Message) -> bytes | list[bytes | memoryview]:
+        self._look_at(message)
+        return super().encode_frame(message)
+
+    def encode_all(
+        self, messages: Sequence[Message]
+    ) -> Sequence[list[bytes | memoryview]]:
+        for message in messages:
+            self._look_at(message)
+        return super().encode_all(messages)
+
+    def _look_at(self, message: Message) -> None:
         if self.is_over:
             raise Broken("a message of a session that has ended", message)
         self.sitting.on_sent(self.side, message)
-        return super().encode(message)
 
 
 @attrs.define(eq=False)
