@@ -14,7 +14,7 @@ from typing import Final, cast
 
 import trio
 
-__all__ = ["alone", "is_failure", "split_failure", "text_of"]
+__all__ = ["alone", "is_cancellation", "is_failure", "split_failure", "text_of"]
 
 _GO_THROUGH: Final = (KeyboardInterrupt, SystemExit, trio.Cancelled)
 
@@ -28,6 +28,12 @@ def is_failure(error: BaseException) -> bool:
     if isinstance(error, GeneratorExit):
         return _is_in_trio()
     return isinstance(error, Exception) or not any(map(_goes_through, _leaves(error)))
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Return True for a `trio.Cancelled`, and for a group of nothing else, which comes
+    out of a nursery that is cancelled."""
+    return all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(error))
 
 
 def split_failure(

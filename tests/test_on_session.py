@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -212,11 +212,19 @@ async def test_what_is_no_handler_turns_the_client_away(
     assert "expected a Handler" in caplog.text or "expected the names" in caplog.text
 
 
+async def wait_in_a_nursery() -> None:
+    """What is cancelled here is a group."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("wait", [trio.sleep_forever, wait_in_a_nursery])
 async def test_a_decision_has_the_time_for_the_handshake(
-    autojump_clock: trio.testing.MockClock,
+    wait: Callable[[], Awaitable[None]], autojump_clock: trio.testing.MockClock
 ) -> None:
     async def welcome(peer: Peer) -> None:
-        await trio.sleep_forever()
+        await wait()
 
     limits = Limits(handshake_seconds=3)
     options: dict[str, Any] = {"limits": limits, "on_session": welcome}

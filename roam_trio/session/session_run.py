@@ -37,6 +37,7 @@ from ..errors import (
     RoamTrioError,
     SessionIoError,
 )
+from ..failures import is_cancellation
 from ..kept_errors import copy_of, strip_tracebacks
 from ..links.arrivals import Arrivals
 from ..logs import Log
@@ -293,9 +294,7 @@ class SessionRun:
                         self.end(error)
                     except BaseException as error:
                         scope = self._nursery.cancel_scope
-                        if not (
-                            scope.cancel_called and isinstance(error, trio.Cancelled)
-                        ):
+                        if not (scope.cancel_called and is_cancellation(error)):
                             self._end_of_reading(handle)
                             # A task of its own: what goes wrong there must not take
                             # the place of what has brought us here.
@@ -381,8 +380,9 @@ class SessionRun:
             agreed = await options.handshake(
                 self.tx, self.rx, handler=options.handler, welcoming=welcoming
             )
-        except trio.Cancelled:
-            if not scope.cancel_called:
+        except BaseException as error:
+            # `on_session` may wait in a nursery, out of which a group comes.
+            if not (scope.cancel_called and is_cancellation(error)):
                 raise
         else:
             if not scope.cancel_called:

@@ -18,6 +18,7 @@ import trio
 from trio.lowlevel import reschedule
 
 from ..errors import Overloaded
+from ..failures import is_cancellation
 from .budgets import TASK_BYTES, Budget
 
 __all__ = [
@@ -101,8 +102,11 @@ async def _until_cancelled(
     The nursery of the session would keep the `trio.Cancelled` until the link is closed,
     which may take seconds, and with it the frames of what has ended the session.
     """
-    with suppress(trio.Cancelled):
+    try:
         await function(*args)
+    except BaseException as error:
+        if not is_cancellation(error):
+            raise
 
 
 class Worker:
@@ -156,8 +160,9 @@ class Worker:
                         return
                     task.context = at_rest
                     await trio.lowlevel.wait_task_rescheduled(abort)
-        except trio.Cancelled:
-            pass  # with the session, see `_until_cancelled`
+        except BaseException as error:
+            if not is_cancellation(error):  # with the session, see `_until_cancelled`
+                raise
         finally:
             workers.leave(self)
 

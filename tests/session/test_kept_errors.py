@@ -30,7 +30,7 @@ from roam_trio import (
 from roam_trio.rpc.mapped import map_items
 from roam_trio.wire.messages import ChannelItem, RequestCall
 
-from .running import Task, WithPeer, caller_of, item
+from .running import Task, WithPeer, call_of, caller_of, item, streams
 
 
 class Numbers(list[int]):
@@ -192,6 +192,42 @@ async def test_session_that_a_call_found_dead_keeps_no_arguments_of_it() -> None
         await wait_all_tasks_blocked()  # the session's tasks end
         assert alive() is None
         assert session.ended_because is kept.__cause__
+
+
+# ------------------------------------------------------------ cancelled tasks
+
+
+async def wait_in_a_nursery() -> None:
+    """What is cancelled here is a group."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("wait", [trio.sleep_forever, wait_in_a_nursery])
+@pytest.mark.parametrize("where", ["handler", "task of the connection"])
+async def test_session_that_closes_its_link_keeps_nothing_of_what_it_has_cancelled(
+    where: str, wait: Callable[[], Awaitable[None]], nursery: trio.Nursery
+) -> None:
+    alive: list[weakref.ref[Numbers]] = []
+
+    async def echo(text: str) -> str:
+        held = Numbers([1])
+        alive.append(weakref.ref(held))
+        await wait()
+        return text + str(held)
+
+    async with WithPeer(streams(echo=echo)) as (session, peer):
+        if where == "handler":
+            await peer.say(call_of("echo", 2, "x"))
+        else:
+            session.root.start_soon(echo, "x")
+        await wait_all_tasks_blocked()
+        ending = Task(nursery, session.shutdown)
+        await wait_all_tasks_blocked()
+        gc.collect()  # cycles of the exceptions are those of trio
+        assert [each() for each in alive] == [None]
+        assert not ending.is_done  # the peer has not closed the link yet
 
 
 # ------------------------------------------------------------ errors that are not kept
