@@ -20,7 +20,7 @@ from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import Encoded, RequestResponse, joined
 from .caller import DriverCaller
 from .connection_run import ConnectionRun
-from .reply import DriverReplySink
+from .reply import AnswerState, DriverReplySink
 
 __all__ = ["LoggedCaller", "LoggedConnectionRun", "calls_are_logged"]
 
@@ -44,8 +44,10 @@ class LoggedReplySink(DriverReplySink):
         return super()._response(ret, metadata)
 
     def _close(self) -> None:
+        was_lost = self.state is AnswerState.LOST  # as it was sent, and this is logged
         super()._close()
-        self._log(*self._outcome)
+        if not was_lost:
+            self._log(*self._outcome)
 
     def lose(self) -> None:
         super().lose()
@@ -53,15 +55,16 @@ class LoggedReplySink(DriverReplySink):
 
     def _log(self, outcome: str, error_id: str | None) -> None:
         port, name = self._port, method_name(self.call.method_id)
-        logger.debug(
-            "answered %s after %g s: %s",
-            name,
-            round(port.now() - self._began, 6),
-            outcome,
-            method=name,
-            connection=port.connection_id,
-            error_id=error_id,
-        )
+        with about(port.terms.peer):  # another task may have ended the session
+            logger.debug(
+                "answered %s after %g s: %s",
+                name,
+                round(port.now() - self._began, 6),
+                outcome,
+                method=name,
+                connection=port.connection_id,
+                error_id=error_id,
+            )
 
 
 class LoggedConnectionRun(ConnectionRun):

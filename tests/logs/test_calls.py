@@ -25,7 +25,12 @@ from roam_trio import (
     u32,
 )
 from roam_trio.codec import CANCELLED, OK, ResultKind, kind_of
+from roam_trio.metadata import NO_METADATA
+from roam_trio.service import describe
 from roam_trio.session import call_log
+from roam_trio.wire.messages import RequestCall
+
+from ..session.running import WithPeer
 
 
 @attrs.define
@@ -141,6 +146,33 @@ async def test_a_call_whose_session_ends_has_no_response(
         ("answered", "Bank.take", "no response"),
         ("called", "Bank.take", "no response"),
     ]
+
+
+def call_of(amount: int) -> RequestCall:
+    (take,) = describe(Bank).methods
+    args = b"".join(take.args_plan.encode((amount,)))
+    return RequestCall(0, 2, take.id, (), NO_METADATA, args)
+
+
+async def test_a_call_is_logged_with_its_peer_whoever_ends_the_session(
+    calls: pytest.LogCaptureFixture, nursery: trio.Nursery
+) -> None:
+    async with WithPeer(dispatcher(Bank, BankImpl())) as (session, peer):
+        await peer.say(call_of(100))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(session.shutdown)
+        await wait_all_tasks_blocked()
+        assert told(calls) == [("answered", "Bank.take", "no response")]
+
+
+async def test_a_response_that_cannot_be_sent_is_logged_once_as_none(
+    calls: pytest.LogCaptureFixture,
+) -> None:
+    async with WithPeer(dispatcher(Bank, BankImpl())) as (_, peer):
+        await peer.rx.close()  # which nobody has noticed
+        await peer.say(call_of(1))
+        await wait_all_tasks_blocked()
+        assert told(calls) == [("answered", "Bank.take", "no response")]
 
 
 async def test_no_limit_of_log_records_applies_to_calls(
