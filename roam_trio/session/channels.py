@@ -227,9 +227,13 @@ class OutgoingChannel(_WithEnd, ChannelSink):
         most = min(self.credit, _MOST_AT_ONCE)
         values = chain((first,), islice(rest, most - 1))
         head = item_head(self._connection_id, self._id)
-        items, is_cut, failure = self._plan.encode_run(
-            values, head, _MOST_BYTES_AT_ONCE
-        )
+        try:
+            items, is_cut, failure = self._plan.encode_run(
+                values, head, _MOST_BYTES_AT_ONCE
+            )
+        except BaseException:  # such as Control-C in the iterator
+            self._pass_on()
+            raise
         run = ItemRun(self._connection_id, self._id, items)
         sent = 0
         try:
@@ -531,6 +535,9 @@ class IncomingChannel(_WithEnd, ChannelSource):
             self._plan.decode_each(items, values)
         except DecodeError as error:
             failure = None if values else error
+        except BaseException:  # such as Control-C in the code of a converter
+            queue.extendleft(reversed(items))
+            raise
         taken = len(values) or 1
         if taken < len(items):
             queue.extendleft(reversed(items[taken:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -338,6 +339,29 @@ async def test_no_more_than_asked_for_are_received(nursery: trio.Nursery) -> Non
             await rx.recv_many(0)
 
 
+async def test_interrupted_send_many_leaves_its_credit_to_the_next(
+    nursery: trio.Nursery,
+) -> None:
+    def interrupted() -> Iterator[int]:
+        yield 1
+        raise KeyboardInterrupt
+
+    async def send(tx: Tx[int]) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            await tx.send_many(interrupted())
+
+    async with WithPeer(buffer=64) as (session, peer):
+        tx = await sending_with("take_0", nursery, session, peer)
+        first = Task(nursery, send, tx)
+        await wait_all_tasks_blocked()
+        second = Task(nursery, tx.send, 7)
+        await wait_all_tasks_blocked()
+        await peer.say(ChannelGrantCredit(0, 1, 2))
+        await first.result()
+        await second.result()
+        assert number_in(await peer.hear(ChannelItem)) == 7
+
+
 async def test_recv_many_waits_for_the_first_item_and_not_for_more(
     nursery: trio.Nursery,
 ) -> None:
@@ -404,6 +428,23 @@ async def test_cancelled_recv_many_takes_no_item(nursery: trio.Nursery) -> None:
             await rx.recv_many()
         assert scope.cancelled_caught
         assert await rx.recv_many() == [1]
+
+
+async def test_interrupted_recv_many_takes_no_item(nursery: trio.Nursery) -> None:
+    def interrupt(items: Any, values: list[Any]) -> None:
+        raise KeyboardInterrupt
+
+    async with WithPeer(buffer=64) as (session, peer):
+        rx = await receiving_with("give_200", nursery, session, peer)
+        await peer.say(item(1, 1), item(1, 2))
+        await wait_all_tasks_blocked()
+        source: Any = rx.binding.source
+        plan = source._plan
+        source._plan = SimpleNamespace(decode_each=interrupt, weights=plan.weights)
+        with pytest.raises(KeyboardInterrupt):
+            await rx.recv_many()
+        source._plan = plan
+        assert await rx.recv_many() == [1, 2]
 
 
 @pytest.mark.rule("rpc.flow-control.credit.initial.zero")
