@@ -5,6 +5,7 @@ They do what they can at once, and go to trio for what has to wait.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -25,6 +26,10 @@ T = TypeVar("T")
 
 _returned: WeakKeyDictionary[Rx[Any], deque[Any]] = WeakKeyDictionary()
 """Items that an end has received for a task that was cancelled at the same moment."""
+
+_locks: WeakKeyDictionary[Rx[Any], asyncio.Lock] = WeakKeyDictionary()
+"""Of the ends in which tasks have waited. One task at a time waits in trio: the next,
+which waits for the lock, gets an item that the one before has given back."""
 
 
 async def _wait(
@@ -105,9 +110,19 @@ class Rx(native.Rx[T], Generic[T]):
                 return self.recv_nowait()
             except trio.WouldBlock:
                 pass
-        return await _wait(super().recv, self._take_back)
+        async with self._lock():
+            if self in _returned:
+                return self._returned_items(1)[0]
+            return await _wait(super().recv, self._take_back)
 
     receive = recv
+
+    def _lock(self) -> asyncio.Lock:
+        """Return what the task holds that waits in this end."""
+        lock = _locks.get(self)
+        if lock is None:
+            lock = _locks[self] = asyncio.Lock()
+        return lock
 
     def _take_back(self, item: T) -> None:
         _returned.setdefault(self, deque()).append(item)
@@ -135,9 +150,10 @@ class Rx(native.Rx[T], Generic[T]):
         """Wait for an item, and return it with all others that have come; see
         `roam_trio.Rx.recv_many`.
         """
-        if _returned and self in _returned and (most is None or most > 0):
-            return self._returned_items(most)
-        return await _wait(partial(super().recv_many, most), self._take_all_back)
+        async with self._lock():
+            if self in _returned and (most is None or most > 0):
+                return self._returned_items(most)
+            return await _wait(partial(super().recv_many, most), self._take_all_back)
 
     receive_many = recv_many
 
@@ -155,6 +171,13 @@ class Rx(native.Rx[T], Generic[T]):
             return await self.recv()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+
+    def reset(self) -> None:
+        """See `roam_trio.Rx.reset`."""
+        _returned.pop(self, None)
+        super().reset()
+
+    close = reset
 
     async def aclose(self) -> None:
         """Call `reset`; it does not wait."""

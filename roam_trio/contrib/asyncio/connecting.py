@@ -100,7 +100,6 @@ def connect(
             **options,
         )
 
-    make()  # checks the arguments
     if service is None:
         return Opening(make, Session, "a session")
     return Opening(make, partial(_client, service), "a client")
@@ -158,5 +157,4 @@ def stay_connected(
             **options,
         )
 
-    make()  # checks the arguments
     return Opening(make, partial(_client, service), "a client")

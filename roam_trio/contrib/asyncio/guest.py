@@ -153,7 +153,7 @@ class Guest:
         """Return a coroutine that awaits an async function of trio; see `Jobs.run`.
 
         Raises:
-            ConnectionLost: the run of trio is over.
+            ConnectionLost: the run of trio is over, or ends before the function.
             RuntimeError: this task is in another loop.
         """
         if self._phase is not _Phase.RUNNING or self._jobs is None:

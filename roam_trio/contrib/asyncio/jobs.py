@@ -18,6 +18,7 @@ import outcome
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
+from ...errors import ConnectionLost
 from .turns import Turns
 
 __all__ = ["Job", "Jobs"]
@@ -108,7 +109,7 @@ class Job:
             self._scope.deadline = inf
         self._scope = None
         if self._result is not None and not self._result.done():
-            _tell(self._result.cancel)  # the run of trio ends, and has cancelled it
+            _lose(self._result)
         if self.ended is not None and not self.ended.done():
             _tell(self.ended.set_result, None)
 
@@ -155,6 +156,7 @@ class Jobs:
                 this task is cancelled; otherwise that is lost.
 
         Raises:
+            ConnectionLost: the run of trio has ended before the function.
             TimeoutError: the deadline is over.
             Exception: what the function has raised.
         """
@@ -224,6 +226,18 @@ class Jobs:
             job.ended = self._loop.create_future()
             with suppress(asyncio.CancelledError):
                 await job.ended
+
+
+def _lose(result: asyncio.Future[Any]) -> None:
+    """Settle the result of a function that the end of the run of trio has cancelled.
+
+    Not with a CancelledError: nothing has cancelled the task that waits for it.
+    """
+    if result.get_loop().is_closed():
+        _tell(result.cancel)  # an error that no task gets would be logged
+    else:
+        lost = ConnectionLost("it has been closed, with its run of trio")
+        _tell(result.set_exception, lost)
 
 
 def _tell(settle: Callable[..., object], *args: Any) -> None:

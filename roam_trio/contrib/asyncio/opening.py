@@ -31,9 +31,13 @@ class Opening(Generic[T]):
     closed in the background, with a `ResourceWarning`.
 
     Args:
-        manager: makes the block of trio.
+        manager: makes the block of trio. It is called at once, which checks its
+            arguments.
         wrap: makes what the program gets.
         what: its name, for texts.
+
+    Raises:
+        Exception: what `manager` raises.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Opening(Generic[T]):
         what: str,
     ) -> None:
         self._manager = manager
+        # For the first use: an argument that is an iterator has none left for another.
+        self._made: AbstractAsyncContextManager[Any] | None = manager()
         self._wrap = wrap
         self._what = what
         self._holding: Holding | None = None
@@ -50,7 +56,9 @@ class Opening(Generic[T]):
         self._cancelling = 0
 
     async def _open(self, block: asyncio.Task[Any] | None) -> tuple[T, Holding]:
-        held = Held[Any](self._manager(), self._what, block)
+        made, self._made = self._made, None
+        manager = self._manager() if made is None else made
+        held = Held[Any](manager, self._what, block)
         guest, value = await held.open()
         holding = Holding(held, guest, has_block=block is not None)
         return self._wrap(guest, value, holding), holding
@@ -60,12 +68,16 @@ class Opening(Generic[T]):
         return value
 
     async def __aenter__(self) -> T:
-        if self._holding is not None:
+        if self._block is not None:
             raise RuntimeError(f"{self._what} is in use already; make another")
         task = self._block = asyncio.current_task()
         assert task is not None, "this coroutine runs in a task"
         self._cancelling = task.cancelling()
-        value, self._holding = await self._open(task)
+        try:
+            value, self._holding = await self._open(task)
+        except BaseException:
+            self._block = None
+            raise
         return value
 
     async def __aexit__(

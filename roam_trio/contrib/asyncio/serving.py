@@ -112,7 +112,6 @@ def serving(
             **options,
         )
 
-    make()  # checks the arguments
     return Opening(make, Server, "a server")
 
 

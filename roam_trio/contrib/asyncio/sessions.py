@@ -83,7 +83,6 @@ class Session:
             middleware=for_trio(middleware),
             metadata_for_calls=metadata_for_calls,
         )
-        make()  # checks the arguments
 
         def wrap(guest: Guest, native: Any, holding: Holding) -> T:
             return client_in_asyncio(service, guest, native, holding)

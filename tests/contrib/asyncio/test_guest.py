@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from roam_trio import Observer
+from roam_trio import ConnectionLost, Observer
 from roam_trio.contrib.asyncio import (
     aclose,
     channel,
@@ -88,13 +88,15 @@ def test_a_user_that_comes_while_a_run_ends_begins_another() -> None:
     asyncio.run(main())
 
 
-def test_what_still_runs_when_the_last_user_leaves_is_cancelled() -> None:
+def test_what_still_runs_when_the_last_user_leaves_is_lost() -> None:
+    """It is cancelled in trio, but its task in asyncio is not."""
+
     async def main() -> None:
         run = await guest.acquire()
         running = asyncio.create_task(run.run(trio.sleep_forever))
         await asyncio.sleep(0.001)
         await run.release()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(ConnectionLost, match="with its run of trio"):
             await running
         nothing_is_left()
 
@@ -207,6 +209,23 @@ def test_a_block_is_entered_once_at_a_time() -> None:
                 with pytest.raises(RuntimeError, match="a client is in use already"):
                     await opening.__aenter__()
             async with opening as works:
+                assert await works.add(3, 5) == 8
+
+    asyncio.run(main())
+
+
+def test_a_block_that_others_are_entering_is_in_use() -> None:
+    async def main() -> None:
+        async with at_work() as (_, server):
+            opening = connect(server.url, Works)
+            entering = asyncio.create_task(opening.__aenter__())
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="a client is in use already"):
+                await opening.__aenter__()
+            entering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await entering
+            async with opening as works:  # it was not entered
                 assert await works.add(3, 5) == 8
 
     asyncio.run(main())
