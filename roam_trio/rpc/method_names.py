@@ -10,6 +10,7 @@ from ..wire.ids import MethodId
 
 __all__ = [
     "is_method_here",
+    "is_method_name_here",
     "method_name",
     "remember_method_name",
     "remember_method_of_peer",
@@ -39,6 +40,11 @@ def remember_method_of_peer(method_id: MethodId, name: str) -> None:
 def is_method_here(method_id: MethodId) -> bool:
     """Return True if a service of this program has the method."""
     return method_id in _names
+
+
+def is_method_name_here(name: str) -> bool:
+    """Return True if a service of this program has a method with the name."""
+    return name in _names.values()
 
 
 def method_name(method_id: MethodId) -> str:

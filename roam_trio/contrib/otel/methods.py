@@ -68,7 +68,7 @@ class Method:
         if found is None:
             if len(self._measured) >= _MOST_MEASURED:
                 self._measured.clear()
-            more = {} if server is None else server.as_server
+            more = {} if server is None else server.as_measured
             found = {**self._base, **more, **outcome.attributes}
             self._measured[key] = found
         return found

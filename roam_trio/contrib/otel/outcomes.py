@@ -7,6 +7,7 @@ not among them, because a peer could choose any.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from functools import lru_cache
 from typing import Final
 
@@ -43,6 +44,9 @@ __all__ = [
     "outcome",
     "turned_away",
 ]
+
+_CANCELS: Final = (trio.Cancelled, CancelledError)
+"""Exceptions that cancel a call, in trio and in programs on asyncio."""
 
 _USER_ERROR: Final = "user_error"
 _CANCELLED: Final = "cancelled"
@@ -118,7 +122,7 @@ def at_client(
     """
     if _declares(method, error):
         return outcome(_USER_ERROR, _declared(error) if is_known else _USER_ERROR)
-    if isinstance(error, trio.Cancelled):
+    if isinstance(error, _CANCELS):
         code = _DEADLINE if is_late else _CANCELLED
         return outcome(code, code)
     return failed_with(error)
@@ -140,7 +144,7 @@ def at_server(
         method: the method.
         is_late: True if the deadline of the call has passed.
     """
-    if not is_failure(error):
+    if isinstance(error, _CANCELS) or not is_failure(error):
         return _answered(_DEADLINE if is_late else _CANCELLED)
     one = alone(error)
     if _declares(method, one):

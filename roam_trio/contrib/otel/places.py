@@ -21,6 +21,8 @@ __all__ = ["Attributes", "Place", "Places", "server_attributes"]
 
 Attributes: TypeAlias = dict[str, str | int]
 
+_NONE: Final[Attributes] = {}
+
 _TRANSPORTS: Final = {
     "tcp": "tcp",
     "tls": "tcp",
@@ -35,6 +37,9 @@ _MOST_ADDRESS: Final = 255
 
 _MOST_KEPT: Final = 1024
 """Number of peers whose attributes are kept."""
+
+_MOST_MEASURED: Final = 128
+"""Number of servers that measurements tell apart."""
 
 
 def server_attributes(url: str) -> Attributes:
@@ -60,17 +65,24 @@ class Place:
     Attributes:
         as_server: as the server of a call.
         as_peer: as the other end of a connection.
+        as_measured: as the server in measurements; empty if there are too many.
     """
 
     as_server: Attributes
     as_peer: Attributes
+    as_measured: Attributes
 
 
 class Places:
-    """The attributes of peers; those of recent ones are kept."""
+    """The attributes of peers; those of recent ones are kept.
+
+    Each set of attributes of a measurement is kept as long as the program runs. Those
+    of the first servers are told; a server that calls its clients has no end of them.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], Place] = {}
+        self._measured: set[tuple[str, str]] = set()
 
     def of(self, peer: Peer) -> Place:
         """Return the attributes of a peer."""
@@ -79,8 +91,15 @@ class Places:
         if found is None:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
-            found = self._kept[key] = Place(_as_server(peer), _as_peer(peer))
+            found = self._kept[key] = self._made(key, peer)
         return found
+
+    def _made(self, key: tuple[str, str], peer: Peer) -> Place:
+        server = _as_server(peer)
+        measured = key in self._measured or len(self._measured) < _MOST_MEASURED
+        if measured:
+            self._measured.add(key)
+        return Place(server, _as_peer(peer), server if measured else _NONE)
 
 
 def _as_server(peer: Peer) -> Attributes:

@@ -8,19 +8,20 @@ from typing import Final
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, Setter, TextMapPropagator
 
+from ...logs import Log
 from ...metadata import NO_METADATA, Metadata, MetadataEntry
 from ...service.middleware import CallMetadata
 from .sampling import is_left_out
+from .well_formed import well_formed
 
 __all__ = ["Propagation"]
+
+logger = Log("roam_trio.otel")
 
 _KEYS: Final = {"traceparent": "trace-parent", "tracestate": "trace-state"}
 """Keys of metadata for the fields of propagators; other fields are keys themselves."""
 
 _FIELDS: Final = {key: field for field, key in _KEYS.items()}
-
-_MOST: Final = 8192
-"""Length, in characters, of the longest value that is read: that of a baggage."""
 
 _NONE: Final = Context()
 
@@ -31,11 +32,11 @@ class _Getter(Getter[Sequence[MetadataEntry]]):
     def get(self, carrier: Sequence[MetadataEntry], key: str) -> list[str] | None:
         wanted = _KEYS.get(key, key)
         return [
-            entry.value
+            text
             for entry in carrier
             if entry.key == wanted
             and isinstance(entry.value, str)
-            and len(entry.value) <= _MOST
+            and (text := well_formed(wanted, entry.value))
         ] or None
 
     def keys(self, carrier: Sequence[MetadataEntry]) -> list[str]:
@@ -86,10 +87,17 @@ class Propagation:
         if not found:
             return _NONE, False
         if entries != found:
-            context = self._propagator.extract(found, Context(), _GETTER)
+            context = self._context_in(found)
             is_unsampled = self._follows_parents and is_left_out(context)
             self._extracted = found, context, is_unsampled
         return context, is_unsampled
+
+    def _context_in(self, metadata: Metadata) -> Context:
+        try:
+            return self._propagator.extract(metadata, Context(), _GETTER)
+        except Exception as error:
+            logger.failure(error, "the context of a call was not read")
+            return _NONE
 
     def unsampled(self, context: Context) -> Metadata | None:
         """Return the entries of a context whose trace is not sampled; None if it is, or
@@ -106,4 +114,7 @@ class Propagation:
 
     def inject(self, metadata: CallMetadata, context: Context) -> None:
         """Put the context of a span into the metadata of its call."""
-        self._propagator.inject(metadata, context, _SETTER)
+        try:
+            self._propagator.inject(metadata, context, _SETTER)
+        except Exception as error:
+            logger.failure(error, "the context of a call was not sent, or in part")

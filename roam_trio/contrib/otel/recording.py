@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 from opentelemetry.context import Context, attach, detach
@@ -116,11 +116,10 @@ class Recording:
             is_late = self._deadline - _SOON <= trio.current_time()
             self._outcome = side.outcome_of(error, call, self._method, is_late=is_late)
         self._peer = side.peer_of(call)
-        plan = call.method.args_plan
         # A call that has failed without a code was not sent; it may have no channels.
-        if plan.has_channels and self._outcome.code is not None:
-            for end, _ in plan.collect_channels(call.args):
-                bound = end.binding.sink or end.binding.source
+        if call.method.args_plan.has_channels and self._outcome.code is not None:
+            for binding in _bindings_of(call):
+                bound = binding.sink or binding.source
                 if bound is not None:
                     self._left += 1
                     bound.when_ended(self._ended)
@@ -156,3 +155,16 @@ class Recording:
         if outcome.error_type is not None:
             span.set_status(StatusCode.ERROR)
         span.end()
+
+
+def _bindings_of(call: AnyCall) -> list[Any]:
+    """Return the bindings of the channels of a call.
+
+    There are none if a middleware has put arguments of other types in the place of
+    those of the method, with which the call has failed.
+    """
+    plan = call.method.args_plan
+    try:
+        return [end.binding for end, _ in plan.collect_channels(call.args)]
+    except Exception:
+        return []

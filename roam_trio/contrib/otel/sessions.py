@@ -107,7 +107,8 @@ class _Run:
     Attributes:
         token: the run.
         sessions: its open sessions.
-        figures: those that were made last.
+        ended: the bytes of those that have closed.
+        figures: those that were made last, of both.
         at: when that was, by the clock of `monotonic`.
         made: set when the figures that a reader has asked for are there; None if none
             has asked since.
@@ -115,6 +116,7 @@ class _Run:
 
     token: trio.lowlevel.TrioToken
     sessions: WeakSet[Session] = attrs.field(factory=lambda: WeakSet[Session]())
+    ended: Figures = Figures()
     figures: Figures = Figures()
     at: float = -_FRESH
     made: threading.Event | None = None
@@ -130,6 +132,8 @@ class Sessions:
     def __init__(self, meter: Meter) -> None:
         self._runs: dict[trio.lowlevel.TrioToken, _Run] = {}
         self._ended = Figures()
+        """The bytes of runs that have no sessions any more."""
+        self._moving = threading.Lock()
         for name, (field, unit, text) in _UNITS.items():
             meter.create_observable_gauge(name, [self._observer_of(field)], unit, text)
         for name, (field, unit, text) in _TOTALS.items():
@@ -152,9 +156,11 @@ class Sessions:
         assert isinstance(session, Session), "as is every one that was added"
         run.sessions.discard(session)
         last = Figures.of(session)
-        self._ended += Figures(sent=last.sent, received=last.received)
+        # To what the figures of the run are made of, so that bytes which these had
+        # already are not counted twice until they are made again.
+        run.ended += Figures(sent=last.sent, received=last.received)
         if not run.sessions:
-            del self._runs[token]
+            self._forget(run)
 
     def _observer_of(
         self, field: str
@@ -170,14 +176,21 @@ class Sessions:
         There it waits for a run of trio that is busy, but not for long. If the run does
         not answer, the figures are those from before.
         """
-        total = self._ended
-        for run in [*self._runs.values()]:
+        with self._moving:
+            total, runs = self._ended, [*self._runs.values()]
+        for run in runs:
             if run.token is _here():
-                run.figures = sum(map(Figures.of, [*run.sessions]), Figures())
+                run.figures = sum(map(Figures.of, [*run.sessions]), run.ended)
             elif monotonic() - run.at >= _FRESH:
                 self._ask(run)
             total += run.figures
         return total
+
+    def _forget(self, run: _Run) -> None:
+        """Keep no more of a run than the bytes of its sessions."""
+        with self._moving:
+            if self._runs.pop(run.token, None) is not None:
+                self._ended += run.ended
 
     def _ask(self, run: _Run) -> None:
         """Have the figures of a run made by a task of it, and wait for them."""
@@ -187,16 +200,20 @@ class Sessions:
             try:
                 run.token.run_sync_soon(self._begin_to_make, run, made)
             except trio.RunFinishedError:
-                del self._runs[run.token]
-                run.figures = Figures()
+                run.figures = run.ended
+                self._forget(run)
                 return
         made.wait(_PATIENCE)
 
     def _begin_to_make(self, run: _Run, made: threading.Event) -> None:
-        trio.lowlevel.spawn_system_task(self._make, run, made)
+        try:
+            trio.lowlevel.spawn_system_task(self._make, run, made)
+        except RuntimeError:  # the run is about to end, and takes no more tasks
+            run.made = None
+            made.set()
 
     async def _make(self, run: _Run, made: threading.Event) -> None:
-        total = Figures()
+        total = run.ended
         try:
             for number, session in enumerate([*run.sessions], start=1):
                 total += Figures.of(session)

@@ -20,8 +20,10 @@ from opentelemetry.trace import (
 )
 
 from ...errors import RoamError, RoamTrioError, UnknownMethod
+from ...logs import Log
 from ...metadata import Metadata
 from ...rpc.connection import AnySession, Connection
+from ...rpc.method_names import is_method_name_here
 from ...rpc.observer import Observer
 from ...service.middleware import AnyCall, ClientCall, Proceed
 from .methods import Method, Methods
@@ -42,6 +44,8 @@ from .sampling import follows_parents
 from .sessions import Sessions
 
 __all__ = ["Telemetry", "TelemetryObserver"]
+
+logger = Log("roam_trio.otel")
 
 _SCOPE = "roam_trio"
 
@@ -96,7 +100,6 @@ class Telemetry:
                 propagator or propagate.get_global_textmap(),
                 follows_parents=follows_parents(tracer),
             ),
-            Places(),
             Methods(common or {}),
             tells_server=common is not None,
             measures=not _is_of_the_api(meters),
@@ -111,7 +114,11 @@ class Telemetry:
         Put it first, so that the span covers the other middleware. A checkpoint if
         `proceed` is.
         """
-        recording = self._client.begin(call)
+        try:
+            recording = self._client.begin(call)
+        except Exception as error:
+            logger.failure(error, "a call was not recorded")
+            recording = None
         if recording is None:
             return await proceed()
         with recording:
@@ -123,7 +130,11 @@ class Telemetry:
         Put it first, so that the span covers the other middleware. A checkpoint if
         `proceed` is.
         """
-        recording = self._server.begin(call)
+        try:
+            recording = self._server.begin(call)
+        except Exception as error:
+            logger.failure(error, "a call was not recorded")
+            recording = None
         if recording is None:
             return await proceed()
         with recording:
@@ -137,7 +148,6 @@ class _Parts:
     Attributes:
         tracer: makes the spans.
         propagation: moves contexts between spans and metadata.
-        places: the attributes of peers.
         methods: the attributes of methods.
         tells_server: True if those of methods tell the server.
         measures: True if something takes the measurements.
@@ -145,7 +155,6 @@ class _Parts:
 
     tracer: Tracer
     propagation: Propagation
-    places: Places
     methods: Methods
     tells_server: bool = attrs.field(kw_only=True)
     measures: bool = attrs.field(kw_only=True)
@@ -158,6 +167,7 @@ class _ClientSide:
     _parts: _Parts
     duration: Histogram
     lost: Outcome = LOST_AT_CLIENT
+    _places: Places = attrs.field(factory=Places)
 
     def begin(self, call: AnyCall) -> Recording | None:
         """Begin to record a call; None if there is nothing to record."""
@@ -183,7 +193,7 @@ class _ClientSide:
         return at_client(error, call.method, is_known=method.is_known, is_late=is_late)
 
     def peer_of(self, call: AnyCall) -> Place:
-        return self._parts.places.of(call.peer)
+        return self._places.of(call.peer)
 
     def server_of(self, peer: Place) -> Place | None:
         return None if self._parts.tells_server else peer
@@ -196,6 +206,7 @@ class _ServerSide:
     _parts: _Parts
     duration: Histogram
     lost: Outcome = LOST_AT_SERVER
+    _places: Places = attrs.field(factory=Places)
 
     def begin(self, call: AnyCall) -> Recording | None:
         """Begin to record a call; None if there is nothing to record."""
@@ -220,7 +231,8 @@ class _ServerSide:
     ) -> None:
         """Record a call that has reached no middleware."""
         parts, outcome = self._parts, turned_away(because)
-        is_known = not isinstance(because, UnknownMethod)
+        # A request can be refused before its method is looked up.
+        is_known = is_method_name_here(name) and not isinstance(because, UnknownMethod)
         method = parts.methods.named(name.replace(".", "/"), is_known=is_known)
         context, is_unsampled = parts.propagation.extract(metadata)
         if not is_unsampled:
@@ -228,7 +240,7 @@ class _ServerSide:
                 method.span_name, context, SpanKind.SERVER, method.attributes
             )
             if span.is_recording():
-                peer = parts.places.of(connection.session.peer)
+                peer = self._places.of(connection.session.peer)
                 span.set_attributes({**outcome.attributes, **peer.as_peer})
                 if outcome.error_type is not None:
                     span.set_status(StatusCode.ERROR)
@@ -241,7 +253,7 @@ class _ServerSide:
         return at_server(error, call.method, is_late=is_late)
 
     def peer_of(self, call: AnyCall) -> Place:
-        return self._parts.places.of(call.peer)
+        return self._places.of(call.peer)
 
     def server_of(self, peer: Place) -> Place | None:
         return None

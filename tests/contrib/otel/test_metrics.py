@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from typing import Any
 
@@ -161,6 +162,39 @@ async def test_a_reader_does_not_wait_long_for_a_run_that_is_busy(
         await wait_all_tasks_blocked()
         monkeypatch.undo()
         assert await collect_in_a_thread(recorded) == 1
+
+
+async def test_bytes_of_a_session_that_ends_are_counted_once(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sent() -> Any:
+        return trio.to_thread.run_sync(lambda: value(recorded, "roam.sent"))
+
+    async with bank_of(recorded):
+        async with connect("memory://bank", Bank) as bank:
+            await bank.add(1)
+            first = await sent()
+            monkeypatch.setattr(module, "_FRESH", math.inf)
+        await wait_all_tasks_blocked()
+        # The figures of the run are from before, and the session has ended since.
+        assert await sent() == first
+        monkeypatch.setattr(module, "_FRESH", 0)
+        assert await sent() >= first
+    assert await sent() >= first
+
+
+def test_a_reader_does_not_wait_for_a_run_that_takes_no_tasks(
+    recorded: Recorded,
+) -> None:
+    async def token() -> trio.lowlevel.TrioToken:
+        return trio.lowlevel.current_trio_token()
+
+    sessions = Sessions(recorded.meters.get_meter("test"))
+    made = threading.Event()
+    run = module._Run(trio.run(token), made=made)
+    sessions._begin_to_make(run, made)
+    assert made.is_set()
+    assert run.made is None
 
 
 def test_sessions_of_a_run_that_is_over_are_not_measured(recorded: Recorded) -> None:

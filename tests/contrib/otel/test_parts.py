@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +23,11 @@ from opentelemetry.trace import NoOpTracerProvider
 from roam_trio import Metadata, MetadataEntry, Peer
 from roam_trio.contrib.otel import Telemetry
 from roam_trio.contrib.otel.methods import Methods
-from roam_trio.contrib.otel.outcomes import OK, outcome
+from roam_trio.contrib.otel.outcomes import OK, at_client, at_server, outcome
 from roam_trio.contrib.otel.places import Places, server_attributes
 from roam_trio.contrib.otel.propagation import Propagation
 from roam_trio.contrib.otel.sampling import follows_parents
+from roam_trio.contrib.otel.well_formed import well_formed
 from roam_trio.service.middleware import CallMetadata
 
 
@@ -96,6 +99,33 @@ def test_what_is_kept_of_peers_and_methods_is_bounded() -> None:
     for number in range(300):
         method.measured(outcome(None, f"error{number}"), None)
     assert method.measured(OK, first) is not ok
+
+
+def test_measurements_tell_a_limited_number_of_servers_apart() -> None:
+    places, method = Places(), Methods({}).named("Bank/add", is_known=True)
+    told = [places.of(Peer("tcp", f"10.0.0.1:{port}")) for port in range(1, 3000)]
+    measured = [method.measured(OK, place) for place in told]
+    servers = {each["server.port"] for each in measured if "server.port" in each}
+    assert servers == set(range(1, 129))
+    assert all(place.as_server["server.port"] for place in told)
+    # Also after those that were kept have gone.
+    for port, is_told in ((128, True), (129, False)):
+        again = method.measured(OK, places.of(Peer("tcp", f"10.0.0.1:{port}")))
+        assert ("server.port" in again) is is_told
+
+
+@pytest.mark.parametrize(
+    ("is_late", "code"), [(False, "cancelled"), (True, "deadline")]
+)
+def test_a_call_that_asyncio_cancels_is_cancelled(is_late: bool, code: str) -> None:
+    from roam_trio import describe
+
+    from .test_spans import Bank
+
+    method, error = describe(Bank).methods[0], asyncio.CancelledError()
+    here = at_client(error, method, is_known=True, is_late=is_late)
+    assert (here.code, here.error_type) == (code, code)
+    assert at_server(error, method, is_late=is_late).code == code
 
 
 def test_descriptors_that_come_and_go_are_not_kept_for_ever(
@@ -185,6 +215,42 @@ def test_texts_that_are_no_trace_are_ignored() -> None:
     ):
         context, _ = propagation.extract(Metadata.of({"trace-parent": text}))
         assert not get_current_span(context).get_span_context().is_valid
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("baggage", "a=1,b=2", "a=1,b=2"),
+        ("baggage", " a = 1 ;p ; q=r\t,\tb=%20", "a=1;p;q=r,b=%20"),
+        ("baggage", "a\nb=1,c,d=e f,=1,g=\x80,,h=i", "h=i"),
+        ("baggage", "a=" + "1" * 4095 + ",b=2", "b=2"),
+        ("baggage", "a=1" + " " * 8000 + ",b=2", "a=1,b=2"),
+        ("baggage", "a=" + " " * 4000 + "1", "a=1"),
+        ("baggage", "a=1," * 2000, ",".join(["a=1"] * 180)),
+        ("baggage", "a=1" + "1" * 8192, ""),
+        ("trace-state", " a=1 ,,b@c=x y\t", "a=1,b@c=x y"),
+        ("trace-state", "a=1,b=\n", ""),
+        ("trace-state", "a=1,a=2", ""),
+        ("trace-state", ",".join(f"k{n}=1" for n in range(32)), None),
+        ("trace-state", ",".join(f"k{n}=1" for n in range(33)), ""),
+        ("trace-parent", "00-1-2-00", None),
+        ("trace-parent", "0" * 257, ""),
+        ("trace-parent", "00-\u0661-2-00", ""),
+        ("x-b3", "1-2", None),
+        ("x-b3", "1\n2", ""),
+    ],
+)
+def test_a_propagator_is_given_what_it_does_not_refuse(
+    key: str, text: str, expected: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    from opentelemetry.propagate import get_global_textmap
+
+    assert well_formed(key, text) == (text if expected is None else expected)
+    parent = {"trace-parent": f"00-{1:032x}-{1:016x}-01"}
+    caplog.set_level(logging.DEBUG)
+    propagation = Propagation(get_global_textmap(), follows_parents=True)
+    propagation.extract(Metadata.of({**parent, key: text}))
+    assert caplog.messages == []
 
 
 # ---------------------------------------------------------------- samplers

@@ -12,12 +12,13 @@ import attrs
 import pytest
 import trio
 from opentelemetry import baggage, trace
-from opentelemetry.context import attach, detach
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roam_trio import (
@@ -526,6 +527,63 @@ async def test_an_exporter_that_fails_harms_no_stream(
     ] * 2
 
 
+async def test_a_processor_or_a_propagator_that_fails_harms_no_call(
+    recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(SpanProcessor):
+        def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+            raise RuntimeError("no room")
+
+    class Broken(TraceContextTextMapPropagator):
+        def inject(self, *args: Any, **kwargs: Any) -> None:
+            raise RuntimeError("no header")
+
+        def extract(self, *args: Any, **kwargs: Any) -> Context:
+            raise RuntimeError("no header")
+
+    broken = Recorded(propagator=Broken())
+    async with bank_of(broken) as bank:
+        response = await with_metadata(bank.add, {"trace-parent": "x"})(1)
+        assert response.value == 2
+    assert [m.partition(" (")[0] for m in caplog.messages] == [
+        "the context of a call was not sent, or in part",
+        "the context of a call was not read",
+    ]
+    assert [span.kind for span in broken.spans] == [SERVER, CLIENT]
+    broken.close()
+
+    caplog.clear()
+    recorded.tracers.add_span_processor(Failing())
+    async with bank_of(recorded) as bank:
+        assert await bank.add(1) == 2
+    assert [m.partition(" (")[0] for m in caplog.messages] == [
+        "a call was not recorded"
+    ] * 2
+
+
+@pytest.mark.parametrize("args", [None, (), (1,), (1, 2)])
+async def test_arguments_that_a_middleware_has_broken_are_the_error_of_the_call(
+    recorded: Recorded, args: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def breaking(call: AnyCall, proceed: Proceed) -> Any:
+        call.args = args
+        return await proceed()
+
+    middleware = [recorded.telemetry.server, breaking]
+    handler = dispatcher(Bank, BankImpl(), middleware=middleware)
+    async with (
+        serving("memory://bank", handler),
+        connect("memory://bank", Bank) as bank,
+    ):
+        _, numbers = channel[u32]()
+        results, _ = channel[u32]()
+        with pytest.raises(HandlerFailed):
+            await bank.count(numbers, results)
+    [record] = caplog.records
+    assert "During handling" not in (record.exc_text or "")
+    assert about(recorded.one(SERVER))["rpc.status_code"] == "failed"
+
+
 # ---------------------------------------------------------------- sampling
 
 
@@ -661,6 +719,22 @@ async def test_a_method_that_is_unknown_here_is_other(recorded: Recorded) -> Non
     assert about(client_span)["rpc.method"] == "OlderBank/interest"
     assert about(client_span)["error.type"] == "unknown_method"
     assert parent_of(server) == context_of(client_span).span_id
+
+
+async def test_a_refused_call_adds_no_name_that_a_peer_has_chosen(
+    recorded: Recorded,
+) -> None:
+    observer = recorded.telemetry.observer
+    async with (
+        serving("memory://bank", dispatcher(Bank, BankImpl())),
+        connect("memory://bank") as session,
+    ):
+        for name in ("0x0000000000000001", "0x0000000000000002", "Bank.add"):
+            observer.call_turned_away(session.root, name, Metadata(), Overloaded())
+    points = recorded.points("rpc.server.call.duration")
+    counts = {point.attributes["rpc.method"]: point.count for point in points}
+    assert counts == {"_OTHER": 2, "Bank/add": 1}
+    assert [span.name for span in recorded.spans] == ["roam", "roam", "Bank/add"]
 
 
 async def test_arguments_that_cannot_be_decoded_and_an_unsampled_stranger(
