@@ -15,6 +15,10 @@ __all__ = ["explained"]
 _MOST_TEXT: Final = 200
 """Length, in characters, of the longest message of a validator that is kept."""
 
+_MOST_ERRORS: Final = 1000
+"""Number of errors up to which the first is told. To get it, pydantic makes objects for
+all of them, which take some hundred times the memory of what a peer has sent."""
+
 _WITHOUT_VALUES: Final = frozenset(
     {
         *("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
@@ -34,11 +38,17 @@ def explained(
 ) -> Explained:
     """Return what the first of the errors says, and how many others there are.
 
+    Of very many, return the number alone.
+
     Args:
         title: the name of the model.
         names: the attributes of its fields by the arguments of its constructor.
         error: the error.
     """
+    count = error.error_count()
+    if count > _MOST_ERRORS:
+        text = f"{title} refused its fields: {count} errors"
+        return Explained("", text, text)
     first, *others = error.errors(include_url=False)
     attribute = names.get(str(first["loc"][0]), "") if first["loc"] else ""
     more = f" (and {len(others)} more)" if others else ""

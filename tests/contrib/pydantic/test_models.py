@@ -398,6 +398,20 @@ def test_long_message_is_cut() -> None:
     assert len(error.without_values) < 350
 
 
+def test_of_very_many_errors_the_number_is_told() -> None:
+    class Words(BaseModel):
+        words: list[Annotated[str, Field(max_length=1)]]
+
+    plan = rpc_plan(Words)
+    many = encoded(plan, Words.model_construct(words=["ab"] * 1001))
+    few = encoded(plan, Words.model_construct(words=["ab"] * 1000))
+    with pytest.raises(DecodeError, match=r"fields: 1001 errors - at \$$") as caught:
+        plan.decode(many)
+    assert caught.value.without_values == str(caught.value)
+    with pytest.raises(DecodeError, match=r"\(and 999 more\) - at \$.words$"):
+        plan.decode(few)
+
+
 def test_other_exception_of_a_validator_is_told_as_of_any_class() -> None:
     def validator(name: str) -> str:
         raise LookupError("nobody")
