@@ -43,4 +43,7 @@ def dtype_of(given: DTypeLike) -> np.dtype[Any]:
 
 
 def little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype.newbyteorder("<")
+    try:
+        return dtype.newbyteorder("<")
+    except TypeError:
+        return dtype  # of a kind that has no order, as that of texts of any length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -26,9 +27,10 @@ def _name(given: DTypeLike | None) -> str | None:
 def _shape(given: Iterable[int | None] | None) -> tuple[int | None, ...] | None:
     if given is None:
         return None
-    axes = tuple(given)
-    if all(each is None or (type(each) is int and each >= 0) for each in axes):
-        return axes
+    with suppress(TypeError):  # it is a number
+        axes = tuple(given)
+        if all(each is None or (type(each) is int and each >= 0) for each in axes):
+            return axes
     raise SchemaError(
         "the shape of an array is a tuple of whole numbers, and of None for any "
         f"length, as in (None, 3), not {given!r}"

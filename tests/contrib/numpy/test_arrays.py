@@ -68,6 +68,12 @@ def encoded(plan: RpcPlan[Any], value: object) -> bytes:
     return b"".join(plan.encode(value))
 
 
+def OfNoOrder() -> Any:
+    """A dtype without byte order, where numpy has one."""
+    kind = getattr(np.dtypes, "StringDType", None)
+    return np.dtype(object) if kind is None else kind()
+
+
 def points(count: int = LARGE) -> NDArray[np.float32]:
     return np.arange(count * 3, dtype="<f4").reshape(count, 3)
 
@@ -295,6 +301,8 @@ def test_other_values_are_refused(
             "arrays of object have no wire form",
         ),
         (lambda: rpc_plan(Annotated[list[u8], ArrayOf()]), "ArrayOf is for numpy"),
+        (lambda: ArrayOf("f4", 3), "the shape of an array is a tuple of .* not 3"),
+        (lambda: ArrayOf(OfNoOrder()), "arrays of .* have no wire form"),
         (lambda: rpc_plan(list[np.ndarray]), r"\[0\]: ndarray has no wire form; annot"),
         (lambda: rpc_plan(NDArray[np.float32]), "a marker of roam_trio.contrib.numpy"),
     ],
