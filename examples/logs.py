@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Protocol
+from copy import copy
+from typing import Any, Protocol
 
 import structlog
 import trio
 from pythonjsonlogger.json import JsonFormatter
+from structlog.typing import EventDict
 
 from roam_trio import Refused, service
 from roam_trio.testing import connected_pair
@@ -29,8 +31,18 @@ class ShopImpl:
 
 
 # region json
+class WithTracebacks(JsonFormatter):
+    """Takes the traceback that a record has, instead of making one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_text:
+            record = copy(record)
+            record.exc_info = None
+        return super().format(record)
+
+
 def json_formatter() -> logging.Formatter:
-    return JsonFormatter(
+    return WithTracebacks(
         "%(levelname)s %(name)s %(message)s %(roam_method)s %(roam_peer)s "
         "%(roam_connection)s %(roam_error_id)s"
     )
@@ -43,15 +55,25 @@ def json_formatter() -> logging.Formatter:
 FIELDS = ["roam_method", "roam_peer", "roam_connection", "roam_error_id"]
 
 
+def take_traceback(logger: Any, name: str, event: EventDict) -> EventDict:
+    traceback = event["_record"].exc_text
+    if traceback:
+        event["exception"] = traceback
+        del event["exc_info"]
+    return event
+
+
 def structlog_formatter() -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(allow=FIELDS),
+            take_traceback,
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
     )

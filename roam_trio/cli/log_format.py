@@ -61,5 +61,7 @@ class _JsonLines(logging.Formatter):
         about = {name: getattr(record, name, None) for name in FIELDS}
         line |= {name: value for name, value in about.items() if value is not None}
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            # That of a record of this package is cut, and has no values of peers.
+            text = record.exc_text or self.formatException(record.exc_info)
+            line["traceback"] = text
         return json_text(line)

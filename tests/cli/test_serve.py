@@ -238,6 +238,17 @@ def test_log_lines_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "T" in found["time"]
 
 
+def test_tracebacks_of_json_are_those_of_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begin_log(LogFormat.JSON, "warning")
+    error = ValueError("of a peer\n" + "x" * 10**5)
+    Log("roam_trio.of.a.test").error("it failed", exc_info=error)
+    found = json.loads(capsys.readouterr().err)
+    assert found["traceback"].startswith("ValueError: of a peer\\nxxx")
+    assert len(found["traceback"]) < 1100
+
+
 def test_log_lines_are_text_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     begin_log(LogFormat.TEXT, "info")
     logging.getLogger("of.a.test").info("it works")

@@ -6,6 +6,7 @@ import ast
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 import trio
 from pythonjsonlogger.json import JsonFormatter
 
-from examples.logs import structlog_formatter
+from examples.logs import json_formatter, structlog_formatter
 from roam_trio import Limits, Peer
 from roam_trio.log_budget import log_budget_of_session
 from roam_trio.logs import FIELDS, Log, about
@@ -149,8 +150,8 @@ async def test_a_record_of_records_that_were_left_out_has_the_fields_of_the_last
 # ---------------------------------------------------------------- formatters
 
 
-def formatted(formatter: logging.Formatter) -> dict[str, Any]:
-    """A record as a formatter writes it."""
+def formatted(formatter: logging.Formatter, text: str = "x") -> dict[str, Any]:
+    """A record of a `ValueError` as a formatter writes it."""
     stream = StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
@@ -159,7 +160,10 @@ def formatted(formatter: logging.Formatter) -> dict[str, Any]:
     try:
         with about(Peer("tcp", "192.0.2.7:4711")):
             log.failure(
-                ValueError("x"), "it failed", method="Bank.balance", error_id="0123abcd"
+                ValueError(text),
+                "it failed",
+                method="Bank.balance",
+                error_id="0123abcd",
             )
     finally:
         logger.removeHandler(handler)
@@ -189,6 +193,37 @@ def test_structlog_writes_the_fields() -> None:
     found = formatted(structlog_formatter())
     assert found.items() >= ABOUT.items()
     assert found["event"] == "it failed (192.0.2.7:4711)"
+
+
+@pytest.mark.parametrize(
+    ("formatter", "field"),
+    [(json_formatter(), "exc_info"), (structlog_formatter(), "exception")],
+    ids=["json", "structlog"],
+)
+def test_formatters_of_the_page_write_the_traceback_that_is_cut(
+    formatter: logging.Formatter, field: str
+) -> None:
+    traceback = formatted(formatter, "of a peer\n" + "x" * 10**5)[field]
+    assert traceback.startswith("ValueError: of a peer\\nxxx")
+    assert len(traceback) < 1100
+
+
+@pytest.mark.parametrize(
+    ("formatter", "field"),
+    [(json_formatter(), "exc_info"), (structlog_formatter(), "exception")],
+    ids=["json", "structlog"],
+)
+def test_formatters_of_the_page_write_tracebacks_of_other_packages(
+    formatter: logging.Formatter, field: str
+) -> None:
+    try:
+        raise ValueError("x")
+    except ValueError:
+        raised = sys.exc_info()
+    record = logging.LogRecord("other", logging.ERROR, "", 0, "it failed", (), raised)
+    traceback = json.loads(formatter.format(record))[field]
+    assert traceback.startswith("Traceback (most recent call last):")
+    assert traceback.endswith("ValueError: x")
 
 
 def test_structlog_renders_a_traceback_without_frames() -> None:
