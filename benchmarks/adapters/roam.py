@@ -76,7 +76,12 @@ _LONG = 60
 _AT_ONCE = 64
 """Number of items given to each `Tx.send_many`."""
 
-_LIMITS = Limits(connections=_MANY, channels=_MANY, max_payload=128 * 1024 * 1024)
+_LIMITS = Limits(
+    session_tasks=20_000,
+    connections=_MANY,
+    channels=_MANY,
+    max_payload=128 * 1024 * 1024,
+)
 """More than by default, for the works that open many or send what is large."""
 
 
@@ -375,6 +380,9 @@ async def _send_many(tx: Tx[int], count: int) -> None:
 class RoamAdapter(Adapter):
     """roam_trio over TCP on loopback."""
 
+    workplace: ClassVar[Callable[..., Workplace]] = Workplace
+    """As a client has the works."""
+
     name: ClassVar[str] = "roam_trio"
     packages: ClassVar[Sequence[str]] = (
         "roam-trio",
@@ -426,7 +434,7 @@ class RoamAdapter(Adapter):
         at_root, by_name, *around = address.split()
         async with connect(
             at_root,
-            Workplace,
+            self.workplace,
             limits=_LIMITS,
             resume=self.resume,
             busy_poll=self.busy_poll,

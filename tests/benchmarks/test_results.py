@@ -139,14 +139,14 @@ def test_verdicts_compare_medians_with_targets() -> None:
     samples = [
         Sample.of(placement, 0, "call", adapter, count, Done(1.0))
         for placement in (PINNED, NOT_PINNED)
-        for adapter, count in ((FLOOR, 100), (ROAM, 80))
+        for adapter, count in ((FLOOR, 100), (ROAM, 105))
     ]
     held = Done(1.0, held=10_000_000)
     samples.append(Sample.of(NOT_PINNED, 0, "idle-sessions", ROAM, 1000, held))
     assert verdicts_on(figures_of(results_of(samples))) == [
-        Verdict("call, pinned", "0.80 of the floor", "0.95", False),
-        Verdict("call, not pinned", "0.80 of the floor", "0.70", True),
-        Verdict("idle-sessions, server memory each", "10.0 KB", "at most 15 KB", True),
+        Verdict("call, pinned", "1.05 of the floor", "1.10", False),
+        Verdict("call, not pinned", "1.05 of the floor", "1.00", True),
+        Verdict("idle-sessions, server memory each", "10.0 KB", "at most 10.5 KB", True),
     ]
 
 
