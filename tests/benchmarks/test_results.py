@@ -146,7 +146,9 @@ def test_verdicts_compare_medians_with_targets() -> None:
     assert verdicts_on(figures_of(results_of(samples))) == [
         Verdict("call, pinned", "1.05 of the floor", "1.10", False),
         Verdict("call, not pinned", "1.05 of the floor", "1.00", True),
-        Verdict("idle-sessions, server memory each", "10.0 KB", "at most 10.5 KB", True),
+        Verdict(
+            "idle-sessions, server memory each", "10.0 KB", "at most 10.5 KB", True
+        ),
     ]
 
 
