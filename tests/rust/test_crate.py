@@ -33,12 +33,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 def _services_of(example: str) -> list[str]:
     module = importlib.import_module(f"examples.{example}")
-    names: list[str] = []
+    names: dict[str, str] = {}  # by that on the wire, which twins share
     for name, found in vars(module).items():
         with suppress(TypeError):
-            describe(found)
-            names.append(name)
-    return names
+            names.setdefault(describe(found).name, name)
+    return list(names.values())
 
 
 EXAMPLES = {
