@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from roam_trio.errors import LinkError
 from roam_trio.links.framing import FrameDecoder, FrameEncoder
-from roam_trio.native import NATIVE
 from roam_trio.wire.envelope import functions
 from roam_trio.wire.frames import (
     PASSED_BY_REFERENCE,
@@ -25,7 +25,12 @@ from roam_trio.wire.runs import ItemRun
 
 from .test_runs import messages, payload_of
 
-native = pytest.mark.skipif(NATIVE is None, reason="the extension is not used")
+try:  # whether it is used or not
+    EXTENSION: Any = importlib.import_module("roam_trio._native")
+except ImportError:
+    EXTENSION = None
+
+native = pytest.mark.skipif(EXTENSION is None, reason="the extension is not there")
 
 _Cut = Callable[[bytes, int, int, list[bytes]], int]
 
@@ -57,11 +62,11 @@ def stream_of(sent: list[Message]) -> bytes:
 @given(st.lists(messages, min_size=1, max_size=8))
 def test_streams_cut_at_every_byte_bring_the_same_messages(sent: list[Message]) -> None:
     stream = stream_of(sent)
-    gather_in_python, gather = functions(None).gather, functions(NATIVE).gather
+    gather_in_python, gather = functions(None).gather, functions(EXTENSION).gather
     for at in range(min(len(stream), 150)):
         chunks = [stream[:at], stream[at:]]
         of_python = received(cut_in_python, chunks, 10**6)
-        of_native = received(NATIVE.cut_frames, chunks, 10**6)
+        of_native = received(EXTENSION.cut_frames, chunks, 10**6)
         assert of_native == of_python
     payloads = of_python[0]
     assert payloads == list(map(payload_of, sent))
@@ -85,17 +90,17 @@ def test_payloads_that_are_too_long_are_refused_alike(
     assert frames is not None
     for stream in (frames.data + rest, rest + frames.data):
         of_python = received(cut_in_python, [stream], most)
-        assert received(NATIVE.cut_frames, [stream], most) == of_python
+        assert received(EXTENSION.cut_frames, [stream], most) == of_python
 
 
 @native
 def test_memory_that_can_change_is_cut_to_bytes() -> None:
     payloads: list[bytes] = []
     stream = bytearray(b"\x01\0\0\0a\x02\0\0\0bc\x01")
-    assert NATIVE.cut_frames(stream, 0, 10, payloads) == 11
+    assert EXTENSION.cut_frames(stream, 0, 10, payloads) == 11
     stream[4] = 0
     assert payloads == [b"a", b"bc"]
-    assert NATIVE.cut_frames(stream, 100, 10, payloads) == len(stream)
+    assert EXTENSION.cut_frames(stream, 100, 10, payloads) == len(stream)
 
 
 def plain_run(values: list[Any]) -> PayloadRun:

@@ -192,10 +192,8 @@ ADA = Person(
 )
 
 
-@pytest.fixture(params=["python", "native"])
+@pytest.fixture(params=["python"] if NATIVE is None else ["python", "native"])
 def plan_of(request: pytest.FixtureRequest) -> Any:
-    if request.param == "native" and NATIVE is None:
-        pytest.skip("without the extension")
     return python_plan if request.param == "python" else native_plan
 
 
