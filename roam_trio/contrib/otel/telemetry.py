@@ -114,11 +114,7 @@ class Telemetry:
         Put it first, so that the span covers the other middleware. A checkpoint if
         `proceed` is.
         """
-        try:
-            recording = self._client.begin(call)
-        except Exception as error:
-            logger.failure(error, "a call was not recorded")
-            recording = None
+        recording = _begun(self._client, call)
         if recording is None:
             return await proceed()
         with recording:
@@ -130,15 +126,20 @@ class Telemetry:
         Put it first, so that the span covers the other middleware. A checkpoint if
         `proceed` is.
         """
-        try:
-            recording = self._server.begin(call)
-        except Exception as error:
-            logger.failure(error, "a call was not recorded")
-            recording = None
+        recording = _begun(self._server, call)
         if recording is None:
             return await proceed()
         with recording:
             return await proceed()
+
+
+def _begun(side: _ClientSide | _ServerSide, call: AnyCall) -> Recording | None:
+    """Begin to record a call; None if it is not recorded, or that has failed."""
+    try:
+        return side.begin(call)
+    except Exception as error:
+        logger.failure(error, "a call was not recorded")
+        return None
 
 
 @attrs.frozen(eq=False)
