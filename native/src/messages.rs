@@ -116,7 +116,13 @@ impl Messages {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for each in [&self.call, &self.response, &self.item, &self.credit, &self.run] {
+        for each in [
+            &self.call,
+            &self.response,
+            &self.item,
+            &self.credit,
+            &self.run,
+        ] {
             visit.call(each)?;
         }
         visit.call(&self.no_metadata)?;
@@ -148,7 +154,9 @@ impl Messages {
         frame.extend([0; PREFIX]);
         if let Some(value) = self.write_head(message, &mut frame)? {
             match value.cast_exact::<PyList>() {
-                Ok(pieces) => pieces.iter().try_for_each(|piece| copy(&piece, &mut frame))?,
+                Ok(pieces) => pieces
+                    .iter()
+                    .try_for_each(|piece| copy(&piece, &mut frame))?,
                 Err(_) => copy(&value, &mut frame)?,
             }
         }
