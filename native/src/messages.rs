@@ -50,12 +50,12 @@ impl Messages {
     #[new]
     fn new(
         py: Python<'_>,
-        classes: (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>),
+        classes: [Py<PyAny>; 5],
         no_metadata: Py<PyAny>,
         bounds: (usize, usize),
         python: (Py<PyAny>, Py<PyAny>, Py<PyAny>),
     ) -> Self {
-        let (call, response, item, credit, run) = classes;
+        let [call, response, item, credit, run] = classes;
         let (borrow_from, most_in_run) = bounds;
         let (python_encode, python_encode_frame, python_decode) = python;
         Self {
