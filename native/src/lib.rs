@@ -20,6 +20,8 @@ mod frames;
 #[cfg(feature = "python")]
 mod messages;
 #[cfg(feature = "python")]
+mod metadata;
+#[cfg(feature = "python")]
 mod plan;
 #[cfg(feature = "python")]
 mod run;
@@ -30,7 +32,7 @@ use pyo3::prelude::*;
 
 /// What the package and the extension agree on; `native.py` has the same number.
 #[cfg(feature = "python")]
-const INTERFACE: u32 = 5;
+const INTERFACE: u32 = 6;
 
 /// Parts within parts up to which values are encoded and decoded here. The codec in
 /// Python goes as far as the recursion limit of the interpreter.

@@ -8,6 +8,7 @@ use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice, PyTuple};
 use crate::encode::REFERENCED;
 use crate::fail::{guarded, require, Done, Fail};
 use crate::frames::{bytes_of, PREFIX};
+use crate::metadata::Entries;
 use crate::plan::{address, address_of_class};
 use crate::varint::{read, write};
 
@@ -31,7 +32,7 @@ pub struct Messages {
     response: Py<PyAny>,
     item: Py<PyAny>,
     credit: Py<PyAny>,
-    no_metadata: Py<PyAny>,
+    entries: Entries,
     no_channels: Py<PyTuple>,
     run: Py<PyAny>,
     /// Size of a payload from which its value is a view.
@@ -44,14 +45,14 @@ pub struct Messages {
 
 #[pymethods]
 impl Messages {
-    /// Args: the classes of a call, a response, an item, credit and a run of items; the
-    /// metadata of those that have none; two bounds, see `wire/runs.py`; and what encodes,
-    /// frames and decodes all others.
+    /// Args: the classes of a call, a response, an item, credit and a run of items; what
+    /// metadata is made of; two bounds, see `wire/runs.py`; and what encodes, frames and
+    /// decodes all others.
     #[new]
     fn new(
         py: Python<'_>,
         classes: [Py<PyAny>; 5],
-        no_metadata: Py<PyAny>,
+        entries: Entries,
         bounds: (usize, usize),
         python: (Py<PyAny>, Py<PyAny>, Py<PyAny>),
     ) -> Self {
@@ -64,7 +65,7 @@ impl Messages {
             item,
             credit,
             run,
-            no_metadata,
+            entries,
             no_channels: PyTuple::empty(py).unbind(),
             borrow_from,
             most_in_run,
@@ -125,7 +126,7 @@ impl Messages {
         ] {
             visit.call(each)?;
         }
-        visit.call(&self.no_metadata)?;
+        self.entries.traverse(&visit)?;
         visit.call(&self.python_encode)?;
         visit.call(&self.python_encode_frame)?;
         visit.call(&self.python_decode)
@@ -160,6 +161,7 @@ impl Messages {
                 Err(_) => copy(&value, &mut frame)?,
             }
         }
+        require(frame.len() - PREFIX < REFERENCED)?;
         let length = u32::try_from(frame.len() - PREFIX).map_err(|_| Fail::Refused)?;
         let prefix = frame.first_chunk_mut::<PREFIX>().ok_or(Fail::Refused)?;
         *prefix = length.to_le_bytes();
@@ -196,19 +198,21 @@ impl Messages {
             require(is_call || is(&self.response))?;
             let channels = message.getattr(intern!(py, "channels"))?;
             require(channels.is(&self.no_channels) || !channels.is_truthy()?)?;
-            let metadata = message.getattr(intern!(py, "metadata"))?;
-            require(metadata.is(&self.no_metadata) || !metadata.is_truthy()?)?;
             head.push(REQUEST);
             write(head, number(intern!(py, "request_id"))?);
-            if is_call {
-                head.push(0);
-                write(head, number(intern!(py, "method_id"))?);
-                head.extend([0, 0]);
-                intern!(py, "args")
+            let (tag, value) = if is_call {
+                (0, intern!(py, "args"))
             } else {
-                head.extend([1, 0, 0]);
-                intern!(py, "ret")
+                (1, intern!(py, "ret"))
+            };
+            head.push(tag);
+            if is_call {
+                write(head, number(intern!(py, "method_id"))?);
             }
+            head.push(0);
+            let metadata = message.getattr(intern!(py, "metadata"))?;
+            self.entries.write(&metadata, head)?;
+            value
         };
         Ok(Some(message.getattr(name)?))
     }
@@ -240,9 +244,10 @@ impl Messages {
         }
         require(tag < 2)?;
         let (method, left) = if tag == 0 { number(left)? } else { (0, left) };
-        let left = left.strip_prefix(&[0, 0]).ok_or(Fail::Refused)?;
+        let left = left.strip_prefix(&[0]).ok_or(Fail::Refused)?;
+        let (metadata, left) = self.entries.read(py, left)?;
         let value = self.value(payload, bytes, left)?;
-        let (channels, metadata) = (&self.no_channels, &self.no_metadata);
+        let channels = &self.no_channels;
         Ok(if tag == 0 {
             let given = (connection, id, method, channels, metadata, value);
             self.call.bind(py).call1(given)?

@@ -24,10 +24,21 @@ from ..metadata import (
 from .fields import Payload, bad, number, read_bytes, read_text, read_u64
 from .varint import BYTE, U64_MAX, long_varint, varint
 
-__all__ = ["decode_metadata", "encode_metadata"]
+__all__ = ["EntryParts", "decode_metadata", "encode_metadata"]
 
 _MOST_ENTRIES: Final = 1024
 """Bound on the entries of a message, since each costs far more than its bytes."""
+
+
+class EntryParts:
+    """Parts of metadata that the extension in Rust uses, and its bound on entries."""
+
+    none = NO_METADATA
+    metadata = Metadata
+    entry = MetadataEntry
+    deadline = REQUEST_DEADLINE
+    most = _MOST_ENTRIES
+
 
 _SHORT: Final = 64
 """Length in bytes up to which a key is cached: the caches are bounded in bytes too."""

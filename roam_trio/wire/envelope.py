@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 from ..errors import DecodeError
 from ..metadata import NO_METADATA
 from ..native import NATIVE
-from .entries import decode_metadata, encode_metadata
+from .entries import EntryParts, decode_metadata, encode_metadata
 from .family import MsgFamily
 from .fields import Payload, bad, number, read_text, read_u64
 from .frames import PASSED_BY_REFERENCE, SHORT_HEADERS, PayloadRun, frame
@@ -499,7 +499,7 @@ def functions(extension: Any) -> Functions:
         )
     messages = extension.Messages(
         (RequestCall, RequestResponse, ChannelItem, ChannelGrantCredit, ItemRun),
-        NO_METADATA,
+        EntryParts,
         (BORROW_FROM, MOST_IN_RUN),
         (encode_in_python, encode_frame_in_python, decode_in_python),
     )

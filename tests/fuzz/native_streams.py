@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from roam_trio.errors import CodecError
-from roam_trio.metadata import NO_METADATA
+from roam_trio.metadata import Metadata, MetadataEntry
 from roam_trio.native import NATIVE
 from roam_trio.wire.envelope import functions
 from roam_trio.wire.frames import cut_in_python
@@ -96,17 +96,34 @@ def _shown(message: Any) -> Any:
     ]
 
 
+def _metadata(chance: random.Random) -> Metadata:
+    """Return metadata as messages have it: mostly none, or a few entries."""
+    keys = ("request-deadline", "tenant", "", "\N{SNOWMAN}", "k" * 130)
+    values: tuple[Any, ...] = (
+        *("", "blue", "\N{SNOWMAN}\0", "t" * 130),
+        *(b"", b"\xff\0", bytes(130)),
+        *(0, 127, 128, 5_000_000, 2**64 - 1),
+    )
+    return Metadata(
+        MetadataEntry(
+            chance.choice(keys), chance.choice(values), chance.choice((0, 1, 2, 300))
+        )
+        for _ in range(chance.choice((0, 0, 1, 1, 2, 3, 9)))
+    )
+
+
 def _message(chance: random.Random) -> Any:
     ids = (0, 1, 1, 1, 127, 128, 300, 2**40)
     one, two = chance.choice(ids), chance.choice(ids)
     value = chance.randbytes(chance.choice((0, 1, 1, 9, 9, 130, 2048)))
+    metadata = _metadata(chance)
     kinds: tuple[Any, ...] = (
         ChannelItem(0, 1, value),
         ChannelItem(0, 1, value[:9]),
         ChannelItem(one, two, value[:9]),
-        RequestCall(one, two, 2**64 - 1 - two, (), NO_METADATA, value),
-        RequestResponse(one, two, (), NO_METADATA, value),
-        RequestCancel(one, two),
+        RequestCall(one, two, 2**64 - 1 - two, (), metadata, value),
+        RequestResponse(one, two, (), metadata, value),
+        RequestCancel(one, two, metadata),
         ChannelGrantCredit(one, two, 7),
         ChannelClose(one, two),
         Ping(one, two),
