@@ -12,7 +12,7 @@ from ..wire.ids import ChannelId, MethodId
 from ..wire.messages import Encoded, RequestResponse
 from .binding import ChannelBinder, Payload
 
-__all__ = ["Caller", "ErasedCaller", "NoopCaller"]
+__all__ = ["Caller", "ErasedCaller", "NoopCaller", "check_caller"]
 
 
 class Caller(ABC):
@@ -87,12 +87,37 @@ class Caller(ABC):
         """The binder for the channels of calls on this connection."""
 
 
+def check_caller(caller: object, what: str) -> None:
+    """Check what is given to make calls, before the first call.
+
+    Args:
+        caller: what was given.
+        what: names the function or class that needs it, for the error.
+
+    Raises:
+        TypeError: it is not a `Caller`.
+    """
+    if isinstance(caller, Caller):
+        return
+    kind = type(caller)
+    # Do not read the attribute: a connection counts its callers.
+    hint = "; pass its .caller" if hasattr(kind, "caller") else ""
+    raise TypeError(
+        f"{what}: expected a Caller, got an object of type {kind.__name__}{hint}"
+    )
+
+
 class ErasedCaller(Caller):
-    """A caller that hides the class of the caller inside."""
+    """A caller that hides the class of the caller inside.
+
+    Raises:
+        TypeError: `caller` is not a `Caller`.
+    """
 
     __slots__ = ("_caller",)
 
     def __init__(self, caller: Caller) -> None:
+        check_caller(caller, "ErasedCaller")
         self._caller = caller
 
     def call(
@@ -132,11 +157,16 @@ class ErasedCaller(Caller):
 
 
 class NoopCaller:
-    """A caller that keeps a connection alive and makes no calls."""
+    """A caller that keeps a connection alive and makes no calls.
+
+    Raises:
+        TypeError: `caller` is not a `Caller`.
+    """
 
     __slots__ = ("_caller",)
 
     def __init__(self, caller: Caller) -> None:
+        check_caller(caller, "NoopCaller")
         self._caller = caller
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ import attrs
 from ..errors import CallCancelled
 from ..metadata import Metadata, MetadataLike
 from ..rpc.binding import Payload
-from ..rpc.caller import Caller
+from ..rpc.caller import Caller, check_caller
 from ..rpc.expected_service import OfferedSchema
 from ..wire.messages import RequestResponse
 from .descriptor import MethodDescriptor, ServiceDescriptor, describe
@@ -68,7 +68,12 @@ def client(
         middleware: wraps each call, the first outermost; see `Middleware`.
         metadata_for_calls: metadata of each call; `with_metadata` adds entries, and
             replaces those with equal keys.
+
+    Raises:
+        TypeError: `service` is not a service, `caller` is not a `Caller`, such as a
+            session or a connection, or `middleware` is not a list of functions.
     """
+    check_caller(caller, "client")
     made = _client_class(describe(service))(
         caller, checked_middleware(middleware), Metadata.of(metadata_for_calls)
     )

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 
 from ..legible import legible
 from ..metadata import Metadata, MetadataLike
-from ..rpc.caller import Caller
+from ..rpc.caller import Caller, check_caller
 from ..rpc.connection import AnySession
 from ..rpc.service_class import ServiceClass, set_service_class
 from .client import BaseClient, client_method
@@ -228,7 +228,11 @@ def dynamic_client(
         middleware: wraps each call, the first outermost; see `Middleware`.
         metadata_for_calls: metadata of each call.
         for_json: whether values are those of JSON, where bytes are base64.
+
+    Raises:
+        TypeError: `caller` is not a `Caller`.
     """
+    check_caller(caller, "dynamic_client")
     return DynamicClient(
         _schema_of(described),
         caller,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
@@ -42,6 +43,7 @@ from roam_trio import (
     u32,
     with_metadata,
 )
+from roam_trio.service.dynamic import dynamic_client
 from roam_trio.wire.messages import RequestCall, RequestResponse, joined
 from tests.peer import Peer, link_to_peer
 from tests.service.services import (
@@ -176,6 +178,31 @@ async def test_a_client_needs_a_service(nursery: trio.Nursery) -> None:
     session, _ = await sessions(nursery, dispatcher(Greeter, Greeting()))
     with pytest.raises(TypeError, match=r"decorated with @roam_trio\.service"):
         client(Greeting, session.caller)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (partial(client, Greeter), "client"),
+        (partial(dynamic_client, describe(Greeter)), "dynamic_client"),
+        (ErasedCaller, "ErasedCaller"),
+        (NoopCaller, "NoopCaller"),
+    ],
+)
+async def test_what_makes_calls_is_checked_before_the_first_call(
+    nursery: trio.Nursery, make: Callable[[Any], Any], what: str
+) -> None:
+    session, _ = await sessions(nursery, dispatcher(Greeter, Greeting()))
+    start = f"{what}: expected a Caller, got an object of type "
+    for given, got in [
+        (session, "Session; pass its .caller"),
+        (session.root, "ConnectionHandle; pass its .caller"),
+        (NoopCaller(session.caller), "NoopCaller"),
+    ]:
+        with pytest.raises(TypeError) as raised:
+            make(given)
+        assert str(raised.value) == start + got
+    make(session.caller)
 
 
 async def test_hints_may_carry_what_cannot_be_hashed(nursery: trio.Nursery) -> None:

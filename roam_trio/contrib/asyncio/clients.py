@@ -98,7 +98,7 @@ def client(
         metadata_for_calls: metadata of each call.
 
     Raises:
-        TypeError: `service` is not a service.
+        TypeError: `service` is not a service, or `caller` is not a `Caller`.
         RuntimeError: nothing of roam_trio is in use in this loop.
     """
     guest = guest_of_loop()
