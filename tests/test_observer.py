@@ -29,15 +29,24 @@ from roam_trio import (
     service,
     serving,
 )
+from roam_trio.codec import CANCELLED
 from roam_trio.links.memory import memory_link_pair
+from roam_trio.metadata import NO_METADATA
+from roam_trio.rpc.handler import ReplySink
 from roam_trio.session import acceptor, initiator
 from roam_trio.session.link_events import LinkEvents
 from roam_trio.session.terms import SessionTerms
 from roam_trio.wire.ids import MethodId
-from roam_trio.wire.messages import ConnectionAccept
+from roam_trio.wire.messages import (
+    ConnectionAccept,
+    RequestCall,
+    RequestResponse,
+    joined,
+)
 
 from .peer import link_to_peer
 from .session.connecting import EVEN
+from .session.running import METHODS, Custom, WithPeer, streams
 from .test_resume import cut_link
 
 
@@ -222,6 +231,56 @@ async def test_a_server_is_told_of_calls_that_reach_no_handler() -> None:
         ("0x0000000000000007", "Ada", "UnknownMethod"),
         ("Adder.add", None, "InvalidPayload"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        (MethodId(7), ["UnknownMethod"] * 3),
+        (METHODS["add"].id, ["InvalidPayload"] * 3),
+        (METHODS["echo"].id, []),
+    ],
+)
+async def test_a_server_is_told_once_of_a_call_whose_response_gets_no_task(
+    method: MethodId, told: list[str]
+) -> None:
+    noted: list[str] = []
+
+    class NotingCalls(Observer):
+        def call_turned_away(
+            self,
+            connection: Connection,
+            method: str,
+            metadata: Metadata,
+            because: RoamError,
+        ) -> None:
+            noted.append(type(because).__name__)
+
+    async def echo(text: str) -> str:
+        return text
+
+    async def pause() -> None:
+        await trio.sleep_forever()
+
+    answering = streams(echo=echo)
+
+    def answer(call: RequestCall, reply: ReplySink) -> Any:
+        return pause() if call.method_id == 8 else answering.handle(call, reply)
+
+    async with WithPeer(
+        Custom(answer),
+        limits=Limits(session_tasks=1),
+        observer=NotingCalls(),
+        buffer=1,
+    ) as (session, peer):
+        await peer.say(RequestCall(0, 2, 8, (), NO_METADATA, b""))
+        for number in (4, 6, 8):
+            await peer.say(RequestCall(0, number, method, (), NO_METADATA, b"\x00"))
+        await wait_all_tasks_blocked()
+        # The last ones have waited for room, and got no task to wait in.
+        results = [joined((await peer.hear(RequestResponse)).ret) for _ in range(3)]
+        assert results.count(CANCELLED) == 2
+    assert noted == told
 
 
 async def test_a_client_is_not_told_that_it_is_turned_away() -> None:

@@ -328,12 +328,14 @@ class DriverReplySink(ReplySink):
         """Answer that there is no room for a task for the request.
 
         It has not begun, unless a handler that waits for nothing has made a response,
-        which can only be sent by a task.
+        which can only be sent by a task. What has made a response has also counted the
+        request, if no code of the program has seen it.
         """
         if self.memory.waiting:
             refusal.was_begun = True
+        else:
+            self.count_refused(refusal)
         self.memory.let_go()
-        self.count_refused(refusal)
         name = method_name(self.call.method_id)
         logger.info(
             "connection %d: refused a call of %s: %s",
