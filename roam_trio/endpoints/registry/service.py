@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from ...failures import is_cancellation
 from ..announcing import Announcement
 from ..lasting.balancing import Address
 from ..lasting.resolving import Resolver
@@ -103,10 +104,26 @@ class RegisteredService(Resolver, Announcement):
                     await entries.put(texts, self._lease)
                 trouble.end()
                 await trio.sleep(self._lease / 3)
-        except trio.Cancelled:
+        except BaseException as error:
+            if is_cancellation(error):
+                await self._withdraw(entries, texts)
+            raise
+
+    async def _withdraw(self, entries: RegistryEntries, texts: Sequence[str]) -> None:
+        """Remove entries, within a bound; if that fails, their lease ends soon.
+
+        Raise nothing: it would take the place of the `trio.Cancelled` of the caller.
+        """
+        try:
             with trio.move_on_after(WITHDRAWING_SECONDS, shield=True):
                 await entries.remove(texts)
-            raise
+        except Exception as error:
+            logger.info(
+                "a server of %s could not be withdrawn, and is there until its lease "
+                "ends: %s",
+                self._label,
+                reason_of(error),
+            )
 
     # ------------------------------------------------------------ clients
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -164,6 +166,65 @@ async def test_a_registry_that_hangs_holds_up_the_end_of_a_server_for_a_bounded_
         registry.trouble = "hangs"
         began = trio.current_time()
     assert trio.current_time() - began == pytest.approx(WITHDRAWING_SECONDS)
+
+
+@pytest.mark.parametrize("trouble", ["down", "bug"])
+async def test_a_server_ends_as_cancelled_where_its_registry_fails_to_withdraw_it(
+    autojump_clock: MockClock,
+    registry: MemoryRegistry,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Any,
+) -> None:
+    caplog.set_level(logging.INFO, "roam_trio.registry")
+    left: list[BaseException | None] = []
+    open_ = registry.open
+
+    @asynccontextmanager
+    async def noting(service: str) -> AsyncIterator[RegistryEntries]:
+        async with open_(service) as entries:
+            try:
+                yield entries
+            except BaseException as error:
+                left.append(error)
+                raise
+
+    monkeypatch.setattr(registry, "open", noting)
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            service = registry.service("bank")
+            nursery.start_soon(service.hold, ["memory://a"])
+            await wait_all_tasks_blocked()
+            registry.trouble = trouble
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert list(map(type, left)) == [trio.Cancelled]
+    [record] = [each for each in caplog.records if each.name == "roam_trio.registry"]
+    assert "a server of bank in <MemoryRegistry> could not be withdrawn" in (
+        record.getMessage()
+    )
+    assert record.levelno == logging.INFO
+
+
+async def test_a_server_is_withdrawn_where_it_is_cancelled_within_a_group(
+    autojump_clock: MockClock, registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = MemoryEntries.put
+
+    async def put_in_tasks(
+        self: MemoryEntries, texts: Sequence[str], seconds: float
+    ) -> None:
+        await put(self, texts, seconds)
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            raise BaseExceptionGroup("two tasks", [cancelled]) from None
+
+    monkeypatch.setattr(MemoryEntries, "put", put_in_tasks)
+    with trio.move_on_after(1) as scope:
+        await registry.service("bank").hold(["memory://a"])
+    assert scope.cancelled_caught
+    assert there(registry) == []
 
 
 async def test_a_shutdown_that_is_cancelled_has_stopped_listening(
