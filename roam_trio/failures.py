@@ -14,9 +14,17 @@ from typing import Final, cast
 
 import trio
 
-__all__ = ["alone", "is_cancellation", "is_failure", "split_failure", "text_of"]
+__all__ = [
+    "alone",
+    "ends_programs",
+    "is_cancellation",
+    "is_failure",
+    "split_failure",
+    "text_of",
+]
 
-_GO_THROUGH: Final = (KeyboardInterrupt, SystemExit, trio.Cancelled)
+_ENDS_PROGRAMS: Final = (KeyboardInterrupt, SystemExit)
+_GO_THROUGH: Final = (*_ENDS_PROGRAMS, trio.Cancelled)
 
 
 def is_failure(error: BaseException) -> bool:
@@ -34,6 +42,11 @@ def is_cancellation(error: BaseException) -> bool:
     """Return True for a `trio.Cancelled`, and for a group of nothing else, which comes
     out of a nursery that is cancelled."""
     return all(isinstance(leaf, trio.Cancelled) for leaf in _leaves(error))
+
+
+def ends_programs(error: BaseException) -> bool:
+    """Return True if `error` is or contains a `KeyboardInterrupt` or a `SystemExit`."""
+    return any(isinstance(leaf, _ENDS_PROGRAMS) for leaf in _leaves(error))
 
 
 def split_failure(

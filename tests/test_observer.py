@@ -272,7 +272,7 @@ async def test_a_server_is_told_once_of_a_call_whose_response_gets_no_task(
         limits=Limits(session_tasks=1),
         observer=NotingCalls(),
         buffer=1,
-    ) as (session, peer):
+    ) as (_, peer):
         await peer.say(RequestCall(0, 2, 8, (), NO_METADATA, b""))
         for number in (4, 6, 8):
             await peer.say(RequestCall(0, number, method, (), NO_METADATA, b"\x00"))

@@ -29,6 +29,7 @@ from typing import (
 import trio
 
 from ..errors import CallCancelled, ChannelError
+from ..failures import ends_programs
 from ..rpc.channel import Rx, Tx, channel
 from .descriptor import MethodDescriptor
 from .signatures import show_signature
@@ -127,7 +128,9 @@ def open_call(
     group and once: by `OpenCall.result`, or by the end of the block. If the block ends
     with an exception or is cancelled, the call is cancelled, and the block waits for it
     as for any cancelled call. If the exception of the block is a `ChannelError` and the
-    call has raised an exception too, the block raises the exception of the call.
+    call has raised an exception too, the block raises the exception of the call. If
+    that of the call is a `KeyboardInterrupt` or a `SystemExit`, the block raises both
+    in a group.
 
     Type checkers know the item types of channels that are the last arguments. Give
     other channels as for any call.
@@ -260,8 +263,8 @@ class OpenCall(Generic[T, In, Out]):
         try:
             if exc is None:
                 await self._leave(error, is_cut_off)
-            elif isinstance(exc, ChannelError) and error is not None:
-                raise error from exc
+            elif error is not None:
+                self._leave_beside(exc, error)
         finally:
             # Break the reference cycle between the errors and this frame.
             del error, exc, traceback
@@ -274,6 +277,15 @@ class OpenCall(Generic[T, In, Out]):
         elif not self._is_told and not (is_cut_off and type(error) is CallCancelled):
             # A handler whose channel was reset is expected to fail.
             raise error
+
+    def _leave_beside(self, exc: BaseException, error: BaseException) -> None:
+        """Raise the exception of the call if it comes before that of the block, or ends
+        programs."""
+        if isinstance(exc, ChannelError):
+            raise error from exc
+        if exc is not error and ends_programs(error):
+            both = [exc, error]
+            raise BaseExceptionGroup("a call failed, and its block", both) from None
 
     def _end_what_is_unbound(self) -> None:
         """End the channels of a call that was never sent; the block must not wait.

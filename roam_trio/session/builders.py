@@ -25,6 +25,7 @@ import trio
 
 from ..conduits.base import Conduit, ConduitRx, ConduitTx
 from ..conduits.into import IntoConduit, as_conduit
+from ..failures import ends_programs
 from ..limits import DEFAULT_LIMITS, Limits
 from ..links.arrivals import Arrivals
 from ..links.base import Link
@@ -536,10 +537,12 @@ class OpenSession:
         nursery.start_soon(starting.run)
         try:
             session = await starting.wait()
-        except BaseException:
+        except BaseException as error:
             nursery.cancel_scope.cancel()
-            # What its only task raises has come out already.
+            # What its only task raises has come out already, unless this task was
+            # cancelled at the same time.
             await self._nursery_manager.__aexit__(None, None, None)
+            starting.raise_beside(error)
             raise
         self._nursery = nursery
         self._session = session
@@ -621,6 +624,18 @@ class _Starting(trio.TaskStatus[Session]):
             finally:
                 self._error = None
         return self._session
+
+    def raise_beside(self, cancelled: BaseException) -> None:
+        """Raise what the task has raised since `wait` was cancelled, if it ends
+        programs.
+
+        Raises:
+            BaseExceptionGroup: of `cancelled` and that.
+        """
+        error, self._error = self._error, None
+        if error is not None and ends_programs(error):
+            both = [cancelled, error]
+            raise BaseExceptionGroup("a session was cancelled, and failed", both)
 
 
 def tell_beside(

@@ -10,14 +10,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import (
+    AnyCall,
     CallCancelled,
     Credit,
     Fallible,
+    Proceed,
     Rx,
     Tx,
     TxReset,
     UserError,
     channel,
+    client,
     open_call,
     service,
     u8,
@@ -257,6 +260,30 @@ async def test_an_exception_of_the_block_is_not_masked_by_that_of_the_method() -
 
         with pytest.raises(KeyError, match="mine"):
             await run()
+
+
+async def test_what_ends_programs_is_not_hidden_by_what_the_block_raises() -> None:
+    async def strike(call: AnyCall, proceed: Proceed) -> Any:
+        try:
+            return await proceed()
+        finally:
+            raise KeyboardInterrupt
+
+    handler = Impl()
+    pair = connected_pair(Calc, handler)
+
+    async def run() -> None:
+        calc = client(Calc, pair.client_session.caller, middleware=[strike])
+        async with open_call(calc.hang):
+            await wait_all_tasks_blocked()
+            raise KeyError("mine")
+
+    async with pair:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await run()
+        assert list(map(type, caught.value.exceptions)) == [KeyError, KeyboardInterrupt]
+        await wait_all_tasks_blocked()
+        assert handler.running == 0
 
 
 async def test_a_cancelled_block_cancels_the_call(

@@ -849,6 +849,34 @@ class TestCrash:
             raise Mine("mine")
 
 
+async def test_what_ends_programs_comes_out_of_a_handshake_that_is_cancelled_too(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link, _ = link_to_peer()
+    rx = link.split()[1]
+
+    async def strike() -> Any:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(rx, "recv", strike)
+    monkeypatch.setattr(rx, "recv_batch", strike)
+
+    async def open_cancelled() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with initiator(link).open():
+                raise AssertionError("it is not set up")
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await open_cancelled()
+    assert caught.value.subgroup(KeyboardInterrupt) is not None
+    assert caught.value.split(KeyboardInterrupt)[1] is None, "a Cancelled of the scope"
+
+
 async def test_what_ends_a_session_is_not_hidden_by_what_fails_as_it_closes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
