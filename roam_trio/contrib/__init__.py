@@ -1,1 +1,1 @@
-"""Neighbours of trio programs, each behind an extra of its name."""
+"""Integrations with other libraries, each behind an extra of its name."""

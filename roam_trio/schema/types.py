@@ -129,7 +129,7 @@ class Conversion(NamedTuple):
 class WireForm:
     """A marker that gives the annotated type the wire form of another type.
 
-    It is the base class of markers of neighbours, which are hashable.
+    The markers of `roam_trio.contrib` derive from it. They are hashable.
     """
 
     __slots__ = ()
