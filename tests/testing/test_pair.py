@@ -8,6 +8,7 @@ from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 import trio
+import trio.testing
 
 from roam_trio import (
     CallCancelled,
@@ -21,6 +22,7 @@ from roam_trio import (
     service,
     u32,
 )
+from roam_trio.links.base import Link
 from roam_trio.testing import connected_pair
 from tests.session.running import Custom
 
@@ -167,20 +169,34 @@ async def test_cancelled_at_any_moment_it_leaves_nothing() -> None:
     assert not scope.cancelled_caught
 
 
-async def test_a_link_that_is_closed_fails_the_entering(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    tasks = living_tasks()
-    near, far = memory_link_pair(1)
-    tx, rx = far.split()
+async def _close(link: Link) -> None:
+    tx, rx = link.split()
     await tx.close()
     await rx.close()
+
+
+async def test_a_link_that_is_closed_fails_the_entering() -> None:
+    tasks = living_tasks()
+    near, far = memory_link_pair(1)
+    await _close(far)
     with pytest.raises(SessionError):
         async with connected_pair(Adder, AdderImpl(), links=(near, far)):
             pass
     assert living_tasks() == tasks
+
+
+async def test_the_log_tells_that_only_the_server_could_not_be_set_up(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    near, silent = memory_link_pair(1)
+    far, gone = memory_link_pair(1)
+    await _close(gone)
+    with pytest.raises(SessionError, match="took longer"):
+        async with connected_pair(Adder, AdderImpl(), links=(near, far)):
+            pass
     assert "the server's session could not be set up" in caplog.text
+    await _close(silent)
 
 
 async def test_a_pair_is_entered_once() -> None:
