@@ -18,6 +18,8 @@ mod fail;
 #[cfg(feature = "python")]
 mod frames;
 #[cfg(feature = "python")]
+mod lasting;
+#[cfg(feature = "python")]
 mod messages;
 #[cfg(feature = "python")]
 mod metadata;
@@ -25,6 +27,7 @@ mod metadata;
 mod plan;
 #[cfg(feature = "python")]
 mod run;
+pub mod sequence;
 pub mod varint;
 
 #[cfg(feature = "python")]
@@ -32,7 +35,7 @@ use pyo3::prelude::*;
 
 /// What the package and the extension agree on; `native.py` has the same number.
 #[cfg(feature = "python")]
-const INTERFACE: u32 = 6;
+const INTERFACE: u32 = 7;
 
 /// Parts within parts up to which values are encoded and decoded here. The codec in
 /// Python goes as far as the recursion limit of the interpreter.
@@ -46,5 +49,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("INTERFACE", INTERFACE)?;
     module.add_class::<codec::Codec>()?;
     module.add_class::<messages::Messages>()?;
-    module.add_function(wrap_pyfunction!(frames::cut_frames, module)?)
+    module.add_function(wrap_pyfunction!(frames::cut_frames, module)?)?;
+    module.add_function(wrap_pyfunction!(lasting::take_lasting, module)?)?;
+    module.add_function(wrap_pyfunction!(lasting::frame_lasting, module)?)?;
+    module.add_function(wrap_pyfunction!(lasting::frames_lasting, module)?)
 }

@@ -2,8 +2,8 @@
 
 ``python -m tests.fuzz.natives --inputs 1000000`` runs it by itself, with inputs by
 chance: random bytes, encodings with a few changes, values of other types, several
-values together, and streams of messages. It needs no tracing, so it is some fifty times
-as fast.
+values together, and streams of messages and of frames. It needs no tracing, so it is
+some fifty times as fast.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from tests.schema.codecs import native_plan, outcome, python_plan
 from tests.schema.examples import Color, Expr, Node, Tree
 
 from .checks import require
+from .native_lasting import NATIVE_LASTING, frames_by_chance
 from .native_streams import NATIVE_STREAMS, stream_by_chance
 from .target import Target
 
@@ -280,7 +281,7 @@ def _seeds() -> Iterator[bytes]:
             yield number.to_bytes(2, "little") + encoded
 
 
-NATIVES = (Target("native", native, _seeds, 512), *NATIVE_STREAMS)
+NATIVES = (Target("native", native, _seeds, 512), *NATIVE_STREAMS, *NATIVE_LASTING)
 
 
 # ---------------------------------------------------------------- by chance
@@ -336,6 +337,7 @@ def run(inputs: int, seed: int) -> int:
             values.append(chance.choice(pairs).make(chance))
         pair.check_run([*values, value], chance.choice((1, 100, 10_000)))
         stream_by_chance(chance, _changed)
+        frames_by_chance(chance, _changed)
         done += 20
     return done
 

@@ -7,27 +7,24 @@ determines what to send on a new link, and checks what a peer claims to have rec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
-from typing import Final, cast
+from typing import Any
 
 from ...errors import DecodeError
 from ...wire.backing import Backing
-from .replay import Body, LongBody, ReplayBuffer
-from .sequence import (
-    CONTINUED,
-    HALF,
-    MASK,
-    read_header,
-    rest_and_ack,
-    rest_of,
-    write_header,
-    write_headers,
+from ...wire.frames import Frames, PayloadRun
+from ..base import Buffer
+from .frames import (
+    FRAMED_BELOW,
+    Take,
+    frame_message,
+    frame_messages,
+    take_frames,
+    take_in_python,
 )
+from .replay import Body, ReplayBuffer
+from .sequence import MASK, read_header, write_header, write_headers
 
 __all__ = ["Exchange"]
-
-_BORROW_FROM: Final = 2048
-"""Size of a message, in bytes, from which it is a view of its frame and not a copy."""
 
 
 class Exchange:
@@ -39,7 +36,6 @@ class Exchange:
     """
 
     __slots__ = (
-        "_acknowledged",
         "_expected",
         "has_received",
         "owed",
@@ -51,7 +47,6 @@ class Exchange:
         self.replay = ReplayBuffer(first_sent)
         """Messages that are sent and not acknowledged, and the backlog."""
         self._expected = first_received
-        self._acknowledged = 0  # by the last frame that acknowledged any
         self.has_received = False
         self.owed = 0
         """Number of frames received since the last sent frame, which acknowledged all
@@ -76,24 +71,30 @@ class Exchange:
         """
         seq, body = self.replay.take()
         self.owed = self.owed_bytes = 0
-        ack = self._expected - 1
-        if seq > 127 and ack > 127 and self.has_received:
-            # Most often: as `write_header` does, and two calls less.
-            head = CONTINUED[seq & 127] + rest_and_ack(seq >> 7)
-            header = head + CONTINUED[ack & 127] + rest_of(ack >> 7)
-        else:
-            header = write_header(seq, self.last_received)
-        return (header, body) if type(body) is bytes else _frame(header, body)
+        return _frame(write_header(seq, self.last_received), body)
 
-    def next_frames(self, most: int) -> list[tuple[bytes, ...]]:
+    def next_framed(self) -> Any:
+        """Return the next frame as `next_frame` does, or, if it is not so long that its
+        message is passed on without a copy, after its length: for `takes_frames`.
+        """
+        seq, body = self.replay.take()
+        self.owed = self.owed_bytes = 0
+        ack = self._expected - 1 & MASK if self.has_received else None
+        if type(body) is bytes and len(body) < FRAMED_BELOW:
+            return frame_message(seq, ack, body)
+        return _frame(write_header(seq, ack), body)
+
+    def next_frames(self, most: int) -> Sequence[Sequence[Buffer]]:
         """Return the next frames, as `next_frame` does for one; `were_sent` tells how
         many of them the link took.
         """
         first, bodies = self.replay.next_of_backlog(most)
-        headers = write_headers(first, len(bodies), self.last_received)
-        if LongBody in set(map(type, bodies)):
-            return list(map(_frame, headers, bodies))
-        return cast("list[tuple[bytes, ...]]", list(zip(headers, bodies, strict=True)))
+        ack = self.last_received
+        framed = frame_messages(first, ack, bodies)
+        if framed is not None:
+            data, longest, last = framed
+            return PayloadRun(b"", Frames(data, len(bodies), longest, last, 0))
+        return list(map(_frame, write_headers(first, len(bodies), ack), bodies))
 
     def were_sent(self, count: int) -> None:
         """Note that the link has taken so many of `next_frames`."""
@@ -110,93 +111,43 @@ class Exchange:
 
     # ------------------------------------------------ receiving
 
-    def receive(self, payloads: Sequence[Backing], messages: list[Backing]) -> None:
-        """Accept frames, up to a goodbye, which is an empty message.
-
-        A duplicate has no message, but its acknowledgement is used. Gaps in the numbers
-        are allowed.
+    def receive(
+        self,
+        payloads: Sequence[Backing],
+        messages: list[Backing],
+        take: Take = take_frames,
+    ) -> None:
+        """Accept frames, up to a goodbye, which is an empty message; see
+        `take_in_python`.
 
         Args:
             payloads: what was received together, in order.
             messages: gets the messages of the frames.
+            take: takes the messages out of the frames.
 
         Raises:
             DecodeError: one is not a frame, or acknowledges a frame that was not sent.
                 Those before it are accepted.
         """
-        place, count = 0, len(payloads)
-        while place < count:
-            payload = payloads[place]
-            place += 1
-            # The number is nearly always the expected one, and the acknowledgement near
-            # the one before: all bytes but the first of each are known.
-            expected, before = self._expected, self._acknowledged
-            start = CONTINUED[expected & 127] + rest_and_ack(expected >> 7)
-            rest = rest_of(before >> 7)
-            low_at = len(start)
-            pos = low_at + 1 + len(rest)
-            if (
-                payload[:low_at] == start
-                and payload[low_at + 1 : pos] == rest
-                and (low := payload[low_at]) > 127
-            ):
-                ack: int | None = before & ~127 | low & 127
-            else:
-                expected, ack, pos = _header_of(payload)
-            if ack is not None:
-                if not self.replay.acknowledge(ack):
-                    raise _not_a_frame(payload, _never_sent(ack))
-                self._acknowledged = ack
-            if (expected - self._expected) & MASK >= HALF:
-                continue
-            self._expected = (expected + 1) & MASK
+        replay = self.replay
+        accepted, count, size, self._expected, first = take(
+            payloads,
+            messages,
+            self._expected,
+            replay.first,
+            replay.handed,
+            replay.start,
+        )
+        if first != replay.first:
+            replay.trim(first)
+        if count:
             self.has_received = True
-            self.owed += 1
-            self.owed_bytes += len(payload)
-            if len(payload) - pos < _BORROW_FROM:
-                message = payload[pos:]
-            else:
-                message = memoryview(payload)[pos:]
-            messages.append(message)
-            if not message:
-                return
-            if place < count and expected > 127:
-                run = self._receive_run(payloads, place, pos)
-                messages += run
-                place += len(run)
-
-    def _receive_run(
-        self, payloads: Sequence[Backing], start: int, header: int
-    ) -> list[bytes]:
-        """Accept frames that follow the last accepted one: each has the next number,
-        and the same acknowledgement. Return their messages, up to the first frame that
-        is another, or has a long message or none.
-
-        Args:
-            payloads: frames that were received together.
-            start: the place of the first of them; the last accepted one is before it,
-                and its number has several bytes.
-            header: the length of the header of the last one.
-        """
-        messages: list[bytes] = []
-        low = self._expected & 127
-        if not low:  # more than the first byte of the number is another
-            return messages
-        same = bytes(payloads[start - 1][1:header])
-        for first, payload in zip(
-            CONTINUED[low:], islice(payloads, start, None), strict=False
-        ):
-            if type(payload) is not bytes or len(payload) >= _BORROW_FROM:
-                break
-            message = payload.removeprefix(first + same)
-            if not message or len(message) == len(payload):
-                break
-            messages.append(message)
-        count = len(messages)
-        self._expected = (self._expected + count) & MASK
-        self.owed += count
-        self.owed_bytes += sum(map(len, messages)) + count * header
-        return messages
+            self.owed += count
+            self.owed_bytes += size
+        if accepted < len(payloads) and not (count and not messages[-1]):
+            if take is take_in_python:
+                raise _refusal_of(payloads[accepted])
+            self.receive(payloads[accepted:], messages, take_in_python)
 
     # ------------------------------------------------ another link
 
@@ -224,17 +175,16 @@ def _frame(header: bytes, body: Body) -> tuple[bytes, ...]:
     return (header, body) if isinstance(body, bytes) else (header, *body.pieces)
 
 
-def _never_sent(seq: int) -> DecodeError:
-    return DecodeError(
-        f"expected the number of a frame that was sent, got {seq}", "$.ack"
-    )
-
-
-def _header_of(payload: Backing) -> tuple[int, int | None, int]:
+def _refusal_of(payload: Backing) -> DecodeError:
+    """Return the error for a payload that `take_in_python` has not accepted."""
     try:
-        return read_header(payload)
+        _, ack, _ = read_header(payload)
     except DecodeError as error:
-        raise _not_a_frame(payload, error) from error
+        refusal = _not_a_frame(payload, error)
+        refusal.__cause__ = error
+        return refusal
+    why = f"expected the number of a frame that was sent, got {ack}"
+    return _not_a_frame(payload, DecodeError(why, "$.ack"))
 
 
 def _not_a_frame(payload: Backing, error: DecodeError) -> DecodeError:

@@ -47,26 +47,42 @@ class Forwarding:
         owner: has the link.
     """
 
-    __slots__ = ("_exchange", "_idle", "_mode", "_owner")
+    __slots__ = ("_exchange", "_idle", "_mode", "_owner", "_replay")
 
     def __init__(self, exchange: Exchange, owner: Owner) -> None:
         self._exchange = exchange
+        self._replay = exchange.replay
         self._owner = owner
         self._mode = Mode.COMMIT
         self._idle: trio.lowlevel.Task | None = None  # the task, if it waits
 
     def push(self, body: Body) -> None:
         """Send a message soon, or as soon as there is a link with room for it."""
-        self._exchange.replay.add(body)
+        replay = self._replay
+        size = replay.size + len(body)
+        if size > replay.most:
+            replay.add(body)
+        else:  # as `add` does, and a call less
+            replay.bodies.append(body)
+            replay.size = size
         self._mode, write = self._mode.on_commit
         if write is _NOW:
             self._forward_now()
-        elif write is _WAKE:
+        elif write is _WAKE and self._idle is not None:
+            self._wake()
+
+    def push_all(self, bodies: list[bytes], size: int) -> None:
+        """As `push`, for several messages, of `size` bytes in all."""
+        self._replay.add_all(bodies, size)
+        self._mode, write = self._mode.on_commit
+        if write is _NOW:
+            self._forward_now()
+        elif write is _WAKE and self._idle is not None:
             self._wake()
 
     def push_now(self, body: bytes) -> None:
         """Send a message now, if there is a link with room for it."""
-        self._exchange.replay.add(body)
+        self._replay.add(body)
         self._forward_now()
 
     def cork(self) -> None:
@@ -75,7 +91,7 @@ class Forwarding:
 
     def uncork(self, *, prompt: bool = False) -> None:
         """See `LinkTx.uncork`."""
-        if self._exchange.replay.backlog:
+        if self._replay.backlog:
             self._mode, _ = self._mode.on_uncork
             self._forward_now()
         elif prompt:
@@ -85,7 +101,7 @@ class Forwarding:
 
     async def run(self, link: LinkRun) -> None:
         """Send the backlog whenever there is one, while this is the present link."""
-        replay = self._exchange.replay
+        replay = self._replay
         try:
             while True:
                 if not replay.backlog:
@@ -114,7 +130,10 @@ class Forwarding:
         if backlog == 1:
             if not tx.is_full:
                 tx.uncork(prompt=True)
-                tx.send_nowait(exchange.next_frame())
+                if tx.takes_frames:
+                    tx.send_nowait(exchange.next_framed())
+                else:
+                    tx.send_nowait(exchange.next_frame())
             return
         tx.cork()
         try:
@@ -142,4 +161,4 @@ class Forwarding:
             trio.lowlevel.reschedule(task)
 
     def __repr__(self) -> str:
-        return f"<Forwarding {self._mode.name}, {self._exchange.replay!r}>"
+        return f"<Forwarding {self._mode.name}, {self._replay!r}>"

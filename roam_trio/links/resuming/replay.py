@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from ..base import ByteBudget
 from .counted import CountedMemory
-from .sequence import HALF, MASK
+from .sequence import MASK, first_after
 
 __all__ = ["MESSAGE_BYTES", "STEP", "Body", "LongBody", "ReplayBuffer"]
 
@@ -54,46 +54,48 @@ class ReplayBuffer:
 
     __slots__ = (
         "_counted",
-        "_first",
-        "_handed",
         "_least",
-        "_most",
-        "_start",
         "_taken",
         "bodies",
+        "first",
+        "handed",
+        "most",
         "size",
+        "start",
     )
 
     def __init__(self, first: int = 0) -> None:
         self.bodies: list[Body] = []
         """The messages; read-only for other classes."""
-        self._start = first
-        self._first = first  # the number of the first of `bodies`
+        self.start = first
+        """The number of the first message of all."""
+        self.first = first
+        """The number of the first of `bodies`."""
         self._taken = first  # the number of the first of the backlog
-        # The number of the first message that was never sent on a link. All before it
-        # may have arrived.
-        self._handed = first
+        self.handed = first
+        """The number of the first message that was never sent on a link. All before it
+        may have arrived."""
         self.size = 0
         """Number of bytes of all messages."""
         self._counted: CountedMemory | None = None
         # The sizes up to which the count need not change.
         self._least: float = 0
-        self._most: float = inf
+        self.most: float = inf
 
     @property
     def next_seq(self) -> int:
         """The number of the next message."""
-        return (self._first + len(self.bodies)) & MASK
+        return (self.first + len(self.bodies)) & MASK
 
     @property
     def backlog(self) -> int:
         """Number of messages that have not been sent on the present link."""
-        return self._first + len(self.bodies) - self._taken
+        return self.first + len(self.bodies) - self._taken
 
     @property
     def backlog_size(self) -> int:
         """Number of bytes of these messages."""
-        return sum(map(len, self.bodies[self._taken - self._first :]))
+        return sum(map(len, self.bodies[self._taken - self.first :]))
 
     def add(self, body: Body) -> None:
         """Keep a message until it is acknowledged; it joins the backlog.
@@ -101,16 +103,24 @@ class ReplayBuffer:
         If there is no room for it, drop it: the session is about to end.
         """
         size = self.size + len(body)
-        if size > self._most and not self._count(size, len(self.bodies) + 1):
+        if size > self.most and not self._count(size, len(self.bodies) + 1):
             return
         self.bodies.append(body)
+        self.size = size
+
+    def add_all(self, bodies: list[bytes], size: int) -> None:
+        """As `add`, for several messages, of `size` bytes in all."""
+        size += self.size
+        if size > self.most and not self._count(size, len(self.bodies) + len(bodies)):
+            return
+        self.bodies += bodies
         self.size = size
 
     def next_of_backlog(self, most: int) -> tuple[int, list[Body]]:
         """Return the oldest messages of the backlog, `most` of them at most, and the
         number of the first.
         """
-        place = self._taken - self._first
+        place = self._taken - self.first
         return self._taken & MASK, self.bodies[place : place + most]
 
     def take(self) -> tuple[int, Body]:
@@ -119,18 +129,18 @@ class ReplayBuffer:
         """
         seq = self._taken
         self._taken = taken = seq + 1
-        if taken > self._handed:
-            self._handed = taken
-        return seq & MASK, self.bodies[seq - self._first]
+        if taken > self.handed:
+            self.handed = taken
+        return seq & MASK, self.bodies[seq - self.first]
 
     def take_many(self, count: int) -> None:
         """Note that as many of `next_of_backlog` were sent on the present link."""
         self._taken += count
-        self._handed = max(self._handed, self._taken)
+        self.handed = max(self.handed, self._taken)
 
     def rewind(self) -> None:
         """Make all messages the backlog again, in order, for another link."""
-        self._taken = self._first
+        self._taken = self.first
 
     def acknowledge(self, seq: int) -> bool:
         """Remove all messages up to this number (`stable.ack.trim`).
@@ -140,22 +150,26 @@ class ReplayBuffer:
         Returns:
             False if no peer can have received and acknowledged this message.
         """
-        first = self._first
-        ahead = (seq - first) & MASK
-        if ahead >= self._handed - first:
-            return first > self._start and ahead >= HALF
-        bodies = self.bodies
-        if ahead:
-            self.size -= sum(map(len, bodies[: ahead + 1]))
-            del bodies[: ahead + 1]
-        else:  # as with one call at a time
+        first = first_after(seq, self.first, self.handed, self.start)
+        if first is None:
+            return False
+        if first != self.first:
+            self.trim(first)
+        return True
+
+    def trim(self, first: int) -> None:
+        """Remove all messages before this number, which is above `first`."""
+        bodies, count = self.bodies, first - self.first
+        if count == 1:  # as with one call at a time
             self.size -= len(bodies.pop(0))
-        self._first = first = first + ahead + 1
+        else:
+            self.size -= sum(map(len, bodies[:count]))
+            del bodies[:count]
+        self.first = first
         if self._taken < first:
             self._taken = first
         if self.size < self._least:
             self._count(self.size, len(bodies))
-        return True
 
     def can_replay_after(self, seq: int | None) -> bool:
         """Return True if this can be the last number that a peer has received.
@@ -163,26 +177,26 @@ class ReplayBuffer:
         None means that the peer has received nothing. False for less than the peer has
         acknowledged, because these messages are no longer kept.
         """
-        has_removed = self._first > self._start
+        has_removed = self.first > self.start
         if seq is None:
             return not has_removed
-        count = (seq - self._first + 1) & MASK
-        return count <= self._handed - self._first and (count > 0 or has_removed)
+        count = (seq - self.first + 1) & MASK
+        return count <= self.handed - self.first and (count > 0 or has_removed)
 
     def count_in(self, budget: ByteBudget) -> None:
         """Count the memory of the messages in `budget` until `forget`."""
         self._counted = CountedMemory(budget)
-        self._most = STEP
+        self.most = STEP
 
     def forget(self) -> None:
         """Remove all messages, as if the peer had acknowledged them."""
         if self.bodies:
-            self._handed = self._first + len(self.bodies)
+            self.handed = self.first + len(self.bodies)
             self.acknowledge(self.next_seq - 1 & MASK)
         if self._counted is not None:
             self._counted.update(0)
             self._counted = None
-        self._least, self._most = 0, inf
+        self._least, self.most = 0, inf
 
     def _count(self, size: int, messages: int) -> bool:
         """Count the memory of messages of `size` bytes in all."""
@@ -190,11 +204,11 @@ class ReplayBuffer:
         if not self._counted.update(size + MESSAGE_BYTES * messages):
             return False
         # An empty buffer is always counted, as it may stay so.
-        self._least, self._most = max(size - STEP, min(size, 1)), size + STEP
+        self._least, self.most = max(size - STEP, min(size, 1)), size + STEP
         return True
 
     def __repr__(self) -> str:
         return (
-            f"<ReplayBuffer of {len(self.bodies)} from {self._first & MASK}, "
+            f"<ReplayBuffer of {len(self.bodies)} from {self.first & MASK}, "
             f"{self.backlog} to be sent>"
         )

@@ -20,6 +20,7 @@ __all__ = [
     "HALF",
     "LONGEST_HEADER",
     "MASK",
+    "first_after",
     "read_header",
     "rest_and_ack",
     "rest_of",
@@ -87,6 +88,23 @@ def write_headers(first: int, count: int, ack: int | None) -> list[bytes]:
     return [
         CONTINUED[seq & 127] + rest_of(seq >> 7) + same for seq in range(first, end)
     ]
+
+
+def first_after(ack: int, first: int, handed: int, start: int) -> int | None:
+    """Return the number of the first message that an acknowledgement leaves, without
+    wrapping around. None if no peer can have received and acknowledged that frame.
+
+    Args:
+        ack: the number of the frame.
+        first: the number of the first message that is not acknowledged.
+        handed: the number of the first message that was never sent.
+        start: the number of the first message of all.
+    """
+    ahead = (ack - first) & MASK
+    if ahead < handed - first:
+        return first + ahead + 1
+    # Otherwise it must have been acknowledged before.
+    return first if first > start and ahead >= HALF else None
 
 
 def read_header(payload: Backing) -> tuple[int, int | None, int]:

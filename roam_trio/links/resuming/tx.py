@@ -18,6 +18,7 @@ from ...errors import (
     RoamTrioError,
     StableConduitError,
 )
+from ...wire.frames import HEADER_LENGTH, Frames, PayloadRun
 from ..base import Buffer, ByteBudget, TxStatistics
 from ..permits import PermitTx, QueuedPermit
 from .conversation import Phase
@@ -89,12 +90,25 @@ class ResumingTx(PermitTx):
                 "would mean goodbye"
             )
 
-    def send_nowait(self, pieces: Sequence[Buffer]) -> None:
+    takes_frames = True
+
+    def send_nowait(self, pieces: Sequence[Buffer] | bytes) -> None:
         if self._ending is not None:
             raise self._ending.as_error()
         if self.is_full:
             raise trio.WouldBlock
-        self._publish(pieces)
+        if not isinstance(pieces, bytes):
+            self._publish(pieces)
+        else:
+            # A frame, of which the message is kept: as `_publish` does.
+            body = pieces[HEADER_LENGTH:]
+            length = len(body)
+            if not 0 < length <= self._longest:
+                self._check_length(length)
+            self._last_length = length
+            self._sent_payloads += 1
+            self._sent_bytes += length
+            self._forwarding.push(body)
         if self._permits or self._replay.size >= self._few_bytes:
             # The size tells that there is no need to look.
             self.is_full = not self._has_room() and self._ending is None
@@ -113,6 +127,35 @@ class ResumingTx(PermitTx):
         self._sent_payloads += 1
         self._sent_bytes += length
         self._forwarding.push(body)
+
+    def send_many_nowait(self, payloads: Sequence[Sequence[Buffer]]) -> int:
+        if self._ending is not None:
+            raise self._ending.as_error()
+        if self.is_full or not payloads:
+            return 0
+        frames = payloads.framed() if type(payloads) is PayloadRun else None
+        if frames is None or not self._has_room_for(frames):
+            return super().send_many_nowait(payloads)  # those that can be sent
+        bodies = frames.payloads()
+        if not all(bodies):
+            return super().send_many_nowait(payloads)  # up to the empty one
+        size = sum(map(len, bodies))
+        self._last_length = frames.last
+        self._sent_payloads += len(bodies)
+        self._sent_bytes += size
+        self._forwarding.push_all(bodies, size)
+        self.is_full = not self._has_room() and self._ending is None
+        return len(bodies)
+
+    def _has_room_for(self, frames: Frames) -> bool:
+        """Return True if each of several messages finds room, without a close look."""
+        replay, permits = self._replay, self._permits
+        size = replay.size + len(frames.data) + permits * frames.longest
+        return (
+            frames.longest <= self._longest
+            and len(replay.bodies) + permits + len(frames) <= self._most_frames
+            and size < self._most_bytes
+        )
 
     def was_acknowledged(self) -> None:
         """Wake senders if there is room; called after frames were received, if it

@@ -68,7 +68,7 @@ def test_count_is_never_a_step_off_and_never_above_the_budget(
         elif operation == "take" and replay.backlog:
             replay.take()
         elif operation == "trim" and replay.backlog < len(replay.bodies):
-            replay.acknowledge(replay._first)
+            replay.acknowledge(replay.first)
         elif operation == "rewind":
             replay.rewind()
         assert 0 <= budget.held <= most
@@ -77,6 +77,18 @@ def test_count_is_never_a_step_off_and_never_above_the_budget(
         assert replay.bodies or not budget.held
     replay.forget()
     assert (budget.held, len(replay.bodies), replay.size) == (0, 0, 0)
+
+
+def test_several_messages_are_counted_together_and_dropped_together() -> None:
+    budget = Counting(3 * STEP)
+    replay = counted_replay(budget)
+    replay.add_all([b"a", b"b"], 2)
+    assert budget.calls == 0
+    replay.add_all([bytes(STEP), b"c"], STEP + 1)
+    assert budget.held == memory_of(replay) == STEP + 3 + 4 * MESSAGE_BYTES
+    replay.add_all([bytes(STEP)] * 2, 2 * STEP)
+    assert (len(replay.bodies), replay.size) == (4, STEP + 3)
+    assert budget.held == memory_of(replay)
 
 
 def test_messages_that_are_acknowledged_soon_change_no_count() -> None:

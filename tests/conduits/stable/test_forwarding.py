@@ -81,6 +81,30 @@ async def test_messages_between_cork_and_uncork_go_together_without_the_task() -
     assert owner.heard() == [b"c"]
 
 
+async def test_several_messages_go_together_as_one_that_is_committed_goes(
+    nursery: trio.Nursery,
+) -> None:
+    owner = Owner()
+    assert owner.link is not None
+    owner.forwarding.push_all([b"a", b"b"], 2)
+    assert owner.heard() == [b"a", b"b"]
+    owner.forwarding.push_all([b"c", b"d"], 2)
+    assert owner.heard() == []  # there is no task yet
+    nursery.start_soon(owner.forwarding.run, owner.link)
+    await wait_all_tasks_blocked()
+    assert owner.heard() == [b"c", b"d"]
+    owner.forwarding.push_all([b"e", b"f"], 2)
+    assert owner.heard() == []
+    await wait_all_tasks_blocked()
+    assert owner.heard() == [b"e", b"f"]
+    owner.forwarding.cork()
+    owner.forwarding.push_all([b"g"], 1)
+    owner.forwarding.uncork()
+    assert owner.heard() == [b"g"]
+    assert owner.exchange.replay.size == 7
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("prompt", [False, True])
 async def test_message_after_an_uncork_goes_at_once_only_if_it_comes_alone(
     prompt: bool,
