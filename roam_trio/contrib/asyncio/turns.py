@@ -80,7 +80,7 @@ class Turns:
 
     Args:
         loop: the loop in which they run.
-        may_use_thread: use guest mode as it is.
+        use_thread: use guest mode as it is, with its thread.
 
     Attributes:
         clock: the clock for the run.

@@ -203,7 +203,8 @@ class Sessions:
                 run.figures = run.ended
                 self._forget(run)
                 return
-        made.wait(_PATIENCE)
+        if not made.wait(_PATIENCE):
+            run.at = monotonic()  # or the reader would wait for each of its metrics
 
     def _begin_to_make(self, run: _Run, made: threading.Event) -> None:
         try:

@@ -214,9 +214,7 @@ class _ServerSide:
         parts = self._parts
         context, is_unsampled = parts.propagation.extract(call.given_metadata)
         if is_unsampled and not parts.measures:
-            attach(
-                context
-            )  # each call runs in a context of its own, which ends with it
+            attach(context)  # until the context of this call ends, which is its own
             return None
         method = parts.methods.of(call.method)
         if is_unsampled:

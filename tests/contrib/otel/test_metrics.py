@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -161,6 +162,31 @@ async def test_a_reader_does_not_wait_long_for_a_run_that_is_busy(
         assert found == [0]
         await wait_all_tasks_blocked()
         monkeypatch.undo()
+        assert await collect_in_a_thread(recorded) == 1
+
+
+async def test_a_reader_waits_once_for_all_metrics_of_a_run_that_is_busy(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    class Waited(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0)
+            return super().wait(0)
+
+    async with bank_of(recorded):
+        await wait_all_tasks_blocked()
+        [run] = recorded.telemetry.observer._sessions._runs.values()
+        run.at = -math.inf
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "threading", SimpleNamespace(Event=Waited))
+            patch.setattr(module, "_FRESH", 3600.0)
+            thread = threading.Thread(target=recorded.metrics)
+            thread.start()
+            thread.join()
+        assert waits == [module._PATIENCE]
+        run.at = -math.inf
         assert await collect_in_a_thread(recorded) == 1
 
 
