@@ -168,6 +168,7 @@ class OpenCall(Generic[T, In, Out]):
         self._values: list[T] = []
         self._error: BaseException | None = None
         self._is_told = False
+        self._failed = False
 
     @property
     def tx(self) -> Tx[Out]:
@@ -205,8 +206,9 @@ class OpenCall(Generic[T, In, Out]):
         A checkpoint. Cancelling it does not cancel the call.
 
         Raises:
-            Exception: what the call raises.
-            RuntimeError: the call was cancelled, by `cancel` or the end of the block.
+            Exception: what the call raises; within the block.
+            RuntimeError: the call was cancelled, by `cancel` or the end of the block,
+                or it has failed and the block has ended.
         """
         await self._ended.wait()
         if self._error is not None:
@@ -214,7 +216,10 @@ class OpenCall(Generic[T, In, Out]):
             raise self._error
         if not self._values:
             await trio.lowlevel.checkpoint_if_cancelled()
-            raise RuntimeError("this call was cancelled, so it has no result")
+            why = (
+                "has failed, and its block is over" if self._failed else "was cancelled"
+            )
+            raise RuntimeError(f"this call {why}, so it has no result")
         return self._values[0]
 
     def cancel(self) -> None:
@@ -258,34 +263,32 @@ class OpenCall(Generic[T, In, Out]):
         is_cut_off = self._end_channels()
         if exc is not None:
             self._scope.cancel()
-        await self._manager.__aexit__(None, None, None)
-        error = self._error
         try:
-            if exc is None:
-                await self._leave(error, is_cut_off)
-            elif error is not None:
-                self._leave_beside(exc, error)
+            await self._manager.__aexit__(None, None, None)
         finally:
-            # Break the reference cycle between the errors and this frame.
+            error, self._error = self._error, None
+            self._failed = error is not None
+        try:
+            if error is None:
+                if exc is None and not self._values:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+            elif exc is None:
+                if not self._is_expected(error, is_cut_off):
+                    raise error
+            elif exc is not error:
+                if isinstance(exc, ChannelError):
+                    raise error from exc
+                if ends_programs(error):
+                    raise BaseExceptionGroup("a call and its block", [exc, error])
+        finally:
+            # The frames of these errors must not refer to them: a caller's frame may
+            # hold the last reference to a channel, which has to end with it.
             del error, exc, traceback
 
-    async def _leave(self, error: BaseException | None, is_cut_off: bool) -> None:
-        """Raise the exception of the call, unless `result` has, or it is expected."""
-        if error is None:
-            if not self._values:
-                await trio.lowlevel.checkpoint_if_cancelled()
-        elif not self._is_told and not (is_cut_off and type(error) is CallCancelled):
-            # A handler whose channel was reset is expected to fail.
-            raise error
-
-    def _leave_beside(self, exc: BaseException, error: BaseException) -> None:
-        """Raise the exception of the call if it comes before that of the block, or ends
-        programs."""
-        if isinstance(exc, ChannelError):
-            raise error from exc
-        if exc is not error and ends_programs(error):
-            both = [exc, error]
-            raise BaseExceptionGroup("a call failed, and its block", both) from None
+    def _is_expected(self, error: BaseException, is_cut_off: bool) -> bool:
+        """Return True if `result` has raised it, or a channel was cut off: a handler
+        whose channel was reset is expected to fail."""
+        return self._is_told or (is_cut_off and type(error) is CallCancelled)
 
     def _end_what_is_unbound(self) -> None:
         """End the channels of a call that was never sent; the block must not wait.

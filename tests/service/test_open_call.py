@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from contextlib import suppress
 from typing import Annotated, Any, Protocol
 
 import pytest
@@ -28,6 +29,7 @@ from roam_trio import (
     with_metadata,
 )
 from roam_trio.testing import connected_pair
+from tests.session.test_garbage import left_behind
 
 
 class Wrong(enum.Enum):
@@ -240,6 +242,39 @@ async def test_call_that_its_block_cancels_ends_with_its_handler() -> None:
             with pytest.raises(RuntimeError, match="was cancelled"):
                 await call.result()
         assert handler.running == 0
+
+
+@pytest.mark.parametrize("where", ["result", "end", "channel", "channel by result"])
+async def test_a_call_that_fails_leaves_nothing_to_the_garbage_collector(
+    where: str,
+) -> None:
+    async def run() -> None:
+        async with connected() as calc:
+            with suppress(UserError):
+                async with open_call(calc.total) as call:
+                    await call.tx.send(1313)
+                    await wait_all_tasks_blocked()
+                    if where == "channel":
+                        await call.tx.send(1)
+                    if where == "result":
+                        await call.result()
+                    if where == "channel by result":
+                        try:
+                            await call.tx.send(1)
+                        except TxReset:
+                            await call.result()
+
+    assert await left_behind(run) == {}
+
+
+async def test_a_call_that_has_failed_has_no_result_after_its_block() -> None:
+    async with connected() as calc:
+        call = open_call(calc.total)
+        with pytest.raises(UserError):
+            async with call:
+                await call.tx.send(1313)
+        with pytest.raises(RuntimeError, match="has failed, and its block is over"):
+            await call.result()
 
 
 async def test_call_that_has_ended_is_not_cancelled() -> None:
