@@ -12,6 +12,7 @@ import trio
 
 from ...errors import (
     ConnectionLost,
+    Disconnected,
     IncompatibleService,
     Overloaded,
     SessionRejected,
@@ -278,6 +279,8 @@ class RoutePool:
             try:
                 return await attempt(kept)
             except (Unavailable, Overloaded) as refusal:
+                if refusal.was_begun:
+                    raise
                 pool.note_failure(endpoint, refusal)
                 last = copy_of(refusal)
             except ConnectionLost:
@@ -350,19 +353,29 @@ async def _describe(session: Session, name: str, parts: Tx[bytes]) -> int:
 
     Raises:
         UserError: the server does not describe it.
-        Unavailable, ConnectionLost: it cannot be asked now.
+        Unavailable: it cannot be asked now, or has left after the first part, of
+            which `was_begun` tells.
+        ConnectionLost: it has left before.
     """
+    has_begun = False
     try:
         async with (
             session.open(Reflection, REFLECTION) as reflection,
             open_call(reflection.describe, name) as call,
         ):
             async for part in call.rx:
+                has_begun = True
                 await parts.send(part)
             number: int = await call.result()
             return number
     except (IncompatibleService, SessionRejected, UnknownMethod):
         raise UserError(ReflectionProblem.UNDESCRIBED) from None
+    except (Unavailable, Disconnected) as error:
+        # Another server may be asked only if no part has been sent on.
+        text = f"the server that was asked for {name!r} has left"
+        if has_begun or isinstance(error, Unavailable):
+            raise Unavailable(text=text, was_begun=has_begun) from error
+        raise ConnectionLost(text) from error
 
 
 def _options_for(client: Session, options: ConnectOptions) -> ConnectOptions:

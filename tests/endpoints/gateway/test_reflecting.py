@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -11,6 +14,8 @@ from roam_trio import (
     HealthState,
     NoReflection,
     Refused,
+    Server,
+    Tx,
     Unavailable,
     connect,
     describe_remote,
@@ -26,6 +31,7 @@ from roam_trio.endpoints.gateway.figures import (
 from roam_trio.endpoints.gateway.routes import Route
 from roam_trio.endpoints.statistics import Statistics
 from roam_trio.service.reserved.asking import describe_one
+from roam_trio.service.reserved.classes import Reflection
 from tests.versions import NewShop, NewUser, OldShop, OldUser, new_shop
 
 from .behind import HERE, Bank, BankImpl, banks, passing_on, shop, to_banks
@@ -153,3 +159,59 @@ async def test_figures_are_for_clients_that_may_see_them() -> None:
             for snapshot in (routes.snapshot, told.snapshot):
                 with pytest.raises(Refused, match="may not see the figures"):
                     await snapshot()
+
+
+class Leaving:
+    """A description during which its server leaves."""
+
+    def __init__(self, parts: int, *, says_so: bool) -> None:
+        self.parts = parts
+        self.says_so = says_so
+        self.server: Server | None = None
+
+    async def services(self) -> list[str]:
+        return ["bank"]
+
+    async def describe(self, name: str, parts: Tx[bytes]) -> int:
+        for _ in range(self.parts):
+            await parts.send(b'{"name": "Bank", "methods": []}')
+        if self.says_so:
+            raise Unavailable(was_begun=True)
+        assert self.server is not None
+        for session in self.server.sessions:
+            session.root.start_soon(session.shutdown)
+        await trio.sleep_forever()
+        raise AssertionError(name)
+
+
+@pytest.fixture
+def _no_garbage_is_collected() -> Iterator[None]:
+    """A channel that only the collector could free would keep its client waiting."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_garbage_is_collected")
+@pytest.mark.parametrize("says_so", [True, False])
+@pytest.mark.parametrize("parts", [0, 1])
+async def test_description_goes_on_at_no_other_server_once_a_part_is_there(
+    parts: int, *, says_so: bool
+) -> None:
+    leaving = Leaving(parts, says_so=says_so)
+    served = {
+        "bank": dispatcher(Bank, BankImpl("a")),
+        "reflection": dispatcher(Reflection, leaving),
+    }
+    async with (
+        serving("memory://a", served) as leaving.server,
+        banks("b", reflection=True),
+        passing_on(to_banks("a", "b"), balance="first", server=TELLING),
+        connect(HERE) as session,
+    ):
+        if parts:
+            with pytest.raises(Unavailable) as raised:
+                await describe_remote(session)
+            assert raised.value.was_begun
+        else:
+            assert sorted(await describe_remote(session)) == ["bank"]
