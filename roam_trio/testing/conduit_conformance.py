@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import trio
@@ -26,11 +26,9 @@ from trio.testing import wait_all_tasks_blocked
 from ..conduits.base import Conduit, ConduitRx, ConduitTx, ConduitTxPermit
 from ..errors import ConduitError, DecodeError, EncodeError, LinkClosed, LinkError
 from ..wire.family import MsgFamily
+from .requirements import TIME_LIMIT, Requirement, expect_equal, refused
 
 __all__ = ["CHECKS", "Check", "ConduitUnderTest", "Texts"]
-
-_TIME_LIMIT: Final = 20.0
-"""Time limit of a check, in seconds: far more than a successful check needs."""
 
 _MOST_MESSAGES: Final = 100_000
 """Number of messages; a conduit with room for this many has no backpressure."""
@@ -73,26 +71,8 @@ class ConduitUnderTest:
     make_pair: Callable[[], Awaitable[tuple[Conduit[str], Conduit[str]]]]
 
 
-@attrs.frozen
-class Check:
-    """A requirement on every conduit; call it with the conduit.
-
-    Attributes:
-        name: the requirement.
-        rules: the rules of the protocol that it verifies.
-        run: the check itself.
-    """
-
-    name: str
-    rules: tuple[str, ...]
-    run: Callable[[ConduitUnderTest], Awaitable[None]]
-
-    async def __call__(self, conduit: ConduitUnderTest) -> None:
-        await self.run(conduit)
-
-    def __str__(self) -> str:
-        return self.name
-
+Check: TypeAlias = Requirement[ConduitUnderTest]
+"""A requirement on every conduit; call it with the conduit."""
 
 CHECKS: list[Check] = []
 """All checks."""
@@ -163,7 +143,7 @@ def _check(*rules: str) -> Callable[[_Scenario], Check]:
         async def run(conduit: ConduitUnderTest) -> None:
             await _run(conduit, scenario)
 
-        check = Check(scenario.__name__, rules, run)
+        check = Requirement(scenario.__name__, rules, run)
         CHECKS.append(check)
         return check
 
@@ -172,7 +152,7 @@ def _check(*rules: str) -> Callable[[_Scenario], Check]:
 
 async def _run(conduit: ConduitUnderTest, scenario: _Scenario) -> None:
     """Run a scenario on a new pair, then close the pair."""
-    with trio.fail_after(_TIME_LIMIT):
+    with trio.fail_after(TIME_LIMIT):
         async with trio.open_nursery() as nursery:
             ends = [_End(half, nursery) for half in await conduit.make_pair()]
             try:
@@ -187,21 +167,6 @@ async def _run(conduit: ConduitUnderTest, scenario: _Scenario) -> None:
                     await end.tx.abort()
                     await end.rx.close()
                 nursery.cancel_scope.cancel()
-
-
-def _expect_equal(got: object, expected: object) -> None:
-    if got != expected:
-        raise AssertionError(f"expected {expected!r}, and got {got!r}")
-
-
-def _refused(
-    error: type[Exception], function: Callable[..., object], *args: object
-) -> None:
-    try:
-        got = function(*args)
-    except error:
-        return
-    raise AssertionError(f"expected {error.__name__}, and got {got!r}")
 
 
 # ---------------------------------------------------------------- messages
@@ -222,7 +187,7 @@ async def messages_arrive_once_and_in_order_both_ways(
     await right.expect(*texts)
     await left.expect(*texts)
     await wait_all_tasks_blocked()
-    _expect_equal(len(left.got) + len(right.got), 0)
+    expect_equal(len(left.got) + len(right.got), 0)
 
 
 @_check("conduit")
@@ -247,7 +212,7 @@ async def order_is_that_of_sending_not_of_reserving(
 async def message_is_sent_without_a_permit_where_there_is_room(
     left: _End, right: _End, nursery: trio.Nursery
 ) -> None:
-    _expect_equal(left.tx.has_room(), True)
+    expect_equal(left.tx.has_room(), True)
     left.tx.send_nowait("straight")
     await right.expect("straight")
 
@@ -288,14 +253,14 @@ async def released_permit_sends_nothing_and_gives_its_room_back(
     left: _End, right: _End, nursery: trio.Nursery
 ) -> None:
     permits = left.fill()
-    _expect_equal(left.tx.has_room(), False)
-    _refused(trio.WouldBlock, left.tx.send_nowait, "no room")
+    expect_equal(left.tx.has_room(), False)
+    refused(trio.WouldBlock, left.tx.send_nowait, "no room")
     for permit in permits:
         with permit:
             pass
         permit.release()  # harmless now
     again = left.fill()
-    _expect_equal(len(again), len(permits))
+    expect_equal(len(again), len(permits))
     for permit in again:
         permit.release()
     await left.send("marker")
@@ -316,13 +281,13 @@ async def full_conduit_makes_reserve_wait_and_serves_in_order(
     for number in range(3):
         nursery.start_soon(wait_in_line, number)
         await wait_all_tasks_blocked()
-    _expect_equal(served, [])
+    expect_equal(served, [])
     for permit in permits:
         permit.release()
         await wait_all_tasks_blocked()
         if len(served) == 3:
             break
-    _expect_equal(served, [0, 1, 2])
+    expect_equal(served, [0, 1, 2])
 
 
 @_check("conduit.permit")
@@ -338,7 +303,7 @@ async def cancelled_reserve_takes_no_room(
     for permit in permits:
         permit.release()
     again = left.fill()
-    _expect_equal(len(again), len(permits))
+    expect_equal(len(again), len(permits))
     for permit in again:
         permit.release()
 
@@ -376,9 +341,9 @@ async def message_that_cannot_be_encoded_is_not_sent_and_takes_no_room(
 ) -> None:
     count = len(permits := left.fill())
     for permit in permits:
-        _refused(EncodeError, permit.send, "a\0b")
-    _refused(EncodeError, left.tx.send_nowait, "a\0b")
-    _expect_equal(len(permits := left.fill()), count)
+        refused(EncodeError, permit.send, "a\0b")
+    refused(EncodeError, left.tx.send_nowait, "a\0b")
+    expect_equal(len(permits := left.fill()), count)
     for permit in permits:
         permit.release()
     await left.send("marker")
@@ -393,7 +358,7 @@ async def what_is_no_message_is_a_conduit_error_with_its_reason(
     error = await right.receive()
     if not isinstance(error, ConduitError):
         raise AssertionError(f"expected a ConduitError, and got {error!r}")
-    _expect_equal(type(error.__cause__), DecodeError)
+    expect_equal(type(error.__cause__), DecodeError)
 
 
 # ---------------------------------------------------------------- the end
@@ -409,8 +374,8 @@ async def close_delivers_everything_then_the_end_for_ever(
     await left.tx.close()
     await right.expect(*texts, None)
     for _ in range(3):
-        _expect_equal((await right.rx.recv(), right.rx.recv_nowait()), (None, None))
-    _refused(LinkClosed, left.tx.send_nowait, "too late")
+        expect_equal((await right.rx.recv(), right.rx.recv_nowait()), (None, None))
+    refused(LinkClosed, left.tx.send_nowait, "too late")
     await right.send("the other way it is open")
     await left.expect("the other way it is open")
     await right.tx.close()
@@ -437,29 +402,29 @@ async def closed_conduit_refuses_everything_new(
     await wait_all_tasks_blocked()
     await left.tx.close()
     await wait_all_tasks_blocked()
-    _expect_equal(len(refusals), 2)
-    _expect_equal(left.tx.has_room(), True)  # so that senders find out
-    _refused(LinkClosed, permits[0].send, "too late")
-    _refused(LinkClosed, left.tx.reserve_nowait)
+    expect_equal(len(refusals), 2)
+    expect_equal(left.tx.has_room(), True)  # so that senders find out
+    refused(LinkClosed, permits[0].send, "too late")
+    refused(LinkClosed, left.tx.reserve_nowait)
     await right.expect(None)
 
 
 @_check("link.tx.reserve")
 async def abort_wakes_who_waits(left: _End, right: _End, nursery: trio.Nursery) -> None:
     left.fill()
-    refused = trio.Event()
+    was_refused = trio.Event()
 
     async def wait_in_line() -> None:
         try:
             await left.tx.reserve()
         except LinkClosed:
-            refused.set()
+            was_refused.set()
 
     nursery.start_soon(wait_in_line)
     await wait_all_tasks_blocked()
     await left.tx.abort()
-    await refused.wait()
-    _refused(LinkClosed, left.tx.send_nowait, "too late")
+    await was_refused.wait()
+    refused(LinkClosed, left.tx.send_nowait, "too late")
 
 
 @_check("conduit")
@@ -470,9 +435,9 @@ async def statistics_count_messages(
     for text in ("a", "bb", "ccc"):
         await left.send(text)
     await right.expect("a", "bb", "ccc")
-    _expect_equal(left.tx.statistics().payloads, sent + 3)
-    _expect_equal(right.rx.statistics().payloads, received + 3)
+    expect_equal(left.tx.statistics().payloads, sent + 3)
+    expect_equal(right.rx.statistics().payloads, received + 3)
     permit = await left.tx.reserve()
-    _expect_equal(left.tx.statistics().permits, 1)
+    expect_equal(left.tx.statistics().permits, 1)
     permit.release()
-    _expect_equal(left.tx.statistics().permits, 0)
+    expect_equal(left.tx.statistics().permits, 0)

@@ -14,60 +14,29 @@ payloads of your choice, for example from a property test.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import Final
+from typing import TypeAlias
 
-import attrs
 import trio
 from trio.lowlevel import checkpoint
 from trio.testing import wait_all_tasks_blocked
 
 from ..errors import LinkClosed, LinkError, PayloadTooLarge
-from ..links.base import Link, LinkRx, LinkTx, LinkTxPermit
+from ..links.base import LinkRx, LinkTx
 from ..wire.backing import Backing
+from .link_pairs import (
+    MOST_PAYLOADS,
+    LinkEnd,
+    LinkUnderTest,
+    fill_with_permits,
+    release,
+    run_pair,
+)
+from .requirements import Requirement, expect_equal, refused, refused_async
 
 __all__ = ["CHECKS", "Check", "LinkUnderTest", "carry"]
 
-_TIME_LIMIT: Final = 20.0
-"""Time limit of a check, in seconds: far more than a successful check needs."""
-
-_MOST_PAYLOADS: Final = 100_000
-"""Number of payloads; a link with room for this many has no backpressure."""
-
-
-@attrs.frozen
-class LinkUnderTest:
-    """Makes the links to check.
-
-    Attributes:
-        make_pair: makes two links, each the peer of the other; called once per check.
-        max_payload: the longest payload in bytes if the links have a limit.
-    """
-
-    make_pair: Callable[[], Awaitable[tuple[Link, Link]]]
-    max_payload: int | None = None
-
-
-@attrs.frozen
-class Check:
-    """A requirement on every link; call it with the link.
-
-    Attributes:
-        name: the requirement.
-        rules: the rules of the protocol that it verifies.
-        run: the check itself.
-    """
-
-    name: str
-    rules: tuple[str, ...]
-    run: Callable[[LinkUnderTest], Awaitable[None]]
-
-    async def __call__(self, link: LinkUnderTest) -> None:
-        await self.run(link)
-
-    def __str__(self) -> str:
-        return self.name
-
+Check: TypeAlias = Requirement[LinkUnderTest]
+"""A requirement on every link; call it with the link."""
 
 CHECKS: list[Check] = []
 """All checks."""
@@ -77,118 +46,18 @@ def _check(
     *rules: str,
 ) -> Callable[[Callable[[LinkUnderTest], Awaitable[None]]], Check]:
     def register(run: Callable[[LinkUnderTest], Awaitable[None]]) -> Check:
-        check = Check(run.__name__.removeprefix("_"), rules, run)
+        check = Requirement(run.__name__.removeprefix("_"), rules, run)
         CHECKS.append(check)
         return check
 
     return register
 
 
-# ---------------------------------------------------------------- a pair at work
-
-
-@attrs.define
-class _End:
-    """One end of the pair: both halves of its link, and its pump."""
-
-    tx: LinkTx
-    rx: LinkRx
-    pump_done: trio.Event = attrs.field(factory=trio.Event)
-
-    async def pump(self) -> None:
-        await self.tx.pump()
-        self.pump_done.set()
-
-    async def pump_till_broken(self) -> None:
-        with suppress(LinkError):
-            await self.tx.pump()
-        self.pump_done.set()
-
-    async def send(self, payload: bytes) -> None:
-        (await self.tx.reserve()).send((payload,))
-
-    async def receive_all(self) -> list[bytes]:
-        payloads: list[bytes] = []
-        while (payload := await self.rx.recv()) is not None:
-            payloads.append(bytes(payload))
-        return payloads
-
-
-_Scenario = Callable[[_End, _End, trio.Nursery], Awaitable[None]]
-
-
-async def _run(
-    link: LinkUnderTest,
-    scenario: _Scenario,
-    *,
-    pumped: bool = True,
-    may_break: bool = False,
-) -> None:
-    """Run a scenario on a new pair, then close the pair."""
-    ends = [_End(*half.split()) for half in await link.make_pair()]
-    try:
-        with trio.fail_after(_TIME_LIMIT):
-            async with trio.open_nursery() as nursery:
-                for end in ends if pumped else ():
-                    nursery.start_soon(end.pump_till_broken if may_break else end.pump)
-                await scenario(ends[0], ends[1], nursery)
-                nursery.cancel_scope.cancel()
-    finally:
-        for end in ends:
-            await end.tx.abort()
-            await end.rx.close()
-
-
-def _fill_with_permits(tx: LinkTx) -> list[LinkTxPermit]:
-    permits: list[LinkTxPermit] = []
-    while len(permits) < _MOST_PAYLOADS:
-        try:
-            permits.append(tx.reserve_nowait())
-        except trio.WouldBlock:
-            return permits
-    raise AssertionError(f"{len(permits)} permits are out, and there is still room")
-
-
-def _release(permits: Sequence[LinkTxPermit]) -> None:
-    for permit in permits:
-        permit.release()
-
-
-def _refused(
-    error: type[Exception], function: Callable[..., object], *args: object
-) -> None:
-    try:
-        got = function(*args)
-    except error:
-        return
-    raise AssertionError(f"expected {error.__name__}, and got {got!r}")
-
-
-async def _refused_async(
-    error: type[Exception], function: Callable[[], Awaitable[object]]
-) -> None:
-    try:
-        got = await function()
-    except error:
-        return
-    raise AssertionError(f"expected {error.__name__}, and got {got!r}")
-
-
-def _expect_equal(got: object, expected: object) -> None:
-    if got != expected:
-        raise AssertionError(f"expected {_short(expected)}, and got {_short(got)}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 200 else f"{text[:200]}… ({len(text)} characters)"
-
-
 async def carry(link: LinkUnderTest, payloads: Sequence[bytes]) -> None:
     """Check that these payloads arrive unchanged and in order, in both directions."""
 
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        async def send_all(end: _End) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        async def send_all(end: LinkEnd) -> None:
             for payload in payloads:
                 await end.send(payload)
 
@@ -196,9 +65,9 @@ async def carry(link: LinkUnderTest, payloads: Sequence[bytes]) -> None:
             senders.start_soon(send_all, left)
             senders.start_soon(send_all, right)
             for end in (left, right):
-                _expect_equal([await end.rx.recv() for _ in payloads], list(payloads))
+                expect_equal([await end.rx.recv() for _ in payloads], list(payloads))
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 # ---------------------------------------------------------------- payloads
@@ -221,18 +90,18 @@ async def payloads_arrive_in_order_of_commit(link: LinkUnderTest) -> None:
 
 @_check("link.order", "link.tx.commit")
 async def order_is_that_of_commit_not_of_reserve(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         if len(permits) < 2:
             return  # one payload at a time, so there is only one order
         slot = permits[0].alloc(5)
         slot.buffer[:] = b"later"
         permits[1].send((b"sooner",))
-        _expect_equal(await right.rx.recv(), b"sooner")
+        expect_equal(await right.rx.recv(), b"sooner")
         slot.commit()
-        _expect_equal(await right.rx.recv(), b"later")
+        expect_equal(await right.rx.recv(), b"later")
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link", "zerocopy.recv")
@@ -246,20 +115,20 @@ async def large_payloads_arrive(link: LinkUnderTest) -> None:
 
 @_check("link.split")
 async def halves_work_in_tasks_of_their_own(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         payloads = {n: [b"%d.%d" % (n, i) for i in range(50)] for n in range(4)}
 
-        async def send(end: _End, number: int) -> None:
+        async def send(end: LinkEnd, number: int) -> None:
             for payload in payloads[number]:
                 await end.send(payload)
                 await checkpoint()
 
-        async def receive(end: _End, numbers: tuple[int, int]) -> None:
+        async def receive(end: LinkEnd, numbers: tuple[int, int]) -> None:
             got = [bytes(await end.rx.recv() or b"") for _ in range(100)]
             for number in numbers:
                 prefix = b"%d." % number
                 of_one_task = [p for p in got if p.startswith(prefix)]
-                _expect_equal(of_one_task, payloads[number])
+                expect_equal(of_one_task, payloads[number])
 
         async with trio.open_nursery() as workers:
             for number in range(4):
@@ -267,12 +136,12 @@ async def halves_work_in_tasks_of_their_own(link: LinkUnderTest) -> None:
             workers.start_soon(receive, right, (0, 1))
             workers.start_soon(receive, left, (2, 3))
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.rx.recv", "zerocopy.backing", "zerocopy.backing.boxed")
 async def received_payloads_are_the_callers_own(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         sizes = (3, 70_000, 10, 200_000)
         held: list[Backing | None] = []
         for number in range(3):
@@ -280,11 +149,11 @@ async def received_payloads_are_the_callers_own(link: LinkUnderTest) -> None:
                 await left.send(bytes([number]) * size)
                 held.append(await right.rx.recv())
         kinds = [isinstance(payload, bytes | memoryview) for payload in held]
-        _expect_equal(kinds, [True] * len(held))
+        expect_equal(kinds, [True] * len(held))
         expected = [bytes([n]) * size for n in range(3) for size in sizes]
-        _expect_equal(held, expected)
+        expect_equal(held, expected)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 # ---------------------------------------------------------------- permits and slots
@@ -292,21 +161,21 @@ async def received_payloads_are_the_callers_own(link: LinkUnderTest) -> None:
 
 @_check("link.tx.slot.len")
 async def slot_has_exactly_the_length_asked_for(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         for length in (0, 1, 2, 17, 70_000):
             with await left.tx.reserve() as permit, permit.alloc(length) as slot:
                 buffer = slot.buffer
-                _expect_equal((len(buffer), buffer.readonly), (length, False))
+                expect_equal((len(buffer), buffer.readonly), (length, False))
                 buffer[:] = b"s" * length
                 slot.commit()
-            _expect_equal(await right.rx.recv(), b"s" * length)
+            expect_equal(await right.rx.recv(), b"s" * length)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.commit")
 async def commit_publishes_the_bytes_of_that_moment(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         for length in (1, 2, 100, 70_000):
             slot = (await left.tx.reserve()).alloc(length)
             kept = slot.buffer[:]
@@ -314,82 +183,82 @@ async def commit_publishes_the_bytes_of_that_moment(link: LinkUnderTest) -> None
             slot.commit()
             kept[:] = b"z" * length
             slot.discard()  # harmless now
-            _expect_equal(await right.rx.recv(), b"a" * length)
+            expect_equal(await right.rx.recv(), b"a" * length)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.commit")
 async def send_publishes_the_pieces_as_one_payload(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         mutable = bytearray(b"m" * 70_000)
         view = memoryview(b"v" * 100_000)
         (await left.tx.reserve()).send((b"a", mutable, b"", view[5:], view[:2], b"e"))
         mutable[:] = bytes(len(mutable))
         expected = b"a" + b"m" * 70_000 + b"v" * 99_997 + b"e"
-        _expect_equal(await right.rx.recv(), expected)
+        expect_equal(await right.rx.recv(), expected)
         (await left.tx.reserve()).send(())
-        _expect_equal(await right.rx.recv(), b"")
+        expect_equal(await right.rx.recv(), b"")
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.discard")
 async def discarded_slot_publishes_nothing_and_gives_room_back(
     link: LinkUnderTest,
 ) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         for permit in permits:
             with permit.alloc(4) as slot:
                 slot.buffer[:] = b"nope"
             slot.discard()  # harmless now
-        again = _fill_with_permits(left.tx)
-        _expect_equal(len(again), len(permits))
-        _release(again)
+        again = fill_with_permits(left.tx)
+        expect_equal(len(again), len(permits))
+        release(again)
         await left.send(b"marker")
-        _expect_equal(await right.rx.recv(), b"marker")
+        expect_equal(await right.rx.recv(), b"marker")
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.permit.drop")
 async def released_permit_publishes_nothing_and_gives_room_back(
     link: LinkUnderTest,
 ) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         for permit in permits:
             with permit:
                 pass
             permit.release()  # harmless now
-        again = _fill_with_permits(left.tx)
-        _expect_equal(len(again), len(permits))
-        _release(again)
+        again = fill_with_permits(left.tx)
+        expect_equal(len(again), len(permits))
+        release(again)
         await left.send(b"marker")
-        _expect_equal(await right.rx.recv(), b"marker")
+        expect_equal(await right.rx.recv(), b"marker")
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.permit.drop", "link.tx.commit")
 async def used_permit_cannot_be_used_again(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         permit = await left.tx.reserve()
         permit.send((b"once",))
         permit.release()  # harmless
-        _refused(RuntimeError, permit.send, (b"twice",))
-        _refused(RuntimeError, permit.alloc, 5)
-        _expect_equal(await right.rx.recv(), b"once")
+        refused(RuntimeError, permit.send, (b"twice",))
+        refused(RuntimeError, permit.alloc, 5)
+        expect_equal(await right.rx.recv(), b"once")
         slot = (await left.tx.reserve()).alloc(4)
         slot.buffer[:] = b"then"
         slot.commit()
-        _refused(RuntimeError, slot.commit)
-        _expect_equal(await right.rx.recv(), b"then")
+        refused(RuntimeError, slot.commit)
+        expect_equal(await right.rx.recv(), b"then")
         await left.send(b"marker")
-        _expect_equal(await right.rx.recv(), b"marker")
+        expect_equal(await right.rx.recv(), b"marker")
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.alloc.limits")
@@ -399,21 +268,21 @@ async def payload_over_the_limit_is_refused(link: LinkUnderTest) -> None:
     limit = link.max_payload
     too_long = bytes(limit + 1)
 
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         for number, permit in enumerate(permits):
             if number % 2:
-                _refused(PayloadTooLarge, permit.alloc, limit + 1)
+                refused(PayloadTooLarge, permit.alloc, limit + 1)
             else:
-                _refused(PayloadTooLarge, permit.send, (too_long,))
-        _refused(PayloadTooLarge, left.tx.send_nowait, (too_long,))
-        again = _fill_with_permits(left.tx)
-        _expect_equal(len(again), len(permits))
-        _release(again)
+                refused(PayloadTooLarge, permit.send, (too_long,))
+        refused(PayloadTooLarge, left.tx.send_nowait, (too_long,))
+        again = fill_with_permits(left.tx)
+        expect_equal(len(again), len(permits))
+        release(again)
         await left.send(too_long[:limit])
-        _expect_equal(await right.rx.recv(), too_long[:limit])
+        expect_equal(await right.rx.recv(), too_long[:limit])
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 # ---------------------------------------------------------------- backpressure
@@ -426,113 +295,113 @@ async def _wait_then_note(tx: LinkTx, number: int, served: list[int]) -> None:
 
 @_check("link.tx.reserve")
 async def full_link_makes_reserve_wait(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         served: list[int] = []
         nursery.start_soon(_wait_then_note, left.tx, 1, served)
         await wait_all_tasks_blocked()
-        _expect_equal(served, [])
-        _release(permits[:1])
+        expect_equal(served, [])
+        release(permits[:1])
         await wait_all_tasks_blocked()
-        _expect_equal(served, [1])
-        _release(permits)
+        expect_equal(served, [1])
+        release(permits)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.reserve")
 async def reservers_are_served_in_order(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         served: list[int] = []
         for number in range(5):
             nursery.start_soon(_wait_then_note, left.tx, number, served)
             await wait_all_tasks_blocked()
-        _release(permits[:1])
+        release(permits[:1])
         await wait_all_tasks_blocked()
-        _expect_equal(served, [0, 1, 2, 3, 4])
-        _release(permits)
+        expect_equal(served, [0, 1, 2, 3, 4])
+        release(permits)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.reserve")
 async def nobody_overtakes_a_waiting_reserver(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         served: list[int] = []
         nursery.start_soon(_wait_then_note, left.tx, 1, served)
         await wait_all_tasks_blocked()
-        _release(permits[:1])
+        release(permits[:1])
         # The room belongs to the waiting task, although it has not run yet.
-        _expect_equal(left.tx.has_room(), False)
-        _refused(trio.WouldBlock, left.tx.reserve_nowait)
-        _refused(trio.WouldBlock, left.tx.send_nowait, (b"overtaking",))
+        expect_equal(left.tx.has_room(), False)
+        refused(trio.WouldBlock, left.tx.reserve_nowait)
+        refused(trio.WouldBlock, left.tx.send_nowait, (b"overtaking",))
         await wait_all_tasks_blocked()
-        _expect_equal(served, [1])
-        _release(permits)
+        expect_equal(served, [1])
+        release(permits)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.reserve", "link.order")
 async def send_nowait_sends_only_where_there_is_room(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
-        _expect_equal(left.tx.has_room(), False)
-        _refused(trio.WouldBlock, left.tx.send_nowait, (b"refused",))
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
+        expect_equal(left.tx.has_room(), False)
+        refused(trio.WouldBlock, left.tx.send_nowait, (b"refused",))
         permits[0].release()
         for payload in (b"one", b"", b"three"):
-            _expect_equal(left.tx.has_room(), True)
+            expect_equal(left.tx.has_room(), True)
             left.tx.send_nowait((payload[:1], payload[1:]))
-            _expect_equal(await right.rx.recv(), payload)
+            expect_equal(await right.rx.recv(), payload)
             with await left.tx.reserve():
                 pass  # there is room for one only: the payload has released it
-        _release(permits)
-        again = _fill_with_permits(left.tx)
-        _expect_equal(len(again), len(permits))
-        _release(again)
+        release(permits)
+        again = fill_with_permits(left.tx)
+        expect_equal(len(again), len(permits))
+        release(again)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.order", "link.message")
 async def payloads_sent_in_one_step_arrive_in_order(link: LinkUnderTest) -> None:
     payloads = [b"one", b"", b"x" * 40_000, b"four" * 100, b"five"]
 
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        _expect_equal(left.tx.send_many_nowait([]), 0)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        expect_equal(left.tx.send_many_nowait([]), 0)
         sent = 0
         while sent < len(payloads):
             rest = [(payload[:1], payload[1:]) for payload in payloads[sent:]]
             count = left.tx.send_many_nowait(rest)
             for payload in payloads[sent : sent + count]:
-                _expect_equal(await right.rx.recv(), payload)
+                expect_equal(await right.rx.recv(), payload)
             sent += count
             with await left.tx.reserve():
                 pass  # there is room again
-        _expect_equal(left.tx.statistics().payloads, len(payloads))
+        expect_equal(left.tx.statistics().payloads, len(payloads))
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.reserve", "link.order")
 async def only_payloads_with_room_are_sent_in_one_step(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
-        _expect_equal(left.tx.send_many_nowait([(b"refused",)]), 0)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
+        expect_equal(left.tx.send_many_nowait([(b"refused",)]), 0)
         permits.pop().release()
-        _expect_equal(left.tx.send_many_nowait([(b"sent",), (b"refused",)]), 1)
-        _expect_equal(await right.rx.recv(), b"sent")
-        _release(permits)
+        expect_equal(left.tx.send_many_nowait([(b"sent",), (b"refused",)]), 1)
+        expect_equal(await right.rx.recv(), b"sent")
+        release(permits)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.cancel-safe")
 async def cancelled_reserve_takes_no_room(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         served: list[int] = []
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as waiters:
@@ -543,52 +412,52 @@ async def cancelled_reserve_takes_no_room(link: LinkUnderTest) -> None:
         with trio.CancelScope() as scope:
             scope.cancel()
             await left.tx.reserve()
-        _expect_equal(scope.cancelled_caught, True)
-        _expect_equal(served, [])
-        _release(permits)
+        expect_equal(scope.cancelled_caught, True)
+        expect_equal(served, [])
+        release(permits)
         with trio.CancelScope() as scope:
             scope.cancel()
             await left.tx.reserve()
-        _expect_equal(scope.cancelled_caught, True)
-        again = _fill_with_permits(left.tx)
-        _expect_equal(len(again), len(permits))
-        _release(again)
+        expect_equal(scope.cancelled_caught, True)
+        again = fill_with_permits(left.tx)
+        expect_equal(len(again), len(permits))
+        release(again)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.cancel-safe", "link.tx.reserve")
 async def reserve_cancelled_as_room_comes_loses_none(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         served: list[int] = []
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as waiters:
                 waiters.start_soon(_wait_then_note, left.tx, 1, served)
                 await wait_all_tasks_blocked()
-                _release(permits[:1])
+                release(permits[:1])
                 scope.cancel()
-        _release(permits)
-        again = _fill_with_permits(left.tx)
-        _expect_equal(len(again), len(permits))
-        _release(again)
+        release(permits)
+        again = fill_with_permits(left.tx)
+        expect_equal(len(again), len(permits))
+        release(again)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.reserve", "link.order")
 async def room_comes_back_as_payloads_are_carried(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         # Without a pump and a reader nothing is written, so the link fills up.
         count = 0
-        while count < _MOST_PAYLOADS:
+        while count < MOST_PAYLOADS:
             try:
                 permit = left.tx.reserve_nowait()
             except trio.WouldBlock:
                 break
             permit.send((count.to_bytes(4, "little"),))
             count += 1
-        _expect_equal(count < _MOST_PAYLOADS, True)
+        expect_equal(count < MOST_PAYLOADS, True)
         nursery.start_soon(left.tx.pump)
         async with trio.open_nursery() as senders:
             for number in range(count, count + 10):
@@ -597,9 +466,9 @@ async def room_comes_back_as_payloads_are_carried(link: LinkUnderTest) -> None:
                 await checkpoint()
             got = [bytes(await right.rx.recv() or b"") for _ in range(count + 10)]
         expected = [n.to_bytes(4, "little") for n in range(count + 10)]
-        _expect_equal((got[:count], sorted(got)), (expected[:count], sorted(expected)))
+        expect_equal((got[:count], sorted(got)), (expected[:count], sorted(expected)))
 
-    await _run(link, scenario, pumped=False)
+    await run_pair(link, scenario, pumped=False)
 
 
 # ---------------------------------------------------------------- receiving
@@ -607,8 +476,8 @@ async def room_comes_back_as_payloads_are_carried(link: LinkUnderTest) -> None:
 
 @_check("link.rx.recv")
 async def recv_nowait_takes_only_what_has_come(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        _refused(trio.WouldBlock, right.rx.recv_nowait)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        refused(trio.WouldBlock, right.rx.recv_nowait)
         payloads = [b"%d" % n for n in range(20)]
 
         async def send_all() -> None:
@@ -620,9 +489,9 @@ async def recv_nowait_takes_only_what_has_come(link: LinkUnderTest) -> None:
         while len(got) < len(payloads):
             got.append(bytes(await right.rx.recv() or b""))
             _take_all_ready(right.rx, got)
-        _expect_equal(got, payloads)
+        expect_equal(got, payloads)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 def _take_all_ready(rx: LinkRx, into: list[bytes]) -> None:
@@ -635,7 +504,7 @@ def _take_all_ready(rx: LinkRx, into: list[bytes]) -> None:
 
 @_check("link.rx.recv")
 async def cancelled_recv_loses_nothing(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         payloads = [bytes([n]) * (n * 997) for n in range(100)]
 
         async def send_all() -> None:
@@ -652,7 +521,7 @@ async def cancelled_recv_loses_nothing(link: LinkUnderTest) -> None:
         with trio.CancelScope() as scope:
             scope.cancel()
             await right.rx.recv()
-        _expect_equal(scope.cancelled_caught, True)
+        expect_equal(scope.cancelled_caught, True)
         nursery.start_soon(send_all)
         for attempt in range(10_000):
             async with trio.open_nursery() as receiving:
@@ -662,9 +531,9 @@ async def cancelled_recv_loses_nothing(link: LinkUnderTest) -> None:
                 receiving.cancel_scope.cancel()
             if len(got) >= len(payloads):
                 break
-        _expect_equal(got, payloads)
+        expect_equal(got, payloads)
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 # ---------------------------------------------------------------- the end
@@ -672,7 +541,7 @@ async def cancelled_recv_loses_nothing(link: LinkUnderTest) -> None:
 
 @_check("link.tx.close", "link.rx.eof")
 async def close_delivers_everything_then_the_end_for_ever(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         payloads = [b"%d" % n * 100 for n in range(200)]
 
         async def send_and_close() -> None:
@@ -681,28 +550,28 @@ async def close_delivers_everything_then_the_end_for_ever(link: LinkUnderTest) -
             await left.tx.close()
 
         nursery.start_soon(send_and_close)
-        _expect_equal(await right.receive_all(), payloads)
+        expect_equal(await right.receive_all(), payloads)
         for _ in range(3):
-            _expect_equal((await right.rx.recv(), right.rx.recv_nowait()), (None, None))
+            expect_equal((await right.rx.recv(), right.rx.recv_nowait()), (None, None))
         await left.pump_done.wait()
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.tx.close")
 async def close_carries_the_rest_itself_if_no_pump_runs(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         left.tx.reserve_nowait().send((b"last",))
         nursery.start_soon(left.tx.close)
-        _expect_equal(await right.receive_all(), [b"last"])
+        expect_equal(await right.receive_all(), [b"last"])
         await left.tx.pump()  # returns, because there is nothing left to do
 
-    await _run(link, scenario, pumped=False)
+    await run_pair(link, scenario, pumped=False)
 
 
 @_check("link.tx.commit")
 async def pump_that_is_deferred_begins_when_it_is_needed(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         starts = 0
 
         def start() -> None:
@@ -720,9 +589,9 @@ async def pump_that_is_deferred_begins_when_it_is_needed(link: LinkUnderTest) ->
             await left.tx.close()
 
         nursery.start_soon(send_and_close)
-        _expect_equal((await right.receive_all(), starts), (payloads, 1))
+        expect_equal((await right.receive_all(), starts), (payloads, 1))
 
-    await _run(link, scenario, pumped=False)
+    await run_pair(link, scenario, pumped=False)
 
 
 async def _note_refusal(tx: LinkTx, noted: list[type[LinkError]]) -> None:
@@ -734,8 +603,8 @@ async def _note_refusal(tx: LinkTx, noted: list[type[LinkError]]) -> None:
 
 @_check("link.tx.close", "link.tx.reserve")
 async def closed_half_refuses_everything_new(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         slot = permits.pop().alloc(1) if len(permits) > 1 else None
         refusals: list[type[LinkError]] = []
         for _ in range(2):
@@ -743,56 +612,56 @@ async def closed_half_refuses_everything_new(link: LinkUnderTest) -> None:
         await wait_all_tasks_blocked()
         await left.tx.close()
         await wait_all_tasks_blocked()
-        _expect_equal(refusals, [LinkClosed, LinkClosed])
-        _refused(LinkClosed, permits[0].send, (b"",))
+        expect_equal(refusals, [LinkClosed, LinkClosed])
+        refused(LinkClosed, permits[0].send, (b"",))
         if slot is not None:
-            _refused(LinkClosed, slot.commit)
-        _release(permits)
-        await _refused_async(LinkClosed, left.tx.reserve)
-        _refused(LinkClosed, left.tx.reserve_nowait)
-        _expect_equal(left.tx.has_room(), True)  # so that senders find out
-        _refused(LinkClosed, left.tx.send_nowait, (b"",))
+            refused(LinkClosed, slot.commit)
+        release(permits)
+        await refused_async(LinkClosed, left.tx.reserve)
+        refused(LinkClosed, left.tx.reserve_nowait)
+        expect_equal(left.tx.has_room(), True)  # so that senders find out
+        refused(LinkClosed, left.tx.send_nowait, (b"",))
         await left.tx.close()
         await left.tx.abort()
-        _expect_equal(await right.receive_all(), [])
+        expect_equal(await right.receive_all(), [])
 
-    await _run(link, scenario)
+    await run_pair(link, scenario)
 
 
 @_check("link.rx.error", "link.tx.reserve")
 async def abort_ends_the_link_at_once(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
-        permits = _fill_with_permits(left.tx)
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
+        permits = fill_with_permits(left.tx)
         refusals: list[type[LinkError]] = []
         nursery.start_soon(_note_refusal, left.tx, refusals)
         await wait_all_tasks_blocked()
         await left.tx.abort()
         await left.pump_done.wait()
         await wait_all_tasks_blocked()
-        _expect_equal(refusals, [LinkClosed])
-        _refused(LinkClosed, permits[0].send, (b"",))
-        await _refused_async(LinkClosed, left.tx.reserve)
+        expect_equal(refusals, [LinkClosed])
+        refused(LinkClosed, permits[0].send, (b"",))
+        await refused_async(LinkClosed, left.tx.reserve)
         await left.tx.abort()
         await left.tx.close()
         await _same_end_for_ever(right.rx)
 
-    await _run(link, scenario, may_break=True)
+    await run_pair(link, scenario, may_break=True)
 
 
 async def _same_end_for_ever(rx: LinkRx) -> None:
     ends: list[type[BaseException] | None] = []
     for _ in range(3):
         try:
-            _expect_equal(await rx.recv(), None)
+            expect_equal(await rx.recv(), None)
             ends.append(None)
         except LinkError as exc:
             ends.append(type(exc))
-    _expect_equal(ends, ends[:1] * 3)
+    expect_equal(ends, ends[:1] * 3)
 
 
 @_check("link.split")
 async def closed_receiving_half_refuses_to_receive(link: LinkUnderTest) -> None:
-    async def scenario(left: _End, right: _End, nursery: trio.Nursery) -> None:
+    async def scenario(left: LinkEnd, right: LinkEnd, nursery: trio.Nursery) -> None:
         noted: list[type[LinkError]] = []
 
         async def receive() -> None:
@@ -805,11 +674,11 @@ async def closed_receiving_half_refuses_to_receive(link: LinkUnderTest) -> None:
         await wait_all_tasks_blocked()
         await right.rx.close()
         await wait_all_tasks_blocked()
-        _expect_equal(noted, [LinkClosed])
-        await _refused_async(LinkClosed, right.rx.recv)
-        _refused(LinkClosed, right.rx.recv_nowait)
+        expect_equal(noted, [LinkClosed])
+        await refused_async(LinkClosed, right.rx.recv)
+        refused(LinkClosed, right.rx.recv_nowait)
         await right.rx.close()
         await right.send(b"the other half still works")
-        _expect_equal(await left.rx.recv(), b"the other half still works")
+        expect_equal(await left.rx.recv(), b"the other half still works")
 
-    await _run(link, scenario, may_break=True)
+    await run_pair(link, scenario, may_break=True)
