@@ -12,6 +12,8 @@ import attrs
 
 from ..endpoints.serve import serve as serve_clients
 from ..rpc.handler import Handler, check_handlers
+from ..service.waiting import is_async
+from ..session import OnSession
 from .exits import UsageError
 from .local_services import object_at
 from .tls_options import check_server_tls, server_tls
@@ -32,6 +34,8 @@ class Serving:
         reflection: whether it describes its services.
         statistics: whether it tells its sessions.
         max_sessions: number of clients at a time.
+        on_session: the function that decides on each client, as ``module:name``; empty
+            if there is none.
     """
 
     urls: list[str]
@@ -41,6 +45,7 @@ class Serving:
     reflection: bool = False
     statistics: bool = False
     max_sessions: int = 1024
+    on_session: str = ""
 
     def context(self) -> ssl.SSLContext | None:
         """Return the context of TLS; None without a certificate.
@@ -60,7 +65,7 @@ class Serving:
             options: more options of `serve`.
 
         Raises:
-            UsageError: a file cannot be read.
+            UsageError: a file cannot be read, or there is no such function.
         """
         given: dict[str, Any] = {
             "ssl_context": self.context(),
@@ -69,6 +74,8 @@ class Serving:
             "statistics": self.statistics,
             "max_sessions": self.max_sessions,
         }
+        if self.on_session:
+            given["on_session"] = _decision_at(self.on_session)
         return partial(serve_clients, self.urls, handler, **(given | options))
 
 
@@ -85,6 +92,21 @@ def handlers_at(specification: str) -> Handler | Mapping[str, Handler]:
     except TypeError as error:
         raise UsageError(f"{specification}: {error}") from error
     return cast("Handler | Mapping[str, Handler]", handlers)
+
+
+def _decision_at(specification: str) -> OnSession:
+    """Return the function that decides on clients, given as ``module:name``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = object_at(specification, "shop:welcome")
+    if not (callable(found) and is_async(found)):
+        raise UsageError(
+            f"{specification}: expected an async function that gets the Peer and "
+            f"decides, got {found!r}"
+        )
+    return cast("OnSession", found)
 
 
 def _makes_handlers(found: Any) -> bool:

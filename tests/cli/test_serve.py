@@ -15,7 +15,7 @@ import pytest
 import trio
 import trustme
 
-from roam_trio import CallCancelled, Overloaded, connect
+from roam_trio import CallCancelled, Overloaded, Peer, Refused, connect
 from roam_trio.cli.log_format import LogFormat, begin_log
 from roam_trio.cli.peer_options import PeerOptions
 from roam_trio.cli.verbs.ping import show_pings
@@ -24,6 +24,7 @@ from tests.cli.live import invoke
 from tests.cli.shop import Shop, handlers
 
 SERVED = "tests.cli.shop:handlers"
+HERE = "tests.cli.test_serve"
 made = handlers()
 """A mapping, beside the function that makes one."""
 
@@ -92,6 +93,36 @@ def test_no_more_clients_are_served_than_max_sessions(tmp_path: Path) -> None:
     thread.join()
     assert result.exit_code == 0
     assert len(refused) == 1
+
+
+async def only_ada(peer: Peer) -> None:
+    """A decision on clients."""
+    if peer.metadata.get("name") != "ada":
+        raise Refused("denied", "you are not Ada")
+
+
+def decide(peer: Peer) -> None:
+    """What decides without waiting, which is no decision of `serve`."""
+
+
+def test_function_of_a_module_decides_on_each_client(tmp_path: Path) -> None:
+    url, refused = f"unix://{tmp_path}/a", list[str]()
+
+    async def client() -> None:
+        async with connect(url, wait_for=10, metadata={"name": "ada"}):
+            pass
+        try:
+            async with connect(url):
+                pass
+        except Refused as error:
+            refused.append(error.text)
+
+    thread = in_thread(client)
+    decision = f"{HERE}:only_ada"
+    result = invoke("serve", SERVED, "--listen", url, "--on-session", decision)
+    thread.join()
+    assert result.exit_code == 0
+    assert refused == ["you are not Ada"]
 
 
 @pytest.mark.usefixtures("terminal")
@@ -192,6 +223,16 @@ def test_certificate_without_tls_is_told(tmp_path: Path) -> None:
             "x: there is no",
         ),
         ((SERVED,), 2, "Missing option '--listen'"),
+        (
+            (SERVED, "--listen", "tcp://:0", "--on-session", f"{HERE}:decide"),
+            2,
+            f"{HERE}:decide: expected an async function that gets the Peer",
+        ),
+        (
+            (SERVED, "--listen", "tcp://:0", "--on-session", f"{HERE}:nothing"),
+            2,
+            f"{HERE}:nothing: ",
+        ),
     ],
 )
 def test_wrong_options_are_told(args: tuple[str, ...], code: int, problem: str) -> None:

@@ -91,6 +91,15 @@ def command(
             min=1, metavar="NUMBER", help="Clients at a time, of each process."
         ),
     ] = 1024,
+    on_session: Annotated[
+        str,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="An async function that decides on each client: it gets the Peer, and "
+            "raises Refused, sets Peer.identity, or returns handlers for it.",
+            show_default=False,
+        ),
+    ] = "",
     workers: Annotated[
         int,
         typer.Option(
@@ -123,6 +132,7 @@ def command(
         reflection,
         statistics,
         max_sessions,
+        on_session,
     )
     log = (log_format, log_level)
     if workers:

@@ -433,7 +433,8 @@ def test_most_parents_inherit_nothing() -> None:
 
 
 def test_a_job_is_the_same_after_it_was_an_argument() -> None:
-    serving = Serving(["fd://handed:3"], 2.5, True, (Path("/c"), None, None))
+    tls_files = (Path("/c"), None, None)
+    serving = Serving(["fd://handed:3"], 2.5, True, tls_files, on_session="shop:ask")
     job = Job(HERE, serving, (LogFormat.JSON, "error"), [3, 4], 5, ("/d", 1), 2**30)
     assert Job.of_text(job.to_text()) == job
 
