@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
@@ -229,6 +230,6 @@ def add_response_metadata(call: SinkCall[Any, Any], more: Metadata) -> None:
     call.response_metadata = Metadata((*call.response_metadata, *more))
 
 
-def set_current_call(call: Call[Any, Any]) -> None:
-    """Set the current call at the start of a handler's task; for the dispatcher."""
-    _current.set(call)
+set_current_call: Callable[[Call[Any, Any]], object] = _current.set
+"""Sets the current call at the start of a handler's task; for the dispatcher. As a
+function in Python, it would be a call more."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from ..codec import CANCELLED, INVALID_PAYLOAD, UNKNOWN_METHOD
+from ..codec import INVALID_PAYLOAD, UNKNOWN_METHOD
 from ..errors import (
     CallCancelled,
     DecodeError,
@@ -230,11 +230,16 @@ class _Method:
             if not is_failure(error):
                 raise
             ret = self._failing.answer_to(error, call)
+            if reply.is_sent:
+                return
         else:
-            ret = CANCELLED if call.is_replied else self._encode_value(value, call)
+            if reply.is_sent:
+                return
+            ret = self._encode_value(value, call)
             del value  # may be large, and sending may have to wait
-        if not reply.is_sent:
-            await reply.send(ret, call.response_metadata)
+        sending = send_reply(reply, ret, call.response_metadata)
+        if sending is not None:
+            await sending
 
     async def _go_through(self, args: tuple[Any, ...], call: Call[Any, Any]) -> Any:
         """Run the handler's method through the middleware."""

@@ -12,9 +12,9 @@ from math import inf
 import trio
 from trio.lowlevel import (
     ParkingLot,
+    Task,
     checkpoint_if_cancelled,
     current_task,
-    current_trio_token,
     enable_ki_protection,
     reschedule,
     wait_task_rescheduled,
@@ -51,6 +51,7 @@ from .channel_table import ChannelTable
 from .deadlines import with_deadline
 from .port import Port
 from .requests_out import CallState, RequestOut, RequestsOut, Slot
+from .undisturbed import undisturbed_task
 from .waits import WaitFor
 
 __all__ = ["Requests"]
@@ -104,24 +105,24 @@ class Requests:
         """See `Caller.call`. The coroutine keeps its `holder`, the caller, alive: a
         call in flight needs its connection."""
         port, table = self._port, self.table
-        try:  # as `check_run` does, and a call less for each request
-            is_here = current_trio_token() is port.token
-        except RuntimeError:
-            is_here = False
-        if not is_here:
+        task = undisturbed_task(port.token)
+        if task is None:
             check_run(port.token, "this client")
-        await checkpoint_if_cancelled()
+            await checkpoint_if_cancelled()
+            task = current_task()
         if table.refusing is not None:
             raise _never_sent(ConnectionLost(table.refusing))
         outbox = port.outbox
         if table.free > 0 and outbox.has_room() and port.ended_because is None:
             table.free -= 1  # as `take` does, and a call less
             request = self._send(
-                outbox.send_nowait, method_id, args, channels, metadata
+                task, outbox.send_nowait, method_id, args, channels, metadata
             )
         else:
             with await self._reserve(method_id) as permit:
-                request = self._send(permit.send, method_id, args, channels, metadata)
+                request = self._send(
+                    task, permit.send, method_id, args, channels, metadata
+                )
         if request.answer is None:  # else `PolledRequests` has found it
             try:
                 # The reader of the session wakes it.
@@ -211,6 +212,7 @@ class Requests:
 
     def _send(
         self,
+        task: Task,
         send: Callable[[Message], None],
         method_id: MethodId,
         args: Payload | Encoded,
@@ -222,7 +224,7 @@ class Requests:
         try:
             if isinstance(args, Payload):
                 channels, args = args.encode(self._binder)
-            task, now = current_task(), port.now()
+            now = port.now()
             if port.terms.deadlines:
                 # Now, and not before it waited for a slot: that has taken of the time.
                 deadline = effective_deadline(task)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import Task, enable_ki_protection
 
 from ..effective_deadline import effective_deadline
 from ..errors import DecodeError
@@ -70,13 +70,14 @@ class PolledRequests(Requests):
 
     def _send(
         self,
+        task: Task,
         send: Callable[[Message], None],
         method_id: MethodId,
         args: Payload | Encoded,
         channels: tuple[ChannelId, ...],
         metadata: Metadata,
     ) -> RequestOut:
-        request = super()._send(send, method_id, args, channels, metadata)
+        request = super()._send(task, send, method_id, args, channels, metadata)
         is_alone = len(self.table.in_flight) == 1 and not request.channels
         if is_alone and self._poller.may_look():
             self._look_for_response(request)

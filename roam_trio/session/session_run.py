@@ -507,14 +507,13 @@ class SessionRun:
                     # Some conduits carry messages, which have no length here.
                     if payload is message or len(payload) > most_metadata:
                         check_metadata(message, most_metadata)
-                    act = ON_MESSAGE.get(type(message))
-                    run = runs.get(message.connection_id)
-                    if act is not None and run is not None:
-                        act(run, message)
-                    elif act is not None:
-                        connections.on_stray(message)
-                    else:
+                    try:
+                        act = ON_MESSAGE[type(message)]
+                        run = runs[message.connection_id]
+                    except KeyError:
                         self._act_on(connections, message)
+                    else:
+                        act(run, message)
                 if self.ended_because is not None:
                     return
         finally:
@@ -526,7 +525,10 @@ class SessionRun:
             raise SessionIoError("the peer has closed the link")
 
     def _act_on(self, connections: Connections, message: Message) -> None:
-        """Act on a message that goes to no connection (`session.message`)."""
+        """Act on a message that goes to no connection here (`session.message`)."""
+        if type(message) in ON_MESSAGE:
+            connections.on_stray(message)
+            return
         act = ON_CONNECTION_MESSAGE.get(type(message))
         if act is not None:
             act(connections, message)
