@@ -128,7 +128,8 @@ if TYPE_CHECKING:
     from .endpoints.proxying import ProxyAcceptor
     from .endpoints.registry.base import Registry
     from .endpoints.registry.redis import RedisRegistry
-    from .endpoints.serve import Server, serve
+    from .endpoints.serve import serve
+    from .endpoints.server import Server
     from .endpoints.serving import serving
     from .endpoints.spawn import spawn
     from .links.resuming.limits import StableLimits
@@ -280,7 +281,7 @@ if not TYPE_CHECKING:
         "Registry": "endpoints.registry.base",
         "Resolver": "endpoints.lasting.resolving",
         "Retry": "endpoints.lasting.retry",
-        "Server": "endpoints.serve",
+        "Server": "endpoints.server",
         "Session": "session",
         "SessionKeepaliveConfig": "session",
         "StableLimits": "links.resuming.limits",

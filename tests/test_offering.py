@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import client, connect, dispatcher, serve, service
-from roam_trio.endpoints.serve import Server
+from roam_trio.endpoints.server import Server
 from roam_trio.errors import ConnectionLost, SessionRejected, UnknownMethod
 from roam_trio.metadata import Metadata, MetadataEntry, MetadataFlags
 from roam_trio.schema import u32

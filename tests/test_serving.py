@@ -32,7 +32,7 @@ from roam_trio import (
     service,
     serving,
 )
-from roam_trio.endpoints.serve import Server
+from roam_trio.endpoints.server import Server
 from roam_trio.endpoints.serving import _first_of as first_of
 from roam_trio.wire.messages import Message
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from ..endpoints.serve import Server
+from ..endpoints.server import Server
 from .exits import Exit, UsageError
 from .output import Output
 from .performing import say

@@ -6,7 +6,8 @@ import os
 
 import trio
 
-from ..endpoints.serve import Server, serve
+from ..endpoints.serve import serve
+from ..endpoints.server import Server
 from ..service import dispatcher
 from .handler import Counter
 from .service import WordCounter

@@ -9,44 +9,30 @@ print(server.url)
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING
 
 import trio
 
-from ..conduits.attaching import AttachingAcceptor, let_go
-from ..conduits.bare import BareConduitAcceptor
-from ..conduits.base import Conduit, ConduitAcceptor
-from ..errors import ConduitError, LinkError, Overloaded, SessionError
-from ..legible import urls_without_secrets, without_secrets
+from ..conduits.base import ConduitAcceptor
+from ..legible import urls_without_secrets
 from ..limits import DEFAULT_LIMITS, Limits
 from ..log_budget import log_budget_of_server
-from ..logs import Log
 from ..metadata import MetadataLike
-from ..peer_identity import holder_of
-from ..quantities import check_count, check_seconds
+from ..quantities import check_count
 from ..rpc.failure_metadata import TellFailures
 from ..rpc.handler import Handler
 from ..rpc.observer import Observer
-from ..running import check_run, check_trio_runs
+from ..running import check_trio_runs
 from ..service import Middleware
 from ..service.middleware import checked_middleware
-from ..session import (
-    ConnectionAcceptor,
-    OnSession,
-    Session,
-    SessionKeepaliveConfig,
-)
+from ..session import ConnectionAcceptor, OnSession, SessionKeepaliveConfig
 from ..session.bounds import Bounds
-from ..session.builders import sessions_of_server
 from ..session.keepalive import SERVER_KEEPALIVE
-from ..session.refusal import REFUSALS
 from ..session.server_budget import ServerBudget
 from ..session.terms import CANCEL_GRACE
-from ..session.timers import Timers
-from ..session.turning_away import turn_away
 from ..transports import (
     LinkListener,
     LinkOptions,
@@ -55,130 +41,19 @@ from ..transports import (
     transports_for,
     urls_of,
 )
-from ..wire.envelope import MessageFamily
 from ..wire.messages import Message
 from .announcing import Announcement, Presence
-from .clients import AcceptedClients, Clients, ListenedClients
-from .lingering import Lingering
+from .clients import AcceptedClients
 from .machine import default_memory
 from .options import SessionOptions, check_can_poll, reserved_with
-from .places import Place, Places
-from .refusals import Refusal, Refusals
-from .wrapping import (
-    counting_with,
-    deciding_with,
-    offer_with,
-    waiting_with,
-    with_middleware,
-)
+from .server import Offering, Server
+from .server_run import ServerRun
+from .wrapping import offer_with
 
 if TYPE_CHECKING:
     from ..links.resuming.siblings import Siblings
 
-__all__ = ["Server", "serve"]
-
-T = TypeVar("T")
-
-logger = Log("roam_trio.serve")
-
-
-class Server:
-    """A running server, which `serve` reports when it listens."""
-
-    def __init__(
-        self,
-        urls: Sequence[str],
-        listening: trio.CancelScope,
-        accepting: dict[trio.CancelScope, None],
-        sessions: _Sessions,
-        offering: _Offering,
-        presence: Presence,
-    ) -> None:
-        self._offering = offering
-        self._presence = presence
-        self._urls = tuple(urls)
-        self._token = trio.lowlevel.current_trio_token()
-        self._listening = listening
-        self._accepting = accepting
-        self._sessions = sessions
-
-    @property
-    def url(self) -> str:
-        """The URL at which it listens, with its actual port; the first of several.
-
-        Raises:
-            ValueError: it listens at no URL, because it serves a `ConduitAcceptor`.
-        """
-        if not self._urls:
-            raise ValueError("this server accepts conduits, and listens at no URL")
-        return self._urls[0]
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The URLs at which it listens, in the order of the argument of `serve`; empty
-        if it serves a `ConduitAcceptor`."""
-        return self._urls
-
-    @property
-    def sessions(self) -> tuple[Session, ...]:
-        """The sessions that are open now."""
-        return self._sessions.open
-
-    def offer(self, name: str, handler: Handler) -> None:
-        """Offer a service by name from now on, or another handler for it.
-
-        Sessions that are open can use it too, except those for which ``on_session`` has
-        given handlers of their own. Connections that are open keep their handlers. The
-        middleware of the server wraps it.
-
-        Args:
-            name: the name with which clients ask for it; see `Session.open`.
-            handler: answers the calls.
-
-        Raises:
-            TypeError: `handler` is not a `Handler`, or cannot have middleware around
-                it.
-        """
-        self._offering.offer(name, handler)
-
-    def withdraw(self, name: str) -> None:
-        """Offer a service no longer. Connections to it that are open stay open.
-
-        Raises:
-            ValueError: no service of this name is offered.
-        """
-        self._offering.withdraw(name)
-
-    async def shutdown(self, grace: float = 0.0) -> None:
-        """Stop listening and end every session; then `serve` returns.
-
-        What is announced is withdrawn before that, so that no client comes that has to
-        leave again; see the argument `announce` of `serve`.
-
-        For `grace` seconds, calls in flight and open channels may finish, while new
-        calls and connections are refused; see `Session.shutdown`. Incomplete handshakes
-        are abandoned.
-
-        Raises:
-            ValueError: `grace` is negative or infinite; the server continues.
-            TypeError: `grace` is not a number.
-        """
-        check_seconds("grace", grace, may_be_zero=True)
-        check_run(self._token, "this server")
-        try:
-            await self._presence.end()
-        finally:
-            self._listening.cancel()
-            for scope in self._accepting:
-                scope.cancel()
-        async with trio.open_nursery() as nursery:
-            for session in self._sessions.all:
-                nursery.start_soon(session.shutdown, grace)
-
-    def __repr__(self) -> str:
-        ending = ", shutting down" if self._listening.cancel_called else ""
-        where = ", ".join(map(without_secrets, self._urls)) or "on conduits"
-        return f"<Server {where}, {len(self.sessions)} sessions{ending}>"
+__all__ = ["serve"]
 
 
 async def serve(
@@ -348,12 +223,12 @@ async def serve(
         raise ValueError(f"max_sessions: expected at least 1, got {max_sessions}")
     if max_sessions_per_peer is not None:
         check_count("max_sessions_per_peer", max_sessions_per_peer)
-    serving = _Serving(
+    serving = ServerRun(
         options,
         max_sessions,
         max_sessions_per_peer,
         resume,
-        _Offering(options, around),
+        Offering(options, around),
         on_session,
         _budget_of(memory, tasks),
         asks_for_certificates=(
@@ -455,7 +330,7 @@ def _listening_at(
 
 async def _listen_and_serve(
     begin: Iterable[ListenerFactory],
-    serving: _Serving,
+    serving: ServerRun,
     limits: Limits,
     task_status: trio.TaskStatus[Server],
 ) -> None:
@@ -470,296 +345,3 @@ async def _listen_and_serve(
         urls = [each.url for each in listeners if not each.is_private]
         serving.presence.check(urls)
         await serving.run(sources, urls, task_status)
-
-
-_ENDS_OF_CLIENTS: Final = (
-    SessionError,
-    LinkError,
-    ConduitError,
-    OSError,
-    trio.BrokenResourceError,
-)
-"""Errors of a handshake (of a session, a WebSocket or TLS) for which the client is to
-blame.
-"""
-
-
-_REFUSING_SECONDS: Final = 2.0
-"""Bound on the time of one refusal, the handshake of the link included."""
-
-
-class _Sessions(trio.TaskStatus[Session]):
-    """The sessions of a server."""
-
-    def __init__(self) -> None:
-        self._are_open: dict[Session, bool] = {}
-
-    def add(self, session: Session) -> None:
-        """Add a session that is about to be set up."""
-        self._are_open[session] = False
-
-    def started(self, value: Session) -> None:
-        self._are_open[value] = True
-
-    def remove(self, session: Session) -> None:
-        """Remove a session that has ended, or could not be set up."""
-        del self._are_open[session]
-
-    @property
-    def all(self) -> tuple[Session, ...]:
-        """All sessions."""
-        return tuple(self._are_open)
-
-    @property
-    def open(self) -> tuple[Session, ...]:
-        """The sessions that are set up."""
-        return tuple(each for each, is_open in self._are_open.items() if is_open)
-
-
-class _Offering:
-    """The services by name that a server offers, and the middleware around them.
-
-    Args:
-        options: have the handlers to begin with.
-        middleware: is around those, and around those to come.
-    """
-
-    def __init__(
-        self, options: SessionOptions, middleware: tuple[Middleware, ...]
-    ) -> None:
-        self.services = options.offered()
-        self.middleware = middleware
-
-    def offer(self, name: str, handler: Handler) -> None:
-        """See `Server.offer`."""
-        self.services.offer(name, with_middleware(handler, self.middleware))
-
-    def withdraw(self, name: str) -> None:
-        """See `Server.withdraw`."""
-        self.services.withdraw(name)
-
-
-class _Serving:
-    """The work of `serve` once it listens."""
-
-    def __init__(
-        self,
-        options: SessionOptions,
-        max_sessions: int,
-        max_sessions_per_peer: int | None,
-        resume: bool | Siblings,
-        offering: _Offering,
-        on_session: OnSession | None,
-        budget: ServerBudget,
-        *,
-        asks_for_certificates: bool,
-        presence: Presence,
-    ) -> None:
-        self.presence = presence
-        self._offering = offering
-        self._options = options
-        self._conduits: AttachingAcceptor[Message] = BareConduitAcceptor(
-            MessageFamily()
-        )
-        if resume:
-            from ..conduits.stable import StableConduitAcceptor
-
-            self._conduits = StableConduitAcceptor(
-                MessageFamily(),
-                limits=options.stable_limits,
-                max_sessions=max_sessions,
-                siblings=None if resume is True else resume,
-            )
-        # Twice as many: a returning client must get in even if the number of sessions
-        # is reached.
-        self._knows_early = max_sessions_per_peer is not None and not resume
-        self._places = Places(
-            2 * max_sessions if resume else max_sessions,
-            max_sessions_per_peer,
-            may_identify=on_session is not None or asks_for_certificates,
-        )
-        for_builder = options.for_builder
-        for_builder["on_connection"] = offering.services
-        self._sessions_with = partial(
-            sessions_of_server, options.root_handler, budget=budget, **for_builder
-        )
-        self._on_session = counting_with(
-            deciding_with(on_session, offering.middleware), self._places
-        )
-        self._session_on: Callable[[Conduit[Message]], Session]
-        self._session_with_room_on: Callable[[Conduit[Message]], Session]
-        self._listening = trio.CancelScope()
-        self._accepting: dict[trio.CancelScope, None] = {}
-        self._refusals = Refusals(_REFUSING_SECONDS)
-        self._sessions = _Sessions()
-        self._lingering = Lingering(options.limits, budget, self._sessions)
-
-    def offer_statistics(self) -> None:
-        """Offer ``statistics``, unless the program offers a service of this name."""
-        # Only now, because most servers do not offer it.
-        from .statistics import STATISTICS, statistics_of
-
-        if STATISTICS not in self._offering.services.services:
-            self._offering.offer(STATISTICS, statistics_of(self._sessions))
-
-    def listened(self, listener: LinkListener) -> ListenedClients:
-        """Return the clients that connect to a listener."""
-        return ListenedClients(
-            listener,
-            self._conduits,
-            self._options.limits.handshake_seconds,
-        )
-
-    async def run(
-        self,
-        sources: Sequence[Clients[Any]],
-        urls: Iterable[str],
-        task_status: trio.TaskStatus[Server],
-    ) -> None:
-        server = Server(
-            tuple(dict.fromkeys(urls)),
-            self._listening,
-            self._accepting,
-            self._sessions,
-            self._offering,
-            self.presence,
-        )
-        async with trio.open_nursery() as sessions:
-            timers, on_session = Timers(sessions), self._on_session
-            self._session_on = self._sessions_with(timers=timers, on_session=on_session)
-            self._session_with_room_on = self._sessions_with(
-                timers=timers, on_session=waiting_with(on_session, self._lingering)
-            )
-            with self._listening:
-                task_status.started(server)
-                async with trio.open_nursery() as accepting:
-                    if self.presence:
-                        accepting.start_soon(self.presence.hold, server.urls)
-                    for clients in sources:
-                        accepting.start_soon(self._accept_all, clients, sessions)
-            # Close at once: clients must not connect to a server that will not answer.
-            for clients in sources:
-                clients.close()
-
-    async def _accept_all(self, clients: Clients[T], sessions: trio.Nursery) -> None:
-        places = self._places
-        while True:
-            try:
-                client = await clients.next()
-            except trio.EndOfChannel:
-                return
-            # Not with `resume`: a client may return to a session that has a place.
-            place = places.enter(clients.peer_of(client) if self._knows_early else None)
-            if isinstance(place, Place):
-                sessions.start_soon(self._serve_client, clients, client, place)
-            else:
-                peer = clients.peer_of(client)
-                refusal = self._refusals.begin(peer and holder_of(peer))
-                sessions.start_soon(
-                    self._refuse_client, clients, client, place, refusal
-                )
-
-    async def _refuse_client(
-        self, clients: Clients[T], client: T, why: Overloaded, refusal: Refusal
-    ) -> None:
-        """Tell a client why there is no place for it."""
-        logger.warning("%s: a client was refused: %s", clients.name, why.text)
-        try:
-            with self._accepting_in(refusal.scope):
-                conduit = await clients.conduit_of(client)
-                if conduit is not None:
-                    await self._turn_away(conduit, why)
-        except _ENDS_OF_CLIENTS:
-            pass  # there is no client left to tell
-        except BaseException as error:
-            logger.failure(error, "refusing a client has failed; the others go on")
-        finally:
-            self._refusals.end(refusal)
-            clients.over()
-
-    async def _turn_away(self, conduit: Conduit[Message], why: Overloaded) -> None:
-        options = self._options
-        seconds = options.limits.close_seconds
-        await turn_away(conduit, why, seconds, options.observer)
-
-    async def _serve_client(self, clients: Clients[T], client: T, place: Place) -> None:
-        # Run the session in this task, with as few scopes and coroutines around it as
-        # possible, because an idle session holds their memory.
-        try:
-            session = await self._accept(clients, client, place)
-            del client  # for as long as the session lasts
-            if session is None:
-                return
-            self._sessions.add(session)
-            try:
-                await session.run(task_status=self._sessions)
-            finally:
-                self._sessions.remove(session)
-                self._lingering.over(session.peer)
-                self._places.of_sessions.pop(session.peer, None)
-        except REFUSALS as refusal:
-            # The application has decided so, and its observer can count it.
-            logger.info("a client was turned away: %s", refusal)
-        except _ENDS_OF_CLIENTS as error:
-            if not self._listening.cancel_called:
-                logger.warning("a client could not set up a session: %s", error)
-        except BaseException as error:
-            logger.failure(error, "a session has failed; the others go on")
-        finally:
-            self._places.leave(place)
-            clients.over()
-
-    @contextmanager
-    def _accepting_in(
-        self, scope: trio.CancelScope
-    ) -> Generator[trio.CancelScope, None, None]:
-        """Enter a cancel scope that `Server.shutdown` cancels, too."""
-        with scope:
-            self._accepting[scope] = None
-            if self._listening.cancel_called:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                del self._accepting[scope]
-
-    async def _accept(
-        self, clients: Clients[T], client: T, place: Place
-    ) -> Session | None:
-        """Return the session to set up, or None if there is none."""
-        # Most links take no waiting, and then no scopes, which would cost more.
-        conduit = clients.conduit_at_once(client)
-        if conduit is None:
-            with self._accepting_in(trio.CancelScope()):
-                conduit = await clients.conduit_of(client)
-        if conduit is None:
-            return None
-        if self._listening.cancel_called:
-            # The client connected just when the server began to shut down.
-            await let_go(conduit)
-            return None
-        session = self._session_of(conduit, place)
-        if isinstance(session, Session):
-            return session
-        with self._accepting_in(trio.CancelScope()):
-            await self._turn_away(conduit, session)
-        raise session
-
-    def _session_of(
-        self, conduit: Conduit[Message], place: Place
-    ) -> Session | Overloaded:
-        places, session_on = self._places, self._session_on
-        if self._lingering.may_be_many:
-            session_on = self._session_with_room_on
-        if not places.are_counted:
-            return session_on(conduit)
-        # Without `on_session`, no client gets an identity after this.
-        is_undecided = self._on_session is not None
-        count = places.count_handshake if is_undecided else places.count_session
-        too_many = count(place, conduit.peer())
-        if too_many is not None:
-            return too_many
-        session = session_on(conduit)
-        if is_undecided:
-            places.of_sessions[session.peer] = place
-        return session

@@ -40,7 +40,8 @@ from ..session.terms import CANCEL_GRACE
 from ..transports import ListeningSocket
 from ..wire.messages import Message
 from .announcing import Announcement
-from .serve import Server, serve
+from .serve import serve
+from .server import Server
 
 if TYPE_CHECKING:
     from ..links.resuming.siblings import Siblings

@@ -15,7 +15,8 @@ from ...endpoints.gateway.gateway import Gateway, gateway
 from ...endpoints.gateway.routes import Route
 from ...endpoints.lasting.balancing import Balance
 from ...endpoints.lasting.staying import StayingConnected
-from ...endpoints.serve import Server, serve
+from ...endpoints.serve import serve
+from ...endpoints.server import Server
 from ...endpoints.statistics import STATISTICS
 from ...limits import Limits
 from ..exits import Exit, UsageError

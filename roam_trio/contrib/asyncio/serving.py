@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypedDict, Unpack
 
 from ...conduits.base import ConduitAcceptor
 from ...endpoints.announcing import Announcement
-from ...endpoints.serve import Server as NativeServer
+from ...endpoints.server import Server as NativeServer
 from ...endpoints.serving import serving as native_serving
 from ...limits import Limits
 from ...metadata import MetadataLike

@@ -18,7 +18,7 @@ from ...service.dispatcher import dispatcher
 from ...service.middleware import AnyCall, Middleware, Proceed
 from ...session import Session
 from ..lasting.staying import EndpointState, LastingState
-from ..serve import Server
+from ..server import Server
 from ..statistics import STATISTICS, statistics_of
 from .routes import names_of
 

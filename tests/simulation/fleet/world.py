@@ -123,7 +123,9 @@ class Fleet:
     @contextmanager
     def _holding(self) -> Iterator[None]:
         """Keep what counts the places and the budgets of all servers."""
+        # The function hides its module.
         serve: Any = sys.modules["roam_trio.endpoints.serve"]
+        server_run: Any = sys.modules["roam_trio.endpoints.server_run"]
 
         def kept(make: Callable[..., Any]) -> Callable[..., Any]:
             def keep(*args: Any, **options: Any) -> Any:
@@ -138,7 +140,7 @@ class Fleet:
         with (
             replaced(trouble, "Backoff", partial(Backoff, chance=chance.random)),
             replaced(secrets, "token_hex", lambda size: chance.randbytes(size).hex()),
-            replaced(serve, "Places", kept(Places)),
+            replaced(server_run, "Places", kept(Places)),
             replaced(serve, "_budget_of", kept(serve._budget_of)),
         ):
             yield
