@@ -16,6 +16,7 @@ from dns import asyncresolver, exception, name, rdatatype, resolver
 
 from ...legible import without_secrets
 from .balancing import Address
+from .name_servers import NameServers
 from .resolving import Resolver
 
 __all__ = ["SCHEMES", "DnsResolver"]
@@ -34,8 +35,9 @@ class DnsResolver(Resolver):
         url: ``dns+tcp://host:port`` for all addresses of a host;
             ``srv+tcp://_bank._tcp.example.org`` for the targets of SRV records, with
             their priorities and weights; ``srv+tls://`` likewise.
-        asking: asks the name servers; by default those of the system.
+        asking: asks the name servers; by default those of the system, which may change.
         chance: returns a number from 0 to 1; not `random.random` only in tests.
+        system: the name servers of the system; given only in tests.
 
     Raises:
         ValueError: the URL is wrong.
@@ -46,9 +48,11 @@ class DnsResolver(Resolver):
         url: str,
         asking: asyncresolver.Resolver | None = None,
         chance: Callable[[], float] = random.random,
+        system: NameServers | None = None,
     ) -> None:
         self._how, self._scheme, self._host, self._port = _parts(url)
         self._asking = asking
+        self._system = None if asking else system or NameServers()
         self._chance = chance
         self._seconds = SHORTEST
 
@@ -58,10 +62,10 @@ class DnsResolver(Resolver):
         Raises:
             OSError: the name servers have no answer.
         """
-        if self._asking is None:
-            self._asking = asyncresolver.Resolver()
         self._seconds = LONGEST
         try:
+            if self._system is not None:
+                self._asking = self._system.asking()
             if self._how == "dns":
                 hosts = await self._addresses(self._host)
                 return [Address(f"{self._scheme}://{h}:{self._port}") for h in hosts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from dns import asyncresolver, flags, message, rcode, rdatatype, rrset
 from trio.testing import MockClock
 
 from roam_trio import Address, dispatcher, serving, stay_connected
-from roam_trio.endpoints.lasting import dns
 from roam_trio.endpoints.lasting.dns import LONGEST, DnsResolver
+from roam_trio.endpoints.lasting.name_servers import NameServers
 from tests.endpoints.lasting.test_stay_connected import Bank, BankImpl
 
 Zone = dict[tuple[str, str], tuple[int, list[str]]]
@@ -190,8 +191,65 @@ def name_servers_of_the_system(
     monkeypatch: pytest.MonkeyPatch, asking: asyncresolver.Resolver
 ) -> Iterator[None]:
     with monkeypatch.context() as patch:
-        patch.setattr(dns.asyncresolver, "Resolver", lambda: asking)
+        patch.setattr(asyncresolver, "Resolver", lambda path: asking)
         yield
+
+
+def name(file: Path, *servers: str) -> None:
+    """Write a file that names servers, as a system does for another network."""
+    new = file.with_suffix(".new")
+    new.write_text("".join(f"nameserver {each}\n" for each in servers))
+    new.replace(file)
+
+
+async def test_name_servers_are_those_of_the_file_as_it_is_now(tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    name(file, "192.0.2.1")
+    system = NameServers(str(file))
+    first = system.asking()
+    assert first.nameservers == ["192.0.2.1"]
+    assert system.asking() is first, "the file is not read without need"
+    name(file, "192.0.2.2")  # of the same length
+    assert system.asking().nameservers == ["192.0.2.2"]
+    with file.open("a") as opened:
+        opened.write("nameserver 192.0.2.3\n")
+    assert system.asking().nameservers == ["192.0.2.2", "192.0.2.3"]
+
+
+async def test_last_name_servers_are_used_while_the_file_names_none(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "resolv.conf"
+    name(file, "192.0.2.1")
+    system = NameServers(str(file))
+    first = system.asking()
+    name(file)
+    assert system.asking() is first
+    file.unlink()
+    assert system.asking() is first
+    name(file, "192.0.2.2")
+    assert system.asking().nameservers == ["192.0.2.2"]
+
+
+async def test_client_asks_the_name_servers_of_the_network_that_it_is_in_now(
+    tmp_path: Path, zone: Zone, asking: asyncresolver.Resolver
+) -> None:
+    file = tmp_path / "resolv.conf"
+    system = NameServers(str(file))
+    target = DnsResolver("dns+tcp://bank.test:7000", system=system)
+    with pytest.raises(OSError, match=r"no address of bank\.test: cannot open"):
+        await target.resolve()
+    zone["bank.test", "A"] = 60, ["10.0.0.1"]
+    zone["bank.test", "AAAA"] = 0, []
+    for server in ("127.0.0.2", "127.0.0.1"):
+        name(file, server)
+        made = system.asking()
+        made.port, made.lifetime = asking.port, 0.1
+        if server == "127.0.0.2":  # where no name server is
+            with pytest.raises(OSError, match="no address of bank"):
+                await target.resolve()
+        else:
+            assert await target.resolve() == [Address("tcp://10.0.0.1:7000")]
 
 
 async def test_a_client_follows_records_from_one_server_to_another(
