@@ -29,11 +29,14 @@ def main() -> NoReturn:
 def _replace_closed_streams() -> None:
     """Open the null device in place of each standard stream that is closed.
 
-    Python has None for it, and the next socket would get its number.
+    Python has None for it, and the next socket would get its number. As with the
+    streams that Python opens, the end of the program closes it, without a warning.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, until the end
+            number = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            stream = open(number, mode, closefd=False)  # noqa: SIM115, until the end
+            setattr(sys, name, stream)
 
 
 if __name__ == "__main__":

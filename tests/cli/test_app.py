@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,8 +140,13 @@ def test_closed_standard_streams_are_the_null_device(
     with pytest.raises(SystemExit) as caught:
         program.main()
     assert caught.value.code is None
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        stream.close()
+    numbers = [each.fileno() for each in (sys.stdin, sys.stdout, sys.stderr)]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        sys.stdin = sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    assert told == [], "as the end of the program frees them"
+    for number in numbers:
+        os.close(number)
 
 
 def test_control_c_before_the_command_ends_the_program_quietly(
