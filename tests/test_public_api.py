@@ -273,6 +273,8 @@ def test_the_files_that_the_documentation_names_exist(document: Path) -> None:
         for word in document.read_text(encoding="utf-8").replace("`", " ").split()
         if word.startswith("roam_trio/") and not (ROOT / word.rstrip(".,;:)")).exists()
     ]
+    # The extension is in a checkout only once it has been built there.
+    missing = [word for word in missing if ".abi3." not in word]
     assert missing == []
 
 

@@ -255,16 +255,9 @@ NOT_ESTABLISHED: list[Scenario] = [
     partial(refuse, None, limits=Limits(handshake_seconds=1, close_seconds=1)),
     accepts_nobody,
 ]
-of_trio = pytest.mark.xfail(
-    tuple(map(int, trio.__version__.split(".")[:2])) < (0, 34),
-    reason="before 0.34, trio kept the exceptions of a nursery in a cycle",
-)
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [*SESSIONS, *(pytest.param(each, marks=of_trio) for each in NOT_ESTABLISHED)],
-)
+@pytest.mark.parametrize("scenario", [*SESSIONS, *NOT_ESTABLISHED])
 async def test_ended_sessions_are_gone_at_once(
     scenario: Scenario, autojump_clock: trio.testing.MockClock
 ) -> None:
