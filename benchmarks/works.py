@@ -237,6 +237,28 @@ async def _call_each(clients: Sequence[Client]) -> None:
 
 # ------------------------------------------------------------ the works
 
+
+def _feature(
+    name: str,
+    text: str,
+    what: CallsWith,
+    *,
+    beside: tuple[str, ...],
+    most_beside: float | None = None,
+) -> Work:
+    """Return a work of roam_trio alone: calls that use one of its features."""
+    run = functools.partial(_calls_with, what=what)
+    return Work(
+        name,
+        "calls",
+        text,
+        run,
+        peers=False,
+        beside=beside,
+        most_beside=most_beside,
+    )
+
+
 SPEEDS = (
     Work(
         "call",
@@ -255,85 +277,67 @@ SPEEDS = (
         target_not_pinned=1.00,
         peers=False,
     ),
-    Work(
+    _feature(
         "call-metadata",
-        "calls",
         "as call, with an entry of metadata, a key and a short text",
-        functools.partial(_calls_with, what=CallsWith.ONE_ENTRY),
-        peers=False,
+        CallsWith.ONE_ENTRY,
         beside=("call", "call-task"),
     ),
-    Work(
+    _feature(
         "call-metadata-3",
-        "calls",
         "as call, with three entries of metadata",
-        functools.partial(_calls_with, what=CallsWith.THREE_ENTRIES),
-        peers=False,
+        CallsWith.THREE_ENTRIES,
         beside=("call", "call-task"),
     ),
-    Work(
+    _feature(
         "call-scope",
-        "calls",
         "as call, each under a trio.fail_after of its own, of which the peer is not "
         "told",
-        functools.partial(_calls_with, what=CallsWith.SCOPE),
-        peers=False,
+        CallsWith.SCOPE,
         beside=("call",),
     ),
-    Work(
+    _feature(
         "call-deadline",
-        "calls",
         "as call-scope, and the peer is told the deadline",
-        functools.partial(_calls_with, what=CallsWith.DEADLINE),
-        peers=False,
+        CallsWith.DEADLINE,
         beside=("call-scope", "call"),
         most_beside=1.05,
     ),
-    Work(
+    _feature(
         "call-middleware",
-        "calls",
         "as call, with an async middleware that does nothing on each side, for which "
         "the server needs a task, as in call-task",
-        functools.partial(_calls_with, what=CallsWith.MIDDLEWARE),
-        peers=False,
+        CallsWith.MIDDLEWARE,
         beside=("call-task", "call"),
         most_beside=1.15,
     ),
-    Work(
+    _feature(
         "call-with-entry",
-        "calls",
         "as call-middleware, with an entry of metadata that is as long as that of a "
         "trace",
-        functools.partial(_calls_with, what=CallsWith.MIDDLEWARE_ENTRY),
-        peers=False,
+        CallsWith.MIDDLEWARE_ENTRY,
         beside=("call-middleware", "call"),
     ),
-    Work(
+    _feature(
         "call-otel",
-        "calls",
         "as call-middleware, with the middleware of Telemetry, and a span of each call "
         "on each side, which is exported in batches and discarded",
-        functools.partial(_calls_with, what=CallsWith.RECORDED),
-        peers=False,
+        CallsWith.RECORDED,
         beside=("call-middleware", "call"),
     ),
-    Work(
+    _feature(
         "call-unsampled",
-        "calls",
         "as call-otel, in a trace that is not sampled: its context is passed on in an "
         "entry of metadata",
-        functools.partial(_calls_with, what=CallsWith.UNSAMPLED),
-        peers=False,
+        CallsWith.UNSAMPLED,
         beside=("call-with-entry", "call-middleware", "call"),
         most_beside=1.1,
     ),
-    Work(
+    _feature(
         "call-translated",
-        "calls",
         "as call, by a client with another version of the service: the arguments have "
         "another order, one of them is left out, and the result is wider",
-        functools.partial(_calls_with, what=CallsWith.VERSION),
-        peers=False,
+        CallsWith.VERSION,
         beside=("call",),
         most_beside=1.3,
     ),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from .clockwork import TICK
 
 __all__ = ["Drawing"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Drawing:
+class Drawing(Generic[S]):
     """Draws the steps of one script.
 
     Args:
@@ -25,6 +27,29 @@ class Drawing:
         self._chance = chance
         self._pause = pause
         self._rest = rest
+        self._kinds: list[Callable[[], S]] = []
+        self._weights: list[int] = []
+
+    def _use(
+        self,
+        always: Sequence[tuple[Callable[[], S], int]],
+        perhaps: Sequence[tuple[Callable[[], S], int]],
+    ) -> None:
+        """Choose the kinds of steps of this script.
+
+        Args:
+            always: kinds that every script has, each with its weight.
+            perhaps: kinds of which each script has about half.
+        """
+        used = [each for each in perhaps if self._chance.random() < 0.5]
+        used += always
+        self._kinds = [kind for kind, _ in used]
+        self._weights = [weight for _, weight in used]
+
+    def draw(self, count: int) -> tuple[S, ...]:
+        """Draw this many steps."""
+        kinds = self._chance.choices(self._kinds, self._weights, k=count)
+        return tuple(kind() for kind in kinds)
 
     def _seconds(self, longest: float) -> float:
         """Return a time in ticks, more often a short one."""

@@ -6,7 +6,6 @@ are left out: whatever a step refers to may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Generic, TypeVar
 
@@ -351,7 +350,7 @@ def _draw_setup(chance: Random) -> Setup:
     )
 
 
-class _Steps(Drawing):
+class _Steps(Drawing[Step]):
     """Draws the steps of one script."""
 
     def __init__(self, chance: Random, setup: Setup) -> None:
@@ -360,7 +359,7 @@ class _Steps(Drawing):
         self._links = self._clients + any(one.by_proxy for one in setup.clients)
         self._keys = 0
         self._opened: list[tuple[int, int]] = []
-        kinds: Sequence[tuple[Callable[[], Step], int]] = (
+        perhaps = (
             (self._cancel, 3),
             (self._open, 3),
             (self._close, 1),
@@ -373,14 +372,7 @@ class _Steps(Drawing):
             (self._crash, 1),
             (self._strangers, 1),
         )
-        used = [(kind, weight) for kind, weight in kinds if chance.random() < 0.5]
-        used += [(self._call, 12), (self._rejoin, 3)]
-        self._kinds = [kind for kind, _ in used]
-        self._weights = [weight for _, weight in used]
-
-    def draw(self, count: int) -> tuple[Step, ...]:
-        kinds = self._chance.choices(self._kinds, self._weights, k=count)
-        return tuple(kind() for kind in kinds)
+        self._use(((self._call, 12), (self._rejoin, 3)), perhaps)
 
     def _client(self) -> int:
         return self._chance.randrange(self._clients)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from random import Random
 
 import attrs
@@ -238,7 +237,7 @@ def _draw_setup(chance: Random) -> Setup:
     )
 
 
-class _Steps(Drawing):
+class _Steps(Drawing[Step]):
     """Draws the steps of one script."""
 
     def __init__(self, chance: Random, setup: Setup) -> None:
@@ -246,7 +245,7 @@ class _Steps(Drawing):
         self._clients = setup.clients
         self._servers = setup.servers
         self._keys = 0
-        kinds: Sequence[tuple[Callable[[], Step], int]] = (
+        perhaps = (
             (self._cancel, 2),
             (self._kill, 3),
             (self._drain, 4),
@@ -257,14 +256,7 @@ class _Steps(Drawing):
             (self._stall, 1),
             (self._disturb, 2),
         )
-        used = [(kind, weight) for kind, weight in kinds if chance.random() < 0.5]
-        used += [(self._call, 18), (self._start, 4)]
-        self._kinds = [kind for kind, _ in used]
-        self._weights = [weight for _, weight in used]
-
-    def draw(self, count: int) -> tuple[Step, ...]:
-        kinds = self._chance.choices(self._kinds, self._weights, k=count)
-        return tuple(kind() for kind in kinds)
+        self._use(((self._call, 18), (self._start, 4)), perhaps)
 
     def _client(self) -> int:
         return self._chance.randrange(self._clients)
