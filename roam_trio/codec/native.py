@@ -236,7 +236,7 @@ class _Adding:
 
 
 def _is_as_tuple(record: Record) -> bool:
-    """Return whether `astuple` returns what the attributes of an instance are."""
+    """Return True if `astuple` returns the attributes of an instance as they are."""
     cls, names = record.cls, tuple(field.attribute for field in record.fields)
     return (
         issubclass(cls, msgspec.Struct)

@@ -30,19 +30,20 @@ def set_deadline(deadline: float) -> None:
 
 
 @asynccontextmanager
-async def timeout(delay: float) -> AsyncGenerator[None]:
+async def timeout(delay: float | None) -> AsyncGenerator[None]:
     """Cancel a block after some time, and tell servers how much is left.
 
-    As `asyncio.timeout`, which cancels calls too, but cannot tell their servers about
-    the deadline: then `current_call().deadline` of the handler is infinite.
+    It does the same as `asyncio.timeout`, which cancels calls too, but cannot tell
+    servers the deadline: there, `current_call().deadline` of the handler is infinite.
 
     Args:
-        delay: in seconds.
+        delay: number of seconds; None for no limit.
 
     Raises:
         TimeoutError: the time is over.
     """
-    token = _deadline.set(min(_deadline.get(), time.monotonic() + delay))
+    end = inf if delay is None else time.monotonic() + delay
+    token = _deadline.set(min(_deadline.get(), end))
     try:
         async with asyncio.timeout(delay):
             yield

@@ -307,7 +307,11 @@ def test_a_server_is_told_the_deadlines_of_our_timeout(
         ):
             async with asyncio.timeout(60):  # which tells nobody
                 assert await works.time_left() == math.inf
+            async with timeout(None):
+                assert await works.time_left() == math.inf
             async with timeout(60):
+                async with timeout(None):
+                    assert await works.time_left() <= 60
                 assert 0 < await works.time_left() <= 60
                 async with timeout(600):
                     assert await works.time_left() <= 60
