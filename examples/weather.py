@@ -1,4 +1,4 @@
-"""A service to try the program `roam-trio` with; see docs/from-the-shell.md.
+"""A service to try the command `roam-trio` with; see docs/from-the-shell.md.
 
     roam-trio serve examples.weather:handlers --listen tcp://127.0.0.1:7000 --reflection
 
