@@ -15,7 +15,13 @@ from functools import partial
 from typing import Final, Protocol
 
 import trio
-from trio.lowlevel import RunVar, checkpoint, notify_closing, wait_readable
+from trio.lowlevel import (
+    RunVar,
+    checkpoint,
+    checkpoint_if_cancelled,
+    notify_closing,
+    wait_readable,
+)
 
 from .byte_streams import ByteReceiver, SocketTransport
 from .framing import RECEIVE_AT_ONCE, FrameDecoder
@@ -168,6 +174,7 @@ class PolledSocket(ByteReceiver):
         if self._reader_looks and self._drained:
             await self.prepare()
             if self.may_look():
+                await checkpoint_if_cancelled()
                 chunk = self._look(most, self.seconds)
                 if chunk is not None:
                     self._watch.policy.found()

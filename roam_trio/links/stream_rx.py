@@ -131,13 +131,13 @@ class StreamLinkRx(LinkRx):
     async def recv_batch(self) -> list[bytes]:
         # An idle session waits here, so that each coroutine between this one and the
         # socket would take memory for as long.
-        await checkpoint_if_cancelled()
         if self._ready:
+            await checkpoint_if_cancelled()
             batch, self._ready = self._ready, None
             batch.reverse()
             return batch
         decoder = self._decoder
-        while not self._at_end:
+        while not self._at_end:  # each way to receive is a checkpoint
             if self._reading:
                 raise trio.BusyResourceError("another task receives from this link")
             self._reading = True
@@ -170,6 +170,7 @@ class StreamLinkRx(LinkRx):
             payloads, decoder.payloads = decoder.payloads, []
             if payloads and not self._is_closed:
                 return payloads
+        await checkpoint_if_cancelled()
         self._raise_failure()
         return []
 

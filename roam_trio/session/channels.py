@@ -19,7 +19,6 @@ from trio.lowlevel import (
     ParkingLot,
     checkpoint,
     checkpoint_if_cancelled,
-    current_trio_token,
 )
 
 from ..codec import ChannelPlan, RpcPlan, SelfRef
@@ -56,6 +55,7 @@ from ..wire.runs import ItemRun
 from .futile import Futile
 from .port import Port
 from .statistics import ChannelStatistics
+from .undisturbed import undisturbed_task
 from .waits import WaitFor
 
 __all__ = [
@@ -162,13 +162,10 @@ class OutgoingChannel(_WithEnd, ChannelSink):
         self.credit = self._window = plan.shape.credit
 
     async def send(self, value: Any) -> None:
-        try:  # as `check_run` does, and a call less for each item
-            is_here = current_trio_token() is self._port.token
-        except RuntimeError:
-            is_here = False
-        if not is_here:
-            check_run(self._port.token, "this Tx")
-        await checkpoint_if_cancelled()
+        token = self._port.token
+        if undisturbed_task(token) is None:
+            check_run(token, "this Tx")
+            await checkpoint_if_cancelled()
         outbox = self._port.outbox
         try:
             if self.credit and self.state is _OPEN and outbox.has_room():
@@ -465,13 +462,10 @@ class IncomingChannel(_WithEnd, ChannelSource):
         """Number of items the peer may still send."""
 
     async def receive(self, borrow: bool = False) -> Any:
-        try:  # as `check_run` does, and a call less for each item
-            is_here = current_trio_token() is self._port.token
-        except RuntimeError:
-            is_here = False
-        if not is_here:
-            check_run(self._port.token, "this Rx")
-        await checkpoint_if_cancelled()
+        token = self._port.token
+        if undisturbed_task(token) is None:
+            check_run(token, "this Rx")
+            await checkpoint_if_cancelled()
         if not self._queue:
             await self._wait_for_an_item()
         return self._take(borrow)

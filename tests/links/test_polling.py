@@ -10,9 +10,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from roam_trio import LinkClosed
 from roam_trio.links.byte_streams import SocketTransport
-from roam_trio.links.poll_policy import UNUSED_STEPS
+from roam_trio.links.poll_policy import PAUSE, UNUSED_STEPS
 from roam_trio.links.polling import PollWatch, poll_watch
 from roam_trio.links.stream import StreamLink
+
+from .test_framing import frame
 
 
 async def test_one_watch_counts_for_all_of_a_run() -> None:
@@ -68,3 +70,35 @@ async def test_closing_a_link_that_is_polled_wakes_its_reader(
             await wait_all_tasks_blocked()
             await rx.close()
         await tx.close()
+
+
+async def test_cancelled_reader_does_not_look() -> None:
+    ours, theirs = socket.socketpair()
+    tx, rx = StreamLink.over(SocketTransport(ours)).split()
+    rx.begin_polling(0.001, reader_looks=True)
+    with theirs:
+        for _ in range(PAUSE + 2):  # the reader looks after the first pause
+            theirs.sendall(frame(b"taken"))
+            assert await rx.recv() == b"taken"
+            theirs.sendall(frame(b"left"))
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await rx.recv()
+            assert scope.cancelled_caught
+            assert await rx.recv() == b"left"
+        await rx.close()
+        await tx.close()
+
+
+async def test_cancelled_reader_does_not_learn_of_the_end() -> None:
+    ours, theirs = socket.socketpair()
+    tx, rx = StreamLink.over(SocketTransport(ours)).split()
+    theirs.close()
+    assert await rx.recv() is None
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await rx.recv()
+    assert scope.cancelled_caught
+    assert await rx.recv() is None
+    await rx.close()
+    await tx.close()
