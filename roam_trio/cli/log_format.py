@@ -6,6 +6,7 @@ import enum
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Protocol
 
 from ..logs import FIELDS
 from .described import near
@@ -25,19 +26,32 @@ class LogFormat(enum.StrEnum):
     JSON = "json"
 
 
-def begin_log(form: LogFormat, level: str) -> None:
+class TakesLines(Protocol):
+    """The interface of a file for the log."""
+
+    def write(self, text: str, /) -> object:
+        """Write lines."""
+        ...
+
+    def flush(self) -> object:
+        """Write what is kept."""
+        ...
+
+
+def begin_log(form: LogFormat, level: str, stream: TakesLines | None = None) -> None:
     """Write log records to standard error from now on.
 
     Args:
         form: the form of each line.
         level: the least level that is written, such as ``"info"``.
+        stream: takes the lines; None for standard error itself.
 
     Raises:
         UsageError: there is no such level.
     """
     if level not in _LEVELS:
         raise UsageError(near("log level", level, _LEVELS))
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     if form is LogFormat.JSON:
         handler.setFormatter(_JsonLines())
     else:

@@ -7,7 +7,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Final
 
 import trio
@@ -20,6 +19,7 @@ from ..serving_until_signal import show_urls
 from ..until_signal import STOP_SIGNALS, die_of_the_next_signal
 from .doors import Door, open_doors
 from .lines import Lines
+from .log_stream import LogStream
 from .parent import Parent
 from .spawning import Spawner
 from .table import Table
@@ -45,7 +45,8 @@ async def run_parent(
         log: form and level of the log.
         as_json: print the URLs as JSON, also to a terminal.
     """
-    begin_log(*log)
+    stream = LogStream()
+    begin_log(*log, stream)
     given.context()
     estate = inherited_estate()
     doors = await open_doors(given.urls, estate.sockets if estate else None)
@@ -55,10 +56,10 @@ async def run_parent(
         Table(workers, first=estate.first if estate else 1),
         doors,
         Spawner(handlers, given, log, memory, directory),
-        lambda slot: Lines(slot, log[0], _write),
+        lambda slot: Lines(slot, log[0], stream.write),
         given.grace,
     )
-    program = _Program(parent, doors, directory, given.grace, estate)
+    program = _Program(parent, doors, directory, given.grace, estate, stream)
     with trio.open_signal_receiver(*STOP_SIGNALS, _REPLACE, _HAND_OVER) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(program.obey, signals, nursery)
@@ -71,12 +72,6 @@ async def run_parent(
                 program.close()
             nursery.cancel_scope.cancel()
     return code or program.code
-
-
-def _write(line: str) -> None:
-    # As with `logging`, the server goes on if its log cannot be written.
-    with suppress(OSError, ValueError, AttributeError):  # closed, or None
-        sys.stderr.write(line)
 
 
 # On Windows there are no workers, and these are signals that do not come.
@@ -106,6 +101,7 @@ class _Program:
         directory: the directory of the private sockets; empty if there is none.
         grace: number of seconds that its workers have to drain.
         estate: what it inherits; None if it inherits nothing.
+        log: tells what it does.
 
     Attributes:
         code: the exit code if a second signal has ended it, else 0.
@@ -118,6 +114,7 @@ class _Program:
         directory: str,
         grace: float,
         estate: Estate | None,
+        log: LogStream,
     ) -> None:
         self._directory = directory
         self.code = 0
@@ -125,6 +122,7 @@ class _Program:
         self._doors = doors
         self._grace = grace
         self._estate = estate
+        self._log = log
         self._is_ending = False
         self._handing_over: trio.CancelScope | None = None
         self._successor: trio.Process | None = None
@@ -146,7 +144,7 @@ class _Program:
         if not self._is_ending:
             self._is_ending = True
             name = signal.Signals(number).name
-            _write(f"{name}: shutting down within {self._grace:g} s\n")
+            self._log.write(f"{name}: shutting down within {self._grace:g} s\n")
             if self._handing_over is not None:
                 self._handing_over.cancel()  # or the new parent would stay
             self._parent.drain()
@@ -163,7 +161,7 @@ class _Program:
             )
         self._handing_over = None
         if self._successor is not None:
-            _write("a new parent has taken over; shutting down\n")
+            self._log.write("a new parent has taken over; shutting down\n")
             self._is_ending = True
             self._owns_files = False
             self._parent.drain()
