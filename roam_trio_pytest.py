@@ -1,7 +1,7 @@
 """The plugin for pytest, which its entry point loads: the fixture `connect_service`.
 
-It stands beside the package because pytest loads it at each start, also of programs
-that do not use it. It imports roam_trio when a test uses the fixture.
+It stands beside the package because pytest loads it at each start, even if no test uses
+it. It imports roam_trio when a test uses the fixture.
 """
 
 from __future__ import annotations

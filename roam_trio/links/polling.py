@@ -1,9 +1,9 @@
 """Busy polling: looks at a socket, in place of a turn of trio's loop.
 
-`poll_policy` decides; here is what looks, and what counts the tasks that are ready to
-run. Trio tells that in public only to instruments: the number in
-`trio.lowlevel.current_statistics` leaves out those of the present turn that have not
-run yet. The instrument is there only while a session looks again and again.
+`poll_policy` decides. This module looks, and counts the tasks that are ready to run.
+Trio's only public interface that tells them is an instrument: the number in
+`trio.lowlevel.current_statistics` leaves out the tasks of the present turn that have
+not run yet. The instrument is in use only while a session looks again and again.
 """
 
 from __future__ import annotations

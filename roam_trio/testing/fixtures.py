@@ -1,4 +1,4 @@
-"""The value of the fixture `connect_service`, which the plugin for pytest has:
+"""The value of the fixture `connect_service`, which the plugin for pytest provides:
 
 async def test_adds(connect_service: ConnectService) -> None:
     adder = await connect_service(Adder, AdderImpl())
@@ -22,22 +22,29 @@ T = TypeVar("T")
 class ConnectService(Protocol):
     """The type of the fixture `connect_service`, for the argument of a test.
 
-    The fixture is there where roam_trio and pytest-trio are installed. The tests that
-    use it are tests of pytest-trio.
+    pytest has the fixture where roam_trio and pytest-trio are installed. Only tests of
+    pytest-trio can use it.
     """
 
     async def __call__(
         self, service: Callable[..., T], handler: object, **options: Any
     ) -> T:
-        """Return a client of `service`, which `handler` answers until the test ends.
+        """Return a client of `service`, whose calls `handler` answers until the test
+        ends. A checkpoint.
 
-        The options are those of `connected_pair`.
+        Args:
+            service: the class of the service; the type of the client.
+            handler: see `connected_pair`.
+            options: the other options of `connected_pair`.
+
+        Raises:
+            Exception: what `connected_pair` raises.
         """
         ...
 
 
 def connecting(nursery: trio.Nursery) -> ConnectService:
-    """Return what connects clients as long as the nursery is open."""
+    """Return a function that connects clients for as long as the nursery is open."""
 
     async def connect(service: Callable[..., T], handler: object, **options: Any) -> T:
         pair = connected_pair(service, handler, **options)

@@ -7,9 +7,10 @@
             assert await adder.add(3, 5) == 8
 
 trio runs as the guest of asyncio's loop, in the same thread: one run of trio for each
-loop, which its first user begins and its last one ends. Names are those of `roam_trio`,
-and do the same; what waits is awaited in tasks of asyncio. docs/how-to/asyncio.md says
-more.
+loop, which its first user begins and its last one ends. The names are those of
+`roam_trio`, and do the same; tasks of asyncio await what waits. If such a task is
+cancelled, so is the operation in trio, and its end is waited for. There is more in
+docs/how-to/asyncio.md.
 """
 
 from .channels import Rx, Tx, channel

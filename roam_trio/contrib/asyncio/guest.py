@@ -171,8 +171,8 @@ class Guest:
 class _Closing:
     """Ends a run of trio when a loop is closed in which it still goes on.
 
-    A loop drops its timers when it is closed, and says so to none. This is in a timer,
-    and in nothing else.
+    A loop that is closed drops its timers silently. Only a timer holds this object, so
+    it is freed then.
 
     Args:
         guest: the run of trio.
@@ -264,8 +264,9 @@ async def in_trio(
 
         await in_trio(current_call().draining.wait)
 
-    It runs in a task of trio, with the context variables of this task. If this task is
-    cancelled, so is the function; its end is waited for, and its result is lost.
+    The function runs in a task of trio, with the context variables of this task. If
+    this task is cancelled, so is the function; its end is waited for, and its result is
+    lost.
 
     Args:
         function: an async function that needs trio.
@@ -288,8 +289,8 @@ async def in_asyncio(
 ) -> T:
     """Await an async function of asyncio, from a task of trio in the same loop.
 
-    It runs in a task of asyncio, with the context variables of this task. If this task
-    is cancelled, so is the other, and its end is waited for.
+    The function runs in a task of asyncio, with the context variables of this task. If
+    this task is cancelled, so is the function, and its end is waited for.
 
     Args:
         function: an async function that needs asyncio.
