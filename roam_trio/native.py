@@ -13,7 +13,7 @@ from typing import Any, Final
 
 __all__ = ["NATIVE", "WHY_PURE", "load"]
 
-_INTERFACE: Final = 7
+_INTERFACE: Final = 8
 """The number that the extension must have, so that one that was built before the
 package changed is not used."""
 

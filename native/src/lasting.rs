@@ -30,7 +30,7 @@ pub fn take_lasting(
         handed,
         start,
     };
-    let (mut place, mut count, mut size) = (0, 0, 0usize);
+    let (mut left, mut count, mut size) = (payloads.len()?, 0, 0usize);
     for payload in payloads.try_iter()? {
         let payload = payload?;
         let Ok(bytes) = payload.cast_exact::<PyBytes>() else {
@@ -40,12 +40,12 @@ pub fn take_lasting(
         let Some(accepted) = numbers.accept(bytes) else {
             break;
         };
-        place += 1;
+        left = left.saturating_sub(1);
         let Some(message) = accepted else {
             continue;
         };
         count += 1;
-        size = size.saturating_add(bytes.len());
+        size = size.saturating_add(message.len());
         if message.len() < BORROW_FROM {
             messages.append(PyBytes::new(py, message))?;
         } else {
@@ -54,7 +54,7 @@ pub fn take_lasting(
             messages.append(PyMemoryView::from(&payload)?.get_item(slice)?)?;
         }
     }
-    Ok((place, count, size, numbers.expected, numbers.first))
+    Ok((left, count, size, numbers.expected, numbers.first))
 }
 
 /// Return the frame of a message, after its length; see `frame_in_python`.

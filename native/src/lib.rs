@@ -35,7 +35,7 @@ use pyo3::prelude::*;
 
 /// What the package and the extension agree on; `native.py` has the same number.
 #[cfg(feature = "python")]
-const INTERFACE: u32 = 7;
+const INTERFACE: u32 = 8;
 
 /// Parts within parts up to which values are encoded and decoded here. The codec in
 /// Python goes as far as the recursion limit of the interpreter.

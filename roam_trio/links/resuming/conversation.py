@@ -67,6 +67,7 @@ class Conversation:
         phase: changed only by `say_goodbye`, `finish`, `close` and `fail`.
         failure: the reason for `Phase.FAILED`.
         refusal: the error of a payload that is not a frame, until it is raised.
+        fillers: number of fillers received.
         has_said_goodbye: whether this side has sent its goodbye.
         is_at_end: whether the peer has sent its goodbye.
         is_receiver_closed: whether this side has closed the receiving half.
@@ -80,6 +81,7 @@ class Conversation:
         "_proof",
         "exchange",
         "failure",
+        "fillers",
         "has_said_goodbye",
         "is_at_end",
         "is_receiver_closed",
@@ -97,6 +99,7 @@ class Conversation:
         self.phase = Phase.OPEN
         self.failure: StableConduitError | None = None
         self.refusal: StableConduitError | None = None
+        self.fillers = 0
         self.has_said_goodbye = False
         self.is_at_end = False
         self.is_receiver_closed = False
@@ -144,8 +147,20 @@ class Conversation:
     def _without_fillers(self, received: list[Backing]) -> list[Backing]:
         """Return the messages to deliver. A filler is not acknowledged by another."""
         messages = [message for message in received if message != self._filler]
-        self.exchange.owed -= len(received) - len(messages)
+        fillers = len(received) - len(messages)
+        self.fillers += fillers
+        self.exchange.owed -= fillers
         return messages
+
+    @property
+    def delivered(self) -> tuple[int, int]:
+        """The number of messages received, and their size, without fillers and without
+        the goodbye."""
+        exchange, fillers = self.exchange, self.fillers
+        return (
+            exchange.received - fillers - self.is_at_end,
+            exchange.received_size - fillers * len(self._filler),
+        )
 
     def filler_to_send(self) -> bytes | None:
         """Return the filler, to be sent as an acknowledgement.

@@ -74,8 +74,8 @@ def take_in_python(
         start: the number of the first message of all.
 
     Returns:
-        How many payloads were accepted; the number of messages, and the size of their
-        frames; then `expected` and `first` after them.
+        How many payloads were not accepted, the number of messages and their size, and
+        `expected` and `first` after them.
     """
     place, count, size = 0, 0, 0
     total = len(payloads)
@@ -110,7 +110,7 @@ def take_in_python(
             continue
         expected = (seq + 1) & MASK
         count += 1
-        size += len(payload)
+        size += len(payload) - pos
         if len(payload) - pos < _BORROW_FROM:
             message = payload[pos:]
         else:
@@ -123,9 +123,9 @@ def take_in_python(
             messages += run
             place += len(run)
             count += len(run)
-            size += sum(map(len, run)) + len(run) * pos
+            size += sum(map(len, run))
             expected = (expected + len(run)) & MASK
-    return place, count, size, expected, first
+    return total - place, count, size, expected, first
 
 
 def _run_from(

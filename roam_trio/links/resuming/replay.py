@@ -55,13 +55,14 @@ class ReplayBuffer:
     __slots__ = (
         "_counted",
         "_least",
-        "_taken",
         "bodies",
         "first",
         "handed",
         "most",
         "size",
         "start",
+        "taken",
+        "trimmed",
     )
 
     def __init__(self, first: int = 0) -> None:
@@ -71,12 +72,15 @@ class ReplayBuffer:
         """The number of the first message of all."""
         self.first = first
         """The number of the first of `bodies`."""
-        self._taken = first  # the number of the first of the backlog
+        self.taken = first
+        """The number of the first of the backlog."""
         self.handed = first
         """The number of the first message that was never sent on a link. All before it
         may have arrived."""
         self.size = 0
         """Number of bytes of all messages."""
+        self.trimmed = 0
+        """Number of bytes of the messages that were removed."""
         self._counted: CountedMemory | None = None
         # The sizes up to which the count need not change.
         self._least: float = 0
@@ -88,14 +92,24 @@ class ReplayBuffer:
         return (self.first + len(self.bodies)) & MASK
 
     @property
+    def total(self) -> int:
+        """Number of messages that were added so far."""
+        return self.first - self.start + len(self.bodies)
+
+    @property
+    def total_size(self) -> int:
+        """Number of bytes of these."""
+        return self.trimmed + self.size
+
+    @property
     def backlog(self) -> int:
         """Number of messages that have not been sent on the present link."""
-        return self.first + len(self.bodies) - self._taken
+        return self.first + len(self.bodies) - self.taken
 
     @property
     def backlog_size(self) -> int:
         """Number of bytes of these messages."""
-        return sum(map(len, self.bodies[self._taken - self.first :]))
+        return sum(map(len, self.bodies[self.taken - self.first :]))
 
     def add(self, body: Body) -> None:
         """Keep a message until it is acknowledged; it joins the backlog.
@@ -120,54 +134,51 @@ class ReplayBuffer:
         """Return the oldest messages of the backlog, `most` of them at most, and the
         number of the first.
         """
-        place = self._taken - self.first
-        return self._taken & MASK, self.bodies[place : place + most]
+        place = self.taken - self.first
+        return self.taken & MASK, self.bodies[place : place + most]
 
     def take(self) -> tuple[int, Body]:
         """Return the oldest message of the backlog and its number, as sent on the
         present link.
         """
-        seq = self._taken
-        self._taken = taken = seq + 1
+        seq = self.taken
+        self.taken = taken = seq + 1
         if taken > self.handed:
             self.handed = taken
         return seq & MASK, self.bodies[seq - self.first]
 
     def take_many(self, count: int) -> None:
         """Note that as many of `next_of_backlog` were sent on the present link."""
-        self._taken += count
-        self.handed = max(self.handed, self._taken)
+        self.taken += count
+        self.handed = max(self.handed, self.taken)
 
     def rewind(self) -> None:
         """Make all messages the backlog again, in order, for another link."""
-        self._taken = self.first
+        self.taken = self.first
 
-    def acknowledge(self, seq: int) -> bool:
+    def acknowledge(self, seq: int) -> None:
         """Remove all messages up to this number (`stable.ack.trim`).
 
-        A number that was already acknowledged has no effect.
-
-        Returns:
-            False if no peer can have received and acknowledged this message.
+        A number that was acknowledged before, or that no peer can have received, has no
+        effect.
         """
         first = first_after(seq, self.first, self.handed, self.start)
-        if first is None:
-            return False
-        if first != self.first:
+        if first is not None and first != self.first:
             self.trim(first)
-        return True
 
     def trim(self, first: int) -> None:
         """Remove all messages before this number, which is above `first`."""
         bodies, count = self.bodies, first - self.first
         if count == 1:  # as with one call at a time
-            self.size -= len(bodies.pop(0))
+            size = len(bodies.pop(0))
         else:
-            self.size -= sum(map(len, bodies[:count]))
+            size = sum(map(len, bodies[:count]))
             del bodies[:count]
+        self.size -= size
+        self.trimmed += size
         self.first = first
-        if self._taken < first:
-            self._taken = first
+        if self.taken < first:
+            self.taken = first
         if self.size < self._least:
             self._count(self.size, len(bodies))
 

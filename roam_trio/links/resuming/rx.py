@@ -23,8 +23,6 @@ class ResumingRx:
     def __init__(self, port: RxPort) -> None:
         self._port = port
         self._is_reading = False
-        self._payloads = 0
-        self._payload_bytes = 0
         self._budget: RxBudget | None = None
         self._counted: LinkRun | None = None  # the link that counts in it
 
@@ -95,8 +93,6 @@ class ResumingRx:
             else:
                 messages = port.receive(link, payloads)
                 if messages:
-                    self._payloads += len(messages)
-                    self._payload_bytes += sum(map(len, messages))
                     return messages
             finally:
                 self._is_reading = False
@@ -127,18 +123,14 @@ class ResumingRx:
 
     def _message_of(self, link: LinkRun, payload: Backing | None) -> Backing | None:
         messages = self._port.receive(link, () if payload is None else (payload,))
-        if not messages:
-            return None
-        [message] = messages
-        self._payloads += 1
-        self._payload_bytes += len(message)
-        return message
+        return messages[0] if messages else None
 
     def statistics(self) -> RxStatistics:
         """Return the totals received, without the frame headers."""
         link = self._port.link
         begun = 0 if link is None else link.rx.statistics().begun
-        return RxStatistics(self._payloads, self._payload_bytes, begun)
+        payloads, payload_bytes = self._port.conversation.delivered
+        return RxStatistics(payloads, payload_bytes, begun)
 
     async def close(self) -> None:
         """Stop receiving; see `LinkRx.close`. Later messages are dropped."""
@@ -154,4 +146,4 @@ class ResumingRx:
         state = "at its end" if conversation.is_at_end else "open"
         if conversation.is_receiver_closed:
             state = "closed"
-        return f"<ResumingRx {state}, {self._payloads} messages received>"
+        return f"<ResumingRx {state}, {conversation.delivered[0]} messages received>"

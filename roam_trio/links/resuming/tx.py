@@ -106,8 +106,6 @@ class ResumingTx(PermitTx):
             if not 0 < length <= self._longest:
                 self._check_length(length)
             self._last_length = length
-            self._sent_payloads += 1
-            self._sent_bytes += length
             self._forwarding.push(body)
         if self._permits or self._replay.size >= self._few_bytes:
             # The size tells that there is no need to look.
@@ -124,8 +122,6 @@ class ResumingTx(PermitTx):
         else:
             body = LongBody(tuple(map(bytes, pieces)), length)
         self._last_length = length
-        self._sent_payloads += 1
-        self._sent_bytes += length
         self._forwarding.push(body)
 
     def send_many_nowait(self, payloads: Sequence[Sequence[Buffer]]) -> int:
@@ -139,11 +135,8 @@ class ResumingTx(PermitTx):
         bodies = frames.payloads()
         if not all(bodies):
             return super().send_many_nowait(payloads)  # up to the empty one
-        size = sum(map(len, bodies))
         self._last_length = frames.last
-        self._sent_payloads += len(bodies)
-        self._sent_bytes += size
-        self._forwarding.push_all(bodies, size)
+        self._forwarding.push_all(bodies, sum(map(len, bodies)))
         self.is_full = not self._has_room() and self._ending is None
         return len(bodies)
 
@@ -243,11 +236,12 @@ class ResumingTx(PermitTx):
         return None if self._has_room() else "unacknowledged_bytes"
 
     def statistics(self) -> StableTxStatistics:
-        replay, link = self._replay, self._port.link
+        replay, forwarding, link = self._replay, self._forwarding, self._port.link
+        has_said_goodbye = self._port.conversation.has_said_goodbye
         on_link = None if link is None else link.tx.statistics()
         return StableTxStatistics(
-            payloads=self._sent_payloads,
-            payload_bytes=self._sent_bytes,
+            payloads=replay.total - forwarding.fillers - has_said_goodbye,
+            payload_bytes=replay.total_size - forwarding.filler_bytes,
             permits=self._permits,
             unsent_payloads=replay.backlog
             + (on_link.unsent_payloads if on_link else 0),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkError, PayloadTooLarge
@@ -14,7 +15,11 @@ from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.resuming.exchange import Exchange
 from roam_trio.links.resuming.forwarding import Forwarding
 from roam_trio.links.resuming.link_run import LinkRun
+from roam_trio.links.resuming.replay import MESSAGE_BYTES, STEP
 from roam_trio.links.resuming.source import Attachment
+from roam_trio.links.stream import StreamLink
+
+from .test_counted import Counting
 
 
 class Owner:
@@ -102,6 +107,32 @@ async def test_several_messages_go_together_as_one_that_is_committed_goes(
     owner.forwarding.uncork()
     assert owner.heard() == [b"g"]
     assert owner.exchange.replay.size == 7
+    nursery.cancel_scope.cancel()
+
+
+async def test_messages_are_counted_in_the_budget_as_they_come() -> None:
+    owner, budget = Owner(), Counting(2 * STEP)
+    owner.exchange.replay.count_in(budget)
+    owner.forwarding.cork()
+    for _ in range(3):
+        owner.forwarding.push(bytes(STEP + 1))
+    assert len(owner.exchange.replay.bodies) == 1  # there is no room for the others
+    assert budget.held == STEP + 1 + MESSAGE_BYTES
+
+
+async def test_message_for_a_byte_stream_is_framed(nursery: trio.Nursery) -> None:
+    owner = Owner()
+    ours, theirs = trio.testing.memory_stream_pair()
+    link = owner.link = LinkRun(Attachment.to_server(StreamLink(ours)))
+    nursery.start_soon(link.tx.pump)
+    _, heard = StreamLink(theirs).split()
+    owner.forwarding.push(b"alone")
+    assert await heard.recv() == b"\0\0alone"
+    owner.forwarding.cork()
+    for body in (b"a", b"b"):
+        owner.forwarding.push(body)
+    owner.forwarding.uncork()
+    assert list(await heard.recv_batch()) == [b"\1\0a", b"\2\0b"]
     nursery.cancel_scope.cancel()
 
 

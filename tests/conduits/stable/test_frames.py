@@ -61,8 +61,22 @@ def test_read_brings_messages_and_acknowledgements(functions: Any, first: int) -
     assert messages == [b"a", b"bb", b"d"]
     assert exchange.last_received == numbers[3]
     assert (exchange.owed, exchange.replay.bodies) == (3, [b"3", b"4"])
-    assert exchange.owed_bytes == sum(map(len, frames)) - len(frames[2])
+    assert exchange.owed_bytes == exchange.received_size == 4
     assert (exchange.replay.size, exchange.replay.backlog) == (2, 0)
+
+
+@both
+@pytest.mark.rule("stable.seq")
+def test_hundreds_of_frames_are_read_together(functions: Any) -> None:
+    exchange, messages = with_sent(0, first=200), list[Backing]()
+    bodies = [b"%d" % number for number in range(300)]
+    frames = [
+        write_header(200 + number, None) + body for number, body in enumerate(bodies)
+    ]
+    exchange.receive(frames, messages, functions[0])
+    assert messages == bodies
+    assert (exchange.last_received, exchange.received) == (499, 300)
+    assert exchange.received_size == exchange.owed_bytes == sum(map(len, bodies))
 
 
 @both
