@@ -17,7 +17,7 @@ from .names import (
     SERVER_PORT,
 )
 
-__all__ = ["Attributes", "Place", "Places", "server_attributes"]
+__all__ = ["MOST_MEASURED", "Attributes", "Place", "Places", "server_attributes"]
 
 Attributes: TypeAlias = dict[str, str | int]
 
@@ -38,8 +38,8 @@ _MOST_ADDRESS: Final = 255
 _MOST_KEPT: Final = 1024
 """Number of peers whose attributes are kept."""
 
-_MOST_MEASURED: Final = 128
-"""Number of servers that measurements tell apart."""
+MOST_MEASURED: Final = 128
+"""Number of servers that measurements tell apart, unless given."""
 
 
 def server_attributes(url: str) -> Attributes:
@@ -78,9 +78,13 @@ class Places:
 
     Each set of attributes of a measurement is kept as long as the program runs. Those
     of the first servers are told; a server that calls its clients has no end of them.
+
+    Args:
+        most_measured: number of servers that measurements tell apart.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_measured: int = MOST_MEASURED) -> None:
+        self._most_measured = most_measured
         self._kept: dict[tuple[str, str], Place] = {}
         self._measured: set[tuple[str, str]] = set()
 
@@ -96,7 +100,7 @@ class Places:
 
     def _made(self, key: tuple[str, str], peer: Peer) -> Place:
         server = _as_server(peer)
-        measured = key in self._measured or len(self._measured) < _MOST_MEASURED
+        measured = key in self._measured or len(self._measured) < self._most_measured
         if measured:
             self._measured.add(key)
         return Place(server, _as_peer(peer), server if measured else _NONE)

@@ -22,6 +22,7 @@ from opentelemetry.trace import (
 from ...errors import RoamError, RoamTrioError, UnknownMethod
 from ...logs import Log
 from ...metadata import Metadata
+from ...quantities import check_count
 from ...rpc.connection import AnySession, Connection
 from ...rpc.method_names import is_method_name_here
 from ...rpc.observer import Observer
@@ -37,7 +38,7 @@ from .outcomes import (
     failed_with,
     turned_away,
 )
-from .places import Place, Places, server_attributes
+from .places import MOST_MEASURED, Place, Places, server_attributes
 from .propagation import Propagation
 from .recording import Recording
 from .sampling import follows_parents
@@ -74,12 +75,17 @@ class Telemetry:
         server: the URL under which clients know the server, for ``server.address`` and
             ``server.port``. Without it, a client tells the address of its peer, and a
             server tells none.
+        measured_servers: number of servers that the measurements of clients tell apart,
+            by ``server.address`` and ``server.port``; those of further servers have
+            neither. Each of them is a series of its own for each method and outcome.
 
     Attributes:
         observer: the observer to give to `connect`, `stay_connected` or `serve`.
 
     Raises:
-        ValueError: `server` names neither a host nor a path.
+        ValueError: `server` names neither a host nor a path, or `measured_servers` is
+            not a whole number from 1.
+        TypeError: `measured_servers` is not a number.
     """
 
     def __init__(
@@ -89,7 +95,9 @@ class Telemetry:
         meter_provider: MeterProvider | None = None,
         propagator: TextMapPropagator | None = None,
         server: str | None = None,
+        measured_servers: int = MOST_MEASURED,
     ) -> None:
+        check_count("measured_servers", measured_servers)
         tracers = tracer_provider or trace.get_tracer_provider()
         meters = meter_provider or metrics.get_meter_provider()
         tracer, meter = tracers.get_tracer(_SCOPE), meters.get_meter(_SCOPE)
@@ -104,7 +112,8 @@ class Telemetry:
             tells_server=common is not None,
             measures=not _is_of_the_api(meters),
         )
-        self._client = _ClientSide(parts, _duration(meter, CLIENT_DURATION))
+        places = Places(measured_servers)
+        self._client = _ClientSide(parts, _duration(meter, CLIENT_DURATION), places)
         self._server = _ServerSide(parts, _duration(meter, SERVER_DURATION))
         self.observer = TelemetryObserver(self._server, Sessions(meter))
 
@@ -167,8 +176,8 @@ class _ClientSide:
 
     _parts: _Parts
     duration: Histogram
+    _places: Places
     lost: Outcome = LOST_AT_CLIENT
-    _places: Places = attrs.field(factory=Places)
 
     def begin(self, call: AnyCall) -> Recording | None:
         """Begin to record a call; None if there is nothing to record."""

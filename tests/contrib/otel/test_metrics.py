@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,6 +78,26 @@ async def test_durations_of_clients_tell_the_server(recorded: Recorded) -> None:
     [point] = recorded.points("rpc.client.call.duration")
     assert point.attributes["server.address"] == "127.0.0.1"
     assert point.attributes["server.port"] == int(here.url.rpartition(":")[2])
+
+
+async def test_durations_tell_as_many_servers_apart_as_are_allowed() -> None:
+    recorded = Recorded(measured_servers=2)
+    handler = dispatcher(Bank, BankImpl())
+    around = [recorded.telemetry.client]
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            here = await stack.enter_async_context(
+                serving("tcp://127.0.0.1:0", handler)
+            )
+            bank = connect(here.url, Bank, middleware=around)
+            await (await stack.enter_async_context(bank)).add(1)
+    points = recorded.points("rpc.client.call.duration")
+    assert sorted("server.port" in each.attributes for each in points) == [
+        False,
+        True,
+        True,
+    ]
+    recorded.close()
 
 
 class Holding:
@@ -186,6 +207,7 @@ async def test_a_reader_waits_once_for_all_metrics_of_a_run_that_is_busy(
             thread.start()
             thread.join()
         assert waits == [module._PATIENCE]
+        await wait_all_tasks_blocked()  # the run has made what that reader asked for
         run.at = -math.inf
         assert await collect_in_a_thread(recorded) == 1
 

@@ -52,6 +52,11 @@ def test_a_url_without_a_place_is_refused() -> None:
         Telemetry(server="tcp:")
 
 
+def test_measurements_of_no_server_are_refused() -> None:
+    with pytest.raises(ValueError, match="measured_servers: expected a whole number"):
+        Telemetry(measured_servers=0)
+
+
 @pytest.mark.parametrize(
     ("peer", "expected"),
     [
