@@ -169,8 +169,9 @@ class ReplayBuffer:
     def trim(self, first: int) -> None:
         """Remove all messages before this number, which is above `first`."""
         bodies, count = self.bodies, first - self.first
-        if count == 1:  # as with one call at a time
-            size = len(bodies.pop(0))
+        if count == len(bodies):  # most often
+            size = self.size
+            bodies.clear()
         else:
             size = sum(map(len, bodies[:count]))
             del bodies[:count]
