@@ -158,7 +158,9 @@ def compare(
         pairs = [
             stack.enter_context(Pair(name)) for name in names if name not in missing
         ]
-        samples = list(run(plan, pairs, placements(), _progress)) if speeds else []
+        samples = (
+            list(run(plan, pairs, placements(_progress), _progress)) if speeds else []
+        )
     if held:
         samples += hold(effort.held_rounds, held, pairs, effort.held_part, _progress)
     return Results(

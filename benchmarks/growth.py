@@ -101,13 +101,14 @@ def measure_growth(
     """
     machine = describe_machine()
     points: list[Point] = []
+    where = placements(_progress)[:1]
     with contextlib.ExitStack() as stack:
         pairs = {name: stack.enter_context(Pair(name)) for name in (FLOOR, ROAM)}
         for scale in scales:
             works = {scale.at(size).name: size for size in scale.sizes}
             plan = Plan(rounds, seconds, [scale.at(size) for size in scale.sizes], ())
             contestants = [pairs[name] for name in scale.adapters]
-            samples = list(run(plan, contestants, placements()[:1], _progress))
+            samples = list(run(plan, contestants, where, _progress))
             for adapter in scale.adapters:
                 for work, size in works.items():
                     taken = [

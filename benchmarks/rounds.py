@@ -68,9 +68,14 @@ class Placement:
     cpus: frozenset[int] | None
 
 
-def placements() -> list[Placement]:
-    """Those that are possible here: on one CPU, and on all of them."""
+def placements(progress: Callable[[str], None]) -> list[Placement]:
+    """Those that are possible here: on one CPU, and on all of them.
+
+    Args:
+        progress: told if processes cannot be pinned.
+    """
     if not hasattr(os, "sched_setaffinity"):
+        progress("processes cannot be pinned to a CPU on this system, as on macOS")
         return [Placement(NOT_PINNED, None)]
     cpus = os.sched_getaffinity(0)
     return [

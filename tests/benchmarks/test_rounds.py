@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 
 import attrs
+import pytest
 
-from benchmarks.rounds import Placement, Plan, hold, run
+from benchmarks.rounds import Placement, Plan, hold, placements, run
 from benchmarks.stopwatch import Done
 from benchmarks.works import NOT_PINNED, Work, find_work
 
@@ -132,3 +134,12 @@ def test_what_is_held_is_held_by_fresh_processes() -> None:
     [sample] = hold(1, [sessions], contestants, 0.1, ignore)
     assert (sample.placement, sample.adapter, sample.count) == (NOT_PINNED, "a", 100)
     assert record == ["a starts", "a idle-sessions []", "a ends"]
+
+
+def test_a_system_that_pins_no_processes_is_told_and_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    told: list[str] = []
+    assert placements(told.append) == [Placement(NOT_PINNED, None)]
+    assert told == ["processes cannot be pinned to a CPU on this system, as on macOS"]
