@@ -393,7 +393,7 @@ class FrameEncoder:
         taken, self._complete = self._complete, []
         small = self.small
         if small:
-            taken.append(small[0] if len(small) == 1 else b"".join(small))
+            taken.append(b"".join(small))  # no copy of a single one
             self.small = []
         return taken
 

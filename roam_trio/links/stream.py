@@ -290,10 +290,10 @@ class StreamLinkTx(PermitTx):
             self._mode, _ = self._mode.on_uncork_idle
 
     def _do(self, write: Write) -> None:
-        if write is _WAKE:
-            self._wake_pump()
-        elif write is _NOW:
+        if write is _NOW:
             self._write_now()
+        elif write is _WAKE:
+            self._wake_pump()
 
     @trio.lowlevel.enable_ki_protection
     def _write_now(self) -> None:

@@ -222,22 +222,19 @@ class DriverReplySink(ReplySink):
         outbox = port.outbox
         if not outbox.has_room():
             raise trio.WouldBlock
-        call = self.call
-        if self.state is _SENT:
-            raise _another_response(call)
-        try:  # as with `_response` and `_close`, and two calls less
-            outbox.send_nowait(
-                RequestResponse(port.connection_id, call.request_id, (), metadata, ret)
-            )
+        try:
+            outbox.send_nowait(self._response(ret, metadata))
         except (LinkError, ConduitError):
             if port.ended_because is None:
                 raise  # it is too large
-        self.state = _SENT
-        self._connection.on_answered(call)
+        self._close()
 
     def _response(self, ret: Encoded, metadata: Metadata) -> RequestResponse:
         if self.state is _SENT:
-            raise _another_response(self.call)
+            raise RuntimeError(
+                f"request {self.call.request_id} has its response already, "
+                "and every request gets exactly one"
+            )
         return RequestResponse(
             self._port.connection_id, self.call.request_id, (), metadata, ret
         )
@@ -396,13 +393,6 @@ class DriverReplySink(ReplySink):
         self.state = state
         if self._worker is not None:
             self._worker.stop()
-
-
-def _another_response(call: RequestCall) -> RuntimeError:
-    return RuntimeError(
-        f"request {call.request_id} has its response already, "
-        "and every request gets exactly one"
-    )
 
 
 def _why(failure: CallCancelled | None, policy: FailurePolicy | None) -> Metadata:
