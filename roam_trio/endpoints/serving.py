@@ -34,8 +34,8 @@ from ..rpc.observer import Observer
 from ..running import check_trio_runs
 from ..service import Middleware
 from ..session import ConnectionAcceptor, OnSession, SessionKeepaliveConfig
-from ..session.builders import has_cancelled, tell_beside
 from ..session.keepalive import SERVER_KEEPALIVE
+from ..session.open_session import has_cancelled, tell_beside
 from ..session.terms import CANCEL_GRACE
 from ..transports import ListeningSocket
 from ..wire.messages import Message

@@ -9,7 +9,6 @@ from ..rpc.connection import ConnectionPhase, ConnectionState
 from ..service.descriptor import MethodDescriptor, ServiceDescriptor
 from .acceptance import AcceptedConnection, ConnectionAcceptor
 from .builders import (
-    OpenSession,
     SessionAcceptorBuilder,
     SessionInitiatorBuilder,
     acceptor,
@@ -23,6 +22,7 @@ from .driver import Driver
 from .establishing import BoxSessionFuture, SpawnSession
 from .keepalive import SessionKeepaliveConfig
 from .offering import OfferedServices
+from .open_session import OpenSession
 from .opening import SERVICE_KEY, OpenConnection
 from .reply import DriverReplySink
 from .session import Session, SessionHandle

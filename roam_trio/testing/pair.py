@@ -25,7 +25,7 @@ from ..rpc.handler import Handler
 from ..running import check_trio_runs
 from ..service import Dispatcher, client, describe, dispatcher
 from ..session import OpenSession, Session, acceptor, initiator
-from ..session.builders import tell_beside
+from ..session.open_session import tell_beside
 
 __all__ = ["ConnectedPair", "connected_pair"]
 

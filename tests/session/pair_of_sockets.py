@@ -53,7 +53,7 @@ class Steps(trio.abc.Instrument):
 
 _ROLES = {
     "builders._Builder.run": "session",
-    "builders._Starting.run": "session",
+    "open_session._Starting.run": "session",
     "session_run.SessionRun._pump": "pump",
     "workers.Worker.run": "handler",
     "workers.Workers._trim": "trimmer",
