@@ -46,7 +46,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     options = config.invocation_params.args
     if are_named or any(one.startswith(("-m", "-k", "--rules")) for one in options):
         return 0
-    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    affinity = getattr(os, "sched_getaffinity", None)  # not on all systems
+    cpus = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return min(cpus, MOST_WORKERS)
 
 
 # Set where everything the tests may need is at hand, so that a skip is a fault.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shlex
 import signal
@@ -13,8 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tests.typing.checkers import MISSING
 
 from .pages import ROOT, files_of, follow, steps_of, write_files
 
@@ -92,25 +88,3 @@ def health_of(url: str, directory: Path) -> str:
     return subprocess.run(
         command, cwd=directory, stdout=subprocess.PIPE, text=True
     ).stdout
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
-@each_page
-def test_checkers_accept_the_files(checker: str, page: Path, directory: Path) -> None:
-    settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}
-    (directory / "pyrightconfig.json").write_text(json.dumps(settings))
-    options = {
-        "mypy": ["--strict", f"--cache-dir={ROOT / '.mypy_cache'}", "."],
-        "pyright": ["--pythonpath", sys.executable],
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", checker, *options[checker]],
-        cwd=directory,
-        env={**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

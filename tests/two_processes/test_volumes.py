@@ -60,4 +60,5 @@ async def test_1_gib_of_blocks_comes_back_in_flat_memory(over: Over) -> None:
         await watch.lap()
         await echoes(workshop, 1024, watch.lap)
         await watch.lap()
-    watch.check_flat(peak_growth=32 * MIB, block_growth=500)
+    # Fewer than one object left behind by each echo.
+    watch.check_flat(peak_growth=32 * MIB, block_growth=900)
