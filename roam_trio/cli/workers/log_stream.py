@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from contextlib import suppress
-from select import PIPE_BUF, POLLOUT, poll
 from typing import Final
 
 from ...logs import Log
@@ -16,6 +16,9 @@ logger = Log("roam_trio.workers")
 
 _PATIENCE_SECONDS: Final = 1.0
 """Time for the reader of standard error to make room in its pipe."""
+
+PIECE_BYTES: Final[int] = getattr(select, "PIPE_BUF", 512)
+"""Number of bytes that a pipe with room takes without waiting; Windows has no such."""
 
 
 class LogStream:
@@ -67,12 +70,12 @@ class LogStream:
         data = text.encode(errors="backslashreplace")
         if self._is_cut:
             data = b"\n" + data
-        for start in range(0, len(data), PIPE_BUF):
+        for start in range(0, len(data), PIECE_BYTES):
             if not _has_room(number, self._patience):
                 self._lost += 1
                 self._is_cut = self._is_cut or start > 0
                 return
-            os.write(number, data[start : start + PIPE_BUF])
+            os.write(number, data[start : start + PIECE_BYTES])
         self._is_cut = False
 
 
@@ -89,8 +92,5 @@ def _number_of_stderr() -> int | None:
 
 
 def _has_room(number: int, seconds: float) -> bool:
-    """Wait until there is room for `PIPE_BUF` bytes; return False if there is none in
-    time."""
-    asking = poll()
-    asking.register(number, POLLOUT)
-    return bool(asking.poll(seconds * 1000))
+    """Wait until there is room for one piece; return False if there is none in time."""
+    return bool(select.select((), (number,), (), seconds)[1])

@@ -6,7 +6,6 @@ import io
 import logging
 import os
 from collections.abc import Iterator
-from select import PIPE_BUF
 from types import SimpleNamespace
 
 import pytest
@@ -38,7 +37,7 @@ class Pipe:
         os.set_blocking(self.writer, False)
         try:
             while True:
-                self.filled += os.write(self.writer, bytes(PIPE_BUF))
+                self.filled += os.write(self.writer, bytes(log_stream.PIECE_BYTES))
         except BlockingIOError:
             pass
         os.set_blocking(self.writer, True)
@@ -70,9 +69,9 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
 def test_lines_are_written_while_somebody_reads(pipe: Pipe) -> None:
     stream = LogStream()
     assert stream.write("a\n") == 2
-    stream.write("ä" * PIPE_BUF + "\udc80\n")
+    stream.write("ä" * log_stream.PIECE_BYTES + "\udc80\n")
     stream.flush()
-    assert pipe.read() == b"a\n" + "ä".encode() * PIPE_BUF + b"\\udc80\n"
+    assert pipe.read() == b"a\n" + "ä".encode() * log_stream.PIECE_BYTES + b"\\udc80\n"
 
 
 @pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])
@@ -99,26 +98,23 @@ def test_no_line_is_waited_for_after_one_is_lost(
 ) -> None:
     waits: list[float] = []
 
-    class Asking:
-        def register(self, *args: int) -> None: ...
+    def waits_in_vain(number: int, seconds: float) -> bool:
+        waits.append(seconds)
+        return False
 
-        def poll(self, milliseconds: float) -> list[object]:
-            waits.append(milliseconds)
-            return []
-
-    monkeypatch.setattr(log_stream, "poll", Asking)
+    monkeypatch.setattr(log_stream, "_has_room", waits_in_vain)
     stream = LogStream(patience=1.5)
     for line in ("one\n", "two\n", "three\n"):
         stream.write(line)
-    assert waits == [1500.0, 0.0, 0.0]
+    assert waits == [1.5, 0.0, 0.0]
 
 
 def test_line_that_is_cut_does_not_join_the_next_one(pipe: Pipe) -> None:
     stream = LogStream(patience=0.001)
     begin_log(LogFormat.TEXT, "info", stream)
-    pipe.fill(room=PIPE_BUF)
-    stream.write("x" * 2 * PIPE_BUF + "\n")
-    assert pipe.read() == b"x" * PIPE_BUF
+    pipe.fill(room=log_stream.PIECE_BYTES)
+    stream.write("x" * 2 * log_stream.PIECE_BYTES + "\n")
+    assert pipe.read() == b"x" * log_stream.PIECE_BYTES
     stream.write("next\n")
     empty, told, line = pipe.read().decode().splitlines()
     assert empty == ""
@@ -132,10 +128,10 @@ def test_what_tells_of_lost_lines_may_be_lost_too(pipe: Pipe) -> None:
     pipe.fill()
     stream.write("one\n")
     logging.getLogger().handlers[0].setFormatter(
-        logging.Formatter("%(message)s" + "x" * 2 * PIPE_BUF)
+        logging.Formatter("%(message)s" + "x" * 2 * log_stream.PIECE_BYTES)
     )
     pipe.read()
-    pipe.fill(room=PIPE_BUF)
+    pipe.fill(room=log_stream.PIECE_BYTES)
     stream.write("two\n")
     pipe.read()
     logging.getLogger().handlers[0].setFormatter(logging.Formatter("%(message)s"))
