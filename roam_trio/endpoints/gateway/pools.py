@@ -234,7 +234,7 @@ class RoutePool:
         Args:
             client: the session of the client.
             name: the name by which the servers offer the service.
-            parts: gets the parts.
+            parts: gets the parts, and is closed.
         """
 
         async def describe_at(kept: _Kept) -> int:
@@ -242,7 +242,8 @@ class RoutePool:
 
         # Not within the time of an open: the client decides how fast it reads.
         shares = self._trusts(client)
-        return await self._at_one(client, describe_at, shares=shares)
+        with parts:  # the client waits for its end, and an error may keep a reference
+            return await self._at_one(client, describe_at, shares=shares)
 
     async def _join(self, kept: _Kept, join: Join, near: ConnectionHandle) -> None:
         """Join two connections, of which the far one counts for its server."""
