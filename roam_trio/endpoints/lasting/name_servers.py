@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from dns import asyncresolver, resolver
+from dns import asyncresolver, exception
 
 __all__ = ["NameServers"]
 
@@ -34,17 +34,17 @@ class NameServers:
     def asking(self) -> asyncresolver.Resolver:
         """Return what asks them. Never waits.
 
-        A file that is not there or names none, such as one that is being written, does
-        not take the place of the last one.
+        A file that is not there, names none, or has something else in their place, such
+        as one that is being written, does not take the place of the last one.
 
         Raises:
-            NoResolverConfiguration: there has been no file that names any.
+            DNSException, ValueError: there has been no file that names any.
         """
         version = _version_of(self._path)
         if self._asking is None or version != self._version:
             try:
                 self._asking = asyncresolver.Resolver(self._path)
-            except resolver.NoResolverConfiguration:
+            except (exception.DNSException, ValueError):  # of an address cut off
                 if self._asking is None:
                     raise
             else:

@@ -231,6 +231,22 @@ async def test_last_name_servers_are_used_while_the_file_names_none(
     assert system.asking().nameservers == ["192.0.2.2"]
 
 
+@pytest.mark.parametrize(
+    "text", [b"nameserver 192.0.2.\n", b"nameserver \xff\n", b"search a..b\n"]
+)
+async def test_last_name_servers_are_used_while_the_file_is_wrong(
+    tmp_path: Path, text: bytes
+) -> None:
+    file = tmp_path / "resolv.conf"
+    name(file, "192.0.2.1")
+    system = NameServers(str(file))
+    first = system.asking()
+    file.write_bytes(text)
+    assert system.asking() is first
+    name(file, "192.0.2.2")
+    assert system.asking().nameservers == ["192.0.2.2"]
+
+
 async def test_client_asks_the_name_servers_of_the_network_that_it_is_in_now(
     tmp_path: Path, zone: Zone, asking: asyncresolver.Resolver
 ) -> None:
