@@ -70,12 +70,14 @@ class LogStream:
         data = text.encode(errors="backslashreplace")
         if self._is_cut:
             data = b"\n" + data
-        for start in range(0, len(data), PIECE_BYTES):
+        start = 0
+        while start < len(data):
             if not _has_room(number, self._patience):
                 self._lost += 1
                 self._is_cut = self._is_cut or start > 0
                 return
-            os.write(number, data[start : start + PIECE_BYTES])
+            # What does not wait itself, such as some terminals, may take a part.
+            start += os.write(number, data[start : start + PIECE_BYTES])
         self._is_cut = False
 
 

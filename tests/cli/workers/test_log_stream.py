@@ -93,6 +93,17 @@ def test_lines_that_nobody_reads_are_lost_and_counted(
     assert rest == ["four", "five"]
 
 
+def test_rest_of_a_line_of_which_a_part_is_taken_is_written_too(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_a_part(number: int, data: bytes) -> int:
+        return os.write(number, data[:3])
+
+    monkeypatch.setattr(log_stream, "os", SimpleNamespace(write=write_a_part))
+    LogStream().write("as some terminals do\n")
+    assert pipe.read() == b"as some terminals do\n"
+
+
 def test_no_line_is_waited_for_after_one_is_lost(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
