@@ -101,7 +101,8 @@ def _decision_at(specification: str) -> OnSession:
         UsageError: there is none.
     """
     found = object_at(specification, "shop:welcome")
-    if not (callable(found) and is_async(found)):
+    is_function = callable(found) and not isinstance(found, type)
+    if not (is_function and is_async(found)):
         raise UsageError(
             f"{specification}: expected an async function that gets the Peer and "
             f"decides, got {found!r}"

@@ -105,6 +105,13 @@ def decide(peer: Peer) -> None:
     """What decides without waiting, which is no decision of `serve`."""
 
 
+class Decision:
+    """A class whose instances decide; it does not decide itself."""
+
+    async def __call__(self, peer: Peer) -> None:
+        await only_ada(peer)
+
+
 def test_function_of_a_module_decides_on_each_client(tmp_path: Path) -> None:
     url, refused = f"unix://{tmp_path}/a", list[str]()
 
@@ -227,6 +234,11 @@ def test_certificate_without_tls_is_told(tmp_path: Path) -> None:
             (SERVED, "--listen", "tcp://:0", "--on-session", f"{HERE}:decide"),
             2,
             f"{HERE}:decide: expected an async function that gets the Peer",
+        ),
+        (
+            (SERVED, "--listen", "tcp://:0", "--on-session", f"{HERE}:Decision"),
+            2,
+            f"{HERE}:Decision: expected an async function that gets the Peer",
         ),
         (
             (SERVED, "--listen", "tcp://:0", "--on-session", f"{HERE}:nothing"),
