@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ...errors import LinkError, PayloadTooLarge
 from ..write_policy import Mode, Write
@@ -68,6 +69,9 @@ class Forwarding:
         """Their size."""
         self._idle: trio.lowlevel.Task | None = None  # the task, if it waits
 
+    # Control-C in between would leave a message that counts as sent and never was: the
+    # next one would be acknowledged, and with it this one.
+    @enable_ki_protection
     def push(self, body: Body) -> None:
         """Send a message soon, or as soon as there is a link with room for it."""
         replay = self._replay
@@ -83,6 +87,7 @@ class Forwarding:
         elif write is _WAKE and self._idle is not None:
             self._wake()
 
+    @enable_ki_protection  # as for `push`
     def push_all(self, bodies: list[bytes], size: int) -> None:
         """As `push`, for several messages, of `size` bytes in all."""
         self._replay.add_all(bodies, size)
@@ -127,6 +132,7 @@ class Forwarding:
         except (LinkError, PayloadTooLarge) as error:
             self._owner.sending_failed(link, error)
 
+    @enable_ki_protection  # as for `push`
     def _forward_now(self) -> None:
         link = self._owner.link
         if link is None:
@@ -148,6 +154,7 @@ class Forwarding:
         if tx.is_full:
             self._wake()
 
+    @enable_ki_protection  # as for `push`
     def _forward(self, link: LinkRun) -> None:
         """Send what there is room for."""
         exchange, tx = self._exchange, link.tx
@@ -169,7 +176,7 @@ class Forwarding:
             tx.uncork()
 
     # Control-C in between would leave a record of a waiting task that does not wait.
-    @trio.lowlevel.enable_ki_protection
+    @enable_ki_protection
     async def _wait_for_backlog(self) -> None:
         self._idle = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -194,3 +196,36 @@ async def test_link_that_refuses_a_message_is_reported_by_whoever_sends(
     owner.exchange.replay.rewind()
     await owner.forwarding.run(owner.link)
     assert [type(error) for error in owner.failed] == [PayloadTooLarge] * 2
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_control_c_leaves_no_message_between_the_buffer_and_the_link(
+    several: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make: Any = Exchange.next_frames if several else Exchange.next_frame
+
+    def interrupted(*args: Any) -> Any:
+        frames = make(*args)
+        signal.raise_signal(signal.SIGINT)
+        return frames
+
+    async def send(forwarding: Forwarding) -> None:
+        if several:
+            forwarding.push_all([b"a", b"b"], 2)
+        else:
+            forwarding.push(b"a")
+        await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        owner = Owner()
+        monkeypatch.setattr(Exchange, make.__name__, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            await send(owner.forwarding)
+        assert owner.heard() == [b"a", b"b"][: several + 1]
+        monkeypatch.undo()
+        owner.forwarding.push(b"next")
+        owner.forwarding.uncork()
+        assert owner.heard() == [b"next"]
+        assert owner.exchange.replay.backlog == 0
+
+    trio.run(main)
