@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(*arguments: str, **environment: str) -> AsyncGenerator[trio.Process]:
-    """Run a module of Python, and kill it in the end."""
+    """Run a module of Python, and kill it and its children in the end."""
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", *arguments],
         cwd=ROOT,
@@ -39,11 +39,13 @@ async def running(*arguments: str, **environment: str) -> AsyncGenerator[trio.Pr
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         with trio.CancelScope(shield=True), trio.move_on_after(30):
             await process.wait()
 
