@@ -15,7 +15,7 @@ from .builders import (
     initiator,
 )
 from .caller import DriverCaller
-from .channels import DriverChannelSink
+from .channel_out import DriverChannelSink
 from .connection import ConnectionHandle
 from .deferred_handler import DeferredHandler
 from .driver import Driver

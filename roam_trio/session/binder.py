@@ -6,8 +6,9 @@ from ..codec import ChannelPlan
 from ..errors import SessionProtocolError
 from ..rpc.binding import ChannelBinder
 from ..wire.ids import ChannelId, IdAllocator, Parity
+from .channel_in import IncomingChannel
+from .channel_out import OutgoingChannel
 from .channel_table import ChannelTable
-from .channels import IncomingChannel, OutgoingChannel
 from .port import Port
 
 __all__ = ["ConnectionBinder"]

@@ -23,12 +23,9 @@ from roam_trio.errors import (
     TxConnectionLost,
     TxReset,
 )
-from roam_trio.session.channels import (
-    ITEM_BYTES,
-    ChannelState,
-    IncomingChannel,
-    OutgoingChannel,
-)
+from roam_trio.session.channel_in import ITEM_BYTES, IncomingChannel
+from roam_trio.session.channel_out import OutgoingChannel
+from roam_trio.session.channel_state import ChannelState
 from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,

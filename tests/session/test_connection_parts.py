@@ -10,8 +10,8 @@ import pytest
 from roam_trio import Limits
 from roam_trio.errors import ConnectionLost, LimitExceeded, RemoteProtocolError
 from roam_trio.session.binder import ConnectionBinder
+from roam_trio.session.channel_state import ChannelState
 from roam_trio.session.channel_table import ChannelTable, Phase
-from roam_trio.session.channels import ChannelState
 from roam_trio.session.liveness import Liveness
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import ChannelClose, ChannelItem

@@ -20,7 +20,7 @@ from roam_trio.errors import (
 )
 from roam_trio.metadata import NO_METADATA
 from roam_trio.rpc.handler import ReplySink
-from roam_trio.session.channels import ChannelState
+from roam_trio.session.channel_state import ChannelState
 from roam_trio.session.connection_run import ON_MESSAGE, ConnectionRun
 from roam_trio.session.workers import Worker
 from roam_trio.wire.ids import Parity

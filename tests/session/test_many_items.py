@@ -23,7 +23,7 @@ from roam_trio.errors import (
     TxReset,
 )
 from roam_trio.links.stream import StreamLimits, StreamLink
-from roam_trio.session.channels import ITEM_BYTES
+from roam_trio.session.channel_in import ITEM_BYTES
 from roam_trio.wire.messages import (
     ChannelClose,
     ChannelGrantCredit,

@@ -24,7 +24,7 @@ from roam_trio.session.budgets import (
     TASK_BYTES,
     Budget,
 )
-from roam_trio.session.channels import ITEM_BYTES
+from roam_trio.session.channel_in import ITEM_BYTES
 from roam_trio.session.held_messages import weight_of
 from roam_trio.wire.ids import Parity
 from roam_trio.wire.messages import (

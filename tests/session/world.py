@@ -48,7 +48,8 @@ from roam_trio import (
     service,
     u32,
 )
-from roam_trio.session.channels import IncomingChannel, OutgoingChannel
+from roam_trio.session.channel_in import IncomingChannel
+from roam_trio.session.channel_out import OutgoingChannel
 from roam_trio.session.connection_table import Phase
 from roam_trio.session.statistics import ConnectionStatistics
 
