@@ -9,6 +9,12 @@ from contextlib import contextmanager
 import pytest
 
 from roam_trio.codec import RpcPlan
+from roam_trio.links.resuming.exchange import Exchange
+from roam_trio.links.resuming.frames import (
+    frame_in_python,
+    frames_in_python,
+    take_in_python,
+)
 from roam_trio.wire.envelope import (
     MessageFamily,
     decode_in_python,
@@ -23,7 +29,7 @@ __all__ = ["in_python", "steps_in_python"]
 
 @contextmanager
 def in_python() -> Iterator[None]:
-    """Encode and decode in Python within the block."""
+    """Encode, decode and frame in Python within the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("roam_trio.codec.native.NATIVE", None)
         patch.setattr("roam_trio.wire.envelope.encode_message", encode_in_python)
@@ -35,6 +41,10 @@ def in_python() -> Iterator[None]:
         patch.setattr(MessageFamily, "gather", staticmethod(gather_in_python))
         for user in ("wire.frames", "links.framing"):
             patch.setattr(f"roam_trio.{user}.cut_frames", cut_in_python)
+        exchange = "roam_trio.links.resuming.exchange"
+        patch.setattr(f"{exchange}.frame_message", frame_in_python)
+        patch.setattr(f"{exchange}.frame_messages", frames_in_python)
+        patch.setattr(Exchange.receive, "__defaults__", (take_in_python,))
         _forget_codecs()
         yield
     _forget_codecs()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,12 +22,8 @@ from roam_trio.wire.frames import (
 from roam_trio.wire.messages import Message
 from roam_trio.wire.runs import ItemRun
 
+from .extension import EXTENSION
 from .test_runs import messages, payload_of
-
-try:  # whether it is used or not
-    EXTENSION: Any = importlib.import_module("roam_trio._native")
-except ImportError:
-    EXTENSION = None
 
 native = pytest.mark.skipif(EXTENSION is None, reason="the extension is not there")
 

@@ -203,33 +203,38 @@ async def test_a_server_is_told_of_clients_whose_handshake_fails() -> None:
     assert isinstance(noted.told[0][1], SessionError)
 
 
+class NotingRefusals(Observer):
+    """Notes the transport, the method, who calls, and the error."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[str, str, object, str]] = []
+
+    def call_turned_away(
+        self,
+        connection: Connection,
+        method: str,
+        metadata: Metadata,
+        because: RoamError,
+    ) -> None:
+        transport = connection.session.peer.transport
+        told = metadata.get("from"), type(because).__name__
+        self.noted.append((transport, method, *told))
+
+
 async def test_a_server_is_told_of_calls_that_reach_no_handler() -> None:
-    noted: list[tuple[str, str, Any, str]] = []
-
-    class NotingCalls(Observer):
-        def call_turned_away(
-            self,
-            connection: Connection,
-            method: str,
-            metadata: Metadata,
-            because: RoamError,
-        ) -> None:
-            assert connection.session.peer.transport == "memory"
-            told = metadata.get("from"), type(because).__name__
-            noted.append((method, *told))  # type: ignore[arg-type]
-
+    observer = NotingRefusals()
     [add] = describe(Adder).methods
     async with (
-        serving("memory://adder", ADDER, observer=NotingCalls()),
+        serving("memory://adder", ADDER, observer=observer),
         connect("memory://adder") as session,
     ):
         ada = Metadata.of({"from": "Ada"})
         await session.caller.call(MethodId(7), b"", metadata=ada)
         await session.caller.call(add.id, b"\xff" * 20)
         assert await client(Adder, session.caller).add(1, 2) == 3
-    assert noted == [
-        ("0x0000000000000007", "Ada", "UnknownMethod"),
-        ("Adder.add", None, "InvalidPayload"),
+    assert observer.noted == [
+        ("memory", "0x0000000000000007", "Ada", "UnknownMethod"),
+        ("memory", "Adder.add", None, "InvalidPayload"),
     ]
 
 
@@ -244,17 +249,7 @@ async def test_a_server_is_told_of_calls_that_reach_no_handler() -> None:
 async def test_a_server_is_told_once_of_a_call_whose_response_gets_no_task(
     method: MethodId, told: list[str]
 ) -> None:
-    noted: list[str] = []
-
-    class NotingCalls(Observer):
-        def call_turned_away(
-            self,
-            connection: Connection,
-            method: str,
-            metadata: Metadata,
-            because: RoamError,
-        ) -> None:
-            noted.append(type(because).__name__)
+    observer = NotingRefusals()
 
     async def echo(text: str) -> str:
         return text
@@ -270,7 +265,7 @@ async def test_a_server_is_told_once_of_a_call_whose_response_gets_no_task(
     async with WithPeer(
         Custom(answer),
         limits=Limits(session_tasks=1),
-        observer=NotingCalls(),
+        observer=observer,
         buffer=1,
     ) as (_, peer):
         await peer.say(RequestCall(0, 2, 8, (), NO_METADATA, b""))
@@ -280,7 +275,7 @@ async def test_a_server_is_told_once_of_a_call_whose_response_gets_no_task(
         # The last ones have waited for room, and got no task to wait in.
         results = [joined((await peer.hear(RequestResponse)).ret) for _ in range(3)]
         assert results.count(CANCELLED) == 2
-    assert noted == told
+    assert [because for *_, because in observer.noted] == told
 
 
 async def test_a_client_is_not_told_that_it_is_turned_away() -> None:

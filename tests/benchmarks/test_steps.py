@@ -32,15 +32,15 @@ def told(work: StepWork) -> Steps:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no epoll")
 @each_work
-def test_a_step_takes_what_the_page_says(work: StepWork) -> None:
+def test_a_step_takes_what_the_page_says(
+    work: StepWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.steps.NATIVE", None)  # as `steps_in_python` has it
     page, now = told(work), count_steps(work)
     assert now.turns == pytest.approx(page.turns, rel=0.02, abs=0.02)
     assert now.system == pytest.approx(page.system, rel=0.02, abs=0.02)
     if versions_here() != REFERENCE:
         assert now.calls < 1.2 * page.calls
-        if versions_here()[:2] == REFERENCE[:2]:  # the codec in Rust takes fewer
-            assert now.client < 1.03 * page.client
-            assert now.server < 1.03 * page.server
         return
     assert now.calls == pytest.approx(page.calls, rel=0.03, abs=1)
     assert now.client == pytest.approx(page.client, rel=0.03, abs=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import pytest
@@ -18,19 +17,15 @@ from roam_trio.links.resuming.frames import (
 from roam_trio.links.resuming.replay import Body, LongBody
 from roam_trio.links.resuming.sequence import MASK, write_header
 from roam_trio.wire.backing import Backing
-
-try:  # whether it is used or not
-    _EXTENSION: Any = importlib.import_module("roam_trio._native")
-except ImportError:
-    _EXTENSION = None
+from tests.extension import EXTENSION
 
 _PYTHON = (take_in_python, frame_in_python, frames_in_python)
 _BOTH: list[Any] = [pytest.param(_PYTHON, id="python")]
-if _EXTENSION is not None:
+if EXTENSION is not None:
     _RUST = (
-        _EXTENSION.take_lasting,
-        _EXTENSION.frame_lasting,
-        _EXTENSION.frames_lasting,
+        EXTENSION.take_lasting,
+        EXTENSION.frame_lasting,
+        EXTENSION.frames_lasting,
     )
     _BOTH.append(pytest.param(_RUST, id="rust"))
 
