@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import attrs
 import trio
-from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
+from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, enable_ki_protection
 
 from ..errors import PayloadTooLarge, RoamTrioError
 from ..kept_errors import strip_tracebacks
@@ -103,6 +103,7 @@ class PermitTx(LinkTx):
     def has_room(self) -> bool:
         return not self.is_full
 
+    @enable_ki_protection  # Control-C would leave a part of a payload
     def send_nowait(self, pieces: Sequence[Buffer]) -> None:
         if self._ending is not None:
             raise self._ending.as_error()
@@ -123,6 +124,7 @@ class PermitTx(LinkTx):
 
     # ------------------------------------------------ permits and slots
 
+    @enable_ki_protection  # as for `send_nowait`
     def use_permit(self, pieces: Sequence[Buffer]) -> None:
         """Publish a payload with a permit. The permit is used up even on failure."""
         self._permits -= 1
@@ -133,6 +135,7 @@ class PermitTx(LinkTx):
         finally:
             self._grant_permits()
 
+    @enable_ki_protection
     def give_back_permit(self) -> None:
         """Release an unused permit."""
         self._permits -= 1

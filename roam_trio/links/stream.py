@@ -207,6 +207,8 @@ class StreamLinkTx(PermitTx):
         if length > self._max_payload:
             raise PayloadTooLarge(length, self._max_payload)
 
+    # Control-C in between would leave a part of a payload, or one that is not counted.
+    @trio.lowlevel.enable_ki_protection
     def send_nowait(self, pieces: Sequence[Buffer] | bytes) -> None:
         if self._ending is not None:
             raise self._ending.as_error()
@@ -251,6 +253,7 @@ class StreamLinkTx(PermitTx):
         elif backlog.size > backlog.count_from:
             self._count()
 
+    @trio.lowlevel.enable_ki_protection  # as for `send_nowait`
     def send_many_nowait(self, payloads: Sequence[Sequence[Buffer]]) -> int:
         if self._ending is not None:
             raise self._ending.as_error()

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..conduits.base import ConduitTx, ConduitTxPermit
 from ..errors import (
@@ -104,6 +105,9 @@ class Outbox:
         """Return True if a message could be sent now, and nothing has to go first."""
         return not (self._kept or self.carrier.is_full)
 
+    # Control-C after a message has been sent, and before its sender knows, would make
+    # what the sender counts wrong, such as its credit.
+    @enable_ki_protection
     def send_nowait(self, message: Message) -> None:
         """Send `message`; only right after `has_room` has said yes.
 
@@ -118,6 +122,7 @@ class Outbox:
             self.fail(copy_of(error))  # it may be the first to notice
             raise
 
+    @enable_ki_protection  # as for `send_nowait`
     def send_many_nowait(self, messages: Sequence[Message]) -> int:
         """Send messages in one step while there is room; see `LinkTx`.
 
@@ -155,6 +160,7 @@ class Outbox:
                 return permit
             self._send_kept(permit)
 
+    @enable_ki_protection  # as for `send_nowait`
     def push(self, message: Message, *, last: bool = False) -> None:
         """Send `message` after everything before it, without waiting. Never raises:
         if the conduit has ended, the message is of no use, and the session ends.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -17,6 +18,7 @@ from roam_trio.errors import (
     PayloadTooLarge,
     TruncatedPayload,
 )
+from roam_trio.links.framing import FrameEncoder
 from roam_trio.links.stream import StreamLimits, StreamLink, StreamLinkTx
 from roam_trio.links.stream_rx import StreamLinkRx
 
@@ -117,6 +119,39 @@ async def test_everything_committed_since_the_last_write_goes_out_in_one(
     expected = [frame(b"first"), frame(b"second") + frame(b"third")]
     assert stream.writes[1:] == expected
     await tx.abort()
+
+
+@pytest.mark.parametrize("by_permit", [True, False])
+def test_control_c_leaves_no_part_of_a_payload(
+    by_permit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_piece = FrameEncoder._add_piece
+
+    def interrupted(encoder: FrameEncoder, piece: bytes) -> None:
+        signal.raise_signal(signal.SIGINT)
+        add_piece(encoder, piece)
+
+    async def send_large(tx: StreamLinkTx) -> None:
+        monkeypatch.setattr(FrameEncoder, "_add_piece", interrupted)
+        if by_permit:
+            await send(tx, bytes(40_000))
+        else:
+            tx.send_nowait([bytes(40_000)])
+        await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        stream = RecordingStream()
+        tx = sender(stream)
+        with pytest.raises(KeyboardInterrupt):
+            await send_large(tx)
+        monkeypatch.undo()
+        await send(tx, b"next")
+        await tx.close()
+        written = b"".join(stream.writes)
+        assert written == frame(bytes(40_000)) + frame(b"next")
+        assert tx.statistics().payloads == 2
+
+    trio.run(main)
 
 
 @pytest.mark.rule("zerocopy.send.stream", "zerocopy.copies")

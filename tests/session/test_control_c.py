@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import trio
 
-from roam_trio import CallCancelled, ConnectionLost, Handler
+from roam_trio import (
+    CallCancelled,
+    ConnectionLost,
+    Handler,
+    Rx,
+    Tx,
+    i32,
+    i64,
+    open_call,
+)
+from roam_trio.links.stream import StreamLinkTx
 from roam_trio.session import requests
 from roam_trio.session.session_run import SessionRun
 
@@ -104,3 +114,37 @@ def test_in_the_middle_of_a_session(
 @pytest.mark.parametrize("handler", [be_struck, be_struck_later])
 def test_in_a_handler(handler: Callable[..., Any]) -> None:
     run_until_interrupted(streams(add=handler), lambda caller: caller.add(1, 2))
+
+
+def test_after_an_item_was_sent_its_credit_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    send_nowait = StreamLinkTx.send_nowait
+
+    def send_and_strike(tx: StreamLinkTx, pieces: Any) -> None:
+        send_nowait(tx, pieces)
+        strike()
+
+    async def take(numbers: Rx[i32]) -> i64:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def send_and_wait(tx: Tx[i32]) -> None:
+        await tx.send(2)
+        await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        async with (
+            SocketPair(streams(take_16=take)) as pair,
+            open_call(pair.caller.take_16) as call,
+        ):
+            await call.tx.send(1)
+            assert call.tx.statistics().credit == 15
+            monkeypatch.setattr(StreamLinkTx, "send_nowait", send_and_strike)
+            with pytest.raises(KeyboardInterrupt):
+                await send_and_wait(call.tx)
+            monkeypatch.undo()
+            assert call.tx.statistics().credit == 14
+            call.cancel()
+
+    trio.run(main)
