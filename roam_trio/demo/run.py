@@ -71,9 +71,12 @@ async def run_demo(plan: Plan, display: Display) -> Results:
             return await run_steps(client, plan, display, start_seconds)
     except Exception as error:
         cause = root_cause(error)
-        if cause is None:
-            raise
-        raise cause from error
+        try:
+            if cause is None:
+                raise
+            raise cause from error
+        finally:
+            del cause  # or the error and this frame would hold each other
 
 
 async def run_steps(

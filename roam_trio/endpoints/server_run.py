@@ -257,12 +257,15 @@ class ServerRun:
             # The client connected just when the server began to shut down.
             await let_go(conduit)
             return None
-        session = self._session_of(conduit, place)
-        if isinstance(session, Session):
-            return session
-        with self._accepting_in(trio.CancelScope()):
-            await self._turn_away(conduit, session)
-        raise session
+        found = self._session_of(conduit, place)
+        if isinstance(found, Session):
+            return found
+        try:
+            with self._accepting_in(trio.CancelScope()):
+                await self._turn_away(conduit, found)
+            raise found
+        finally:
+            del found  # or the error and this frame would hold each other
 
     def _session_of(
         self, conduit: Conduit[Message], place: Place

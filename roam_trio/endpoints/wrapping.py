@@ -71,8 +71,11 @@ def counting_with(on_session: OnSession | None, places: Places) -> OnSession | N
     async def on_session_with(peer: Peer) -> Offer | None:
         given = await decide(peer)
         too_many = places.count_session(places.of_sessions.pop(peer), peer)
-        if too_many is not None:
-            raise too_many
+        try:
+            if too_many is not None:
+                raise too_many
+        finally:
+            del too_many  # or the error and this frame would hold each other
         return given
 
     return on_session_with

@@ -224,23 +224,28 @@ class FrameDecoder:
             if not start and not self.count:
                 _refuse_foreign(chunk)
             taken = len(payloads) - before
-            error = self._too_large(length, self.count + taken)
-            if error is not None:
+            try:
+                self._check_length(length, self.count + taken)
+            except AnnouncedTooLarge:
                 self._add_to_totals(taken, start)
-                raise error
+                raise
             most = self._most
         self._add_to_totals(len(payloads) - before, start)
         self.begun = end - start
         self._start = b"" if self._large is not None else chunk[start:]
 
-    def _too_large(self, length: int, number: int) -> AnnouncedTooLarge | None:
-        """Return the error for a length above the present limit; None if that was the
-        limit of a payload before this one."""
+    def _check_length(self, length: int, number: int) -> None:
+        """Check a length above the present limit, which can be that of a payload before
+        this one.
+
+        Raises:
+            AnnouncedTooLarge: the length is above the limit of this payload as well.
+        """
         if length > self._max_payload:
-            return AnnouncedTooLarge(length, self._max_payload)
+            raise AnnouncedTooLarge(length, self._max_payload)
         bounded = self._bounded
         if bounded is not None and bounded.number == number:
-            return AnnouncedTooLarge(length, self._most, bounded.bound.limit)
+            raise AnnouncedTooLarge(length, self._most, bounded.bound.limit)
         self._most, self._bounded = self._max_payload, None
         return None
 

@@ -205,10 +205,13 @@ class PolledSocket(ByteReceiver):
 
     def _take_ahead(self) -> bytes:
         ahead, self._ahead = self._ahead, None
-        if isinstance(ahead, OSError):
-            raise ahead
-        assert ahead is not None, "there is something"
-        return ahead
+        try:
+            if isinstance(ahead, OSError):
+                raise ahead
+            assert ahead is not None, "there is something"
+            return ahead
+        finally:
+            del ahead  # or the error and this frame would hold each other
 
     async def receive_into(self, buffer: memoryview) -> int:
         """See `ByteReceiver`. No task looks for a part of a payload."""

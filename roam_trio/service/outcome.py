@@ -42,7 +42,10 @@ def result_of(
     if kind is ResultKind.OK:
         return value
     if kind is ResultKind.USER:
-        raise _declared(value, response.metadata)
+        try:
+            raise _declared(value, response.metadata)
+        finally:
+            del value  # it may be the error, and hold this frame as the frame holds it
     if kind is ResultKind.CANCELLED:
         raise _failure(method, response.metadata, caller)
     raise _not_begun(method, kind)

@@ -49,7 +49,10 @@ class DriverCaller(Caller):
         if not self._is_open:
             lost = ConnectionLost("this caller has been closed")
             lost.was_begun = False
-            raise lost
+            try:
+                raise lost
+            finally:
+                del lost  # or the error and this frame would hold each other
         return self._run.requests.call(method_id, args, channels, metadata, self)
 
     def clone(self) -> DriverCaller:

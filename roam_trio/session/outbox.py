@@ -260,7 +260,10 @@ class Outbox:
             PayloadTooLarge: it has no metadata to leave out.
         """
         if not getattr(message, "metadata", None):
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # or the error and this frame would hold each other
         kind = type(message).__name__
         with self._about_peer():
             logger.warning("the metadata of a %s is left out: %s", kind, error)

@@ -69,8 +69,11 @@ class Welcoming:
             check_handlers(given)
         except BaseException as error:
             one = alone(error)
-            if isinstance(one, REFUSALS) and not one.by_peer:
-                raise one from None
+            try:
+                if isinstance(one, REFUSALS) and not one.by_peer:
+                    raise one from None
+            finally:
+                del one  # or the error and this frame would hold each other
             logger.failure(error, "on_session failed, and the client is turned away")
             raise Refused("failed", "the server could not decide on it") from None
         self._given = given

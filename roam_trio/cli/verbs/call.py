@@ -221,5 +221,8 @@ class _Flow:
     def check(self) -> None:
         """Raise the error of the call, or else of a channel."""
         error = self._failure or self._lost
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # or the error and this frame would hold each other

@@ -18,7 +18,8 @@ _PATIENCE_SECONDS: Final = 1.0
 """Time for the reader of standard error to make room in its pipe."""
 
 PIECE_BYTES: Final[int] = getattr(select, "PIPE_BUF", 512)
-"""Number of bytes that a pipe with room takes without waiting; Windows has no such."""
+"""Number of bytes that a pipe with room takes without waiting; Windows has no such
+number, and no workers."""
 
 
 class LogStream:
@@ -72,12 +73,17 @@ class LogStream:
             data = b"\n" + data
         start = 0
         while start < len(data):
-            if not _has_room(number, self._patience):
+            try:
+                is_taken = _has_room(number, self._patience)
+                if is_taken:
+                    # What does not wait, such as some terminals, may take a part.
+                    start += os.write(number, data[start : start + PIECE_BYTES])
+            except BlockingIOError:
+                is_taken = False
+            if not is_taken:
                 self._lost += 1
                 self._is_cut = self._is_cut or start > 0
                 return
-            # What does not wait itself, such as some terminals, may take a part.
-            start += os.write(number, data[start : start + PIECE_BYTES])
         self._is_cut = False
 
 

@@ -8,9 +8,9 @@
 
 trio runs as the guest of asyncio's loop, in the same thread: one run of trio for each
 loop, which its first user begins and its last one ends. The names are those of
-`roam_trio`, and do the same; tasks of asyncio await what waits. If such a task is
-cancelled, so is the operation in trio, and its end is waited for. There is more in
-docs/how-to/asyncio.md.
+`roam_trio`, and do the same; async functions are awaited in tasks of asyncio.
+Cancelling such a task cancels the operation in trio, and waits for its end. There is
+more in docs/how-to/asyncio.md.
 """
 
 from .channels import Rx, Tx, channel

@@ -159,7 +159,10 @@ class Guest:
         if self._phase is not _Phase.RUNNING or self._jobs is None:
             lost = ConnectionLost("it has been closed, with its run of trio")
             lost.was_begun = False
-            raise lost
+            try:
+                raise lost
+            finally:
+                del lost  # or the error and this frame would hold each other
         if asyncio.get_running_loop() is not self.loop:
             raise RuntimeError(
                 "expected a task of the asyncio loop in which this was made, got one "

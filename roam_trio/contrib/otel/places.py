@@ -76,8 +76,9 @@ class Place:
 class Places:
     """The attributes of peers; those of recent ones are kept.
 
-    Each set of attributes of a measurement is kept as long as the program runs. Those
-    of the first servers are told; a server that calls its clients has no end of them.
+    Each set of attributes of a measurement is kept as long as the program runs. Only
+    the first servers are told apart, because a server that calls its clients can have
+    any number of peers.
 
     Args:
         most_measured: number of servers that measurements tell apart.

@@ -114,7 +114,8 @@ class Telemetry:
         )
         places = Places(measured_servers)
         self._client = _ClientSide(parts, _duration(meter, CLIENT_DURATION), places)
-        self._server = _ServerSide(parts, _duration(meter, SERVER_DURATION))
+        answered = _duration(meter, SERVER_DURATION)
+        self._server = _ServerSide(parts, answered, Places(0))
         self.observer = TelemetryObserver(self._server, Sessions(meter))
 
     async def client(self, call: AnyCall, proceed: Proceed) -> Any:
@@ -215,8 +216,8 @@ class _ServerSide:
 
     _parts: _Parts
     duration: Histogram
+    _places: Places
     lost: Outcome = LOST_AT_SERVER
-    _places: Places = attrs.field(factory=Places)
 
     def begin(self, call: AnyCall) -> Recording | None:
         """Begin to record a call; None if there is nothing to record."""

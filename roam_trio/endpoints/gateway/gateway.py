@@ -139,7 +139,10 @@ class Gateway(RelayingAcceptor):
             for each in self._pools.values():
                 nursery.start_soon(keep, each.pool)
         assert bug is not None, "pools keep sessions until they are cancelled"
-        raise bug
+        try:
+            raise bug
+        finally:
+            del bug  # or the error and this frame would hold each other
 
     def close(self) -> None:
         """Refuse what is opened from now on."""

@@ -289,7 +289,10 @@ class RoutePool:
             finally:
                 pool.note_end(endpoint)
             tried |= {endpoint}
-        raise last
+        try:
+            raise last
+        finally:
+            del last  # or the error and this frame would hold each other
 
     def _unavailable(self, why: str) -> Unavailable:
         return Unavailable(text=f"no server of {self.route} {why}", was_begun=False)

@@ -136,9 +136,12 @@ class Attempts(Generic[P]):
             route.budget.add_call()
         else:
             place, error = failed
-            pause = self._pause_after(error, place)
-            if pause is None:
-                raise error
+            try:
+                pause = self._pause_after(error, place)
+                if pause is None:
+                    raise error
+            finally:
+                del failed, error  # or the error and this frame would hold each other
             await trio.sleep(pause)
         while True:
             place = await route.ready(self._failed_at)

@@ -103,8 +103,11 @@ class DnsResolver(Resolver):
                 )
                 for host in hosts
             )
-        if not found and missing is not None:
-            raise missing
+        try:
+            if not found and missing is not None:
+                raise missing
+        finally:
+            del missing  # or the error and this frame would hold each other
         return sorted(found)
 
     async def _addresses(self, host: str) -> list[str]:
@@ -117,8 +120,11 @@ class DnsResolver(Resolver):
             except (resolver.NoAnswer, resolver.NoNameservers) as error:
                 # Some name servers refuse to answer for one kind of address.
                 missing = error
-        if not found and missing is not None:
-            raise missing
+        try:
+            if not found and missing is not None:
+                raise missing
+        finally:
+            del missing  # or the error and this frame would hold each other
         return sorted(found)
 
     async def _ask(self, host: str, kind: rdatatype.RdataType) -> Any:

@@ -18,8 +18,8 @@ RESOLV_CONF: Final = "/etc/resolv.conf"
 class NameServers:
     """The name servers of the system.
 
-    The file is read again when its inode, its size or the time of its last change is
-    another one.
+    The file is read again when its inode, its size or the time of its last change has
+    changed.
 
     Args:
         path: the file that names them. On Windows there is none, and the registry is
@@ -32,10 +32,10 @@ class NameServers:
         self._asking: asyncresolver.Resolver | None = None
 
     def asking(self) -> asyncresolver.Resolver:
-        """Return what asks them. Never waits.
+        """Return a resolver that asks them. Never waits.
 
-        A file that is not there, names none, or has something else in their place, such
-        as one that is being written, does not take the place of the last one.
+        If the file is missing, names no servers or is malformed, perhaps because it is
+        being written, the last good one stays in force.
 
         Raises:
             DNSException, ValueError: there has been no file that names any.

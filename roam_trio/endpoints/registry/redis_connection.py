@@ -217,8 +217,11 @@ async def redis_connection(
         finally:
             await connection.close()
             nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        del failure  # or the error and this frame would hold each other
 
 
 async def _stream_to(where: Whereabouts) -> ByteStream:

@@ -12,15 +12,18 @@ from typing import Final
 import trio
 
 from ...failures import is_cancellation
+from ...logs import Log
 from ..announcing import Announcement
 from ..lasting.balancing import Address
 from ..lasting.resolving import Resolver
 from .advertising import advertised
 from .entries import addresses_of, text_of
 from .port import OpenEntries, RegistryEntries, RegistryEntry
-from .trouble import Trouble, logger, reason_of
+from .trouble import Trouble, reason_of
 
 __all__ = ["RegisteredService"]
+
+logger = Log("roam_trio.registry")
 
 WITHDRAWING_SECONDS: Final = 2.0
 """Bound on the time that it takes to withdraw a server."""
@@ -118,7 +121,7 @@ class RegisteredService(Resolver, Announcement):
             with trio.move_on_after(WITHDRAWING_SECONDS, shield=True):
                 await entries.remove(texts)
         except Exception as error:
-            logger.info(
+            logger.warning(
                 "a server of %s could not be withdrawn, and is there until its lease "
                 "ends: %s",
                 self._label,

@@ -133,6 +133,23 @@ def test_line_that_is_cut_does_not_join_the_next_one(pipe: Pipe) -> None:
     assert line == "next"
 
 
+def test_line_that_a_full_terminal_refuses_is_counted(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(number: int, data: bytes) -> int:
+        raise BlockingIOError
+
+    stream = LogStream()
+    begin_log(LogFormat.TEXT, "info", stream)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", refuses)
+        stream.write("one\n")
+    stream.write("two\n")
+    told, rest = pipe.read().splitlines()
+    assert told.endswith(b"1 lines of the log are lost: nobody has read them")
+    assert rest == b"two"
+
+
 def test_what_tells_of_lost_lines_may_be_lost_too(pipe: Pipe) -> None:
     stream = LogStream(patience=0.001)
     begin_log(LogFormat.TEXT, "info", stream)

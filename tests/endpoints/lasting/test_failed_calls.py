@@ -23,9 +23,11 @@ from roam_trio import (
     Proceed,
     Retry,
     RoamError,
+    Rx,
     Unavailable,
     UserError,
     dispatcher,
+    open_call,
     service,
     serving,
     stay_connected,
@@ -33,6 +35,7 @@ from roam_trio import (
 )
 from roam_trio.endpoints.lasting.retry import LONGEST_PAUSE, time_of_failed
 from tests.endpoints.lasting.test_stay_connected import Bank, BankImpl
+from tests.session.test_garbage import left_behind
 
 
 @attrs.define
@@ -148,3 +151,26 @@ async def test_a_server_holds_up_a_call_for_a_bounded_time(
         assert count == (1 if is_bounded else 2)
         waited = trio.current_time() - began
         assert waited < 1 if is_bounded else waited >= LONGEST_PAUSE
+
+
+@service
+class Stream(Protocol):
+    async def take(self, items: Rx[u32]) -> Fallible[u32, Poor]: ...
+
+
+class StreamImpl:
+    async def take(self, items: Rx[u32]) -> int:
+        raise Poor
+
+
+async def test_a_call_that_fails_leaves_nothing_to_the_garbage_collector() -> None:
+    async def run() -> None:
+        async with (
+            serving("memory://stream", dispatcher(Stream, StreamImpl())),
+            stay_connected("memory://stream", Stream) as client,
+        ):
+            with suppress(Poor):
+                async with open_call(client.take):
+                    await wait_all_tasks_blocked()
+
+    assert await left_behind(run) == {}

@@ -176,7 +176,7 @@ async def test_a_server_ends_as_cancelled_where_its_registry_fails_to_withdraw_i
     monkeypatch: pytest.MonkeyPatch,
     trouble: Any,
 ) -> None:
-    caplog.set_level(logging.INFO, "roam_trio.registry")
+    caplog.set_level(logging.WARNING, "roam_trio.registry")
     left: list[BaseException | None] = []
     open_ = registry.open
 
@@ -203,7 +203,7 @@ async def test_a_server_ends_as_cancelled_where_its_registry_fails_to_withdraw_i
     assert "a server of bank in <MemoryRegistry> could not be withdrawn" in (
         record.getMessage()
     )
-    assert record.levelno == logging.INFO
+    assert record.levelno == logging.WARNING
 
 
 async def test_a_server_is_withdrawn_where_it_is_cancelled_within_a_group(
