@@ -11,7 +11,7 @@ import sys
 import trio
 from trio.lowlevel import TrioToken, current_trio_token
 
-__all__ = ["check_run", "check_trio_runs", "in_another_run"]
+__all__ = ["check_run", "check_trio_runs"]
 
 
 def check_trio_runs(what: str) -> None:
@@ -54,11 +54,10 @@ def check_run(token: TrioToken | None, what: str) -> None:
     except RuntimeError:
         is_here = False
     if not is_here:
-        raise in_another_run(token, what)
+        raise _in_another_run(token, what)
 
 
-def in_another_run(token: TrioToken, what: str) -> RuntimeError:
-    """Return the error of `check_run`, for hot paths that do the check inline."""
+def _in_another_run(token: TrioToken, what: str) -> RuntimeError:
     try:
         token.run_sync_soon(_do_nothing)
     except trio.RunFinishedError:

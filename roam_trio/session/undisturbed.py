@@ -1,8 +1,8 @@
 """The check that the current task is in its run and not cancelled, in few steps.
 
 Each call and item makes it. The functions of trio take a coroutine and four calls, and
-nearly always find nothing to do. This reads what they read. If a release of trio keeps
-it elsewhere, they are called.
+nearly always do nothing. The function here reads the same attributes of trio; if a
+release of trio does not have them, trio's functions are called.
 """
 
 from __future__ import annotations

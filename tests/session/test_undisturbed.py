@@ -10,7 +10,11 @@ import trio
 from trio.lowlevel import current_task, current_trio_token, enable_ki_protection
 
 import roam_trio.session.undisturbed as module
+from roam_trio import Rx, Tx, open_call
 from roam_trio.session.undisturbed import undisturbed_task
+from roam_trio.testing import connected_pair
+
+from .running import Streams, streams
 
 
 async def test_it_is_the_current_task() -> None:
@@ -59,3 +63,27 @@ async def test_trio_is_asked_where_it_keeps_the_state_of_tasks_elsewhere(
 ) -> None:
     monkeypatch.setattr(module, "current_task", object)
     assert undisturbed_task(current_trio_token()) is None
+
+
+async def test_calls_and_items_need_no_state_that_trio_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(token: object) -> None:
+        return None
+
+    for user in ("requests", "channel_in", "channel_out"):
+        monkeypatch.setattr(f"roam_trio.session.{user}.undisturbed_task", unknown)
+    async with connected_pair(Streams, streams(both=double, add=add)) as there:
+        assert await there.add(1, 2) == 3
+        async with open_call(there.both) as call:
+            await call.tx.send(21)
+            assert await call.rx.recv() == 42
+
+
+async def add(left: int, right: int) -> int:
+    return left + right
+
+
+async def double(numbers: Rx[int], output: Tx[int]) -> None:
+    async for number in numbers:
+        await output.send(2 * number)
