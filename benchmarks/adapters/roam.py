@@ -381,7 +381,7 @@ class RoamAdapter(Adapter):
     """roam_trio over TCP on loopback."""
 
     workplace: ClassVar[Callable[..., Workplace]] = Workplace
-    """As a client has the works."""
+    """The class of the client that has the works."""
 
     name: ClassVar[str] = "roam_trio"
     packages: ClassVar[Sequence[str]] = (

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,7 @@ EXAMPLES = sorted(
 )
 
 
-def test_services_of_all_examples_and_made_up_ones_compile(
+def test_services_of_all_examples_and_made_up_ones_compile_with_their_ids(
     packages: Path, tmp_path: Path
 ) -> None:
     modules = [*imported(EXAMPLES), signatures.python_module()]
@@ -245,5 +246,7 @@ def test_services_of_all_examples_and_made_up_ones_compile(
         if services:
             name = f"module{len(sources)}"
             sources[name] = write_typescript(services)
+            for method in chain.from_iterable(each.methods for each in services):
+                assert f"id: 0x{method.id:016x}n," in sources[name]
     assert len(sources) > 8
     program(tmp_path, packages, **sources)
