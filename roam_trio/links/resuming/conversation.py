@@ -71,6 +71,8 @@ class Conversation:
         has_said_goodbye: whether this side has sent its goodbye.
         is_at_end: whether the peer has sent its goodbye.
         is_receiver_closed: whether this side has closed the receiving half.
+        delivered_in_all: what was `delivered` when either of them became True; None
+            before.
     """
 
     __slots__ = (
@@ -79,6 +81,7 @@ class Conversation:
         "_keys",
         "_limits",
         "_proof",
+        "delivered_in_all",
         "exchange",
         "failure",
         "fillers",
@@ -103,6 +106,7 @@ class Conversation:
         self.has_said_goodbye = False
         self.is_at_end = False
         self.is_receiver_closed = False
+        self.delivered_in_all: tuple[int, int] | None = None
 
     # ------------------------------------------------ frames
 
@@ -128,8 +132,10 @@ class Conversation:
             return messages, _NOTHING
         if not messages[-1]:
             del messages[-1]
+            messages = self._without_fillers(messages)
             self.is_at_end = True
-            return self._without_fillers(messages), Due.END
+            self.delivered_in_all = self.delivered
+            return messages, Due.END
         if not filler:
             return messages, _NOTHING
         if filler in messages:
@@ -154,8 +160,10 @@ class Conversation:
 
     @property
     def delivered(self) -> tuple[int, int]:
-        """The number of messages received, and their size, without fillers and without
-        the goodbye."""
+        """The number of messages received, and their size, without fillers, without
+        the goodbye, and without what is dropped because `receives_no_more`."""
+        if self.delivered_in_all is not None:
+            return self.delivered_in_all
         exchange, fillers = self.exchange, self.fillers
         return (
             exchange.received - fillers - self.is_at_end,

@@ -134,8 +134,9 @@ class ResumingRx:
 
     async def close(self) -> None:
         """Stop receiving; see `LinkRx.close`. Later messages are dropped."""
-        port = self._port
-        port.conversation.is_receiver_closed = True
+        port, conversation = self._port, self._port.conversation
+        conversation.delivered_in_all = conversation.delivered
+        conversation.is_receiver_closed = True
         if self._is_reading and port.link is not None:
             port.lose(port.link, "its reader was told to stop")
         port.look_for_the_end()

@@ -20,6 +20,7 @@ from roam_trio import (
 )
 from roam_trio.links.resuming.conversation import FEWEST_FILLERS
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
+from roam_trio.links.resuming.sequence import read_header
 
 from .lines import FILLER, KEY, Lines, TextsWithoutFiller
 
@@ -679,6 +680,35 @@ async def test_closed_receiving_half_leaves_the_sending_half_at_work(
     await rx.close()
     await line.break_off()
     await (await lines.next()).welcome(4)
+
+
+@pytest.mark.parametrize("end", ["goodbye", "close"])
+async def test_messages_that_nobody_can_receive_do_not_count_as_received(
+    end: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    lines = Lines()
+    _, rx = lines.conduit(nursery)
+    line = await lines.next()
+    await line.welcome()
+    await line.say_frame(0, "one")
+    await line.say_frame(1, FILLER)
+    assert await rx.recv() == "one"
+    if end == "close":
+        await wait_all_tasks_blocked()
+        await rx.close()
+    else:
+        await line.say_frame(2, "two")
+        await line.say_frame(3, "")
+        assert await rx.recv() == "two"
+        assert await rx.recv() is None
+    received = rx.statistics()
+    assert received.payloads == (1 if end == "close" else 2)
+    assert received.payload_bytes == 3 * received.payloads
+    for seq, text in enumerate(("dropped", FILLER, "dropped", ""), 4):
+        await line.say_frame(seq, text)
+    await wait_all_tasks_blocked()
+    assert read_header(line.has_heard()[-1])[1] == 7  # all have arrived
+    assert rx.statistics() == received
 
 
 async def test_receiving_half_closed_while_it_receives_gets_another_link(
