@@ -56,6 +56,7 @@ class ReplayBuffer:
         "_counted",
         "_least",
         "bodies",
+        "dropped",
         "first",
         "handed",
         "most",
@@ -79,8 +80,10 @@ class ReplayBuffer:
         may have arrived."""
         self.size = 0
         """Number of bytes of all messages."""
+        self.dropped = 0
+        """Number of messages that there was no room for."""
         self.trimmed = 0
-        """Number of bytes of the messages that were removed."""
+        """Number of bytes of the messages that were removed or dropped."""
         self._counted: CountedMemory | None = None
         # The sizes up to which the count need not change.
         self._least: float = 0
@@ -93,8 +96,8 @@ class ReplayBuffer:
 
     @property
     def total(self) -> int:
-        """Number of messages that were added so far."""
-        return self.first - self.start + len(self.bodies)
+        """Number of messages that were added so far; dropped ones count as well."""
+        return self.first - self.start + len(self.bodies) + self.dropped
 
     @property
     def total_size(self) -> int:
@@ -118,17 +121,23 @@ class ReplayBuffer:
         """
         size = self.size + len(body)
         if size > self.most and not self._count(size, len(self.bodies) + 1):
+            self._drop(1, len(body))
             return
         self.bodies.append(body)
         self.size = size
 
     def add_all(self, bodies: list[bytes], size: int) -> None:
         """As `add`, for several messages, of `size` bytes in all."""
-        size += self.size
-        if size > self.most and not self._count(size, len(self.bodies) + len(bodies)):
+        after = self.size + size
+        if after > self.most and not self._count(after, len(self.bodies) + len(bodies)):
+            self._drop(len(bodies), size)
             return
         self.bodies += bodies
-        self.size = size
+        self.size = after
+
+    def _drop(self, count: int, size: int) -> None:
+        self.dropped += count
+        self.trimmed += size
 
     def next_of_backlog(self, most: int) -> tuple[int, list[Body]]:
         """Return the oldest messages of the backlog, `most` of them at most, and the

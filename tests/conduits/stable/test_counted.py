@@ -88,6 +88,7 @@ def test_several_messages_are_counted_together_and_dropped_together() -> None:
     assert budget.held == memory_of(replay) == STEP + 3 + 4 * MESSAGE_BYTES
     replay.add_all([bytes(STEP)] * 2, 2 * STEP)
     assert (len(replay.bodies), replay.size) == (4, STEP + 3)
+    assert (replay.total, replay.total_size) == (6, 3 * STEP + 3)
     assert budget.held == memory_of(replay)
 
 

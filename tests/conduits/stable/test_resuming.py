@@ -20,9 +20,11 @@ from roam_trio import (
 )
 from roam_trio.links.resuming.conversation import FEWEST_FILLERS
 from roam_trio.links.resuming.hello import ClientHello, ServerHello
+from roam_trio.links.resuming.replay import STEP
 from roam_trio.links.resuming.sequence import read_header
 
 from .lines import FILLER, KEY, Lines, TextsWithoutFiller
+from .test_counted import Counting
 
 KEY_2 = b"the second key.."
 
@@ -680,6 +682,29 @@ async def test_closed_receiving_half_leaves_the_sending_half_at_work(
     await rx.close()
     await line.break_off()
     await (await lines.next()).welcome(4)
+
+
+async def test_messages_that_are_dropped_for_want_of_memory_count_as_committed(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    lines = Lines()
+    tx, _ = lines.conduit(nursery, StableLimits(acknowledge_frames=1))
+    tx.count_in(Counting(0))
+    line = await lines.next()
+    await line.welcome()
+    await wait_all_tasks_blocked()
+    tx.send_nowait(STEP * "a")
+    tx.send_nowait("dropped")
+    assert tx.send_many_nowait(["dropped", "too"]) == 2
+    await line.say_frame(0, "answered with a filler")
+    await wait_all_tasks_blocked()
+    statistics = tx.statistics()
+    assert len(line.has_heard()) == statistics.unacknowledged_frames == 1
+    assert statistics.payloads == 4
+    assert statistics.payload_bytes == STEP + 17
+    tx.forget()
+    assert tx.statistics().payloads == 4
+    assert tx.statistics().payload_bytes == STEP + 17
 
 
 @pytest.mark.parametrize("end", ["goodbye", "close"])
