@@ -176,7 +176,7 @@ class ReplayBuffer:
             self.trim(first)
 
     def trim(self, first: int) -> None:
-        """Remove all messages before this number, which is above `first`."""
+        """Remove all messages before this number, which is not below `first`."""
         bodies, count = self.bodies, first - self.first
         if count == len(bodies):  # most often
             size = self.size
@@ -211,9 +211,8 @@ class ReplayBuffer:
 
     def forget(self) -> None:
         """Remove all messages, as if the peer had acknowledged them."""
-        if self.bodies:
-            self.handed = self.first + len(self.bodies)
-            self.acknowledge(self.next_seq - 1 & MASK)
+        self.handed = end = self.first + len(self.bodies)
+        self.trim(end)
         if self._counted is not None:
             self._counted.update(0)
             self._counted = None
