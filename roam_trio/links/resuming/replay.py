@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+from itertools import accumulate
 from math import inf
 from typing import Final, TypeAlias
 
@@ -17,6 +19,10 @@ MESSAGE_BYTES: Final = 64
 STEP: Final = 4096
 """Number of bytes by which the messages grow or shrink before they are counted again,
 so that most messages change no count."""
+
+_MOST_AT_ONCE: Final = 64 * 1024
+"""Number of bytes of messages that are returned together, so that few frames are made
+that a link does not take."""
 
 
 class LongBody:
@@ -140,11 +146,15 @@ class ReplayBuffer:
         self.trimmed += size
 
     def next_of_backlog(self, most: int) -> tuple[int, list[Body]]:
-        """Return the oldest messages of the backlog, `most` of them at most, and the
-        number of the first.
+        """Return the oldest messages of the backlog, `most` of them and 64 KiB at
+        most, but at least one; and the number of the first.
         """
         place = self.taken - self.first
-        return self.taken & MASK, self.bodies[place : place + most]
+        bodies = self.bodies[place : place + most]
+        if self.size > _MOST_AT_ONCE:
+            sizes = list(accumulate(map(len, bodies)))
+            del bodies[max(bisect(sizes, _MOST_AT_ONCE), 1) :]
+        return self.taken & MASK, bodies
 
     def take(self) -> tuple[int, Body]:
         """Return the oldest message of the backlog and its number, as sent on the

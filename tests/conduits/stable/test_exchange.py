@@ -186,6 +186,18 @@ def test_long_message_is_kept_and_sent_again_in_its_pieces() -> None:
     assert exchange.replay.size == 5
 
 
+def test_messages_are_framed_together_up_to_a_number_and_a_size() -> None:
+    exchange = Exchange()
+    for size in (70_000, 30_000, 35_000, 1000, 1, 1):
+        exchange.replay.add(bytes(size))
+    together: list[int] = []
+    while exchange.replay.backlog:
+        frames = exchange.next_frames(3)
+        exchange.were_sent(len(frames))
+        together.append(len(frames))
+    assert together == [1, 2, 3]
+
+
 def test_number_of_two_bytes_is_not_taken_for_the_next_of_one_byte() -> None:
     exchange = Exchange()
     sent(exchange, b"a", b"b")

@@ -138,6 +138,35 @@ async def test_message_for_a_byte_stream_is_framed(nursery: trio.Nursery) -> Non
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("size", [16, 30, 40])
+async def test_few_frames_are_made_that_the_link_does_not_take(
+    size: int, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, size, make, made = Owner(), 1024 * size, Exchange.next_frames, 0
+
+    def counted(exchange: Exchange, most: int) -> Sequence[Sequence[Buffer]]:
+        nonlocal made
+        frames = make(exchange, most)
+        made += len(frames)
+        return frames
+
+    monkeypatch.setattr(Exchange, "next_frames", counted)
+    ours, theirs = trio.testing.memory_stream_pair()
+    link = owner.link = LinkRun(Attachment.to_server(StreamLink(ours)))
+    nursery.start_soon(link.tx.pump)
+    nursery.start_soon(owner.forwarding.run, link)
+    _, heard = StreamLink(theirs).split()
+    owner.forwarding.cork()
+    for _ in range(200):
+        owner.forwarding.push(bytes(size))
+    owner.forwarding.uncork()
+    sent = 0
+    while sent < 200:
+        sent += len(await heard.recv_batch())
+    assert sent == 200 <= made < 300
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("prompt", [False, True])
 async def test_message_after_an_uncork_goes_at_once_only_if_it_comes_alone(
     prompt: bool,
