@@ -7,7 +7,6 @@ determines what to send on a new link, and checks what a peer claims to have rec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...errors import DecodeError
 from ...wire.backing import Backing
@@ -77,20 +76,13 @@ class Exchange:
         self.owed = self.owed_bytes = 0
         return _frame(write_header(seq, self.last_received), body)
 
-    def next_framed(self) -> Any:
+    def next_frame_with_length(self) -> bytes | tuple[bytes, ...]:
         """Return the next frame as `next_frame` does, or, if it is not so long that its
         message is passed on without a copy, after its length: for `takes_frames`.
         """
-        replay = self.replay
-        # As `take` does, and a call less.
-        seq = replay.taken
-        replay.taken = taken = seq + 1
-        if taken > replay.handed:
-            replay.handed = taken
-        body = replay.bodies[seq - replay.first]
-        seq &= MASK
+        seq, body = self.replay.take()
+        ack = self.last_received
         self.owed = self.owed_bytes = 0
-        ack = self._expected - 1 & MASK if self.received else None
         if type(body) is bytes and len(body) < FRAMED_BELOW:
             return frame_message(seq, ack, body)
         return _frame(write_header(seq, ack), body)

@@ -7,7 +7,7 @@ to the link in one step; a message that most likely comes alone goes at once.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -69,18 +69,13 @@ class Forwarding:
         """Their size."""
         self._idle: trio.lowlevel.Task | None = None  # the task, if it waits
 
-    # Control-C in between would leave a message that counts as sent and never was: the
-    # next one would be acknowledged, and with it this one.
+    # Control-C in between would leave a message that is not counted.
     @enable_ki_protection
     def push(self, body: Body) -> None:
         """Send a message soon, or as soon as there is a link with room for it."""
-        replay = self._replay
-        size = replay.size + len(body)
-        if size > replay.most:
-            replay.add(body)
-        else:  # as `add` does, and a call less
-            replay.bodies.append(body)
-            replay.size = size
+        self._replay.add(body)
+        # As in `push_all`: a call of one method for both would be 2 % of the steps of
+        # an item.
         self._mode, write = self._mode.on_commit
         if write is _NOW:
             self._forward_now()
@@ -97,6 +92,7 @@ class Forwarding:
         elif write is _WAKE and self._idle is not None:
             self._wake()
 
+    @enable_ki_protection  # as for `push`
     def push_now(self, body: bytes) -> None:
         """Send a filler now, if there is a link with room for it."""
         self.fillers += 1
@@ -110,8 +106,7 @@ class Forwarding:
 
     def uncork(self, *, prompt: bool = False) -> None:
         """See `LinkTx.uncork`."""
-        replay = self._replay
-        if replay.first + len(replay.bodies) != replay.taken:  # there is a backlog
+        if self._replay.backlog:
             self._mode, _ = self._mode.on_uncork
             self._forward_now()
         elif prompt:
@@ -132,29 +127,24 @@ class Forwarding:
         except (LinkError, PayloadTooLarge) as error:
             self._owner.sending_failed(link, error)
 
-    @enable_ki_protection  # as for `push`
+    # Control-C after the link is full would leave a task that does not wait for room.
+    @enable_ki_protection
     def _forward_now(self) -> None:
         link = self._owner.link
         if link is None:
             return
-        replay, tx = self._replay, link.tx
+        tx = link.tx
         try:
-            if (
-                tx.takes_frames
-                and replay.first + len(replay.bodies) == replay.taken + 1
-                and not tx.is_full
-            ):
-                # Most often: as `_forward` does, and a call less.
-                tx.uncork(prompt=True)
-                tx.send_nowait(self._exchange.next_framed())
-            else:
-                self._forward(link)
+            self._forward(link)
         except (LinkError, PayloadTooLarge) as error:
             self._owner.sending_failed(link, error)
         if tx.is_full:
             self._wake()
 
-    @enable_ki_protection  # as for `push`
+    # Control-C after a message is taken from the buffer and before the link has it
+    # would lose the message: it would count as sent, and the acknowledgement of the
+    # next one would remove it.
+    @enable_ki_protection
     def _forward(self, link: LinkRun) -> None:
         """Send what there is room for."""
         exchange, tx = self._exchange, link.tx
@@ -162,9 +152,11 @@ class Forwarding:
         if backlog == 1:
             if not tx.is_full:
                 tx.uncork(prompt=True)
-                tx.send_nowait(
-                    exchange.next_framed() if tx.takes_frames else exchange.next_frame()
-                )
+                if tx.takes_frames:
+                    # Which the type of a link in general does not say.
+                    tx.send_nowait(cast("Any", exchange.next_frame_with_length()))
+                else:
+                    tx.send_nowait(exchange.next_frame())
             return
         tx.cork()
         try:

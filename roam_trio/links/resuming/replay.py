@@ -20,7 +20,7 @@ STEP: Final = 4096
 """Number of bytes by which the messages grow or shrink before they are counted again,
 so that most messages change no count."""
 
-_MOST_AT_ONCE: Final = 64 * 1024
+_MOST_BYTES_AT_ONCE: Final = 64 * 1024
 """Number of bytes of messages that are returned together, so that few frames are made
 that a link does not take."""
 
@@ -52,7 +52,8 @@ class ReplayBuffer:
 
     Some of them were sent on the present link; the others are the *backlog*. Numbers
     are consecutive (`stable.seq`), so that only the first must be stored. They are
-    stored without wrapping around, so that they can be compared.
+    stored without wrapping around, so that they can be compared. Other classes only
+    read the attributes.
 
     Args:
         first: the number of the first message; not 0 only in tests.
@@ -61,29 +62,28 @@ class ReplayBuffer:
     __slots__ = (
         "_counted",
         "_least",
+        "_most",
+        "_taken",
         "bodies",
         "dropped",
         "first",
         "handed",
-        "most",
         "size",
         "start",
-        "taken",
         "trimmed",
     )
 
     def __init__(self, first: int = 0) -> None:
         self.bodies: list[Body] = []
-        """The messages; read-only for other classes."""
+        """The messages."""
         self.start = first
         """The number of the first message of all."""
         self.first = first
         """The number of the first of `bodies`."""
-        self.taken = first
-        """The number of the first of the backlog."""
         self.handed = first
         """The number of the first message that was never sent on a link. All before it
         may have arrived."""
+        self._taken = first  # the number of the first of the backlog
         self.size = 0
         """Number of bytes of all messages."""
         self.dropped = 0
@@ -93,7 +93,7 @@ class ReplayBuffer:
         self._counted: CountedMemory | None = None
         # The sizes up to which the count need not change.
         self._least: float = 0
-        self.most: float = inf
+        self._most: float = inf
 
     @property
     def next_seq(self) -> int:
@@ -113,12 +113,12 @@ class ReplayBuffer:
     @property
     def backlog(self) -> int:
         """Number of messages that have not been sent on the present link."""
-        return self.first + len(self.bodies) - self.taken
+        return self.first + len(self.bodies) - self._taken
 
     @property
     def backlog_size(self) -> int:
         """Number of bytes of these messages."""
-        return sum(map(len, self.bodies[self.taken - self.first :]))
+        return sum(map(len, self.bodies[self._taken - self.first :]))
 
     def add(self, body: Body) -> None:
         """Keep a message until it is acknowledged; it joins the backlog.
@@ -126,7 +126,7 @@ class ReplayBuffer:
         If there is no room for it, drop it: the session is about to end.
         """
         size = self.size + len(body)
-        if size > self.most and not self._count(size, len(self.bodies) + 1):
+        if size > self._most and not self._count(size, len(self.bodies) + 1):
             self._drop(1, len(body))
             return
         self.bodies.append(body)
@@ -135,7 +135,9 @@ class ReplayBuffer:
     def add_all(self, bodies: list[bytes], size: int) -> None:
         """As `add`, for several messages, of `size` bytes in all."""
         after = self.size + size
-        if after > self.most and not self._count(after, len(self.bodies) + len(bodies)):
+        if after > self._most and not self._count(
+            after, len(self.bodies) + len(bodies)
+        ):
             self._drop(len(bodies), size)
             return
         self.bodies += bodies
@@ -149,31 +151,31 @@ class ReplayBuffer:
         """Return the oldest messages of the backlog, `most` of them and 64 KiB at
         most, but at least one; and the number of the first.
         """
-        place = self.taken - self.first
+        place = self._taken - self.first
         bodies = self.bodies[place : place + most]
-        if self.size > _MOST_AT_ONCE:
+        if self.size > _MOST_BYTES_AT_ONCE:
             sizes = list(accumulate(map(len, bodies)))
-            del bodies[max(bisect(sizes, _MOST_AT_ONCE), 1) :]
-        return self.taken & MASK, bodies
+            del bodies[max(bisect(sizes, _MOST_BYTES_AT_ONCE), 1) :]
+        return self._taken & MASK, bodies
 
     def take(self) -> tuple[int, Body]:
         """Return the oldest message of the backlog and its number, as sent on the
         present link.
         """
-        seq = self.taken
-        self.taken = taken = seq + 1
+        seq = self._taken
+        self._taken = taken = seq + 1
         if taken > self.handed:
             self.handed = taken
         return seq & MASK, self.bodies[seq - self.first]
 
     def take_many(self, count: int) -> None:
         """Note that as many of `next_of_backlog` were sent on the present link."""
-        self.taken += count
-        self.handed = max(self.handed, self.taken)
+        self._taken += count
+        self.handed = max(self.handed, self._taken)
 
     def rewind(self) -> None:
         """Make all messages the backlog again, in order, for another link."""
-        self.taken = self.first
+        self._taken = self.first
 
     def acknowledge(self, seq: int) -> None:
         """Remove all messages up to this number (`stable.ack.trim`).
@@ -197,8 +199,8 @@ class ReplayBuffer:
         self.size -= size
         self.trimmed += size
         self.first = first
-        if self.taken < first:
-            self.taken = first
+        if self._taken < first:
+            self._taken = first
         if self.size < self._least:
             self._count(self.size, len(bodies))
 
@@ -217,7 +219,7 @@ class ReplayBuffer:
     def count_in(self, budget: ByteBudget) -> None:
         """Count the memory of the messages in `budget` until `forget`."""
         self._counted = CountedMemory(budget)
-        self.most = STEP
+        self._most = STEP
 
     def forget(self) -> None:
         """Remove all messages, as if the peer had acknowledged them."""
@@ -226,7 +228,7 @@ class ReplayBuffer:
         if self._counted is not None:
             self._counted.update(0)
             self._counted = None
-        self._least, self.most = 0, inf
+        self._least, self._most = 0, inf
 
     def _count(self, size: int, messages: int) -> bool:
         """Count the memory of messages of `size` bytes in all."""
@@ -234,7 +236,7 @@ class ReplayBuffer:
         if not self._counted.update(size + MESSAGE_BYTES * messages):
             return False
         # An empty buffer is always counted, as it may stay so.
-        self._least, self.most = max(size - STEP, min(size, 1)), size + STEP
+        self._least, self._most = max(size - STEP, min(size, 1)), size + STEP
         return True
 
     def __repr__(self) -> str:

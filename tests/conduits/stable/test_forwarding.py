@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,12 +12,12 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from roam_trio.errors import LinkError, PayloadTooLarge
-from roam_trio.links.base import Buffer, LinkTx
+from roam_trio.links.base import Buffer, LinkRx, LinkTx
 from roam_trio.links.memory import memory_link_pair
 from roam_trio.links.resuming.exchange import Exchange
 from roam_trio.links.resuming.forwarding import Forwarding
 from roam_trio.links.resuming.link_run import LinkRun
-from roam_trio.links.resuming.replay import MESSAGE_BYTES, STEP
+from roam_trio.links.resuming.replay import MESSAGE_BYTES, STEP, Body, ReplayBuffer
 from roam_trio.links.resuming.source import Attachment
 from roam_trio.links.stream import StreamLink
 
@@ -28,16 +28,25 @@ class Owner:
     """A resuming link, as far as it matters, with a link of some capacity.
 
     Attributes:
+        rx: the other end of the link.
         failed: what the link has refused.
     """
 
     def __init__(self, capacity: int = 64) -> None:
         ours, theirs = memory_link_pair(capacity)
         self.link: LinkRun | None = LinkRun(Attachment.to_server(ours))
-        _, self._heard = theirs.split()
+        self.rx: LinkRx
+        _, self.rx = theirs.split()
         self.failed: list[Exception] = []
         self.exchange = Exchange()
         self.forwarding = Forwarding(self.exchange, self)
+
+    def use_byte_stream(self, nursery: trio.Nursery) -> None:
+        """Take a link on a byte stream instead."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        self.link = LinkRun(Attachment.to_server(StreamLink(ours)))
+        nursery.start_soon(self.link.tx.pump)
+        _, self.rx = StreamLink(theirs).split()
 
     def sending_failed(self, link: LinkRun, error: LinkError | PayloadTooLarge) -> None:
         self.failed.append(error)
@@ -47,7 +56,7 @@ class Owner:
         heard: list[bytes] = []
         while True:
             try:
-                payload = self._heard.recv_nowait()
+                payload = self.rx.recv_nowait()
             except trio.WouldBlock:
                 return heard
             assert payload is not None
@@ -227,34 +236,86 @@ async def test_link_that_refuses_a_message_is_reported_by_whoever_sends(
     assert [type(error) for error in owner.failed] == [PayloadTooLarge] * 2
 
 
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("make", "bodies"),
+    [
+        (Exchange.next_frame, [b"a"]),
+        (Exchange.next_frame_with_length, [b"a"]),
+        (Exchange.next_frames, [b"a", b"b"]),
+    ],
+    ids=["alone", "alone on a byte stream", "several"],
+)
 def test_control_c_leaves_no_message_between_the_buffer_and_the_link(
-    several: bool, monkeypatch: pytest.MonkeyPatch
+    make: Any, bodies: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make: Any = Exchange.next_frames if several else Exchange.next_frame
+    interrupts = 0
 
     def interrupted(*args: Any) -> Any:
+        nonlocal interrupts
         frames = make(*args)
+        interrupts += 1
         signal.raise_signal(signal.SIGINT)
         return frames
 
     async def send(forwarding: Forwarding) -> None:
-        if several:
-            forwarding.push_all([b"a", b"b"], 2)
-        else:
-            forwarding.push(b"a")
+        forwarding.cork()
+        for body in bodies:
+            forwarding.push(body)
+        forwarding.uncork()
         await trio.lowlevel.checkpoint()
 
-    async def main() -> None:
+    async def main(nursery: trio.Nursery) -> None:
         owner = Owner()
-        monkeypatch.setattr(Exchange, make.__name__, interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            await send(owner.forwarding)
-        assert owner.heard() == [b"a", b"b"][: several + 1]
-        monkeypatch.undo()
+        if make is Exchange.next_frame_with_length:
+            owner.use_byte_stream(nursery)
+        with monkeypatch.context() as patch:
+            patch.setattr(Exchange, make.__name__, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                await send(owner.forwarding)
+        assert interrupts == 1
         owner.forwarding.push(b"next")
         owner.forwarding.uncork()
-        assert owner.heard() == [b"next"]
+        heard = owner.heard()
+        while len(heard) <= len(bodies):
+            heard += [bytes(each[2:]) for each in await owner.rx.recv_batch()]
+        assert heard == [*bodies, b"next"]
         assert owner.exchange.replay.backlog == 0
 
-    trio.run(main)
+    run_in_nursery(main)
+
+
+@pytest.mark.parametrize("push", [Forwarding.push, Forwarding.push_now])
+def test_control_c_leaves_no_message_that_is_not_counted(
+    push: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = ReplayBuffer.add
+
+    def interrupted(replay: ReplayBuffer, body: Body) -> None:
+        signal.raise_signal(signal.SIGINT)
+        add(replay, body)
+
+    async def send(forwarding: Forwarding) -> None:
+        push(forwarding, b"a")
+        await trio.lowlevel.checkpoint()
+
+    async def main(nursery: trio.Nursery) -> None:
+        owner = Owner()
+        monkeypatch.setattr(ReplayBuffer, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            await send(owner.forwarding)
+        assert owner.heard() == [b"a"]
+        assert owner.exchange.replay.total == 1
+        assert owner.forwarding.fillers == (push is Forwarding.push_now)
+
+    run_in_nursery(main)
+
+
+def run_in_nursery(main: Callable[[trio.Nursery], Awaitable[None]]) -> None:
+    """Run it where Control-C has its effect: in the first task."""
+
+    async def with_nursery() -> None:
+        async with trio.open_nursery() as nursery:
+            await main(nursery)
+            nursery.cancel_scope.cancel()
+
+    trio.run(with_nursery)

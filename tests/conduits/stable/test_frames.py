@@ -160,8 +160,15 @@ def test_next_frame_for_a_byte_stream_has_its_length_unless_it_is_long(
         exchange.replay.add(body)
     header = write_header(seq, seq)
     length = len(header) + 5
-    assert exchange.next_framed() == length.to_bytes(4, "little") + header + b"small"
+    assert (
+        exchange.next_frame_with_length()
+        == length.to_bytes(4, "little") + header + b"small"
+    )
     assert exchange.owed == exchange.owed_bytes == 0
-    assert len(exchange.next_framed()) == len(header) + FRAMED_BELOW + 3
-    assert exchange.next_framed() == (write_header(seq + 2, seq), large)
-    assert exchange.next_framed() == (write_header(seq + 3, seq), b"head", large)
+    assert len(exchange.next_frame_with_length()) == len(header) + FRAMED_BELOW + 3
+    assert exchange.next_frame_with_length() == (write_header(seq + 2, seq), large)
+    assert exchange.next_frame_with_length() == (
+        write_header(seq + 3, seq),
+        b"head",
+        large,
+    )
