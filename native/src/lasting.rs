@@ -8,7 +8,7 @@ use crate::encode::REFERENCED;
 use crate::frames::{bytes_of, PREFIX};
 use crate::sequence::{write_header, Numbers, LONGEST_HEADER};
 
-/// Size of a message from which it is a view of its frame; `frames.py` has the same.
+/// Size of a message from which it is a view of its frame; `wire/runs.py` has the same.
 const BORROW_FROM: usize = 2048;
 
 /// Append the messages of frames to a list; see `take_in_python`. Stops as well before

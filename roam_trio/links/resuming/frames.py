@@ -1,8 +1,8 @@
 """Frames with their numbers, many in one step: in Python, or in Rust if the extension
 is used.
 
-Both do the same. What the extension leaves out, as it stops before it, goes to the
-functions here; see `Exchange.receive`.
+Both do the same. The extension stops before what it does not handle; the functions here
+continue from there. See `Exchange.receive`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ...errors import DecodeError
 from ...native import NATIVE
 from ...wire.backing import Backing
 from ...wire.frames import PASSED_BY_REFERENCE, SHORT_HEADERS, frame, framed
+from ...wire.runs import BORROW_FROM
 from .replay import Body, LongBody
 from .sequence import (
     CONTINUED,
@@ -42,9 +43,6 @@ __all__ = [
 
 FRAMED_BELOW: Final = PASSED_BY_REFERENCE - LONGEST_HEADER
 """Length of a message, in bytes, from which it is not copied into its frame."""
-
-_BORROW_FROM: Final = 2048
-"""Size of a message, in bytes, from which it is a view of its frame and not a copy."""
 
 _Taken: TypeAlias = tuple[int, int, int, int, int]
 _Framed: TypeAlias = tuple[bytes, int, int]
@@ -111,7 +109,7 @@ def take_in_python(
         expected = (seq + 1) & MASK
         count += 1
         size += len(payload) - pos
-        if len(payload) - pos < _BORROW_FROM:
+        if len(payload) - pos < BORROW_FROM:
             message = payload[pos:]
         else:
             message = memoryview(payload)[pos:]
@@ -150,7 +148,7 @@ def _run_from(
     for number, payload in zip(
         CONTINUED[low:], islice(payloads, start, None), strict=False
     ):
-        if type(payload) is not bytes or len(payload) >= _BORROW_FROM:
+        if type(payload) is not bytes or len(payload) >= BORROW_FROM:
             break
         message = payload.removeprefix(number + same)
         if not message or len(message) == len(payload):
