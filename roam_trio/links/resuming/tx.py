@@ -57,6 +57,8 @@ class StableTxStatistics(TxStatistics):
 class ResumingTx(PermitTx):
     """The sending half: as that of a link, but with the errors of a stable conduit."""
 
+    takes_frames = True
+
     def __init__(self, port: TxPort) -> None:
         super().__init__()
         self._port = port
@@ -89,8 +91,6 @@ class ResumingTx(PermitTx):
                 "an empty message cannot be sent on a resuming link, where it "
                 "would mean goodbye"
             )
-
-    takes_frames = True
 
     def send_nowait(self, pieces: Sequence[Buffer] | bytes) -> None:
         if self._ending is not None:
