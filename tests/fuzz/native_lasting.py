@@ -15,21 +15,19 @@ from roam_trio.links.resuming.exchange import Exchange
 from roam_trio.links.resuming.frames import (
     Take,
     frame_in_python,
+    frame_message,
+    frame_messages,
     frames_in_python,
+    take_frames,
     take_in_python,
 )
 from roam_trio.links.resuming.replay import Body, LongBody
 from roam_trio.links.resuming.sequence import MASK, write_header
-from roam_trio.native import NATIVE
 
 from .checks import require
 from .target import Target
 
 __all__ = ["NATIVE_LASTING", "check_frames", "check_received", "frames_by_chance"]
-
-_TAKE = take_in_python if NATIVE is None else NATIVE.take_lasting
-_FRAME = frame_in_python if NATIVE is None else NATIVE.frame_lasting
-_FRAMES = frames_in_python if NATIVE is None else NATIVE.frames_lasting
 
 _FIRST = (0, 100, 127, 128, 16_380, 2**21 - 2, 2**31 - 2, MASK - 3)
 """Numbers to begin with."""
@@ -59,12 +57,12 @@ def check_received(
     """Receive frames with both, together and one by one."""
     together = [
         _received(take, [payloads], first_sent, first_received, sent)
-        for take in (take_in_python, _TAKE)
+        for take in (take_in_python, take_frames)
     ]
     require(together[0] == together[1], "received otherwise", together)
     one_by_one = [
         _received(take, [[each] for each in payloads], first_sent, first_received, sent)
-        for take in (take_in_python, _TAKE)
+        for take in (take_in_python, take_frames)
     ]
     require(one_by_one[0] == one_by_one[1], "received otherwise", one_by_one)
 
@@ -97,11 +95,14 @@ def check_frames(seq: int, ack: int | None, bodies: list[Body]) -> None:
     """Frame messages with both, together and one by one."""
     for body in bodies:
         if isinstance(body, bytes):
-            frame, other = frame_in_python(seq, ack, body), _FRAME(seq, ack, body)
+            frame, other = (
+                frame_in_python(seq, ack, body),
+                frame_message(seq, ack, body),
+            )
             require(frame == other, "another frame", (frame, other))
     if bodies:
         together = frames_in_python(seq, ack, bodies)
-        others = _FRAMES(seq, ack, bodies)
+        others = frame_messages(seq, ack, bodies)
         require(together == others, "other frames", (together, others))
 
 
