@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -208,6 +209,18 @@ _RESPONSE = "00 07 05 01 00"
 def test_entries_are_accepted_and_refused_as_in_python(entries: str) -> None:
     agree(bytes.fromhex(_RESPONSE + entries) + b"ret")
     agree(bytes.fromhex(_RESPONSE + entries))
+
+
+@pytest.mark.parametrize(("characters", "is_cached"), [(4096, True), (4097, False)])
+def test_encoding_of_a_long_text_is_not_kept_with_it(
+    characters: int, is_cached: bool
+) -> None:
+    text = "\u00e9" * characters
+    size = sys.getsizeof(text)
+    metadata = Metadata([MetadataEntry("key", text)])
+    message = RequestCall(0, 1, 2, (), metadata, b"")
+    assert encode(message) == encode_in_python(message)
+    assert (sys.getsizeof(text) > size) is is_cached
 
 
 def test_deadlines_that_come_share_one_key() -> None:

@@ -5,11 +5,11 @@ use std::vec::Drain;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMemoryView, PySet, PySlice,
-    PyString, PyTuple,
+    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
 };
 
 use crate::fail::{require, reserve, Done, Fail};
+use crate::frames::view_of;
 use crate::plan::{At, Helpers, Part, Record, Watch};
 use crate::varint::{read, read_wide, unzigzag, unzigzag_wide};
 use crate::MAX_DEPTH;
@@ -263,9 +263,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let data = self.take(length)?;
         if view {
             let end = self.size - self.left.len();
-            // Not `PySlice::new`, which keeps a reference to each number for ever.
-            let slice = self.py.get_type::<PySlice>().call1((start, end))?;
-            return Ok(PyMemoryView::from(self.buffer)?.get_item(slice)?);
+            return Ok(view_of(self.buffer, start, end)?);
         }
         let copy = PyBytes::new_with(self.py, data.len(), |to| {
             to.copy_from_slice(data);

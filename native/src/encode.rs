@@ -28,7 +28,7 @@ const KEPT: usize = 4096;
 const MANY: usize = 16;
 
 /// Length up to which the encoding of a text is cached in the text.
-const CACHED: usize = 4096;
+pub const CACHED: usize = 4096;
 
 thread_local! {
     /// The memory of the last encoding, if it was small, which the next one can use. One

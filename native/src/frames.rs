@@ -1,7 +1,7 @@
 //! From what a read of a byte stream has brought to payloads.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
 
 /// Length of the number before each payload, in bytes.
 pub const PREFIX: usize = 4;
@@ -50,4 +50,15 @@ pub fn bytes_of<'py>(py: Python<'py>, from: &[u8]) -> PyResult<Bound<'py, PyByte
         to.copy_from_slice(from);
         Ok(())
     })
+}
+
+/// Return a view of the bytes of a buffer between two positions.
+pub fn view_of<'py>(
+    buffer: &Bound<'py, PyAny>,
+    start: usize,
+    end: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    // Not `PySlice::new`, which keeps a reference to each number for ever.
+    let slice = buffer.py().get_type::<PySlice>().call1((start, end))?;
+    PyMemoryView::from(buffer)?.get_item(slice)
 }

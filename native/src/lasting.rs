@@ -2,10 +2,10 @@
 
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
+use pyo3::types::{PyBytes, PyList};
 
 use crate::encode::REFERENCED;
-use crate::frames::{bytes_of, PREFIX};
+use crate::frames::{bytes_of, view_of, PREFIX};
 use crate::sequence::{write_header, Numbers, LONGEST_HEADER};
 
 /// Size of a message from which it is a view of its frame; `wire/runs.py` has the same.
@@ -50,8 +50,7 @@ pub fn take_lasting(
             messages.append(PyBytes::new(py, message))?;
         } else {
             let at = bytes.len() - message.len();
-            let slice = py.get_type::<PySlice>().call1((at, py.None()))?;
-            messages.append(PyMemoryView::from(&payload)?.get_item(slice)?)?;
+            messages.append(view_of(&payload, at, bytes.len())?)?;
         }
     }
     Ok((left, count, size, numbers.expected, numbers.first))
@@ -109,7 +108,8 @@ fn add(frames: &mut Vec<u8>, seq: u32, ack: Option<u32>, body: &[u8]) -> PyResul
     frames.extend_from_slice(body);
     let length = frames.len() - start - PREFIX;
     let prefix = u32::try_from(length)?.to_le_bytes();
-    let place = frames.iter_mut().skip(start);
-    place.zip(prefix).for_each(|(to, byte)| *to = byte);
+    if let Some(place) = frames.get_mut(start..start + PREFIX) {
+        place.copy_from_slice(&prefix);
+    }
     Ok(length)
 }

@@ -3,12 +3,12 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::encode::REFERENCED;
 use crate::fail::{guarded, require, Done, Fail};
-use crate::frames::{bytes_of, PREFIX};
-use crate::metadata::Entries;
+use crate::frames::{bytes_of, view_of, PREFIX};
+use crate::metadata::{number, Entries};
 use crate::plan::{address, address_of_class};
 use crate::varint::{read, write};
 
@@ -339,9 +339,7 @@ impl Messages {
         if bytes.len() < self.borrow_from {
             return Ok(PyBytes::new(py, left).into_any());
         }
-        let start = bytes.len() - left.len();
-        let slice = py.get_type::<PySlice>().call1((start, py.None()))?;
-        Ok(PyMemoryView::from(payload)?.get_item(slice)?)
+        Ok(view_of(payload, bytes.len() - left.len(), bytes.len())?)
     }
 }
 
@@ -352,8 +350,4 @@ fn copy(piece: &Bound<'_, PyAny>, frame: &mut Vec<u8>) -> Done<()> {
     require(frame.len() - PREFIX + bytes.len() < REFERENCED)?;
     frame.extend_from_slice(bytes);
     Ok(())
-}
-
-fn number(bytes: &[u8]) -> Done<(u64, &[u8])> {
-    read(bytes, 64).ok_or(Fail::Refused)
 }

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyInt, PyString, PyTuple};
 
+use crate::encode::CACHED;
 use crate::fail::{require, reserve, Done, Fail};
 use crate::frames::bytes_of;
 use crate::plan::{address, address_of_class};
@@ -78,15 +79,17 @@ impl Entries {
         from: &'a [u8],
     ) -> Done<(Bound<'py, PyAny>, &'a [u8])> {
         let (key, left) = counted(from)?;
-        let key = match self.deadline.bind(py) {
-            known if known.to_str()?.as_bytes() == key => known.clone(),
-            _ => text_of(py, key)?,
+        let known = self.deadline.bind(py);
+        let key = if known.to_str()?.as_bytes() == key {
+            known.clone()
+        } else {
+            PyString::from_bytes(py, key)?
         };
         let (&tag, left) = left.split_first().ok_or(Fail::Refused)?;
         let (value, left) = match tag {
             TEXT => {
                 let (data, left) = counted(left)?;
-                (text_of(py, data)?.into_any(), left)
+                (PyString::from_bytes(py, data)?.into_any(), left)
             }
             OCTETS => {
                 let (data, left) = counted(left)?;
@@ -128,6 +131,9 @@ fn write_value(value: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> Done<()> {
 
 fn write_text(text: &Bound<'_, PyAny>, to: &mut Vec<u8>) -> Done<()> {
     let text = text.cast_exact::<PyString>().map_err(|_| Fail::Refused)?;
+    if text.len()? > CACHED {
+        return write_counted(text.encode_utf8()?.as_bytes(), to);
+    }
     write_counted(text.to_str()?.as_bytes(), to)
 }
 
@@ -143,11 +149,6 @@ fn plain_number(value: &Bound<'_, PyAny>) -> Done<u64> {
     Ok(value.extract()?)
 }
 
-fn text_of<'py>(py: Python<'py>, data: &[u8]) -> Done<Bound<'py, PyString>> {
-    std::str::from_utf8(data).map_err(|_| Fail::Refused)?;
-    Ok(PyString::from_bytes(py, data)?)
-}
-
 /// Return bytes that have their length before them, and those after.
 fn counted(from: &[u8]) -> Done<(&[u8], &[u8])> {
     let (length, left) = number(from)?;
@@ -155,6 +156,6 @@ fn counted(from: &[u8]) -> Done<(&[u8], &[u8])> {
     left.split_at_checked(length).ok_or(Fail::Refused)
 }
 
-fn number(from: &[u8]) -> Done<(u64, &[u8])> {
+pub fn number(from: &[u8]) -> Done<(u64, &[u8])> {
     read(from, 64).ok_or(Fail::Refused)
 }
