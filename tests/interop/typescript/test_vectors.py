@@ -237,8 +237,9 @@ EXAMPLES = sorted(
 
 
 def test_services_of_all_examples_and_made_up_ones_compile_with_their_ids(
-    packages: Path, tmp_path: Path
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # some examples are programs that write files
     modules = [*imported(EXAMPLES), signatures.python_module()]
     sources: dict[str, str] = {}
     for module in modules:
