@@ -346,7 +346,7 @@ async def test_deadline_and_middleware_enter_few_functions_more() -> None:
     assert plain <= 110
     # A busy machine adds some: a reader looks at the clock now and then.
     assert 0 < deadline - plain <= 7.5
-    assert 0 < middleware - can_wait <= 15
+    assert 0 < middleware - can_wait <= 15.5  # its client is made here as well
 
 
 # ------------------------------------------------------------ garbage
