@@ -25,7 +25,8 @@ from examples.how_to.test_basket import (
     test_what_is_sold_out_costs_nothing as test_what_is_sold_out_costs_nothing,
 )
 
-from .pages import ROOT, follow, steps_of
+from .following import follow
+from .pages import ROOT, steps_of
 
 SHOWN = {
     "balance": "calls: {'north': 5, 'south': 5}\n",

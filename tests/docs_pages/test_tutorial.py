@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from .pages import ROOT, files_of, follow, steps_of, write_files
+from .following import follow
+from .pages import ROOT, files_of, steps_of, write_files
 
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
 ROAM_TRIO = [sys.executable, "-m", "roam_trio"]
