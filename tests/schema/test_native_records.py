@@ -1,21 +1,28 @@
-"""Long lists of records in Rust, whose fields are read in one step if that is right."""
+"""Long lists of records in Rust, which are read and made in fewer steps."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import attrs
 import msgspec
 import pytest
 
-from roam_trio.schema import register_wire_type, u8, u16, u32
+from roam_trio.codec.native import native_codec
+from roam_trio.codec.python import PythonCodec
+from roam_trio.schema import register_wire_type, shape_of, u8, u16, u32
+from roam_trio.schema.shape import ListShape, StructShape
 
 from .codecs import NoCodec, native_plan, outcome, python_plan
 
-pytest.importorskip("roam_trio._native")
+extension: Any = pytest.importorskip("roam_trio._native")
 
 MANY = 40
 """More records than from which their fields are read in one step."""
+
+TOGETHER = 1024
+"""Number of records that are made in one step."""
 
 
 class Row(msgspec.Struct):
@@ -85,6 +92,31 @@ def measure(meters: Meters) -> int:
 register_wire_type(Meters, u16, unstructure=measure, structure=Meters)
 
 
+@attrs.frozen
+class Limited:
+    """A record whose class refuses some values, not all of them by a usual error."""
+
+    number: u16
+
+    def __attrs_post_init__(self) -> None:
+        if self.number == 500:
+            raise ValueError("500 is too many")
+        if self.number == 600:
+            raise StopIteration
+
+
+class Sparse(msgspec.Struct):
+    """A class whose constructor does without any of the fields of `Row`."""
+
+    id: u32 = 0
+    name: str = ""
+    note: str | None = None
+
+
+class Empty(msgspec.Struct):
+    pass
+
+
 ROWS = [Row(number * 10_000_000, f"n{number}") for number in range(MANY)]
 
 
@@ -110,6 +142,77 @@ def test_records_are_encoded_and_decoded_without_the_codec_in_python(
 ) -> None:
     encoded = same_bytes(annotation, values)
     assert native_plan(annotation, NoCodec()).decode(encoded) == values
+
+
+@pytest.mark.parametrize("annotation", [list[Row], tuple[Row, ...]])
+@pytest.mark.parametrize(
+    "count", [0, 15, 16, 17, TOGETHER - 1, TOGETHER, TOGETHER + 1, 2 * TOGETHER + 17]
+)
+def test_lists_of_any_length_are_decoded_as_they_were(
+    annotation: Any, count: int
+) -> None:
+    rows = annotation([Row(index, f"{index}") for index in range(count)])
+    encoded = same_bytes(annotation, rows)
+    assert native_plan(annotation, NoCodec()).decode(encoded) == rows
+
+
+@pytest.mark.parametrize("count", [15, 16, TOGETHER, TOGETHER + 1])
+def test_records_without_fields_are_decoded(count: int) -> None:
+    empty = [Empty()] * count
+    encoded = same_bytes(list[Empty], empty)
+    assert native_plan(list[Empty], NoCodec()).decode(encoded) == empty
+
+
+@pytest.mark.parametrize("kept", [(0, 1, 2), (0, 2), (1,), ()])
+def test_fields_that_only_the_peer_has_are_skipped(kept: tuple[int, ...]) -> None:
+    shape = shape_of(Row)
+    assert isinstance(shape, StructShape)
+    fields = [
+        each if index in kept else attrs.evolve(each, attribute="", keyword="")
+        for index, each in enumerate(shape.record.fields)
+    ]
+    made = Sparse if len(kept) < 3 else Row
+    record = attrs.evolve(shape.record, cls=made, fields=tuple(fields))
+    sparse = ListShape(attrs.evolve(shape, record=record))
+    encoded = b"".join(python_plan(list[Row]).encode(ROWS))
+    codec = native_codec(extension, sparse, NoCodec())
+    assert codec is not None
+    found = codec.decode(encoded)
+    assert found == PythonCodec(sparse, "rows").decode(encoded)
+    assert len(found) == len(ROWS)
+    assert len(kept) < 3 or found == ROWS
+
+
+@pytest.mark.parametrize("number", [500, 600])
+@pytest.mark.parametrize("before", [0, 20, TOGETHER - 1, TOGETHER, TOGETHER + 20])
+def test_record_that_its_class_refuses_ends_as_in_the_codec_in_python(
+    number: int, before: int
+) -> None:
+    numbers = [*range(1000, 1000 + before), number, *range(20)]
+    encoded = b"".join(python_plan(list[u16]).encode(numbers))
+
+    def result(plan: Any) -> Any:
+        try:
+            return outcome(lambda: plan.decode(encoded))
+        except Exception as exc:
+            return type(exc), str(exc)
+
+    found = result(native_plan(list[Limited]))
+    assert found[0] is None or issubclass(found[0], RuntimeError)
+    assert found == result(python_plan(list[Limited]))
+
+
+@pytest.mark.parametrize("count", [20, TOGETHER, 2 * TOGETHER])
+def test_list_that_ends_early_raises_the_error_of_the_codec_in_python(
+    count: int,
+) -> None:
+    rows = [Row(index, f"{index}") for index in range(count)]
+    encoded = b"".join(python_plan(list[Row]).encode(rows))
+    for end in (3, len(encoded) // 2, len(encoded) - 1):
+        cut = encoded[:end]
+        _, error = outcome(partial(native_plan(list[Row]).decode, cut))
+        assert error is not None
+        assert outcome(partial(python_plan(list[Row]).decode, cut)) == (None, error)
 
 
 def test_record_of_a_derived_class_is_encoded_by_its_attributes() -> None:
@@ -162,8 +265,12 @@ def nested(depth: int) -> Branch:
 
 
 def test_records_that_are_nested_deeply_are_left_to_the_codec_in_python() -> None:
-    same_bytes(Branch, nested(90))
+    encoded = same_bytes(Branch, nested(90))
+    assert native_plan(Branch, NoCodec()).decode(encoded) == nested(90)
     with pytest.raises(AssertionError, match="left to Python"):
         native_plan(Branch, NoCodec()).encode(nested(110))
     encoded = b"".join(python_plan(Branch).encode(nested(110)))
     assert b"".join(native_plan(Branch).encode(nested(110))) == encoded
+    with pytest.raises(AssertionError, match="left to Python"):
+        native_plan(Branch, NoCodec()).decode(encoded)
+    assert native_plan(Branch).decode(encoded) == nested(110)
