@@ -10,16 +10,13 @@ use pyo3::types::{
 
 use crate::fail::{require, reserve, Done, Fail};
 use crate::frames::view_of;
-use crate::plan::{At, Helpers, Part, Record, Watch, MANY};
+use crate::plan::{At, Helpers, Part, Record, Watch};
 use crate::varint::{read, read_wide, unzigzag, unzigzag_wide};
 use crate::MAX_DEPTH;
 
 /// Number of items for which memory is reserved at once. A count is checked against the
 /// bytes that are left, but an item takes more memory than a byte.
 const RESERVED: usize = 1024;
-
-/// Number of records that are made together at most.
-const RECORDS: usize = 1024;
 
 pub struct Decoder<'a, 'py> {
     py: Python<'py>,
@@ -295,52 +292,11 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     fn sequence(&mut self, item: At, count: usize, tuple: bool) -> Done<Value<'py>> {
         let py = self.py;
-        if let Some(Part::Record(record)) = self.parts.get(item) {
-            let any_kept = record.fields.iter().any(|field| field.keyword.is_some());
-            if record.positional && any_kept && !tuple && count >= MANY {
-                return self.records(record, count);
-            }
-        }
         let items = self.items(item, count)?;
         if tuple {
             return Ok(PyTuple::new(py, items)?.into_any());
         }
         Ok(PyList::new(py, items)?.into_any())
-    }
-
-    /// Decode a list of instances of a class. The class is called with the items of
-    /// lists, one for each field, so that no tuple is made for each call.
-    fn records(&mut self, record: &Record, count: usize) -> Done<Value<'py>> {
-        require(self.depth < MAX_DEPTH)?;
-        self.depth += 1;
-        let kept = record.fields.iter().filter(|field| field.keyword.is_some());
-        let mut columns: Vec<Vec<Value<'py>>> = kept.map(|_| Vec::new()).collect();
-        let found = PyList::empty(self.py);
-        while found.len() < count {
-            let more = RECORDS.min(count - found.len());
-            for _ in 0..more {
-                let mut next = columns.iter_mut();
-                for field in &record.fields {
-                    let value = self.decode(field.at)?;
-                    if field.keyword.is_some() {
-                        let column = next.next().ok_or(Fail::Refused)?;
-                        reserve(column, 1)?;
-                        column.push(value);
-                    }
-                }
-            }
-            let columns = columns
-                .iter_mut()
-                .map(|column| PyList::new(self.py, column.drain(..)));
-            let columns = PyTuple::new(self.py, columns.collect::<PyResult<Vec<_>>>()?)?;
-            let before = found.len();
-            let add = self.helpers.add_records.bind(self.py);
-            add.call1((&found, record.cls.bind(self.py), columns))?;
-            // A class that raises StopIteration ends the list.
-            require(found.len() == before + more)?;
-        }
-        self.depth -= 1;
-        Ok(found.into_any())
     }
 
     fn items(&mut self, item: At, count: usize) -> Done<Drain<'_, Value<'py>>> {

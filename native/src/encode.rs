@@ -10,7 +10,7 @@ use pyo3::types::{
 
 use crate::fail::{require, reserve, Done, Fail};
 use crate::frames::bytes_of;
-use crate::plan::{address, address_of_class, At, Field, Helpers, Part, Record, MANY};
+use crate::plan::{address, address_of_class, At, Field, Helpers, Part, Record};
 use crate::varint::{write, write_wide, zigzag, zigzag_wide};
 use crate::MAX_DEPTH;
 
@@ -22,6 +22,10 @@ pub const REFERENCED: usize = 32 * 1024;
 
 /// Number of bytes of memory that are kept for the next encoding.
 const KEPT: usize = 4096;
+
+/// Number of records from which their fields are read in one step for each: to begin
+/// takes as long as to read the attributes of several.
+const MANY: usize = 16;
 
 /// Length up to which the encoding of a text is cached in the text.
 pub const CACHED: usize = 4096;

@@ -17,10 +17,6 @@ pub struct Field {
     pub keyword: Option<Py<PyString>>,
 }
 
-/// Number of records of a list from which on they are read or made together: to begin
-/// takes as long as several of them.
-pub const MANY: usize = 16;
-
 pub struct Record {
     pub cls: Py<PyAny>,
     pub fields: Vec<Field>,
@@ -116,7 +112,6 @@ pub struct Helpers {
     pub as_items: Py<PyAny>,
     pub as_dict: Py<PyAny>,
     pub as_tuples: Py<PyAny>,
-    pub add_records: Py<PyAny>,
     pub check_record: Py<PyAny>,
     pub index_by_class: Py<PyAny>,
     pub clock: Py<PyAny>,

@@ -107,12 +107,6 @@ class _Helpers:
     def as_tuples(records: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         return map(astuple, records)
 
-    @staticmethod
-    def add_records(
-        records: list[Any], cls: Any, columns: tuple[list[Any], ...]
-    ) -> None:
-        records.extend(map(cls, *columns))
-
 
 class _Unbounded(Exception):
     """A part has no size that the extension could count with."""
